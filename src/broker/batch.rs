@@ -1,0 +1,185 @@
+//! What a batch of commands leads to: one ordered list of entries per writer, every message encoded once per dialect, and
+//! the acknowledgements that follow. Never sends anything itself.
+
+use std::sync::Arc;
+
+use super::room::Audience;
+use super::shard::Ack;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::event::Event;
+use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};
+
+/// A batch is closed once its output has this many bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// A batch is closed after this many commands.
+const BATCH_COMMANDS: usize = 256;
+
+/// Messages back to back, for everyone whose entry names the block.
+#[derive(Debug)]
+struct Block {
+    bytes: Vec<u8>,
+    inner_ends: Vec<u32>,
+    kind: Kind,
+    /// How many entries name it.
+    entries: usize,
+}
+
+/// An entry on its way.
+#[derive(Debug)]
+struct Outgoing {
+    targets: Targets,
+    block: usize,
+}
+
+/// The output of a batch.
+#[derive(Debug)]
+pub struct Batch {
+    blocks: Vec<Block>,
+    /// By writer.
+    outgoing: Vec<Vec<Outgoing>>,
+    acks: Vec<Ack>,
+    bytes: usize,
+    commands: usize,
+}
+
+impl Block {
+    fn new(kind: Kind) -> Self {
+        Self {
+            bytes: Vec::new(),
+            inner_ends: Vec::new(),
+            kind,
+            entries: 0,
+        }
+    }
+
+    fn into_frames(self) -> Frames {
+        match self.kind {
+            Kind::Reply => Frames::reply(self.bytes.into()),
+            Kind::Delivery => Frames::delivery(self.bytes.into(), self.inner_ends),
+        }
+    }
+}
+
+impl Batch {
+    /// An empty batch for so many writers.
+    pub fn new(writers: usize) -> Self {
+        let outgoing = (0..writers).map(|_| Vec::new()).collect();
+        Self {
+            blocks: Vec::new(),
+            outgoing,
+            acks: Vec::new(),
+            bytes: 0,
+            commands: 0,
+        }
+    }
+
+    /// Counts a command that the batch is to hold.
+    pub(super) fn begin_command(&mut self) {
+        self.commands += 1;
+    }
+
+    /// Whether the batch is to be handed over before another command.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.commands >= BATCH_COMMANDS
+    }
+
+    /// Adds an answer to one client.
+    pub(super) fn reply(&mut self, address: Address, dialect: Dialect, event: &Event<'_>) {
+        let block = self.begin_block(Kind::Reply);
+        self.write(block, dialect, event);
+        self.name_block(block, address.writer, Targets::One(address.slot));
+    }
+
+    /// Adds a message for all members, encoding it once per dialect.
+    pub(super) fn deliver<'a>(&mut self, audiences: impl Iterator<Item = &'a mut [Audience]>, event: &Event<'_>) {
+        for audiences in audiences {
+            let dialect = audiences[0].dialect;
+            match self.open_block(audiences) {
+                Some(block) => {
+                    let end = u32::try_from(self.blocks[block].bytes.len()).expect("a batch is shorter than 4 GiB");
+                    self.blocks[block].inner_ends.push(end);
+                    self.write(block, dialect, event);
+                }
+                None => {
+                    let block = self.begin_block(Kind::Delivery);
+                    self.write(block, dialect, event);
+                    for audience in audiences {
+                        let targets = Targets::Audience(Arc::clone(audience.targets()));
+                        self.name_block(block, audience.writer, targets);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends an acknowledgement once the batch is with the writers.
+    pub(super) fn acknowledge_later(&mut self, ack: Ack) {
+        self.acks.push(ack);
+    }
+
+    /// Takes the entries out, by writer, without those that have none.
+    pub fn take_entries(&mut self) -> impl Iterator<Item = (WriterIndex, Vec<Entry>)> {
+        (self.bytes, self.commands) = (0, 0);
+        let mut left: Vec<usize> = self.blocks.iter().map(|block| block.entries).collect();
+        let mut frames: Vec<_> = self.blocks.drain(..).map(|block| Some(block.into_frames())).collect();
+        let taken = self
+            .outgoing
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, outgoing)| !outgoing.is_empty());
+        taken.map(move |(writer, outgoing)| {
+            let entry = |Outgoing { targets, block }| {
+                left[block] -= 1;
+                // The last one takes the frames themselves: a first clone of `Bytes` allocates.
+                let frames = if left[block] == 0 {
+                    frames[block].take()
+                } else {
+                    frames[block].clone()
+                };
+                Entry {
+                    targets,
+                    frames: frames.expect("counted"),
+                }
+            };
+            (WriterIndex(writer as u16), outgoing.drain(..).map(entry).collect())
+        })
+    }
+
+    /// Takes the acknowledgements out. They are due when the entries are with the writers.
+    pub fn take_acks(&mut self) -> impl Iterator<Item = Ack> {
+        self.acks.drain(..)
+    }
+
+    /// The block that the message may join: the newest entry of each of these audiences, if it is one and the same. Then
+    /// nothing for these members came between.
+    fn open_block(&self, audiences: &mut [Audience]) -> Option<usize> {
+        let mut newest = audiences
+            .iter_mut()
+            .map(|audience| self.newest_block(audience.writer, audience.targets()));
+        let block = newest.next()??;
+        newest.all(|other| other == Some(block)).then_some(block)
+    }
+
+    fn newest_block(&self, writer: WriterIndex, targets: &Arc<[Slot]>) -> Option<usize> {
+        let newest = self.outgoing[usize::from(writer.0)].last()?;
+        newest.targets.is_same_audience(targets).then_some(newest.block)
+    }
+
+    fn begin_block(&mut self, kind: Kind) -> usize {
+        self.blocks.push(Block::new(kind));
+        self.blocks.len() - 1
+    }
+
+    fn write(&mut self, block: usize, dialect: Dialect, event: &Event<'_>) {
+        let bytes = &mut self.blocks[block].bytes;
+        let before = bytes.len();
+        dialect.write(event, bytes);
+        self.bytes += bytes.len() - before;
+    }
+
+    fn name_block(&mut self, block: usize, writer: WriterIndex, targets: Targets) {
+        self.blocks[block].entries += 1;
+        self.outgoing[usize::from(writer.0)].push(Outgoing { targets, block });
+    }
+}

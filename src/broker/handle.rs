@@ -1,0 +1,165 @@
+//! How the shards are told: the broker as the sessions of one worker know it.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use super::ShardIndex;
+use super::room::Member;
+use super::shard::{Publish, ShardCommand};
+use crate::mailbox::{Full, Mailbox};
+use crate::protocol::event::Listing;
+use crate::protocol::names::{Label, RoomName};
+use crate::writer::Address;
+
+/// Commands that wait in a shard's mailbox at most; of 64 KiB each, they are 64 MiB.
+pub const MAILBOX_COMMANDS: usize = 1_024;
+
+/// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
+#[derive(Clone, Debug)]
+pub struct BrokerSeed {
+    shards: Vec<flume::Sender<ShardCommand>>,
+    keys: RandomState,
+}
+
+/// The receiving end of one shard.
+#[derive(Debug)]
+pub struct ShardMailbox {
+    /// Which shard.
+    pub index: ShardIndex,
+    commands: flume::Receiver<ShardCommand>,
+    keys: RandomState,
+}
+
+impl ShardMailbox {
+    /// The next command; `None` when nobody can send one any more.
+    pub async fn next(&self) -> Option<ShardCommand> {
+        self.commands.recv_async().await.ok()
+    }
+
+    /// The next command, if one waits.
+    pub fn try_next(&self) -> Option<ShardCommand> {
+        self.commands.try_recv().ok()
+    }
+
+    /// The keys of all maps of rooms.
+    pub fn keys(&self) -> RandomState {
+        self.keys.clone()
+    }
+}
+
+impl BrokerSeed {
+    /// The mailboxes of so many shards, and the seed for those who tell them.
+    pub fn new(shards: u16) -> (Self, Vec<ShardMailbox>) {
+        let keys = RandomState::new();
+        let mailbox = |index| {
+            let (sender, commands) = flume::bounded(MAILBOX_COMMANDS);
+            (
+                sender,
+                ShardMailbox {
+                    index: ShardIndex(index),
+                    commands,
+                    keys: keys.clone(),
+                },
+            )
+        };
+        let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
+        (Self { shards, keys }, mailboxes)
+    }
+
+    /// The broker of the worker that calls this.
+    pub fn broker(self) -> Broker {
+        let shards = self.shards.into_iter().map(Mailbox::new).collect();
+        Broker {
+            shards,
+            keys: self.keys,
+        }
+    }
+}
+
+/// All rooms, as the sessions of one worker know them. Every call goes to the room's shard as a message; those that are
+/// answered return when the shard has handed everything before it to the writers.
+#[derive(Clone)]
+pub struct Broker {
+    shards: Rc<[Mailbox<ShardCommand>]>,
+    keys: RandomState,
+}
+
+impl Broker {
+    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share.
+    pub async fn join(&self, room: RoomName, member: Member) -> RoomName {
+        let (ack, joined) = oneshot::channel();
+        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, ack }, joined)
+            .await
+    }
+
+    /// Leaves a room; nothing from it follows.
+    pub async fn leave(&self, room: RoomName, address: Address) {
+        let (ack, left) = oneshot::channel();
+        self.ask(self.shard_of(&room), ShardCommand::Leave { room, address, ack }, left)
+            .await;
+    }
+
+    /// Says something to a room, without waiting.
+    ///
+    /// # Errors
+    /// The message, when the shard has more to do than fits its mailbox.
+    pub fn try_publish(&self, publish: Publish) -> Result<(), Publish> {
+        let shard = self.shard_of(&publish.room);
+        match shard.try_tell(ShardCommand::Publish(publish)) {
+            Err(Full(ShardCommand::Publish(publish))) => Err(publish),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says something to a room, waiting for the shard: this is where a publisher feels backpressure.
+    pub async fn publish(&self, publish: Publish) {
+        self.shard_of(&publish.room).tell(ShardCommand::Publish(publish)).await;
+    }
+
+    /// Gives a member a new label, from its next message on.
+    pub async fn rename(&self, room: RoomName, address: Address, label: Label) {
+        self.shard_of(&room)
+            .tell(ShardCommand::Rename { room, address, label })
+            .await;
+    }
+
+    /// The labels of a room's members.
+    pub async fn members(&self, room: RoomName) -> Listing<Label> {
+        let (ack, members) = oneshot::channel();
+        self.ask(self.shard_of(&room), ShardCommand::Who { room, ack }, members)
+            .await
+    }
+
+    /// All rooms with members, over every shard.
+    pub async fn rooms(&self) -> Listing<RoomName> {
+        let mut all = Listing::default();
+        for shard in self.shards.iter() {
+            let (ack, rooms) = oneshot::channel();
+            all = all.merge(self.ask(shard, ShardCommand::Rooms { ack }, rooms).await);
+        }
+        all
+    }
+
+    /// Returns when everything said to the room before is with the writers.
+    pub async fn fence(&self, room: &RoomName) {
+        let (ack, passed) = oneshot::channel();
+        self.ask(self.shard_of(room), ShardCommand::Fence { ack }, passed).await;
+    }
+
+    async fn ask<T>(&self, shard: &Mailbox<ShardCommand>, command: ShardCommand, answer: oneshot::Receiver<T>) -> T {
+        shard.tell(command).await;
+        answer
+            .await
+            .expect("a shard outlives every handle and answers every command")
+    }
+
+    /// By the middle bits of the hash: the rooms of a shard share what it is chosen by, and its map goes by the lowest and
+    /// the highest.
+    fn shard_of(&self, room: &RoomName) -> &Mailbox<ShardCommand> {
+        let middle = (self.keys.hash_one(room) >> 32) as u32;
+        &self.shards[middle as usize % self.shards.len()]
+    }
+}

@@ -1,0 +1,16 @@
+//! Rooms: who is in which, in what order they hear what. Hashed over shards, each the only owner of its rooms. Knows
+//! writers and bytes, never a socket.
+
+mod batch;
+mod handle;
+mod room;
+mod shard;
+
+pub use batch::Batch;
+pub use handle::{Broker, BrokerSeed, ShardMailbox};
+pub use room::{Audience, Member, Room};
+pub use shard::{Ack, Publish, Shard, ShardCommand, ShardTask};
+
+/// Which shard, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShardIndex(pub u16);

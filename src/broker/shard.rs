@@ -1,0 +1,227 @@
+//! One shard: the only task that touches its rooms. Never awaits a client, never knows a socket.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+use super::batch::Batch;
+use super::handle::ShardMailbox;
+use super::room::{Member, Room};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::event::{Event, Listing};
+use crate::protocol::names::{Label, RoomName};
+use crate::writer::Address;
+use crate::writer::handle::BatchSender;
+
+/// What a member says to all of its room.
+#[derive(Debug)]
+pub struct Publish {
+    /// Which room.
+    pub room: RoomName,
+    /// Who.
+    pub address: Address,
+    /// How it is written to, should it be refused.
+    pub dialect: Dialect,
+    /// What.
+    pub text: Box<str>,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum ShardCommand {
+    /// A member comes; it is told `Joined` ahead of everything from the room.
+    Join {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: Member,
+        /// Answered with the room's own name, so that all members share one.
+        ack: oneshot::Sender<RoomName>,
+    },
+    /// A member goes. Nothing from the room follows the answer.
+    Leave {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        address: Address,
+        /// Answered when everything from the room is with the writer.
+        ack: oneshot::Sender<()>,
+    },
+    /// A member says something to all.
+    Publish(Publish),
+    /// A member's new label.
+    Rename {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        address: Address,
+        /// From the next message on.
+        label: Label,
+    },
+    /// Who is in a room?
+    Who {
+        /// Which room.
+        room: RoomName,
+        /// Answered with the labels of the members.
+        ack: oneshot::Sender<Listing<Label>>,
+    },
+    /// Which rooms are there?
+    Rooms {
+        /// Answered with the rooms of this shard.
+        ack: oneshot::Sender<Listing<RoomName>>,
+    },
+    /// Is all that came before with the writers?
+    Fence {
+        /// Answered when it is.
+        ack: oneshot::Sender<()>,
+    },
+}
+
+/// An answer that waits until the batch is with the writers.
+#[derive(Debug)]
+pub enum Ack {
+    /// To a join.
+    Joined(oneshot::Sender<RoomName>, RoomName),
+    /// To a leave or a fence.
+    Done(oneshot::Sender<()>),
+    /// To a question for members.
+    Members(oneshot::Sender<Listing<Label>>, Listing<Label>),
+    /// To a question for rooms.
+    Rooms(oneshot::Sender<Listing<RoomName>>, Listing<RoomName>),
+}
+
+impl Ack {
+    /// Answers. Who asked may be gone; that is its own affair.
+    pub fn fire(self) {
+        match self {
+            Self::Joined(ack, room) => drop(ack.send(room)),
+            Self::Done(ack) => drop(ack.send(())),
+            Self::Members(ack, labels) => drop(ack.send(labels)),
+            Self::Rooms(ack, rooms) => drop(ack.send(rooms)),
+        }
+    }
+}
+
+/// The rooms of one shard.
+#[derive(Debug, Default)]
+pub struct Shard {
+    rooms: HashMap<RoomName, Room, RandomState>,
+}
+
+impl Shard {
+    /// A shard without rooms. All maps of a server are keyed alike, at random.
+    pub fn new(keys: RandomState) -> Self {
+        Self {
+            rooms: HashMap::with_hasher(keys),
+        }
+    }
+
+    /// Handles one command, adding to the batch what it leads to.
+    pub fn step(&mut self, command: ShardCommand, batch: &mut Batch) {
+        batch.begin_command();
+        match command {
+            ShardCommand::Join { room, member, ack } => self.join(room, member, ack, batch),
+            ShardCommand::Leave { room, address, ack } => {
+                self.leave(&room, address);
+                batch.acknowledge_later(Ack::Done(ack));
+            }
+            ShardCommand::Publish(publish) => self.publish(&publish, batch),
+            ShardCommand::Rename { room, address, label } => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.rename(address, label);
+                }
+            }
+            ShardCommand::Who { room, ack } => {
+                let labels = self.rooms.get(&room).map(Room::labels).unwrap_or_default();
+                batch.acknowledge_later(Ack::Members(ack, labels));
+            }
+            ShardCommand::Rooms { ack } => {
+                batch.acknowledge_later(Ack::Rooms(ack, Listing::new(self.rooms.keys().cloned().collect())));
+            }
+            ShardCommand::Fence { ack } => batch.acknowledge_later(Ack::Done(ack)),
+        }
+    }
+
+    fn join(&mut self, name: RoomName, member: Member, ack: oneshot::Sender<RoomName>, batch: &mut Batch) {
+        let entry = self.rooms.entry(name);
+        // The key in the map, where the room exists: the one for all its members to share.
+        let name = entry.key().clone();
+        batch.reply(member.address, member.dialect, &Event::Joined(&name));
+        entry.or_default().join(member);
+        batch.acknowledge_later(Ack::Joined(ack, name));
+    }
+
+    /// The last one out closes the room.
+    fn leave(&mut self, name: &RoomName, address: Address) {
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.leave(address);
+            if room.is_empty() {
+                self.rooms.remove(name);
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        Publish {
+            room,
+            address,
+            dialect,
+            text,
+        }: &Publish,
+        batch: &mut Batch,
+    ) {
+        let room = self.rooms.get_mut(room);
+        let Some((room, (offset, label))) = room.and_then(|room| room.speak(*address).map(|spoken| (room, spoken)))
+        else {
+            return batch.reply(*address, *dialect, &Event::JoinFirst);
+        };
+        batch.deliver(
+            room.audiences_by_dialect(),
+            &Event::Message {
+                offset,
+                label: &label,
+                text,
+            },
+        );
+    }
+}
+
+/// The task of one shard.
+pub struct ShardTask {
+    shard: Shard,
+    mailbox: ShardMailbox,
+    /// By `WriterIndex`.
+    writers: Vec<BatchSender>,
+}
+
+impl ShardTask {
+    /// A shard without rooms, told through `mailbox`.
+    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>) -> Self {
+        Self {
+            shard: Shard::new(mailbox.keys()),
+            mailbox,
+            writers,
+        }
+    }
+
+    /// Works until every handle is gone and the mailbox is empty.
+    pub async fn run(mut self) {
+        let mut batch = Batch::new(self.writers.len());
+        while let Some(command) = self.mailbox.next().await {
+            self.shard.step(command, &mut batch);
+            while !batch.is_full()
+                && let Some(command) = self.mailbox.try_next()
+            {
+                self.shard.step(command, &mut batch);
+            }
+            for (writer, entries) in batch.take_entries() {
+                self.writers[usize::from(writer.0)].deliver(entries).await;
+            }
+            batch.take_acks().for_each(Ack::fire);
+            yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The configuration: data, validated whole at the start and handed down in pieces. Nobody below the server sees all of it.
+
+mod arguments;
+mod settings;
+mod units;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use arguments::{Invocation, InvocationError, Task};
+pub use settings::Settings;
+pub use units::{Size, Span};
+
+/// A server's whole configuration, every value within its rule.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where line clients connect. Port 0 is any free one.
+    pub tcp: SocketAddr,
+    /// Threads that serve clients.
+    pub workers: u16,
+    /// Tasks among which the rooms are shared out.
+    pub shards: u16,
+    /// Clients at once; `None` is what the descriptors allow.
+    pub max_clients: Option<usize>,
+    /// Connections that the kernel keeps for the server to accept, per worker.
+    pub backlog: u32,
+    /// How long a stop may take.
+    pub grace: Duration,
+    /// Where the bound addresses are written.
+    pub ready_file: Option<PathBuf>,
+    /// What applies to every client.
+    pub rules: Rules,
+}
+
+/// What applies to every client.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The first line; nothing if empty.
+    pub greeting: String,
+    /// What stands in front of messages.
+    pub labels: Labels,
+    /// The longest message, in bytes.
+    pub message_bytes_max: usize,
+    /// How far a client may be behind.
+    pub outbox: OutboxLimits,
+}
+
+/// What stands in front of the messages of a client without a nick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labels {
+    /// Its address.
+    Address,
+    /// Its transport and a number, as in `TCP-12`.
+    Id,
+}
+
+/// How far a client may be behind.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Bytes owed.
+    pub bytes_max: usize,
+    /// Messages owed.
+    pub messages_max: usize,
+    /// How old a refused byte may grow.
+    pub slow_after: Duration,
+}
+
+/// What is written to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Nothing but what ends the server.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Starts and stops.
+    Info,
+    /// Every connection.
+    Debug,
+}
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A setting out of its range: which, what it is, what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{name} {value}: {rule}")]
+pub struct ConfigError {
+    name: &'static str,
+    value: String,
+    rule: String,
+}
+
+const WORKERS_MAX: u16 = 1_024;
+const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
+const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
+const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
+const BACKLOG_MAX: u32 = 1 << 20;
+const SPAN_MIN: Span = Span(Duration::from_millis(1));
+const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
+
+impl TryFrom<Settings> for Config {
+    type Error = ConfigError;
+
+    fn try_from(settings: Settings) -> Result<Self, ConfigError> {
+        let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
+        Ok(Self {
+            tcp: settings.tcp,
+            workers,
+            shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
+            max_clients: settings
+                .max_clients
+                .map(|count| within("max-clients", count, 1..=usize::MAX))
+                .transpose()?,
+            backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
+            grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+            ready_file: settings.ready_file.clone(),
+            rules: Rules::try_from(settings)?,
+        })
+    }
+}
+
+impl TryFrom<Settings> for Rules {
+    type Error = ConfigError;
+
+    fn try_from(settings: Settings) -> Result<Self, ConfigError> {
+        let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
+        // A bound below one message would make every member a slow consumer.
+        let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
+        Ok(Self {
+            greeting: one_line("greeting", settings.greeting)?,
+            labels: settings.labels,
+            message_bytes_max: message_bytes.0,
+            outbox: OutboxLimits {
+                bytes_max: outbox_bytes.0,
+                messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
+                slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
+            },
+        })
+    }
+}
+
+fn within<T: PartialOrd + fmt::Display>(
+    name: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<T, ConfigError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError {
+        name,
+        value: value.to_string(),
+        rule: format!("{} to {}", range.start(), range.end()),
+    })
+}
+
+fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
+    if value.contains(char::is_control) {
+        let rule = "one line without control characters".into();
+        return Err(ConfigError {
+            name,
+            value: format!("{value:?}"),
+            rule,
+        });
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = Settings {
+            workers: 2,
+            ..Settings::default()
+        };
+        change(&mut settings);
+        Config::try_from(settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_within_their_rules() {
+        let config = Config::try_from(Settings::default()).unwrap();
+        assert_eq!(config.shards, config.workers);
+        assert_eq!(config.rules.message_bytes_max, 65_536);
+        assert_eq!(config.grace, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_value_out_of_its_rule_is_named_with_the_rule() {
+        assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
+        assert_eq!(
+            refused(|settings| settings.shards = Some(2_000)),
+            "shards 2000: 1 to 1024"
+        );
+        assert_eq!(
+            refused(|settings| settings.message_bytes = Size(0)),
+            "message-bytes 0B: 1B to 16MiB"
+        );
+        assert_eq!(
+            refused(|settings| settings.outbox_bytes = Size(1024)),
+            "outbox-bytes 1KiB: 64KiB to 1GiB"
+        );
+        assert_eq!(
+            refused(|settings| settings.slow_after = Span(Duration::ZERO)),
+            "slow-after 0s: 1ms to 1day"
+        );
+        assert_eq!(
+            refused(|settings| settings.greeting = "a\nb".into()),
+            r#"greeting "a\nb": one line without control characters"#
+        );
+    }
+}

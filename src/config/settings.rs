@@ -1,0 +1,174 @@
+//! The settings as people give them: one name each as a flag, in the environment and in the settings file.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::Duration;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::units::{Size, Span};
+use super::{Labels, LogFormat, LogLevel};
+
+/// Every setting. The doc comments are the help text.
+#[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where line clients connect; port 0 is any free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
+    pub tcp: SocketAddr,
+    /// Threads that serve clients [default: the processor's cores]
+    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
+    pub workers: u16,
+    /// Tasks among which the rooms are shared out [default: as many as workers]
+    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
+    pub shards: Option<u16>,
+    /// The first line that a client gets; none if empty [default: Welcome! Commands: JOIN <room>, LEAVE, LIST]
+    #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
+    pub greeting: String,
+    /// What stands in front of the messages of a client without a nick [default: address]
+    #[arg(long, env = "ROOMCAST_LABELS", value_enum)]
+    pub labels: Labels,
+    /// Clients at once [default: what the descriptors allow]
+    #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
+    pub max_clients: Option<usize>,
+    /// The longest message [default: 64KiB]
+    #[arg(long, env = "ROOMCAST_MESSAGE_BYTES", value_name = "SIZE")]
+    pub message_bytes: Size,
+    /// What a client may be owed before it counts as slow, in bytes [default: 1MiB]
+    #[arg(long, env = "ROOMCAST_OUTBOX_BYTES", value_name = "SIZE")]
+    pub outbox_bytes: Size,
+    /// What a client may be owed before it counts as slow, in messages [default: 1024]
+    #[arg(long, env = "ROOMCAST_OUTBOX_MESSAGES", value_name = "COUNT")]
+    pub outbox_messages: usize,
+    /// How long a client may leave a byte untaken [default: 10s]
+    #[arg(long, env = "ROOMCAST_SLOW_AFTER", value_name = "DURATION")]
+    pub slow_after: Span,
+    /// How long a stop may take [default: 30s]
+    #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
+    pub grace: Span,
+    /// Connections that the kernel keeps for each worker to accept [default: 4096]
+    #[arg(long, env = "ROOMCAST_BACKLOG", value_name = "COUNT")]
+    pub backlog: u32,
+    /// Where to write the bound addresses, one line each, once clients are accepted
+    #[arg(long, env = "ROOMCAST_READY_FILE", value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// What to log [default: info]
+    #[arg(long, env = "ROOMCAST_LOG", value_enum)]
+    pub log: LogLevel,
+    /// How to log [default: text]
+    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum)]
+    pub log_format: LogFormat,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tcp: (Ipv4Addr::LOCALHOST, 8080).into(),
+            workers: available_parallelism()
+                .ok()
+                .and_then(|cores| u16::try_from(cores.get()).ok())
+                .unwrap_or(1),
+            shards: None,
+            greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
+            labels: Labels::Address,
+            max_clients: None,
+            message_bytes: Size(64 * 1024),
+            outbox_bytes: Size(1024 * 1024),
+            outbox_messages: 1024,
+            slow_after: Span(Duration::from_secs(10)),
+            grace: Span(Duration::from_secs(30)),
+            backlog: 4096,
+            ready_file: None,
+            log: LogLevel::Info,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// A settings file that cannot be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read settings file {path}: {error}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It is no TOML, or says something that is no setting.
+    #[error("settings file {path} line {line}: {what}")]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+}
+
+impl Settings {
+    /// The settings of a TOML file, the others at their defaults.
+    pub(super) fn from_file(path: &Path) -> Result<Self, FileError> {
+        let unreadable = |error| FileError::Unreadable {
+            path: path.into(),
+            error,
+        };
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let what = error.message().replace('\n', "; ");
+            FileError::Invalid {
+                path: path.into(),
+                line: before.matches('\n').count() + 1,
+                what,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_read_back() {
+        let settings = Settings {
+            shards: Some(3),
+            ready_file: Some("ready".into()),
+            ..Settings::default()
+        };
+        let text = toml::to_string(&settings).unwrap();
+        assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_file_names_the_line_that_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roomcast.toml");
+        let refused = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Settings::from_file(&path).unwrap_err().to_string()
+        };
+        let error = refused("workers = 1\nwrokers = 2\n");
+        assert!(
+            error.contains("line 2: unknown field `wrokers`, expected one of `tcp`"),
+            "{error}"
+        );
+        let error = refused("slow-after = \"soon\"\n");
+        assert!(
+            error.ends_with("line 1: duration \"soon\": a number and a unit, as in 30s"),
+            "{error}"
+        );
+        assert!(!refused("a = = b").contains('\n'));
+        let error = Settings::from_file(&folder.path().join("none"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("cannot read settings file"), "{error}");
+    }
+}

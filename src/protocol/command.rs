@@ -1,0 +1,242 @@
+//! What a client can say, parsed once. Never decides what it means: that is the session's.
+
+use memchr::memchr_iter;
+use thiserror::Error;
+
+use super::lines::LineTooLong;
+use super::names::{NameError, Nick, RoomName};
+
+/// What a client said. Text borrows from the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `JOIN <room>`
+    Join(RoomName),
+    /// `LEAVE`
+    Leave,
+    /// `LIST`
+    List,
+    /// `SAY <text>`, or any line that is no command.
+    Say(&'a str),
+    /// `NICK <name>`
+    Nick(Nick),
+    /// `WHO`
+    Who,
+    /// `PING [token]`; no token is an empty one.
+    Ping(&'a str),
+    /// `HELP`
+    Help,
+    /// `QUIT`
+    Quit,
+}
+
+/// Why a line was refused. Its text is `<code> <what was wrong, with the value and the rule>`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// A room name that breaks the rule.
+    #[error("room-name {0}")]
+    RoomName(NameError),
+    /// A nick that breaks the rule.
+    #[error("nick {0}")]
+    Nick(NameError),
+    /// A line over the limit; the connection ends with it.
+    #[error("too-long {0}")]
+    TooLong(#[from] LineTooLong),
+    /// Bytes that are no UTF-8.
+    #[error("not-utf8 byte {valid_up_to} begins no character: lines are UTF-8")]
+    NotUtf8 {
+        /// How many bytes of the line were good.
+        valid_up_to: usize,
+    },
+    /// A control character other than tab.
+    #[error("control-character U+{:04X} at byte {at}: none but tab is allowed", *.character as u32)]
+    ControlCharacter {
+        /// The first one found.
+        character: char,
+        /// Where in the line, in bytes.
+        at: usize,
+    },
+    /// A command word without what it needs.
+    #[error("unknown {word} needs {needs}")]
+    Unknown {
+        /// The command word.
+        word: &'static str,
+        /// What must follow it.
+        needs: &'static str,
+    },
+}
+
+/// Reads one line, without its end; `None` for an empty one. Allocates for a name, never for text.
+///
+/// # Errors
+/// What was wrong with the line and the rule; the conversation goes on.
+pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
+    let text = match simdutf8::basic::from_utf8(line) {
+        Ok(text) => text.trim_end_matches([' ', '\t']),
+        Err(_) => return Err(not_utf8(line)),
+    };
+    if may_hold_control(text.as_bytes()) {
+        refuse_control(text)?;
+    }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        command(text).map(Some)
+    }
+}
+
+/// A command if the first word is one and the rest fits it, else chat. A leading blank makes any line chat.
+fn command(text: &str) -> Result<Command<'_>, Refusal> {
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    Ok(match (word, rest) {
+        ("JOIN", "") => {
+            return Err(Refusal::Unknown {
+                word: "JOIN",
+                needs: "a room: JOIN <room>",
+            });
+        }
+        ("NICK", "") => {
+            return Err(Refusal::Unknown {
+                word: "NICK",
+                needs: "a name: NICK <name>",
+            });
+        }
+        ("SAY", "") => {
+            return Err(Refusal::Unknown {
+                word: "SAY",
+                needs: "a text: SAY <text>",
+            });
+        }
+        ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(Refusal::RoomName)?),
+        ("NICK", name) => Command::Nick(Nick::parse(name).map_err(Refusal::Nick)?),
+        ("SAY", text) => Command::Say(text),
+        ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
+        ("LEAVE", "") => Command::Leave,
+        ("LIST", "") => Command::List,
+        ("WHO", "") => Command::Who,
+        ("HELP", "") => Command::Help,
+        ("QUIT", "") => Command::Quit,
+        _ => Command::Say(text),
+    })
+}
+
+#[cold]
+fn not_utf8(line: &[u8]) -> Refusal {
+    let valid_up_to = std::str::from_utf8(line).map_or_else(|error| error.valid_up_to(), str::len);
+    Refusal::NotUtf8 { valid_up_to }
+}
+
+/// False when there is surely none. One pass without a branch per byte, which the compiler turns into SIMD; the two-byte
+/// controls U+0080 to U+009F all begin with 0xC2.
+fn may_hold_control(text: &[u8]) -> bool {
+    let ascii = text.iter().fold(false, |found, &byte| {
+        found | (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
+    });
+    ascii || memchr_iter(0xC2, text).any(|at| matches!(text.get(at + 1), Some(0x80..=0x9F)))
+}
+
+#[cold]
+fn refuse_control(text: &str) -> Result<(), Refusal> {
+    match text
+        .char_indices()
+        .find(|(_, character)| character.is_control() && *character != '\t')
+    {
+        Some((at, character)) => Err(Refusal::ControlCharacter { character, at }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+        Ok(Some(Command::Say(text)))
+    }
+
+    #[test]
+    fn every_command_is_read_by_its_exact_first_word() {
+        assert_eq!(parse(b"JOIN a"), Ok(Some(Command::Join(RoomName::parse("a").unwrap()))));
+        assert_eq!(parse(b"NICK bob"), Ok(Some(Command::Nick(Nick::parse("bob").unwrap()))));
+        assert_eq!(parse(b"LEAVE"), Ok(Some(Command::Leave)));
+        assert_eq!(parse(b"LIST"), Ok(Some(Command::List)));
+        assert_eq!(parse(b"WHO"), Ok(Some(Command::Who)));
+        assert_eq!(parse(b"HELP"), Ok(Some(Command::Help)));
+        assert_eq!(parse(b"QUIT"), Ok(Some(Command::Quit)));
+        assert_eq!(parse(b"PING"), Ok(Some(Command::Ping(""))));
+        assert_eq!(parse(b"PING 7"), Ok(Some(Command::Ping("7"))));
+    }
+
+    #[test]
+    fn what_does_not_fit_a_command_is_chat() {
+        for line in [
+            "LIST of things",
+            "join a",
+            "LEAVE now",
+            "Hello",
+            "PING a b",
+            " JOIN a",
+            "JOINED a",
+            "QUIT!",
+        ] {
+            assert_eq!(parse(line.as_bytes()), say(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn say_is_verbatim_behind_its_one_blank() {
+        assert_eq!(parse(b"SAY JOIN a"), say("JOIN a"));
+        assert_eq!(parse(b"SAY   x"), say("  x"));
+        assert_eq!(parse(b"SAY \tx \t "), say("\tx"));
+    }
+
+    #[test]
+    fn trailing_blanks_are_dropped_and_an_empty_line_is_nothing() {
+        assert_eq!(parse(b"LIST  \t"), Ok(Some(Command::List)));
+        assert_eq!(parse(b""), Ok(None));
+        assert_eq!(parse(b"  \t "), Ok(None));
+    }
+
+    #[test]
+    fn a_known_word_misused_is_refused_with_what_it_needs() {
+        let refusal = parse(b"JOIN").unwrap_err();
+        assert_eq!(refusal.to_string(), "unknown JOIN needs a room: JOIN <room>");
+        assert!(matches!(parse(b"NICK "), Err(Refusal::Unknown { word: "NICK", .. })));
+        assert!(matches!(parse(b"SAY  "), Err(Refusal::Unknown { word: "SAY", .. })));
+        let refusal = parse(b"JOIN a b").unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_refused_with_their_place() {
+        for bad in [
+            &b"ab\xff"[..],
+            b"ab\xc0\xaf",
+            b"ab\xed\xa0\x80",
+            b"ab\xf4\x90\x80\x80",
+            b"ab\xe2\x82",
+        ] {
+            assert_eq!(parse(bad), Err(Refusal::NotUtf8 { valid_up_to: 2 }), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_refused_but_for_tab() {
+        let refusal = parse(b"a\x1b[31m").unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "control-character U+001B at byte 1: none but tab is allowed"
+        );
+        for bad in ["\0", "a\rb", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
+            assert!(
+                matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })),
+                "{bad:?}"
+            );
+        }
+        for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
+            assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");
+        }
+    }
+}

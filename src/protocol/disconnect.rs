@@ -1,0 +1,56 @@
+//! Why a connection ended: the one table that the log, the metric label, the last line and the close code read.
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disconnect {
+    /// The client closed its side, or its input ended.
+    ClosedByPeer,
+    /// The client said `QUIT`.
+    Quit,
+    /// The server is stopping.
+    Shutdown,
+    /// The client did not take what it was owed: its outbox passed a bound.
+    SlowConsumer,
+    /// A line or message was longer than the limit.
+    TooLong,
+    /// What came was another protocol.
+    ProtocolError,
+    /// The server is full.
+    TooManyConnections,
+    /// The socket failed.
+    IoError,
+}
+
+impl Disconnect {
+    /// The constant phrase for logs, metric labels and the last line.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ClosedByPeer => "closed-by-peer",
+            Self::Quit => "quit",
+            Self::Shutdown => "shutdown",
+            Self::SlowConsumer => "slow-consumer",
+            Self::TooLong => "too-long",
+            Self::ProtocolError => "protocol-error",
+            Self::TooManyConnections => "too-many-connections",
+            Self::IoError => "io-error",
+        }
+    }
+
+    /// Whether the client still gets all it is owed before the last line, or only its replies.
+    pub const fn keeps_deliveries(self) -> bool {
+        matches!(self, Self::ClosedByPeer | Self::Quit | Self::Shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_is_flushed_for_gentle_endings_only() {
+        assert!(Disconnect::Quit.keeps_deliveries());
+        assert!(Disconnect::Shutdown.keeps_deliveries());
+        assert!(!Disconnect::SlowConsumer.keeps_deliveries());
+        assert!(!Disconnect::TooLong.keeps_deliveries());
+    }
+}

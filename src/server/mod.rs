@@ -1,0 +1,122 @@
+//! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it puts together.
+
+mod descriptors;
+mod listen;
+mod ready_file;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::broker::BrokerSeed;
+use crate::config::Config;
+use crate::shutdown::Drain;
+use crate::transport::accept::Admission;
+use crate::worker::Worker;
+use crate::writer::handle::mailbox;
+use crate::writer::{Counts, WriterIndex};
+
+/// What is left of a stop after the grace period: cutting takes no longer, whatever clients do.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where the server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// For line clients.
+    pub tcp: SocketAddr,
+}
+
+/// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
+/// accepted. Returns what was done; takes at most the grace period and five seconds to stop.
+///
+/// # Errors
+/// An address could not be bound, a limit is too low, or the ready file could not be written.
+pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
+    let clients_max = descriptors::clients_max(config.max_clients, config.workers)?;
+    let listeners = listen::listeners(config.tcp, config.workers, config.backlog)
+        .with_context(|| format!("cannot listen on tcp {}", config.tcp))?;
+    let bound = Bound {
+        tcp: listeners[0].local_addr()?,
+    };
+    let drain = Drain::default();
+    let outcomes = start(&config, listeners, clients_max, &drain)?;
+    info!(address = %bound.tcp, "listening for tcp lines");
+    if let Some(path) = &config.ready_file {
+        ready_file::write(path, bound).with_context(|| format!("cannot write the ready file {}", path.display()))?;
+    }
+    on_bound(bound);
+    shutdown.cancelled().await;
+    info!(grace = ?config.grace, "stopping");
+    let counts = stop(outcomes, &drain, config.grace).await?;
+    info!(delivered = counts.delivered, clients_cut = counts.cut, "stopped");
+    Ok(counts)
+}
+
+type Outcome = oneshot::Receiver<io::Result<Counts>>;
+
+fn start(
+    config: &Config,
+    listeners: Vec<std::net::TcpListener>,
+    clients_max: usize,
+    drain: &Drain,
+) -> anyhow::Result<Vec<Outcome>> {
+    let (broker, shards) = BrokerSeed::new(config.shards);
+    let (writers, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mailbox()).unzip();
+    let admission = Admission::new(clients_max);
+    let mut homes: Vec<Vec<_>> = listeners.iter().map(|_| Vec::new()).collect();
+    for shard in shards {
+        let home = usize::from(shard.index.0) % homes.len();
+        homes[home].push(shard);
+    }
+    let parts = listeners.into_iter().zip(mailboxes).zip(homes).zip(0..);
+    let worker = |(((lines, writer), shards), index)| Worker {
+        index: WriterIndex(index),
+        workers: config.workers,
+        lines,
+        admission: admission.clone(),
+        shards,
+        broker: broker.clone(),
+        writers: writers.clone(),
+        writer,
+        rules: config.rules.clone(),
+        drain: drain.clone(),
+    };
+    parts
+        .map(worker)
+        .map(|worker| worker.start().context("cannot start a worker thread"))
+        .collect()
+}
+
+/// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes
+/// are empty; theirs to the writers drop, so the writers end when their last client is gone.
+async fn stop(outcomes: Vec<Outcome>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
+    let mut stopping = std::pin::pin!(async {
+        drain.stop_talking().await;
+        collect(outcomes).await
+    });
+    if let Ok(counts) = timeout(grace, &mut stopping).await {
+        return counts;
+    }
+    warn!("the grace period is over");
+    drain.cut();
+    timeout(CUT_WITHIN, stopping)
+        .await
+        .map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
+}
+
+async fn collect(outcomes: Vec<Outcome>) -> anyhow::Result<Counts> {
+    let mut total = Counts::default();
+    for outcome in outcomes {
+        total += outcome
+            .await
+            .context("a worker has panicked")?
+            .context("a worker could not start")?;
+    }
+    Ok(total)
+}

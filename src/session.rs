@@ -1,0 +1,226 @@
+//! One client's conversation, the same on every transport: commands become calls of the broker and replies. Knows no
+//! socket and no framing; never executes a command before the answer to the one before is on its way.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::broker::{Broker, Member, Publish};
+use crate::protocol::command::{Command, Refusal};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::Event;
+use crate::protocol::names::{Label, Nick, RoomName};
+use crate::shutdown::{Drain, Talking};
+use crate::writer::handle::WriterHandle;
+use crate::writer::{Address, Slot, WriterIndex};
+
+/// What the sessions of one worker share.
+pub struct SessionHost {
+    /// The rooms.
+    pub broker: Broker,
+    /// The worker's own writer.
+    pub writer: WriterHandle,
+    /// Which one that is.
+    pub writer_index: WriterIndex,
+    /// Sent to every client first; nothing if empty.
+    pub greeting: String,
+    /// When to stop.
+    pub drain: Drain,
+}
+
+/// A client's conversation.
+pub struct Session {
+    host: Rc<SessionHost>,
+    slot: Slot,
+    dialect: Dialect,
+    label: Label,
+    room: Option<RoomName>,
+    talking: Option<Talking>,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+#[must_use]
+pub enum Handled {
+    /// It is on its way.
+    Done,
+    /// It must be waited for: `Session::finish` it before the next.
+    Later(Unfinished),
+    /// It was the last.
+    Ended(Disconnect),
+}
+
+/// What must be waited for.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// Until there is room for the message in the shard's mailbox.
+    Publish(Publish),
+    /// Until there is room for the reply in the writer's mailbox.
+    Reply(Bytes),
+    /// Until the client is out of its room and in this one.
+    Join(RoomName),
+    /// Until the client is out of its room.
+    Leave,
+    /// Until every shard has said what rooms it has.
+    List,
+    /// Until the room's shard has said who is in it.
+    Who,
+    /// Until everything on its way to the client is ahead of the answer.
+    Ping(Box<str>),
+    /// Until the room's shard has been told the new label.
+    Nick(Nick),
+}
+
+impl Session {
+    /// A conversation in no room yet.
+    pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label) -> Self {
+        let talking = Some(host.drain.talking());
+        Self {
+            host,
+            slot,
+            dialect,
+            label,
+            room: None,
+            talking,
+        }
+    }
+
+    /// Says hello.
+    pub fn greet(&self) -> Handled {
+        if self.host.greeting.is_empty() {
+            Handled::Done
+        } else {
+            self.reply(&Event::Welcome(&self.host.greeting))
+        }
+    }
+
+    /// Handles a command as far as that goes without waiting.
+    pub fn handle(&mut self, command: Command<'_>) -> Handled {
+        match command {
+            Command::Say(text) => self.say(text),
+            Command::Join(room) => Handled::Later(Unfinished::Join(room)),
+            Command::Leave if self.room.is_some() => Handled::Later(Unfinished::Leave),
+            Command::Who if self.room.is_some() => Handled::Later(Unfinished::Who),
+            Command::Leave | Command::Who => self.reply(&Event::JoinFirst),
+            Command::List => Handled::Later(Unfinished::List),
+            Command::Nick(nick) => Handled::Later(Unfinished::Nick(nick)),
+            Command::Ping(token) if self.room.is_some() => Handled::Later(Unfinished::Ping(token.into())),
+            Command::Ping(token) => self.reply(&Event::Pong(token)),
+            Command::Help => self.reply(&Event::Help),
+            Command::Quit => Handled::Ended(Disconnect::Quit),
+        }
+    }
+
+    /// Tells the client what was wrong with its line.
+    pub fn refuse(&self, refusal: &Refusal) -> Handled {
+        self.reply(&Event::Refused(refusal))
+    }
+
+    /// Does the rest of a command, waiting for whom it must.
+    pub async fn finish(&mut self, unfinished: Unfinished) {
+        match unfinished {
+            Unfinished::Publish(publish) => self.host.broker.publish(publish).await,
+            Unfinished::Reply(bytes) => self.host.writer.reply(self.slot, bytes).await,
+            Unfinished::Join(room) => self.join(room).await,
+            Unfinished::Leave => {
+                self.leave().await;
+                self.answer(&Event::Left).await;
+            }
+            Unfinished::List => {
+                let rooms = self.host.broker.rooms().await;
+                self.answer(&Event::Rooms(&rooms)).await;
+            }
+            Unfinished::Who => self.who().await,
+            Unfinished::Ping(token) => self.ping(&token).await,
+            Unfinished::Nick(nick) => self.rename(nick).await,
+        }
+    }
+
+    /// The one place where a conversation ends, whatever ended it: out of the room, then the end of the output. At a
+    /// shutdown nobody leaves before everybody has stopped talking, so that a message reaches all or none.
+    pub async fn end(mut self, reason: Disconnect) {
+        if reason == Disconnect::Shutdown {
+            self.talking = None;
+            self.host.drain.leaving().await;
+        }
+        self.leave().await;
+        self.host.writer.close(self.slot, reason).await;
+    }
+
+    fn say(&mut self, text: &str) -> Handled {
+        let Some(room) = &self.room else {
+            return self.reply(&Event::JoinFirst);
+        };
+        let (room, address) = (room.clone(), self.address());
+        let publish = Publish {
+            room,
+            address,
+            dialect: self.dialect,
+            text: text.into(),
+        };
+        match self.host.broker.try_publish(publish) {
+            Ok(()) => Handled::Done,
+            Err(publish) => Handled::Later(Unfinished::Publish(publish)),
+        }
+    }
+
+    async fn join(&mut self, room: RoomName) {
+        if self.room.as_ref() == Some(&room) {
+            return self.answer(&Event::Joined(&room)).await;
+        }
+        self.leave().await;
+        let member = Member {
+            address: self.address(),
+            dialect: self.dialect,
+            label: self.label.clone(),
+        };
+        self.room = Some(self.host.broker.join(room, member).await);
+    }
+
+    async fn leave(&mut self) {
+        if let Some(room) = self.room.take() {
+            self.host.broker.leave(room, self.address()).await;
+        }
+    }
+
+    async fn who(&self) {
+        if let Some(room) = self.room.clone() {
+            let members = self.host.broker.members(room.clone()).await;
+            self.answer(&Event::Members(&room, &members)).await;
+        }
+    }
+
+    async fn ping(&self, token: &str) {
+        if let Some(room) = &self.room {
+            self.host.broker.fence(room).await;
+        }
+        self.answer(&Event::Pong(token)).await;
+    }
+
+    async fn rename(&mut self, nick: Nick) {
+        self.label = nick.clone().into();
+        if let Some(room) = self.room.clone() {
+            self.host.broker.rename(room, self.address(), self.label.clone()).await;
+        }
+        self.answer(&Event::Named(&nick)).await;
+    }
+
+    fn reply(&self, event: &Event<'_>) -> Handled {
+        match self.host.writer.try_reply(self.slot, self.dialect.encode(event)) {
+            Ok(()) => Handled::Done,
+            Err(bytes) => Handled::Later(Unfinished::Reply(bytes)),
+        }
+    }
+
+    async fn answer(&self, event: &Event<'_>) {
+        self.host.writer.reply(self.slot, self.dialect.encode(event)).await;
+    }
+
+    fn address(&self) -> Address {
+        Address {
+            writer: self.host.writer_index,
+            slot: self.slot,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The phases in which a server stops, as tokens that every worker holds. Says when, never how.
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// The phases of a drain. Each begins on all workers before the next; a clone is the same drain.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    stopping: CancellationToken,
+    talking: TaskTracker,
+    leaving: CancellationToken,
+    cutting: CancellationToken,
+}
+
+/// Held by a session for as long as it may still publish.
+#[derive(Debug)]
+pub struct Talking {
+    _token: TaskTrackerToken,
+}
+
+impl Drain {
+    /// Phases 1 and 2: no more clients and no more input; returns when every session has finished its turn. From then on
+    /// nothing can be published, so whoever leaves misses nothing that another member gets.
+    pub async fn stop_talking(&self) {
+        self.stopping.cancel();
+        self.talking.close();
+        self.talking.wait().await;
+        self.leaving.cancel();
+    }
+
+    /// The grace period is over: what is still owed is dropped.
+    pub fn cut(&self) {
+        self.cutting.cancel();
+    }
+
+    /// A session begins.
+    pub fn talking(&self) -> Talking {
+        Talking {
+            _token: self.talking.token(),
+        }
+    }
+
+    /// Whether the server has begun to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Whether the grace period is over.
+    pub fn is_cutting(&self) -> bool {
+        self.cutting.is_cancelled()
+    }
+
+    /// Returns when the server begins to stop.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// Returns when every session has finished its turn and may leave.
+    pub async fn leaving(&self) {
+        self.leaving.cancelled().await;
+    }
+
+    /// Returns when the grace period is over.
+    pub async fn cutting(&self) {
+        self.cutting.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_leaves_before_the_last_has_finished_talking() {
+        let drain = Drain::default();
+        let talking = drain.talking();
+        let other = drain.clone();
+        let stopped = tokio::spawn(async move { other.stop_talking().await });
+        drain.stopping().await;
+        assert!(!drain.leaving.is_cancelled());
+        drop(talking);
+        drain.leaving().await;
+        stopped.await.unwrap();
+    }
+}

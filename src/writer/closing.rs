@@ -1,0 +1,182 @@
+//! Endings, one path for every reason: the message partly sent, what is still due, the last line, the end of the stream,
+//! the end of the input or one second, the slot. Nothing else frees a slot.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::frames::Frames;
+use super::slots::{Closing, Mark, Phase, Row, Slot};
+use super::state::Writer;
+use super::wire::Wire;
+use crate::config::OutboxLimits;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::Event;
+
+/// How long a closing client may take nothing, and how long its input may go on behind the end of the stream. Closed with
+/// unread input, a socket answers with a reset that destroys the last line.
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
+/// A client over a bound is cut when its socket has taken nothing for this long.
+const STALL: Duration = Duration::from_secs(1);
+
+impl Closing {
+    /// The socket has taken something.
+    pub(super) fn extend(&mut self, now: Instant) {
+        self.deadline = now + CLOSE_LINGER;
+    }
+}
+
+impl Writer {
+    /// Begins to close: what came first as a reason stays. The caller sees to it that the connection knows.
+    pub(super) fn begin_close(&mut self, now: Instant, slot: Slot, reason: Disconnect) {
+        let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
+            return;
+        };
+        row.hot.phase = Phase::Closing;
+        row.cold.closing = Some(Closing {
+            reason,
+            deadline: now + CLOSE_LINGER,
+            input_ended: false,
+        });
+        let dropped = if reason.keeps_deliveries() {
+            Default::default()
+        } else {
+            row.hot.outbox.drop_deliveries(&mut row.cold.backlog)
+        };
+        let last = Event::closing(reason).map(|event| Rc::new(Frames::reply(row.cold.dialect.encode(&event))));
+        let added = usize::from(last.is_some());
+        if let Some(last) = last {
+            row.hot.outbox.push(last, &mut row.cold.backlog);
+        }
+        if !row.hot.refused {
+            self.owed = self.owed - dropped.messages() + added;
+        }
+        // Marked even if nothing is owed: the end of the stream is sent where the outbox is found empty.
+        if !matches!(row.hot.mark, Mark::Small | Mark::Watched) {
+            row.hot.mark = Mark::Small;
+            self.small.push_back(slot);
+        }
+        self.count_gone(dropped, reason);
+        self.sweep_later(slot);
+    }
+
+    /// Closes a slow consumer and has its connection stop.
+    pub(super) fn cut_slow(&mut self, now: Instant, slot: Slot) {
+        self.begin_close(now, slot, Disconnect::SlowConsumer);
+        if let Some(mut row) = self.slots.row(slot) {
+            row.hang_up(Disconnect::SlowConsumer);
+        }
+    }
+
+    /// The outbox of a closing slot is empty: ends the stream.
+    pub(super) fn finish(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+        let row = self.slots.row(slot).expect("the caller has found the row");
+        row.hot.phase = Phase::Finished;
+        wire.finish(slot.index);
+        let closing = row.cold.closing.as_mut().expect("a closing slot has a reason");
+        closing.extend(now);
+        let Closing {
+            reason, input_ended, ..
+        } = *closing;
+        if input_ended {
+            self.close(slot, reason, wire);
+        }
+    }
+
+    /// The connection has read its input to the end: nothing is left to wait for once all is sent.
+    pub(super) fn input_ended(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+        // An end without a reason given before is the peer's.
+        self.begin_close(now, slot, Disconnect::ClosedByPeer);
+        let Some(row) = self.slots.row(slot) else { return };
+        let closing = row.cold.closing.as_mut().expect("a closing slot has a reason");
+        closing.input_ended = true;
+        let reason = closing.reason;
+        if row.hot.phase == Phase::Finished {
+            self.close(slot, reason, wire);
+        }
+    }
+
+    /// Frees the slot. Whatever is still owed is dropped and counted.
+    pub(super) fn close(&mut self, slot: Slot, reason: Disconnect, wire: &mut impl Wire) {
+        let Some(mut row) = self.slots.row(slot) else { return };
+        let owed = row.owed();
+        if !row.hot.refused {
+            self.owed -= owed.messages;
+        }
+        self.counts.cut += u64::from(owed.messages > 0);
+        let reason = row.cold.closing.map_or(reason, |closing| closing.reason);
+        let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
+        row.hang_up(reason);
+        self.count_gone(dropped, reason);
+        wire.close(slot.index);
+        self.slots.free(slot);
+    }
+
+    /// Looks at every client that has refused bytes or is closing. Linear in those.
+    pub(super) fn sweep(&mut self, now: Instant, wire: &mut impl Wire) {
+        for slot in std::mem::take(&mut self.swept) {
+            let Some(row) = self.slots.row(slot) else { continue };
+            row.cold.swept = false;
+            match verdict(&row, now, &self.limits) {
+                Verdict::Well => {}
+                Verdict::Waits => self.sweep_later(slot),
+                Verdict::Slow => self.cut_slow(now, slot),
+                Verdict::Expired => self.close(slot, Disconnect::IoError, wire),
+            }
+        }
+    }
+
+    pub(super) fn sweep_later(&mut self, slot: Slot) {
+        let Some(row) = self.slots.row(slot) else { return };
+        if !row.cold.swept {
+            row.cold.swept = true;
+            self.swept.push(slot);
+        }
+    }
+
+    pub(super) fn hang_up_all(&mut self, reason: Disconnect) {
+        self.hung_up = Some(reason);
+        for slot in self.slots.all() {
+            if let Some(mut row) = self.slots.row(slot) {
+                row.hang_up(reason);
+            }
+        }
+    }
+
+    pub(super) fn cut_all(&mut self, wire: &mut impl Wire) {
+        for slot in self.slots.all() {
+            self.close(slot, Disconnect::Shutdown, wire);
+        }
+    }
+}
+
+/// What the sweep finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing more to watch.
+    Well,
+    /// To be looked at again.
+    Waits,
+    /// A slow consumer.
+    Slow,
+    /// Closing, and its time is over.
+    Expired,
+}
+
+fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
+    if let Some(closing) = row.cold.closing {
+        return if now >= closing.deadline {
+            Verdict::Expired
+        } else {
+            Verdict::Waits
+        };
+    }
+    let Some(refusal) = row.cold.refusal else {
+        return Verdict::Well;
+    };
+    let owed = row.owed();
+    let over = owed.bytes > limits.bytes_max || owed.messages > limits.messages_max;
+    let stalled = over && now.duration_since(refusal.taken_at) >= STALL;
+    let aged = now.duration_since(refusal.since) >= limits.slow_after;
+    if stalled || aged { Verdict::Slow } else { Verdict::Waits }
+}

@@ -1,0 +1,107 @@
+//! How the writer is told: by shards through its mailbox, by the tasks of its own worker through a handle.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::frames::Entry;
+use super::slots::Slot;
+use super::socket::SocketWire;
+use super::state::{Writer, WriterCommand};
+use crate::mailbox::{Full, Mailbox};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+
+/// Batches that wait in a writer's mailbox at most; of 64 KiB each, they are 16 MiB.
+pub const MAILBOX_BATCHES: usize = 256;
+
+/// A writer's mailbox, not yet shared out.
+pub fn mailbox() -> (BatchSender, flume::Receiver<WriterCommand>) {
+    let (sender, receiver) = flume::bounded(MAILBOX_BATCHES);
+    (BatchSender(sender), receiver)
+}
+
+/// How a shard, on whichever worker, tells a writer.
+#[derive(Clone, Debug)]
+pub struct BatchSender(flume::Sender<WriterCommand>);
+
+impl BatchSender {
+    /// Hands over what a batch led to, in order. Waits while the writer has more than it can write: that is how
+    /// publishers feel it.
+    pub async fn deliver(&self, entries: Vec<Entry>) {
+        let sent = self.0.send_async(WriterCommand::Batch(entries)).await;
+        assert!(sent.is_ok(), "a writer outlives every shard");
+    }
+
+    /// The handle for the tasks of the writer's own worker.
+    pub(super) fn into_handle(self, output: Rc<RefCell<Output>>) -> WriterHandle {
+        WriterHandle {
+            output,
+            mailbox: Mailbox::new(self.0),
+        }
+    }
+}
+
+/// The writer and its sockets, shared by the tasks of one worker and never borrowed across an await.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub writer: Writer,
+    pub wire: SocketWire,
+}
+
+/// The writer as the tasks of its own worker know it.
+#[derive(Clone)]
+pub struct WriterHandle {
+    output: Rc<RefCell<Output>>,
+    mailbox: Mailbox<WriterCommand>,
+}
+
+impl WriterHandle {
+    /// Gives a socket to the writer. From here on its write side is the writer's alone.
+    pub fn open(&self, stream: Rc<TcpStream>, dialect: Dialect) -> Slot {
+        let output = &mut *self.output.borrow_mut();
+        let slot = output.writer.open(dialect);
+        output.wire.open(slot.index, stream);
+        slot
+    }
+
+    /// Ready with the reason once the conversation is to end.
+    pub fn poll_hang_up(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
+        match self.output.borrow_mut().writer.hang_up(slot, Some(context.waker())) {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Why the conversation is to end, if it is.
+    pub fn hang_up(&self, slot: Slot) -> Option<Disconnect> {
+        self.output.borrow_mut().writer.hang_up(slot, None)
+    }
+
+    /// Queues a reply behind everything already queued for the client.
+    ///
+    /// # Errors
+    /// The reply, when the mailbox is full; `reply` waits.
+    pub fn try_reply(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
+        let command = WriterCommand::Entry(Entry::reply(slot, bytes.clone()));
+        self.mailbox.try_tell(command).map_err(|Full(_)| bytes)
+    }
+
+    /// Queues a reply behind everything already queued for the client.
+    pub async fn reply(&self, slot: Slot, bytes: Bytes) {
+        self.mailbox.tell(WriterCommand::Entry(Entry::reply(slot, bytes))).await;
+    }
+
+    /// Ends the output: what is still due, the last line, the end of the stream.
+    pub async fn close(&self, slot: Slot, reason: Disconnect) {
+        self.mailbox.tell(WriterCommand::Close { slot, reason }).await;
+    }
+
+    /// Nothing more will be read from the client.
+    pub async fn input_ended(&self, slot: Slot) {
+        self.mailbox.tell(WriterCommand::InputEnded(slot)).await;
+    }
+}

@@ -1,0 +1,198 @@
+//! What is owed to one client, in order. Never reorders, never copies bytes but to merge them into one write.
+//!
+//! It has two parts: the `Head` lies in the writer's hot table and is all that a lone delivery needs; the `Backlog`
+//! behind it is touched only by clients that are owed more than one entry.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::frames::{Frames, Kind};
+
+/// Entries are merged into one write up to this many bytes; a longer entry is sent from where it lies.
+const MERGE_BYTES: usize = 16 * 1024;
+
+/// A backlog keeps the memory of this many entries when it empties: what a member of a busy room needs again at once.
+const KEPT_ENTRIES: usize = 32;
+
+/// The first pending entry and how far it is sent.
+#[derive(Debug, Default)]
+pub struct Head {
+    first: Option<Rc<Frames>>,
+    sent: u32,
+    more: bool,
+}
+
+/// What waits behind the head.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    rest: VecDeque<Rc<Frames>>,
+    bytes: usize,
+    messages: usize,
+}
+
+/// An amount of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Bytes not yet taken by the socket.
+    pub bytes: usize,
+    /// Messages of which the socket has not taken every byte.
+    pub messages: usize,
+}
+
+/// Messages that left an outbox, by what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Answers.
+    pub replies: usize,
+    /// Messages of rooms.
+    pub deliveries: usize,
+}
+
+impl Gone {
+    fn add(&mut self, kind: Kind, messages: usize) {
+        match kind {
+            Kind::Reply => self.replies += messages,
+            Kind::Delivery => self.deliveries += messages,
+        }
+    }
+
+    /// Both kinds together.
+    pub fn messages(self) -> usize {
+        self.replies + self.deliveries
+    }
+}
+
+impl Head {
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Adds an entry behind all others. Constant time; touches the backlog only if something is owed already.
+    pub fn push(&mut self, frames: Rc<Frames>, backlog: &mut Backlog) {
+        if self.first.is_none() {
+            self.first = Some(frames);
+            return;
+        }
+        backlog.bytes += frames.bytes().len();
+        backlog.messages += frames.messages();
+        backlog.rest.push_back(frames);
+        self.more = true;
+    }
+
+    /// What to offer the socket next: the first entry from where it lies, or several small ones merged in `scratch`.
+    pub fn next_write<'a>(&'a self, backlog: &Backlog, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let first = &self.first.as_ref()?.bytes()[self.sent as usize..];
+        if !self.more || first.len() >= MERGE_BYTES {
+            return Some(first);
+        }
+        scratch.clear();
+        scratch.extend_from_slice(first);
+        for frames in &backlog.rest {
+            if scratch.len() + frames.bytes().len() > MERGE_BYTES {
+                break;
+            }
+            scratch.extend_from_slice(frames.bytes());
+        }
+        Some(scratch)
+    }
+
+    /// The socket has taken `taken` more bytes. Returns the messages that are now whole with it.
+    pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Gone {
+        let mut whole = Gone::default();
+        while taken > 0 {
+            let first = self.first.as_ref().expect("a socket takes no more than it was offered");
+            let sent = self.sent as usize;
+            let step = taken.min(first.bytes().len() - sent);
+            whole.add(first.kind(), first.whole_within(sent + step) - first.whole_within(sent));
+            taken -= step;
+            if sent + step < first.bytes().len() {
+                self.sent += u32::try_from(step).expect("an entry is shorter than 4 GiB");
+            } else {
+                self.pop(backlog);
+            }
+        }
+        whole
+    }
+
+    /// What is owed in all. Logarithmic in the messages of the first entry.
+    pub fn owed(&self, backlog: &Backlog) -> Owed {
+        match &self.first {
+            None => Owed::default(),
+            Some(first) => Owed {
+                bytes: first.bytes().len() - self.sent as usize + backlog.bytes,
+                messages: first.messages() - first.whole_within(self.sent as usize) + backlog.messages,
+            },
+        }
+    }
+
+    /// Drops every delivery but the rest of a message that is partly sent; replies stay. Returns what was dropped.
+    pub fn drop_deliveries(&mut self, backlog: &mut Backlog) -> Gone {
+        let begun = self
+            .first
+            .as_ref()
+            .and_then(|first| first.rest_of_message(self.sent as usize))
+            .map(Rc::new);
+        let before = self.messages_by_kind(backlog);
+        let first_reply = self
+            .first
+            .take()
+            .filter(|first| first.kind() == Kind::Reply && begun.is_none());
+        let replies = backlog
+            .rest
+            .iter()
+            .filter(|frames| frames.kind() == Kind::Reply)
+            .map(Rc::clone);
+        let kept: Vec<_> = begun.into_iter().chain(first_reply).chain(replies).collect();
+        self.clear(backlog);
+        for frames in kept {
+            self.push(frames, backlog);
+        }
+        let after = self.messages_by_kind(backlog);
+        Gone {
+            replies: before.replies - after.replies,
+            deliveries: before.deliveries - after.deliveries,
+        }
+    }
+
+    /// Drops everything. Returns what was dropped, a message partly sent included.
+    pub fn drop_all(&mut self, backlog: &mut Backlog) -> Gone {
+        let dropped = self.messages_by_kind(backlog);
+        self.clear(backlog);
+        dropped
+    }
+
+    fn pop(&mut self, backlog: &mut Backlog) {
+        self.sent = 0;
+        self.first = if self.more { backlog.pop() } else { None };
+        self.more &= !backlog.rest.is_empty();
+    }
+
+    fn clear(&mut self, backlog: &mut Backlog) {
+        *self = Self::default();
+        *backlog = Backlog::default();
+    }
+
+    fn messages_by_kind(&self, backlog: &Backlog) -> Gone {
+        let mut count = Gone::default();
+        if let Some(first) = &self.first {
+            count.add(first.kind(), first.messages() - first.whole_within(self.sent as usize));
+        }
+        for frames in &backlog.rest {
+            count.add(frames.kind(), frames.messages());
+        }
+        count
+    }
+}
+
+impl Backlog {
+    fn pop(&mut self) -> Option<Rc<Frames>> {
+        let frames = self.rest.pop_front()?;
+        self.bytes -= frames.bytes().len();
+        self.messages -= frames.messages();
+        if self.rest.is_empty() && self.rest.capacity() > KEPT_ENTRIES {
+            self.rest = VecDeque::new();
+        }
+        Some(frames)
+    }
+}

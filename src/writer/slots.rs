@@ -1,0 +1,225 @@
+//! The slot table: one row per client of a worker, hot and cold parts apart. A slot is named with its generation, so
+//! that a name that outlived its client can do nothing.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use super::outbox::{Backlog, Head, Owed};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+
+/// The name of a client's row in its worker's table. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// The row.
+    pub index: u32,
+    /// How many clients had the row before.
+    pub generation: u32,
+}
+
+/// Where a client is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No client has the row.
+    Vacant,
+    /// Takes replies and deliveries.
+    Open,
+    /// Gets what it is still owed and its last line, nothing more.
+    Closing,
+    /// Everything is sent and so is the end of the stream; waits for the end of its input.
+    Finished,
+}
+
+/// Whether and where a slot waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It does not.
+    Clean,
+    /// In the list of those owed something small.
+    Small,
+    /// In the list of those owed a share of a large fan-out.
+    Large,
+    /// Until its socket is writable.
+    Watched,
+}
+
+/// What every delivery touches: two rows to a cache line.
+#[derive(Debug)]
+pub(super) struct Hot {
+    pub outbox: Head,
+    pub generation: u32,
+    pub mark: Mark,
+    pub phase: Phase,
+    /// The socket has refused bytes that it still has not taken.
+    pub refused: bool,
+}
+
+/// What only a backlog, a refusal or an ending touches.
+#[derive(Debug)]
+pub(super) struct Cold {
+    pub backlog: Backlog,
+    pub dialect: Dialect,
+    pub refusal: Option<Refusal>,
+    pub closing: Option<Closing>,
+    /// The row is in the list that the sweep walks.
+    pub swept: bool,
+    /// The connection is to end its conversation, for this reason.
+    pub hang_up: Option<Disconnect>,
+    /// Wakes the connection to be told.
+    pub waker: Option<Waker>,
+}
+
+/// Bytes that a socket has refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    /// When the bytes within `until` were first refused. Later ones are dated when these are taken, so that the age of
+    /// the oldest is known within a factor of two, for the price of one date per client and not one per entry.
+    pub since: Instant,
+    /// How many bytes are left of those that `since` dates.
+    pub until: usize,
+    /// When the socket last took anything.
+    pub taken_at: Instant,
+}
+
+/// A client on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub reason: Disconnect,
+    /// When it is cut unless its socket has taken something since.
+    pub deadline: Instant,
+    /// The connection has read its input to the end.
+    pub input_ended: bool,
+}
+
+impl Hot {
+    fn vacant(generation: u32) -> Self {
+        Self {
+            outbox: Head::default(),
+            generation,
+            mark: Mark::Clean,
+            phase: Phase::Vacant,
+            refused: false,
+        }
+    }
+}
+
+impl Cold {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            backlog: Backlog::default(),
+            dialect,
+            refusal: None,
+            closing: None,
+            swept: false,
+            hang_up: None,
+            waker: None,
+        }
+    }
+}
+
+/// One row, both parts.
+pub(super) struct Row<'a> {
+    pub hot: &'a mut Hot,
+    pub cold: &'a mut Cold,
+}
+
+impl Row<'_> {
+    /// What is owed to the client.
+    pub fn owed(&self) -> Owed {
+        self.hot.outbox.owed(&self.cold.backlog)
+    }
+
+    /// Tells the connection to end its conversation. The first reason stays.
+    pub fn hang_up(&mut self, reason: Disconnect) {
+        self.cold.hang_up.get_or_insert(reason);
+        if let Some(waker) = self.cold.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    hot: Vec<Hot>,
+    cold: Vec<Cold>,
+    vacant: Vec<u32>,
+}
+
+impl Slots {
+    /// A row for a new client. Constant time, amortised.
+    pub fn open(&mut self, dialect: Dialect) -> Slot {
+        let index = self.vacant.pop().unwrap_or_else(|| self.grow(dialect));
+        self.cold[index as usize] = Cold::new(dialect);
+        let hot = &mut self.hot[index as usize];
+        hot.phase = Phase::Open;
+        Slot {
+            index,
+            generation: hot.generation,
+        }
+    }
+
+    fn grow(&mut self, dialect: Dialect) -> u32 {
+        self.hot.push(Hot::vacant(0));
+        self.cold.push(Cold::new(dialect));
+        u32::try_from(self.hot.len() - 1).expect("fewer clients than descriptors")
+    }
+
+    /// The client's row; `None` when the client is gone.
+    pub fn row(&mut self, slot: Slot) -> Option<Row<'_>> {
+        let hot = self.hot.get_mut(slot.index as usize)?;
+        (hot.generation == slot.generation && hot.phase != Phase::Vacant).then(|| Row {
+            hot,
+            cold: &mut self.cold[slot.index as usize],
+        })
+    }
+
+    /// Makes the row vacant; its old name means nothing from here on. The caller has dealt with what was owed.
+    pub fn free(&mut self, slot: Slot) {
+        self.hot[slot.index as usize] = Hot::vacant(slot.generation.wrapping_add(1));
+        self.cold[slot.index as usize] = Cold::new(self.cold[slot.index as usize].dialect);
+        self.vacant.push(slot.index);
+    }
+
+    /// How many clients there are.
+    pub fn len(&self) -> usize {
+        self.hot.len() - self.vacant.len()
+    }
+
+    /// The names of all clients.
+    pub fn all(&self) -> Vec<Slot> {
+        let named = |(index, hot): (usize, &Hot)| Slot {
+            index: index as u32,
+            generation: hot.generation,
+        };
+        self.hot
+            .iter()
+            .enumerate()
+            .filter(|(_, hot)| hot.phase != Phase::Vacant)
+            .map(named)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hot_row_is_half_a_cache_line() {
+        assert!(size_of::<Hot>() <= 32, "{}", size_of::<Hot>());
+    }
+
+    #[test]
+    fn a_name_that_outlived_its_client_finds_nothing() {
+        let mut slots = Slots::default();
+        let first = slots.open(Dialect::Lines);
+        slots.free(first);
+        assert!(slots.row(first).is_none());
+        let second = slots.open(Dialect::Lines);
+        assert_eq!(first.index, second.index);
+        assert!(slots.row(first).is_none());
+        assert!(slots.row(second).is_some());
+        assert_eq!(slots.all(), [second]);
+    }
+}

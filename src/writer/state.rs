@@ -1,0 +1,255 @@
+//! The writer as a state machine: what it is told, and appending. Flushing and closing are in the files beside it.
+
+use std::collections::VecDeque;
+use std::ops::AddAssign;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::frames::{Entry, Frames, Kind};
+use super::outbox::Gone;
+use super::slots::{Mark, Phase, Slot, Slots};
+use super::wire::Wire;
+use crate::config::OutboxLimits;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+
+/// An entry for at most this many targets is small: it is not to wait behind a large fan-out.
+const SMALL_AUDIENCE: usize = 64;
+
+/// The writer reads no further commands while more messages than this are owed that no socket has refused yet.
+const OWED_MAX: usize = 1 << 20;
+
+/// A client that is owed this many times its bound is cut at once.
+pub(super) const BOUND_HARD: usize = 8;
+
+/// What a writer is told through its mailbox.
+#[derive(Debug)]
+pub enum WriterCommand {
+    /// What a batch of a shard's commands led to on this writer, in the order of the commands.
+    Batch(Vec<Entry>),
+    /// One entry from a session of this worker.
+    Entry(Entry),
+    /// The conversation has ended: send what is still due, then the last line, then close.
+    Close {
+        /// Whose.
+        slot: Slot,
+        /// Why. A reason that the writer had first stays.
+        reason: Disconnect,
+    },
+    /// The connection has read its input to the end, so that closing cannot turn into a reset.
+    InputEnded(Slot),
+}
+
+/// Everything that can happen to a writer.
+#[derive(Debug)]
+pub enum Input {
+    /// A command came.
+    Command(WriterCommand),
+    /// It is time to write a chunk.
+    Flush,
+    /// A watched socket takes bytes again.
+    Writable(Slot),
+    /// It is time to look for clients that are too slow.
+    Sweep,
+    /// All conversations are to end.
+    HangUpAll(Disconnect),
+    /// The grace period is over: close every socket, whatever is owed.
+    Cut,
+}
+
+/// What a writer has done, in (message, member) pairs. fanned_out = delivered + dropped_slow + dropped_gone + queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deliveries that came to this writer.
+    pub fanned_out: u64,
+    /// Deliveries handed whole to the kernel.
+    pub delivered: u64,
+    /// Deliveries dropped because their client was too slow.
+    pub dropped_slow: u64,
+    /// Deliveries dropped because their client was gone or going.
+    pub dropped_gone: u64,
+    /// Writes that a socket took bytes of.
+    pub writes: u64,
+    /// Clients closed while something was owed to them.
+    pub cut: u64,
+}
+
+/// The output of one worker.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) slots: Slots,
+    pub(super) small: VecDeque<Slot>,
+    pub(super) large: VecDeque<Slot>,
+    /// Clients that have refused bytes or are closing.
+    pub(super) swept: Vec<Slot>,
+    /// Clients found over the hard bound while appending.
+    pub(super) overflowed: Vec<Slot>,
+    /// Messages owed that no socket has refused yet.
+    pub(super) owed: usize,
+    pub(super) limits: OutboxLimits,
+    pub(super) counts: Counts,
+    pub(super) scratch: Vec<u8>,
+    /// All conversations were told to end, and so is every new one.
+    pub(super) hung_up: Option<Disconnect>,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.fanned_out += other.fanned_out;
+        self.delivered += other.delivered;
+        self.dropped_slow += other.dropped_slow;
+        self.dropped_gone += other.dropped_gone;
+        self.writes += other.writes;
+        self.cut += other.cut;
+    }
+}
+
+impl Writer {
+    /// A writer without clients.
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self {
+            slots: Slots::default(),
+            small: VecDeque::new(),
+            large: VecDeque::new(),
+            swept: Vec::new(),
+            overflowed: Vec::new(),
+            owed: 0,
+            limits,
+            counts: Counts::default(),
+            scratch: Vec::new(),
+            hung_up: None,
+        }
+    }
+
+    /// A slot for a client whose socket the wire will know by the slot's index.
+    pub fn open(&mut self, dialect: Dialect) -> Slot {
+        let slot = self.slots.open(dialect);
+        if let (Some(reason), Some(mut row)) = (self.hung_up, self.slots.row(slot)) {
+            row.hang_up(reason);
+        }
+        slot
+    }
+
+    /// Handles one input. Never waits. Appending costs tens of nanoseconds a target, a flush is one chunk of writes.
+    pub fn step(&mut self, now: Instant, input: Input, wire: &mut impl Wire) {
+        match input {
+            Input::Command(command) => self.command(now, command, wire),
+            Input::Flush => self.flush(now, wire),
+            Input::Writable(slot) => self.writable(slot),
+            Input::Sweep => self.sweep(now, wire),
+            Input::HangUpAll(reason) => self.hang_up_all(reason),
+            Input::Cut => self.cut_all(wire),
+        }
+    }
+
+    /// Whether something waits to be written.
+    pub fn is_dirty(&self) -> bool {
+        !(self.small.is_empty() && self.large.is_empty())
+    }
+
+    /// Whether the next command may be taken, or the sockets must take something first.
+    pub fn takes_commands(&self) -> bool {
+        self.owed <= OWED_MAX
+    }
+
+    /// Whether a client's time may run out.
+    pub fn needs_sweep(&self) -> bool {
+        !self.swept.is_empty()
+    }
+
+    /// How many clients have a slot.
+    pub fn clients(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Why the connection is to end its conversation, if it is; else the connection is woken when that changes.
+    pub fn hang_up(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
+        let Some(row) = self.slots.row(slot) else {
+            return Some(Disconnect::IoError);
+        };
+        if let Some(waker) = waker
+            && !row.cold.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+        {
+            row.cold.waker = Some(waker.clone());
+        }
+        row.cold.hang_up
+    }
+
+    fn command(&mut self, now: Instant, command: WriterCommand, wire: &mut impl Wire) {
+        match command {
+            WriterCommand::Batch(entries) => entries.into_iter().for_each(|entry| self.append(entry)),
+            WriterCommand::Entry(entry) => self.append(entry),
+            WriterCommand::Close { slot, reason } => self.begin_close(now, slot, reason),
+            WriterCommand::InputEnded(slot) => self.input_ended(now, slot, wire),
+        }
+        while let Some(slot) = self.overflowed.pop() {
+            self.cut_slow(now, slot);
+        }
+    }
+
+    fn append(&mut self, entry: Entry) {
+        let frames = Rc::new(entry.frames);
+        let targets = entry.targets.as_slice();
+        if frames.kind() == Kind::Delivery {
+            self.counts.fanned_out += (frames.messages() * targets.len()) as u64;
+        }
+        let mark = if targets.len() <= SMALL_AUDIENCE {
+            Mark::Small
+        } else {
+            Mark::Large
+        };
+        for &slot in targets {
+            self.push(slot, &frames, mark);
+        }
+    }
+
+    fn push(&mut self, slot: Slot, frames: &Rc<Frames>, mark: Mark) {
+        let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
+            return self.count_dropped(frames, Disconnect::IoError);
+        };
+        row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
+        if row.hot.refused {
+            let owed = row.owed();
+            let hard = owed.bytes > BOUND_HARD * self.limits.bytes_max
+                || owed.messages > BOUND_HARD * self.limits.messages_max;
+            if hard && row.cold.hang_up.is_none() {
+                self.overflowed.push(slot);
+            }
+            return;
+        }
+        self.owed += frames.messages();
+        match (row.hot.mark, mark) {
+            (Mark::Clean | Mark::Large, Mark::Small) => self.small.push_back(slot),
+            (Mark::Clean, _) => self.large.push_back(slot),
+            _ => return,
+        }
+        row.hot.mark = mark;
+    }
+
+    fn count_dropped(&mut self, frames: &Frames, reason: Disconnect) {
+        if frames.kind() == Kind::Delivery {
+            self.count_gone(
+                Gone {
+                    replies: 0,
+                    deliveries: frames.messages(),
+                },
+                reason,
+            );
+        }
+    }
+
+    /// Counts deliveries that will not be made.
+    pub(super) fn count_gone(&mut self, gone: Gone, reason: Disconnect) {
+        let deliveries = gone.deliveries as u64;
+        match reason {
+            Disconnect::SlowConsumer => self.counts.dropped_slow += deliveries,
+            _ => self.counts.dropped_gone += deliveries,
+        }
+    }
+}

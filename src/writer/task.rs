@@ -1,0 +1,169 @@
+//! The writer's task: receives, steps the state machine, waits for sockets. Decides nothing.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::yield_now;
+use tokio::time::sleep_until;
+
+use super::handle::{BatchSender, Output, WriterHandle};
+use super::slots::Slot;
+use super::socket::SocketWire;
+use super::state::{Counts, Input, Writer, WriterCommand};
+use crate::config::OutboxLimits;
+use crate::protocol::disconnect::Disconnect;
+use crate::shutdown::Drain;
+
+/// How often the clients that refused bytes or are closing are looked at. While there are none, nothing ticks.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The task of one worker's writer.
+pub struct WriterTask {
+    output: Rc<RefCell<Output>>,
+    mailbox: flume::Receiver<WriterCommand>,
+    mailbox_open: bool,
+    /// One future per socket that has refused bytes; idle sockets cost nothing.
+    watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
+    next_sweep: Instant,
+    drain: Drain,
+    hung_up: bool,
+    cut: bool,
+}
+
+/// What woke the writer.
+enum Woken {
+    Command(Option<WriterCommand>),
+    Writable(Slot),
+    Sweep,
+    Stopping,
+    Cutting,
+}
+
+impl WriterTask {
+    /// A writer without clients, and the handle for the tasks of its worker.
+    pub fn new(
+        own: BatchSender,
+        mailbox: flume::Receiver<WriterCommand>,
+        limits: OutboxLimits,
+        drain: Drain,
+    ) -> (Self, WriterHandle) {
+        let output = Output {
+            writer: Writer::new(limits),
+            wire: SocketWire::default(),
+        };
+        let output = Rc::new(RefCell::new(output));
+        let handle = own.into_handle(Rc::clone(&output));
+        let task = Self {
+            output,
+            mailbox,
+            mailbox_open: true,
+            watched: FuturesUnordered::new(),
+            next_sweep: Instant::now(),
+            drain,
+            hung_up: false,
+            cut: false,
+        };
+        (task, handle)
+    }
+
+    /// Works until nobody can tell it anything more and every client is gone. Returns what it has done.
+    pub async fn run(mut self) -> Counts {
+        loop {
+            self.take_what_waits();
+            if self.is_dirty() {
+                self.step(Input::Flush);
+                yield_now().await;
+            } else if !self.mailbox_open && self.clients() == 0 {
+                return self.output.borrow().writer.counts();
+            } else {
+                let woken = self.wait().await;
+                self.handle(woken);
+            }
+        }
+    }
+
+    /// Everything that can be had without waiting, so that it joins the next writes.
+    fn take_what_waits(&mut self) {
+        while self.takes_commands()
+            && let Ok(command) = self.mailbox.try_recv()
+        {
+            self.step(Input::Command(command));
+        }
+        while let Some(Some(slot)) = self.watched.next().now_or_never() {
+            self.step(Input::Writable(slot));
+        }
+        if self.needs_sweep() && Instant::now() >= self.next_sweep {
+            self.handle(Woken::Sweep);
+        }
+        if !self.hung_up && self.drain.is_stopping() {
+            self.handle(Woken::Stopping);
+        }
+        if !self.cut && self.drain.is_cutting() {
+            self.handle(Woken::Cutting);
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let needs_sweep = self.needs_sweep();
+        tokio::select! {
+            command = self.mailbox.recv_async(), if self.mailbox_open => Woken::Command(command.ok()),
+            Some(slot) = self.watched.next() => Woken::Writable(slot),
+            () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
+            () = self.drain.stopping(), if !self.hung_up => Woken::Stopping,
+            () = self.drain.cutting(), if !self.cut => Woken::Cutting,
+        }
+    }
+
+    fn handle(&mut self, woken: Woken) {
+        match woken {
+            Woken::Command(Some(command)) => self.step(Input::Command(command)),
+            Woken::Command(None) => self.mailbox_open = false,
+            Woken::Writable(slot) => self.step(Input::Writable(slot)),
+            Woken::Sweep => {
+                self.next_sweep = Instant::now() + SWEEP_INTERVAL;
+                self.step(Input::Sweep);
+            }
+            Woken::Stopping => {
+                self.hung_up = true;
+                self.step(Input::HangUpAll(Disconnect::Shutdown));
+            }
+            Woken::Cutting => {
+                self.cut = true;
+                self.step(Input::Cut);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let output = &mut *self.output.borrow_mut();
+        output.writer.step(Instant::now(), input, &mut output.wire);
+        for (slot, stream) in output.wire.take_newly_watched() {
+            let writable = async move {
+                // An error shows at the next write.
+                let _ = stream.writable().await;
+                slot
+            };
+            self.watched.push(writable.boxed_local());
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.output.borrow().writer.is_dirty()
+    }
+
+    fn takes_commands(&self) -> bool {
+        self.output.borrow().writer.takes_commands()
+    }
+
+    fn needs_sweep(&self) -> bool {
+        self.output.borrow().writer.needs_sweep()
+    }
+
+    fn clients(&self) -> usize {
+        self.output.borrow().writer.clients()
+    }
+}
