@@ -16,10 +16,7 @@ pub struct Mailbox<T> {
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            gate: Rc::clone(&self.gate),
-        }
+        Self { sender: self.sender.clone(), gate: Rc::clone(&self.gate) }
     }
 }
 
@@ -30,10 +27,7 @@ pub struct Full<T>(pub T);
 impl<T> Mailbox<T> {
     /// One worker's side of a mailbox.
     pub fn new(sender: flume::Sender<T>) -> Self {
-        Self {
-            sender,
-            gate: Rc::new(Semaphore::new(1)),
-        }
+        Self { sender, gate: Rc::new(Semaphore::new(1)) }
     }
 
     /// Hands the message over if there is room and nobody of this worker waits for it already.
@@ -51,20 +45,27 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Hands the message over, waiting for room in the order in which the callers came. Not to be dropped half-way: the
-    /// message would be lost with it.
-    pub async fn tell(&self, message: T) {
-        if let Err(Full(message)) = self.try_tell(message) {
-            let _turn = self.gate.acquire().await.expect("the gate is never closed");
-            let sent = self.sender.send_async(message).await;
-            assert!(sent.is_ok(), "a mailbox outlives every handle to it");
+    /// Hands the message over: at once if there is room, else the future waits for it in the order of the calls. It is not
+    /// to be dropped half-way: the message would be lost with it. Small, since most clients hold one while they join.
+    #[must_use = "a message that finds no room is handed over by the future"]
+    pub fn tell(&self, message: T) -> impl Future<Output = ()> {
+        let waiting = self.try_tell(message).err().map(|Full(message)| Box::pin(self.tell_in_turn(message)));
+        async move {
+            if let Some(waiting) = waiting {
+                waiting.await;
+            }
         }
+    }
+
+    async fn tell_in_turn(&self, message: T) {
+        let _turn = self.gate.acquire().await.expect("the gate is never closed");
+        let sent = self.sender.send_async(message).await;
+        assert!(sent.is_ok(), "a mailbox outlives every handle to it");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Waker};
 

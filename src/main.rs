@@ -3,27 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mimalloc::MiMalloc;
 use roomcast::config::{Config, Invocation, InvocationError, Settings, Task};
 use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, log, stop_on_signals};
 use roomcast::server;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     end_on_panic();
     let outcome = match Invocation::parse(std::env::args_os()) {
-        Ok(Invocation {
-            settings,
-            task: Task::Serve,
-        }) => serve(settings),
-        Ok(Invocation {
-            settings,
-            task: Task::CheckConfig,
-        }) => check_config(settings),
+        Ok(Invocation { settings, task: Task::Serve }) => serve(settings),
+        Ok(Invocation { settings, task: Task::CheckConfig }) => check_config(settings),
         Err(InvocationError::Asked(text)) => {
             print!("{text}");
             Ok(())
@@ -41,19 +32,14 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     log(settings.log, settings.log_format);
     // Whatever fails before clients are accepted is a matter of how the server was started.
     let mut code = EXIT_USAGE;
-    let outcome = Config::try_from(settings)
-        .map_err(anyhow::Error::from)
-        .and_then(|config| {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("cannot start a runtime")?;
-            runtime.block_on(async {
-                let shutdown = CancellationToken::new();
-                stop_on_signals(shutdown.clone()).context("cannot watch for signals")?;
-                server::run(config, shutdown, |_| code = EXIT_FAILED).await
-            })
-        });
+    let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
+        let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+        runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            stop_on_signals(shutdown.clone()).context("cannot watch for signals")?;
+            server::run(config, shutdown, |_| code = EXIT_FAILED).await
+        })
+    });
     outcome.map(drop).map_err(|error| (code, error))
 }
 

@@ -76,23 +76,12 @@ impl Session {
     /// A conversation in no room yet.
     pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label) -> Self {
         let talking = Some(host.drain.talking());
-        Self {
-            host,
-            slot,
-            dialect,
-            label,
-            room: None,
-            talking,
-        }
+        Self { host, slot, dialect, label, room: None, talking }
     }
 
     /// Says hello.
     pub fn greet(&self) -> Handled {
-        if self.host.greeting.is_empty() {
-            Handled::Done
-        } else {
-            self.reply(&Event::Welcome(&self.host.greeting))
-        }
+        if self.host.greeting.is_empty() { Handled::Done } else { self.reply(&Event::Welcome(&self.host.greeting)) }
     }
 
     /// Handles a command as far as that goes without waiting.
@@ -153,12 +142,7 @@ impl Session {
             return self.reply(&Event::JoinFirst);
         };
         let (room, address) = (room.clone(), self.address());
-        let publish = Publish {
-            room,
-            address,
-            dialect: self.dialect,
-            text: text.into(),
-        };
+        let publish = Publish { room, address, dialect: self.dialect, text: text.into() };
         match self.host.broker.try_publish(publish) {
             Ok(()) => Handled::Done,
             Err(publish) => Handled::Later(Unfinished::Publish(publish)),
@@ -170,11 +154,7 @@ impl Session {
             return self.answer(&Event::Joined(&room)).await;
         }
         self.leave().await;
-        let member = Member {
-            address: self.address(),
-            dialect: self.dialect,
-            label: self.label.clone(),
-        };
+        let member = Member { address: self.address(), dialect: self.dialect, label: self.label.clone() };
         self.room = Some(self.host.broker.join(room, member).await);
     }
 
@@ -218,9 +198,6 @@ impl Session {
     }
 
     fn address(&self) -> Address {
-        Address {
-            writer: self.host.writer_index,
-            slot: self.slot,
-        }
+        Address { writer: self.host.writer_index, slot: self.slot }
     }
 }

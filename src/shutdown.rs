@@ -36,9 +36,7 @@ impl Drain {
 
     /// A session begins.
     pub fn talking(&self) -> Talking {
-        Talking {
-            _token: self.talking.token(),
-        }
+        Talking { _token: self.talking.token() }
     }
 
     /// Whether the server has begun to stop.

@@ -61,9 +61,7 @@ impl Worker {
     }
 
     fn run(self) -> io::Result<Counts> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(self.work())
     }
 
@@ -90,8 +88,9 @@ impl Worker {
         let mut ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
         accept(listener, self.admission, self.drain, |accepted| {
             let id = ids.next().expect("2^64 clients never come");
-            let connection = tcp::serve(accepted, id, Rc::clone(&lines), Rc::clone(&sessions));
-            spawn_local(tasks.track_future(connection));
+            if let Some(connection) = tcp::open(accepted, id, Rc::clone(&lines), Rc::clone(&sessions)) {
+                spawn_local(tasks.track_future(connection));
+            }
         })
         .await;
         drop(sessions);

@@ -26,12 +26,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut parsed = Self {
-            measurements: Vec::new(),
-            pairs: 7,
-            window: Duration::from_secs(5),
-            workers: 1,
-        };
+        let mut parsed = Self { measurements: Vec::new(), pairs: 7, window: Duration::from_secs(5), workers: 1 };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -52,18 +47,10 @@ impl Arguments {
 
 impl fmt::Display for Arguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pairs, workers, window, ..
-        } = self;
+        let Self { pairs, workers, window, .. } = self;
         let seconds = window.as_secs();
-        write!(
-            formatter,
-            "roomcast --workers {workers} --shards {workers}; {pairs} pairs, interleaved A B B A, "
-        )?;
-        write!(
-            formatter,
-            "fresh processes for each run, windows of {seconds} s; figures are medians (min..max)"
-        )
+        write!(formatter, "roomcast --workers {workers} --shards {workers}; {pairs} pairs, interleaved A B B A, ")?;
+        write!(formatter, "fresh processes for each run, windows of {seconds} s; figures are medians (min..max)")
     }
 }
 
@@ -78,9 +65,7 @@ fn measurement(name: &str) -> Result<Measurement> {
 
 fn count(flag: &str, value: Option<&String>) -> Result<usize> {
     let value = value.with_context(|| format!("{flag} without its number"))?;
-    let number = value
-        .parse()
-        .with_context(|| format!("{flag} {value:?} is no number"))?;
+    let number = value.parse().with_context(|| format!("{flag} {value:?} is no number"))?;
     ensure!(number > 0, "{flag} 0: at least 1");
     Ok(number)
 }

@@ -36,9 +36,7 @@ pub fn run(words: &[String]) -> Result<()> {
     say("accepted")?;
     for line in stdin().lines() {
         let line = line.context("reading a number of messages")?;
-        let messages = line
-            .parse()
-            .with_context(|| format!("{line:?} is no number of messages"))?;
+        let messages = line.parse().with_context(|| format!("{line:?} is no number of messages"))?;
         publish(&members, load, messages)?;
     }
     Ok(())
@@ -46,9 +44,7 @@ pub fn run(words: &[String]) -> Result<()> {
 
 /// One line in one write: the parent takes whatever a read returns as a line.
 fn say(line: impl Display) -> Result<()> {
-    stdout()
-        .write_all(format!("{line}\n").as_bytes())
-        .context("answering the benchmark")
+    stdout().write_all(format!("{line}\n").as_bytes()).context("answering the benchmark")
 }
 
 fn accept(listener: &TcpListener, count: usize) -> Result<Vec<OwnedFd>> {

@@ -16,16 +16,10 @@ pub fn interleaved<T>(pairs: usize, mut run: impl FnMut(Side) -> Result<T>) -> R
         let mut run = |side| run(side).with_context(|| format!("pair {} of {pairs}, {side}", pair + 1));
         if pair.is_multiple_of(2) {
             let bare_send = run(Side::BareSend)?;
-            Ok(Pair {
-                bare_send,
-                roomcast: run(Side::Roomcast)?,
-            })
+            Ok(Pair { bare_send, roomcast: run(Side::Roomcast)? })
         } else {
             let roomcast = run(Side::Roomcast)?;
-            Ok(Pair {
-                bare_send: run(Side::BareSend)?,
-                roomcast,
-            })
+            Ok(Pair { bare_send: run(Side::BareSend)?, roomcast })
         }
     };
     (0..pairs).map(run_pair).collect()
@@ -57,10 +51,6 @@ impl fmt::Display for Spread {
         let (Some(min), Some(max)) = (self.0.first(), self.0.last()) else {
             return formatter.write_str("no run");
         };
-        write!(
-            formatter,
-            "{:.decimals$} ({min:.decimals$}..{max:.decimals$})",
-            self.median()
-        )
+        write!(formatter, "{:.decimals$} ({min:.decimals$}..{max:.decimals$})", self.median())
     }
 }

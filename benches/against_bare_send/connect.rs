@@ -11,31 +11,16 @@ use crate::{
 use anyhow::Result;
 use std::time::Instant;
 
-const ROOMS: Rooms = Rooms {
-    rooms: 150,
-    members_per_room: 100,
-};
+const ROOMS: Rooms = Rooms { rooms: 150, members_per_room: 100 };
 
 /// Nobody publishes: the load only names the rooms.
-const LOAD: Load = Load {
-    rooms: ROOMS,
-    messages_per_second: 1,
-};
+const LOAD: Load = Load { rooms: ROOMS, messages_per_second: 1 };
 
 pub fn measure(arguments: &Arguments) -> Result<()> {
-    let Rooms {
-        rooms,
-        members_per_room,
-    } = ROOMS;
+    let Rooms { rooms, members_per_room } = ROOMS;
     let pairs = interleaved(arguments.pairs, |side| run(side, arguments.workers))?;
-    println!(
-        "\nconnect: seconds until {} members are in, {rooms} x {members_per_room}",
-        ROOMS.members()
-    );
-    println!(
-        "{:<26}{:<26}roomcast / accepting alone",
-        "accepting alone", "roomcast, joined"
-    );
+    println!("\nconnect: seconds until {} members are in, {rooms} x {members_per_room}", ROOMS.members());
+    println!("{:<26}{:<26}roomcast / accepting alone", "accepting alone", "roomcast, joined");
     println!(
         "{:<26}{:<26}{}",
         Spread::of(pairs.iter().map(|pair| pair.bare_send)).to_string(),

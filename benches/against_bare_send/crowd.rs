@@ -43,10 +43,7 @@ pub struct Tally {
 
 impl Crowd {
     pub fn new(rooms: Rooms) -> Result<Self> {
-        let no_event = epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(0),
-        };
+        let no_event = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         Ok(Self {
             rooms,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("creating an epoll")?,
@@ -89,20 +86,11 @@ impl Crowd {
 
     /// Publishes where that is this process's part, and reads until each member has received this many messages.
     pub fn receive(&mut self, messages_per_room: usize, publisher: &mut Publisher) -> Result<Tally> {
-        let mut tally = Tally {
-            lines: 0,
-            reads: 0,
-            bytes: 0,
-            lines_of: vec![0; self.members.len()],
-        };
+        let mut tally = Tally { lines: 0, reads: 0, bytes: 0, lines_of: vec![0; self.members.len()] };
         let expected = self.members.len() * messages_per_room;
         while tally.lines < expected {
             let events = self.wait(STALL)?;
-            ensure!(
-                events > 0,
-                "lost: {} of {expected} deliveries received, then nothing for {STALL:?}",
-                tally.lines
-            );
+            ensure!(events > 0, "lost: {} of {expected} deliveries received, then nothing for {STALL:?}", tally.lines);
             for index in 0..events {
                 match self.event(index) {
                     (TIMER, _) => publisher.publish_due(&self.members)?,
@@ -111,11 +99,7 @@ impl Crowd {
             }
         }
         // Each member has at most its share and all together have the whole, so each has exactly its share.
-        ensure!(
-            tally.bytes == expected * LINE_BYTES,
-            "{expected} lines had {} bytes",
-            tally.bytes
-        );
+        ensure!(tally.bytes == expected * LINE_BYTES, "{expected} lines had {} bytes", tally.bytes);
         Ok(tally)
     }
 
@@ -138,10 +122,7 @@ impl Crowd {
     /// Fails if anything at all arrives within this time: after a complete phase it could only be a duplicate.
     pub fn expect_silence(&mut self, time: Duration) -> Result<()> {
         let events = self.wait(time)?;
-        ensure!(
-            events == 0,
-            "duplicated: {events} sockets had more to read after all deliveries"
-        );
+        ensure!(events == 0, "duplicated: {events} sockets had more to read after all deliveries");
         Ok(())
     }
 }

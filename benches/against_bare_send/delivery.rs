@@ -14,20 +14,8 @@ use anyhow::Result;
 use std::time::Duration;
 
 const LOADS: [Load; 2] = [
-    Load {
-        rooms: Rooms {
-            rooms: 1,
-            members_per_room: 10_000,
-        },
-        messages_per_second: 5,
-    },
-    Load {
-        rooms: Rooms {
-            rooms: 10,
-            members_per_room: 100,
-        },
-        messages_per_second: 500,
-    },
+    Load { rooms: Rooms { rooms: 1, members_per_room: 10_000 }, messages_per_second: 5 },
+    Load { rooms: Rooms { rooms: 10, members_per_room: 100 }, messages_per_second: 500 },
 ];
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -44,10 +32,7 @@ struct Cost {
 
 pub fn measure(arguments: &Arguments) -> Result<()> {
     println!("\ndelivery: target CPU per delivered line of {LINE_BYTES} bytes; efficiency = bare send / roomcast");
-    println!(
-        "{:<28}{:<24}{:<24}{:<24}lines per read of each",
-        "load", "bare send, us", "roomcast, us", "efficiency"
-    );
+    println!("{:<28}{:<24}{:<24}{:<24}lines per read of each", "load", "bare send, us", "roomcast, us", "efficiency");
     for load in LOADS {
         let pairs = interleaved(arguments.pairs, |side| run(side, load, arguments))?;
         print_row(load, &pairs);
@@ -76,10 +61,7 @@ fn run(side: Side, load: Load, arguments: &Arguments) -> Result<Cost> {
         microseconds_per_delivery: after.since(&before)? as f64 / 1_000.0 / tally.lines as f64,
         lines_per_read: tally.lines as f64 / tally.reads as f64,
     };
-    eprintln!(
-        "  {load}, {side}: {:.3} us, {} deliveries",
-        cost.microseconds_per_delivery, tally.lines
-    );
+    eprintln!("  {load}, {side}: {:.3} us, {} deliveries", cost.microseconds_per_delivery, tally.lines);
     Ok(cost)
 }
 

@@ -34,32 +34,18 @@ pub struct Conversation {
 
 impl Conversation {
     pub fn join(room: usize) -> Self {
-        Self {
-            says: format!("JOIN r{room}\n"),
-            is_told: format!("{GREETING}\nJoined r{room}\n"),
-        }
+        Self { says: format!("JOIN r{room}\n"), is_told: format!("{GREETING}\nJoined r{room}\n") }
     }
 }
 
 /// Connects every member and has it join its room.
 pub fn join(address: SocketAddr, rooms: Rooms, conversations: &[Conversation]) -> Result<Crowd> {
     let progress = vec![Progress::Connecting; rooms.members()];
-    let mut joining = Joining {
-        crowd: Crowd::new(rooms)?,
-        address,
-        conversations,
-        progress,
-        joined: 0,
-    };
+    let mut joining = Joining { crowd: Crowd::new(rooms)?, address, conversations, progress, joined: 0 };
     while joining.joined < rooms.members() {
         joining.start_some()?;
         let events = joining.crowd.wait(STALL)?;
-        ensure!(
-            events > 0,
-            "{} of {} members joined, then nothing for {STALL:?}",
-            joining.joined,
-            rooms.members()
-        );
+        ensure!(events > 0, "{} of {} members joined, then nothing for {STALL:?}", joining.joined, rooms.members());
         for index in 0..events {
             let (member, flags) = joining.crowd.event(index);
             joining.advance(usize::try_from(member)?, flags)?;
@@ -88,8 +74,7 @@ struct Joining<'a> {
 impl Joining<'_> {
     fn start_some(&mut self) -> Result<()> {
         while self.crowd.members.len() < self.progress.len() && self.crowd.members.len() - self.joined < IN_FLIGHT_MAX {
-            self.start_one()
-                .with_context(|| format!("connecting member {}", self.crowd.members.len()))?;
+            self.start_one().with_context(|| format!("connecting member {}", self.crowd.members.len()))?;
         }
         Ok(())
     }
@@ -99,12 +84,7 @@ impl Joining<'_> {
         let socket = start_connect(source(member)?, self.address)?;
         let data = EventData::new_u64(member as u64);
         // Edges, so that one registration serves the connect and all reads after it.
-        epoll::add(
-            &self.crowd.epoll,
-            &socket,
-            data,
-            EventFlags::IN | EventFlags::OUT | EventFlags::ET,
-        )?;
+        epoll::add(&self.crowd.epoll, &socket, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
         self.crowd.members.push(socket);
         Ok(())
     }
@@ -133,11 +113,7 @@ impl Joining<'_> {
     fn listen(&mut self, member: usize, mut told: usize, expected: &str) -> Result<usize> {
         self.crowd.read(member, |bytes| {
             let rest = &expected.as_bytes()[told..];
-            ensure!(
-                rest.starts_with(bytes),
-                "member {member} was told {:?}",
-                String::from_utf8_lossy(bytes)
-            );
+            ensure!(rest.starts_with(bytes), "member {member} was told {:?}", String::from_utf8_lossy(bytes));
             told += bytes.len();
             Ok(())
         })?;
@@ -170,10 +146,6 @@ fn speak(socket: &OwnedFd, conversation: &Conversation) -> Result<()> {
         return Ok(());
     }
     let sent = send(socket, conversation.says.as_bytes(), SendFlags::NOSIGNAL)?;
-    ensure!(
-        sent == conversation.says.len(),
-        "the kernel took {sent} bytes of {:?}",
-        conversation.says
-    );
+    ensure!(sent == conversation.says.len(), "the kernel took {sent} bytes of {:?}", conversation.says);
     Ok(())
 }

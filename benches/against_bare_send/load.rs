@@ -52,33 +52,18 @@ impl Load {
 
     pub fn from_words(words: &[String]) -> Result<Self> {
         let number = |index: usize| -> Result<usize> {
-            let word = words
-                .get(index)
-                .with_context(|| format!("a load is 3 numbers, not {}", words.len()))?;
+            let word = words.get(index).with_context(|| format!("a load is 3 numbers, not {}", words.len()))?;
             word.parse().with_context(|| format!("{word:?} is no number"))
         };
-        let rooms = Rooms {
-            rooms: number(0)?,
-            members_per_room: number(1)?,
-        };
-        Ok(Self {
-            rooms,
-            messages_per_second: number(2)?,
-        })
+        let rooms = Rooms { rooms: number(0)?, members_per_room: number(1)? };
+        Ok(Self { rooms, messages_per_second: number(2)? })
     }
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rooms {
-            rooms,
-            members_per_room,
-        } = self.rooms;
-        write!(
-            formatter,
-            "{rooms} x {members_per_room}, {} messages/s",
-            self.messages_per_second
-        )
+        let Rooms { rooms, members_per_room } = self.rooms;
+        write!(formatter, "{rooms} x {members_per_room}, {} messages/s", self.messages_per_second)
     }
 }
 

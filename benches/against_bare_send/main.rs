@@ -46,19 +46,13 @@ fn measure(arguments: &Arguments) -> Result<()> {
             Measurement::Connect => connect::measure(arguments)?,
         }
     }
-    println!(
-        "\nstolen by the hypervisor meanwhile: {:.2} % of the processors",
-        procfs::stolen_percent_since(&ticks)?
-    );
+    println!("\nstolen by the hypervisor meanwhile: {:.2} % of the processors", procfs::stolen_percent_since(&ticks)?);
     Ok(())
 }
 
 /// Both targets inherit the limit, so that it bounds neither side earlier than the other.
 fn raise_descriptor_limit() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
+    let raised = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, raised).with_context(|| format!("raising the descriptor limit to {maximum:?}"))
 }

@@ -11,16 +11,10 @@ use crate::{
 use anyhow::Result;
 use std::{thread, time::Duration};
 
-const ROOMS: Rooms = Rooms {
-    rooms: 100,
-    members_per_room: 100,
-};
+const ROOMS: Rooms = Rooms { rooms: 100, members_per_room: 100 };
 
 /// Nobody publishes: the load only names the rooms.
-const LOAD: Load = Load {
-    rooms: ROOMS,
-    messages_per_second: 1,
-};
+const LOAD: Load = Load { rooms: ROOMS, messages_per_second: 1 };
 
 /// Bytes hardly differ from run to run, unlike times.
 const RUNS_MAX: usize = 3;
@@ -30,13 +24,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 pub fn measure(arguments: &Arguments) -> Result<()> {
     let runs = arguments.pairs.min(RUNS_MAX);
-    let bytes = (0..runs)
-        .map(|_| run(arguments.workers))
-        .collect::<Result<Vec<f64>>>()?;
-    let Rooms {
-        rooms,
-        members_per_room,
-    } = ROOMS;
+    let bytes = (0..runs).map(|_| run(arguments.workers)).collect::<Result<Vec<f64>>>()?;
+    let Rooms { rooms, members_per_room } = ROOMS;
     println!(
         "\nmemory: private bytes per idle member, {rooms} x {members_per_room}, {runs} runs (the bare sender keeps 4)"
     );

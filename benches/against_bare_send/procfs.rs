@@ -48,15 +48,8 @@ pub fn host() -> Result<String> {
     let cores = thread::available_parallelism().context("counting the cores")?;
     let kernel = read("/proc/sys/kernel/osrelease")?;
     let processors = read("/proc/cpuinfo")?;
-    let model = processors
-        .lines()
-        .find(|line| line.starts_with("model name"))
-        .and_then(|line| line.split(": ").nth(1));
-    Ok(format!(
-        "host: {cores} cores ({}), Linux {}, loopback",
-        model.unwrap_or("unknown model"),
-        kernel.trim_end()
-    ))
+    let model = processors.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+    Ok(format!("host: {cores} cores ({}), Linux {}, loopback", model.unwrap_or("unknown model"), kernel.trim_end()))
 }
 
 /// Ticks of all processors since boot: in all, and of them stolen by the hypervisor.
@@ -70,13 +63,8 @@ pub fn processor_ticks() -> Result<ProcessorTicks> {
     /// them, guest times, are contained in the first two.
     const STEAL: usize = 7;
     let statistics = read("/proc/stat")?;
-    let ticks = (1..=STEAL + 1)
-        .map(|field| number(&statistics, field))
-        .collect::<Result<Vec<u64>>>()?;
-    Ok(ProcessorTicks {
-        all: ticks.iter().sum(),
-        stolen: ticks[STEAL],
-    })
+    let ticks = (1..=STEAL + 1).map(|field| number(&statistics, field)).collect::<Result<Vec<u64>>>()?;
+    Ok(ProcessorTicks { all: ticks.iter().sum(), stolen: ticks[STEAL] })
 }
 
 pub fn stolen_percent_since(earlier: &ProcessorTicks) -> Result<f64> {
@@ -90,9 +78,6 @@ fn read(path: &str) -> Result<String> {
 
 /// The word at this place of the text, which the kernel promises to be a number.
 fn number(text: &str, index: usize) -> Result<u64> {
-    let word = text
-        .split_ascii_whitespace()
-        .nth(index)
-        .with_context(|| format!("no word {index} in {text:?}"))?;
+    let word = text.split_ascii_whitespace().nth(index).with_context(|| format!("no word {index} in {text:?}"))?;
     word.parse().with_context(|| format!("{word:?} is no number"))
 }

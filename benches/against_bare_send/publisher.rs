@@ -67,16 +67,8 @@ impl Schedule {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("creating a timer")?;
         epoll::add(&crowd.epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN).context("watching the timer")?;
-        let publications = (0..load.rooms.rooms)
-            .map(|room| publication(crowd, room))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            timer,
-            period: load.period(),
-            publications,
-            published: 0,
-            end: 0,
-        })
+        let publications = (0..load.rooms.rooms).map(|room| publication(crowd, room)).collect::<Result<_>>()?;
+        Ok(Self { timer, period: load.period(), publications, published: 0, end: 0 })
     }
 
     fn start(&mut self, messages: usize) -> Result<()> {
@@ -101,21 +93,14 @@ impl Schedule {
     fn publish_next(&mut self, members: &[OwnedFd]) -> Result<()> {
         let Publication { member, line } = &self.publications[self.published % self.publications.len()];
         let sent = send(&members[*member], line.as_bytes(), SendFlags::NOSIGNAL).context("publishing")?;
-        ensure!(
-            sent == line.len(),
-            "the kernel took {sent} of {} bytes of a message",
-            line.len()
-        );
+        ensure!(sent == line.len(), "the kernel took {sent} of {} bytes of a message", line.len());
         self.published += 1;
         Ok(())
     }
 
     /// Zero stops it.
     fn set_timer(&self, first: Duration, period: Duration) -> Result<()> {
-        let times = Itimerspec {
-            it_interval: Timespec::try_from(period)?,
-            it_value: Timespec::try_from(first)?,
-        };
+        let times = Itimerspec { it_interval: Timespec::try_from(period)?, it_value: Timespec::try_from(first)? };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times).context("setting the timer")?;
         Ok(())
     }
@@ -125,8 +110,5 @@ fn publication(crowd: &Crowd, room: usize) -> Result<Publication> {
     let member = crowd.rooms.members_of(room).start;
     let address = getsockname(&crowd.members[member]).context("reading a member's address")?;
     let address = SocketAddr::try_from(address).context("a member without an internet address")?;
-    Ok(Publication {
-        member,
-        line: format!("{}\n", text_after(&format!("[{address}] "))),
-    })
+    Ok(Publication { member, line: format!("{}\n", text_after(&format!("[{address}] "))) })
 }

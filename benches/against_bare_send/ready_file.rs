@@ -56,10 +56,7 @@ impl ReadyFile {
         let Some(address) = whole_lines.find_map(|line| line.strip_prefix("tcp ")) else {
             return Ok(None);
         };
-        address
-            .parse()
-            .map(Some)
-            .with_context(|| format!("{address:?} in the ready file is no address"))
+        address.parse().map(Some).with_context(|| format!("{address:?} in the ready file is no address"))
     }
 }
 

@@ -71,9 +71,7 @@ impl Target {
         let workers = workers.to_string();
         let mut command = Command::new(env::current_exe().context("finding this program")?);
         command.args([EXEC_ARGUMENT, ROOMCAST, "--tcp", "127.0.0.1:0", "--log", "warn"]);
-        command
-            .args(["--workers", &workers, "--shards", &workers, "--ready-file"])
-            .arg(ready_file.path());
+        command.args(["--workers", &workers, "--shards", &workers, "--ready-file"]).arg(ready_file.path());
         let mut target = Self::spawn(Side::Roomcast, command.stdin(Stdio::null()))?;
         target.address = ready_file.wait_for_address(&mut target.process)?;
         Ok(target)
@@ -81,11 +79,7 @@ impl Target {
 
     fn spawn(side: Side, command: &mut Command) -> Result<Self> {
         let process = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Self {
-            side,
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        })
+        Ok(Self { side, process, address: SocketAddr::from(([127, 0, 0, 1], 0)) })
     }
 
     pub fn process_id(&self) -> u32 {

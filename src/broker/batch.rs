@@ -45,12 +45,7 @@ pub struct Batch {
 
 impl Block {
     fn new(kind: Kind) -> Self {
-        Self {
-            bytes: Vec::new(),
-            inner_ends: Vec::new(),
-            kind,
-            entries: 0,
-        }
+        Self { bytes: Vec::new(), inner_ends: Vec::new(), kind, entries: 0 }
     }
 
     fn into_frames(self) -> Frames {
@@ -65,13 +60,7 @@ impl Batch {
     /// An empty batch for so many writers.
     pub fn new(writers: usize) -> Self {
         let outgoing = (0..writers).map(|_| Vec::new()).collect();
-        Self {
-            blocks: Vec::new(),
-            outgoing,
-            acks: Vec::new(),
-            bytes: 0,
-            commands: 0,
-        }
+        Self { blocks: Vec::new(), outgoing, acks: Vec::new(), bytes: 0, commands: 0 }
     }
 
     /// Counts a command that the batch is to hold.
@@ -123,24 +112,13 @@ impl Batch {
         (self.bytes, self.commands) = (0, 0);
         let mut left: Vec<usize> = self.blocks.iter().map(|block| block.entries).collect();
         let mut frames: Vec<_> = self.blocks.drain(..).map(|block| Some(block.into_frames())).collect();
-        let taken = self
-            .outgoing
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, outgoing)| !outgoing.is_empty());
+        let taken = self.outgoing.iter_mut().enumerate().filter(|(_, outgoing)| !outgoing.is_empty());
         taken.map(move |(writer, outgoing)| {
             let entry = |Outgoing { targets, block }| {
                 left[block] -= 1;
                 // The last one takes the frames themselves: a first clone of `Bytes` allocates.
-                let frames = if left[block] == 0 {
-                    frames[block].take()
-                } else {
-                    frames[block].clone()
-                };
-                Entry {
-                    targets,
-                    frames: frames.expect("counted"),
-                }
+                let frames = if left[block] == 0 { frames[block].take() } else { frames[block].clone() };
+                Entry { targets, frames: frames.expect("counted") }
             };
             (WriterIndex(writer as u16), outgoing.drain(..).map(entry).collect())
         })
@@ -154,9 +132,7 @@ impl Batch {
     /// The block that the message may join: the newest entry of each of these audiences, if it is one and the same. Then
     /// nothing for these members came between.
     fn open_block(&self, audiences: &mut [Audience]) -> Option<usize> {
-        let mut newest = audiences
-            .iter_mut()
-            .map(|audience| self.newest_block(audience.writer, audience.targets()));
+        let mut newest = audiences.iter_mut().map(|audience| self.newest_block(audience.writer, audience.targets()));
         let block = newest.next()??;
         newest.all(|other| other == Some(block)).then_some(block)
     }

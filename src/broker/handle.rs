@@ -56,14 +56,7 @@ impl BrokerSeed {
         let keys = RandomState::new();
         let mailbox = |index| {
             let (sender, commands) = flume::bounded(MAILBOX_COMMANDS);
-            (
-                sender,
-                ShardMailbox {
-                    index: ShardIndex(index),
-                    commands,
-                    keys: keys.clone(),
-                },
-            )
+            (sender, ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone() })
         };
         let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
         (Self { shards, keys }, mailboxes)
@@ -72,10 +65,7 @@ impl BrokerSeed {
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         let shards = self.shards.into_iter().map(Mailbox::new).collect();
-        Broker {
-            shards,
-            keys: self.keys,
-        }
+        Broker { shards, keys: self.keys }
     }
 }
 
@@ -89,17 +79,15 @@ pub struct Broker {
 
 impl Broker {
     /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share.
-    pub async fn join(&self, room: RoomName, member: Member) -> RoomName {
+    pub fn join(&self, room: RoomName, member: Member) -> impl Future<Output = RoomName> {
         let (ack, joined) = oneshot::channel();
         self.ask(self.shard_of(&room), ShardCommand::Join { room, member, ack }, joined)
-            .await
     }
 
     /// Leaves a room; nothing from it follows.
-    pub async fn leave(&self, room: RoomName, address: Address) {
+    pub fn leave(&self, room: RoomName, address: Address) -> impl Future<Output = ()> {
         let (ack, left) = oneshot::channel();
         self.ask(self.shard_of(&room), ShardCommand::Leave { room, address, ack }, left)
-            .await;
     }
 
     /// Says something to a room, without waiting.
@@ -115,22 +103,19 @@ impl Broker {
     }
 
     /// Says something to a room, waiting for the shard: this is where a publisher feels backpressure.
-    pub async fn publish(&self, publish: Publish) {
-        self.shard_of(&publish.room).tell(ShardCommand::Publish(publish)).await;
+    pub fn publish(&self, publish: Publish) -> impl Future<Output = ()> {
+        self.shard_of(&publish.room).tell(ShardCommand::Publish(publish))
     }
 
     /// Gives a member a new label, from its next message on.
-    pub async fn rename(&self, room: RoomName, address: Address, label: Label) {
-        self.shard_of(&room)
-            .tell(ShardCommand::Rename { room, address, label })
-            .await;
+    pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
+        self.shard_of(&room).tell(ShardCommand::Rename { room, address, label })
     }
 
     /// The labels of a room's members.
-    pub async fn members(&self, room: RoomName) -> Listing<Label> {
+    pub fn members(&self, room: RoomName) -> impl Future<Output = Listing<Label>> {
         let (ack, members) = oneshot::channel();
         self.ask(self.shard_of(&room), ShardCommand::Who { room, ack }, members)
-            .await
     }
 
     /// All rooms with members, over every shard.
@@ -144,16 +129,23 @@ impl Broker {
     }
 
     /// Returns when everything said to the room before is with the writers.
-    pub async fn fence(&self, room: &RoomName) {
+    pub fn fence(&self, room: &RoomName) -> impl Future<Output = ()> {
         let (ack, passed) = oneshot::channel();
-        self.ask(self.shard_of(room), ShardCommand::Fence { ack }, passed).await;
+        self.ask(self.shard_of(room), ShardCommand::Fence { ack }, passed)
     }
 
-    async fn ask<T>(&self, shard: &Mailbox<ShardCommand>, command: ShardCommand, answer: oneshot::Receiver<T>) -> T {
-        shard.tell(command).await;
-        answer
-            .await
-            .expect("a shard outlives every handle and answers every command")
+    /// Not an `async fn`, nor are its callers, so that the future holds the answer to come and no copy of the command.
+    fn ask<T>(
+        &self,
+        shard: &Mailbox<ShardCommand>,
+        command: ShardCommand,
+        answer: oneshot::Receiver<T>,
+    ) -> impl Future<Output = T> {
+        let told = shard.tell(command);
+        async move {
+            told.await;
+            answer.await.expect("a shard outlives every handle and answers every command")
+        }
     }
 
     /// By the middle bits of the hash: the rooms of a shard share what it is chosen by, and its map goes by the lowest and

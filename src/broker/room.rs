@@ -53,12 +53,7 @@ pub struct Room {
 
 impl Audience {
     fn new(writer: WriterIndex, dialect: Dialect) -> Self {
-        Self {
-            writer,
-            dialect,
-            slots: Vec::new(),
-            targets: None,
-        }
+        Self { writer, dialect, slots: Vec::new(), targets: None }
     }
 
     /// The members in slot order. The same list, not only an equal one, as long as nobody joins or leaves; rebuilt at the
@@ -66,9 +61,7 @@ impl Audience {
     pub fn targets(&mut self) -> &Arc<[Slot]> {
         self.targets.get_or_insert_with(|| {
             let mut targets: Arc<[Slot]> = self.slots.as_slice().into();
-            Arc::get_mut(&mut targets)
-                .expect("nobody shares it yet")
-                .sort_unstable();
+            Arc::get_mut(&mut targets).expect("nobody shares it yet").sort_unstable();
             targets
         })
     }
@@ -77,11 +70,7 @@ impl Audience {
 impl Room {
     /// Lets a member in. False if it was in already; then only its label is new.
     pub fn join(&mut self, member: Member) -> bool {
-        let Member {
-            address,
-            dialect,
-            label,
-        } = member;
+        let Member { address, dialect, label } = member;
         let vacant = match self.seats.entry(address) {
             Entry::Occupied(mut seat) => {
                 seat.get_mut().label = label;
@@ -90,11 +79,7 @@ impl Room {
             Entry::Vacant(vacant) => vacant,
         };
         let audience = audience(&mut self.audiences, address.writer, dialect);
-        vacant.insert(Seat {
-            label,
-            dialect,
-            place: audience.slots.len(),
-        });
+        vacant.insert(Seat { label, dialect, place: audience.slots.len() });
         audience.slots.push(address.slot);
         audience.targets = None;
         true
@@ -109,10 +94,7 @@ impl Room {
         audience.slots.swap_remove(place);
         audience.targets = None;
         if let Some(&slot) = audience.slots.get(place) {
-            let moved = Address {
-                writer: address.writer,
-                slot,
-            };
+            let moved = Address { writer: address.writer, slot };
             self.seats.get_mut(&moved).expect("who has a slot has a seat").place = place;
         } else if audience.slots.is_empty() {
             self.audiences.retain(|audience| !audience.slots.is_empty());

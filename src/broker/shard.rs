@@ -113,9 +113,7 @@ pub struct Shard {
 impl Shard {
     /// A shard without rooms. All maps of a server are keyed alike, at random.
     pub fn new(keys: RandomState) -> Self {
-        Self {
-            rooms: HashMap::with_hasher(keys),
-        }
+        Self { rooms: HashMap::with_hasher(keys) }
     }
 
     /// Handles one command, adding to the batch what it leads to.
@@ -163,29 +161,13 @@ impl Shard {
         }
     }
 
-    fn publish(
-        &mut self,
-        Publish {
-            room,
-            address,
-            dialect,
-            text,
-        }: &Publish,
-        batch: &mut Batch,
-    ) {
+    fn publish(&mut self, Publish { room, address, dialect, text }: &Publish, batch: &mut Batch) {
         let room = self.rooms.get_mut(room);
         let Some((room, (offset, label))) = room.and_then(|room| room.speak(*address).map(|spoken| (room, spoken)))
         else {
             return batch.reply(*address, *dialect, &Event::JoinFirst);
         };
-        batch.deliver(
-            room.audiences_by_dialect(),
-            &Event::Message {
-                offset,
-                label: &label,
-                text,
-            },
-        );
+        batch.deliver(room.audiences_by_dialect(), &Event::Message { offset, label: &label, text });
     }
 }
 
@@ -200,11 +182,7 @@ pub struct ShardTask {
 impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
     pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>) -> Self {
-        Self {
-            shard: Shard::new(mailbox.keys()),
-            mailbox,
-            writers,
-        }
+        Self { shard: Shard::new(mailbox.keys()), mailbox, writers }
     }
 
     /// Works until every handle is gone and the mailbox is empty.

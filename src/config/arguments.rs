@@ -51,11 +51,7 @@ impl Invocation {
     /// One line that says what was wrong and what would be right; or the help, where that was asked for.
     pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, InvocationError> {
         let mut matches = command().try_get_matches_from(arguments).map_err(refusal)?;
-        let task = if matches.subcommand_name() == Some(CHECK_CONFIG) {
-            Task::CheckConfig
-        } else {
-            Task::Serve
-        };
+        let task = if matches.subcommand_name() == Some(CHECK_CONFIG) { Task::CheckConfig } else { Task::Serve };
         let mut settings = match matches.get_one::<PathBuf>(CONFIG) {
             Some(path) => Settings::from_file(path)?,
             None => Settings::default(),
@@ -88,13 +84,8 @@ fn refusal(error: clap::Error) -> InvocationError {
         return InvocationError::Asked(error.to_string());
     }
     let text = error.to_string();
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:"));
-    let lines: Vec<_> = lines
-        .filter(|line| !line.is_empty() && !line.starts_with("For more"))
-        .collect();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
     InvocationError::Arguments(lines.join("; ").trim_start_matches("error: ").to_owned())
 }
 
@@ -110,13 +101,7 @@ mod tests {
     #[test]
     fn without_arguments_everything_has_its_default() {
         let invocation = parse(&[]).unwrap();
-        assert_eq!(
-            invocation,
-            Invocation {
-                settings: Settings::default(),
-                task: Task::Serve
-            }
-        );
+        assert_eq!(invocation, Invocation { settings: Settings::default(), task: Task::Serve });
     }
 
     #[test]
@@ -124,17 +109,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roomcast.toml");
         std::fs::write(&path, "workers = 3\nmessage-bytes = \"1KiB\"\n").unwrap();
-        let settings = parse(&["--config", path.to_str().unwrap(), "--workers", "5"])
-            .unwrap()
-            .settings;
-        assert_eq!(
-            settings,
-            Settings {
-                workers: 5,
-                message_bytes: Size(1024),
-                ..Settings::default()
-            }
-        );
+        let settings = parse(&["--config", path.to_str().unwrap(), "--workers", "5"]).unwrap().settings;
+        assert_eq!(settings, Settings { workers: 5, message_bytes: Size(1024), ..Settings::default() });
     }
 
     #[test]
@@ -153,28 +129,18 @@ mod tests {
             r#"invalid value 'soon' for '--slow-after <DURATION>': duration "soon": a number and a unit, as in 30s"#
         );
         let error = parse(&["--labels", "names"]).unwrap_err().to_string();
-        assert!(
-            error.contains("possible values: address, id") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("possible values: address, id") && !error.contains('\n'), "{error}");
         let error = parse(&["--wrokers", "2"]).unwrap_err().to_string();
         assert!(error.contains("--workers") && !error.contains('\n'), "{error}");
     }
 
     #[test]
     fn every_setting_is_a_flag_and_a_variable_under_one_name() {
-        let fields = toml::Table::try_from(Settings {
-            shards: Some(1),
-            max_clients: Some(1),
-            ..Settings::default()
-        })
-        .unwrap();
+        let fields =
+            toml::Table::try_from(Settings { shards: Some(1), max_clients: Some(1), ..Settings::default() }).unwrap();
         let command = command();
         for name in fields.keys() {
-            let flag = command
-                .get_arguments()
-                .find(|flag| flag.get_long() == Some(name))
-                .expect(name);
+            let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name)).expect(name);
             let variable = format!("ROOMCAST_{}", name.to_uppercase().replace('-', "_"));
             assert_eq!(flag.get_env(), Some(variable.as_ref()), "{name}");
         }

@@ -122,10 +122,7 @@ impl TryFrom<Settings> for Config {
             tcp: settings.tcp,
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
-            max_clients: settings
-                .max_clients
-                .map(|count| within("max-clients", count, 1..=usize::MAX))
-                .transpose()?,
+            max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=usize::MAX)).transpose()?,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
@@ -162,21 +159,13 @@ fn within<T: PartialOrd + fmt::Display>(
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(ConfigError {
-        name,
-        value: value.to_string(),
-        rule: format!("{} to {}", range.start(), range.end()),
-    })
+    Err(ConfigError { name, value: value.to_string(), rule: format!("{} to {}", range.start(), range.end()) })
 }
 
 fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
     if value.contains(char::is_control) {
         let rule = "one line without control characters".into();
-        return Err(ConfigError {
-            name,
-            value: format!("{value:?}"),
-            rule,
-        });
+        return Err(ConfigError { name, value: format!("{value:?}"), rule });
     }
     Ok(value)
 }
@@ -186,10 +175,7 @@ mod tests {
     use super::*;
 
     fn refused(change: impl FnOnce(&mut Settings)) -> String {
-        let mut settings = Settings {
-            workers: 2,
-            ..Settings::default()
-        };
+        let mut settings = Settings { workers: 2, ..Settings::default() };
         change(&mut settings);
         Config::try_from(settings).unwrap_err().to_string()
     }
@@ -205,22 +191,10 @@ mod tests {
     #[test]
     fn a_value_out_of_its_rule_is_named_with_the_rule() {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
-        assert_eq!(
-            refused(|settings| settings.shards = Some(2_000)),
-            "shards 2000: 1 to 1024"
-        );
-        assert_eq!(
-            refused(|settings| settings.message_bytes = Size(0)),
-            "message-bytes 0B: 1B to 16MiB"
-        );
-        assert_eq!(
-            refused(|settings| settings.outbox_bytes = Size(1024)),
-            "outbox-bytes 1KiB: 64KiB to 1GiB"
-        );
-        assert_eq!(
-            refused(|settings| settings.slow_after = Span(Duration::ZERO)),
-            "slow-after 0s: 1ms to 1day"
-        );
+        assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
+        assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
+        assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
+        assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#

@@ -67,10 +67,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             tcp: (Ipv4Addr::LOCALHOST, 8080).into(),
-            workers: available_parallelism()
-                .ok()
-                .and_then(|cores| u16::try_from(cores.get()).ok())
-                .unwrap_or(1),
+            workers: available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
             shards: None,
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
             labels: Labels::Address,
@@ -114,19 +111,12 @@ pub enum FileError {
 impl Settings {
     /// The settings of a TOML file, the others at their defaults.
     pub(super) fn from_file(path: &Path) -> Result<Self, FileError> {
-        let unreadable = |error| FileError::Unreadable {
-            path: path.into(),
-            error,
-        };
+        let unreadable = |error| FileError::Unreadable { path: path.into(), error };
         let text = fs::read_to_string(path).map_err(unreadable)?;
         toml::from_str(&text).map_err(|error| {
             let before = error.span().map_or("", |span| &text[..span.start]);
             let what = error.message().replace('\n', "; ");
-            FileError::Invalid {
-                path: path.into(),
-                line: before.matches('\n').count() + 1,
-                what,
-            }
+            FileError::Invalid { path: path.into(), line: before.matches('\n').count() + 1, what }
         })
     }
 }
@@ -137,11 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read_back() {
-        let settings = Settings {
-            shards: Some(3),
-            ready_file: Some("ready".into()),
-            ..Settings::default()
-        };
+        let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
@@ -156,19 +142,11 @@ mod tests {
             Settings::from_file(&path).unwrap_err().to_string()
         };
         let error = refused("workers = 1\nwrokers = 2\n");
-        assert!(
-            error.contains("line 2: unknown field `wrokers`, expected one of `tcp`"),
-            "{error}"
-        );
+        assert!(error.contains("line 2: unknown field `wrokers`, expected one of `tcp`"), "{error}");
         let error = refused("slow-after = \"soon\"\n");
-        assert!(
-            error.ends_with("line 1: duration \"soon\": a number and a unit, as in 30s"),
-            "{error}"
-        );
+        assert!(error.ends_with("line 1: duration \"soon\": a number and a unit, as in 30s"), "{error}");
         assert!(!refused("a = = b").contains('\n'));
-        let error = Settings::from_file(&folder.path().join("none"))
-            .unwrap_err()
-            .to_string();
+        let error = Settings::from_file(&folder.path().join("none")).unwrap_err().to_string();
         assert!(error.starts_with("cannot read settings file"), "{error}");
     }
 }

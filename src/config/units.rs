@@ -16,12 +16,8 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let size = text
-            .parse::<ByteSize>()
-            .ok()
-            .and_then(|size| usize::try_from(size.as_u64()).ok());
-        size.map(Self)
-            .ok_or_else(|| format!("size {text:?}: a number and a unit, as in 64KiB"))
+        let size = text.parse::<ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok());
+        size.map(Self).ok_or_else(|| format!("size {text:?}: a number and a unit, as in 64KiB"))
     }
 }
 
@@ -29,9 +25,7 @@ impl fmt::Display for Size {
     /// In the largest unit that loses nothing.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let whole = units
-            .into_iter()
-            .find(|(shift, _)| self.0 > 0 && self.0.trailing_zeros() >= *shift);
+        let whole = units.into_iter().find(|(shift, _)| self.0 > 0 && self.0.trailing_zeros() >= *shift);
         match whole {
             Some((shift, unit)) => write!(out, "{}{unit}", self.0 >> shift),
             None => write!(out, "{}B", self.0),
@@ -49,8 +43,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let span = humantime::parse_duration(text);
-        span.map(Self)
-            .map_err(|_| format!("duration {text:?}: a number and a unit, as in 30s"))
+        span.map(Self).map_err(|_| format!("duration {text:?}: a number and a unit, as in 30s"))
     }
 }
 
@@ -87,22 +80,13 @@ mod tests {
 
     #[test]
     fn a_size_is_shown_as_it_is_read() {
-        for (text, bytes) in [
-            ("64KiB", 65_536),
-            ("1MiB", 1_048_576),
-            ("1000B", 1_000),
-            ("65537B", 65_537),
-            ("0B", 0),
-        ] {
+        for (text, bytes) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("1000B", 1_000), ("65537B", 65_537), ("0B", 0)] {
             let size: Size = text.parse().unwrap();
             assert_eq!(size, Size(bytes));
             assert_eq!(size.to_string(), text);
         }
         assert_eq!("64 KiB".parse(), Ok(Size(65_536)));
-        assert_eq!(
-            "many".parse::<Size>(),
-            Err(r#"size "many": a number and a unit, as in 64KiB"#.into())
-        );
+        assert_eq!("many".parse::<Size>(), Err(r#"size "many": a number and a unit, as in 64KiB"#.into()));
     }
 
     #[test]
@@ -110,9 +94,6 @@ mod tests {
         for text in ["30s", "100ms", "1m 30s", "1day"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "soon".parse::<Span>(),
-            Err(r#"duration "soon": a number and a unit, as in 30s"#.into())
-        );
+        assert_eq!("soon".parse::<Span>(), Err(r#"duration "soon": a number and a unit, as in 30s"#.into()));
     }
 }

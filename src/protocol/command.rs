@@ -77,11 +77,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
     if may_hold_control(text.as_bytes()) {
         refuse_control(text)?;
     }
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        command(text).map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { command(text).map(Some) }
 }
 
 /// A command if the first word is one and the rest fits it, else chat. A leading blank makes any line chat.
@@ -89,22 +85,13 @@ fn command(text: &str) -> Result<Command<'_>, Refusal> {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     Ok(match (word, rest) {
         ("JOIN", "") => {
-            return Err(Refusal::Unknown {
-                word: "JOIN",
-                needs: "a room: JOIN <room>",
-            });
+            return Err(Refusal::Unknown { word: "JOIN", needs: "a room: JOIN <room>" });
         }
         ("NICK", "") => {
-            return Err(Refusal::Unknown {
-                word: "NICK",
-                needs: "a name: NICK <name>",
-            });
+            return Err(Refusal::Unknown { word: "NICK", needs: "a name: NICK <name>" });
         }
         ("SAY", "") => {
-            return Err(Refusal::Unknown {
-                word: "SAY",
-                needs: "a text: SAY <text>",
-            });
+            return Err(Refusal::Unknown { word: "SAY", needs: "a text: SAY <text>" });
         }
         ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(Refusal::RoomName)?),
         ("NICK", name) => Command::Nick(Nick::parse(name).map_err(Refusal::Nick)?),
@@ -128,18 +115,13 @@ fn not_utf8(line: &[u8]) -> Refusal {
 /// False when there is surely none. One pass without a branch per byte, which the compiler turns into SIMD; the two-byte
 /// controls U+0080 to U+009F all begin with 0xC2.
 fn may_hold_control(text: &[u8]) -> bool {
-    let ascii = text.iter().fold(false, |found, &byte| {
-        found | (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
-    });
+    let ascii = text.iter().fold(false, |found, &byte| found | (byte < b' ') & (byte != b'\t') | (byte == 0x7f));
     ascii || memchr_iter(0xC2, text).any(|at| matches!(text.get(at + 1), Some(0x80..=0x9F)))
 }
 
 #[cold]
 fn refuse_control(text: &str) -> Result<(), Refusal> {
-    match text
-        .char_indices()
-        .find(|(_, character)| character.is_control() && *character != '\t')
-    {
+    match text.char_indices().find(|(_, character)| character.is_control() && *character != '\t') {
         Some((at, character)) => Err(Refusal::ControlCharacter { character, at }),
         None => Ok(()),
     }
@@ -168,16 +150,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_a_command_is_chat() {
-        for line in [
-            "LIST of things",
-            "join a",
-            "LEAVE now",
-            "Hello",
-            "PING a b",
-            " JOIN a",
-            "JOINED a",
-            "QUIT!",
-        ] {
+        for line in ["LIST of things", "join a", "LEAVE now", "Hello", "PING a b", " JOIN a", "JOINED a", "QUIT!"] {
             assert_eq!(parse(line.as_bytes()), say(line), "{line}");
         }
     }
@@ -203,21 +176,12 @@ mod tests {
         assert!(matches!(parse(b"NICK "), Err(Refusal::Unknown { word: "NICK", .. })));
         assert!(matches!(parse(b"SAY  "), Err(Refusal::Unknown { word: "SAY", .. })));
         let refusal = parse(b"JOIN a b").unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#
-        );
+        assert_eq!(refusal.to_string(), r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#);
     }
 
     #[test]
     fn bytes_that_are_no_utf8_are_refused_with_their_place() {
-        for bad in [
-            &b"ab\xff"[..],
-            b"ab\xc0\xaf",
-            b"ab\xed\xa0\x80",
-            b"ab\xf4\x90\x80\x80",
-            b"ab\xe2\x82",
-        ] {
+        for bad in [&b"ab\xff"[..], b"ab\xc0\xaf", b"ab\xed\xa0\x80", b"ab\xf4\x90\x80\x80", b"ab\xe2\x82"] {
             assert_eq!(parse(bad), Err(Refusal::NotUtf8 { valid_up_to: 2 }), "{bad:?}");
         }
     }
@@ -225,15 +189,9 @@ mod tests {
     #[test]
     fn control_characters_are_refused_but_for_tab() {
         let refusal = parse(b"a\x1b[31m").unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            "control-character U+001B at byte 1: none but tab is allowed"
-        );
+        assert_eq!(refusal.to_string(), "control-character U+001B at byte 1: none but tab is allowed");
         for bad in ["\0", "a\rb", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
-            assert!(
-                matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })),
-                "{bad:?}"
-            );
+            assert!(matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })), "{bad:?}");
         }
         for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
             assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");

@@ -115,10 +115,7 @@ pub struct Listing<T> {
 
 impl<T> Default for Listing<T> {
     fn default() -> Self {
-        Self {
-            names: Vec::new(),
-            more: 0,
-        }
+        Self { names: Vec::new(), more: 0 }
     }
 }
 
@@ -178,10 +175,7 @@ mod tests {
     use super::*;
 
     fn rooms(count: usize) -> Vec<RoomName> {
-        (0..count)
-            .rev()
-            .map(|number| RoomName::parse(&format!("r{number:05}")).unwrap())
-            .collect()
+        (0..count).rev().map(|number| RoomName::parse(&format!("r{number:05}")).unwrap()).collect()
     }
 
     #[test]
@@ -213,9 +207,6 @@ mod tests {
     fn who_hangs_up_hears_nothing_and_who_quits_hears_bye() {
         assert!(Event::closing(Disconnect::ClosedByPeer).is_none());
         assert_eq!(Event::closing(Disconnect::Quit).unwrap().to_string(), "Bye");
-        assert_eq!(
-            Event::closing(Disconnect::TooLong).unwrap().to_string(),
-            "ERR closed too-long"
-        );
+        assert_eq!(Event::closing(Disconnect::TooLong).unwrap().to_string(), "ERR closed too-long");
     }
 }

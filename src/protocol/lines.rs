@@ -33,16 +33,9 @@ pub fn next_line(input: &[u8], bytes_max: usize) -> Result<Option<Line<'_>>, Lin
     let bytes = &input[..end.unwrap_or(input.len())];
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     if bytes.len() > bytes_max {
-        return Err(LineTooLong {
-            at_least: bytes.len(),
-            whole: end.is_some(),
-            bytes_max,
-        });
+        return Err(LineTooLong { at_least: bytes.len(), whole: end.is_some(), bytes_max });
     }
-    Ok(end.map(|end| Line {
-        bytes,
-        consumed: end + 1,
-    }))
+    Ok(end.map(|end| Line { bytes, consumed: end + 1 }))
 }
 
 /// Whether a conversation that begins with `input` is TLS or HTTP, which were meant for another port. HTTP shows at the

@@ -23,9 +23,7 @@ impl RoomName {
     /// # Errors
     /// The name and the rule it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        parse(text, Self::BYTES_MAX)
-            .map(Self)
-            .ok_or_else(|| NameError::new(text, Self::BYTES_MAX))
+        parse(text, Self::BYTES_MAX).map(Self).ok_or_else(|| NameError::new(text, Self::BYTES_MAX))
     }
 
     /// The name as text.
@@ -53,9 +51,7 @@ impl Nick {
     /// # Errors
     /// The nick and the rule it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        parse(text, Self::BYTES_MAX)
-            .map(Self)
-            .ok_or_else(|| NameError::new(text, Self::BYTES_MAX))
+        parse(text, Self::BYTES_MAX).map(Self).ok_or_else(|| NameError::new(text, Self::BYTES_MAX))
     }
 
     /// The nick as text.
@@ -100,10 +96,7 @@ impl NameError {
         if shown.len() < text.len() {
             shown.push('…');
         }
-        Self {
-            shown: format!("{shown:?}"),
-            bytes_max,
-        }
+        Self { shown: format!("{shown:?}"), bytes_max }
     }
 }
 
@@ -143,9 +136,7 @@ mod tests {
 
     #[test]
     fn spaces_line_breaks_and_control_characters_are_refused_wherever_unicode_keeps_them() {
-        for bad in [
-            "a b", "a\tb", "a\rb", "a\nb", "a\0", "\u{7f}", "\u{85}", "\u{2028}", "\u{a0}", "\u{3000}",
-        ] {
+        for bad in ["a b", "a\tb", "a\rb", "a\nb", "a\0", "\u{7f}", "\u{85}", "\u{2028}", "\u{a0}", "\u{3000}"] {
             assert!(RoomName::parse(bad).is_err(), "{bad:?}");
             assert!(Nick::parse(bad).is_err(), "{bad:?}");
         }
@@ -164,10 +155,7 @@ mod tests {
     #[test]
     fn the_error_says_the_value_and_the_rule() {
         let error = RoomName::parse("a b").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#""a b": 1 to 128 bytes, no spaces or control characters"#
-        );
+        assert_eq!(error.to_string(), r#""a b": 1 to 128 bytes, no spaces or control characters"#);
         let error = Nick::parse(&"x".repeat(70)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("\"{}…\"", "x".repeat(64))), "{error}");
     }

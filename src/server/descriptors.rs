@@ -20,23 +20,14 @@ pub fn clients_max(wanted: Option<usize>, workers: u16) -> anyhow::Result<usize>
 
 fn raise() -> rustix::io::Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
 fn allowed(descriptors: u64, wanted: Option<usize>, workers: u16) -> anyhow::Result<usize> {
     let reserved = RESERVED + RESERVED_PER_WORKER * u64::from(workers);
     let room = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX);
-    ensure!(
-        room > 0,
-        "{descriptors} descriptors leave none for clients: {reserved} are needed besides"
-    );
+    ensure!(room > 0, "{descriptors} descriptors leave none for clients: {reserved} are needed besides");
     let clients_max = wanted.unwrap_or(room);
     ensure!(
         clients_max <= room,

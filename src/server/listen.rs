@@ -7,10 +7,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// A dead peer is found after 60 s of silence and 4 probes 15 s apart.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
 
 /// How much unsent output the kernel takes per client. Without it, megabytes would hide there for a client that does not
 /// read, and count as delivered.
@@ -68,10 +66,7 @@ mod tests {
     #[test]
     fn all_listeners_share_the_port_that_the_first_found() {
         let listeners = listeners(ANY_PORT.parse().unwrap(), 3, 16).unwrap();
-        let ports: Vec<u16> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().unwrap().port())
-            .collect();
+        let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert_eq!(ports, [ports[0]; 3]);
     }
 

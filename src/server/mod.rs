@@ -41,9 +41,7 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     let clients_max = descriptors::clients_max(config.max_clients, config.workers)?;
     let listeners = listen::listeners(config.tcp, config.workers, config.backlog)
         .with_context(|| format!("cannot listen on tcp {}", config.tcp))?;
-    let bound = Bound {
-        tcp: listeners[0].local_addr()?,
-    };
+    let bound = Bound { tcp: listeners[0].local_addr()? };
     let drain = Drain::default();
     let outcomes = start(&config, listeners, clients_max, &drain)?;
     info!(address = %bound.tcp, "listening for tcp lines");
@@ -87,10 +85,7 @@ fn start(
         rules: config.rules.clone(),
         drain: drain.clone(),
     };
-    parts
-        .map(worker)
-        .map(|worker| worker.start().context("cannot start a worker thread"))
-        .collect()
+    parts.map(worker).map(|worker| worker.start().context("cannot start a worker thread")).collect()
 }
 
 /// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes
@@ -105,18 +100,13 @@ async fn stop(outcomes: Vec<Outcome>, drain: &Drain, grace: Duration) -> anyhow:
     }
     warn!("the grace period is over");
     drain.cut();
-    timeout(CUT_WITHIN, stopping)
-        .await
-        .map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
+    timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
 }
 
 async fn collect(outcomes: Vec<Outcome>) -> anyhow::Result<Counts> {
     let mut total = Counts::default();
     for outcome in outcomes {
-        total += outcome
-            .await
-            .context("a worker has panicked")?
-            .context("a worker could not start")?;
+        total += outcome.await.context("a worker has panicked")?.context("a worker could not start")?;
     }
     Ok(total)
 }

@@ -25,13 +25,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         fs::write(&path, "old").unwrap();
-        write(
-            &path,
-            Bound {
-                tcp: "127.0.0.1:54321".parse().unwrap(),
-            },
-        )
-        .unwrap();
+        write(&path, Bound { tcp: "127.0.0.1:54321".parse().unwrap() }).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcp 127.0.0.1:54321\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

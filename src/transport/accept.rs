@@ -29,18 +29,13 @@ pub struct Place(Arc<AtomicUsize>);
 impl Admission {
     /// Room for so many.
     pub fn new(clients_max: usize) -> Self {
-        Self {
-            clients: Arc::default(),
-            clients_max,
-        }
+        Self { clients: Arc::default(), clients_max }
     }
 
     /// A place, if there is one.
     fn admit(&self) -> Option<Place> {
         let place = |clients| (clients < self.clients_max).then_some(clients + 1);
-        self.clients
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, place)
-            .ok()?;
+        self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).ok()?;
         Some(Place(Arc::clone(&self.clients)))
     }
 }
@@ -71,11 +66,7 @@ pub async fn accept(listener: TcpListener, admission: Admission, drain: Drain, m
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => on_client(Accepted {
-                stream,
-                peer,
-                place: admission.admit(),
-            }),
+            Ok((stream, peer)) => on_client(Accepted { stream, peer, place: admission.admit() }),
             // The client has gone already; the next one may be fine.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

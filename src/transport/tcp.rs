@@ -42,11 +42,7 @@ pub struct LineHost {
 impl LineHost {
     /// With lines of at most so many bytes.
     pub fn new(line_bytes_max: usize, labels: Labels) -> Self {
-        Self {
-            read_buffer: RefCell::new(vec![0; READ_BYTES].into()),
-            line_bytes_max,
-            labels,
-        }
+        Self { read_buffer: RefCell::new(vec![0; READ_BYTES].into()), line_bytes_max, labels }
     }
 
     fn label(&self, peer: SocketAddr, id: u64) -> Label {
@@ -57,14 +53,21 @@ impl LineHost {
     }
 }
 
-/// Serves one client from its first byte to the end. `id` is the client's number in this server.
-pub async fn serve(accepted: Accepted, id: u64, host: Rc<LineHost>, sessions: Rc<SessionHost>) {
+/// Lets a client in: the conversation to be run, from its first byte to its end. `id` is the client's number in this
+/// server. `None` if there was no place; the client has been told.
+pub fn open(
+    accepted: Accepted,
+    id: u64,
+    host: Rc<LineHost>,
+    sessions: Rc<SessionHost>,
+) -> Option<impl Future<Output = ()>> {
     let Accepted { stream, peer, place } = accepted;
     let Some(place) = place else {
-        return refuse_full(&stream);
+        refuse_full(&stream);
+        return None;
     };
     let connection = Connection::open(stream, place, host.label(peer, id), host, sessions);
-    connection.run().await;
+    Some(connection.run())
 }
 
 /// There is no place. Says so if the socket takes it, which a new one does.
@@ -107,35 +110,19 @@ impl Connection {
         let writer = sessions.writer.clone();
         let slot = writer.open(Rc::clone(&stream), Dialect::Lines);
         let session = Session::new(sessions, slot, Dialect::Lines, label);
-        Self {
-            stream,
-            slot,
-            writer,
-            host,
-            session,
-            tail: Vec::new(),
-            is_new: true,
-            over: None,
-            _place: place,
+        Self { stream, slot, writer, host, session, tail: Vec::new(), is_new: true, over: None, _place: place }
+    }
+
+    /// Not an `async fn`, which would hold `self` twice. What only an ending needs is boxed: an idle client is to be small.
+    fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let reason = self.converse().await;
+            Box::pin(self.end(reason)).await;
         }
     }
 
-    async fn run(mut self) {
-        let reason = self.converse().await;
-        // Boxed: an idle client is not to carry what only an ending needs.
-        Box::pin(self.end(reason)).await;
-    }
-
     async fn end(self, reason: Disconnect) {
-        let Self {
-            stream,
-            slot,
-            writer,
-            host,
-            session,
-            _place,
-            ..
-        } = self;
+        let Self { stream, slot, writer, host, session, _place, .. } = self;
         session.end(reason).await;
         debug!(reason = reason.reason(), "connection ended");
         discard_input(&stream, &host).await;

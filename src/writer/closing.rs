@@ -33,11 +33,7 @@ impl Writer {
             return;
         };
         row.hot.phase = Phase::Closing;
-        row.cold.closing = Some(Closing {
-            reason,
-            deadline: now + CLOSE_LINGER,
-            input_ended: false,
-        });
+        row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
         let dropped = if reason.keeps_deliveries() {
             Default::default()
         } else {
@@ -75,9 +71,7 @@ impl Writer {
         wire.finish(slot.index);
         let closing = row.cold.closing.as_mut().expect("a closing slot has a reason");
         closing.extend(now);
-        let Closing {
-            reason, input_ended, ..
-        } = *closing;
+        let Closing { reason, input_ended, .. } = **closing;
         if input_ended {
             self.close(slot, reason, wire);
         }
@@ -104,7 +98,7 @@ impl Writer {
             self.owed -= owed.messages;
         }
         self.counts.cut += u64::from(owed.messages > 0);
-        let reason = row.cold.closing.map_or(reason, |closing| closing.reason);
+        let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.hang_up(reason);
         self.count_gone(dropped, reason);
@@ -164,14 +158,10 @@ enum Verdict {
 }
 
 fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
-    if let Some(closing) = row.cold.closing {
-        return if now >= closing.deadline {
-            Verdict::Expired
-        } else {
-            Verdict::Waits
-        };
+    if let Some(closing) = &row.cold.closing {
+        return if now >= closing.deadline { Verdict::Expired } else { Verdict::Waits };
     }
-    let Some(refusal) = row.cold.refusal else {
+    let Some(refusal) = &row.cold.refusal else {
         return Verdict::Well;
     };
     let owed = row.owed();

@@ -86,11 +86,7 @@ impl Writer {
                 self.owed -= whole.messages();
             }
             if row.hot.phase == Phase::Closing {
-                row.cold
-                    .closing
-                    .as_mut()
-                    .expect("a closing slot has a reason")
-                    .extend(now);
+                row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
             }
         }
         Outcome::Emptied
@@ -119,13 +115,7 @@ impl Writer {
         match &mut row.cold.refusal {
             Some(refusal) if refusal.until > 0 => {}
             Some(refusal) => (refusal.since, refusal.until) = (now, owed.bytes),
-            none => {
-                *none = Some(Refusal {
-                    since: now,
-                    until: owed.bytes,
-                    taken_at: now,
-                })
-            }
+            none => *none = Some(Box::new(Refusal { since: now, until: owed.bytes, taken_at: now })),
         }
         wire.watch(slot);
         self.sweep_later(slot);

@@ -27,21 +27,13 @@ pub struct Frames {
 impl Frames {
     /// One message that answers a client.
     pub fn reply(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            inner_ends: Vec::new(),
-            kind: Kind::Reply,
-        }
+        Self { bytes, inner_ends: Vec::new(), kind: Kind::Reply }
     }
 
     /// Messages of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
-        Self {
-            bytes,
-            inner_ends,
-            kind: Kind::Delivery,
-        }
+        Self { bytes, inner_ends, kind: Kind::Delivery }
     }
 
     /// All bytes.
@@ -79,9 +71,7 @@ impl Frames {
     }
 
     fn end(&self, message: usize) -> usize {
-        self.inner_ends
-            .get(message)
-            .map_or(self.bytes.len(), |&end| end as usize)
+        self.inner_ends.get(message).map_or(self.bytes.len(), |&end| end as usize)
     }
 }
 
@@ -121,10 +111,7 @@ pub struct Entry {
 impl Entry {
     /// A reply to one client.
     pub fn reply(slot: Slot, bytes: Bytes) -> Self {
-        Self {
-            targets: Targets::One(slot),
-            frames: Frames::reply(bytes),
-        }
+        Self { targets: Targets::One(slot), frames: Frames::reply(bytes) }
     }
 }
 

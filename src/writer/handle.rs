@@ -38,10 +38,7 @@ impl BatchSender {
 
     /// The handle for the tasks of the writer's own worker.
     pub(super) fn into_handle(self, output: Rc<RefCell<Output>>) -> WriterHandle {
-        WriterHandle {
-            output,
-            mailbox: Mailbox::new(self.0),
-        }
+        WriterHandle { output, mailbox: Mailbox::new(self.0) }
     }
 }
 
@@ -91,17 +88,17 @@ impl WriterHandle {
     }
 
     /// Queues a reply behind everything already queued for the client.
-    pub async fn reply(&self, slot: Slot, bytes: Bytes) {
-        self.mailbox.tell(WriterCommand::Entry(Entry::reply(slot, bytes))).await;
+    pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+        self.mailbox.tell(WriterCommand::Entry(Entry::reply(slot, bytes)))
     }
 
     /// Ends the output: what is still due, the last line, the end of the stream.
-    pub async fn close(&self, slot: Slot, reason: Disconnect) {
-        self.mailbox.tell(WriterCommand::Close { slot, reason }).await;
+    pub fn close(&self, slot: Slot, reason: Disconnect) -> impl Future<Output = ()> {
+        self.mailbox.tell(WriterCommand::Close { slot, reason })
     }
 
     /// Nothing more will be read from the client.
-    pub async fn input_ended(&self, slot: Slot) {
-        self.mailbox.tell(WriterCommand::InputEnded(slot)).await;
+    pub fn input_ended(&self, slot: Slot) -> impl Future<Output = ()> {
+        self.mailbox.tell(WriterCommand::InputEnded(slot))
     }
 }

@@ -128,31 +128,17 @@ impl Head {
 
     /// Drops every delivery but the rest of a message that is partly sent; replies stay. Returns what was dropped.
     pub fn drop_deliveries(&mut self, backlog: &mut Backlog) -> Gone {
-        let begun = self
-            .first
-            .as_ref()
-            .and_then(|first| first.rest_of_message(self.sent as usize))
-            .map(Rc::new);
+        let begun = self.first.as_ref().and_then(|first| first.rest_of_message(self.sent as usize)).map(Rc::new);
         let before = self.messages_by_kind(backlog);
-        let first_reply = self
-            .first
-            .take()
-            .filter(|first| first.kind() == Kind::Reply && begun.is_none());
-        let replies = backlog
-            .rest
-            .iter()
-            .filter(|frames| frames.kind() == Kind::Reply)
-            .map(Rc::clone);
+        let first_reply = self.first.take().filter(|first| first.kind() == Kind::Reply && begun.is_none());
+        let replies = backlog.rest.iter().filter(|frames| frames.kind() == Kind::Reply).map(Rc::clone);
         let kept: Vec<_> = begun.into_iter().chain(first_reply).chain(replies).collect();
         self.clear(backlog);
         for frames in kept {
             self.push(frames, backlog);
         }
         let after = self.messages_by_kind(backlog);
-        Gone {
-            replies: before.replies - after.replies,
-            deliveries: before.deliveries - after.deliveries,
-        }
+        Gone { replies: before.replies - after.replies, deliveries: before.deliveries - after.deliveries }
     }
 
     /// Drops everything. Returns what was dropped, a message partly sent included.

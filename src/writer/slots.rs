@@ -59,8 +59,9 @@ pub(super) struct Hot {
 pub(super) struct Cold {
     pub backlog: Backlog,
     pub dialect: Dialect,
-    pub refusal: Option<Refusal>,
-    pub closing: Option<Closing>,
+    /// Boxed, as is the next: most clients never have either.
+    pub refusal: Option<Box<Refusal>>,
+    pub closing: Option<Box<Closing>>,
     /// The row is in the list that the sweep walks.
     pub swept: bool,
     /// The connection is to end its conversation, for this reason.
@@ -93,13 +94,7 @@ pub(super) struct Closing {
 
 impl Hot {
     fn vacant(generation: u32) -> Self {
-        Self {
-            outbox: Head::default(),
-            generation,
-            mark: Mark::Clean,
-            phase: Phase::Vacant,
-            refused: false,
-        }
+        Self { outbox: Head::default(), generation, mark: Mark::Clean, phase: Phase::Vacant, refused: false }
     }
 }
 
@@ -153,10 +148,7 @@ impl Slots {
         self.cold[index as usize] = Cold::new(dialect);
         let hot = &mut self.hot[index as usize];
         hot.phase = Phase::Open;
-        Slot {
-            index,
-            generation: hot.generation,
-        }
+        Slot { index, generation: hot.generation }
     }
 
     fn grow(&mut self, dialect: Dialect) -> u32 {
@@ -168,10 +160,8 @@ impl Slots {
     /// The client's row; `None` when the client is gone.
     pub fn row(&mut self, slot: Slot) -> Option<Row<'_>> {
         let hot = self.hot.get_mut(slot.index as usize)?;
-        (hot.generation == slot.generation && hot.phase != Phase::Vacant).then(|| Row {
-            hot,
-            cold: &mut self.cold[slot.index as usize],
-        })
+        (hot.generation == slot.generation && hot.phase != Phase::Vacant)
+            .then(|| Row { hot, cold: &mut self.cold[slot.index as usize] })
     }
 
     /// Makes the row vacant; its old name means nothing from here on. The caller has dealt with what was owed.
@@ -188,16 +178,8 @@ impl Slots {
 
     /// The names of all clients.
     pub fn all(&self) -> Vec<Slot> {
-        let named = |(index, hot): (usize, &Hot)| Slot {
-            index: index as u32,
-            generation: hot.generation,
-        };
-        self.hot
-            .iter()
-            .enumerate()
-            .filter(|(_, hot)| hot.phase != Phase::Vacant)
-            .map(named)
-            .collect()
+        let named = |(index, hot): (usize, &Hot)| Slot { index: index as u32, generation: hot.generation };
+        self.hot.iter().enumerate().filter(|(_, hot)| hot.phase != Phase::Vacant).map(named).collect()
     }
 }
 

@@ -43,9 +43,7 @@ impl SocketWire {
     }
 
     fn stream(&self, index: u32) -> &Rc<TcpStream> {
-        self.streams[index as usize]
-            .as_ref()
-            .expect("a slot has its socket until it is closed")
+        self.streams[index as usize].as_ref().expect("a slot has its socket until it is closed")
     }
 
     /// The kernel has refused. Asks once more inside the stream's own bookkeeping, or tokio would go on to believe that

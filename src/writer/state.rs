@@ -199,11 +199,7 @@ impl Writer {
         if frames.kind() == Kind::Delivery {
             self.counts.fanned_out += (frames.messages() * targets.len()) as u64;
         }
-        let mark = if targets.len() <= SMALL_AUDIENCE {
-            Mark::Small
-        } else {
-            Mark::Large
-        };
+        let mark = if targets.len() <= SMALL_AUDIENCE { Mark::Small } else { Mark::Large };
         for &slot in targets {
             self.push(slot, &frames, mark);
         }
@@ -234,13 +230,7 @@ impl Writer {
 
     fn count_dropped(&mut self, frames: &Frames, reason: Disconnect) {
         if frames.kind() == Kind::Delivery {
-            self.count_gone(
-                Gone {
-                    replies: 0,
-                    deliveries: frames.messages(),
-                },
-                reason,
-            );
+            self.count_gone(Gone { replies: 0, deliveries: frames.messages() }, reason);
         }
     }
 

@@ -51,10 +51,7 @@ impl WriterTask {
         limits: OutboxLimits,
         drain: Drain,
     ) -> (Self, WriterHandle) {
-        let output = Output {
-            writer: Writer::new(limits),
-            wire: SocketWire::default(),
-        };
+        let output = Output { writer: Writer::new(limits), wire: SocketWire::default() };
         let output = Rc::new(RefCell::new(output));
         let handle = own.into_handle(Rc::clone(&output));
         let task = Self {
