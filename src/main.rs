@@ -9,7 +9,6 @@ use roomcast::server;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-
 fn main() -> ExitCode {
     end_on_panic();
     let outcome = match Invocation::parse(std::env::args_os()) {

@@ -66,8 +66,12 @@ pub fn open(
         refuse_full(&stream);
         return None;
     };
-    let connection = Connection::open(stream, place, host.label(peer, id), host, sessions);
-    Some(connection.run())
+    let mut connection = Connection::open(stream, place, host.label(peer, id), host, sessions);
+    Some(async move {
+        let reason = connection.converse().await;
+        // Boxed, as is all that a client seldom waits for: an idle one is to be small.
+        Box::pin(connection.end(reason)).await;
+    })
 }
 
 /// There is no place. Says so if the socket takes it, which a new one does.
@@ -111,14 +115,6 @@ impl Connection {
         let slot = writer.open(Rc::clone(&stream), Dialect::Lines);
         let session = Session::new(sessions, slot, Dialect::Lines, label);
         Self { stream, slot, writer, host, session, tail: Vec::new(), is_new: true, over: None, _place: place }
-    }
-
-    /// Not an `async fn`, which would hold `self` twice. What only an ending needs is boxed: an idle client is to be small.
-    fn run(mut self) -> impl Future<Output = ()> {
-        async move {
-            let reason = self.converse().await;
-            Box::pin(self.end(reason)).await;
-        }
     }
 
     async fn end(self, reason: Disconnect) {
