@@ -44,29 +44,36 @@ pub struct Worker {
     pub drain: Drain,
 }
 
+/// A worker's thread as the server knows it.
+pub struct Started {
+    /// Told when it accepts clients; dropped if it cannot.
+    pub ready: oneshot::Receiver<()>,
+    /// What its writer has done, once everything on it has ended; or why it could not start.
+    pub ended: oneshot::Receiver<io::Result<Counts>>,
+}
+
 impl Worker {
-    /// Starts the thread. What its writer has done comes back when everything on the worker has ended.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// The thread or its runtime could not be made.
-    pub fn start(self) -> io::Result<oneshot::Receiver<io::Result<Counts>>> {
-        let (done, outcome) = oneshot::channel();
-        let name = format!("worker-{}", self.index.0);
-        thread::Builder::new().name(name).spawn(move || {
-            let counts = self.run();
-            // Nobody waits any more when the server was given up.
-            let _ = done.send(counts);
-        })?;
-        Ok(outcome)
+    /// There is no thread to be had.
+    pub fn start(self) -> io::Result<Started> {
+        let (say_ready, ready) = oneshot::channel();
+        let (say_ended, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name(format!("worker-{}", self.index.0));
+        // Nobody listens any more to what a worker says once the server was given up.
+        thread.spawn(move || drop(say_ended.send(self.run(say_ready))))?;
+        Ok(Started { ready, ended })
     }
 
-    fn run(self) -> io::Result<Counts> {
+    fn run(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(self.work())
+        runtime.block_on(self.work(say_ready))
     }
 
-    async fn work(self) -> io::Result<Counts> {
+    async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
         let listener = tokio::net::TcpListener::from_std(self.lines)?;
+        let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let (writer_task, writer) = WriterTask::new(own, self.writer, self.rules.outbox, self.drain.clone());
         let writer_task = spawn_local(writer_task.run());

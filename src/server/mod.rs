@@ -4,12 +4,11 @@ mod descriptors;
 mod listen;
 mod ready_file;
 
-use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +17,7 @@ use crate::broker::BrokerSeed;
 use crate::config::Config;
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
-use crate::worker::Worker;
+use crate::worker::{Started, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
@@ -43,27 +42,39 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
         .with_context(|| format!("cannot listen on tcp {}", config.tcp))?;
     let bound = Bound { tcp: listeners[0].local_addr()? };
     let drain = Drain::default();
-    let outcomes = start(&config, listeners, clients_max, &drain)?;
-    info!(address = %bound.tcp, "listening for tcp lines");
-    if let Some(path) = &config.ready_file {
-        ready_file::write(path, bound).with_context(|| format!("cannot write the ready file {}", path.display()))?;
+    let mut workers = start(&config, listeners, clients_max, &drain)?;
+    if let Err(error) = announce(&mut workers, bound, config.ready_file.as_deref()).await {
+        // The threads that did start end by themselves.
+        drain.cut();
+        drain.stop_talking().await;
+        return Err(error);
     }
     on_bound(bound);
     shutdown.cancelled().await;
     info!(grace = ?config.grace, "stopping");
-    let counts = stop(outcomes, &drain, config.grace).await?;
+    let counts = stop(workers, &drain, config.grace).await?;
     info!(delivered = counts.delivered, clients_cut = counts.cut, "stopped");
     Ok(counts)
 }
 
-type Outcome = oneshot::Receiver<io::Result<Counts>>;
+/// Says that clients are accepted, once all workers do.
+async fn announce(workers: &mut [Started], bound: Bound, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    for worker in workers {
+        if (&mut worker.ready).await.is_err() {
+            (&mut worker.ended).await?.context("cannot start a worker")?;
+        }
+    }
+    info!(address = %bound.tcp, "listening for tcp lines");
+    let Some(path) = ready_file else { return Ok(()) };
+    ready_file::write(path, bound).with_context(|| format!("cannot write the ready file {}", path.display()))
+}
 
 fn start(
     config: &Config,
     listeners: Vec<std::net::TcpListener>,
     clients_max: usize,
     drain: &Drain,
-) -> anyhow::Result<Vec<Outcome>> {
+) -> anyhow::Result<Vec<Started>> {
     let (broker, shards) = BrokerSeed::new(config.shards);
     let (writers, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mailbox()).unzip();
     let admission = Admission::new(clients_max);
@@ -90,10 +101,10 @@ fn start(
 
 /// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes
 /// are empty; theirs to the writers drop, so the writers end when their last client is gone.
-async fn stop(outcomes: Vec<Outcome>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
+async fn stop(workers: Vec<Started>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
     let mut stopping = std::pin::pin!(async {
         drain.stop_talking().await;
-        collect(outcomes).await
+        collect(workers).await
     });
     if let Ok(counts) = timeout(grace, &mut stopping).await {
         return counts;
@@ -103,10 +114,11 @@ async fn stop(outcomes: Vec<Outcome>, drain: &Drain, grace: Duration) -> anyhow:
     timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
 }
 
-async fn collect(outcomes: Vec<Outcome>) -> anyhow::Result<Counts> {
+async fn collect(workers: Vec<Started>) -> anyhow::Result<Counts> {
     let mut total = Counts::default();
-    for outcome in outcomes {
-        total += outcome.await.context("a worker has panicked")?.context("a worker could not start")?;
+    for worker in workers {
+        // Only a panic ends a worker without a word, and in a server process that ends the process.
+        total += worker.ended.await.context("a worker has panicked")??;
     }
     Ok(total)
 }

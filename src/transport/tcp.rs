@@ -108,6 +108,12 @@ enum Turn {
     Ended(Disconnect),
 }
 
+impl Turn {
+    fn or_yield(self) -> Self {
+        if matches!(self, Self::Idle) { Self::Yield } else { self }
+    }
+}
+
 impl Connection {
     fn open(stream: TcpStream, place: Place, label: Label, host: Rc<LineHost>, sessions: Rc<SessionHost>) -> Self {
         let stream = Rc::new(stream);
@@ -181,14 +187,15 @@ impl Connection {
             if tail.is_empty() {
                 let (turn, executed) = self.execute(&buffer[..read]);
                 self.tail = buffer[executed..read].to_vec();
-                return turn;
+                // A full buffer means that there is more to read: after the others.
+                return if read == READ_BYTES { turn.or_yield() } else { turn };
             }
             tail.extend_from_slice(&buffer[..read]);
         }
         let (turn, executed) = self.execute(&tail);
         tail.drain(..executed);
         self.tail = if tail.is_empty() { Vec::new() } else { tail };
-        turn
+        turn.or_yield()
     }
 
     /// Executes whole lines up to the end of a turn. Returns how many bytes they had.
