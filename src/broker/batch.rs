@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::command::Ack;
 use super::room::Audience;
-use super::shard::Ack;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
 use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::ShardIndex;
+use super::command::{Publish, ShardCommand};
 use super::room::Member;
-use super::shard::{Publish, ShardCommand};
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};

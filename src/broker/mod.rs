@@ -2,14 +2,16 @@
 //! writers and bytes, never a socket.
 
 mod batch;
+mod command;
 mod handle;
 mod room;
 mod shard;
 
 pub use batch::Batch;
+pub use command::{Ack, Publish, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
 pub use room::{Audience, Member, Room};
-pub use shard::{Ack, Publish, Shard, ShardCommand, ShardTask};
+pub use shard::{Shard, ShardTask};
 
 /// Which shard, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

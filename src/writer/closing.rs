@@ -4,8 +4,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::address::Slot;
 use super::frames::Frames;
-use super::slots::{Closing, Mark, Phase, Row, Slot};
+use super::slots::{Closing, Mark, Phase, Row};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::config::OutboxLimits;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::slots::{Mark, Phase, Refusal, Slot};
+use super::address::Slot;
+use super::slots::{Mark, Phase, Refusal};
 use super::state::Writer;
 use super::wire::{Sent, Wire};
 use crate::protocol::disconnect::Disconnect;

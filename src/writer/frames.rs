@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::slots::Slot;
+use super::address::Slot;
 
 /// What the messages are to the client that gets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+use super::address::Slot;
 use super::frames::Entry;
-use super::slots::Slot;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};

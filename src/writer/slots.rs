@@ -4,18 +4,10 @@
 use std::task::Waker;
 use std::time::Instant;
 
+use super::address::Slot;
 use super::outbox::{Backlog, Head, Owed};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-
-/// The name of a client's row in its worker's table. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot {
-    /// The row.
-    pub index: u32,
-    /// How many clients had the row before.
-    pub generation: u32,
-}
 
 /// Where a client is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::slots::Slot;
+use super::address::Slot;
 use super::wire::{Sent, Wire};
 
 /// Stands where no socket is.

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::address::Slot;
 use super::frames::{Entry, Frames, Kind};
 use super::outbox::Gone;
-use super::slots::{Mark, Phase, Slot, Slots};
+use super::slots::{Mark, Phase, Slots};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;

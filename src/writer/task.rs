@@ -10,8 +10,8 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
+use super::address::Slot;
 use super::handle::{BatchSender, Output, WriterHandle};
-use super::slots::Slot;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;

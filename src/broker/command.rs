@@ -1,0 +1,98 @@
+//! What a shard is told, and what it answers.
+
+use tokio::sync::oneshot;
+
+use super::room::Member;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::event::Listing;
+use crate::protocol::names::{Label, RoomName};
+use crate::writer::Address;
+
+/// What a member says to all of its room.
+#[derive(Debug)]
+pub struct Publish {
+    /// Which room.
+    pub room: RoomName,
+    /// Who.
+    pub address: Address,
+    /// How it is written to, should it be refused.
+    pub dialect: Dialect,
+    /// What.
+    pub text: Box<str>,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum ShardCommand {
+    /// A member comes; it is told `Joined` ahead of everything from the room.
+    Join {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        member: Member,
+        /// Answered with the room's own name, so that all members share one.
+        ack: oneshot::Sender<RoomName>,
+    },
+    /// A member goes. Nothing from the room follows the answer.
+    Leave {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        address: Address,
+        /// Answered when everything from the room is with the writer.
+        ack: oneshot::Sender<()>,
+    },
+    /// A member says something to all.
+    Publish(Publish),
+    /// A member's new label.
+    Rename {
+        /// Which room.
+        room: RoomName,
+        /// Who.
+        address: Address,
+        /// From the next message on.
+        label: Label,
+    },
+    /// Who is in a room?
+    Who {
+        /// Which room.
+        room: RoomName,
+        /// Answered with the labels of the members.
+        ack: oneshot::Sender<Listing<Label>>,
+    },
+    /// Which rooms are there?
+    Rooms {
+        /// Answered with the rooms of this shard.
+        ack: oneshot::Sender<Listing<RoomName>>,
+    },
+    /// Is all that came before with the writers?
+    Fence {
+        /// Answered when it is.
+        ack: oneshot::Sender<()>,
+    },
+}
+
+/// An answer that waits until the batch is with the writers.
+#[derive(Debug)]
+pub enum Ack {
+    /// To a join.
+    Joined(oneshot::Sender<RoomName>, RoomName),
+    /// To a leave or a fence.
+    Done(oneshot::Sender<()>),
+    /// To a question for members.
+    Members(oneshot::Sender<Listing<Label>>, Listing<Label>),
+    /// To a question for rooms.
+    Rooms(oneshot::Sender<Listing<RoomName>>, Listing<RoomName>),
+}
+
+impl Ack {
+    /// Answers. Who asked may be gone; that is its own affair.
+    pub fn fire(self) {
+        match self {
+            Self::Joined(ack, room) => drop(ack.send(room)),
+            Self::Done(ack) => drop(ack.send(())),
+            Self::Members(ack, labels) => drop(ack.send(labels)),
+            Self::Rooms(ack, rooms) => drop(ack.send(rooms)),
+        }
+    }
+}
