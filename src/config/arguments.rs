@@ -68,13 +68,11 @@ fn command() -> Command {
         .value_name("PATH")
         .value_parser(value_parser!(PathBuf))
         .help("A TOML file of settings, under the names of the flags; flags and environment override it");
-    let command = Command::new("roomcast")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("A real-time room server: whatever is said in a room reaches everyone in it")
-        .arg(config);
+    let command = Command::new("roomcast").version(env!("CARGO_PKG_VERSION")).arg(config);
     // For an update no flag is required, since each has a value already.
     Settings::augment_args_for_update(command)
-        .mut_args(|argument| argument.global(true))
+        .about("A real-time room server: whatever is said in a room reaches everyone in it")
+        .mut_args(|argument| argument.global(true).hide_env_values(true))
         .subcommand(Command::new(CHECK_CONFIG).about("Print the effective settings, or what is wrong with them"))
 }
 

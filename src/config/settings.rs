@@ -16,49 +16,49 @@ use super::{Labels, LogFormat, LogLevel};
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where line clients connect; port 0 is any free one [default: 127.0.0.1:8080]
+    /// Where line clients connect; port 0 is any free one (default: 127.0.0.1:8080)
     #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
     pub tcp: SocketAddr,
-    /// Threads that serve clients [default: the processor's cores]
+    /// Threads that serve clients (default: the processor's cores)
     #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
     pub workers: u16,
-    /// Tasks among which the rooms are shared out [default: as many as workers]
+    /// Tasks among which the rooms are shared out (default: as many as workers)
     #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
     pub shards: Option<u16>,
-    /// The first line that a client gets; none if empty [default: Welcome! Commands: JOIN <room>, LEAVE, LIST]
+    /// The first line that a client gets; none if empty (default: a welcome and the first commands)
     #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
     pub greeting: String,
-    /// What stands in front of the messages of a client without a nick [default: address]
+    /// What stands in front of the messages of a client without a nick (default: address)
     #[arg(long, env = "ROOMCAST_LABELS", value_enum)]
     pub labels: Labels,
-    /// Clients at once [default: what the descriptors allow]
+    /// Clients at once (default: what the descriptors allow)
     #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
     pub max_clients: Option<usize>,
-    /// The longest message [default: 64KiB]
+    /// The longest message (default: 64KiB)
     #[arg(long, env = "ROOMCAST_MESSAGE_BYTES", value_name = "SIZE")]
     pub message_bytes: Size,
-    /// What a client may be owed before it counts as slow, in bytes [default: 1MiB]
+    /// What a client may be owed before it counts as slow, in bytes (default: 1MiB)
     #[arg(long, env = "ROOMCAST_OUTBOX_BYTES", value_name = "SIZE")]
     pub outbox_bytes: Size,
-    /// What a client may be owed before it counts as slow, in messages [default: 1024]
+    /// What a client may be owed before it counts as slow, in messages (default: 1024)
     #[arg(long, env = "ROOMCAST_OUTBOX_MESSAGES", value_name = "COUNT")]
     pub outbox_messages: usize,
-    /// How long a client may leave a byte untaken [default: 10s]
+    /// How long a client may leave a byte untaken (default: 10s)
     #[arg(long, env = "ROOMCAST_SLOW_AFTER", value_name = "DURATION")]
     pub slow_after: Span,
-    /// How long a stop may take [default: 30s]
+    /// How long a stop may take (default: 30s)
     #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
     pub grace: Span,
-    /// Connections that the kernel keeps for each worker to accept [default: 4096]
+    /// Connections that the kernel keeps for each worker to accept (default: 4096)
     #[arg(long, env = "ROOMCAST_BACKLOG", value_name = "COUNT")]
     pub backlog: u32,
     /// Where to write the bound addresses, one line each, once clients are accepted
     #[arg(long, env = "ROOMCAST_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
-    /// What to log [default: info]
+    /// What to log (default: info)
     #[arg(long, env = "ROOMCAST_LOG", value_enum)]
     pub log: LogLevel,
-    /// How to log [default: text]
+    /// How to log (default: text)
     #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum)]
     pub log_format: LogFormat,
 }
