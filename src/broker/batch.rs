@@ -129,12 +129,13 @@ impl Batch {
         self.acks.drain(..)
     }
 
-    /// The block that the message may join: the newest entry of each of these audiences, if it is one and the same. Then
-    /// nothing for these members came between.
+    /// The block that the message may join: the newest entry of each of these audiences, if it is one and the same and
+    /// nobody else's. Then nothing for these members came between, and an audience that has left hears nothing more.
     fn open_block(&self, audiences: &mut [Audience]) -> Option<usize> {
         let mut newest = audiences.iter_mut().map(|audience| self.newest_block(audience.writer, audience.targets()));
         let block = newest.next()??;
-        newest.all(|other| other == Some(block)).then_some(block)
+        let is_of_all = newest.all(|other| other == Some(block));
+        (is_of_all && self.blocks[block].entries == audiences.len()).then_some(block)
     }
 
     fn newest_block(&self, writer: WriterIndex, targets: &Arc<[Slot]>) -> Option<usize> {
