@@ -84,7 +84,7 @@ pub struct Writer {
     pub(super) large: VecDeque<Slot>,
     /// Clients that have refused bytes or are closing.
     pub(super) swept: Vec<Slot>,
-    /// Clients found over the hard bound while appending.
+    /// Clients found over the hard bound while appending, some perhaps more than once.
     pub(super) overflowed: Vec<Slot>,
     /// Messages owed that no socket has refused yet.
     pub(super) owed: usize,
@@ -215,7 +215,7 @@ impl Writer {
             let owed = row.owed();
             let hard = owed.bytes > BOUND_HARD * self.limits.bytes_max
                 || owed.messages > BOUND_HARD * self.limits.messages_max;
-            if hard && row.cold.hang_up.is_none() {
+            if hard {
                 self.overflowed.push(slot);
             }
             return;
