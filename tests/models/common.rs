@@ -1,0 +1,63 @@
+//! Names and numbers that the tests share. Knows nothing of what is tested.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::Event;
+use roomcast::protocol::names::{Label, RoomName};
+use roomcast::writer::{Address, Slot, WriterIndex};
+
+/// Bounds that no test reaches without meaning to.
+pub const ROOMY: OutboxLimits = OutboxLimits {
+    bytes_max: 1 << 30,
+    messages_max: 1 << 30,
+    slow_after: Duration::from_secs(1_000_000),
+};
+
+pub fn room(number: usize) -> RoomName {
+    RoomName::parse(&format!("room-{number}")).expect("a valid name")
+}
+
+pub fn label(text: impl Display) -> Label {
+    Label::of_server(text)
+}
+
+pub fn slot(index: u32) -> Slot {
+    Slot { index, generation: 0 }
+}
+
+pub fn address(writer: u16, slot: Slot) -> Address {
+    Address {
+        writer: WriterIndex(writer),
+        slot,
+    }
+}
+
+/// The event as a line client reads it.
+pub fn line(event: &Event<'_>) -> Vec<u8> {
+    Dialect::Lines.encode(event).to_vec()
+}
+
+/// Random numbers from a seed: splitmix64, by Sebastiano Vigna.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Less than `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+}

@@ -1,0 +1,108 @@
+//! A writer with its wire and a clock that stands still until it is told: what the tests of single sentences speak to.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::writer::{Counts, Entry, Frames, Input, Slot, Targets, Writer, WriterCommand};
+
+use crate::wire::{ALL, MemoryWire};
+
+pub struct Harness {
+    pub writer: Writer,
+    pub wire: MemoryWire,
+    pub now: Instant,
+}
+
+/// The same message for all of `slots`.
+pub fn delivery(slots: &[Slot], message: &str) -> Entry {
+    Entry {
+        targets: Targets::Audience(slots.into()),
+        frames: Frames::delivery(Bytes::from(format!("{message}\n")), Vec::new()),
+    }
+}
+
+impl Harness {
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self {
+            writer: Writer::new(limits),
+            wire: MemoryWire::default(),
+            now: Instant::now(),
+        }
+    }
+
+    /// A client whose socket takes everything.
+    pub fn open(&mut self) -> Slot {
+        self.open_taking(ALL)
+    }
+
+    /// A client whose socket takes this many bytes.
+    pub fn open_taking(&mut self, capacity: usize) -> Slot {
+        let slot = self.writer.open(Dialect::Lines);
+        self.wire.open(slot, capacity, ALL);
+        slot
+    }
+
+    pub fn open_many(&mut self, count: usize) -> Vec<Slot> {
+        (0..count).map(|_| self.open()).collect()
+    }
+
+    pub fn step(&mut self, input: Input) {
+        self.writer.step(self.now, input, &mut self.wire);
+        self.wire.check_after_step();
+    }
+
+    pub fn tell(&mut self, command: WriterCommand) {
+        self.step(Input::Command(command));
+    }
+
+    pub fn deliver(&mut self, slots: &[Slot], message: &str) {
+        self.tell(WriterCommand::Batch(vec![delivery(slots, message)]));
+    }
+
+    pub fn reply(&mut self, slot: Slot, message: &str) {
+        let bytes = Bytes::from(format!("{message}\n"));
+        self.tell(WriterCommand::Entry(Entry::reply(slot, bytes)));
+    }
+
+    pub fn close(&mut self, slot: Slot, reason: Disconnect) {
+        self.tell(WriterCommand::Close { slot, reason });
+    }
+
+    pub fn flush(&mut self) {
+        while self.writer.is_dirty() {
+            self.step(Input::Flush);
+        }
+    }
+
+    /// The socket takes this many bytes more; if the writer waits for that, it is told and flushes.
+    pub fn grant(&mut self, slot: Slot, bytes: usize) {
+        let socket = self.wire.socket_mut(slot).expect("the client is there");
+        socket.capacity = socket.capacity.saturating_add(bytes);
+        if std::mem::take(&mut socket.watched) {
+            self.step(Input::Writable(slot));
+            self.flush();
+        }
+    }
+
+    /// Looks at the slow clients once that much time has passed.
+    pub fn sweep_after(&mut self, time: Duration) {
+        self.now += time;
+        self.step(Input::Sweep);
+    }
+
+    pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
+        self.writer.hang_up(slot, None)
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.writer.counts()
+    }
+
+    /// All that the client's socket took.
+    pub fn heard(&self, slot: Slot) -> &str {
+        std::str::from_utf8(&self.wire.socket(slot).taken).expect("text")
+    }
+}

@@ -1,0 +1,154 @@
+//! `Room` against a map from address to label.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use roomcast::broker::{Member, Room};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::{Listing, Offset};
+use roomcast::protocol::names::Label;
+use roomcast::writer::{Address, Slot, WriterIndex};
+
+use crate::common::{address, label};
+
+/// Something that happens to a room.
+#[derive(Clone, Debug)]
+enum Act {
+    Join(Address, Label),
+    Leave(Address),
+    Rename(Address, Label),
+    Speak(Address),
+}
+
+/// Who an audience is, and the list of its members.
+type Lists = BTreeMap<(WriterIndex, Dialect), Arc<[Slot]>>;
+
+/// What a room is to be.
+#[derive(Default)]
+struct Model {
+    members: BTreeMap<Address, (Label, Dialect)>,
+    spoken: u64,
+}
+
+fn addresses() -> impl Strategy<Value = Address> {
+    (0..3u16, 0..5u32, 0..2u32).prop_map(|(writer, index, generation)| address(writer, Slot { index, generation }))
+}
+
+fn labels() -> impl Strategy<Value = Label> {
+    (0..4u8).prop_map(label)
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (addresses(), labels()).prop_map(|(address, label)| Act::Join(address, label)),
+        2 => addresses().prop_map(Act::Leave),
+        1 => (addresses(), labels()).prop_map(|(address, label)| Act::Rename(address, label)),
+        3 => addresses().prop_map(Act::Speak),
+    ];
+    vec(act, 0..120)
+}
+
+/// Whether a list of targets is to be a new one after the act.
+fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
+    match act {
+        Act::Join(address, label) => {
+            let dialect = Dialect::Lines;
+            let member = Member {
+                address,
+                dialect,
+                label: label.clone(),
+            };
+            let is_new = model.members.insert(address, (label, dialect)).is_none();
+            assert_eq!(room.join(member), is_new);
+            is_new
+        }
+        Act::Leave(address) => {
+            let was_in = model.members.remove(&address).is_some();
+            assert_eq!(room.leave(address), was_in);
+            was_in
+        }
+        Act::Rename(address, label) => {
+            room.rename(address, label.clone());
+            model.members.entry(address).and_modify(|member| member.0 = label);
+            false
+        }
+        Act::Speak(address) => {
+            assert_eq!(room.speak(address), model.speak(address));
+            false
+        }
+    }
+}
+
+impl Model {
+    fn speak(&mut self, address: Address) -> Option<(Offset, Label)> {
+        let (label, _) = self.members.get(&address)?;
+        self.spoken += 1;
+        Some((Offset(self.spoken), label.clone()))
+    }
+
+    fn listing(&self) -> Listing<Label> {
+        Listing::new(self.members.values().map(|(label, _)| label.clone()).collect())
+    }
+
+    fn audience_of(act: &Act) -> (WriterIndex, Dialect) {
+        let (Act::Join(address, _) | Act::Leave(address) | Act::Rename(address, _) | Act::Speak(address)) = act;
+        (address.writer, Dialect::Lines)
+    }
+}
+
+/// The lists of all audiences, one for each writer and dialect, those of one dialect together.
+fn lists(room: &mut Room) -> Lists {
+    let mut lists = Lists::new();
+    let mut dialects = BTreeSet::new();
+    for audiences in room.audiences_by_dialect() {
+        assert!(dialects.insert(audiences[0].dialect), "one dialect in two places");
+        for audience in audiences {
+            assert!(dialects.contains(&audience.dialect), "two dialects together");
+            let before = lists.insert((audience.writer, audience.dialect), Arc::clone(audience.targets()));
+            assert!(before.is_none(), "two audiences of one writer and dialect");
+        }
+    }
+    lists
+}
+
+fn check_targets(lists: &Lists, model: &Model) {
+    let mut targets = BTreeSet::new();
+    for (&(writer, dialect), slots) in lists {
+        assert!(slots.is_sorted_by(|a, b| a < b), "{slots:?}");
+        assert!(!slots.is_empty(), "an audience of nobody");
+        targets.extend(slots.iter().map(|&slot| (Address { writer, slot }, dialect)));
+    }
+    let members = model.members.iter().map(|(&address, &(_, dialect))| (address, dialect));
+    assert_eq!(targets, members.collect());
+}
+
+fn check_same_lists(before: &Lists, after: &Lists, changed: Option<(WriterIndex, Dialect)>) {
+    for (audience, slots) in after {
+        if let Some(earlier) = before.get(audience) {
+            assert_eq!(Arc::ptr_eq(earlier, slots), changed != Some(*audience), "{audience:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_room_is_a_map_from_address_to_label(acts in acts()) {
+        let mut room = Room::default();
+        let mut model = Model::default();
+        let mut before = lists(&mut room);
+        for act in acts {
+            let audience = Model::audience_of(&act);
+            let changed = act_on_both(act, &mut room, &mut model).then_some(audience);
+            let after = lists(&mut room);
+            check_targets(&after, &model);
+            check_same_lists(&before, &after, changed);
+            prop_assert_eq!(room.labels(), model.listing());
+            prop_assert_eq!(room.is_empty(), model.members.is_empty());
+            before = after;
+        }
+    }
+}

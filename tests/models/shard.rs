@@ -1,0 +1,278 @@
+//! `Shard::step` and `Batch` against a reference that writes to each member at once.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use roomcast::broker::{Ack, Batch, Member, Publish, Shard, ShardCommand};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::{Event, Listing, Offset};
+use roomcast::protocol::names::{Label, RoomName};
+use roomcast::writer::{Address, Entry, Kind, WriterIndex};
+use tokio::sync::oneshot::{self, Receiver};
+
+use crate::common::{address, label, line, room, slot};
+
+/// A command, or the end of a batch.
+#[derive(Clone, Debug)]
+enum Act {
+    Join(RoomName, Address, Label),
+    Leave(RoomName, Address),
+    Publish(RoomName, Address, usize),
+    Rename(RoomName, Address, Label),
+    Who(RoomName),
+    Rooms,
+    Fence,
+    EndBatch,
+}
+
+/// An answer that is due, and what it is to be.
+enum Due {
+    Joined(Receiver<RoomName>, RoomName),
+    Done(Receiver<()>),
+    Members(Receiver<Listing<Label>>, Listing<Label>),
+    Rooms(Receiver<Listing<RoomName>>, Listing<RoomName>),
+}
+
+/// A shard and what it is to be.
+struct Pair {
+    shard: Shard,
+    batch: Batch,
+    /// What the entries wrote, by address.
+    written: BTreeMap<Address, Vec<u8>>,
+    rooms: BTreeMap<RoomName, BTreeMap<Address, Label>>,
+    expected: BTreeMap<Address, Vec<u8>>,
+    due: Vec<Due>,
+    published: usize,
+}
+
+impl Due {
+    fn check_waits(&mut self) {
+        match self {
+            Self::Joined(ack, _) => assert!(ack.try_recv().is_err()),
+            Self::Done(ack) => assert!(ack.try_recv().is_err()),
+            Self::Members(ack, _) => assert!(ack.try_recv().is_err()),
+            Self::Rooms(ack, _) => assert!(ack.try_recv().is_err()),
+        }
+    }
+
+    fn check_answered(self) {
+        match self {
+            Self::Joined(mut ack, name) => {
+                let shared = ack.try_recv().expect("answered");
+                assert_eq!(shared, name);
+                assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
+            }
+            Self::Done(mut ack) => ack.try_recv().expect("answered"),
+            Self::Members(mut ack, labels) => assert_eq!(ack.try_recv(), Ok(labels)),
+            Self::Rooms(mut ack, rooms) => assert_eq!(ack.try_recv(), Ok(rooms)),
+        }
+    }
+}
+
+impl Pair {
+    fn new(writers: u16) -> Self {
+        Self {
+            shard: Shard::new(RandomState::new()),
+            batch: Batch::new(usize::from(writers)),
+            written: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            due: Vec::new(),
+            published: 0,
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Join(room, address, label) => self.join(room, address, label),
+            Act::Leave(room, address) => self.leave(room, address),
+            Act::Publish(room, address, padding) => self.publish(room, address, padding),
+            Act::Rename(room, address, label) => self.rename(room, address, label),
+            Act::Who(room) => self.who(room),
+            Act::Rooms => self.list(),
+            Act::Fence => {
+                let (ack, passed) = oneshot::channel();
+                self.step(ShardCommand::Fence { ack });
+                self.due.push(Due::Done(passed));
+            }
+            Act::EndBatch => self.end_batch(),
+        }
+        if self.batch.is_full() {
+            self.end_batch();
+        }
+    }
+
+    fn step(&mut self, command: ShardCommand) {
+        self.shard.step(command, &mut self.batch);
+    }
+
+    fn expect(&mut self, address: Address, event: &Event<'_>) {
+        self.expected.entry(address).or_default().extend(line(event));
+    }
+
+    fn join(&mut self, room: RoomName, address: Address, label: Label) {
+        let known = self.rooms.get_key_value(&room).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| room.clone());
+        self.expect(address, &Event::Joined(&name));
+        self.rooms
+            .entry(name.clone())
+            .or_default()
+            .insert(address, label.clone());
+        let member = Member {
+            address,
+            dialect: Dialect::Lines,
+            label,
+        };
+        let (ack, joined) = oneshot::channel();
+        self.step(ShardCommand::Join { room, member, ack });
+        self.due.push(Due::Joined(joined, name));
+    }
+
+    fn leave(&mut self, room: RoomName, address: Address) {
+        if let Some(members) = self.rooms.get_mut(&room) {
+            members.remove(&address);
+        }
+        self.rooms.retain(|_, members| !members.is_empty());
+        let (ack, left) = oneshot::channel();
+        self.step(ShardCommand::Leave { room, address, ack });
+        self.due.push(Due::Done(left));
+    }
+
+    fn publish(&mut self, room: RoomName, address: Address, padding: usize) {
+        self.published += 1;
+        let text = format!("{}{}", self.published, ".".repeat(padding));
+        self.expect_publish(&room, address, &text);
+        let text = text.into();
+        let dialect = Dialect::Lines;
+        self.step(ShardCommand::Publish(Publish {
+            room,
+            address,
+            dialect,
+            text,
+        }));
+    }
+
+    fn expect_publish(&mut self, room: &RoomName, address: Address, text: &str) {
+        let members = self.rooms.get(room).cloned().unwrap_or_default();
+        let Some(label) = members.get(&address) else {
+            return self.expect(address, &Event::JoinFirst);
+        };
+        let offset = Offset(0);
+        for &member in members.keys() {
+            self.expect(member, &Event::Message { offset, label, text });
+        }
+    }
+
+    fn rename(&mut self, room: RoomName, address: Address, label: Label) {
+        let seat = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
+        if let Some(seat) = seat {
+            *seat = label.clone();
+        }
+        self.step(ShardCommand::Rename { room, address, label });
+    }
+
+    fn who(&mut self, room: RoomName) {
+        let members = self.rooms.get(&room).cloned().unwrap_or_default();
+        let (ack, labels) = oneshot::channel();
+        self.step(ShardCommand::Who { room, ack });
+        self.due
+            .push(Due::Members(labels, Listing::new(members.into_values().collect())));
+    }
+
+    fn list(&mut self) {
+        let (ack, rooms) = oneshot::channel();
+        self.step(ShardCommand::Rooms { ack });
+        let names = self.rooms.keys().cloned().collect();
+        self.due.push(Due::Rooms(rooms, Listing::new(names)));
+    }
+
+    /// The answers are there after, and not before, the entries and `take_acks`.
+    fn end_batch(&mut self) {
+        let entries: Vec<(WriterIndex, Vec<Entry>)> = self.batch.take_entries().collect();
+        check_encoded_once(&entries);
+        for (writer, entries) in &entries {
+            assert!(!entries.is_empty(), "nothing for {writer:?}");
+            entries.iter().for_each(|entry| self.write(*writer, entry));
+        }
+        assert_eq!(self.written, self.expected);
+        self.due.iter_mut().for_each(Due::check_waits);
+        self.batch.take_acks().for_each(Ack::fire);
+        self.due.drain(..).for_each(Due::check_answered);
+    }
+
+    fn write(&mut self, writer: WriterIndex, entry: &Entry) {
+        let frames = &entry.frames;
+        let lines = frames.bytes().iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(frames.messages(), lines, "the messages are counted");
+        assert!(entry.targets.as_slice().is_sorted_by(|a, b| a < b));
+        for &slot in entry.targets.as_slice() {
+            let written = self.written.entry(Address { writer, slot }).or_default();
+            written.extend_from_slice(frames.bytes());
+        }
+    }
+}
+
+/// Every message of a room lies in one place, whatever the number of writers.
+fn check_encoded_once(entries: &[(WriterIndex, Vec<Entry>)]) {
+    let mut places = BTreeMap::new();
+    let all = entries.iter().flat_map(|(_, entries)| entries);
+    for entry in all.filter(|entry| entry.frames.kind() == Kind::Delivery) {
+        let bytes = entry.frames.bytes();
+        for message in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let place = places.entry(message).or_insert(bytes.as_ptr());
+            assert_eq!(*place, bytes.as_ptr(), "encoded twice: {message:?}");
+        }
+    }
+}
+
+fn acts(writers: u16) -> impl Strategy<Value = Vec<Act>> {
+    let rooms = || (0..3usize).prop_map(room);
+    let addresses = move || (0..writers, 0..3u32).prop_map(|(writer, index)| address(writer, slot(index)));
+    let labels = || (0..4u8).prop_map(label);
+    // Few are so long that two of them fill a batch.
+    let paddings = prop_oneof![40 => 0..3usize, 1 => Just(40_000usize)];
+    let act = prop_oneof![
+        6 => (rooms(), addresses(), labels()).prop_map(|(room, address, label)| Act::Join(room, address, label)),
+        4 => (rooms(), addresses()).prop_map(|(room, address)| Act::Leave(room, address)),
+        12 => (rooms(), addresses(), paddings)
+            .prop_map(|(room, address, padding)| Act::Publish(room, address, padding)),
+        1 => (rooms(), addresses(), labels()).prop_map(|(room, address, label)| Act::Rename(room, address, label)),
+        1 => rooms().prop_map(Act::Who),
+        1 => Just(Act::Rooms),
+        1 => Just(Act::Fence),
+        1 => Just(Act::EndBatch),
+    ];
+    vec(act, 0..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_member_gets_what_a_shard_without_batches_would_write(
+        (writers, acts) in (1..=3u16).prop_flat_map(|writers| (Just(writers), acts(writers))),
+    ) {
+        let mut pair = Pair::new(writers);
+        acts.into_iter().for_each(|act| pair.act(act));
+        pair.end_batch();
+        pair.list();
+        pair.end_batch();
+    }
+}
+
+#[test]
+fn a_batch_is_full_at_256_commands() {
+    let mut pair = Pair::new(1);
+    for _ in 0..255 {
+        let (ack, _) = oneshot::channel();
+        pair.step(ShardCommand::Fence { ack });
+    }
+    assert!(!pair.batch.is_full());
+    let (ack, _) = oneshot::channel();
+    pair.step(ShardCommand::Fence { ack });
+    assert!(pair.batch.is_full());
+    assert_eq!(pair.batch.take_entries().count(), 0);
+    assert!(!pair.batch.is_full());
+}

@@ -1,0 +1,222 @@
+//! Clients that say random things, each through a conversation as `session` holds it: one room at a time, one command
+//! after the other, out of the room before the end.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use roomcast::broker::{Member, Publish, ShardCommand};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::event::{Event, Listing};
+use roomcast::protocol::names::{Label, Nick, RoomName};
+use roomcast::writer::{Address, Entry, WriterCommand};
+use tokio::sync::oneshot::{self, Receiver};
+
+use super::tasks::{ShardTask, WriterTask};
+use crate::common::{Random, label, room};
+
+const ROOMS: usize = 4;
+
+/// A part of a command.
+enum Part {
+    Tell(usize, ShardCommand),
+    WaitJoined(Receiver<RoomName>),
+    WaitDone(Receiver<()>),
+    WaitMembers(Receiver<Listing<Label>>, RoomName),
+    WaitRooms(Receiver<Listing<RoomName>>),
+    AnswerRooms,
+    Write(WriterCommand),
+}
+
+/// One client and its conversation.
+pub struct Client {
+    pub address: Address,
+    number: usize,
+    label: Label,
+    room: Option<(RoomName, usize)>,
+    parts: VecDeque<Part>,
+    /// Commands still to be given.
+    commands: usize,
+    said: usize,
+    rooms: Listing<RoomName>,
+    ended: bool,
+}
+
+impl Client {
+    pub fn new(number: usize, address: Address, commands: usize) -> Self {
+        Self {
+            address,
+            number,
+            label: label(format_args!("L{number}")),
+            room: None,
+            parts: VecDeque::new(),
+            commands,
+            said: 0,
+            rooms: Listing::default(),
+            ended: false,
+        }
+    }
+
+    /// Its conversation is over and everyone was told.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.parts.is_empty()
+    }
+
+    /// Does one part of a command, if that need not wait, or begins another command.
+    pub fn step(&mut self, random: &mut Random, shards: &mut [ShardTask], writers: &mut [WriterTask]) {
+        if self.is_done() {
+            return;
+        }
+        let writer = &mut writers[usize::from(self.address.writer.0)];
+        if let Some(part) = self.parts.pop_front() {
+            if let Err(part) = self.try_part(part, shards, writer) {
+                self.parts.push_front(part);
+            }
+        } else if let Some(reason) = writer.hang_up(self.address.slot) {
+            self.end(reason);
+        } else if self.commands == 0 {
+            let reasons = [Disconnect::Quit, Disconnect::ClosedByPeer, Disconnect::TooLong];
+            self.end(reasons[random.below(reasons.len())]);
+        } else {
+            self.commands -= 1;
+            self.command(random, shards.len());
+        }
+    }
+
+    /// The part comes back if it must wait.
+    fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
+        match part {
+            Part::Tell(shard, command) => {
+                return shards[shard]
+                    .tell(self.address, command)
+                    .map_err(|command| Part::Tell(shard, command));
+            }
+            Part::Write(command) => return writer.tell(command).map_err(Part::Write),
+            Part::WaitJoined(mut ack) => drop(ack.try_recv().map_err(|_| Part::WaitJoined(ack))?),
+            Part::WaitDone(mut ack) => ack.try_recv().map_err(|_| Part::WaitDone(ack))?,
+            Part::WaitMembers(mut ack, room) => match ack.try_recv() {
+                Ok(members) => self.reply(&Event::Members(&room, &members)),
+                Err(_) => return Err(Part::WaitMembers(ack, room)),
+            },
+            Part::WaitRooms(mut ack) => match ack.try_recv() {
+                Ok(rooms) => self.rooms = std::mem::take(&mut self.rooms).merge(rooms),
+                Err(_) => return Err(Part::WaitRooms(ack)),
+            },
+            Part::AnswerRooms => {
+                let rooms = std::mem::take(&mut self.rooms);
+                self.reply(&Event::Rooms(&rooms));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, random: &mut Random, shards: usize) {
+        match random.below(20) {
+            0..11 => self.say(),
+            11..15 => self.join(random.below(ROOMS), shards),
+            15 if self.room.is_some() => {
+                self.leave();
+                self.reply(&Event::Left);
+            }
+            16 => self.list(shards),
+            17 => self.who(),
+            18 => self.ping(),
+            _ => self.rename(random),
+        }
+    }
+
+    fn say(&mut self) {
+        let Some((room, shard)) = self.room.clone() else {
+            return self.reply(&Event::JoinFirst);
+        };
+        self.said += 1;
+        let publish = Publish {
+            room,
+            address: self.address,
+            dialect: Dialect::Lines,
+            text: format!("{}.{}", self.number, self.said).into(),
+        };
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Publish(publish)));
+    }
+
+    fn join(&mut self, number: usize, shards: usize) {
+        let (name, shard) = (room(number), number % shards);
+        if self.room.as_ref().is_some_and(|(current, _)| *current == name) {
+            return self.reply(&Event::Joined(&name));
+        }
+        self.leave();
+        let member = Member {
+            address: self.address,
+            dialect: Dialect::Lines,
+            label: self.label.clone(),
+        };
+        let (ack, joined) = oneshot::channel();
+        self.room = Some((name.clone(), shard));
+        let room = name;
+        self.parts
+            .push_back(Part::Tell(shard, ShardCommand::Join { room, member, ack }));
+        self.parts.push_back(Part::WaitJoined(joined));
+    }
+
+    fn leave(&mut self) {
+        let Some((room, shard)) = self.room.take() else { return };
+        let (address, (ack, left)) = (self.address, oneshot::channel());
+        self.parts
+            .push_back(Part::Tell(shard, ShardCommand::Leave { room, address, ack }));
+        self.parts.push_back(Part::WaitDone(left));
+    }
+
+    fn list(&mut self, shards: usize) {
+        for shard in 0..shards {
+            let (ack, rooms) = oneshot::channel();
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { ack }));
+            self.parts.push_back(Part::WaitRooms(rooms));
+        }
+        self.parts.push_back(Part::AnswerRooms);
+    }
+
+    fn who(&mut self) {
+        let Some((room, shard)) = self.room.clone() else {
+            return self.reply(&Event::JoinFirst);
+        };
+        let (ack, members) = oneshot::channel();
+        let wait = Part::WaitMembers(members, room.clone());
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, ack }));
+        self.parts.push_back(wait);
+    }
+
+    fn ping(&mut self) {
+        let Some(&(_, shard)) = self.room.as_ref() else {
+            return self.reply(&Event::Pong("at once"));
+        };
+        let (ack, passed) = oneshot::channel();
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Fence { ack }));
+        self.parts.push_back(Part::WaitDone(passed));
+        self.reply(&Event::Pong("behind the room"));
+    }
+
+    fn rename(&mut self, random: &mut Random) {
+        let nick = Nick::parse(&format!("N{}-{}", self.number, random.below(3))).expect("a valid nick");
+        self.label = nick.clone().into();
+        if let Some((room, shard)) = self.room.clone() {
+            let (address, label) = (self.address, self.label.clone());
+            self.parts
+                .push_back(Part::Tell(shard, ShardCommand::Rename { room, address, label }));
+        }
+        self.reply(&Event::Named(&nick));
+    }
+
+    fn end(&mut self, reason: Disconnect) {
+        self.ended = true;
+        self.leave();
+        let slot = self.address.slot;
+        self.parts.push_back(Part::Write(WriterCommand::Close { slot, reason }));
+        self.parts.push_back(Part::Write(WriterCommand::InputEnded(slot)));
+    }
+
+    fn reply(&mut self, event: &Event<'_>) {
+        let bytes: Bytes = Dialect::Lines.encode(event);
+        let entry = Entry::reply(self.address.slot, bytes);
+        self.parts.push_back(Part::Write(WriterCommand::Entry(entry)));
+    }
+}

@@ -1,0 +1,264 @@
+//! The whole broker and its writers under a seeded scheduler: at every tick one task, client or socket takes one step.
+//! Every interleaving can be had again from its seed.
+
+mod clients;
+mod ledger;
+mod tasks;
+
+use std::time::{Duration, Instant};
+
+use roomcast::broker::ShardCommand;
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::event::Listing;
+use roomcast::writer::{Address, Counts};
+use tokio::sync::oneshot;
+
+use self::clients::Client;
+use self::ledger::Ledger;
+use self::tasks::{ShardTask, WriterTask};
+use crate::common::Random;
+use crate::wire::ALL;
+
+/// Reached by the clients that take little.
+const LIMITS: OutboxLimits = OutboxLimits {
+    bytes_max: 200,
+    messages_max: 6,
+    slow_after: Duration::from_secs(3),
+};
+
+/// Clients that come over time, and how many are there at once at most.
+const CLIENTS: usize = 9;
+const CLIENTS_AT_ONCE: usize = 6;
+
+/// A run that has not ended by then never will.
+const TICKS_MAX: usize = 100_000;
+
+/// How much a client's socket takes.
+#[derive(Clone, Copy, Debug)]
+enum Appetite {
+    All,
+    Little,
+    Nothing,
+}
+
+/// Everything there is.
+struct World {
+    random: Random,
+    now: Instant,
+    shards: Vec<ShardTask>,
+    writers: Vec<WriterTask>,
+    clients: Vec<Client>,
+    appetites: Vec<Appetite>,
+    ledger: Ledger,
+}
+
+impl World {
+    fn new(seed: u64, shards: usize, writers: usize) -> Self {
+        Self {
+            random: Random(seed),
+            now: Instant::now(),
+            shards: (0..shards).map(|_| ShardTask::new(writers)).collect(),
+            writers: (0..writers).map(|_| WriterTask::new(LIMITS)).collect(),
+            clients: Vec::new(),
+            appetites: Vec::new(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    fn run(&mut self) {
+        for tick in 0.. {
+            assert!(tick < TICKS_MAX, "the end is never reached");
+            self.tick();
+            if tick % 64 == 0 {
+                self.check_conservation();
+                if self.is_over() {
+                    return self.check_end();
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        match self.random.below(64) {
+            0..24 => self.step_client(),
+            24..36 => self.step_shard(),
+            36..44 => self.step_writer(WriterTask::take_command),
+            44..52 => self.step_writer(WriterTask::flush),
+            52..59 => self.feed(),
+            59..61 => self.pass_time(),
+            61..63 => self.open(),
+            _ if self.random.one_in(16) => self.break_one(),
+            _ => {}
+        }
+    }
+
+    fn step_client(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let client = self.random.below(self.clients.len());
+        self.clients[client].step(&mut self.random, &mut self.shards, &mut self.writers);
+    }
+
+    fn step_shard(&mut self) {
+        let shard = self.random.below(self.shards.len());
+        self.shards[shard].step(&mut self.random, &mut self.ledger, &mut self.writers);
+    }
+
+    fn step_writer(&mut self, step: fn(&mut WriterTask, Instant)) {
+        let writer = self.random.below(self.writers.len());
+        step(&mut self.writers[writer], self.now);
+    }
+
+    /// A socket takes more, and the writer is told if it waits for that.
+    fn feed(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let client = self.random.below(self.clients.len());
+        if let Appetite::Little = self.appetites[client] {
+            let bytes = self.random.below(60);
+            let address = self.clients[client].address;
+            self.writers[usize::from(address.writer.0)].grant(self.now, address.slot, bytes);
+        }
+    }
+
+    fn pass_time(&mut self) {
+        self.now += Duration::from_millis(self.random.below(300) as u64);
+        self.step_writer(WriterTask::sweep);
+    }
+
+    fn open(&mut self) {
+        let here = self.clients.iter().filter(|client| !client.is_done()).count();
+        if self.clients.len() == CLIENTS || here >= CLIENTS_AT_ONCE {
+            return;
+        }
+        let (appetite, capacity) = match self.random.below(6) {
+            0..3 => (Appetite::All, ALL),
+            3..5 => (Appetite::Little, 40),
+            _ => (Appetite::Nothing, self.random.below(100)),
+        };
+        let piece = if self.random.one_in(2) {
+            ALL
+        } else {
+            1 + self.random.below(20)
+        };
+        let writer = self.random.below(self.writers.len());
+        let address = self.writers[writer].open(writer, capacity, piece);
+        let commands = self.random.below(30);
+        self.appetites.push(appetite);
+        self.clients.push(Client::new(self.clients.len(), address, commands));
+    }
+
+    fn break_one(&mut self) {
+        if let Some(client) = self.clients.last() {
+            self.writers[usize::from(client.address.writer.0)].break_socket(client.address.slot);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.clients.len() == CLIENTS
+            && self.clients.iter().all(Client::is_done)
+            && self.shards.iter().all(ShardTask::is_idle)
+            && self.writers.iter().all(WriterTask::is_idle)
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.writers.iter().for_each(|writer| counts += writer.counts());
+        counts
+    }
+
+    /// What was fanned out is with a writer or on its way there; what is with a writer is delivered, dropped or queued.
+    fn check_conservation(&self) {
+        let counts = self.counts();
+        let shards = self.shards.iter().map(ShardTask::deliveries_on_their_way);
+        let writers = self.writers.iter().map(WriterTask::deliveries_on_their_way);
+        let on_their_way: u64 = shards.chain(writers).sum();
+        assert_eq!(self.ledger.fanned_out, counts.fanned_out + on_their_way);
+        assert!(counts.fanned_out >= counts.delivered + counts.dropped_slow + counts.dropped_gone);
+    }
+
+    fn check_end(&mut self) {
+        self.check_conservation();
+        let counts = self.counts();
+        let ended = counts.delivered + counts.dropped_slow + counts.dropped_gone;
+        assert_eq!(counts.fanned_out, ended, "nobody is left to be owed anything");
+        let heard: u64 = self.clients.iter().map(|client| self.check_heard(client.address)).sum();
+        assert_eq!(counts.delivered, heard);
+        self.ledger.check_nobody_is_left();
+        self.check_no_room_is_left();
+    }
+
+    fn check_heard(&self, address: Address) -> u64 {
+        let writer = &self.writers[usize::from(address.writer.0)];
+        self.ledger.check_heard(address, writer.socket(address.slot))
+    }
+
+    fn check_no_room_is_left(&mut self) {
+        for shard in &mut self.shards {
+            let (ack, mut rooms) = oneshot::channel();
+            shard.ask(ShardCommand::Rooms { ack });
+            assert_eq!(rooms.try_recv(), Ok(Listing::default()));
+        }
+    }
+}
+
+/// Says which run failed.
+struct Named {
+    seed: u64,
+    shards: usize,
+    writers: usize,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seed, shards, writers } = self;
+            eprintln!("failed: run(0x{seed:x}, {shards}, {writers})");
+        }
+    }
+}
+
+fn run(seed: u64, shards: usize, writers: usize) {
+    let _named = Named { seed, shards, writers };
+    World::new(seed, shards, writers).run();
+}
+
+fn run_many(shards: usize, writers: usize) {
+    const RUNS: u64 = 1_500;
+    let mut seeds = Random((shards * 16 + writers) as u64);
+    for _ in 0..RUNS {
+        run(seeds.next(), shards, writers);
+    }
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_one_shard_and_one_writer() {
+    run_many(1, 1);
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_one_shard_and_two_writers() {
+    run_many(1, 2);
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_two_shards_and_one_writer() {
+    run_many(2, 1);
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_two_shards_and_two_writers() {
+    run_many(2, 2);
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_four_shards_and_one_writer() {
+    run_many(4, 1);
+}
+
+#[test]
+fn everyone_hears_each_room_in_its_one_order_with_four_shards_and_two_writers() {
+    run_many(4, 2);
+}

@@ -1,0 +1,192 @@
+//! The tasks as they are around the state machines: bounded mailboxes, a batch that waits for room at its writers, and
+//! acknowledgements behind it.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::time::Instant;
+
+use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::writer::{Address, Counts, Entry, Input, Kind, Slot, Writer, WriterCommand};
+
+use super::ledger::Ledger;
+use crate::common::{Random, address};
+use crate::wire::{MemoryWire, Socket};
+
+/// Small, so that senders meet full mailboxes.
+const SHARD_COMMANDS_MAX: usize = 6;
+const WRITER_COMMANDS_MAX: usize = 3;
+
+/// A shard, its mailbox and the batch it is about to hand over.
+pub struct ShardTask {
+    shard: Shard,
+    mailbox: VecDeque<(Address, ShardCommand)>,
+    batch: Batch,
+    handed_over: VecDeque<(usize, Vec<Entry>)>,
+}
+
+/// A writer, its mailbox and its sockets.
+pub struct WriterTask {
+    writer: Writer,
+    wire: MemoryWire,
+    mailbox: VecDeque<WriterCommand>,
+}
+
+impl ShardTask {
+    pub fn new(writers: usize) -> Self {
+        Self {
+            shard: Shard::new(RandomState::new()),
+            mailbox: VecDeque::new(),
+            batch: Batch::new(writers),
+            handed_over: VecDeque::new(),
+        }
+    }
+
+    /// The command comes back if the mailbox is full.
+    pub fn tell(&mut self, from: Address, command: ShardCommand) -> Result<(), ShardCommand> {
+        if self.mailbox.len() == SHARD_COMMANDS_MAX {
+            return Err(command);
+        }
+        self.mailbox.push_back((from, command));
+        Ok(())
+    }
+
+    /// Asks past the mailbox, at the very end.
+    pub fn ask(&mut self, command: ShardCommand) {
+        self.shard.step(command, &mut self.batch);
+        assert_eq!(self.batch.take_entries().count(), 0);
+        self.batch.take_acks().for_each(Ack::fire);
+    }
+
+    /// Hands over one writer's entries, or takes a batch.
+    pub fn step(&mut self, random: &mut Random, ledger: &mut Ledger, writers: &mut [WriterTask]) {
+        if self.handed_over.is_empty() {
+            self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger);
+        } else if let Some((writer, entries)) = self.handed_over.pop_front()
+            && let Err(WriterCommand::Batch(entries)) = writers[writer].tell(WriterCommand::Batch(entries))
+        {
+            self.handed_over.push_front((writer, entries));
+        }
+        if self.handed_over.is_empty() {
+            self.batch.take_acks().for_each(Ack::fire);
+        }
+    }
+
+    fn take_batch(&mut self, commands: usize, ledger: &mut Ledger) {
+        for _ in 0..commands {
+            let Some((from, command)) = self.mailbox.pop_front() else {
+                break;
+            };
+            ledger.record(from, &command);
+            self.shard.step(command, &mut self.batch);
+        }
+        let entries = self.batch.take_entries();
+        self.handed_over
+            .extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+    }
+
+    pub fn deliveries_on_their_way(&self) -> u64 {
+        self.handed_over.iter().map(|(_, entries)| deliveries(entries)).sum()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.mailbox.is_empty() && self.handed_over.is_empty()
+    }
+}
+
+impl WriterTask {
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self {
+            writer: Writer::new(limits),
+            wire: MemoryWire::default(),
+            mailbox: VecDeque::new(),
+        }
+    }
+
+    /// A client, whose address has this writer's number.
+    pub fn open(&mut self, number: usize, capacity: usize, piece: usize) -> Address {
+        let slot = self.writer.open(Dialect::Lines);
+        self.wire.open(slot, capacity, piece);
+        address(u16::try_from(number).expect("few writers"), slot)
+    }
+
+    /// The command comes back if the mailbox is full.
+    pub fn tell(&mut self, command: WriterCommand) -> Result<(), WriterCommand> {
+        if self.mailbox.len() == WRITER_COMMANDS_MAX {
+            return Err(command);
+        }
+        self.mailbox.push_back(command);
+        Ok(())
+    }
+
+    pub fn take_command(&mut self, now: Instant) {
+        if self.writer.takes_commands()
+            && let Some(command) = self.mailbox.pop_front()
+        {
+            self.step(now, Input::Command(command));
+        }
+    }
+
+    pub fn flush(&mut self, now: Instant) {
+        self.step(now, Input::Flush);
+    }
+
+    pub fn sweep(&mut self, now: Instant) {
+        self.step(now, Input::Sweep);
+    }
+
+    /// The socket takes this much more.
+    pub fn grant(&mut self, now: Instant, slot: Slot, bytes: usize) {
+        let Some(socket) = self.wire.socket_mut(slot) else {
+            return;
+        };
+        socket.capacity += bytes;
+        if std::mem::take(&mut socket.watched) {
+            self.step(now, Input::Writable(slot));
+        }
+    }
+
+    pub fn break_socket(&mut self, slot: Slot) {
+        self.wire
+            .socket_mut(slot)
+            .into_iter()
+            .for_each(|socket| socket.broken = true);
+    }
+
+    pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
+        self.writer.hang_up(slot, None)
+    }
+
+    pub fn socket(&self, slot: Slot) -> &Socket {
+        self.wire.socket(slot)
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.writer.counts()
+    }
+
+    pub fn deliveries_on_their_way(&self) -> u64 {
+        let batches = self.mailbox.iter().map(|command| match command {
+            WriterCommand::Batch(entries) => deliveries(entries),
+            _ => 0,
+        });
+        batches.sum()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.mailbox.is_empty() && !self.writer.is_dirty() && self.writer.clients() == 0
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
+        self.writer.step(now, input, &mut self.wire);
+        self.wire.check_after_step();
+    }
+}
+
+fn deliveries(entries: &[Entry]) -> u64 {
+    let deliveries = entries.iter().filter(|entry| entry.frames.kind() == Kind::Delivery);
+    let pairs = deliveries.map(|entry| entry.frames.messages() * entry.targets.as_slice().len());
+    pairs.sum::<usize>() as u64
+}

@@ -1,0 +1,235 @@
+//! Who is cut as too slow, and who is not.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::writer::{Entry, Frames, Input, Slot, Targets, WriterCommand};
+
+use crate::common::ROOMY;
+use crate::harness::{Harness, delivery};
+use crate::wire::ALL;
+
+const LIMITS: OutboxLimits = OutboxLimits {
+    bytes_max: 1_000,
+    messages_max: 4,
+    slow_after: Duration::from_secs(10),
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A client whose socket took the first `taken` bytes of these messages and refused the rest.
+fn refusing(limits: OutboxLimits, taken: usize, messages: usize) -> (Harness, Slot) {
+    let mut harness = Harness::new(limits);
+    let slot = harness.open_taking(taken);
+    for message in 0..messages {
+        harness.deliver(&[slot], &format!("message {message}"));
+    }
+    harness.flush();
+    (harness, slot)
+}
+
+#[test]
+fn a_client_over_its_bound_that_takes_nothing_for_a_second_is_cut_and_told_why() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 6);
+    harness.sweep_after(999 * MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    harness.grant(slot, ALL);
+    assert_eq!(harness.heard(slot), "message 0\nERR closed slow-consumer\n");
+    let counts = harness.counts();
+    assert_eq!((counts.delivered, counts.dropped_slow, counts.dropped_gone), (1, 5, 0));
+}
+
+#[test]
+fn a_client_over_its_bound_in_bytes_is_cut_like_one_over_its_bound_in_messages() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 0);
+    harness.deliver(&[slot], &"x".repeat(LIMITS.bytes_max));
+    harness.flush();
+    harness.sweep_after(SECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_client_at_its_bounds_is_not_over_them() {
+    let (mut harness, slot) = refusing(LIMITS, 0, LIMITS.messages_max);
+    let bytes = LIMITS.bytes_max - "message 0\n".len() - "\n".len();
+    harness.sweep_after(9 * SECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    let (mut harness, slot) = refusing(LIMITS, 0, 1);
+    harness.deliver(&[slot], &"x".repeat(bytes));
+    harness.sweep_after(9 * SECOND);
+    assert_eq!(harness.hang_up(slot), None);
+}
+
+#[test]
+fn a_client_that_keeps_taking_within_its_bounds_is_never_cut() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 3);
+    for _ in 0..1_000 {
+        harness.deliver(&[slot], "message 0");
+        harness.grant(slot, "message 0\n".len());
+        harness.sweep_after(100 * MILLISECOND);
+        assert_eq!(harness.hang_up(slot), None);
+    }
+}
+
+#[test]
+fn a_client_over_its_bound_that_takes_something_within_every_second_is_not_stalled() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 6);
+    for _ in 0..10 {
+        harness.sweep_after(900 * MILLISECOND);
+        harness.grant(slot, 1);
+        assert_eq!(harness.hang_up(slot), None);
+    }
+}
+
+#[test]
+fn a_client_that_holds_a_refused_byte_for_too_long_is_cut_within_its_bounds() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 1);
+    harness.sweep_after(LIMITS.slow_after - MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_client_that_takes_a_trickle_for_ever_is_cut() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 3);
+    let mut waited = Duration::ZERO;
+    while harness.hang_up(slot).is_none() {
+        harness.grant(slot, 1);
+        harness.sweep_after(500 * MILLISECOND);
+        waited += 500 * MILLISECOND;
+        assert!(waited <= LIMITS.slow_after, "still there");
+    }
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_client_that_takes_a_little_just_in_time_is_cut_before_its_bytes_are_twice_too_old() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 1);
+    harness.deliver(&[slot], "message 1");
+    harness.sweep_after(LIMITS.slow_after - MILLISECOND);
+    harness.grant(slot, "message 0\n".len());
+    harness.sweep_after(LIMITS.slow_after - MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_client_that_caught_up_begins_anew() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 6);
+    harness.now += 900 * MILLISECOND;
+    harness.grant(slot, 60);
+    assert!(!harness.writer.is_dirty());
+    harness.sweep_after(LIMITS.slow_after);
+    assert!(!harness.writer.needs_sweep());
+    harness.deliver(&[slot], "message 6");
+    harness.flush();
+    harness.sweep_after(SECOND);
+    assert_eq!(harness.hang_up(slot), None);
+}
+
+#[test]
+fn a_client_past_eight_times_its_bound_is_cut_at_once() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 8 * LIMITS.messages_max);
+    harness.step(Input::Sweep);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.deliver(&[slot], "one more");
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
+}
+
+#[test]
+fn a_client_past_eight_times_its_bound_in_bytes_is_cut_at_once() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 1);
+    let bytes = 8 * LIMITS.bytes_max - "message 0\n".len() - "\n".len();
+    harness.deliver(&[slot], &"x".repeat(bytes));
+    assert_eq!(harness.hang_up(slot), None);
+    harness.deliver(&[slot], "");
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 1);
+    harness.step(Input::HangUpAll(Disconnect::Shutdown));
+    for _ in 0..8 * LIMITS.messages_max {
+        harness.deliver(&[slot], "message");
+    }
+    assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
+    assert_eq!(
+        harness.hang_up(slot),
+        Some(Disconnect::Shutdown),
+        "the first reason stays"
+    );
+}
+
+#[test]
+fn what_no_socket_has_refused_is_no_clients_fault() {
+    let mut harness = Harness::new(LIMITS);
+    let slot = harness.open();
+    for _ in 0..100 * LIMITS.messages_max {
+        harness.deliver(&[slot], "message");
+    }
+    harness.sweep_after(100 * LIMITS.slow_after);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.flush();
+    assert_eq!(harness.counts().delivered, 100 * LIMITS.messages_max as u64);
+}
+
+/// 2²⁰ messages owed to 1 024 clients.
+fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
+    let mut harness = Harness::new(ROOMY);
+    let slots: Vec<Slot> = (0..1_024).map(|_| harness.open_taking(capacity)).collect();
+    let frames = Frames::delivery(
+        Bytes::from("x\n".repeat(1_024)),
+        (1..1_024).map(|end| 2 * end).collect(),
+    );
+    let targets = Targets::Audience(slots.as_slice().into());
+    harness.tell(WriterCommand::Batch(vec![Entry { targets, frames }]));
+    (harness, slots)
+}
+
+#[test]
+fn a_writer_that_owes_over_a_million_messages_takes_no_command_until_it_has_flushed() {
+    let (mut harness, slots) = owing_a_million(ALL);
+    assert!(harness.writer.takes_commands());
+    harness.deliver(&slots[..1], "one more");
+    assert!(!harness.writer.takes_commands());
+    harness.step(Input::Flush);
+    assert!(harness.writer.takes_commands());
+    harness.flush();
+    assert_eq!(harness.counts().delivered, (1 << 20) + 1);
+}
+
+#[test]
+fn what_a_socket_has_refused_does_not_keep_the_writer_from_its_commands() {
+    let (mut harness, slots) = owing_a_million(5);
+    harness.tell(WriterCommand::Batch(vec![delivery(&slots, "one more")]));
+    assert!(!harness.writer.takes_commands());
+    harness.flush();
+    assert!(harness.writer.takes_commands());
+}
+
+#[test]
+fn closed_clients_do_not_keep_the_writer_from_its_commands() {
+    let (mut harness, slots) = owing_a_million(ALL);
+    harness.deliver(&slots[..1], "one more");
+    harness.close(slots[0], Disconnect::TooLong);
+    assert!(harness.writer.takes_commands(), "its deliveries are dropped");
+}
+
+#[test]
+fn cut_clients_do_not_keep_the_writer_from_its_commands() {
+    let (mut harness, slots) = owing_a_million(ALL);
+    harness.deliver(&slots[..1], "one more");
+    assert!(!harness.writer.takes_commands());
+    harness.step(Input::Cut);
+    assert!(harness.writer.takes_commands());
+    assert_eq!(harness.counts().dropped_gone, harness.counts().fanned_out);
+}

@@ -1,0 +1,154 @@
+//! Sockets in memory that take as much as a test grants them. Whatever a writer must never do to a socket panics here.
+
+use std::collections::BTreeMap;
+
+use roomcast::writer::{Sent, Slot, Wire};
+
+/// A socket takes this many bytes: all.
+pub const ALL: usize = usize::MAX;
+
+/// One socket and what became of it.
+#[derive(Debug)]
+pub struct Socket {
+    /// All that it took.
+    pub taken: Vec<u8>,
+    /// How many bytes it still takes before it refuses.
+    pub capacity: usize,
+    /// How many bytes it takes at once at most.
+    pub piece: usize,
+    /// Its next send fails.
+    pub broken: bool,
+    /// A send has failed.
+    pub failed: bool,
+    /// The writer waits for it to be writable.
+    pub watched: bool,
+    /// The stream was ended.
+    pub finished: bool,
+    /// How many sends took bytes.
+    pub writes: usize,
+    slot: Slot,
+    refused: bool,
+}
+
+/// The sockets of a writer, those that were closed included.
+#[derive(Debug, Default)]
+pub struct MemoryWire {
+    open: BTreeMap<u32, Socket>,
+    closed: BTreeMap<Slot, Socket>,
+    /// Who was written to, write by write.
+    pub writes: Vec<Slot>,
+}
+
+impl Socket {
+    fn new(slot: Slot, capacity: usize, piece: usize) -> Self {
+        Self {
+            taken: Vec::new(),
+            capacity,
+            piece,
+            broken: false,
+            failed: false,
+            watched: false,
+            finished: false,
+            writes: 0,
+            slot,
+            refused: false,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.piece).min(self.capacity);
+        self.taken.extend_from_slice(&bytes[..taken]);
+        self.writes += 1;
+        if self.capacity != ALL {
+            self.capacity -= taken;
+        }
+        taken
+    }
+}
+
+impl MemoryWire {
+    /// The socket of a slot that was just opened.
+    pub fn open(&mut self, slot: Slot, capacity: usize, piece: usize) {
+        assert!(!self.closed.contains_key(&slot), "{slot:?} is named a second time");
+        let before = self.open.insert(slot.index, Socket::new(slot, capacity, piece));
+        assert!(before.is_none(), "row {} has two clients", slot.index);
+    }
+
+    pub fn is_open(&self, slot: Slot) -> bool {
+        self.open.get(&slot.index).is_some_and(|socket| socket.slot == slot)
+    }
+
+    /// The socket of a client that is or was there.
+    pub fn socket(&self, slot: Slot) -> &Socket {
+        let open = self.open.get(&slot.index).filter(|socket| socket.slot == slot);
+        open.or_else(|| self.closed.get(&slot)).expect("it was opened")
+    }
+
+    /// The socket of a client that is there.
+    pub fn socket_mut(&mut self, slot: Slot) -> Option<&mut Socket> {
+        self.open.get_mut(&slot.index).filter(|socket| socket.slot == slot)
+    }
+
+    /// A refused socket is watched and a failed one closed before the writer is done with its step.
+    pub fn check_after_step(&self) {
+        for socket in self.open.values() {
+            assert!(!socket.refused, "{:?} refused bytes and is not watched", socket.slot);
+            assert!(!socket.failed, "{:?} failed and is not closed", socket.slot);
+        }
+    }
+
+    fn at(&mut self, index: u32) -> &mut Socket {
+        self.open
+            .get_mut(&index)
+            .expect("a slot has its socket until it is closed")
+    }
+}
+
+impl Wire for MemoryWire {
+    fn send(&mut self, index: u32, bytes: &[u8]) -> Sent {
+        let socket = self.at(index);
+        assert!(!bytes.is_empty(), "an empty write");
+        assert!(
+            !socket.finished,
+            "{:?} is written to behind the end of its stream",
+            socket.slot
+        );
+        assert!(!socket.failed, "{:?} is written to after it failed", socket.slot);
+        assert!(
+            !socket.refused,
+            "{:?} is written to and not watched after a refusal",
+            socket.slot
+        );
+        if socket.broken {
+            socket.failed = true;
+            return Sent::Broken;
+        }
+        if socket.capacity == 0 {
+            socket.refused = true;
+            return Sent::Refused;
+        }
+        let (slot, taken) = (socket.slot, socket.take(bytes));
+        self.writes.push(slot);
+        Sent::Taken(taken)
+    }
+
+    fn watch(&mut self, slot: Slot) {
+        let socket = self.at(slot.index);
+        assert_eq!(socket.slot, slot, "another client is watched");
+        assert!(socket.refused, "{slot:?} is watched and has not refused");
+        assert!(!socket.watched, "{slot:?} is watched twice");
+        (socket.refused, socket.watched) = (false, true);
+    }
+
+    fn finish(&mut self, index: u32) {
+        let socket = self.at(index);
+        assert!(!socket.finished, "{:?} ends its stream twice", socket.slot);
+        socket.finished = true;
+    }
+
+    fn close(&mut self, index: u32) {
+        let mut socket = self.open.remove(&index).expect("a socket is closed once");
+        socket.refused = false;
+        self.closed.insert(socket.slot, socket);
+    }
+}

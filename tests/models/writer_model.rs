@@ -1,0 +1,214 @@
+//! What one client of a writer is to get: a queue of messages, and the rules by which it ends. Told what the writer is
+//! told, and shown what the socket took.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use roomcast::config::OutboxLimits;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::event::Event;
+use roomcast::writer::{Counts, Kind, Slot};
+
+use crate::common::line;
+use crate::wire::Socket;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One message as the socket gets it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub bytes: Vec<u8>,
+    pub kind: Kind,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    pub slot: Slot,
+    pub closing: Option<Disconnect>,
+    pub input_ended: bool,
+    pub finished: bool,
+    pub gone: bool,
+    /// Something was added in this step.
+    pub pushed: bool,
+    queue: VecDeque<Message>,
+    /// How much of the first message the socket took.
+    sent: usize,
+    /// How much of what the socket took was looked at.
+    seen: usize,
+    /// When a closing client's time is over.
+    deadline: Instant,
+    refused: Option<Refused>,
+}
+
+/// A socket has refused bytes that it has not taken.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    since: Instant,
+    taken_at: Instant,
+}
+
+impl Client {
+    pub fn new(slot: Slot, now: Instant) -> Self {
+        Self {
+            slot,
+            closing: None,
+            input_ended: false,
+            finished: false,
+            gone: false,
+            pushed: false,
+            queue: VecDeque::new(),
+            sent: 0,
+            seen: 0,
+            deadline: now,
+            refused: None,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        !self.gone && self.closing.is_none()
+    }
+
+    /// The messages of rooms that are still to be sent.
+    pub fn queued(&self) -> u64 {
+        let deliveries = self.queue.iter().filter(|message| message.kind == Kind::Delivery);
+        deliveries.count() as u64
+    }
+
+    /// Something is still to be done for the client.
+    pub fn is_unfinished(&self) -> bool {
+        !self.gone && (!self.queue.is_empty() || self.closing.is_some() && !self.finished)
+    }
+
+    pub fn push(&mut self, messages: &[Message], counts: &mut Counts) {
+        let deliveries = messages.iter().filter(|message| message.kind == Kind::Delivery);
+        counts.fanned_out += deliveries.clone().count() as u64;
+        if self.is_open() {
+            self.queue.extend(messages.iter().cloned());
+            self.pushed = true;
+        } else {
+            counts.dropped_gone += deliveries.count() as u64;
+        }
+    }
+
+    /// The messages were for somebody who is not there.
+    pub fn push_nowhere(mut self, messages: &[Message], counts: &mut Counts) {
+        self.gone = true;
+        self.push(messages, counts);
+    }
+
+    /// Everything but a message partly sent and the answers goes, unless the reason is a gentle one.
+    pub fn close(&mut self, now: Instant, reason: Disconnect, counts: &mut Counts) {
+        if !self.is_open() {
+            return;
+        }
+        self.closing = Some(reason);
+        self.deadline = now + SECOND;
+        if !reason.keeps_deliveries() {
+            let before = self.queued();
+            let begun = if self.sent > 0 { self.queue.pop_front() } else { None };
+            self.queue.retain(|message| message.kind == Kind::Reply);
+            begun.into_iter().for_each(|message| self.queue.push_front(message));
+            count_dropped(before - self.queued(), reason, counts);
+        }
+        if let Some(last) = Event::closing(reason) {
+            let bytes = line(&last);
+            let kind = Kind::Reply;
+            self.queue.push_back(Message { bytes, kind });
+        }
+    }
+
+    /// Looks at what the socket took and how it ended since the last look.
+    pub fn look(&mut self, now: Instant, socket: &Socket, counts: &mut Counts) {
+        if socket.taken.len() > self.seen {
+            let taken = &socket.taken[self.seen..];
+            self.seen = socket.taken.len();
+            self.take(taken, counts);
+            self.deadline = now + SECOND;
+            self.refused.iter_mut().for_each(|refused| refused.taken_at = now);
+        }
+        if socket.finished && !self.finished {
+            assert!(
+                self.closing.is_some(),
+                "{:?}: the stream ends and nobody closed it",
+                self.slot
+            );
+            assert!(
+                self.queue.is_empty(),
+                "{:?}: the stream ends with messages owed",
+                self.slot
+            );
+            self.finished = true;
+            self.deadline = now + SECOND;
+        }
+        self.look_at_refusal(now, socket);
+    }
+
+    /// What it took is what comes next, byte for byte.
+    fn take(&mut self, mut taken: &[u8], counts: &mut Counts) {
+        while !taken.is_empty() {
+            let first = self.queue.front().expect("the socket took more than it was to get");
+            let rest = &first.bytes[self.sent..];
+            let step = rest.len().min(taken.len());
+            assert_eq!(&taken[..step], &rest[..step], "{:?} took something else", self.slot);
+            taken = &taken[step..];
+            self.sent += step;
+            if self.sent == first.bytes.len() {
+                counts.delivered += u64::from(first.kind == Kind::Delivery);
+                self.queue.pop_front();
+                self.sent = 0;
+            }
+        }
+    }
+
+    fn look_at_refusal(&mut self, now: Instant, socket: &Socket) {
+        if self.queue.is_empty() {
+            self.refused = None;
+        } else if socket.watched {
+            let (since, taken_at) = (now, now);
+            self.refused.get_or_insert(Refused { since, taken_at });
+        }
+    }
+
+    /// The socket is closed; whatever is owed is dropped.
+    pub fn closed(&mut self, counts: &mut Counts) {
+        counts.cut += u64::from(!self.queue.is_empty());
+        count_dropped(self.queued(), self.closing.unwrap_or(Disconnect::IoError), counts);
+        self.queue.clear();
+        self.gone = true;
+    }
+
+    /// A closing client whose time is over.
+    pub fn has_expired(&self, now: Instant) -> bool {
+        self.closing.is_some() && now >= self.deadline
+    }
+
+    /// Over a bound, having taken nothing for a second.
+    pub fn has_stalled(&self, now: Instant, limits: &OutboxLimits) -> bool {
+        let stalled = |refused: Refused| now - refused.taken_at >= SECOND;
+        self.is_over(limits, 1) && self.refused.is_some_and(stalled)
+    }
+
+    /// Eight times over a bound, its socket having refused bytes.
+    pub fn is_far_over(&self, limits: &OutboxLimits) -> bool {
+        self.refused.is_some() && self.is_over(limits, 8)
+    }
+
+    /// Its oldest refused byte may be older than it is allowed to be.
+    pub fn may_hold_old_bytes(&self, now: Instant, limits: &OutboxLimits) -> bool {
+        let old = |refused: Refused| now - refused.since >= limits.slow_after;
+        self.refused.is_some_and(old)
+    }
+
+    fn is_over(&self, limits: &OutboxLimits, times: usize) -> bool {
+        let bytes: usize = self.queue.iter().map(|message| message.bytes.len()).sum();
+        bytes - self.sent > times * limits.bytes_max || self.queue.len() > times * limits.messages_max
+    }
+}
+
+fn count_dropped(deliveries: u64, reason: Disconnect, counts: &mut Counts) {
+    match reason {
+        Disconnect::SlowConsumer => counts.dropped_slow += deliveries,
+        _ => counts.dropped_gone += deliveries,
+    }
+}
