@@ -209,11 +209,15 @@ fn a_writer_that_owes_over_a_million_messages_takes_no_command_until_it_has_flus
 
 #[test]
 fn what_a_socket_has_refused_does_not_keep_the_writer_from_its_commands() {
-    let (mut harness, slots) = owing_a_million(5);
+    let (mut harness, slots) = owing_a_million(0);
     harness.tell(WriterCommand::Batch(vec![delivery(&slots, "one more")]));
     assert!(!harness.writer.takes_commands());
     harness.flush();
     assert!(harness.writer.takes_commands());
+    harness.deliver(&slots, "and one more");
+    slots.iter().for_each(|&slot| harness.grant(slot, ALL));
+    assert!(harness.writer.takes_commands());
+    assert_eq!(harness.counts().delivered, harness.counts().fanned_out);
 }
 
 #[test]

@@ -220,16 +220,23 @@ impl Drop for Named {
     }
 }
 
-fn run(seed: u64, shards: usize, writers: usize) {
+fn run(seed: u64, shards: usize, writers: usize) -> Counts {
     let _named = Named { seed, shards, writers };
-    World::new(seed, shards, writers).run();
+    let mut world = World::new(seed, shards, writers);
+    world.run();
+    world.counts()
 }
 
 fn run_many(shards: usize, writers: usize) {
-    const RUNS: u64 = 1_500;
+    const RUNS: u64 = 1_000;
     let mut seeds = Random((shards * 16 + writers) as u64);
+    let mut counts = Counts::default();
     for _ in 0..RUNS {
-        run(seeds.next(), shards, writers);
+        counts += run(seeds.next(), shards, writers);
+    }
+    // Else the runs would be too tame to show anything.
+    for met in [counts.delivered, counts.dropped_slow, counts.dropped_gone, counts.cut] {
+        assert!(met > RUNS / 10, "{counts:?}");
     }
 }
 
