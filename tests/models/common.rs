@@ -10,11 +10,8 @@ use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 /// Bounds that no test reaches without meaning to.
-pub const ROOMY: OutboxLimits = OutboxLimits {
-    bytes_max: 1 << 30,
-    messages_max: 1 << 30,
-    slow_after: Duration::from_secs(1_000_000),
-};
+pub const ROOMY: OutboxLimits =
+    OutboxLimits { bytes_max: 1 << 30, messages_max: 1 << 30, slow_after: Duration::from_secs(1_000_000) };
 
 pub fn room(number: usize) -> RoomName {
     RoomName::parse(&format!("room-{number}")).expect("a valid name")
@@ -29,10 +26,7 @@ pub fn slot(index: u32) -> Slot {
 }
 
 pub fn address(writer: u16, slot: Slot) -> Address {
-    Address {
-        writer: WriterIndex(writer),
-        slot,
-    }
+    Address { writer: WriterIndex(writer), slot }
 }
 
 /// The event as a line client reads it.

@@ -26,11 +26,7 @@ pub fn delivery(slots: &[Slot], message: &str) -> Entry {
 
 impl Harness {
     pub fn new(limits: OutboxLimits) -> Self {
-        Self {
-            writer: Writer::new(limits),
-            wire: MemoryWire::default(),
-            now: Instant::now(),
-        }
+        Self { writer: Writer::new(limits), wire: MemoryWire::default(), now: Instant::now() }
     }
 
     /// A client whose socket takes everything.

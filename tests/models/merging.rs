@@ -21,41 +21,27 @@ struct OneRoom {
 impl OneRoom {
     /// With these members, whose `Joined` was taken already.
     fn of(members: &[Address]) -> Self {
-        let mut this = Self {
-            shard: Shard::new(RandomState::new()),
-            batch: Batch::new(2),
-        };
+        let mut this = Self { shard: Shard::new(RandomState::new()), batch: Batch::new(2) };
         members.iter().for_each(|&address| this.join(address));
         assert!(this.batch.take_entries().count() > 0);
         this
     }
 
     fn join(&mut self, address: Address) {
-        let member = Member {
-            address,
-            dialect: Dialect::Lines,
-            label: label("x"),
-        };
+        let member = Member { address, dialect: Dialect::Lines, label: label("x") };
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard
-            .step(ShardCommand::Join { room, member, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Join { room, member, ack }, &mut self.batch);
     }
 
     fn leave(&mut self, address: Address) {
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard
-            .step(ShardCommand::Leave { room, address, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Leave { room, address, ack }, &mut self.batch);
     }
 
     fn publish(&mut self, address: Address, text: &str) {
-        let publish = Publish {
-            room: room(0),
-            address,
-            dialect: Dialect::Lines,
-            text: text.into(),
-        };
+        let publish = Publish { room: room(0), address, dialect: Dialect::Lines, text: text.into() };
         self.shard.step(ShardCommand::Publish(publish), &mut self.batch);
     }
 

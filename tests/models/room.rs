@@ -55,11 +55,7 @@ fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
     match act {
         Act::Join(address, label) => {
             let dialect = Dialect::Lines;
-            let member = Member {
-                address,
-                dialect,
-                label: label.clone(),
-            };
+            let member = Member { address, dialect, label: label.clone() };
             let is_new = model.members.insert(address, (label, dialect)).is_none();
             assert_eq!(room.join(member), is_new);
             is_new

@@ -116,15 +116,8 @@ impl Pair {
         let known = self.rooms.get_key_value(&room).map(|(name, _)| name.clone());
         let name = known.unwrap_or_else(|| room.clone());
         self.expect(address, &Event::Joined(&name));
-        self.rooms
-            .entry(name.clone())
-            .or_default()
-            .insert(address, label.clone());
-        let member = Member {
-            address,
-            dialect: Dialect::Lines,
-            label,
-        };
+        self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
+        let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
         self.step(ShardCommand::Join { room, member, ack });
         self.due.push(Due::Joined(joined, name));
@@ -146,12 +139,7 @@ impl Pair {
         self.expect_publish(&room, address, &text);
         let text = text.into();
         let dialect = Dialect::Lines;
-        self.step(ShardCommand::Publish(Publish {
-            room,
-            address,
-            dialect,
-            text,
-        }));
+        self.step(ShardCommand::Publish(Publish { room, address, dialect, text }));
     }
 
     fn expect_publish(&mut self, room: &RoomName, address: Address, text: &str) {
@@ -177,8 +165,7 @@ impl Pair {
         let members = self.rooms.get(&room).cloned().unwrap_or_default();
         let (ack, labels) = oneshot::channel();
         self.step(ShardCommand::Who { room, ack });
-        self.due
-            .push(Due::Members(labels, Listing::new(members.into_values().collect())));
+        self.due.push(Due::Members(labels, Listing::new(members.into_values().collect())));
     }
 
     fn list(&mut self) {

@@ -11,11 +11,7 @@ use crate::common::ROOMY;
 use crate::harness::{Harness, delivery};
 use crate::wire::ALL;
 
-const LIMITS: OutboxLimits = OutboxLimits {
-    bytes_max: 1_000,
-    messages_max: 4,
-    slow_after: Duration::from_secs(10),
-};
+const LIMITS: OutboxLimits = OutboxLimits { bytes_max: 1_000, messages_max: 4, slow_after: Duration::from_secs(10) };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -162,11 +158,7 @@ fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
         harness.deliver(&[slot], "message");
     }
     assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
-    assert_eq!(
-        harness.hang_up(slot),
-        Some(Disconnect::Shutdown),
-        "the first reason stays"
-    );
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::Shutdown), "the first reason stays");
 }
 
 #[test]
@@ -186,10 +178,7 @@ fn what_no_socket_has_refused_is_no_clients_fault() {
 fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
     let mut harness = Harness::new(ROOMY);
     let slots: Vec<Slot> = (0..1_024).map(|_| harness.open_taking(capacity)).collect();
-    let frames = Frames::delivery(
-        Bytes::from("x\n".repeat(1_024)),
-        (1..1_024).map(|end| 2 * end).collect(),
-    );
+    let frames = Frames::delivery(Bytes::from("x\n".repeat(1_024)), (1..1_024).map(|end| 2 * end).collect());
     let targets = Targets::Audience(slots.as_slice().into());
     harness.tell(WriterCommand::Batch(vec![Entry { targets, frames }]));
     (harness, slots)

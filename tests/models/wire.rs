@@ -98,9 +98,7 @@ impl MemoryWire {
     }
 
     fn at(&mut self, index: u32) -> &mut Socket {
-        self.open
-            .get_mut(&index)
-            .expect("a slot has its socket until it is closed")
+        self.open.get_mut(&index).expect("a slot has its socket until it is closed")
     }
 }
 
@@ -108,17 +106,9 @@ impl Wire for MemoryWire {
     fn send(&mut self, index: u32, bytes: &[u8]) -> Sent {
         let socket = self.at(index);
         assert!(!bytes.is_empty(), "an empty write");
-        assert!(
-            !socket.finished,
-            "{:?} is written to behind the end of its stream",
-            socket.slot
-        );
+        assert!(!socket.finished, "{:?} is written to behind the end of its stream", socket.slot);
         assert!(!socket.failed, "{:?} is written to after it failed", socket.slot);
-        assert!(
-            !socket.refused,
-            "{:?} is written to and not watched after a refusal",
-            socket.slot
-        );
+        assert!(!socket.refused, "{:?} is written to and not watched after a refusal", socket.slot);
         if socket.broken {
             socket.failed = true;
             return Sent::Broken;

@@ -15,11 +15,7 @@ use crate::wire::{ALL, MemoryWire};
 use crate::writer_model::{Client, Message};
 
 /// Reached by clients that take little.
-const TIGHT: OutboxLimits = OutboxLimits {
-    bytes_max: 400,
-    messages_max: 6,
-    slow_after: Duration::from_secs(3),
-};
+const TIGHT: OutboxLimits = OutboxLimits { bytes_max: 400, messages_max: 6, slow_after: Duration::from_secs(3) };
 
 /// Who never was there: pads an audience until it is a large one.
 const STRANGERS: std::ops::Range<u32> = 1_000..1_065;
@@ -105,10 +101,7 @@ impl Pair {
             Act::Grant(client, bytes, tell) => self.grant(client, bytes, tell),
             Act::Break(client) => {
                 let slot = self.name(client);
-                self.wire
-                    .socket_mut(slot)
-                    .into_iter()
-                    .for_each(|socket| socket.broken = true);
+                self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
             }
             Act::Sweep(time) => {
                 self.now += time;
@@ -134,11 +127,7 @@ impl Pair {
     /// Makes the entry and promises it to its clients.
     fn entry(&mut self, plan: &Plan) -> Entry {
         let kind = if plan.is_reply { Kind::Reply } else { Kind::Delivery };
-        let paddings = if plan.is_reply {
-            &plan.paddings[..1]
-        } else {
-            &plan.paddings[..]
-        };
+        let paddings = if plan.is_reply { &plan.paddings[..1] } else { &plan.paddings[..] };
         let messages: Vec<Message> = paddings.iter().map(|&padding| self.message(padding, kind)).collect();
         let targets = self.targets(plan);
         for &slot in targets.as_slice() {
@@ -173,9 +162,7 @@ impl Pair {
     fn close(&mut self, client: usize, reason: Disconnect) {
         let slot = self.name(client);
         let client = self.clients.iter_mut().find(|client| client.slot == slot);
-        client
-            .into_iter()
-            .for_each(|client| client.close(self.now, reason, &mut self.counts));
+        client.into_iter().for_each(|client| client.close(self.now, reason, &mut self.counts));
         self.tell(WriterCommand::Close { slot, reason });
     }
 
@@ -265,14 +252,8 @@ impl Pair {
         assert_eq!(self.writer.clients(), here.clone().count());
         for client in here {
             let watched = self.wire.socket(client.slot).watched;
-            assert!(
-                !client.is_unfinished() || watched || self.writer.is_dirty(),
-                "forgotten: {client:?}"
-            );
-            assert!(
-                client.closing.is_none() || self.writer.needs_sweep(),
-                "no end: {client:?}"
-            );
+            assert!(!client.is_unfinished() || watched || self.writer.is_dirty(), "forgotten: {client:?}");
+            assert!(client.closing.is_none() || self.writer.needs_sweep(), "no end: {client:?}");
             assert!(!self.hung_up || self.writer.hang_up(client.slot, None).is_some());
         }
     }

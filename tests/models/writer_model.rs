@@ -128,16 +128,8 @@ impl Client {
             self.refused.iter_mut().for_each(|refused| refused.taken_at = now);
         }
         if socket.finished && !self.finished {
-            assert!(
-                self.closing.is_some(),
-                "{:?}: the stream ends and nobody closed it",
-                self.slot
-            );
-            assert!(
-                self.queue.is_empty(),
-                "{:?}: the stream ends with messages owed",
-                self.slot
-            );
+            assert!(self.closing.is_some(), "{:?}: the stream ends and nobody closed it", self.slot);
+            assert!(self.queue.is_empty(), "{:?}: the stream ends with messages owed", self.slot);
             self.finished = true;
             self.deadline = now + SECOND;
         }

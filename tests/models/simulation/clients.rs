@@ -87,9 +87,7 @@ impl Client {
     fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
         match part {
             Part::Tell(shard, command) => {
-                return shards[shard]
-                    .tell(self.address, command)
-                    .map_err(|command| Part::Tell(shard, command));
+                return shards[shard].tell(self.address, command).map_err(|command| Part::Tell(shard, command));
             }
             Part::Write(command) => return writer.tell(command).map_err(Part::Write),
             Part::WaitJoined(mut ack) => drop(ack.try_recv().map_err(|_| Part::WaitJoined(ack))?),
@@ -145,24 +143,18 @@ impl Client {
             return self.reply(&Event::Joined(&name));
         }
         self.leave();
-        let member = Member {
-            address: self.address,
-            dialect: Dialect::Lines,
-            label: self.label.clone(),
-        };
+        let member = Member { address: self.address, dialect: Dialect::Lines, label: self.label.clone() };
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts
-            .push_back(Part::Tell(shard, ShardCommand::Join { room, member, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, ack }));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
     fn leave(&mut self) {
         let Some((room, shard)) = self.room.take() else { return };
         let (address, (ack, left)) = (self.address, oneshot::channel());
-        self.parts
-            .push_back(Part::Tell(shard, ShardCommand::Leave { room, address, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Leave { room, address, ack }));
         self.parts.push_back(Part::WaitDone(left));
     }
 
@@ -200,8 +192,7 @@ impl Client {
         self.label = nick.clone().into();
         if let Some((room, shard)) = self.room.clone() {
             let (address, label) = (self.address, self.label.clone());
-            self.parts
-                .push_back(Part::Tell(shard, ShardCommand::Rename { room, address, label }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rename { room, address, label }));
         }
         self.reply(&Event::Named(&nick));
     }

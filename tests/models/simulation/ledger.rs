@@ -67,10 +67,7 @@ impl Ledger {
         let label = members.get(&address).expect("only members speak").as_str();
         let said = self.said.entry(address).or_default();
         *said += 1;
-        assert!(
-            text.ends_with(&format!(".{said}")),
-            "{text} is the {said}th that was said"
-        );
+        assert!(text.ends_with(&format!(".{said}")), "{text} is the {said}th that was said");
         self.fanned_out += members.len() as u64;
         for &member in members.keys() {
             self.current(member).messages.push(format!("[{label}] {text}"));
@@ -139,18 +136,13 @@ impl<'a> Hearing<'a> {
             "ERR" | "Bye" => self.is_over = true,
             label if label.starts_with('[') => self.message(line),
             _ => assert!(
-                ["Join a", "Rooms:", "Members of", "You are", "PONG at"]
-                    .iter()
-                    .any(|known| line.starts_with(known))
+                ["Join a", "Rooms:", "Members of", "You are", "PONG at"].iter().any(|known| line.starts_with(known))
             ),
         }
     }
 
     fn joined(&mut self, room: &str) {
-        if self
-            .current
-            .is_some_and(|(membership, _)| membership.room.as_str() == room)
-        {
+        if self.current.is_some_and(|(membership, _)| membership.room.as_str() == room) {
             return;
         }
         self.left_if_in();
@@ -177,11 +169,7 @@ impl<'a> Hearing<'a> {
     fn message(&mut self, line: &str) {
         assert!(!self.is_cut, "{line} behind what was dropped");
         let (membership, heard) = self.current.as_mut().expect("in a room");
-        assert_eq!(
-            membership.messages.get(*heard).map(String::as_str),
-            Some(line),
-            "in {membership:?}"
-        );
+        assert_eq!(membership.messages.get(*heard).map(String::as_str), Some(line), "in {membership:?}");
         *heard += 1;
         self.messages += 1;
     }
@@ -191,18 +179,12 @@ impl<'a> Hearing<'a> {
         let (membership, heard) = self.current.expect("in a room");
         let before = membership.fences[self.fences];
         self.fences += 1;
-        assert!(
-            heard >= before || !self.gets_all,
-            "{heard} of {before} messages before the answer"
-        );
+        assert!(heard >= before || !self.gets_all, "{heard} of {before} messages before the answer");
         self.is_cut |= heard < before;
     }
 
     fn end(&mut self) {
         self.left_if_in();
-        assert!(
-            !self.gets_all || self.memberships.next().is_none(),
-            "a room it never heard of"
-        );
+        assert!(!self.gets_all || self.memberships.next().is_none(), "a room it never heard of");
     }
 }

@@ -20,11 +20,7 @@ use crate::common::Random;
 use crate::wire::ALL;
 
 /// Reached by the clients that take little.
-const LIMITS: OutboxLimits = OutboxLimits {
-    bytes_max: 200,
-    messages_max: 6,
-    slow_after: Duration::from_secs(3),
-};
+const LIMITS: OutboxLimits = OutboxLimits { bytes_max: 200, messages_max: 6, slow_after: Duration::from_secs(3) };
 
 /// Clients that come over time, and how many are there at once at most.
 const CLIENTS: usize = 9;
@@ -138,11 +134,7 @@ impl World {
             3..5 => (Appetite::Little, 40),
             _ => (Appetite::Nothing, self.random.below(100)),
         };
-        let piece = if self.random.one_in(2) {
-            ALL
-        } else {
-            1 + self.random.below(20)
-        };
+        let piece = if self.random.one_in(2) { ALL } else { 1 + self.random.below(20) };
         let writer = self.random.below(self.writers.len());
         let address = self.writers[writer].open(writer, capacity, piece);
         let commands = self.random.below(30);

@@ -83,8 +83,7 @@ impl ShardTask {
             self.shard.step(command, &mut self.batch);
         }
         let entries = self.batch.take_entries();
-        self.handed_over
-            .extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+        self.handed_over.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
     }
 
     pub fn deliveries_on_their_way(&self) -> u64 {
@@ -98,11 +97,7 @@ impl ShardTask {
 
 impl WriterTask {
     pub fn new(limits: OutboxLimits) -> Self {
-        Self {
-            writer: Writer::new(limits),
-            wire: MemoryWire::default(),
-            mailbox: VecDeque::new(),
-        }
+        Self { writer: Writer::new(limits), wire: MemoryWire::default(), mailbox: VecDeque::new() }
     }
 
     /// A client, whose address has this writer's number.
@@ -149,10 +144,7 @@ impl WriterTask {
     }
 
     pub fn break_socket(&mut self, slot: Slot) {
-        self.wire
-            .socket_mut(slot)
-            .into_iter()
-            .for_each(|socket| socket.broken = true);
+        self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
     }
 
     pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
