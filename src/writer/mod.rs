@@ -15,6 +15,5 @@ mod wire;
 
 pub use address::{Address, Slot, WriterIndex};
 pub use frames::{Entry, Frames, Kind, Targets};
-pub use outbox::{Backlog, Head};
 pub use state::{Counts, Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};

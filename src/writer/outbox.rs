@@ -63,11 +63,6 @@ impl Gone {
 }
 
 impl Head {
-    /// Whether nothing is owed.
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
     /// Adds an entry behind all others. Constant time; touches the backlog only if something is owed already.
     pub fn push(&mut self, frames: Rc<Frames>, backlog: &mut Backlog) {
         if self.first.is_none() {
