@@ -1,6 +1,6 @@
 //! The process around the server: its log, its signals, its end when something panics.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::panic;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +38,12 @@ pub fn log(level: LogLevel, format: LogFormat) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    // Colours only for a person: a file or a pipe would get escape codes around every field.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::info;
 
 /// What the process itself needs: standard streams, the runtime of the main thread, files opened in passing.
 const RESERVED: u64 = 32;
@@ -10,12 +9,20 @@ const RESERVED: u64 = 32;
 /// What a worker needs: epoll, wake-up, signals, listeners.
 const RESERVED_PER_WORKER: u64 = 16;
 
-/// Raises the soft limit to the hard one. Returns how many clients are let in: what the descriptors allow, or `wanted`.
-pub fn clients_max(wanted: Option<usize>, workers: u16) -> anyhow::Result<usize> {
+/// The limit, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// What the process may have open.
+    pub descriptors: u64,
+    /// How many clients are let in.
+    pub clients_max: usize,
+}
+
+/// Raises the soft limit to the hard one. So many clients are let in as the descriptors allow, or `wanted`.
+pub fn raise_limit(wanted: Option<usize>, workers: u16) -> anyhow::Result<Limit> {
     let descriptors = raise().context("cannot raise the descriptor limit")?;
     let clients_max = allowed(descriptors, wanted, workers)?;
-    info!(descriptors, clients_max, "descriptor limit");
-    Ok(clients_max)
+    Ok(Limit { descriptors, clients_max })
 }
 
 fn raise() -> rustix::io::Result<u64> {

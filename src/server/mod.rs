@@ -37,18 +37,21 @@ pub struct Bound {
 /// # Errors
 /// An address could not be bound, a limit is too low, or the ready file could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
-    let clients_max = descriptors::clients_max(config.max_clients, config.workers)?;
+    let limit = descriptors::raise_limit(config.max_clients, config.workers)?;
     let listeners = listen::listeners(config.tcp, config.workers, config.backlog)
         .with_context(|| format!("cannot listen on tcp {}", config.tcp))?;
     let bound = Bound { tcp: listeners[0].local_addr()? };
     let drain = Drain::default();
-    let mut workers = start(&config, listeners, clients_max, &drain)?;
-    if let Err(error) = announce(&mut workers, bound, config.ready_file.as_deref()).await {
+    let mut workers = start(&config, listeners, limit.clients_max, &drain)?;
+    if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
         drain.stop_talking().await;
         return Err(error);
     }
+    // Not before everything has worked: a start that fails says why, in one line.
+    info!(descriptors = limit.descriptors, clients_max = limit.clients_max, "descriptor limit");
+    info!(address = %bound.tcp, "listening for tcp lines");
     on_bound(bound);
     shutdown.cancelled().await;
     info!(grace = ?config.grace, "stopping");
@@ -57,14 +60,13 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     Ok(counts)
 }
 
-/// Says that clients are accepted, once all workers do.
-async fn announce(workers: &mut [Started], bound: Bound, ready_file: Option<&Path>) -> anyhow::Result<()> {
+/// Waits until all workers accept, then says so in the ready file.
+async fn become_ready(workers: &mut [Started], bound: Bound, ready_file: Option<&Path>) -> anyhow::Result<()> {
     for worker in workers {
         if (&mut worker.ready).await.is_err() {
             (&mut worker.ended).await?.context("cannot start a worker")?;
         }
     }
-    info!(address = %bound.tcp, "listening for tcp lines");
     let Some(path) = ready_file else { return Ok(()) };
     ready_file::write(path, bound).with_context(|| format!("cannot write the ready file {}", path.display()))
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
@@ -63,7 +64,7 @@ pub fn open(
 ) -> Option<impl Future<Output = ()>> {
     let Accepted { stream, peer, place } = accepted;
     let Some(place) = place else {
-        refuse_full(&stream);
+        refuse_full(&stream, &host);
         return None;
     };
     let mut connection = Connection::open(stream, place, host.label(peer, id), host, sessions);
@@ -74,10 +75,13 @@ pub fn open(
     })
 }
 
-/// There is no place. Says so if the socket takes it, which a new one does.
-fn refuse_full(stream: &TcpStream) {
+/// There is no place. Says so if the socket takes it, which a new one does, and does not linger: the descriptor is needed.
+fn refuse_full(stream: &TcpStream, host: &LineHost) {
     let last = Dialect::Lines.encode(&Event::Closed(Disconnect::TooManyConnections));
     let _ = stream.try_write(&last);
+    let _ = shutdown(stream, Shutdown::Write);
+    // What has come already: closed with unread input, the socket would answer with a reset in place of the end.
+    let _ = try_read(stream, &mut host.read_buffer.borrow_mut());
 }
 
 /// The read side of one client.

@@ -1,0 +1,144 @@
+//! The built binary while it serves: ready file, signals, log.
+
+use std::io::Read;
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::harness::{Lines, Program, WELCOME, run};
+
+#[test]
+fn the_ready_file_holds_the_bound_address_and_clients_are_accepted_there() {
+    let program = Program::start(&[]);
+    let text = std::fs::read_to_string(program.ready_file()).unwrap();
+    assert_eq!(text, format!("tcp {}\n", program.tcp));
+    assert_ne!(program.tcp.port(), 0);
+    Lines::connect(program.tcp).expect(WELCOME);
+}
+
+#[test]
+fn started_twice_on_one_port_the_second_says_so_in_one_line() {
+    let program = Program::start(&["--workers", "2"]);
+    let address = program.tcp.to_string();
+    for workers in ["1", "2"] {
+        let second = run(&["--tcp", &address, "--workers", workers]);
+        assert_eq!(second.status.code(), Some(2));
+        let said = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    }
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    client.send("PING x\n");
+    client.expect("PONG x");
+}
+
+#[test]
+fn the_address_can_be_bound_again_at_once() {
+    let program = Program::start(&[]);
+    let address = program.tcp.to_string();
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    program.signal(Signal::TERM);
+    client.expect("ERR closed shutdown");
+    assert_eq!(client.line(), None);
+    drop(client);
+    assert_eq!(program.end().0, Some(0));
+    let again = Program::start(&["--tcp", &address]);
+    assert_eq!(again.tcp.to_string(), address);
+}
+
+#[test]
+fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let program = Program::start(&[]);
+        let mut client = Lines::connect(program.tcp);
+        client.expect(WELCOME);
+        client.send("JOIN a\nhello\n");
+        client.expect("Joined a");
+        client.line();
+        program.signal(signal);
+        client.expect("ERR closed shutdown");
+        assert_eq!(client.line(), None);
+        drop(client);
+        let (code, log) = program.end();
+        assert_eq!(code, Some(0), "{log:?}");
+        let last = log.last().unwrap();
+        assert!(last.contains("stopped") && last.contains("delivered=1"), "{log:?}");
+        assert!(last.contains("clients_cut=0"), "{log:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_whoever_is_still_owed_something() {
+    let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
+    let program = Program::start(&[&outboxes[..], &["--grace", "1h"]].concat());
+    let mut slow = Lines::connect_short_of_buffer(program.tcp);
+    slow.send("JOIN a\n");
+    slow.expect(WELCOME);
+    slow.expect("Joined a");
+    owe_megabytes(&program);
+    program.signal(Signal::TERM);
+    // Byte by byte: for longer than this test needs, yet never so still that it is cut.
+    let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
+    program.log_until("stopping");
+    program.signal(Signal::TERM);
+    let (code, log) = program.end();
+    assert_eq!(code, Some(1), "{log:?}");
+    assert_eq!(log, ["roomcast: second signal, not waiting for clients"]);
+    reading.join().unwrap();
+}
+
+/// Says 32 MiB in the room.
+fn owe_megabytes(program: &Program) {
+    let mut publisher = Lines::connect(program.tcp);
+    publisher.send("JOIN a\n");
+    publisher.expect(WELCOME);
+    publisher.expect("Joined a");
+    let text = "x".repeat(64 * 1024 - 1);
+    for _ in 0..512 {
+        publisher.send(format!("{text}\n"));
+        assert!(publisher.line().is_some_and(|line| line.ends_with(&text)));
+    }
+    publisher.send("QUIT\n");
+    publisher.expect("Bye");
+}
+
+#[test]
+fn the_log_names_every_bound_address_and_the_clients_that_the_descriptors_allow() {
+    let program = Program::start(&["--max-clients", "123"]);
+    program.signal(Signal::TERM);
+    let log = program.log_until("stopped");
+    let bound: Vec<&String> = log.iter().filter(|line| line.contains("listening")).collect();
+    assert_eq!(bound.len(), 1, "{log:?}");
+    assert!(bound[0].contains(&format!("address={}", program.tcp)), "{log:?}");
+    let limits: Vec<&String> = log.iter().filter(|line| line.contains("descriptor limit")).collect();
+    assert_eq!(limits.len(), 1, "{log:?}");
+    assert!(limits[0].contains("descriptors=") && limits[0].contains("clients_max=123"), "{log:?}");
+}
+
+#[test]
+fn the_log_can_be_one_json_object_per_line() {
+    let program = Program::start(&["--log-format", "json", "--log", "debug"]);
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    client.send("QUIT\n");
+    assert_eq!(client.rest(), "Bye\n");
+    drop(client);
+    program.signal(Signal::TERM);
+    let address = program.tcp.to_string();
+    let (code, log) = program.end();
+    assert_eq!(code, Some(0), "{log:?}");
+    let fields: Vec<serde_json::Map<_, _>> = log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let has = |key: &str, value: &str| fields.iter().any(|line| line.get(key).is_some_and(|found| found == value));
+    assert!(has("message", "listening for tcp lines") && has("address", &address), "{log:?}");
+    assert!(has("message", "connection ended") && has("reason", "quit"), "{log:?}");
+    assert!(has("message", "stopped"), "{log:?}");
+}
+
+#[test]
+fn a_log_of_errors_alone_is_empty_when_all_goes_well() {
+    let program = Program::start(&["--log", "error"]);
+    program.signal(Signal::TERM);
+    assert_eq!(program.end(), (Some(0), vec![]));
+}

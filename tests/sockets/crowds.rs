@@ -1,0 +1,85 @@
+//! Thousands of clients at once.
+
+use std::net::SocketAddr;
+
+use crate::harness::{Client, Lines, Program, Shape, TestServer, Transport, Turn, WELCOME};
+
+/// Both ends are in this process, which may have 20 000 descriptors.
+const IN_PROCESS: usize = 9_000;
+
+/// One end each is in this process and in the other.
+const IN_TWO_PROCESSES: usize = 15_000;
+
+/// Connects that may be under way at once: fewer than a listener's backlog.
+const WAVE: usize = 1_000;
+
+/// So many clients, each welcomed.
+fn connect(server: SocketAddr, count: usize) -> Vec<Lines> {
+    let mut clients = Vec::with_capacity(count);
+    while clients.len() < count {
+        let wave = clients.len()..count.min(clients.len() + WAVE);
+        clients.extend(wave.clone().map(|_| Lines::connect(server)));
+        clients[wave].iter_mut().for_each(|client| client.expect(WELCOME));
+    }
+    clients
+}
+
+/// All join at once, each the room that its number is given.
+fn join_at_once(clients: &mut [Lines], room_of: impl Fn(usize) -> String) {
+    for (number, client) in clients.iter().enumerate() {
+        client.send(format!("NICK {number}\nJOIN {}\n", room_of(number)));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.expect(&format!("You are {number}"));
+        client.expect(&format!("Joined {}", room_of(number)));
+    }
+}
+
+/// All go at once, in a way that leaves no port behind that is still waited for.
+fn reset_at_once(clients: Vec<Lines>) {
+    clients.into_iter().for_each(Lines::reset);
+}
+
+#[test]
+fn nine_thousand_join_at_once_and_each_room_hears_its_own() {
+    const ROOMS: usize = 90;
+    let _turn = Turn::take();
+    let server = TestServer::plain(Shape::MANY);
+    let mut clients = connect(server.tcp, IN_PROCESS);
+    join_at_once(&mut clients, |number| format!("room-{:02}", number % ROOMS));
+    clients[0].send("LIST\n");
+    let rooms: Vec<String> = (0..ROOMS).map(|room| format!("\"room-{room:02}\"")).collect();
+    clients[0].expect(&format!("Rooms: [{}]", rooms.join(", ")));
+    for publisher in &clients[..ROOMS] {
+        publisher.send("hello\n");
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.expect(&format!("[{}] hello", number % ROOMS));
+        client.send("PING x\n");
+    }
+    clients.iter_mut().for_each(|client| client.expect("PONG x"));
+    let mut last = Client::member(&server, Transport::Tcp, "z", "last");
+    reset_at_once(clients);
+    last.ask_until("LIST", r#"Rooms: ["z"]"#);
+    last.expect_nothing();
+}
+
+#[test]
+fn fifteen_thousand_join_one_room_of_the_program_at_once_and_hear_each_other() {
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "2"]);
+    let mut clients = connect(program.tcp, IN_TWO_PROCESSES);
+    join_at_once(&mut clients, |_| "crowd".into());
+    clients[0].send("LIST\n");
+    clients[0].expect(r#"Rooms: ["crowd"]"#);
+    clients[0].send("hello\n");
+    clients[IN_TWO_PROCESSES - 1].send("hello\n");
+    for client in &mut clients {
+        let mut heard = [client.line(), client.line()].map(Option::unwrap_or_default);
+        heard.sort_unstable();
+        assert_eq!(heard, ["[0] hello".to_owned(), format!("[{}] hello", IN_TWO_PROCESSES - 1)]);
+        client.send("PING x\n");
+    }
+    clients.iter_mut().for_each(|client| client.expect("PONG x"));
+    reset_at_once(clients);
+}

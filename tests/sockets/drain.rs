@@ -1,0 +1,168 @@
+//! Stopping: everybody who reads gets what was accepted, and nobody can hold it up.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use roomcast::config::{Settings, Size, Span};
+
+use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+
+const LAST: &str = "ERR closed shutdown";
+
+/// Enough that the kernel gives some to each worker.
+const MEMBERS: usize = 8;
+
+/// So many messages are heard before the server is told to stop.
+const HEARD_FIRST: usize = 500;
+
+fn large_outboxes(settings: &mut Settings) {
+    settings.outbox_bytes = Size(1 << 30);
+    settings.outbox_messages = 1 << 20;
+    settings.slow_after = Span(Duration::from_secs(60));
+}
+
+fn member(server: &TestServer) -> Lines {
+    let mut client = Lines::connect(server.tcp);
+    client.send("JOIN a\n");
+    client.expect(WELCOME);
+    client.expect("Joined a");
+    client
+}
+
+/// Publishes until the server takes no more. Ends with the connection.
+fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let numbers = 0_u64..;
+        let mut write = |number| output.write_all(format!("{number}\n").as_bytes());
+        let refused = numbers.map(&mut write).find_map(Result::err);
+        assert!(refused.is_some());
+    })
+}
+
+/// Reads to the end on a thread of its own, and only then closes.
+fn hear_all(mut member: Lines) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|line| line != LAST) {
+            heard.push(member.line().expect("a last line"));
+        }
+        assert_eq!(member.line(), None);
+        // Whoever publishes on the other half is to stop; the server may have closed first.
+        let _ = member.stream().shutdown(Shutdown::Both);
+        heard
+    })
+}
+
+#[test]
+fn what_one_member_got_all_members_get_and_then_the_reason() {
+    contract(|shape, _| {
+        let server = TestServer::start(shape, large_outboxes);
+        let mut first = member(&server);
+        let members: Vec<Lines> = (1..MEMBERS).map(|_| member(&server)).collect();
+        let publishers: Vec<Lines> = (0..3).map(|_| member(&server)).collect();
+        let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
+        let others: Vec<_> = members.into_iter().chain(publishers).map(hear_all).collect();
+        let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line().unwrap()).collect();
+        server.begin_stop();
+        heard.extend(hear_all(first).join().unwrap());
+        for other in others {
+            let other = other.join().unwrap();
+            assert!(other == heard, "{} of {} messages", other.len(), heard.len());
+        }
+        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(server.stop().cut, 0);
+    });
+}
+
+#[test]
+fn clients_that_never_close_are_told_why_and_do_not_hold_up_the_end() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.grace = Span(Duration::from_secs(3600)));
+        let mut clients: Vec<Client> = (0..MEMBERS).map(|_| Client::connect(&server, transport)).collect();
+        clients.iter_mut().step_by(2).for_each(|client| client.join("a"));
+        let counts = server.stop();
+        assert_eq!(counts.cut, 0, "{counts:?}");
+        for client in &mut clients {
+            client.expect(LAST);
+            client.expect_end();
+        }
+    });
+}
+
+/// A room with a member that is owed more than the kernel holds for it and reads none of it.
+fn stall_a_member(server: &TestServer, transport: Transport) -> (Lines, Client) {
+    let mut stalled = Lines::connect_short_of_buffer(server.tcp);
+    stalled.send("JOIN a\n");
+    stalled.expect(WELCOME);
+    stalled.expect("Joined a");
+    let mut publisher = Client::member(server, transport, "a", "publisher");
+    let text = "x".repeat(32 * 1024);
+    for _ in 0..32 {
+        assert_eq!(publisher.ask(&text).len(), "[publisher] ".len() + text.len());
+    }
+    publisher.expect_nothing();
+    (stalled, publisher)
+}
+
+#[test]
+fn a_client_that_neither_reads_nor_closes_is_cut_long_before_the_grace_period_ends() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| {
+            large_outboxes(settings);
+            settings.grace = Span(Duration::from_secs(3600));
+        });
+        let (_stalled, mut publisher) = stall_a_member(&server, transport);
+        let counts = server.stop();
+        assert_eq!(counts.cut, 1, "{counts:?}");
+        assert!(counts.dropped_gone > 0, "{counts:?}");
+        assert_eq!(counts.fanned_out, counts.delivered + counts.dropped_gone, "{counts:?}");
+        publisher.expect(LAST);
+        publisher.expect_end();
+    });
+}
+
+#[test]
+fn without_a_grace_period_it_ends_at_once_whoever_does_not_read() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| {
+            large_outboxes(settings);
+            settings.grace = Span(Duration::ZERO);
+        });
+        let _clients = stall_a_member(&server, transport);
+        let counts = server.stop();
+        assert!(counts.cut >= 1, "{counts:?}");
+    });
+}
+
+#[test]
+fn a_client_that_reads_at_last_gets_all_that_was_published_before_the_stop() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, large_outboxes);
+        let (mut stalled, publisher) = stall_a_member(&server, transport);
+        drop(publisher);
+        server.begin_stop();
+        let message = format!("[publisher] {}", "x".repeat(32 * 1024));
+        for _ in 0..32 {
+            assert!(stalled.line().is_some_and(|line| line == message));
+        }
+        stalled.expect(LAST);
+        assert_eq!(stalled.line(), None);
+        drop(stalled);
+        assert_eq!(server.stop().cut, 0);
+    });
+}
+
+#[test]
+fn nobody_is_let_in_once_the_server_stops() {
+    let server = TestServer::plain(Shape::MANY);
+    let address = server.tcp;
+    let mut idle = Client::connect(&server, Transport::Tcp);
+    server.begin_stop();
+    idle.expect(LAST);
+    idle.expect_end();
+    drop(idle);
+    server.stop();
+    assert!(TcpStream::connect(address).is_err());
+}

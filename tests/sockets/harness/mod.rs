@@ -1,0 +1,53 @@
+//! What the tests are made of.
+
+mod blast;
+mod client;
+mod lines;
+mod program;
+mod server;
+mod turn;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use blast::Blast;
+pub use client::{Client, Transport};
+pub use lines::Lines;
+pub use program::{Program, command, run, run_to_end};
+pub use server::{Shape, TestServer};
+pub use turn::Turn;
+
+/// How long a server may take to get where it must. A failsafe, not an expectation.
+const GETS_THERE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The greeting that a server has by default.
+pub const WELCOME: &str = "Welcome! Commands: JOIN <room>, LEAVE, LIST";
+
+/// Runs a behaviour over everything it holds for: every transport, one shard and several, one worker and two.
+pub fn contract(behaviour: impl Fn(Shape, Transport)) {
+    for shape in Shape::ALL {
+        for transport in Transport::ALL {
+            // Shown when the test fails.
+            println!("{shape:?}, {transport:?}");
+            behaviour(shape, transport);
+        }
+    }
+}
+
+/// Asks again and again until the server has got there. Asking is a round trip or a look at a file, never a pause.
+#[track_caller]
+pub fn until(there: impl FnMut() -> bool) {
+    assert!(gets_there(there), "the server does not get there");
+}
+
+/// The same; false if it never does.
+fn gets_there(mut there: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while !there() {
+        if begun.elapsed() > GETS_THERE_WITHIN {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
+}

@@ -1,0 +1,129 @@
+//! The built binary as a child process, that ends with its test.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{GETS_THERE_WITHIN, gets_there, until};
+
+/// The binary, with nothing in its environment.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    run_to_end(&mut command(arguments))
+}
+
+/// Runs a command to its end; one that goes on is killed. What it says fits a pipe.
+pub fn run_to_end(command: &mut Command) -> Output {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("a binary that was built");
+    if !gets_there(|| child.try_wait().expect("a child of ours").is_some()) {
+        child.kill().expect("a child of ours");
+    }
+    child.wait_with_output().expect("a child of ours")
+}
+
+/// A serving child.
+pub struct Program {
+    child: Child,
+    log: Receiver<String>,
+    folder: TempDir,
+    pub tcp: SocketAddr,
+}
+
+impl Program {
+    /// The binary on a free port, once its ready file is there.
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ready_file = folder.path().join("ready");
+        let mut child = command(arguments)
+            .env("ROOMCAST_TCP", "127.0.0.1:0")
+            .env("ROOMCAST_READY_FILE", &ready_file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a binary that was built");
+        let log = log_of(&mut child);
+        let tcp = wait_until_ready(&ready_file, &mut child);
+        Self { child, log, folder, tcp }
+    }
+
+    pub fn ready_file(&self) -> PathBuf {
+        self.folder.path().join("ready")
+    }
+
+    /// The next line of its log; `None` at its end.
+    #[track_caller]
+    pub fn log_line(&self) -> Option<String> {
+        match self.log.recv_timeout(GETS_THERE_WITHIN) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the log neither goes on nor ends"),
+        }
+    }
+
+    /// The log up to the line that holds the phrase.
+    #[track_caller]
+    pub fn log_until(&self, phrase: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(phrase)) {
+            lines.push(self.log_line().expect(phrase));
+        }
+        lines
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("a child that was not waited for");
+    }
+
+    /// Waits for the end. Returns the exit code and the rest of the log.
+    #[track_caller]
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let rest = std::iter::from_fn(|| self.log_line()).collect();
+        let status = self.child.wait().expect("a child of ours");
+        (status.code(), rest)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Fails for one that has ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_of(child: &mut Child) -> Receiver<String> {
+    let stderr = child.stderr.take().expect("it is piped");
+    let (tell, log) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            // The test may have ended first.
+            let _ = tell.send(line);
+        }
+    });
+    log
+}
+
+/// The file appears whole, so that it can be read is all there is to wait for.
+fn wait_until_ready(path: &Path, child: &mut Child) -> SocketAddr {
+    until(|| {
+        let ended = child.try_wait().expect("a child of ours");
+        assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
+        path.exists()
+    });
+    let text = std::fs::read_to_string(path).expect("a file that exists");
+    let address = text.trim_end().strip_prefix("tcp ").expect("the line of the tcp listener");
+    address.parse().expect("an address")
+}

@@ -1,0 +1,104 @@
+//! A server in a thread of this process, on a port of its own, that stops as promised or fails the test.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::GETS_THERE_WITHIN;
+use roomcast::config::{Config, Settings, Span};
+use roomcast::server;
+use roomcast::writer::Counts;
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+
+/// Unless a test says otherwise. With the five seconds that cutting may take, less than the failsafe.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How a server is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub shards: u16,
+    pub workers: u16,
+}
+
+impl Shape {
+    pub const ALL: [Self; 4] = [Self::of(1, 1), Self::of(4, 1), Self::of(1, 2), Self::of(4, 2)];
+
+    /// The smallest.
+    pub const ONE: Self = Self::of(1, 1);
+
+    /// The largest.
+    pub const MANY: Self = Self::of(4, 2);
+
+    const fn of(shards: u16, workers: u16) -> Self {
+        Self { shards, workers }
+    }
+}
+
+/// A running server. Stops when dropped.
+pub struct TestServer {
+    pub tcp: SocketAddr,
+    shutdown: CancellationToken,
+    outcome: Receiver<anyhow::Result<Counts>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// A server with these settings, once it accepts.
+    pub fn start(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            tcp: (Ipv4Addr::LOCALHOST, 0).into(),
+            shards: Some(shape.shards),
+            workers: shape.workers,
+            grace: Span(GRACE),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let config = Config::try_from(settings).expect("settings within their rules");
+        let shutdown = CancellationToken::new();
+        let (tell_bound, bound) = channel();
+        let (tell_outcome, outcome) = channel();
+        let stopping = shutdown.clone();
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let on_bound = |bound: server::Bound| tell_bound.send(bound.tcp).expect("the test waits for it");
+            let result = runtime.block_on(server::run(config, stopping, on_bound));
+            // A test that has failed does not ask.
+            let _ = tell_outcome.send(result);
+        });
+        Self { tcp: bound.recv().expect("a server that starts"), shutdown, outcome, thread: Some(thread) }
+    }
+
+    /// A server with the default settings.
+    pub fn plain(shape: Shape) -> Self {
+        Self::start(shape, |_| {})
+    }
+
+    /// Begins to stop and returns at once.
+    pub fn begin_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Stops and says what was done.
+    pub fn stop(mut self) -> Counts {
+        self.join()
+    }
+
+    fn join(&mut self) -> Counts {
+        self.shutdown.cancel();
+        let outcome = self.outcome.recv_timeout(GETS_THERE_WITHIN).expect("a server that stops");
+        let thread = self.thread.take().expect("joined once");
+        thread.join().expect("a server that does not panic");
+        outcome.expect("a server that stops without an error")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if self.thread.is_some() && !thread::panicking() {
+            self.join();
+        }
+    }
+}

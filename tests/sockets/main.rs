@@ -1,0 +1,30 @@
+//! What Roomcast promises on the wire, over real sockets, against a server in this process or the built binary. Nothing
+//! here waits for time: a `PING` is answered behind everything on its way to its client, and that is the fence.
+
+// Servers, clients and child processes; no assertions of their own but that a server stops as it promises.
+mod harness;
+
+// The text dialect, row by row: greeting, commands, replies, labels.
+mod dialect;
+// Every refusal, with its exact text, and that nothing of what was refused is delivered.
+mod refusals;
+// Rooms apart from each other: LIST, WHO, moving about.
+mod rooms;
+// One order for everybody, replies in command order, nothing lost behind a full mailbox.
+mod order;
+// However the bytes are cut: at every point, one by one, thousands of lines at once.
+mod bytes;
+// However a connection ends: who leaves, what is still answered, what is said last.
+mod endings;
+// Members that do not read, and more clients than there are places.
+mod limits;
+// Thousands of clients at once.
+mod crowds;
+// Stopping: everybody gets what was accepted, nobody can hold it up.
+mod drain;
+// The built binary: ready file, signals, log.
+mod binary;
+// The built binary's command line: what is refused, what overrides what.
+mod command_line;
+// The end after a panic.
+mod panics;

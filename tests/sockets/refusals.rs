@@ -1,0 +1,117 @@
+//! What is refused: with a code, the value and the rule, and without an end to the conversation.
+
+use crate::harness::{Client, Lines, TestServer, WELCOME, contract};
+
+/// What a client says and the whole answer.
+const REFUSED: [(&str, &str); 8] = [
+    ("JOIN a b", r#"ERR room-name "a b": 1 to 128 bytes, no spaces or control characters"#),
+    ("JOIN a\tb", r#"ERR room-name "a\tb": 1 to 128 bytes, no spaces or control characters"#),
+    ("JOIN \u{2028}", r#"ERR room-name "\u{2028}": 1 to 128 bytes, no spaces or control characters"#),
+    ("NICK two words", r#"ERR nick "two words": 1 to 64 bytes, no spaces or control characters"#),
+    ("JOIN", "ERR unknown JOIN needs a room: JOIN <room>"),
+    ("JOIN ", "ERR unknown JOIN needs a room: JOIN <room>"),
+    ("NICK", "ERR unknown NICK needs a name: NICK <name>"),
+    ("SAY", "ERR unknown SAY needs a text: SAY <text>"),
+];
+
+/// Bytes that no member may ever get, and the whole answer.
+const UNCLEAN: [(&[u8], &str); 9] = [
+    (b"ab\xff", "ERR not-utf8 byte 2 begins no character: lines are UTF-8"),
+    (b"\xc0\xaf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
+    (b"a\xed\xa0\x80", "ERR not-utf8 byte 1 begins no character: lines are UTF-8"),
+    (b"SAY caf\xc3", "ERR not-utf8 byte 7 begins no character: lines are UTF-8"),
+    (b"nul\0", "ERR control-character U+0000 at byte 3: none but tab is allowed"),
+    (b"\x1b[31mred", "ERR control-character U+001B at byte 0: none but tab is allowed"),
+    (b"a\rb", "ERR control-character U+000D at byte 1: none but tab is allowed"),
+    (b"del\x7f", "ERR control-character U+007F at byte 3: none but tab is allowed"),
+    (b"next\xc2\x85line", "ERR control-character U+0085 at byte 4: none but tab is allowed"),
+];
+
+#[test]
+fn a_misused_command_is_refused_with_its_rule_and_changes_nothing() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut alice = Client::member(&server, transport, "a", "alice");
+        let mut bob = Client::member(&server, transport, "a", "bob");
+        for (line, answer) in REFUSED {
+            assert_eq!(alice.ask(line), answer, "{line:?}");
+        }
+        assert_eq!(alice.ask("WHO"), r#"Members of a: ["alice", "bob"]"#);
+        alice.expect_nothing();
+        bob.expect_nothing();
+    });
+}
+
+#[test]
+fn names_reach_exactly_up_to_their_length_in_bytes() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut client = Client::connect(&server, transport);
+        client.join(&"é".repeat(64));
+        client.name(&"é".repeat(32));
+        let rule = "no spaces or control characters";
+        let room = client.ask(&format!("JOIN {}", "r".repeat(129)));
+        assert_eq!(room, format!("ERR room-name \"{}…\": 1 to 128 bytes, {rule}", "r".repeat(64)));
+        let nick = client.ask(&format!("NICK {}", "n".repeat(65)));
+        assert_eq!(nick, format!("ERR nick \"{}…\": 1 to 64 bytes, {rule}", "n".repeat(64)));
+        let who = format!("Members of {}: [\"{}\"]", "é".repeat(64), "é".repeat(32));
+        assert_eq!(client.ask("WHO"), who);
+    });
+}
+
+#[test]
+fn any_name_within_the_rule_is_a_room_and_twins_under_nfc_are_one() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut client = Client::connect(&server, transport);
+        for room in ["..", "*", ">", "#rust", "שלום", "日本", "\u{202e}x", "JOIN"] {
+            client.join(room);
+            assert_eq!(client.ask("LIST"), format!("Rooms: [\"{room}\"]"));
+        }
+        assert_eq!(client.ask("JOIN cafe\u{301}"), "Joined caf\u{e9}");
+        let mut twin = Client::member(&server, transport, "caf\u{e9}", "twin");
+        twin.say("hello");
+        client.expect("[twin] hello");
+    });
+}
+
+#[test]
+fn bytes_that_are_no_clean_text_are_refused_and_never_delivered() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut bob = Client::member(&server, transport, "a", "bob");
+        let mut sender = Lines::connect(server.tcp);
+        sender.expect(WELCOME);
+        sender.send("NICK alice\nJOIN a\n");
+        sender.expect("You are alice");
+        sender.expect("Joined a");
+        for (line, answer) in UNCLEAN {
+            sender.send([line, b"\n"].concat());
+            sender.expect(answer);
+        }
+        sender.send("still here\n");
+        sender.expect("[alice] still here");
+        assert_eq!(bob.fence(), ["[alice] still here"]);
+    });
+}
+
+#[test]
+fn a_message_of_the_limit_passes_and_one_byte_more_ends_the_connection() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut bob = Client::member(&server, transport, "a", "bob");
+        let mut alice = Client::member(&server, transport, "a", "alice");
+        let longest = "x".repeat(64 * 1024);
+        alice.say(&longest);
+        assert!(alice.hear() == format!("[alice] {longest}") && bob.hear() == format!("[alice] {longest}"));
+        let mut sender = Lines::connect(server.tcp);
+        sender.send(format!("JOIN a\n{longest}y\nnever executed\n"));
+        sender.expect(WELCOME);
+        sender.expect("Joined a");
+        sender.expect("ERR too-long line of 65537 bytes exceeds 65536");
+        sender.expect("ERR closed too-long");
+        assert_eq!(sender.line(), None);
+        bob.ask_until("WHO", r#"Members of a: ["alice", "bob"]"#);
+        bob.expect_nothing();
+    });
+}
