@@ -39,7 +39,7 @@ pub struct Bound {
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers)?;
     let listeners = listen::listeners(config.tcp, config.workers, config.backlog)
-        .with_context(|| format!("cannot listen on tcp {}", config.tcp))?;
+        .with_context(|| format!("cannot listen on tcp {}, choose another with --tcp", config.tcp))?;
     let bound = Bound { tcp: listeners[0].local_addr()? };
     let drain = Drain::default();
     let mut workers = start(&config, listeners, limit.clients_max, &drain)?;

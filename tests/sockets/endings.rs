@@ -74,7 +74,11 @@ fn a_member_leaves_exactly_once_however_its_connection_ends() {
 }
 
 fn member(server: &TestServer, nick: &str) -> Lines {
-    let mut client = Lines::connect(server.tcp);
+    enter(Lines::connect(server.tcp), nick)
+}
+
+/// A new client becomes a member of this name.
+fn enter(mut client: Lines, nick: &str) -> Lines {
     client.send(format!("NICK {nick}\nJOIN a\n"));
     for line in [WELCOME, &format!("You are {nick}"), "Joined a"] {
         client.expect(line);
@@ -146,6 +150,25 @@ fn who_ends_its_input_behind_many_messages_gets_its_own_all_back() {
         (0..MESSAGES).for_each(|_| other.expect(&heard));
         write.join().unwrap();
         assert_eq!(other.ask("WHO"), r#"Members of a: ["other"]"#);
+    });
+}
+
+#[test]
+fn who_ends_and_reads_at_last_gets_all_it_is_owed() {
+    const MESSAGES: usize = 300;
+    let text = "x".repeat(1_000);
+    let said = format!("{text}\n").repeat(MESSAGES);
+    let heard = format!("[alice] {text}\n").repeat(MESSAGES);
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut other = Client::member(&server, transport, "a", "other");
+        for (last, answer) in [("", ""), ("QUIT\n", "Bye\n")] {
+            let mut client = enter(Lines::connect_short_of_buffer(server.tcp), "alice");
+            client.send(format!("{said}{last}"));
+            client.end_input();
+            other.ask_until("WHO", r#"Members of a: ["other"]"#);
+            assert!(client.rest() == format!("{heard}{answer}"));
+        }
     });
 }
 
