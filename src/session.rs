@@ -47,7 +47,7 @@ pub enum Handled {
     Done,
     /// It must be waited for: `Session::finish` it before the next.
     Later(Unfinished),
-    /// It was the last.
+    /// It was the last, and the client is to be told no more than why.
     Ended(Disconnect),
 }
 
@@ -104,6 +104,14 @@ impl Session {
     /// Tells the client what was wrong with its line.
     pub fn refuse(&self, refusal: &Refusal) -> Handled {
         self.reply(&Event::Refused(refusal))
+    }
+
+    /// Sends bytes of the transport's own, such as the answer to a ping, behind all that is queued for the client.
+    pub fn send(&self, bytes: Bytes) -> Handled {
+        match self.host.writer.try_reply(self.slot, bytes) {
+            Ok(()) => Handled::Done,
+            Err(bytes) => Handled::Later(Unfinished::Reply(bytes)),
+        }
     }
 
     /// Does the rest of a command, waiting for whom it must.
@@ -187,10 +195,7 @@ impl Session {
     }
 
     fn reply(&self, event: &Event<'_>) -> Handled {
-        match self.host.writer.try_reply(self.slot, self.dialect.encode(event)) {
-            Ok(()) => Handled::Done,
-            Err(bytes) => Handled::Later(Unfinished::Reply(bytes)),
-        }
+        self.send(self.dialect.encode(event))
     }
 
     async fn answer(&self, event: &Event<'_>) {

@@ -1,5 +1,6 @@
 //! One worker: a thread with its own runtime, listener, shards and writer. Shares nothing with the others but mailboxes.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -12,10 +13,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::{BrokerSeed, ShardMailbox, ShardTask};
 use crate::config::Rules;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::Drain;
-use crate::transport::accept::{Admission, accept};
-use crate::transport::tcp::{self, LineHost};
+use crate::transport::accept::{Accepted, Admission, accept, accept_until_stop};
+use crate::transport::conversation::{Client, ReadBuffer};
+use crate::transport::http::{HttpHost, HttpState, Upgraded};
+use crate::transport::tcp::{self, LineRules};
+use crate::transport::websocket::{self, Keepalive};
 use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
 use crate::writer::{Counts, WriterCommand, WriterIndex};
@@ -28,6 +34,8 @@ pub struct Worker {
     pub workers: u16,
     /// Its own listener for line clients.
     pub lines: TcpListener,
+    /// Its own listener for HTTP.
+    pub http: TcpListener,
     /// The places for clients of the whole server.
     pub admission: Admission,
     /// The shards that live here.
@@ -72,7 +80,8 @@ impl Worker {
     }
 
     async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
-        let listener = tokio::net::TcpListener::from_std(self.lines)?;
+        let lines = tokio::net::TcpListener::from_std(self.lines)?;
+        let http = tokio::net::TcpListener::from_std(self.http)?;
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let (writer_task, writer) = WriterTask::new(own, self.writer, self.rules.outbox, self.drain.clone());
@@ -87,22 +96,73 @@ impl Worker {
             broker: self.broker.broker(),
             writer,
             writer_index: self.index,
-            greeting: self.rules.greeting,
+            greeting: self.rules.greeting.clone(),
             drain: self.drain.clone(),
         });
-        let lines = Rc::new(LineHost::new(self.rules.message_bytes_max, self.rules.labels));
         // Numbers that no other worker gives: index + 1, then every `workers`-th.
-        let mut ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
-        accept(listener, self.admission, self.drain, |accepted| {
-            let id = ids.next().expect("2^64 clients never come");
-            if let Some(connection) = tcp::open(accepted, id, Rc::clone(&lines), Rc::clone(&sessions)) {
-                spawn_local(tasks.track_future(connection));
-            }
-        })
-        .await;
+        let ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
+        let door = Rc::new(Door { rules: self.rules, ids: RefCell::new(ids), buffer: ReadBuffer::default(), tasks });
+        spawn_local(door.clone().serve_http(http, self.admission.clone(), self.drain.clone(), &sessions));
+        let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
+        accept_until_stop(lines, self.admission, self.drain, on_client).await;
         drop(sessions);
-        tasks.close();
-        tasks.wait().await;
+        door.tasks.close();
+        door.tasks.wait().await;
         Ok(writer_task.await.expect("a panic ends the process"))
+    }
+}
+
+/// Where clients come in.
+struct Door<Ids> {
+    rules: Rules,
+    ids: RefCell<Ids>,
+    buffer: ReadBuffer,
+    /// Everything that must have ended before the worker does.
+    tasks: TaskTracker,
+}
+
+impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
+    fn let_in_line_client(&self, accepted: Accepted, sessions: &Rc<SessionHost>) {
+        let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
+        if let Some(conversation) = tcp::open(accepted, self.next_id(), rules, &self.buffer, sessions) {
+            spawn_local(self.tasks.track_future(conversation));
+        }
+    }
+
+    /// Accepts until the worker ends: a server that drains still answers. So this keeps no handle to the sessions alive.
+    fn serve_http(
+        self: Rc<Self>,
+        listener: tokio::net::TcpListener,
+        admission: Admission,
+        drain: Drain,
+        sessions: &Rc<SessionHost>,
+    ) -> impl Future<Output = ()> + use<Ids> {
+        let keepalive = Rc::new(Keepalive::default());
+        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
+        spawn_local(self.tasks.track_future(pinging));
+        let state = HttpState { drain, admission: admission.clone() };
+        let header_timeout = self.rules.header_timeout;
+        let sessions = Rc::downgrade(sessions);
+        let host = Rc::new(HttpHost::new(state, header_timeout, move |upgraded| {
+            if let Some(sessions) = sessions.upgrade() {
+                self.let_in_websocket_client(upgraded, &sessions, &keepalive);
+            }
+        }));
+        async move {
+            let on_connection = |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)));
+            accept(listener, admission, on_connection).await;
+        }
+    }
+
+    fn let_in_websocket_client(&self, upgraded: Upgraded, sessions: &Rc<SessionHost>, keepalive: &Keepalive) {
+        let Upgraded { stream, place, already_read } = upgraded;
+        let label = Label::of_server(format_args!("WS-{}", self.next_id()));
+        let client = Client { stream, place, dialect: Dialect::WebSocket, label, already_read };
+        let conversation = websocket::open(client, self.rules.message_bytes_max, &self.buffer, sessions, keepalive);
+        spawn_local(self.tasks.track_future(conversation));
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.borrow_mut().next().expect("2^64 clients never come")
     }
 }

@@ -22,6 +22,8 @@ pub use units::{Size, Span};
 pub struct Config {
     /// Where line clients connect. Port 0 is any free one.
     pub tcp: SocketAddr,
+    /// Where browsers and operators connect. Port 0 is any free one.
+    pub http: SocketAddr,
     /// Threads that serve clients.
     pub workers: u16,
     /// Tasks among which the rooms are shared out.
@@ -49,6 +51,19 @@ pub struct Rules {
     pub message_bytes_max: usize,
     /// How far a client may be behind.
     pub outbox: OutboxLimits,
+    /// How WebSocket clients are kept alive.
+    pub keepalive: KeepaliveRules,
+    /// How long an HTTP client may take for the head of a request.
+    pub header_timeout: Duration,
+}
+
+/// How WebSocket clients are kept alive.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepaliveRules {
+    /// How often a client is pinged.
+    pub ping_interval: Duration,
+    /// How long it may say nothing, not even a pong.
+    pub pong_timeout: Duration,
 }
 
 /// What stands in front of the messages of a client without a nick.
@@ -120,6 +135,7 @@ impl TryFrom<Settings> for Config {
         let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
         Ok(Self {
             tcp: settings.tcp,
+            http: settings.http,
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=usize::MAX)).transpose()?,
@@ -147,6 +163,11 @@ impl TryFrom<Settings> for Rules {
                 messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
             },
+            keepalive: KeepaliveRules {
+                ping_interval: within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?.0,
+                pong_timeout: within("pong-timeout", settings.pong_timeout, SPAN_MIN..=SPAN_MAX)?.0,
+            },
+            header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
     }
 }

@@ -19,6 +19,9 @@ pub struct Settings {
     /// Where line clients connect; port 0 is any free one (default: 127.0.0.1:8080)
     #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
     pub tcp: SocketAddr,
+    /// Where browsers and operators connect; port 0 is any free one (default: 127.0.0.1:3000)
+    #[arg(long, env = "ROOMCAST_HTTP", value_name = "ADDRESS")]
+    pub http: SocketAddr,
     /// Threads that serve clients (default: the processor's cores)
     #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
     pub workers: u16,
@@ -46,6 +49,15 @@ pub struct Settings {
     /// How long a client may leave a byte untaken (default: 10s)
     #[arg(long, env = "ROOMCAST_SLOW_AFTER", value_name = "DURATION")]
     pub slow_after: Span,
+    /// How often a WebSocket client is pinged (default: 30s)
+    #[arg(long, env = "ROOMCAST_PING_INTERVAL", value_name = "DURATION")]
+    pub ping_interval: Span,
+    /// How long a WebSocket client may say nothing, not even a pong (default: 60s)
+    #[arg(long, env = "ROOMCAST_PONG_TIMEOUT", value_name = "DURATION")]
+    pub pong_timeout: Span,
+    /// How long an HTTP client may take for the head of a request (default: 10s)
+    #[arg(long, env = "ROOMCAST_HEADER_TIMEOUT", value_name = "DURATION")]
+    pub header_timeout: Span,
     /// How long a stop may take (default: 30s)
     #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
     pub grace: Span,
@@ -67,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             tcp: (Ipv4Addr::LOCALHOST, 8080).into(),
+            http: (Ipv4Addr::LOCALHOST, 3000).into(),
             workers: available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
             shards: None,
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
@@ -76,6 +89,9 @@ impl Default for Settings {
             outbox_bytes: Size(1024 * 1024),
             outbox_messages: 1024,
             slow_after: Span(Duration::from_secs(10)),
+            ping_interval: Span(Duration::from_secs(30)),
+            pong_timeout: Span(Duration::from_secs(60)),
+            header_timeout: Span(Duration::from_secs(10)),
             grace: Span(Duration::from_secs(30)),
             backlog: 4096,
             ready_file: None,

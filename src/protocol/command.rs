@@ -1,10 +1,13 @@
 //! What a client can say, parsed once. Never decides what it means: that is the session's.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use thiserror::Error;
 
 use super::lines::LineTooLong;
 use super::names::{NameError, Nick, RoomName};
+
+/// A message may hold so many lines.
+const MESSAGE_LINES_MAX: usize = 64;
 
 /// What a client said. Text borrows from the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,12 @@ pub enum Refusal {
     /// A line over the limit; the connection ends with it.
     #[error("too-long {0}")]
     TooLong(#[from] LineTooLong),
+    /// A message of more lines than one may hold.
+    #[error("too-many message of {lines} lines: at most 64")]
+    TooManyLines {
+        /// How many.
+        lines: usize,
+    },
     /// Bytes that are no UTF-8.
     #[error("not-utf8 byte {valid_up_to} begins no character: lines are UTF-8")]
     NotUtf8 {
@@ -70,10 +79,32 @@ pub enum Refusal {
 /// # Errors
 /// What was wrong with the line and the rule; the conversation goes on.
 pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
-    let text = match simdutf8::basic::from_utf8(line) {
-        Ok(text) => text.trim_end_matches([' ', '\t']),
-        Err(_) => return Err(not_utf8(line)),
-    };
+    match simdutf8::basic::from_utf8(line) {
+        Ok(text) => parse_text(text),
+        Err(_) => Err(not_utf8(line)),
+    }
+}
+
+/// Reads one message of a transport that frames them: a line, with or without an end, or up to 64 lines of chat.
+///
+/// # Errors
+/// What was wrong with the message and the rule; the conversation goes on.
+pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if memchr(b'\n', text.as_bytes()).is_none() {
+        return parse_text(text);
+    }
+    let lines = memchr_iter(b'\n', text.as_bytes()).count() + 1;
+    if lines > MESSAGE_LINES_MAX {
+        return Err(Refusal::TooManyLines { lines });
+    }
+    text.split('\n').try_for_each(|line| refuse_control(line.strip_suffix('\r').unwrap_or(line)))?;
+    Ok(Some(Command::Say(text)))
+}
+
+fn parse_text(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+    let text = text.trim_end_matches([' ', '\t']);
     if may_hold_control(text.as_bytes()) {
         refuse_control(text)?;
     }

@@ -5,21 +5,37 @@ use std::io::Write;
 
 use bytes::Bytes;
 
+use super::disconnect::Disconnect;
 use super::event::Event;
+use super::websocket::encode;
 
 /// A way of writing events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     /// UTF-8 lines, each ended by `\n`.
     Lines,
+    /// WebSocket text messages (RFC 6455), one per event.
+    WebSocket,
 }
 
 impl Dialect {
     /// Appends the event as one whole message.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        out.reserve(event.size_hint() + "\n".len());
-        match self {
-            Self::Lines => writeln!(out, "{event}").expect("a vector takes every byte"),
+        out.reserve(event.size_hint() + encode::HEADER_BYTES_MAX);
+        match (self, event) {
+            // One labelled line per line, so that nobody can make another's line.
+            (Self::Lines, Event::Message { offset, label, text }) => {
+                for text in text.split('\n') {
+                    let text = text.strip_suffix('\r').unwrap_or(text);
+                    write_line(&Event::Message { offset: *offset, label, text }, out);
+                }
+            }
+            (Self::Lines, event) => write_line(event, out),
+            (Self::WebSocket, event) => {
+                let start = out.len();
+                write!(out, "{event}").expect("a vector takes every byte");
+                encode::text(out, start);
+            }
         }
     }
 
@@ -29,14 +45,59 @@ impl Dialect {
         self.write(event, &mut out);
         out.into()
     }
+
+    /// The last that a client hears; nothing if it left by itself or its socket failed.
+    pub fn closing(self, reason: Disconnect) -> Option<Bytes> {
+        let code = reason.close_code()?;
+        let last = Event::Closed(reason);
+        Some(match (self, reason) {
+            (Self::Lines, _) => self.encode(&last),
+            (Self::WebSocket, Disconnect::Quit) => {
+                let mut out = self.encode(&last).to_vec();
+                out.extend(encode::close(Some(code), reason.reason()));
+                out.into()
+            }
+            (Self::WebSocket, _) => encode::close(Some(code), reason.reason()).into(),
+        })
+    }
+}
+
+fn write_line(event: &Event<'_>, out: &mut Vec<u8>) {
+    writeln!(out, "{event}").expect("a vector takes every byte");
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Offset;
+    use super::super::names::Label;
     use super::*;
 
     #[test]
     fn a_line_ends_with_one_line_feed() {
         assert_eq!(Dialect::Lines.encode(&Event::Pong("x")), "PONG x\n");
+    }
+
+    #[test]
+    fn a_websocket_message_has_a_header_and_no_line_feed() {
+        assert_eq!(Dialect::WebSocket.encode(&Event::Pong("x")), &b"\x81\x06PONG x"[..]);
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_labelled_on_each() {
+        let event = Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\n[bob] b" };
+        assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] [bob] b\n");
+        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x11[WS-1] a\n[bob] b"[..]);
+    }
+
+    #[test]
+    fn who_hangs_up_hears_nothing_and_who_quits_hears_bye() {
+        assert_eq!(Dialect::Lines.closing(Disconnect::ClosedByPeer), None);
+        assert_eq!(Dialect::Lines.closing(Disconnect::Quit).unwrap(), "Bye\n");
+        assert_eq!(Dialect::Lines.closing(Disconnect::TooLong).unwrap(), "ERR closed too-long\n");
+        assert_eq!(Dialect::WebSocket.closing(Disconnect::Quit).unwrap(), &b"\x81\x03Bye\x88\x06\x03\xe8quit"[..]);
+        assert_eq!(
+            Dialect::WebSocket.closing(Disconnect::SlowConsumer).unwrap(),
+            &b"\x88\x0f\x0f\xa8slow-consumer"[..]
+        );
     }
 }

@@ -13,8 +13,14 @@ pub enum Disconnect {
     SlowConsumer,
     /// A line or message was longer than the limit.
     TooLong,
-    /// What came was another protocol.
+    /// What came was another protocol, or broke the rules of its own.
     ProtocolError,
+    /// A WebSocket text was no UTF-8. (A line that is none is refused, and the conversation goes on.)
+    NotUtf8,
+    /// A WebSocket message was binary.
+    Unsupported,
+    /// Nothing came for too long, not even the answer to a ping.
+    PingTimeout,
     /// The server is full.
     TooManyConnections,
     /// The socket failed.
@@ -31,8 +37,28 @@ impl Disconnect {
             Self::SlowConsumer => "slow-consumer",
             Self::TooLong => "too-long",
             Self::ProtocolError => "protocol-error",
+            Self::NotUtf8 => "not-utf8",
+            Self::Unsupported => "unsupported",
+            Self::PingTimeout => "ping-timeout",
             Self::TooManyConnections => "too-many-connections",
             Self::IoError => "io-error",
+        }
+    }
+
+    /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the client
+    /// is gone or has closed by itself.
+    pub const fn close_code(self) -> Option<u16> {
+        match self {
+            Self::ClosedByPeer | Self::IoError => None,
+            Self::Quit => Some(1000),
+            Self::Shutdown => Some(1001),
+            Self::ProtocolError => Some(1002),
+            Self::Unsupported => Some(1003),
+            Self::NotUtf8 => Some(1007),
+            Self::TooLong => Some(1009),
+            Self::TooManyConnections => Some(1013),
+            Self::SlowConsumer => Some(4008),
+            Self::PingTimeout => Some(4009),
         }
     }
 

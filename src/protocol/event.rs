@@ -96,14 +96,6 @@ impl Event<'_> {
             _ => 0,
         }
     }
-
-    /// A client that left by itself, or whose socket failed, is told nothing more.
-    pub fn closing(disconnect: Disconnect) -> Option<Self> {
-        match disconnect {
-            Disconnect::ClosedByPeer | Disconnect::IoError => None,
-            _ => Some(Self::Closed(disconnect)),
-        }
-    }
 }
 
 /// The first names of a sorted list, and how many more there are.
@@ -201,12 +193,5 @@ mod tests {
         let (left, right): (Vec<_>, Vec<_>) = all.iter().cloned().enumerate().partition(|(at, _)| at % 3 == 0);
         let part = |names: Vec<(usize, RoomName)>| Listing::new(names.into_iter().map(|(_, name)| name).collect());
         assert_eq!(part(left).merge(part(right)), Listing::new(all));
-    }
-
-    #[test]
-    fn who_hangs_up_hears_nothing_and_who_quits_hears_bye() {
-        assert!(Event::closing(Disconnect::ClosedByPeer).is_none());
-        assert_eq!(Event::closing(Disconnect::Quit).unwrap().to_string(), "Bye");
-        assert_eq!(Event::closing(Disconnect::TooLong).unwrap().to_string(), "ERR closed too-long");
     }
 }

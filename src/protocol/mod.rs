@@ -7,3 +7,4 @@ pub mod disconnect;
 pub mod event;
 pub mod lines;
 pub mod names;
+pub mod websocket;

@@ -1,13 +1,14 @@
 //! The descriptor limit: raised as far as it goes, and what it means in clients.
 
+use crate::transport::http::SPARE_CONNECTIONS;
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the process itself needs: standard streams, the runtime of the main thread, files opened in passing.
 const RESERVED: u64 = 32;
 
-/// What a worker needs: epoll, wake-up, signals, listeners.
-const RESERVED_PER_WORKER: u64 = 16;
+/// What a worker needs: epoll, wake-up, signals, listeners, and the HTTP connections of a full server.
+const RESERVED_PER_WORKER: u64 = 16 + SPARE_CONNECTIONS as u64;
 
 /// The limit, and what it means.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +50,14 @@ mod tests {
 
     #[test]
     fn clients_get_what_the_process_does_not_need() {
-        assert_eq!(allowed(20_000, None, 2).unwrap(), 20_000 - 32 - 2 * 16);
+        assert_eq!(allowed(20_000, None, 2).unwrap(), 20_000 - 32 - 2 * 32);
         assert_eq!(allowed(20_000, Some(100), 2).unwrap(), 100);
     }
 
     #[test]
     fn a_wish_beyond_the_limit_is_refused_with_both_figures() {
         let error = allowed(1_000, Some(5_000), 1).unwrap_err().to_string();
-        assert!(error.contains("5000") && error.contains("952"), "{error}");
+        assert!(error.contains("5000") && error.contains("936"), "{error}");
         assert!(allowed(40, None, 1).is_err());
     }
 }

@@ -4,7 +4,7 @@ mod descriptors;
 mod listen;
 mod ready_file;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ const CUT_WITHIN: Duration = Duration::from_secs(5);
 pub struct Bound {
     /// For line clients.
     pub tcp: SocketAddr,
+    /// For browsers and operators.
+    pub http: SocketAddr,
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
@@ -38,11 +40,11 @@ pub struct Bound {
 /// An address could not be bound, a limit is too low, or the ready file could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers)?;
-    let listeners = listen::listeners(config.tcp, config.workers, config.backlog)
-        .with_context(|| format!("cannot listen on tcp {}, choose another with --tcp", config.tcp))?;
-    let bound = Bound { tcp: listeners[0].local_addr()? };
+    let lines = listen(config.tcp, "tcp", &config)?;
+    let http = listen(config.http, "http", &config)?;
+    let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let mut workers = start(&config, listeners, limit.clients_max, &drain)?;
+    let mut workers = start(&config, lines.into_iter().zip(http), limit.clients_max, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -52,12 +54,19 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     // Not before everything has worked: a start that fails says why, in one line.
     info!(descriptors = limit.descriptors, clients_max = limit.clients_max, "descriptor limit");
     info!(address = %bound.tcp, "listening for tcp lines");
+    info!(address = %bound.http, "listening for http");
     on_bound(bound);
     shutdown.cancelled().await;
     info!(grace = ?config.grace, "stopping");
     let counts = stop(workers, &drain, config.grace).await?;
     info!(delivered = counts.delivered, clients_cut = counts.cut, "stopped");
     Ok(counts)
+}
+
+/// One listener per worker; `flag` is where the address came from.
+fn listen(address: SocketAddr, flag: &str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    listen::listeners(address, config.workers, config.backlog)
+        .with_context(|| format!("cannot listen on {flag} {address}, choose another with --{flag}"))
 }
 
 /// Waits until all workers accept, then says so in the ready file.
@@ -73,23 +82,24 @@ async fn become_ready(workers: &mut [Started], bound: Bound, ready_file: Option<
 
 fn start(
     config: &Config,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     clients_max: usize,
     drain: &Drain,
 ) -> anyhow::Result<Vec<Started>> {
     let (broker, shards) = BrokerSeed::new(config.shards);
-    let (writers, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mailbox()).unzip();
+    let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let admission = Admission::new(clients_max);
-    let mut homes: Vec<Vec<_>> = listeners.iter().map(|_| Vec::new()).collect();
+    let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
     for shard in shards {
         let home = usize::from(shard.index.0) % homes.len();
         homes[home].push(shard);
     }
-    let parts = listeners.into_iter().zip(mailboxes).zip(homes).zip(0..);
-    let worker = |(((lines, writer), shards), index)| Worker {
+    let parts = listeners.zip(mailboxes).zip(homes).zip(0..);
+    let worker = |((((lines, http), writer), shards), index)| Worker {
         index: WriterIndex(index),
         workers: config.workers,
         lines,
+        http,
         admission: admission.clone(),
         shards,
         broker: broker.clone(),

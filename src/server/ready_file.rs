@@ -11,7 +11,7 @@ pub fn write(path: &Path, bound: Bound) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
     let mut file = fs::File::create(&unfinished)?;
-    writeln!(file, "tcp {}", bound.tcp)?;
+    writeln!(file, "tcp {}\nhttp {}", bound.tcp, bound.http)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)
 }
@@ -25,8 +25,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         fs::write(&path, "old").unwrap();
-        write(&path, Bound { tcp: "127.0.0.1:54321".parse().unwrap() }).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "tcp 127.0.0.1:54321\n");
+        write(&path, Bound { tcp: "127.0.0.1:54321".parse().unwrap(), http: "[::1]:54322".parse().unwrap() }).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "tcp 127.0.0.1:54321\nhttp [::1]:54322\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

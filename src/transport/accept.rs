@@ -32,8 +32,13 @@ impl Admission {
         Self { clients: Arc::default(), clients_max }
     }
 
+    /// Whether every place is taken.
+    pub fn is_full(&self) -> bool {
+        self.clients.load(Ordering::Relaxed) >= self.clients_max
+    }
+
     /// A place, if there is one.
-    fn admit(&self) -> Option<Place> {
+    pub fn admit(&self) -> Option<Place> {
         let place = |clients| (clients < self.clients_max).then_some(clients + 1);
         self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).ok()?;
         Some(Place(Arc::clone(&self.clients)))
@@ -57,15 +62,24 @@ pub struct Accepted {
     pub place: Option<Place>,
 }
 
-/// Accepts until the server stops. The listener closes when this returns.
-pub async fn accept(listener: TcpListener, admission: Admission, drain: Drain, mut on_client: impl FnMut(Accepted)) {
+/// Accepts line clients until the server stops. The listener closes when this returns.
+pub async fn accept_until_stop(
+    listener: TcpListener,
+    admission: Admission,
+    drain: Drain,
+    on_client: impl FnMut(Accepted),
+) {
+    tokio::select! {
+        biased;
+        () = drain.stopping() => {}
+        () = accept(listener, admission, on_client) => {}
+    }
+}
+
+/// Accepts for ever.
+pub async fn accept(listener: TcpListener, admission: Admission, mut on_client: impl FnMut(Accepted)) {
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = drain.stopping() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => on_client(Accepted { stream, peer, place: admission.admit() }),
             // The client has gone already; the next one may be fine.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -11,7 +11,6 @@ use super::state::Writer;
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::event::Event;
 
 /// How long a closing client may take nothing, and how long its input may go on behind the end of the stream. Closed with
 /// unread input, a socket answers with a reset that destroys the last line.
@@ -40,7 +39,7 @@ impl Writer {
         } else {
             row.hot.outbox.drop_deliveries(&mut row.cold.backlog)
         };
-        let last = Event::closing(reason).map(|event| Rc::new(Frames::reply(row.cold.dialect.encode(&event))));
+        let last = row.cold.dialect.closing(reason).map(|bytes| Rc::new(Frames::reply(bytes)));
         let added = usize::from(last.is_some());
         if let Some(last) = last {
             row.hot.outbox.push(last, &mut row.cold.backlog);
@@ -60,9 +59,7 @@ impl Writer {
     /// Closes a slow consumer and has its connection stop.
     pub(super) fn cut_slow(&mut self, now: Instant, slot: Slot) {
         self.begin_close(now, slot, Disconnect::SlowConsumer);
-        if let Some(mut row) = self.slots.row(slot) {
-            row.hang_up(Disconnect::SlowConsumer);
-        }
+        self.hang_up(slot, Disconnect::SlowConsumer);
     }
 
     /// The outbox of a closing slot is empty: ends the stream.
@@ -130,11 +127,9 @@ impl Writer {
     }
 
     pub(super) fn hang_up_all(&mut self, reason: Disconnect) {
-        self.hung_up = Some(reason);
+        self.all_hung_up = Some(reason);
         for slot in self.slots.all() {
-            if let Some(mut row) = self.slots.row(slot) {
-                row.hang_up(reason);
-            }
+            self.hang_up(slot, reason);
         }
     }
 

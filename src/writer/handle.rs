@@ -65,17 +65,22 @@ impl WriterHandle {
         slot
     }
 
+    /// Ends a conversation: its connection is told why. The first reason stays.
+    pub fn hang_up(&self, slot: Slot, reason: Disconnect) {
+        self.output.borrow_mut().writer.hang_up(slot, reason);
+    }
+
     /// Ready with the reason once the conversation is to end.
     pub fn poll_hang_up(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
-        match self.output.borrow_mut().writer.hang_up(slot, Some(context.waker())) {
+        match self.output.borrow_mut().writer.hung_up(slot, Some(context.waker())) {
             Some(reason) => Poll::Ready(reason),
             None => Poll::Pending,
         }
     }
 
     /// Why the conversation is to end, if it is.
-    pub fn hang_up(&self, slot: Slot) -> Option<Disconnect> {
-        self.output.borrow_mut().writer.hang_up(slot, None)
+    pub fn hung_up(&self, slot: Slot) -> Option<Disconnect> {
+        self.output.borrow_mut().writer.hung_up(slot, None)
     }
 
     /// Queues a reply behind everything already queued for the client.

@@ -92,7 +92,7 @@ pub struct Writer {
     pub(super) counts: Counts,
     pub(super) scratch: Vec<u8>,
     /// All conversations were told to end, and so is every new one.
-    pub(super) hung_up: Option<Disconnect>,
+    pub(super) all_hung_up: Option<Disconnect>,
 }
 
 impl AddAssign for Counts {
@@ -119,15 +119,15 @@ impl Writer {
             limits,
             counts: Counts::default(),
             scratch: Vec::new(),
-            hung_up: None,
+            all_hung_up: None,
         }
     }
 
     /// A slot for a client whose socket the wire will know by the slot's index.
     pub fn open(&mut self, dialect: Dialect) -> Slot {
         let slot = self.slots.open(dialect);
-        if let (Some(reason), Some(mut row)) = (self.hung_up, self.slots.row(slot)) {
-            row.hang_up(reason);
+        if let Some(reason) = self.all_hung_up {
+            self.hang_up(slot, reason);
         }
         slot
     }
@@ -169,8 +169,15 @@ impl Writer {
         self.counts
     }
 
+    /// Ends one conversation: its connection is told why. The first reason stays.
+    pub fn hang_up(&mut self, slot: Slot, reason: Disconnect) {
+        if let Some(mut row) = self.slots.row(slot) {
+            row.hang_up(reason);
+        }
+    }
+
     /// Why the connection is to end its conversation, if it is; else the connection is woken when that changes.
-    pub fn hang_up(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
+    pub fn hung_up(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
         let Some(row) = self.slots.row(slot) else {
             return Some(Disconnect::IoError);
         };

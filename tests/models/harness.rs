@@ -90,7 +90,7 @@ impl Harness {
     }
 
     pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
-        self.writer.hang_up(slot, None)
+        self.writer.hung_up(slot, None)
     }
 
     pub fn counts(&self) -> Counts {

@@ -218,7 +218,7 @@ impl Pair {
         };
         let may_be_slow = must_be_slow || step == Step::Sweep && client.may_hold_old_bytes(now, &limits);
         client.pushed = false;
-        let is_slow = self.writer.hang_up(client.slot, None) == Some(Disconnect::SlowConsumer);
+        let is_slow = self.writer.hung_up(client.slot, None) == Some(Disconnect::SlowConsumer);
         if client.is_open() && self.wire.is_open(client.slot) && !self.hung_up {
             assert!(may_be_slow || !is_slow, "cut for nothing: {client:?}");
             assert!(is_slow || !must_be_slow, "not cut: {client:?}");
@@ -254,7 +254,7 @@ impl Pair {
             let watched = self.wire.socket(client.slot).watched;
             assert!(!client.is_unfinished() || watched || self.writer.is_dirty(), "forgotten: {client:?}");
             assert!(client.closing.is_none() || self.writer.needs_sweep(), "no end: {client:?}");
-            assert!(!self.hung_up || self.writer.hang_up(client.slot, None).is_some());
+            assert!(!self.hung_up || self.writer.hung_up(client.slot, None).is_some());
         }
     }
 

@@ -111,8 +111,8 @@ impl Client {
             begun.into_iter().for_each(|message| self.queue.push_front(message));
             count_dropped(before - self.queued(), reason, counts);
         }
-        if let Some(last) = Event::closing(reason) {
-            let bytes = line(&last);
+        if !matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError) {
+            let bytes = line(&Event::Closed(reason));
             let kind = Kind::Reply;
             self.queue.push_back(Message { bytes, kind });
         }

@@ -148,7 +148,7 @@ impl WriterTask {
     }
 
     pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
-        self.writer.hang_up(slot, None)
+        self.writer.hung_up(slot, None)
     }
 
     pub fn socket(&self, slot: Slot) -> &Socket {

@@ -1,0 +1,247 @@
+//! The read side of one client, the same on every transport: reads into the worker's shared buffer, has it executed there,
+//! and keeps bytes of its own only for what is not whole. Never writes: all output is the writer's.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+use tracing::debug;
+
+use super::accept::Place;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::names::Label;
+use crate::session::{Handled, Session, SessionHost, Unfinished};
+use crate::writer::Slot;
+use crate::writer::handle::WriterHandle;
+
+/// The size of a worker's read buffer, and so the most that one read takes.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Commands that one connection has executed before the next connection has its turn.
+pub const TURN_COMMANDS: usize = 64;
+
+/// What a transport makes of the bytes.
+pub trait Reader {
+    /// Executes what is whole in `input`, up to the end of a turn. Returns how many bytes that was.
+    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize);
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub enum Turn {
+    /// Nothing whole is left.
+    Idle,
+    /// There is more, after the others.
+    Yield,
+    /// A command must be waited for.
+    Later(Unfinished),
+    /// The conversation ends, once this is done.
+    Last(Handled, Disconnect),
+}
+
+impl Turn {
+    /// The turn after a command, if that ends it.
+    pub fn after(handled: Handled) -> Option<Self> {
+        match handled {
+            Handled::Done => None,
+            Handled::Later(unfinished) => Some(Self::Later(unfinished)),
+            Handled::Ended(reason) => Some(Self::Last(Handled::Done, reason)),
+        }
+    }
+}
+
+/// A worker's read buffer. Its turns never overlap.
+#[derive(Clone)]
+pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; READ_BYTES].into())))
+    }
+}
+
+impl ReadBuffer {
+    /// Reads what still comes and forgets it, until the end of the input or until the writer has closed the socket.
+    async fn discard_input(&self, stream: &TcpStream) {
+        while stream.readable().await.is_ok() {
+            match self.discard(stream) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads once and forgets it.
+    pub fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
+        try_read(stream, &mut self.0.borrow_mut())
+    }
+}
+
+/// A client's socket and what comes with it.
+pub struct Client {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Its place among the clients.
+    pub place: Place,
+    /// How it is written to.
+    pub dialect: Dialect,
+    /// What stands in front of its messages.
+    pub label: Label,
+    /// What was read from the socket already.
+    pub already_read: Vec<u8>,
+}
+
+/// The read side of one client.
+pub struct Conversation<R> {
+    stream: Rc<TcpStream>,
+    slot: Slot,
+    writer: WriterHandle,
+    buffer: ReadBuffer,
+    session: Session,
+    reader: R,
+    /// Read and not executed yet: whole commands after a turn that ended early, and the beginning of one.
+    tail: Vec<u8>,
+    /// The tail may hold a whole command.
+    is_behind: bool,
+    _place: Place,
+}
+
+impl<R: Reader> Conversation<R> {
+    /// Gives the write side to the writer. `reader` gets to know the slot.
+    pub fn open(client: Client, buffer: ReadBuffer, sessions: Rc<SessionHost>, reader: impl FnOnce(Slot) -> R) -> Self {
+        let Client { stream, place, dialect, label, already_read } = client;
+        let stream = Rc::new(stream);
+        let writer = sessions.writer.clone();
+        let slot = writer.open(Rc::clone(&stream), dialect);
+        Self {
+            stream,
+            slot,
+            writer,
+            buffer,
+            session: Session::new(sessions, slot, dialect, label),
+            reader: reader(slot),
+            is_behind: !already_read.is_empty(),
+            tail: already_read,
+            _place: place,
+        }
+    }
+
+    /// From the first byte to the end. Not an `async fn`, which would hold `self` twice.
+    #[allow(clippy::manual_async_fn)]
+    pub fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let reason = self.converse().await;
+            // Boxed, as is all that a client seldom waits for: an idle one is to be small.
+            Box::pin(self.end(reason)).await;
+        }
+    }
+
+    async fn end(self, reason: Disconnect) {
+        let Self { stream, slot, writer, buffer, session, _place, .. } = self;
+        session.end(reason).await;
+        debug!(reason = reason.reason(), "connection ended");
+        buffer.discard_input(&stream).await;
+        writer.input_ended(slot).await;
+    }
+
+    async fn converse(&mut self) -> Disconnect {
+        let mut handled = self.session.greet();
+        loop {
+            match handled {
+                Handled::Done => {}
+                Handled::Later(unfinished) => Box::pin(self.session.finish(unfinished)).await,
+                Handled::Ended(reason) => return reason,
+            }
+            if let Some(reason) = self.writer.hung_up(self.slot) {
+                return reason;
+            }
+            handled = match self.turn() {
+                Turn::Idle => match self.readable().await {
+                    Ok(()) => Handled::Done,
+                    Err(reason) => Handled::Ended(reason),
+                },
+                Turn::Yield => {
+                    yield_now().await;
+                    Handled::Done
+                }
+                Turn::Later(unfinished) => Handled::Later(unfinished),
+                Turn::Last(Handled::Later(unfinished), reason) => {
+                    Box::pin(self.session.finish(unfinished)).await;
+                    Handled::Ended(reason)
+                }
+                Turn::Last(_, reason) => Handled::Ended(reason),
+            };
+        }
+    }
+
+    /// Waits for input, or for the writer to end the conversation.
+    async fn readable(&self) -> Result<(), Disconnect> {
+        poll_fn(|context| {
+            if let Poll::Ready(reason) = self.writer.poll_hang_up(self.slot, context) {
+                return Poll::Ready(Err(reason));
+            }
+            let readable = ready!(self.stream.poll_read_ready(context));
+            Poll::Ready(readable.map_err(|_| Disconnect::IoError))
+        })
+        .await
+    }
+
+    /// One read or 64 commands, without waiting.
+    fn turn(&mut self) -> Turn {
+        let buffer = self.buffer.clone();
+        let buffer = &mut *buffer.0.borrow_mut();
+        if self.is_behind {
+            return self.execute_tail(false);
+        }
+        let read = match try_read(&self.stream, buffer) {
+            Ok(0) => return Turn::Last(Handled::Done, Disconnect::ClosedByPeer),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
+            Err(_) => return Turn::Last(Handled::Done, Disconnect::IoError),
+        };
+        // A full buffer means that there is more to read.
+        let is_more = read == READ_BYTES;
+        if !self.tail.is_empty() {
+            self.tail.extend_from_slice(&buffer[..read]);
+            return self.execute_tail(is_more);
+        }
+        let (turn, executed) = self.reader.execute(&mut self.session, &mut buffer[..read]);
+        self.tail = buffer[executed..read].to_vec();
+        self.after(turn, is_more)
+    }
+
+    fn execute_tail(&mut self, is_more: bool) -> Turn {
+        let mut tail = mem::take(&mut self.tail);
+        let (turn, executed) = self.reader.execute(&mut self.session, &mut tail);
+        tail.drain(..executed);
+        self.tail = if tail.is_empty() { Vec::new() } else { tail };
+        self.after(turn, is_more)
+    }
+
+    fn after(&mut self, turn: Turn, is_more: bool) -> Turn {
+        self.is_behind = !matches!(turn, Turn::Idle);
+        if is_more && !self.is_behind { Turn::Yield } else { turn }
+    }
+}
+
+/// Reads once. A short read has emptied the socket, and saying so saves the call that would only be refused.
+fn try_read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let outcome = stream.try_io(Interest::READABLE, || {
+        let read = rustix::io::read(stream, &mut *buffer)?;
+        if (1..buffer.len()).contains(&read) {
+            short = Some(read);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    short.map_or(outcome, Ok)
+}

@@ -1,0 +1,221 @@
+//! HTTP: health, readiness and the WebSocket handshake, over hyper inside our own accept loop. Its responses are hyper's own
+//! output; a socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{
+    ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{Method, Request, Response, StatusCode, Version};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha1::{Digest, Sha1};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::accept::{Accepted, Admission, Place};
+use crate::shutdown::Drain;
+
+/// Where the handshake is.
+const WEBSOCKET_PATH: &str = "/ws";
+
+/// Connections that a worker serves beside its clients when the server is full.
+pub const SPARE_CONNECTIONS: usize = 16;
+
+/// A request has at most so many headers; one more is answered with 431.
+const HEADERS_MAX: usize = 64;
+
+/// A request's head has at most so many bytes; more are answered with 431.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Appended to the key before it is hashed (RFC 6455 §4.2.2).
+const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The length of a key, decoded.
+const KEY_BYTES: usize = 16;
+
+/// What answers depend on.
+#[derive(Clone)]
+pub struct HttpState {
+    /// Whether the server stops.
+    pub drain: Drain,
+    /// Whether there is a place.
+    pub admission: Admission,
+}
+
+/// A socket that was switched to WebSocket.
+pub struct Upgraded {
+    /// The socket, raw again.
+    pub stream: TcpStream,
+    /// Its place among the clients.
+    pub place: Place,
+    /// What the client sent behind its handshake.
+    pub already_read: Vec<u8>,
+}
+
+/// The HTTP server of a worker.
+pub struct HttpHost {
+    router: Router,
+    state: HttpState,
+    spare: Admission,
+    header_timeout: Duration,
+    on_upgrade: Box<dyn Fn(Upgraded)>,
+}
+
+impl HttpHost {
+    /// Answers from `state`; sockets switched to WebSocket go to `on_upgrade`.
+    pub fn new(state: HttpState, header_timeout: Duration, on_upgrade: impl Fn(Upgraded) + 'static) -> Self {
+        let router = Router::new()
+            .route("/health", get(async || "OK"))
+            .route("/ready", get(ready))
+            .fallback(async || (StatusCode::NOT_FOUND, "not found: there are /health, /ready and /ws\n"))
+            .with_state(state.clone());
+        Self {
+            router,
+            state,
+            spare: Admission::new(SPARE_CONNECTIONS),
+            header_timeout,
+            on_upgrade: Box::new(on_upgrade),
+        }
+    }
+
+    /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
+    pub async fn serve(self: Rc<Self>, accepted: Accepted) {
+        let Accepted { stream, place, .. } = accepted;
+        // A full server still says so, to a few at a time.
+        let spare = if place.is_some() { None } else { self.spare.admit() };
+        if place.is_none() && spare.is_none() {
+            return;
+        }
+        // Nothing is built for a client that says nothing: until here it costs no more than a line client.
+        if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
+        let (has_place, switched) = (place.is_some(), Cell::new(false));
+        let service = service_fn(|request| self.respond(request, has_place, &switched));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        // An error is the client's: a malformed request was answered, a broken connection cannot be.
+        let Ok(parts) = Box::pin(connection.without_shutdown()).await else { return };
+        if let (true, Some(place)) = (switched.get(), place) {
+            let already_read = parts.read_buf.to_vec();
+            (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
+        }
+    }
+
+    /// The handshake is matched in front of the router.
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        has_place: bool,
+        switched: &Cell<bool>,
+    ) -> Result<Response<Body>, Infallible> {
+        if request.uri().path() != WEBSOCKET_PATH {
+            return self.router.clone().call(request).await;
+        }
+        let answer = self.unavailable(has_place).map_or_else(|| accept_key(&request), Err);
+        Ok(match answer {
+            Ok(accept) => {
+                switched.set(true);
+                switching(accept)
+            }
+            Err(refused) => refused.into_response(),
+        })
+    }
+
+    fn unavailable(&self, has_place: bool) -> Option<Refused> {
+        let why = match (self.state.drain.is_stopping(), has_place) {
+            (true, _) => "draining\n",
+            (_, false) => "full\n",
+            _ => return None,
+        };
+        Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why })
+    }
+}
+
+async fn ready(State(state): State<HttpState>) -> (StatusCode, &'static str) {
+    if state.drain.is_stopping() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if state.admission.is_full() {
+        (StatusCode::SERVICE_UNAVAILABLE, "full")
+    } else {
+        (StatusCode::OK, "ready")
+    }
+}
+
+/// A handshake that is none. The connection closes: what was sent behind it is no second request.
+struct Refused {
+    status: StatusCode,
+    header: Option<(HeaderName, HeaderValue)>,
+    why: &'static str,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        let close = [(CONNECTION, HeaderValue::from_static("close"))];
+        let mut response = (self.status, close, self.why).into_response();
+        response.headers_mut().extend(self.header);
+        response
+    }
+}
+
+/// Checks a handshake (RFC 6455 §4.2.1) and computes its answer (§4.2.2).
+fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
+    let refuse = |status, header, why| Err(Refused { status, header, why });
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        let allow = Some((ALLOW, HeaderValue::from_static("GET")));
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, allow, "a WebSocket handshake is a GET\n");
+    }
+    if request.version() != Version::HTTP_11 {
+        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake is HTTP/1.1\n");
+    }
+    if !has_token(headers, CONNECTION, "upgrade") || !has_token(headers, UPGRADE, "websocket") {
+        let upgrade = Some((UPGRADE, HeaderValue::from_static("websocket")));
+        return refuse(StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket: Upgrade: websocket is missing\n");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let version = Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        return refuse(StatusCode::UPGRADE_REQUIRED, version, "Sec-WebSocket-Version is 13\n");
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES) {
+        let digest = Sha1::new().chain_update(key).chain_update(HANDSHAKE_GUID).finalize();
+        let accept = HeaderValue::try_from(BASE64_STANDARD.encode(digest)).expect("base64 is a header value");
+        return Ok(accept);
+    }
+    refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is 16 bytes in base64\n")
+}
+
+fn switching(accept: HeaderValue) -> Response<Body> {
+    let headers = [
+        (CONNECTION, HeaderValue::from_static("Upgrade")),
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// Whether a list of tokens, over all headers of that name, has this one in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}

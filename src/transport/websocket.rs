@@ -1,0 +1,145 @@
+//! WebSocket clients behind their handshake: frames in, commands of a session out. Keeps no buffer per connection.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::conversation::{Client, Conversation, ReadBuffer, Reader, TURN_COMMANDS, Turn};
+use crate::config::KeepaliveRules;
+use crate::protocol::command;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::websocket::{Message, Messages, encode};
+use crate::session::{Handled, Session, SessionHost};
+use crate::writer::Slot;
+use crate::writer::handle::WriterHandle;
+
+/// The sweep comes this many times within the shorter of the two keepalive times.
+const SWEEPS_PER_TIME: u32 = 4;
+
+/// The sweep comes at least this often, so that a long time is kept to the second.
+const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// Lets a client in: the conversation to be run, from its first frame to its end.
+pub fn open(
+    client: Client,
+    message_bytes_max: usize,
+    buffer: &ReadBuffer,
+    sessions: &Rc<SessionHost>,
+    keepalive: &Keepalive,
+) -> impl Future<Output = ()> + use<> {
+    let reader = |slot| FrameReader { messages: Messages::default(), message_bytes_max, alive: keepalive.watch(slot) };
+    Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run()
+}
+
+/// Cuts frames, puts messages together and executes them.
+struct FrameReader {
+    messages: Messages,
+    message_bytes_max: usize,
+    alive: Rc<Alive>,
+}
+
+impl Reader for FrameReader {
+    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
+        self.alive.heard_at.set(Instant::now());
+        let mut executed = 0;
+        for _ in 0..TURN_COMMANDS {
+            let received = match self.messages.next(&mut input[executed..], self.message_bytes_max) {
+                Ok(None) => return (Turn::Idle, executed),
+                Ok(Some(received)) => received,
+                Err(error) => return (Turn::Last(Handled::Done, error.disconnect()), executed),
+            };
+            executed += received.consumed;
+            let handled = match received.message {
+                None | Some(Message::Pong) => Handled::Done,
+                Some(Message::Text(text)) => handle(session, text),
+                Some(Message::Ping(payload)) => session.send(encode::pong(payload).into()),
+                Some(Message::Close(code)) => {
+                    let echo = session.send(encode::close(code, "").into());
+                    return (Turn::Last(echo, Disconnect::ClosedByPeer), executed);
+                }
+            };
+            if let Some(turn) = Turn::after(handled) {
+                return (turn, executed);
+            }
+        }
+        (Turn::Yield, executed)
+    }
+}
+
+fn handle(session: &mut Session, text: &str) -> Handled {
+    match command::parse_message(text) {
+        Ok(Some(command)) => session.handle(command),
+        Ok(None) => Handled::Done,
+        Err(refusal) => session.refuse(&refusal),
+    }
+}
+
+/// When a client was last heard of.
+struct Alive {
+    slot: Slot,
+    heard_at: Cell<Instant>,
+    pinged_at: Cell<Instant>,
+}
+
+/// The keepalive of a worker's WebSocket clients: one coarse sweep, no timer per client.
+#[derive(Default)]
+pub struct Keepalive {
+    clients: RefCell<Vec<Weak<Alive>>>,
+}
+
+impl Keepalive {
+    fn watch(&self, slot: Slot) -> Rc<Alive> {
+        let now = Instant::now();
+        let alive = Rc::new(Alive { slot, heard_at: Cell::new(now), pinged_at: Cell::new(now) });
+        self.clients.borrow_mut().push(Rc::downgrade(&alive));
+        alive
+    }
+
+    /// Pings and cuts until the server stops, which ends all clients anyway.
+    pub fn run_until_stop(
+        self: Rc<Self>,
+        rules: KeepaliveRules,
+        sessions: &SessionHost,
+    ) -> impl Future<Output = ()> + use<> {
+        let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
+        async move {
+            tokio::select! {
+                () = drain.stopping() => {}
+                () = self.run(rules, writer) => {}
+            }
+        }
+    }
+
+    async fn run(&self, rules: KeepaliveRules, writer: WriterHandle) {
+        let shorter = rules.ping_interval.min(rules.pong_timeout);
+        let mut sweeps = interval((shorter / SWEEPS_PER_TIME).min(SWEEP_INTERVAL_MAX));
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ping = Bytes::from(encode::ping());
+        loop {
+            let now = sweeps.tick().await.into_std();
+            self.clients.borrow_mut().retain(|client| {
+                let Some(client) = client.upgrade() else { return false };
+                client.sweep(now, rules, &writer, &ping)
+            });
+        }
+    }
+}
+
+impl Alive {
+    /// False when the client need not be looked at again.
+    fn sweep(&self, now: Instant, rules: KeepaliveRules, writer: &WriterHandle, ping: &Bytes) -> bool {
+        if now.duration_since(self.heard_at.get()) >= rules.pong_timeout {
+            writer.hang_up(self.slot, Disconnect::PingTimeout);
+            return false;
+        }
+        // A full mailbox is tried again at the next sweep.
+        let is_due = now.duration_since(self.pinged_at.get()) >= rules.ping_interval;
+        if is_due && writer.try_reply(self.slot, ping.clone()).is_ok() {
+            self.pinged_at.set(now);
+        }
+        true
+    }
+}
