@@ -2,6 +2,7 @@
 //! socket and no framing; never executes a command before the answer to the one before is on its way.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -150,7 +151,7 @@ impl Session {
             return self.reply(&Event::JoinFirst);
         };
         let (room, address) = (room.clone(), self.address());
-        let publish = Publish { room, address, dialect: self.dialect, text: text.into() };
+        let publish = Publish { room, address, dialect: self.dialect, text: text.into(), read_at: Instant::now() };
         match self.host.broker.try_publish(publish) {
             Ok(()) => Handled::Done,
             Err(publish) => Handled::Later(Unfinished::Publish(publish)),

@@ -20,6 +20,7 @@ use crate::shutdown::Drain;
 use crate::transport::accept::{Accepted, Admission, accept, accept_until_stop};
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
+use crate::transport::metrics::ServerMetrics;
 use crate::transport::tcp::{self, LineRules};
 use crate::transport::websocket::{self, Keepalive};
 use crate::writer::handle::BatchSender;
@@ -46,6 +47,8 @@ pub struct Worker {
     pub writers: Vec<BatchSender>,
     /// What its own writer is told through.
     pub writer: flume::Receiver<WriterCommand>,
+    /// Where all workers count.
+    pub metrics: ServerMetrics,
     /// What applies to its clients.
     pub rules: Rules,
     /// When to stop.
@@ -84,11 +87,13 @@ impl Worker {
         let http = tokio::net::TcpListener::from_std(self.http)?;
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
-        let (writer_task, writer) = WriterTask::new(own, self.writer, self.rules.outbox, self.drain.clone());
+        let counts = self.metrics.writers[usize::from(self.index.0)].clone();
+        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, self.rules.outbox, self.drain.clone());
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
         for mailbox in self.shards {
-            spawn_local(tasks.track_future(ShardTask::new(mailbox, self.writers.clone()).run()));
+            let counts = self.metrics.shards[usize::from(mailbox.index.0)].clone();
+            spawn_local(tasks.track_future(ShardTask::new(mailbox, self.writers.clone(), counts).run()));
         }
         // From here on only the shards tell other workers' writers: when the shards have ended, so do the writers.
         drop(self.writers);
@@ -102,7 +107,8 @@ impl Worker {
         // Numbers that no other worker gives: index + 1, then every `workers`-th.
         let ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
         let door = Rc::new(Door { rules: self.rules, ids: RefCell::new(ids), buffer: ReadBuffer::default(), tasks });
-        spawn_local(door.clone().serve_http(http, self.admission.clone(), self.drain.clone(), &sessions));
+        let state = HttpState { drain: self.drain.clone(), admission: self.admission.clone(), metrics: self.metrics };
+        spawn_local(Rc::clone(&door).serve_http(http, state, &sessions));
         let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
         accept_until_stop(lines, self.admission, self.drain, on_client).await;
         drop(sessions);
@@ -133,14 +139,13 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     fn serve_http(
         self: Rc<Self>,
         listener: tokio::net::TcpListener,
-        admission: Admission,
-        drain: Drain,
+        state: HttpState,
         sessions: &Rc<SessionHost>,
     ) -> impl Future<Output = ()> + use<Ids> {
         let keepalive = Rc::new(Keepalive::default());
         let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
-        let state = HttpState { drain, admission: admission.clone() };
+        let admission = state.admission.clone();
         let header_timeout = self.rules.header_timeout;
         let sessions = Rc::downgrade(sessions);
         let host = Rc::new(HttpHost::new(state, header_timeout, move |upgraded| {

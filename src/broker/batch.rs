@@ -2,6 +2,7 @@
 //! the acknowledgements that follow. Never sends anything itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::command::Ack;
 use super::room::Audience;
@@ -23,6 +24,8 @@ struct Block {
     kind: Kind,
     /// How many entries name it.
     entries: usize,
+    /// When its first message was read.
+    read_at: Option<Instant>,
 }
 
 /// An entry on its way.
@@ -39,19 +42,21 @@ pub struct Batch {
     /// By writer.
     outgoing: Vec<Vec<Outgoing>>,
     acks: Vec<Ack>,
+    /// When each message was read.
+    read_at: Vec<Instant>,
     bytes: usize,
     commands: usize,
 }
 
 impl Block {
     fn new(kind: Kind) -> Self {
-        Self { bytes: Vec::new(), inner_ends: Vec::new(), kind, entries: 0 }
+        Self { bytes: Vec::new(), inner_ends: Vec::new(), kind, entries: 0, read_at: None }
     }
 
     fn into_frames(self) -> Frames {
         match self.kind {
             Kind::Reply => Frames::reply(self.bytes.into()),
-            Kind::Delivery => Frames::delivery(self.bytes.into(), self.inner_ends),
+            Kind::Delivery => Frames::delivery(self.bytes.into(), self.inner_ends).with_read_at(self.read_at),
         }
     }
 }
@@ -60,7 +65,7 @@ impl Batch {
     /// An empty batch for so many writers.
     pub fn new(writers: usize) -> Self {
         let outgoing = (0..writers).map(|_| Vec::new()).collect();
-        Self { blocks: Vec::new(), outgoing, acks: Vec::new(), bytes: 0, commands: 0 }
+        Self { blocks: Vec::new(), outgoing, acks: Vec::new(), read_at: Vec::new(), bytes: 0, commands: 0 }
     }
 
     /// Counts a command that the batch is to hold.
@@ -81,7 +86,13 @@ impl Batch {
     }
 
     /// Adds a message for all members, encoding it once per dialect.
-    pub(super) fn deliver<'a>(&mut self, audiences: impl Iterator<Item = &'a mut [Audience]>, event: &Event<'_>) {
+    pub(super) fn deliver<'a>(
+        &mut self,
+        audiences: impl Iterator<Item = &'a mut [Audience]>,
+        event: &Event<'_>,
+        read_at: Instant,
+    ) {
+        self.read_at.push(read_at);
         for audiences in audiences {
             let dialect = audiences[0].dialect;
             match self.open_block(audiences) {
@@ -92,6 +103,7 @@ impl Batch {
                 }
                 None => {
                     let block = self.begin_block(Kind::Delivery);
+                    self.blocks[block].read_at = Some(read_at);
                     self.write(block, dialect, event);
                     for audience in audiences {
                         let targets = Targets::Audience(Arc::clone(audience.targets()));
@@ -122,6 +134,11 @@ impl Batch {
             };
             (WriterIndex(writer as u16), outgoing.drain(..).map(entry).collect())
         })
+    }
+
+    /// Takes out when each message of the batch was read.
+    pub(super) fn take_read_times(&mut self) -> impl Iterator<Item = Instant> {
+        self.read_at.drain(..)
     }
 
     /// Takes the acknowledgements out. They are due when the entries are with the writers.

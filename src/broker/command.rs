@@ -1,5 +1,7 @@
 //! What a shard is told, and what it answers.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use super::room::Member;
@@ -19,6 +21,8 @@ pub struct Publish {
     pub dialect: Dialect,
     /// What.
     pub text: Box<str>,
+    /// When it was read.
+    pub read_at: Instant,
 }
 
 /// What a shard is told.

@@ -44,6 +44,11 @@ impl ShardMailbox {
         self.commands.try_recv().ok()
     }
 
+    /// How many commands wait.
+    pub fn waiting(&self) -> usize {
+        self.commands.len()
+    }
+
     /// The keys of all maps of rooms.
     pub fn keys(&self) -> RandomState {
         self.keys.clone()

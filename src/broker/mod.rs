@@ -4,12 +4,14 @@
 mod batch;
 mod command;
 mod handle;
+mod metrics;
 mod room;
 mod shard;
 
 pub use batch::Batch;
 pub use command::{Ack, Publish, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
+pub use metrics::ShardMetrics;
 pub use room::{Audience, Member, Room};
 pub use shard::{Shard, ShardTask};
 

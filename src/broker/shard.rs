@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -9,6 +11,7 @@ use tokio::task::yield_now;
 use super::batch::Batch;
 use super::command::{Ack, Publish, ShardCommand};
 use super::handle::ShardMailbox;
+use super::metrics::ShardMetrics;
 use super::room::{Member, Room};
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
@@ -72,13 +75,13 @@ impl Shard {
         }
     }
 
-    fn publish(&mut self, Publish { room, address, dialect, text }: &Publish, batch: &mut Batch) {
+    fn publish(&mut self, Publish { room, address, dialect, text, read_at }: &Publish, batch: &mut Batch) {
         let room = self.rooms.get_mut(room);
         let Some((room, (offset, label))) = room.and_then(|room| room.speak(*address).map(|spoken| (room, spoken)))
         else {
             return batch.reply(*address, *dialect, &Event::JoinFirst);
         };
-        batch.deliver(room.audiences_by_dialect(), &Event::Message { offset, label: &label, text });
+        batch.deliver(room.audiences_by_dialect(), &Event::Message { offset, label: &label, text }, *read_at);
     }
 }
 
@@ -88,12 +91,13 @@ pub struct ShardTask {
     mailbox: ShardMailbox,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
+    metrics: Arc<ShardMetrics>,
 }
 
 impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
-    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>) -> Self {
-        Self { shard: Shard::new(mailbox.keys()), mailbox, writers }
+    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>) -> Self {
+        Self { shard: Shard::new(mailbox.keys()), mailbox, writers, metrics }
     }
 
     /// Works until every handle is gone and the mailbox is empty.
@@ -110,7 +114,18 @@ impl ShardTask {
                 self.writers[usize::from(writer.0)].deliver(entries).await;
             }
             batch.take_acks().for_each(Ack::fire);
+            self.count(&mut batch);
             yield_now().await;
         }
+    }
+
+    fn count(&self, batch: &mut Batch) {
+        let now = Instant::now();
+        for read_at in batch.take_read_times() {
+            self.metrics.published.add(1);
+            self.metrics.fanned_out.record(now.saturating_duration_since(read_at), 1);
+        }
+        self.metrics.rooms.set(self.shard.rooms.len() as u64);
+        self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
     }
 }

@@ -19,6 +19,17 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Every dialect, in the order of its index.
+    pub const ALL: [Self; 2] = [Self::Lines, Self::WebSocket];
+
+    /// The constant phrase for logs and metric labels.
+    pub const fn transport(self) -> &'static str {
+        match self {
+            Self::Lines => "tcp",
+            Self::WebSocket => "websocket",
+        }
+    }
+
     /// Appends the event as one whole message.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
         out.reserve(event.size_hint() + encode::HEADER_BYTES_MAX);
@@ -86,7 +97,7 @@ mod tests {
     fn a_text_of_several_lines_is_labelled_on_each() {
         let event = Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\n[bob] b" };
         assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] [bob] b\n");
-        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x11[WS-1] a\n[bob] b"[..]);
+        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x10[WS-1] a\n[bob] b"[..]);
     }
 
     #[test]

@@ -28,6 +28,21 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
+    /// Every reason, in the order of its index.
+    pub const ALL: [Self; 11] = [
+        Self::ClosedByPeer,
+        Self::Quit,
+        Self::Shutdown,
+        Self::SlowConsumer,
+        Self::TooLong,
+        Self::ProtocolError,
+        Self::NotUtf8,
+        Self::Unsupported,
+        Self::PingTimeout,
+        Self::TooManyConnections,
+        Self::IoError,
+    ];
+
     /// The constant phrase for logs, metric labels and the last line.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -71,6 +86,13 @@ impl Disconnect {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_is_in_the_table_at_its_index() {
+        for (index, reason) in Disconnect::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
 
     #[test]
     fn what_is_owed_is_flushed_for_gentle_endings_only() {

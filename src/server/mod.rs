@@ -17,6 +17,7 @@ use crate::broker::BrokerSeed;
 use crate::config::Config;
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
+use crate::transport::metrics::ServerMetrics;
 use crate::worker::{Started, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
@@ -89,6 +90,7 @@ fn start(
     let (broker, shards) = BrokerSeed::new(config.shards);
     let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let admission = Admission::new(clients_max);
+    let metrics = ServerMetrics::new(config.workers, config.shards);
     let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
     for shard in shards {
         let home = usize::from(shard.index.0) % homes.len();
@@ -105,6 +107,7 @@ fn start(
         broker: broker.clone(),
         writers: writers.clone(),
         writer,
+        metrics: metrics.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),
     };

@@ -1,4 +1,4 @@
-//! HTTP: health, readiness and the WebSocket handshake, over hyper inside our own accept loop. Its responses are hyper's own
+//! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. Its responses are hyper's own
 //! output; a socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
 
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{Method, Request, Response, StatusCode, Version};
@@ -28,6 +28,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::accept::{Accepted, Admission, Place};
+use super::metrics::ServerMetrics;
+use crate::metrics::Exposition;
 use crate::shutdown::Drain;
 
 /// Where the handshake is.
@@ -55,6 +57,8 @@ pub struct HttpState {
     pub drain: Drain,
     /// Whether there is a place.
     pub admission: Admission,
+    /// What was counted.
+    pub metrics: ServerMetrics,
 }
 
 /// A socket that was switched to WebSocket.
@@ -82,7 +86,8 @@ impl HttpHost {
         let router = Router::new()
             .route("/health", get(async || "OK"))
             .route("/ready", get(ready))
-            .fallback(async || (StatusCode::NOT_FOUND, "not found: there are /health, /ready and /ws\n"))
+            .route("/metrics", get(metrics))
+            .fallback(async || (StatusCode::NOT_FOUND, "not found: there are /health, /ready, /metrics and /ws\n"))
             .with_state(state.clone());
         Self {
             router,
@@ -149,6 +154,10 @@ impl HttpHost {
         };
         Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why })
     }
+}
+
+async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, Exposition::CONTENT_TYPE)], state.metrics.expose())
 }
 
 async fn ready(State(state): State<HttpState>) -> (StatusCode, &'static str) {

@@ -1,8 +1,9 @@
 //! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them, in `accept` and `conversation`.
+//! lies below them: `accept`, `conversation` and `metrics`.
 
 pub mod accept;
 pub mod conversation;
 pub mod http;
+pub mod metrics;
 pub mod tcp;
 pub mod websocket;

@@ -34,6 +34,7 @@ impl Writer {
         };
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
+        let owed_before = row.owed().bytes;
         let dropped = if reason.keeps_deliveries() {
             Default::default()
         } else {
@@ -44,6 +45,8 @@ impl Writer {
         if let Some(last) = last {
             row.hot.outbox.push(last, &mut row.cold.backlog);
         }
+        self.metrics.owed_bytes.add(row.owed().bytes as u64);
+        self.metrics.owed_bytes.subtract(owed_before as u64);
         if !row.hot.refused {
             self.owed = self.owed - dropped.messages() + added;
         }
@@ -95,10 +98,12 @@ impl Writer {
         if !row.hot.refused {
             self.owed -= owed.messages;
         }
-        self.counts.cut += u64::from(owed.messages > 0);
+        self.metrics.cut.add(u64::from(owed.messages > 0));
+        self.metrics.owed_bytes.subtract(owed.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.hang_up(reason);
+        self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
         self.count_gone(dropped, reason);
         wire.close(slot.index);
         self.slots.free(slot);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::address::Slot;
+use super::outbox::Whole;
 use super::slots::{Mark, Phase, Refusal};
 use super::state::Writer;
 use super::wire::{Sent, Wire};
@@ -60,14 +61,14 @@ impl Writer {
             return 0;
         };
         row.hot.mark = Mark::Clean;
-        let before = self.counts.writes;
+        let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             Outcome::Emptied => self.emptied(now, slot, wire),
             Outcome::Refused => self.refused(now, slot, wire),
             Outcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }
         // A refusal is a system call as well.
-        (self.counts.writes - before).max(1) as usize
+        (self.metrics.writes.get() - before).max(1) as usize
     }
 
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> Outcome {
@@ -78,9 +79,15 @@ impl Writer {
                 Sent::Refused => return Outcome::Refused,
                 Sent::Broken => return Outcome::Broken,
             };
-            let whole = row.hot.outbox.advance(taken, &mut row.cold.backlog);
-            self.counts.writes += 1;
-            self.counts.delivered += whole.deliveries as u64;
+            let Whole { messages: whole, read_at } = row.hot.outbox.advance(taken, &mut row.cold.backlog);
+            self.metrics.writes.add(1);
+            self.metrics.sent_bytes.add(taken as u64);
+            self.metrics.owed_bytes.subtract(taken as u64);
+            self.metrics.delivered.add(whole.deliveries as u64);
+            if let Some(read_at) = read_at {
+                // `now` is that of the chunk: at most half a millisecond too early.
+                self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
+            }
             if row.hot.refused {
                 taken_after_refusal(row.cold.refusal.as_mut().expect("a refusal is dated"), now, taken);
             } else {

@@ -1,6 +1,7 @@
 //! What goes through an outbox: whole messages, encoded once and shared by all who get them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -22,18 +23,30 @@ pub struct Frames {
     /// Where each message ends but the last, so that a single message allocates nothing for it.
     inner_ends: Vec<u32>,
     kind: Kind,
+    /// When the first of them was read from its sender.
+    read_at: Option<Instant>,
 }
 
 impl Frames {
     /// One message that answers a client.
     pub fn reply(bytes: Bytes) -> Self {
-        Self { bytes, inner_ends: Vec::new(), kind: Kind::Reply }
+        Self { bytes, inner_ends: Vec::new(), kind: Kind::Reply, read_at: None }
     }
 
     /// Messages of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
-        Self { bytes, inner_ends, kind: Kind::Delivery }
+        Self { bytes, inner_ends, kind: Kind::Delivery, read_at: None }
+    }
+
+    /// The same messages, the first of which was read then.
+    pub fn with_read_at(self, read_at: Option<Instant>) -> Self {
+        Self { read_at, ..self }
+    }
+
+    /// When the first message was read from its sender, if that is known.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.read_at
     }
 
     /// All bytes.
@@ -67,6 +80,7 @@ impl Frames {
             bytes: self.bytes.slice(sent..self.end(before)),
             inner_ends: Vec::new(),
             kind: self.kind,
+            read_at: self.read_at,
         })
     }
 

@@ -6,6 +6,7 @@ mod closing;
 mod flush;
 mod frames;
 pub mod handle;
+mod metrics;
 mod outbox;
 mod slots;
 mod socket;
@@ -15,5 +16,6 @@ mod wire;
 
 pub use address::{Address, Slot, WriterIndex};
 pub use frames::{Entry, Frames, Kind, Targets};
+pub use metrics::WriterMetrics;
 pub use state::{Counts, Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};

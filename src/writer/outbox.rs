@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::frames::{Frames, Kind};
 
@@ -46,6 +47,15 @@ pub struct Gone {
     pub replies: usize,
     /// Messages of rooms.
     pub deliveries: usize,
+}
+
+/// What a write has completed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whole {
+    /// The messages.
+    pub messages: Gone,
+    /// When the oldest of them that came from a room was read from its sender.
+    pub read_at: Option<Instant>,
 }
 
 impl Gone {
@@ -93,13 +103,14 @@ impl Head {
     }
 
     /// The socket has taken `taken` more bytes. Returns the messages that are now whole with it.
-    pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Gone {
-        let mut whole = Gone::default();
+    pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Whole {
+        let mut whole = Whole::default();
         while taken > 0 {
             let first = self.first.as_ref().expect("a socket takes no more than it was offered");
             let sent = self.sent as usize;
             let step = taken.min(first.bytes().len() - sent);
-            whole.add(first.kind(), first.whole_within(sent + step) - first.whole_within(sent));
+            whole.messages.add(first.kind(), first.whole_within(sent + step) - first.whole_within(sent));
+            whole.read_at = whole.read_at.or(first.read_at());
             taken -= step;
             if sent + step < first.bytes().len() {
                 self.sent += u32::try_from(step).expect("an entry is shorter than 4 GiB");

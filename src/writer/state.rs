@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::AddAssign;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::address::Slot;
 use super::frames::{Entry, Frames, Kind};
+use super::metrics::WriterMetrics;
 use super::outbox::Gone;
 use super::slots::{Mark, Phase, Slots};
 use super::wire::Wire;
@@ -89,7 +91,7 @@ pub struct Writer {
     /// Messages owed that no socket has refused yet.
     pub(super) owed: usize,
     pub(super) limits: OutboxLimits,
-    pub(super) counts: Counts,
+    pub(super) metrics: Arc<WriterMetrics>,
     pub(super) scratch: Vec<u8>,
     /// All conversations were told to end, and so is every new one.
     pub(super) all_hung_up: Option<Disconnect>,
@@ -109,6 +111,11 @@ impl AddAssign for Counts {
 impl Writer {
     /// A writer without clients.
     pub fn new(limits: OutboxLimits) -> Self {
+        Self::counting_in(Arc::default(), limits)
+    }
+
+    /// A writer without clients that counts where others can read it.
+    pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits) -> Self {
         Self {
             slots: Slots::default(),
             small: VecDeque::new(),
@@ -117,7 +124,7 @@ impl Writer {
             overflowed: Vec::new(),
             owed: 0,
             limits,
-            counts: Counts::default(),
+            metrics,
             scratch: Vec::new(),
             all_hung_up: None,
         }
@@ -126,6 +133,7 @@ impl Writer {
     /// A slot for a client whose socket the wire will know by the slot's index.
     pub fn open(&mut self, dialect: Dialect) -> Slot {
         let slot = self.slots.open(dialect);
+        self.metrics.opened[dialect as usize].add(1);
         if let Some(reason) = self.all_hung_up {
             self.hang_up(slot, reason);
         }
@@ -166,7 +174,15 @@ impl Writer {
 
     /// What was done so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        let metrics = &self.metrics;
+        Counts {
+            fanned_out: metrics.fanned_out.get(),
+            delivered: metrics.delivered.get(),
+            dropped_slow: metrics.dropped_slow.get(),
+            dropped_gone: metrics.dropped_gone.get(),
+            writes: metrics.writes.get(),
+            cut: metrics.cut.get(),
+        }
     }
 
     /// Ends one conversation: its connection is told why. The first reason stays.
@@ -205,7 +221,7 @@ impl Writer {
         let frames = Rc::new(entry.frames);
         let targets = entry.targets.as_slice();
         if frames.kind() == Kind::Delivery {
-            self.counts.fanned_out += (frames.messages() * targets.len()) as u64;
+            self.metrics.fanned_out.add((frames.messages() * targets.len()) as u64);
         }
         let mark = if targets.len() <= SMALL_AUDIENCE { Mark::Small } else { Mark::Large };
         for &slot in targets {
@@ -218,6 +234,7 @@ impl Writer {
             return self.count_dropped(frames, Disconnect::IoError);
         };
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
+        self.metrics.owed_bytes.add(frames.bytes().len() as u64);
         if row.hot.refused {
             let owed = row.owed();
             let hard = owed.bytes > BOUND_HARD * self.limits.bytes_max
@@ -246,8 +263,8 @@ impl Writer {
     pub(super) fn count_gone(&mut self, gone: Gone, reason: Disconnect) {
         let deliveries = gone.deliveries as u64;
         match reason {
-            Disconnect::SlowConsumer => self.counts.dropped_slow += deliveries,
-            _ => self.counts.dropped_gone += deliveries,
+            Disconnect::SlowConsumer => self.metrics.dropped_slow.add(deliveries),
+            _ => self.metrics.dropped_gone.add(deliveries),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
@@ -12,6 +13,7 @@ use tokio::time::sleep_until;
 
 use super::address::Slot;
 use super::handle::{BatchSender, Output, WriterHandle};
+use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
@@ -48,10 +50,11 @@ impl WriterTask {
     pub fn new(
         own: BatchSender,
         mailbox: flume::Receiver<WriterCommand>,
+        metrics: Arc<WriterMetrics>,
         limits: OutboxLimits,
         drain: Drain,
     ) -> (Self, WriterHandle) {
-        let output = Output { writer: Writer::new(limits), wire: SocketWire::default() };
+        let output = Output { writer: Writer::counting_in(metrics, limits), wire: SocketWire::default() };
         let output = Rc::new(RefCell::new(output));
         let handle = own.into_handle(Rc::clone(&output));
         let task = Self {

@@ -1,6 +1,7 @@
 //! When a message may join the bytes of the one before, in sentences.
 
 use std::collections::hash_map::RandomState;
+use std::time::Instant;
 
 use roomcast::broker::{Batch, Member, Publish, Shard, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
@@ -41,7 +42,8 @@ impl OneRoom {
     }
 
     fn publish(&mut self, address: Address, text: &str) {
-        let publish = Publish { room: room(0), address, dialect: Dialect::Lines, text: text.into() };
+        let publish =
+            Publish { room: room(0), address, dialect: Dialect::Lines, text: text.into(), read_at: Instant::now() };
         self.shard.step(ShardCommand::Publish(publish), &mut self.batch);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -139,7 +140,7 @@ impl Pair {
         self.expect_publish(&room, address, &text);
         let text = text.into();
         let dialect = Dialect::Lines;
-        self.step(ShardCommand::Publish(Publish { room, address, dialect, text }));
+        self.step(ShardCommand::Publish(Publish { room, address, dialect, text, read_at: Instant::now() }));
     }
 
     fn expect_publish(&mut self, room: &RoomName, address: Address, text: &str) {

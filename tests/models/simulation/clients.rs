@@ -2,6 +2,7 @@
 //! after the other, out of the room before the end.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use roomcast::broker::{Member, Publish, ShardCommand};
@@ -133,6 +134,7 @@ impl Client {
             address: self.address,
             dialect: Dialect::Lines,
             text: format!("{}.{}", self.number, self.said).into(),
+            read_at: Instant::now(),
         };
         self.parts.push_back(Part::Tell(shard, ShardCommand::Publish(publish)));
     }

@@ -1,0 +1,41 @@
+//! What a shard counts.
+
+use crate::metrics::{Count, Exposition, Times};
+
+/// The counts of one shard.
+#[derive(Debug, Default)]
+pub struct ShardMetrics {
+    pub(super) published: Count,
+    pub(super) rooms: Count,
+    pub(super) mailbox_commands: Count,
+    /// From the read of a message until all its writers have it.
+    pub(super) fanned_out: Times,
+}
+
+impl ShardMetrics {
+    /// All shards together.
+    pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
+        out.gauges(
+            "roomcast_shard_mailbox_commands",
+            "Commands that waited in a shard's mailbox after its last batch.",
+            all.iter()
+                .enumerate()
+                .map(|(shard, one)| (format!("shard=\"{shard}\""), one.as_ref().mailbox_commands.get())),
+        );
+        out.times(
+            "roomcast_fan_out_seconds",
+            "From the read of a message until all its writers have it.",
+            all.iter().map(|one| &one.as_ref().fanned_out),
+        );
+    }
+
+    /// Messages published, over all shards.
+    pub fn published(all: &[impl AsRef<Self>]) -> u64 {
+        all.iter().map(|one| one.as_ref().published.get()).sum()
+    }
+
+    /// Rooms with members, over all shards.
+    pub fn rooms(all: &[impl AsRef<Self>]) -> u64 {
+        all.iter().map(|one| one.as_ref().rooms.get()).sum()
+    }
+}

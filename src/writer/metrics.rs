@@ -1,0 +1,72 @@
+//! What a writer counts. (message, member) pairs keep a law: fanned out = delivered + dropped + queued.
+
+use crate::metrics::{Count, Exposition, Times};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+
+/// The counts of one writer.
+#[derive(Debug, Default)]
+pub struct WriterMetrics {
+    pub(super) opened: [Count; Dialect::ALL.len()],
+    pub(super) closed: [[Count; Disconnect::ALL.len()]; Dialect::ALL.len()],
+    pub(super) fanned_out: Count,
+    pub(super) delivered: Count,
+    pub(super) dropped_slow: Count,
+    pub(super) dropped_gone: Count,
+    pub(super) writes: Count,
+    pub(super) sent_bytes: Count,
+    pub(super) owed_bytes: Count,
+    pub(super) cut: Count,
+    /// From the read of a message to the write that completes it, of the oldest message of each write.
+    pub(super) written: Times,
+}
+
+impl WriterMetrics {
+    /// All writers together.
+    pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
+        let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
+        let opened = |dialect: Dialect| all.iter().map(|one| one.as_ref().opened[dialect as usize].get()).sum();
+        let closed = |dialect: Dialect, reason: Disconnect| {
+            all.iter().map(|one| one.as_ref().closed[dialect as usize][reason as usize].get()).sum::<u64>()
+        };
+        let transport = |dialect: Dialect| format!("transport=\"{}\"", dialect.transport());
+        let ends = Dialect::ALL.into_iter().flat_map(|dialect| Disconnect::ALL.map(|reason| (dialect, reason)));
+        let ends = ends.map(|(dialect, reason)| {
+            (format!("{},reason=\"{}\"", transport(dialect), reason.reason()), closed(dialect, reason))
+        });
+        out.counters(
+            "roomcast_connections_opened_total",
+            "Clients let in, by transport.",
+            Dialect::ALL.map(|dialect| (transport(dialect), opened(dialect))),
+        );
+        out.counters("roomcast_connections_closed_total", "Clients gone, by transport and reason.", ends);
+        let fanned_out = sum(|one| &one.fanned_out);
+        let delivered = sum(|one| &one.delivered);
+        let dropped = [("slow", sum(|one| &one.dropped_slow)), ("gone", sum(|one| &one.dropped_gone))];
+        let queued = fanned_out.saturating_sub(delivered + dropped[0].1 + dropped[1].1);
+        out.counter("roomcast_fanned_out_total", "Deliveries due: messages times members.", fanned_out);
+        out.counter("roomcast_deliveries_total", "Deliveries handed whole to the kernel.", delivered);
+        out.counters(
+            "roomcast_dropped_total",
+            "Deliveries not made, by reason.",
+            dropped.map(|(reason, count)| (format!("reason=\"{reason}\""), count)),
+        );
+        out.gauge("roomcast_queued_deliveries", "Deliveries in outboxes.", queued);
+        out.counter("roomcast_sent_bytes_total", "Bytes handed to the kernel.", sum(|one| &one.sent_bytes));
+        out.counter("roomcast_writes_total", "Write calls that took bytes.", sum(|one| &one.writes));
+        out.gauge("roomcast_outbox_bytes", "Bytes owed to all clients.", sum(|one| &one.owed_bytes));
+        out.times(
+            "roomcast_write_seconds",
+            "From the read of a message to its delivery, by the oldest message of a write.",
+            all.iter().map(|one| &one.as_ref().written),
+        );
+    }
+
+    /// Clients that are there now, over all writers.
+    pub fn clients(all: &[impl AsRef<Self>]) -> u64 {
+        let total = |counts: &[Count]| counts.iter().map(Count::get).sum::<u64>();
+        let opened: u64 = all.iter().map(|one| total(&one.as_ref().opened)).sum();
+        let closed: u64 = all.iter().flat_map(|one| &one.as_ref().closed).map(|reasons| total(reasons)).sum();
+        opened.saturating_sub(closed)
+    }
+}
