@@ -9,6 +9,7 @@ const SECONDS_MAX: u64 = 600;
 #[derive(Clone, Copy)]
 pub enum Measurement {
     Delivery,
+    Transports,
     Memory,
     Connect,
 }
@@ -39,7 +40,8 @@ impl Arguments {
             }
         }
         if parsed.measurements.is_empty() {
-            parsed.measurements = vec![Measurement::Delivery, Measurement::Memory, Measurement::Connect];
+            parsed.measurements =
+                vec![Measurement::Delivery, Measurement::Transports, Measurement::Memory, Measurement::Connect];
         }
         Ok(parsed)
     }
@@ -57,9 +59,12 @@ impl fmt::Display for Arguments {
 fn measurement(name: &str) -> Result<Measurement> {
     match name {
         "delivery" => Ok(Measurement::Delivery),
+        "transports" => Ok(Measurement::Transports),
         "memory" => Ok(Measurement::Memory),
         "connect" => Ok(Measurement::Connect),
-        _ => bail!("unknown argument {name:?}: delivery, memory, connect, --pairs N, --seconds N or --workers N"),
+        _ => bail!(
+            "unknown argument {name:?}: delivery, transports, memory, connect, --pairs N, --seconds N or --workers N"
+        ),
     }
 }
 

@@ -6,20 +6,24 @@ use std::fmt;
 
 /// One measurement of both sides, taken one right after the other.
 pub struct Pair<T> {
-    pub bare_send: T,
-    pub roomcast: T,
+    pub first: T,
+    pub second: T,
 }
 
 /// Runs A B B A …, so that a drift of the machine falls on both sides alike.
-pub fn interleaved<T>(pairs: usize, mut run: impl FnMut(Side) -> Result<T>) -> Result<Vec<Pair<T>>> {
+pub fn interleaved<T>(
+    pairs: usize,
+    [first, second]: [Side; 2],
+    mut run: impl FnMut(Side) -> Result<T>,
+) -> Result<Vec<Pair<T>>> {
     let run_pair = |pair: usize| {
         let mut run = |side| run(side).with_context(|| format!("pair {} of {pairs}, {side}", pair + 1));
         if pair.is_multiple_of(2) {
-            let bare_send = run(Side::BareSend)?;
-            Ok(Pair { bare_send, roomcast: run(Side::Roomcast)? })
+            let first = run(first)?;
+            Ok(Pair { first, second: run(second)? })
         } else {
-            let roomcast = run(Side::Roomcast)?;
-            Ok(Pair { bare_send: run(Side::BareSend)?, roomcast })
+            let second = run(second)?;
+            Ok(Pair { first: run(first)?, second })
         }
     };
     (0..pairs).map(run_pair).collect()

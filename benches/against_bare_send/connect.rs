@@ -18,14 +18,14 @@ const LOAD: Load = Load { rooms: ROOMS, messages_per_second: 1 };
 
 pub fn measure(arguments: &Arguments) -> Result<()> {
     let Rooms { rooms, members_per_room } = ROOMS;
-    let pairs = interleaved(arguments.pairs, |side| run(side, arguments.workers))?;
+    let pairs = interleaved(arguments.pairs, [Side::BareSend, Side::Roomcast], |side| run(side, arguments.workers))?;
     println!("\nconnect: seconds until {} members are in, {rooms} x {members_per_room}", ROOMS.members());
     println!("{:<26}{:<26}roomcast / accepting alone", "accepting alone", "roomcast, joined");
     println!(
         "{:<26}{:<26}{}",
-        Spread::of(pairs.iter().map(|pair| pair.bare_send)).to_string(),
-        Spread::of(pairs.iter().map(|pair| pair.roomcast)).to_string(),
-        Spread::of(pairs.iter().map(|pair| pair.roomcast / pair.bare_send)),
+        Spread::of(pairs.iter().map(|pair| pair.first)).to_string(),
+        Spread::of(pairs.iter().map(|pair| pair.second)).to_string(),
+        Spread::of(pairs.iter().map(|pair| pair.second / pair.first)),
     );
     Ok(())
 }

@@ -1,10 +1,7 @@
 //! The members of one run as a client process sees them: their sockets on one epoll, read through one buffer, counted.
 //! Never blocks on a socket, and leaves none behind in TIME_WAIT.
 
-use crate::{
-    load::{LINE_BYTES, Rooms},
-    publisher::Publisher,
-};
+use crate::{load::Rooms, publisher::Publisher, target::Side};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     event::{Timespec, epoll},
@@ -88,7 +85,7 @@ impl Crowd {
     }
 
     /// Publishes where that is this process's part, and reads until each member has received this many messages.
-    pub fn receive(&mut self, messages_per_room: usize, publisher: &mut Publisher) -> Result<Tally> {
+    pub fn receive(&mut self, side: Side, messages_per_room: usize, publisher: &mut Publisher) -> Result<Tally> {
         let mut tally = Tally { lines: 0, reads: 0, bytes: 0, lines_of: vec![0; self.members.len()] };
         let expected = self.members.len() * messages_per_room;
         while tally.lines < expected {
@@ -97,19 +94,21 @@ impl Crowd {
             for index in 0..events {
                 match self.event(index) {
                     (TIMER, _) => publisher.publish_due(&self.members)?,
-                    (member, _) => self.receive_as(usize::try_from(member)?, messages_per_room, &mut tally)?,
+                    (member, _) => {
+                        self.receive_as(usize::try_from(member)?, side.marker(), messages_per_room, &mut tally)?
+                    }
                 }
             }
         }
         // Each member has at most its share and all together have the whole, so each has exactly its share.
-        ensure!(tally.bytes == expected * LINE_BYTES, "{expected} lines had {} bytes", tally.bytes);
+        ensure!(tally.bytes == expected * side.message_bytes(), "{expected} lines had {} bytes", tally.bytes);
         Ok(tally)
     }
 
-    fn receive_as(&mut self, member: usize, lines_max: usize, tally: &mut Tally) -> Result<()> {
+    fn receive_as(&mut self, member: usize, marker: u8, lines_max: usize, tally: &mut Tally) -> Result<()> {
         let mut lines = 0;
         tally.reads += self.read(member, |bytes| {
-            lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+            lines += bytes.iter().filter(|byte| **byte == marker).count();
             tally.bytes += bytes.len();
             Ok(())
         })?;

@@ -30,11 +30,23 @@ struct Cost {
     lines_per_read: f64,
 }
 
+/// The server against the limit.
 pub fn measure(arguments: &Arguments) -> Result<()> {
-    println!("\ndelivery: target CPU per delivered line of {LINE_BYTES} bytes; efficiency = bare send / roomcast");
-    println!("{:<28}{:<24}{:<24}{:<24}lines per read of each", "load", "bare send, us", "roomcast, us", "efficiency");
+    println!("\ndelivery: target CPU per delivered message of {LINE_BYTES} bytes");
+    compare([Side::BareSend, Side::Roomcast], arguments)
+}
+
+/// One transport against the other.
+pub fn measure_transports(arguments: &Arguments) -> Result<()> {
+    println!("\ntransports: server CPU per delivered message of {LINE_BYTES} bytes, frames two bytes less");
+    compare([Side::Roomcast, Side::WebSocket], arguments)
+}
+
+fn compare(sides: [Side; 2], arguments: &Arguments) -> Result<()> {
+    let [first, second] = sides.map(|side| format!("{side}, us"));
+    println!("{:<28}{first:<26}{second:<26}{:<24}messages per read of each", "load", "first / second");
     for load in LOADS {
-        let pairs = interleaved(arguments.pairs, |side| run(side, load, arguments))?;
+        let pairs = interleaved(arguments.pairs, sides, |side| run(side, load, arguments))?;
         print_row(load, &pairs);
     }
     println!("no delivery lost, none duplicated: in each run, received = published x members, for every member");
@@ -49,7 +61,7 @@ fn run(side: Side, load: Load, arguments: &Arguments) -> Result<Cost> {
     let mut publish_for = |time: Duration| {
         let messages = load.messages_per_room(time);
         publisher.start(&mut target, messages * load.rooms.rooms)?;
-        let tally = crowd.receive(messages, &mut publisher)?;
+        let tally = crowd.receive(side, messages, &mut publisher)?;
         crowd.expect_silence(SETTLE)?;
         anyhow::Ok((tally, ProcessorTime::of(target.process_id())?))
     };
@@ -68,12 +80,12 @@ fn run(side: Side, load: Load, arguments: &Arguments) -> Result<Cost> {
 fn print_row(load: Load, pairs: &[Pair<Cost>]) {
     let spread = |figure: fn(&Pair<Cost>) -> f64| Spread::of(pairs.iter().map(figure)).to_string();
     println!(
-        "{:<28}{:<24}{:<24}{:<24}{}; {}",
+        "{:<28}{:<26}{:<26}{:<24}{}; {}",
         load.to_string(),
-        spread(|pair| pair.bare_send.microseconds_per_delivery),
-        spread(|pair| pair.roomcast.microseconds_per_delivery),
-        spread(|pair| pair.bare_send.microseconds_per_delivery / pair.roomcast.microseconds_per_delivery),
-        spread(|pair| pair.bare_send.lines_per_read),
-        spread(|pair| pair.roomcast.lines_per_read),
+        spread(|pair| pair.first.microseconds_per_delivery),
+        spread(|pair| pair.second.microseconds_per_delivery),
+        spread(|pair| pair.first.microseconds_per_delivery / pair.second.microseconds_per_delivery),
+        spread(|pair| pair.first.lines_per_read),
+        spread(|pair| pair.second.lines_per_read),
     );
 }

@@ -4,6 +4,7 @@
 use crate::{
     crowd::{Crowd, STALL},
     load::Rooms,
+    websocket,
 };
 use anyhow::{Context, Result, ensure};
 use rustix::{
@@ -23,18 +24,23 @@ const IN_FLIGHT_MAX: usize = 1_000;
 /// of 15 000 members: that would be measured as the server's.
 const MEMBERS_PER_SOURCE: usize = 5_000;
 
-const GREETING: &str = "Welcome! Commands: JOIN <room>, LEAVE, LIST";
-
-/// What a member says once connected, and all that it must then be told. Empty for a target that says nothing.
+/// What a member says once connected, and the last that it must then be told. Empty for a target that says nothing.
 #[derive(Default)]
 pub struct Conversation {
-    says: String,
-    is_told: String,
+    says: Vec<u8>,
+    is_told_last: Vec<u8>,
 }
 
 impl Conversation {
     pub fn join(room: usize) -> Self {
-        Self { says: format!("JOIN r{room}\n"), is_told: format!("{GREETING}\nJoined r{room}\n") }
+        Self { says: format!("JOIN r{room}\n").into(), is_told_last: format!("Joined r{room}\n").into() }
+    }
+
+    /// All in one write, as a client may.
+    pub fn join_as_websocket(room: usize) -> Self {
+        let nick = websocket::from_client(&format!("NICK {}", websocket::NICK));
+        let says = [websocket::HANDSHAKE.into(), nick, websocket::from_client(&format!("JOIN r{room}"))].concat();
+        Self { says, is_told_last: websocket::from_server(&format!("Joined r{room}")) }
     }
 }
 
@@ -57,8 +63,8 @@ pub fn join(address: SocketAddr, rooms: Rooms, conversations: &[Conversation]) -
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Connecting,
-    /// Connected, and told this many bytes.
-    Told(usize),
+    Talking,
+    Joined,
 }
 
 struct Joining<'a> {
@@ -91,33 +97,28 @@ impl Joining<'_> {
 
     fn advance(&mut self, member: usize, flags: EventFlags) -> Result<()> {
         let conversation = &self.conversations[self.crowd.rooms.room_of(member)];
-        let before = self.progress[member];
-        let mut told = match before {
-            Progress::Told(bytes) => bytes,
-            Progress::Connecting => {
-                let spoken = speak(&self.crowd.members[member], conversation);
-                spoken.with_context(|| format!("connecting member {member}"))?;
-                0
-            }
-        };
-        if flags.contains(EventFlags::IN) {
-            told = self.listen(member, told, &conversation.is_told)?;
+        if self.progress[member] == Progress::Connecting {
+            let spoken = speak(&self.crowd.members[member], conversation);
+            spoken.with_context(|| format!("connecting member {member}"))?;
+            self.progress[member] = Progress::Talking;
         }
-        self.progress[member] = Progress::Told(told);
-        let has_all = told == conversation.is_told.len();
-        self.joined += usize::from(has_all && self.progress[member] != before);
+        let was_told = flags.contains(EventFlags::IN) && self.listen(member, &conversation.is_told_last)?;
+        let has_all = was_told || conversation.is_told_last.is_empty();
+        if has_all && self.progress[member] == Progress::Talking {
+            self.progress[member] = Progress::Joined;
+            self.joined += 1;
+        }
         Ok(())
     }
 
-    /// How much of its expected text the member has been told by now.
-    fn listen(&mut self, member: usize, mut told: usize, expected: &str) -> Result<usize> {
+    /// Whether what the member is told now ends with what it must be told. A server writes an answer whole.
+    fn listen(&mut self, member: usize, expected: &[u8]) -> Result<bool> {
+        let mut was_told = false;
         self.crowd.read(member, |bytes| {
-            let rest = &expected.as_bytes()[told..];
-            ensure!(rest.starts_with(bytes), "member {member} was told {:?}", String::from_utf8_lossy(bytes));
-            told += bytes.len();
+            was_told = bytes.ends_with(expected);
             Ok(())
         })?;
-        Ok(told)
+        Ok(was_told)
     }
 }
 
@@ -145,7 +146,7 @@ fn speak(socket: &OwnedFd, conversation: &Conversation) -> Result<()> {
     if conversation.says.is_empty() {
         return Ok(());
     }
-    let sent = send(socket, conversation.says.as_bytes(), SendFlags::NOSIGNAL)?;
-    ensure!(sent == conversation.says.len(), "the kernel took {sent} bytes of {:?}", conversation.says);
+    let sent = send(socket, &conversation.says, SendFlags::NOSIGNAL)?;
+    ensure!(sent == conversation.says.len(), "the kernel took {sent} of {} bytes", conversation.says.len());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a delivery, an idle member and a connect cost in the release server, each beside a bare `send()` loop of the same
 //! run. Never compares figures of two runs: timings drift by 30 % within minutes. Linux only, loopback only.
 //!
-//! `cargo bench --bench against_bare_send -- [delivery] [memory] [connect] [--pairs N] [--seconds N] [--workers N]`
+//! `cargo bench --bench against_bare_send -- [delivery] [transports] [memory] [connect] [--pairs N] [--seconds N] [--workers N]`
 
 mod arguments;
 mod bare_sender;
@@ -16,6 +16,7 @@ mod procfs;
 mod publisher;
 mod ready_file;
 mod target;
+mod websocket;
 
 use anyhow::{Context, Result};
 use arguments::{Arguments, Measurement};
@@ -42,6 +43,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     for measurement in &arguments.measurements {
         match measurement {
             Measurement::Delivery => delivery::measure(arguments)?,
+            Measurement::Transports => delivery::measure_transports(arguments)?,
             Measurement::Memory => memory::measure(arguments)?,
             Measurement::Connect => connect::measure(arguments)?,
         }

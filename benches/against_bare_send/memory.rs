@@ -24,17 +24,19 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 pub fn measure(arguments: &Arguments) -> Result<()> {
     let runs = arguments.pairs.min(RUNS_MAX);
-    let bytes = (0..runs).map(|_| run(arguments.workers)).collect::<Result<Vec<f64>>>()?;
     let Rooms { rooms, members_per_room } = ROOMS;
     println!(
         "\nmemory: private bytes per idle member, {rooms} x {members_per_room}, {runs} runs (the bare sender keeps 4)"
     );
-    println!("roomcast  {:.0}", Spread::of(bytes));
+    for side in [Side::Roomcast, Side::WebSocket] {
+        let bytes = (0..runs).map(|_| run(side, arguments.workers)).collect::<Result<Vec<f64>>>()?;
+        println!("{:<24}{:.0}", side.to_string(), Spread::of(bytes));
+    }
     Ok(())
 }
 
-fn run(workers: usize) -> Result<f64> {
-    let target = Target::start(Side::Roomcast, LOAD, workers)?;
+fn run(side: Side, workers: usize) -> Result<f64> {
+    let target = Target::start(side, LOAD, workers)?;
     thread::sleep(SETTLE);
     let before = private_bytes(target.process_id())?;
     let mut crowd = join(target.address(), ROOMS, &target.conversations(ROOMS.rooms))?;
@@ -43,6 +45,6 @@ fn run(workers: usize) -> Result<f64> {
     drop(crowd);
     target.stop()?;
     let bytes_per_member = (after as f64 - before as f64) / ROOMS.members() as f64;
-    eprintln!("  memory: {before} bytes before, {after} with all members, {bytes_per_member:.0} per member");
+    eprintln!("  memory, {side}: {before} bytes before, {after} with all members, {bytes_per_member:.0} per member");
     Ok(bytes_per_member)
 }

@@ -5,6 +5,7 @@ use crate::{
     crowd::{Crowd, TIMER},
     load::{Load, text_after},
     target::{Side, Target},
+    websocket,
 };
 use anyhow::{Context, Result, ensure};
 use rustix::{
@@ -25,7 +26,7 @@ impl Publisher {
     pub fn new(side: Side, crowd: &Crowd, load: Load) -> Result<Self> {
         match side {
             Side::BareSend => Ok(Self::Target),
-            Side::Roomcast => Schedule::new(crowd, load).map(Self::Members),
+            Side::Roomcast | Side::WebSocket => Schedule::new(side, crowd, load).map(Self::Members),
         }
     }
 
@@ -49,7 +50,7 @@ impl Publisher {
 /// What the first member of a room publishes, again and again.
 struct Publication {
     member: usize,
-    line: String,
+    message: Vec<u8>,
 }
 
 /// Messages to come, one each time the kernel's timer says so, for each room in turn.
@@ -63,11 +64,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    fn new(crowd: &Crowd, load: Load) -> Result<Self> {
+    fn new(side: Side, crowd: &Crowd, load: Load) -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("creating a timer")?;
         epoll::add(&crowd.epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN).context("watching the timer")?;
-        let publications = (0..load.rooms.rooms).map(|room| publication(crowd, room)).collect::<Result<_>>()?;
+        let publications = (0..load.rooms.rooms).map(|room| publication(side, crowd, room)).collect::<Result<_>>()?;
         Ok(Self { timer, period: load.period(), publications, published: 0, end: 0 })
     }
 
@@ -91,9 +92,9 @@ impl Schedule {
     }
 
     fn publish_next(&mut self, members: &[OwnedFd]) -> Result<()> {
-        let Publication { member, line } = &self.publications[self.published % self.publications.len()];
-        let sent = send(&members[*member], line.as_bytes(), SendFlags::NOSIGNAL).context("publishing")?;
-        ensure!(sent == line.len(), "the kernel took {sent} of {} bytes of a message", line.len());
+        let Publication { member, message } = &self.publications[self.published % self.publications.len()];
+        let sent = send(&members[*member], message, SendFlags::NOSIGNAL).context("publishing")?;
+        ensure!(sent == message.len(), "the kernel took {sent} of {} bytes of a message", message.len());
         self.published += 1;
         Ok(())
     }
@@ -106,9 +107,12 @@ impl Schedule {
     }
 }
 
-fn publication(crowd: &Crowd, room: usize) -> Result<Publication> {
+fn publication(side: Side, crowd: &Crowd, room: usize) -> Result<Publication> {
     let member = crowd.rooms.members_of(room).start;
+    if side == Side::WebSocket {
+        return Ok(Publication { member, message: websocket::message() });
+    }
     let address = getsockname(&crowd.members[member]).context("reading a member's address")?;
     let address = SocketAddr::try_from(address).context("a member without an internet address")?;
-    Ok(Publication { member, line: format!("{}\n", text_after(&format!("[{address}] "))) })
+    Ok(Publication { member, message: format!("{}\n", text_after(&format!("[{address}] "))).into() })
 }

@@ -31,11 +31,11 @@ impl ReadyFile {
         &self.path
     }
 
-    /// Waits until the server has written where it accepts lines.
-    pub fn wait_for_address(&self, server: &mut Child) -> Result<SocketAddr> {
+    /// Waits until the server has written where this listener of it is.
+    pub fn wait_for_address(&self, listener: &str, server: &mut Child) -> Result<SocketAddr> {
         let deadline = Instant::now() + STALL;
         while Instant::now() < deadline {
-            if let Some(address) = self.address()? {
+            if let Some(address) = self.address(listener)? {
                 return Ok(address);
             }
             if let Some(status) = server.try_wait().context("watching the server start")? {
@@ -47,13 +47,13 @@ impl ReadyFile {
     }
 
     /// `None` while the file is not there or not yet whole.
-    fn address(&self) -> Result<Option<SocketAddr>> {
+    fn address(&self, listener: &str) -> Result<Option<SocketAddr>> {
         let content = match fs::read_to_string(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             content => content.with_context(|| format!("reading {}", self.path.display()))?,
         };
         let mut whole_lines = content.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let Some(address) = whole_lines.find_map(|line| line.strip_prefix("tcp ")) else {
+        let Some(address) = whole_lines.find_map(|line| line.strip_prefix(listener)) else {
             return Ok(None);
         };
         address.parse().map(Some).with_context(|| format!("{address:?} in the ready file is no address"))

@@ -1,7 +1,14 @@
 //! The process under measurement, the bare sender or the server: started, spoken to, ended. Never outlives the benchmark,
 //! however that ends, and never shares its process with an earlier run.
 
-use crate::{ROOMCAST, bare_sender, crowd::STALL, join::Conversation, load::Load, ready_file::ReadyFile};
+use crate::{
+    ROOMCAST, bare_sender,
+    crowd::STALL,
+    join::Conversation,
+    load::{LINE_BYTES, Load},
+    ready_file::ReadyFile,
+    websocket,
+};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -29,7 +36,28 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     BareSend,
+    /// The server, told lines.
     Roomcast,
+    /// The server, told WebSocket messages.
+    WebSocket,
+}
+
+impl Side {
+    /// The length of one message as a member receives it.
+    pub fn message_bytes(self) -> usize {
+        match self {
+            Self::BareSend | Self::Roomcast => LINE_BYTES,
+            Self::WebSocket => websocket::FRAME_BYTES,
+        }
+    }
+
+    /// The byte that each message has once.
+    pub fn marker(self) -> u8 {
+        match self {
+            Self::BareSend | Self::Roomcast => b'\n',
+            Self::WebSocket => websocket::FINAL_TEXT,
+        }
+    }
 }
 
 impl fmt::Display for Side {
@@ -37,6 +65,7 @@ impl fmt::Display for Side {
         formatter.write_str(match self {
             Self::BareSend => "bare send",
             Self::Roomcast => "roomcast",
+            Self::WebSocket => "roomcast, websocket",
         })
     }
 }
@@ -53,7 +82,7 @@ impl Target {
     pub fn start(side: Side, load: Load, workers: usize) -> Result<Self> {
         match side {
             Side::BareSend => Self::start_bare_sender(load),
-            Side::Roomcast => Self::start_roomcast(workers),
+            Side::Roomcast | Side::WebSocket => Self::start_roomcast(side, workers),
         }
     }
 
@@ -66,14 +95,15 @@ impl Target {
         Ok(target)
     }
 
-    fn start_roomcast(workers: usize) -> Result<Self> {
+    fn start_roomcast(side: Side, workers: usize) -> Result<Self> {
         let ready_file = ReadyFile::new();
         let workers = workers.to_string();
         let mut command = Command::new(env::current_exe().context("finding this program")?);
-        command.args([EXEC_ARGUMENT, ROOMCAST, "--tcp", "127.0.0.1:0", "--log", "warn"]);
+        command.args([EXEC_ARGUMENT, ROOMCAST, "--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"]);
         command.args(["--workers", &workers, "--shards", &workers, "--ready-file"]).arg(ready_file.path());
-        let mut target = Self::spawn(Side::Roomcast, command.stdin(Stdio::null()))?;
-        target.address = ready_file.wait_for_address(&mut target.process)?;
+        let mut target = Self::spawn(side, command.stdin(Stdio::null()))?;
+        let listener = if side == Side::WebSocket { "http " } else { "tcp " };
+        target.address = ready_file.wait_for_address(listener, &mut target.process)?;
         Ok(target)
     }
 
@@ -95,6 +125,7 @@ impl Target {
         let conversation = |room| match self.side {
             Side::BareSend => Conversation::default(),
             Side::Roomcast => Conversation::join(room),
+            Side::WebSocket => Conversation::join_as_websocket(room),
         };
         (0..rooms).map(conversation).collect()
     }
@@ -129,7 +160,7 @@ impl Target {
     /// Ends the process as an operator would; a target that ends badly makes its figures worthless.
     pub fn stop(mut self) -> Result<()> {
         drop(self.process.stdin.take());
-        if self.side == Side::Roomcast {
+        if self.side != Side::BareSend {
             kill_process(Pid::from_child(&self.process), Signal::TERM).context("sending SIGTERM to the server")?;
         }
         let status = self.wait_for_end()?;
