@@ -45,7 +45,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Hands the message over: at once if there is room, else the future waits for it in the order of the calls. It is not
+    /// Hands the message over: at once if there is room, else the future waits for it in the order in which they are first polled. It is not
     /// to be dropped half-way: the message would be lost with it. Small, since most clients hold one while they join.
     #[must_use = "a message that finds no room is handed over by the future"]
     pub fn tell(&self, message: T) -> impl Future<Output = ()> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use roomcast::config::{Config, Invocation, InvocationError, Settings, Task};
-use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, log, stop_on_signals};
+use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, log, print, stop_on_signals, tell};
 use roomcast::server;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(Invocation { settings, task: Task::Serve }) => serve(settings),
         Ok(Invocation { settings, task: Task::CheckConfig }) => check_config(settings),
         Err(InvocationError::Asked(text)) => {
-            print!("{text}");
+            print(&text);
             Ok(())
         }
         Err(error) => Err((EXIT_USAGE, error.into())),
@@ -45,10 +45,10 @@ fn serve(settings: Settings) -> Result<(), Failure> {
 fn check_config(settings: Settings) -> Result<(), Failure> {
     let checked = Config::try_from(settings.clone()).map_err(anyhow::Error::from);
     let text = checked.and_then(|_| toml::to_string(&settings).context("cannot show the settings"));
-    text.map(|text| print!("{text}")).map_err(|error| (EXIT_USAGE, error))
+    text.map(|text| print(&text)).map_err(|error| (EXIT_USAGE, error))
 }
 
 fn report((code, error): Failure) -> u8 {
-    eprintln!("roomcast: {error:#}");
+    tell(format_args!("roomcast: {error:#}"));
     code
 }

@@ -1,6 +1,7 @@
 //! The process around the server: its log, its signals, its end when something panics.
 
-use std::io::{self, IsTerminal};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::panic;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +31,16 @@ pub fn end_on_panic() {
     }));
 }
 
+/// Writes a line to standard error. That nobody reads it is no reason to end.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes a text to standard output, as far as somebody reads it.
+pub fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// Logs to standard error from here on.
 pub fn log(level: LogLevel, format: LogFormat) {
     let level = match level {
@@ -43,6 +54,8 @@ pub fn log(level: LogLevel, format: LogFormat) {
         .with_max_level(level)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // It would be reported with a panic: a log that nobody reads any more must not end the server.
+        .log_internal_errors(false)
         .with_target(false);
     match format {
         LogFormat::Text => log.init(),
@@ -64,7 +77,7 @@ pub fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
                 _ = interrupt.recv() => {}
             }
             if shutdown.is_cancelled() {
-                eprintln!("roomcast: second signal, not waiting for clients");
+                tell("roomcast: second signal, not waiting for clients");
                 std::process::exit(EXIT_FAILED.into());
             }
             shutdown.cancel();

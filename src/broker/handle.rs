@@ -15,7 +15,7 @@ use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 
 /// Commands that wait in a shard's mailbox at most; of 64 KiB each, they are 64 MiB.
-pub const MAILBOX_COMMANDS: usize = 1_024;
+const MAILBOX_COMMANDS: usize = 1_024;
 
 /// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
 #[derive(Clone, Debug)]

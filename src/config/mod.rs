@@ -124,6 +124,7 @@ const WORKERS_MAX: u16 = 1_024;
 const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
+const CLIENTS_MAX: usize = 1 << 24;
 const BACKLOG_MAX: u32 = 1 << 20;
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
@@ -138,7 +139,7 @@ impl TryFrom<Settings> for Config {
             http: settings.http,
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
-            max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=usize::MAX)).transpose()?,
+            max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
@@ -152,7 +153,7 @@ impl TryFrom<Settings> for Rules {
 
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
         let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
-        // A bound below one message would make every member a slow consumer.
+        // A bound below one message would be passed by any client whose socket refuses one.
         let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
         Ok(Self {
             greeting: one_line("greeting", settings.greeting)?,

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use std::{fs, io};
 
+use clap::value_parser;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -23,10 +24,10 @@ pub struct Settings {
     #[arg(long, env = "ROOMCAST_HTTP", value_name = "ADDRESS")]
     pub http: SocketAddr,
     /// Threads that serve clients (default: the processor's cores)
-    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
+    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub workers: u16,
     /// Tasks among which the rooms are shared out (default: as many as workers)
-    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
+    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
     /// The first line that a client gets; none if empty (default: a welcome and the first commands)
     #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]

@@ -18,7 +18,7 @@ HELP: this list
 QUIT: end the connection";
 
 /// How many names a list shows before `… and N more`.
-pub const LISTING_MAX: usize = 1_000;
+const LISTING_MAX: usize = 1_000;
 
 /// A place in a room's stream, counted from 1. Every member sees the same message at the same offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub enum Event<'a> {
     Named(&'a Nick),
     /// A message to the room.
     Message {
-        /// Its place in the room's stream.
+        /// Its place in the room's stream. Text does not show it; a dialect that resumes will.
         offset: Offset,
         /// Whose it is.
         label: &'a Label,

@@ -1,6 +1,5 @@
 //! The names of rooms and members. Made only by `parse`, so that whoever holds one holds a valid one.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,12 +27,6 @@ impl RoomName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for RoomName {
-    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -20,7 +20,7 @@ use crate::transport::accept::Admission;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{Started, Worker};
 use crate::writer::handle::mailbox;
-use crate::writer::{Counts, WriterIndex};
+use crate::writer::{Counts, WriterIndex, WriterMetrics};
 
 /// What is left of a stop after the grace period: cutting takes no longer, whatever clients do.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
@@ -41,11 +41,16 @@ pub struct Bound {
 /// An address could not be bound, a limit is too low, or the ready file could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers)?;
+    if let Some(path) = &config.ready_file {
+        ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
+    }
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let mut workers = start(&config, lines.into_iter().zip(http), limit.clients_max, &drain)?;
+    let metrics = ServerMetrics::new(config.workers, config.shards);
+    let admission = Admission::new(limit.clients_max);
+    let mut workers = start(&config, lines.into_iter().zip(http), &admission, &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -59,8 +64,9 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     on_bound(bound);
     shutdown.cancelled().await;
     info!(grace = ?config.grace, "stopping");
+    let cut_before = WriterMetrics::cut(&metrics.writers);
     let counts = stop(workers, &drain, config.grace).await?;
-    info!(delivered = counts.delivered, clients_cut = counts.cut, "stopped");
+    info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
 }
 
@@ -84,13 +90,12 @@ async fn become_ready(workers: &mut [Started], bound: Bound, ready_file: Option<
 fn start(
     config: &Config,
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
-    clients_max: usize,
+    admission: &Admission,
+    metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<Started>> {
     let (broker, shards) = BrokerSeed::new(config.shards);
     let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
-    let admission = Admission::new(clients_max);
-    let metrics = ServerMetrics::new(config.workers, config.shards);
     let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
     for shard in shards {
         let home = usize::from(shard.index.0) % homes.len();

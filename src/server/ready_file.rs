@@ -6,19 +6,50 @@ use std::{fs, io};
 
 use super::Bound;
 
+/// Removes what an earlier server left, which a script would believe.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the file whole: who finds it finds every line.
 pub fn write(path: &Path, bound: Bound) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
-    let mut file = fs::File::create(&unfinished)?;
+    let written = write_to(Path::new(&unfinished), bound).and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // Whatever stands there is of no use to anybody.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+fn write_to(path: &Path, bound: Bound) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
     writeln!(file, "tcp {}\nhttp {}", bound.tcp, bound.http)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
+    file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_one_can_be_removed_and_a_failed_one_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready");
+        fs::create_dir(&path).unwrap();
+        let bound = Bound { tcp: "127.0.0.1:1".parse().unwrap(), http: "127.0.0.1:2".parse().unwrap() };
+        assert!(write(&path, bound).is_err(), "a folder is there");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "old").unwrap();
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+    }
 
     #[test]
     fn it_holds_one_line_per_listener_and_replaces_an_old_one() {

@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::accept::Place;
 use crate::protocol::dialect::Dialect;
@@ -121,12 +121,18 @@ impl<R: Reader> Conversation<R> {
         let stream = Rc::new(stream);
         let writer = sessions.writer.clone();
         let slot = writer.open(Rc::clone(&stream), dialect);
+        let drain = sessions.drain.clone();
+        let session = Session::new(sessions, slot, dialect, label);
+        if drain.is_stopping() {
+            // Let in at the last moment: those who leave do not wait for this one to finish talking.
+            writer.hang_up(slot, Disconnect::Shutdown);
+        }
         Self {
             stream,
             slot,
             writer,
             buffer,
-            session: Session::new(sessions, slot, dialect, label),
+            session,
             reader: reader(slot),
             is_behind: !already_read.is_empty(),
             tail: already_read,
@@ -147,7 +153,7 @@ impl<R: Reader> Conversation<R> {
     async fn end(self, reason: Disconnect) {
         let Self { stream, slot, writer, buffer, session, _place, .. } = self;
         session.end(reason).await;
-        debug!(reason = reason.reason(), "connection ended");
+        log_end(&stream, reason);
         buffer.discard_input(&stream).await;
         writer.input_ended(slot).await;
     }
@@ -229,6 +235,15 @@ impl<R: Reader> Conversation<R> {
     fn after(&mut self, turn: Turn, is_more: bool) -> Turn {
         self.is_behind = !matches!(turn, Turn::Idle);
         if is_more && !self.is_behind { Turn::Yield } else { turn }
+    }
+}
+
+/// What an operator should see is told by default, the rest on request.
+fn log_end(stream: &TcpStream, reason: Disconnect) {
+    let (peer, reason_text) = (stream.peer_addr().ok().map(tracing::field::display), reason.reason());
+    match reason {
+        Disconnect::SlowConsumer => info!(peer, reason = reason_text, "connection ended"),
+        _ => debug!(peer, reason = reason_text, "connection ended"),
     }
 }
 

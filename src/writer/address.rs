@@ -1,6 +1,6 @@
 //! Where a client is written to: names that can be sent anywhere, and mean nothing once their client is gone.
 
-/// The name of a client's row in its worker's table. Never used twice.
+/// The name of a client's row in its worker's table. Used again after 2³² clients of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot {
     /// The row.

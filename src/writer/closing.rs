@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::address::Slot;
 use super::frames::Frames;
-use super::slots::{Closing, Mark, Phase, Row};
+use super::slots::{Closing, Mark, Phase, Refusal, Row};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::config::OutboxLimits;
@@ -98,9 +98,9 @@ impl Writer {
         if !row.hot.refused {
             self.owed -= owed.messages;
         }
-        self.metrics.cut.add(u64::from(owed.messages > 0));
         self.metrics.owed_bytes.subtract(owed.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
+        self.metrics.cut.add(u64::from(owed.messages > 0));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.hang_up(reason);
         self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
@@ -115,7 +115,7 @@ impl Writer {
             let Some(row) = self.slots.row(slot) else { continue };
             row.cold.swept = false;
             match verdict(&row, now, &self.limits) {
-                Verdict::Well => {}
+                Verdict::Settled => {}
                 Verdict::Waits => self.sweep_later(slot),
                 Verdict::Slow => self.cut_slow(now, slot),
                 Verdict::Expired => self.close(slot, Disconnect::IoError, wire),
@@ -149,7 +149,7 @@ impl Writer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// Nothing more to watch.
-    Well,
+    Settled,
     /// To be looked at again.
     Waits,
     /// A slow consumer.
@@ -159,15 +159,18 @@ enum Verdict {
 }
 
 fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
+    let refusal_is_old = |refusal: &Refusal| now.duration_since(refusal.since) >= limits.slow_after;
+    let aged = row.cold.refusal.as_deref().is_some_and(refusal_is_old);
     if let Some(closing) = &row.cold.closing {
-        return if now >= closing.deadline { Verdict::Expired } else { Verdict::Waits };
+        // The grace period bounds a stop; every other ending is bounded as the conversation was.
+        let is_over = now >= closing.deadline || (aged && closing.reason != Disconnect::Shutdown);
+        return if is_over { Verdict::Expired } else { Verdict::Waits };
     }
     let Some(refusal) = &row.cold.refusal else {
-        return Verdict::Well;
+        return Verdict::Settled;
     };
     let owed = row.owed();
     let over = owed.bytes > limits.bytes_max || owed.messages > limits.messages_max;
     let stalled = over && now.duration_since(refusal.taken_at) >= STALL;
-    let aged = now.duration_since(refusal.since) >= limits.slow_after;
     if stalled || aged { Verdict::Slow } else { Verdict::Waits }
 }

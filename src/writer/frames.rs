@@ -54,6 +54,11 @@ impl Frames {
         &self.bytes
     }
 
+    /// All bytes, to be sent some other time.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// A reply or a delivery.
     pub fn kind(&self) -> Kind {
         self.kind

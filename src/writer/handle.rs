@@ -16,7 +16,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
 /// Batches that wait in a writer's mailbox at most; of 64 KiB each, they are 16 MiB.
-pub const MAILBOX_BATCHES: usize = 256;
+const MAILBOX_BATCHES: usize = 256;
 
 /// A writer's mailbox, not yet shared out.
 pub fn mailbox() -> (BatchSender, flume::Receiver<WriterCommand>) {
@@ -88,8 +88,11 @@ impl WriterHandle {
     /// # Errors
     /// The reply, when the mailbox is full; `reply` waits.
     pub fn try_reply(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
-        let command = WriterCommand::Entry(Entry::reply(slot, bytes.clone()));
-        self.mailbox.try_tell(command).map_err(|Full(_)| bytes)
+        let entry = Entry::reply(slot, bytes);
+        match self.mailbox.try_tell(WriterCommand::Entry(entry)) {
+            Err(Full(WriterCommand::Entry(entry))) => Err(entry.frames.into_bytes()),
+            _ => Ok(()),
+        }
     }
 
     /// Queues a reply behind everything already queued for the client.

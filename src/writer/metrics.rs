@@ -62,6 +62,11 @@ impl WriterMetrics {
         );
     }
 
+    /// Clients closed so far while something was owed to them, over all writers.
+    pub fn cut(all: &[impl AsRef<Self>]) -> u64 {
+        all.iter().map(|one| one.as_ref().cut.get()).sum()
+    }
+
     /// Clients that are there now, over all writers.
     pub fn clients(all: &[impl AsRef<Self>]) -> u64 {
         let total = |counts: &[Count]| counts.iter().map(Count::get).sum::<u64>();

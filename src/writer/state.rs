@@ -23,8 +23,9 @@ const SMALL_AUDIENCE: usize = 64;
 /// The writer reads no further commands while more messages than this are owed that no socket has refused yet.
 const OWED_MAX: usize = 1 << 20;
 
-/// A client that is owed this many times its bound is cut at once.
-pub(super) const BOUND_HARD: usize = 8;
+/// A client that is owed this many times its bound in bytes is cut at once. Not in messages: a reader that takes a moment to
+/// wake can be owed 8 192 short ones within milliseconds, and they are 200 KB.
+const BOUND_HARD: usize = 8;
 
 /// What a writer is told through its mailbox.
 #[derive(Debug)]
@@ -236,10 +237,7 @@ impl Writer {
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
         self.metrics.owed_bytes.add(frames.bytes().len() as u64);
         if row.hot.refused {
-            let owed = row.owed();
-            let hard = owed.bytes > BOUND_HARD * self.limits.bytes_max
-                || owed.messages > BOUND_HARD * self.limits.messages_max;
-            if hard {
+            if row.owed().bytes > BOUND_HARD * self.limits.bytes_max {
                 self.overflowed.push(slot);
             }
             return;

@@ -131,13 +131,27 @@ fn a_client_that_caught_up_begins_anew() {
 }
 
 #[test]
-fn a_client_past_eight_times_its_bound_is_cut_at_once() {
-    let (mut harness, slot) = refusing(LIMITS, 0, 8 * LIMITS.messages_max);
-    harness.step(Input::Sweep);
+fn a_client_past_eight_times_its_bound_in_messages_has_a_second_to_take_something() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 10 * LIMITS.messages_max);
     assert_eq!(harness.hang_up(slot), None);
-    harness.deliver(&[slot], "one more");
+    harness.sweep_after(SECOND - MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
     assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
     assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
+}
+
+#[test]
+fn a_closing_client_that_trickles_is_bounded_by_the_age_of_what_it_refused_but_for_a_stop() {
+    for (reason, is_open) in [(Disconnect::Quit, false), (Disconnect::Shutdown, true)] {
+        let (mut harness, slot) = refusing(LIMITS, 0, 6);
+        harness.close(slot, reason);
+        for _ in 0..11 {
+            harness.sweep_after(999 * MILLISECOND);
+            harness.grant(slot, 1);
+        }
+        assert_eq!(harness.wire.is_open(slot), is_open, "{reason:?}");
+    }
 }
 
 #[test]
@@ -154,9 +168,7 @@ fn a_client_past_eight_times_its_bound_in_bytes_is_cut_at_once() {
 fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
     let (mut harness, slot) = refusing(LIMITS, 0, 1);
     harness.step(Input::HangUpAll(Disconnect::Shutdown));
-    for _ in 0..8 * LIMITS.messages_max {
-        harness.deliver(&[slot], "message");
-    }
+    harness.deliver(&[slot], &"x".repeat(8 * LIMITS.bytes_max));
     assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
     assert_eq!(harness.hang_up(slot), Some(Disconnect::Shutdown), "the first reason stays");
 }

@@ -178,12 +178,13 @@ impl Client {
     /// Over a bound, having taken nothing for a second.
     pub fn has_stalled(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let stalled = |refused: Refused| now - refused.taken_at >= SECOND;
-        self.is_over(limits, 1) && self.refused.is_some_and(stalled)
+        let is_over = self.bytes() > limits.bytes_max || self.queue.len() > limits.messages_max;
+        is_over && self.refused.is_some_and(stalled)
     }
 
     /// Eight times over a bound, its socket having refused bytes.
     pub fn is_far_over(&self, limits: &OutboxLimits) -> bool {
-        self.refused.is_some() && self.is_over(limits, 8)
+        self.refused.is_some() && self.bytes() > 8 * limits.bytes_max
     }
 
     /// Its oldest refused byte may be older than it is allowed to be.
@@ -192,9 +193,8 @@ impl Client {
         self.refused.is_some_and(old)
     }
 
-    fn is_over(&self, limits: &OutboxLimits, times: usize) -> bool {
-        let bytes: usize = self.queue.iter().map(|message| message.bytes.len()).sum();
-        bytes - self.sent > times * limits.bytes_max || self.queue.len() > times * limits.messages_max
+    fn bytes(&self) -> usize {
+        self.queue.iter().map(|message| message.bytes.len()).sum::<usize>() - self.sent
     }
 }
 
