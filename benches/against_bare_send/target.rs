@@ -70,7 +70,7 @@ impl Target {
         let ready_file = ReadyFile::new();
         let workers = workers.to_string();
         let mut command = Command::new(env::current_exe().context("finding this program")?);
-        command.args([EXEC_ARGUMENT, ROOMCAST, "--tcp", "127.0.0.1:0", "--log", "warn"]);
+        command.args([EXEC_ARGUMENT, ROOMCAST, "--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"]);
         command.args(["--workers", &workers, "--shards", &workers, "--ready-file"]).arg(ready_file.path());
         let mut target = Self::spawn(Side::Roomcast, command.stdin(Stdio::null()))?;
         target.address = ready_file.wait_for_address(&mut target.process)?;

@@ -86,7 +86,7 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
 
 #[test]
 fn a_ready_file_that_cannot_be_written_ends_it() {
-    let output = run(&["--tcp", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
+    let output = run(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
     expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
 }
 
