@@ -38,7 +38,8 @@ fn publish_and_compare(shape: Shape, transport_of: impl Fn(usize) -> Transport) 
         })
     };
     let members: Vec<JoinHandle<Vec<String>>> = members.into_iter().enumerate().map(publish_and_hear).collect();
-    let heard: Vec<Vec<String>> = members.into_iter().map(|member| member.join().unwrap()).collect();
+    let heard: Vec<Vec<String>> =
+        members.into_iter().map(|member| member.join().expect("a member that hears all")).collect();
     for other in &heard {
         assert!(*other == heard[0], "two members heard different orders");
     }
