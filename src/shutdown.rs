@@ -11,6 +11,7 @@ pub struct Drain {
     talking: TaskTracker,
     leaving: CancellationToken,
     cutting: CancellationToken,
+    closing: CancellationToken,
 }
 
 /// Held by a session for as long as it may still publish.
@@ -27,6 +28,11 @@ impl Drain {
         self.talking.close();
         self.talking.wait().await;
         self.leaving.cancel();
+    }
+
+    /// The last phase: every client of every worker is gone, and HTTP is answered no more.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// The grace period is over: what is still owed is dropped.
@@ -57,6 +63,11 @@ impl Drain {
     /// Returns when every session has finished its turn and may leave.
     pub async fn leaving(&self) {
         self.leaving.cancelled().await;
+    }
+
+    /// Returns when every worker has drained.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     /// Returns when the grace period is over.

@@ -59,8 +59,10 @@ pub struct Worker {
 pub struct Started {
     /// Told when it accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// What its writer has done, once everything on it has ended; or why it could not start.
-    pub ended: oneshot::Receiver<io::Result<Counts>>,
+    /// What its writer has done, once its last client is gone. HTTP is still answered.
+    pub drained: oneshot::Receiver<Counts>,
+    /// Told when everything on it has ended; or why it could not start.
+    pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Worker {
@@ -70,16 +72,24 @@ impl Worker {
     /// There is no thread to be had.
     pub fn start(self) -> io::Result<Started> {
         let (say_ready, ready) = oneshot::channel();
+        let (say_drained, drained) = oneshot::channel();
         let (say_ended, ended) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("worker-{}", self.index.0));
         // Nobody listens any more to what a worker says once the server was given up.
-        thread.spawn(move || drop(say_ended.send(self.run(say_ready))))?;
-        Ok(Started { ready, ended })
+        thread.spawn(move || drop(say_ended.send(self.run(say_ready, say_drained))))?;
+        Ok(Started { ready, drained, ended })
     }
 
-    fn run(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    fn run(self, say_ready: oneshot::Sender<()>, say_drained: oneshot::Sender<Counts>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(self.work(say_ready))
+        let drain = self.drain.clone();
+        runtime.block_on(async {
+            let counts = self.work(say_ready).await?;
+            let _ = say_drained.send(counts);
+            // HTTP goes on until every worker has drained, for who asks how far that is.
+            drain.closing().await;
+            Ok(())
+        })
     }
 
     async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -60,6 +60,10 @@ pub struct HttpState {
     /// What was counted.
     pub metrics: ServerMetrics,
 }
+
+/// Whether the connection of a request took one of the clients' places. Whoever asks does not count itself.
+#[derive(Clone, Copy)]
+struct HasPlace(bool);
 
 /// A socket that was switched to WebSocket.
 pub struct Upgraded {
@@ -129,11 +133,12 @@ impl HttpHost {
     /// The handshake is matched in front of the router.
     async fn respond(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         has_place: bool,
         switched: &Cell<bool>,
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path() != WEBSOCKET_PATH {
+            request.extensions_mut().insert(HasPlace(has_place));
             return self.router.clone().call(request).await;
         }
         let answer = self.unavailable(has_place).map_or_else(|| accept_key(&request), Err);
@@ -160,10 +165,13 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
     ([(CONTENT_TYPE, Exposition::CONTENT_TYPE)], state.metrics.expose())
 }
 
-async fn ready(State(state): State<HttpState>) -> (StatusCode, &'static str) {
+async fn ready(
+    State(state): State<HttpState>,
+    Extension(HasPlace(has_place)): Extension<HasPlace>,
+) -> (StatusCode, &'static str) {
     if state.drain.is_stopping() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if state.admission.is_full() {
+    } else if !has_place && state.admission.is_full() {
         (StatusCode::SERVICE_UNAVAILABLE, "full")
     } else {
         (StatusCode::OK, "ready")

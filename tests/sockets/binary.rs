@@ -8,11 +8,11 @@ use rustix::process::Signal;
 use crate::harness::{Lines, Program, WELCOME, run};
 
 #[test]
-fn the_ready_file_holds_the_bound_address_and_clients_are_accepted_there() {
+fn the_ready_file_holds_the_bound_addresses_and_clients_are_accepted_there() {
     let program = Program::start(&[]);
     let text = std::fs::read_to_string(program.ready_file()).unwrap();
-    assert_eq!(text, format!("tcp {}\n", program.tcp));
-    assert_ne!(program.tcp.port(), 0);
+    assert_eq!(text, format!("tcp {}\nhttp {}\n", program.tcp, program.http));
+    assert!(program.tcp.port() != 0 && program.http.port() != 0, "{text}");
     Lines::connect(program.tcp).expect(WELCOME);
 }
 
@@ -21,7 +21,7 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
     let program = Program::start(&["--workers", "2"]);
     let address = program.tcp.to_string();
     for workers in ["1", "2"] {
-        let second = run(&["--tcp", &address, "--workers", workers]);
+        let second = run(&["--tcp", &address, "--http", "127.0.0.1:0", "--workers", workers]);
         assert_eq!(second.status.code(), Some(2));
         let said = String::from_utf8(second.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -110,8 +110,11 @@ fn the_log_names_every_bound_address_and_the_clients_that_the_descriptors_allow(
     program.signal(Signal::TERM);
     let log = program.log_until("stopped");
     let bound: Vec<&String> = log.iter().filter(|line| line.contains("listening")).collect();
-    assert_eq!(bound.len(), 1, "{log:?}");
-    assert!(bound[0].contains(&format!("address={}", program.tcp)), "{log:?}");
+    assert_eq!(bound.len(), 2, "{log:?}");
+    for (line, listening) in bound.into_iter().zip([("tcp lines", program.tcp), ("http", program.http)]) {
+        let (listener, address) = listening;
+        assert!(line.contains(&format!("listening for {listener} address={address}")), "{log:?}");
+    }
     let limits: Vec<&String> = log.iter().filter(|line| line.contains("descriptor limit")).collect();
     assert_eq!(limits.len(), 1, "{log:?}");
     assert!(limits[0].contains("descriptors=") && limits[0].contains("clients_max=123"), "{log:?}");

@@ -180,7 +180,8 @@ fn help_has_one_line_per_command() {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
         client.say("HELP");
-        assert_eq!(client.fence(), HELP);
+        // Lines on one transport, one message on the other.
+        assert_eq!(client.fence().join("\n"), HELP.join("\n"));
     });
 }
 
@@ -207,6 +208,18 @@ fn a_line_client_is_labelled_with_its_address() {
 }
 
 #[test]
+fn a_websocket_client_is_labelled_with_a_number() {
+    contract(|shape, _| {
+        let server = TestServer::plain(shape);
+        let mut client = Client::connect(&server, Transport::WebSocket);
+        client.join("a");
+        let said = client.ask("hello");
+        let number = said.strip_prefix("[WS-").and_then(|rest| rest.strip_suffix("] hello"));
+        assert!(number.is_some_and(|number| number.parse::<u64>().is_ok()), "{said}");
+    });
+}
+
+#[test]
 fn labels_can_hide_addresses_behind_numbers_that_are_never_shared() {
     contract(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.labels = Labels::Id);
@@ -220,6 +233,7 @@ fn labels_can_hide_addresses_behind_numbers_that_are_never_shared() {
         let mut said: Vec<String> = (0..8).map(label).collect();
         let prefix = match transport {
             Transport::Tcp => "[TCP-",
+            Transport::WebSocket => "[WS-",
         };
         for line in &said {
             let number = line.strip_prefix(prefix).and_then(|rest| rest.strip_suffix("] hello"));

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use roomcast::config::{Settings, Size, Span};
+use roomcast::protocol::disconnect::Disconnect;
 
 use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
 
@@ -84,10 +85,7 @@ fn clients_that_never_close_are_told_why_and_do_not_hold_up_the_end() {
         clients.iter_mut().step_by(2).for_each(|client| client.join("a"));
         let counts = server.stop();
         assert_eq!(counts.cut, 0, "{counts:?}");
-        for client in &mut clients {
-            client.expect(LAST);
-            client.expect_end();
-        }
+        clients.iter_mut().for_each(|client| client.expect_closed(Disconnect::Shutdown));
     });
 }
 
@@ -118,8 +116,7 @@ fn a_client_that_neither_reads_nor_closes_is_cut_long_before_the_grace_period_en
         assert_eq!(counts.cut, 1, "{counts:?}");
         assert!(counts.dropped_gone > 0, "{counts:?}");
         assert_eq!(counts.fanned_out, counts.delivered + counts.dropped_gone, "{counts:?}");
-        publisher.expect(LAST);
-        publisher.expect_end();
+        publisher.expect_closed(Disconnect::Shutdown);
     });
 }
 
@@ -160,8 +157,7 @@ fn nobody_is_let_in_once_the_server_stops() {
     let address = server.tcp;
     let mut idle = Client::connect(&server, Transport::Tcp);
     server.begin_stop();
-    idle.expect(LAST);
-    idle.expect_end();
+    idle.expect_closed(Disconnect::Shutdown);
     drop(idle);
     server.stop();
     assert!(TcpStream::connect(address).is_err());

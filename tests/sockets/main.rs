@@ -22,6 +22,10 @@ mod limits;
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
 mod drain;
+// HTTP: health, readiness, refused handshakes.
+mod http;
+// WebSocket clients, frame by frame.
+mod websocket;
 // The built binary: ready file, signals, log.
 mod binary;
 // The built binary's command line: what is refused, what overrides what.

@@ -17,24 +17,33 @@ const MESSAGES: usize = 500;
 
 #[test]
 fn all_members_hear_one_order_and_each_sender_its_own() {
-    contract(|shape, transport| {
-        let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
-        let join = |number| Client::member(&server, transport, "a", &format!("m{number}"));
-        let members: Vec<Client> = (0..MEMBERS).map(join).collect();
-        let publish_and_hear = |(number, mut member): (usize, Client)| {
-            thread::spawn(move || {
-                let published = if number < PUBLISHERS { MESSAGES } else { 0 };
-                (0..published).for_each(|message| member.say(&message.to_string()));
-                (0..PUBLISHERS * MESSAGES).map(|_| member.hear()).collect()
-            })
-        };
-        let members: Vec<JoinHandle<Vec<String>>> = members.into_iter().enumerate().map(publish_and_hear).collect();
-        let heard: Vec<Vec<String>> = members.into_iter().map(|member| member.join().unwrap()).collect();
-        for other in &heard {
-            assert!(*other == heard[0], "two members heard different orders");
-        }
-        assert_in_order_of_each_sender(&heard[0], PUBLISHERS, MESSAGES);
-    });
+    contract(|shape, transport| publish_and_compare(shape, |_| transport));
+}
+
+#[test]
+fn members_of_both_transports_hear_one_order_and_each_sender_its_own() {
+    let either = |number| if number % 2 == 0 { Transport::Tcp } else { Transport::WebSocket };
+    Shape::ALL.into_iter().for_each(|shape| publish_and_compare(shape, either));
+}
+
+fn publish_and_compare(shape: Shape, transport_of: impl Fn(usize) -> Transport) {
+    let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
+    let join = |number| Client::member(&server, transport_of(number), "a", &format!("m{number}"));
+    let members: Vec<Client> = (0..MEMBERS).map(join).collect();
+    let publish_and_hear = |(number, mut member): (usize, Client)| {
+        thread::spawn(move || {
+            let published = if number < PUBLISHERS { MESSAGES } else { 0 };
+            (0..published).for_each(|message| member.say(&message.to_string()));
+            (0..PUBLISHERS * MESSAGES).map(|_| member.hear()).collect()
+        })
+    };
+    let members: Vec<JoinHandle<Vec<String>>> = members.into_iter().enumerate().map(publish_and_hear).collect();
+    let heard: Vec<Vec<String>> =
+        members.into_iter().map(|member| member.join().expect("a member that hears all")).collect();
+    for other in &heard {
+        assert!(*other == heard[0], "two members heard different orders");
+    }
+    assert_in_order_of_each_sender(&heard[0], PUBLISHERS, MESSAGES);
 }
 
 /// Lines of the form `[sender] number`: each sender's from 0 up, none missing.

@@ -1,7 +1,10 @@
 //! A client of the text dialect, whatever carries it.
 
+use roomcast::protocol::disconnect::Disconnect;
+
 use super::lines::Lines;
 use super::server::TestServer;
+use super::websocket::WebSocket;
 use super::{WELCOME, contract, until};
 
 /// What carries the text dialect.
@@ -9,14 +12,17 @@ use super::{WELCOME, contract, until};
 pub enum Transport {
     /// Lines over TCP.
     Tcp,
+    /// WebSocket text messages.
+    WebSocket,
 }
 
 impl Transport {
-    pub const ALL: [Self; 1] = [Self::Tcp];
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::WebSocket];
 
     fn connect(self, server: &TestServer) -> Box<dyn Wire> {
         match self {
             Self::Tcp => Box::new(Lines::connect(server.tcp)),
+            Self::WebSocket => Box::new(WebSocket::connect(server.http)),
         }
     }
 }
@@ -26,8 +32,11 @@ pub trait Wire: Send {
     /// Sends one line.
     fn say(&mut self, line: &str);
 
-    /// The next line; `None` at the end of the stream.
+    /// The next line or message; `None` at the end of the stream.
     fn hear(&mut self) -> Option<String>;
+
+    /// The client is told this reason, as its transport tells it, and the stream ends.
+    fn expect_closed(&mut self, reason: Disconnect);
 }
 
 /// A client.
@@ -117,6 +126,12 @@ impl Client {
     #[track_caller]
     pub fn expect_end(&mut self) {
         assert_eq!(self.wire.hear(), None);
+    }
+
+    /// Nothing comes any more but why it was closed.
+    #[track_caller]
+    pub fn expect_closed(&mut self, reason: Disconnect) {
+        self.wire.expect_closed(reason);
     }
 
     /// Asks until the answer is this one, whatever else comes.

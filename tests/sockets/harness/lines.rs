@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use roomcast::protocol::disconnect::Disconnect;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::client::Wire;
@@ -114,5 +115,10 @@ impl Wire for Lines {
 
     fn hear(&mut self) -> Option<String> {
         self.line()
+    }
+
+    fn expect_closed(&mut self, reason: Disconnect) {
+        self.expect(&format!("ERR closed {}", reason.reason()));
+        assert_eq!(self.line(), None);
     }
 }

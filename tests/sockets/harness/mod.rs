@@ -2,20 +2,24 @@
 
 mod blast;
 mod client;
+mod http;
 mod lines;
 mod program;
 mod server;
 mod turn;
+pub mod websocket;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use blast::Blast;
 pub use client::{Client, Transport};
+pub use http::Http;
 pub use lines::Lines;
 pub use program::{Program, command, run, run_to_end};
 pub use server::{Shape, TestServer};
 pub use turn::Turn;
+pub use websocket::WebSocket;
 
 /// How long a server may take to get where it must. A failsafe, not an expectation.
 const GETS_THERE_WITHIN: Duration = Duration::from_secs(30);

@@ -40,22 +40,24 @@ pub struct Program {
     log: Receiver<String>,
     folder: TempDir,
     pub tcp: SocketAddr,
+    pub http: SocketAddr,
 }
 
 impl Program {
-    /// The binary on a free port, once its ready file is there.
+    /// The binary on free ports, once its ready file is there.
     pub fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
         let mut child = command(arguments)
             .env("ROOMCAST_TCP", "127.0.0.1:0")
+            .env("ROOMCAST_HTTP", "127.0.0.1:0")
             .env("ROOMCAST_READY_FILE", &ready_file)
             .stderr(Stdio::piped())
             .spawn()
             .expect("a binary that was built");
         let log = log_of(&mut child);
-        let tcp = wait_until_ready(&ready_file, &mut child);
-        Self { child, log, folder, tcp }
+        let [tcp, http] = wait_until_ready(&ready_file, &mut child);
+        Self { child, log, folder, tcp, http }
     }
 
     pub fn ready_file(&self) -> PathBuf {
@@ -117,13 +119,15 @@ fn log_of(child: &mut Child) -> Receiver<String> {
 }
 
 /// The file appears whole, so that it can be read is all there is to wait for.
-fn wait_until_ready(path: &Path, child: &mut Child) -> SocketAddr {
+fn wait_until_ready(path: &Path, child: &mut Child) -> [SocketAddr; 2] {
     until(|| {
         let ended = child.try_wait().expect("a child of ours");
         assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
         path.exists()
     });
     let text = std::fs::read_to_string(path).expect("a file that exists");
-    let address = text.trim_end().strip_prefix("tcp ").expect("the line of the tcp listener");
-    address.parse().expect("an address")
+    ["tcp ", "http "].map(|listener| {
+        let address = text.lines().find_map(|line| line.strip_prefix(listener)).expect("a line for each listener");
+        address.parse().expect("an address")
+    })
 }

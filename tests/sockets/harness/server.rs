@@ -1,4 +1,4 @@
-//! A server in a thread of this process, on a port of its own, that stops as promised or fails the test.
+//! A server in a thread of this process, on ports of its own, that stops as promised or fails the test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
@@ -39,6 +39,7 @@ impl Shape {
 /// A running server. Stops when dropped.
 pub struct TestServer {
     pub tcp: SocketAddr,
+    pub http: SocketAddr,
     shutdown: CancellationToken,
     outcome: Receiver<anyhow::Result<Counts>>,
     thread: Option<JoinHandle<()>>,
@@ -49,6 +50,7 @@ impl TestServer {
     pub fn start(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             tcp: (Ipv4Addr::LOCALHOST, 0).into(),
+            http: (Ipv4Addr::LOCALHOST, 0).into(),
             shards: Some(shape.shards),
             workers: shape.workers,
             grace: Span(GRACE),
@@ -62,12 +64,13 @@ impl TestServer {
         let stopping = shutdown.clone();
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let on_bound = |bound: server::Bound| tell_bound.send(bound.tcp).expect("the test waits for it");
+            let on_bound = |bound| tell_bound.send(bound).expect("the test waits for it");
             let result = runtime.block_on(server::run(config, stopping, on_bound));
             // A test that has failed does not ask.
             let _ = tell_outcome.send(result);
         });
-        Self { tcp: bound.recv().expect("a server that starts"), shutdown, outcome, thread: Some(thread) }
+        let server::Bound { tcp, http } = bound.recv().expect("a server that starts");
+        Self { tcp, http, shutdown, outcome, thread: Some(thread) }
     }
 
     /// A server with the default settings.

@@ -1,0 +1,87 @@
+//! An HTTP client byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::lines::READ_TIMEOUT;
+
+/// Small, so that thousands of clients fit.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// What comes before the body of an answer.
+#[derive(Debug)]
+pub struct Head {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Reads one.
+    #[track_caller]
+    pub fn read(from: &mut impl BufRead) -> Self {
+        let mut lines = from.lines().map(|line| line.expect("a head")).take_while(|line| !line.is_empty());
+        let first = lines.next().expect("an answer, not the end");
+        let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).expect(&first);
+        let header = |line: String| {
+            let (name, value) = line.split_once(": ").expect("a header");
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        Self { status: status.parse().expect("a status"), headers: lines.map(header).collect() }
+    }
+
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One connection.
+pub struct Http(BufReader<TcpStream>);
+
+impl Http {
+    pub fn connect(server: SocketAddr) -> Self {
+        let stream = TcpStream::connect(server).expect("a server that accepts");
+        stream.set_read_timeout(Some(READ_TIMEOUT)).expect("an option");
+        stream.set_nodelay(true).expect("an option");
+        Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
+    }
+
+    /// The answer to `GET`, on a connection of its own.
+    #[track_caller]
+    pub fn get(server: SocketAddr, path: &str) -> (Head, String) {
+        let mut client = Self::connect(server);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let answer = client.answer();
+        client.expect_end();
+        answer
+    }
+
+    /// Writes all of it in one call.
+    #[track_caller]
+    pub fn send(&self, bytes: impl AsRef<[u8]>) {
+        self.0.get_ref().write_all(bytes.as_ref()).expect("a server that reads");
+    }
+
+    /// The next answer.
+    #[track_caller]
+    pub fn answer(&mut self) -> (Head, String) {
+        let head = Head::read(&mut self.0);
+        let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a body");
+        (head, String::from_utf8(body).expect("text"))
+    }
+
+    /// The stream ends here, and not with a reset.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("the end");
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+
+    /// What goes on as something else, with what was read of it already.
+    pub fn into_stream(self) -> BufReader<TcpStream> {
+        self.0
+    }
+}

@@ -1,0 +1,283 @@
+//! HTTP: health, readiness, what is refused and how, and handshakes that are none.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use roomcast::config::{Settings, Size, Span};
+
+use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
+use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
+
+/// Behind a refused handshake. Never answered: its sender did not mean it as a request.
+const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[track_caller]
+fn expect(server: &TestServer, path: &str, status: u16, body: &str) {
+    let (head, found) = Http::get(server.http, path);
+    assert_eq!((head.status, found.as_str()), (status, body), "{path}");
+}
+
+#[test]
+fn health_and_readiness_are_told() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let _client = Client::connect(&server, transport);
+        expect(&server, "/health", 200, "OK");
+        expect(&server, "/ready", 200, "ready");
+        expect(&server, "/ready?verbose", 200, "ready");
+    });
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut client = Http::connect(server.http);
+    client.send(PIPELINED.repeat(3));
+    for _ in 0..3 {
+        let (head, body) = client.answer();
+        assert_eq!((head.status, body.as_str()), (200, "OK"));
+    }
+    client.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut rest = String::new();
+    client.into_stream().read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("\r\n\r\n"), "{rest}");
+}
+
+#[test]
+fn what_does_not_exist_is_not_found() {
+    let server = TestServer::plain(Shape::ONE);
+    for path in ["/", "/healthy", "/health/", "/ws/", "/HEALTH", "/%2e%2e/etc/passwd"] {
+        let (head, body) = Http::get(server.http, path);
+        assert_eq!(head.status, 404, "{path}");
+        assert!(body.starts_with("not found: ") && body.ends_with('\n'), "{body}");
+    }
+}
+
+#[test]
+fn another_method_is_told_which_ones_there_are() {
+    let server = TestServer::plain(Shape::ONE);
+    for (path, allowed) in [("/health", "GET,HEAD"), ("/ready", "GET,HEAD"), ("/ws", "GET")] {
+        for method in ["POST", "PUT", "DELETE"] {
+            let mut client = Http::connect(server.http);
+            client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"));
+            let (head, _) = client.answer();
+            assert_eq!((head.status, head.header("allow")), (405, Some(allowed)), "{method} {path}");
+        }
+    }
+}
+
+/// What is wrong with a handshake: a replacement, the status, and a header that says what would be right.
+const NO_HANDSHAKES: [(&str, &str, u16, &str); 12] = [
+    ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400, ""),
+    ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j", 400, ""),
+    ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZXM=", 400, ""),
+    ("dGhlIHNhbXBsZSBub25jZQ==", "the sample nonce", 400, ""),
+    ("dGhlIHNhbXBsZSBub25jZQ==", "", 400, ""),
+    ("Version: 13", "Version: 12", 426, "sec-websocket-version: 13"),
+    ("Sec-WebSocket-Version: 13\r\n", "", 426, "sec-websocket-version: 13"),
+    ("GET", "POST", 405, "allow: GET"),
+    ("HTTP/1.1", "HTTP/1.0", 400, ""),
+    ("Upgrade: websocket\r\n", "", 426, "upgrade: websocket"),
+    ("Upgrade: websocket", "Upgrade: h2c", 426, "upgrade: websocket"),
+    ("Connection: Upgrade", "Connection: keep-alive", 426, "upgrade: websocket"),
+];
+
+#[test]
+fn a_handshake_that_is_none_is_refused_and_what_is_behind_it_is_no_request() {
+    let server = TestServer::plain(Shape::ONE);
+    for (right, wrong, status, hint) in NO_HANDSHAKES {
+        for behind in [PIPELINED.as_bytes(), &frame(FINAL_TEXT, "JOIN a"), b""] {
+            let handshake = HANDSHAKE.replace(right, wrong);
+            assert_ne!(handshake, HANDSHAKE);
+            let mut client = Http::connect(server.http);
+            client.send([handshake.as_bytes(), behind].concat());
+            let (head, body) = client.answer();
+            assert_eq!(head.status, status, "{handshake}");
+            assert_eq!(head.header("connection"), Some("close"), "{handshake}");
+            assert!(body.ends_with('\n'), "{body:?} says what would be right");
+            if let Some((name, value)) = hint.split_once(": ") {
+                assert_eq!(head.header(name), Some(value), "{handshake}");
+            }
+            client.expect_end();
+        }
+    }
+    let mut last = Client::connect(&server, Transport::Tcp);
+    assert_eq!(last.ask("LIST"), "Rooms: []");
+}
+
+#[test]
+fn a_handshake_may_follow_another_request() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut client = Http::connect(server.http);
+    client.send([PIPELINED.as_bytes(), HANDSHAKE.as_bytes(), &frame(FINAL_TEXT, "PING x")].concat());
+    assert_eq!(client.answer().0.status, 200);
+    assert_eq!(client.answer().0.status, 101);
+    let mut stream = client.into_stream();
+    let mut heard = vec![0; 2 + WELCOME.len() + 2 + "PONG x".len()];
+    stream.read_exact(&mut heard).unwrap();
+    assert!(heard.ends_with(b"\x81\x06PONG x"));
+}
+
+#[test]
+fn a_head_has_64_headers_and_no_more() {
+    let server = TestServer::plain(Shape::ONE);
+    let head = |headers: usize| format!("GET /health HTTP/1.1\r\n{}\r\n", "X-Header: value\r\n".repeat(headers));
+    for (headers, status) in [(64, 200), (65, 431), (200, 431)] {
+        let mut client = Http::connect(server.http);
+        client.send(head(headers));
+        assert_eq!(client.answer().0.status, status, "{headers} headers");
+    }
+}
+
+#[test]
+fn a_head_has_16_kib_and_no_more() {
+    let server = TestServer::plain(Shape::ONE);
+    let head = |bytes: usize| format!("GET /health HTTP/1.1\r\nX-Header: {}\r\n\r\n", "x".repeat(bytes));
+    for (bytes, status) in [(15 * 1024, 200), (20 * 1024, 431), (200 * 1024, 431)] {
+        let mut client = Http::connect(server.http);
+        client.send(head(bytes));
+        assert_eq!(client.answer().0.status, status, "a header of {bytes} bytes");
+    }
+}
+
+#[test]
+fn what_is_no_http_is_refused_or_closed_and_others_are_served() {
+    let server = TestServer::plain(Shape::ONE);
+    for bytes in [
+        &b"JOIN a\r\nhello\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let client = Http::connect(server.http);
+        client.send(bytes);
+        let mut answer = Vec::new();
+        client.into_stream().read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    expect(&server, "/health", 200, "OK");
+}
+
+#[test]
+fn who_does_not_finish_a_head_is_closed_in_time() {
+    let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(200));
+    let server = TestServer::start(Shape::ONE, short);
+    for said in ["", "GET /health HTTP/1.1\r\nHo", "G", "\r\n"] {
+        let client = Http::connect(server.http);
+        client.send(said);
+        let mut answer = String::new();
+        client.into_stream().read_to_string(&mut answer).expect("the end");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    let mut idle = Http::connect(server.http);
+    idle.send(PIPELINED);
+    assert_eq!(idle.answer().1, "OK");
+    idle.expect_end();
+}
+
+#[test]
+fn a_full_server_says_so_and_is_still_healthy() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.max_clients = Some(1));
+        let only = Client::connect(&server, transport);
+        expect(&server, "/ready", 503, "full");
+        expect(&server, "/health", 200, "OK");
+        let mut client = Http::connect(server.http);
+        client.send(HANDSHAKE);
+        let (head, body) = client.answer();
+        assert_eq!((head.status, body.as_str()), (503, "full\n"));
+        assert_eq!(head.header("connection"), Some("close"));
+        client.expect_end();
+        drop(only);
+        until(|| Http::get(server.http, "/ready").1 == "ready");
+    });
+}
+
+#[test]
+fn a_server_with_one_place_left_is_ready_though_the_one_who_asks_has_taken_it() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.max_clients = Some(2));
+        let _client = Client::connect(&server, transport);
+        expect(&server, "/ready", 200, "ready");
+    });
+}
+
+#[test]
+fn monitors_of_a_full_server_are_answered_one_after_the_other() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.max_clients = Some(1));
+    let mut client = Client::connect(&server, Transport::Tcp);
+    for _ in 0..100 {
+        expect(&server, "/health", 200, "OK");
+    }
+    client.expect_nothing();
+}
+
+/// A client that is owed megabytes and, until told otherwise, reads them so slowly that a stop must wait for it.
+struct SlowReader {
+    in_bulk: Arc<AtomicBool>,
+    reading: JoinHandle<()>,
+}
+
+impl SlowReader {
+    fn start(server: &TestServer) -> Self {
+        let mut slow = Lines::connect_short_of_buffer(server.tcp);
+        slow.send("JOIN a\n");
+        slow.expect(WELCOME);
+        slow.expect("Joined a");
+        let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
+        let text = "x".repeat(64 * 1024);
+        for _ in 0..256 {
+            publisher.say(&text);
+            publisher.hear();
+        }
+        let in_bulk = Arc::new(AtomicBool::new(false));
+        let is_in_bulk = Arc::clone(&in_bulk);
+        let reading = thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            let size = || if is_in_bulk.load(Ordering::Acquire) { 64 * 1024 } else { 1 };
+            while slow.stream().read(&mut buffer[..size()]).is_ok_and(|read| read > 0) {}
+        });
+        Self { in_bulk, reading }
+    }
+
+    fn read_all(self) {
+        self.in_bulk.store(true, Ordering::Release);
+        self.reading.join().expect("a reader that does not panic");
+    }
+}
+
+#[test]
+fn a_server_that_drains_answers_so_and_lets_nobody_in() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| {
+            settings.outbox_bytes = Size(1 << 30);
+            settings.outbox_messages = 1 << 20;
+            settings.slow_after = Span(Duration::from_secs(60));
+        });
+        let slow = SlowReader::start(&server);
+        let mut kept = Http::connect(server.http);
+        kept.send(PIPELINED);
+        assert_eq!(kept.answer().1, "OK");
+        server.begin_stop();
+        until(|| Http::get(server.http, "/ready").1 == "draining");
+        expect(&server, "/ready", 503, "draining");
+        expect(&server, "/health", 200, "OK");
+        kept.send(PIPELINED);
+        assert_eq!(kept.answer().1, "OK");
+        let mut client = Http::connect(server.http);
+        client.send([HANDSHAKE.as_bytes(), &frame(FINAL_TEXT, "JOIN a")].concat());
+        let (head, body) = client.answer();
+        assert_eq!((head.status, body.as_str()), (503, "draining\n"));
+        assert_eq!(head.header("connection"), Some("close"));
+        client.expect_end();
+        until(|| TcpStream::connect(server.tcp).is_err());
+        slow.read_all();
+        let address = server.http;
+        assert_eq!(server.stop().cut, 0);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

@@ -1,0 +1,378 @@
+//! WebSocket clients, frame by frame: handshake, keepalive, closing, messages of several lines.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use roomcast::config::{Settings, Span};
+use roomcast::protocol::disconnect::Disconnect;
+
+use crate::harness::websocket::{
+    CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, HANDSHAKE, TEXT, close_frame,
+    frame,
+};
+use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract};
+
+/// A server of each layout.
+fn each_shape(behaviour: impl Fn(TestServer)) {
+    for shape in Shape::ALL {
+        println!("{shape:?}");
+        behaviour(TestServer::plain(shape));
+    }
+}
+
+/// A client that was welcomed.
+#[track_caller]
+fn connect(server: &TestServer) -> WebSocket {
+    let mut client = WebSocket::connect(server.http);
+    client.expect(WELCOME);
+    client
+}
+
+/// A client of this name in the room `a`.
+#[track_caller]
+fn member(server: &TestServer, nick: &str) -> WebSocket {
+    let mut client = connect(server);
+    client.send([frame(FINAL_TEXT, format!("NICK {nick}")), frame(FINAL_TEXT, "JOIN a")].concat());
+    client.expect(&format!("You are {nick}"));
+    client.expect("Joined a");
+    client
+}
+
+/// A conversation with a text in fragments, a ping between them, and what comes of it.
+fn script() -> (Vec<u8>, [(u8, &'static str); 6]) {
+    let frames = [
+        frame(FINAL_TEXT, "NICK bøb"),
+        frame(FINAL_TEXT, "JOIN räume"),
+        frame(TEXT, "häl"),
+        frame(FINAL_PING, "beat"),
+        frame(FINAL | CONTINUATION, "lo ▒ 🦀\n"),
+        frame(FINAL_TEXT, ""),
+        frame(FINAL_TEXT, "PING ü"),
+        close_frame(1000, "bye"),
+    ];
+    let heard = [
+        (FINAL_TEXT, WELCOME),
+        (FINAL_TEXT, "You are bøb"),
+        (FINAL_TEXT, "Joined räume"),
+        (FINAL_PONG, "beat"),
+        (FINAL_TEXT, "[bøb] hällo ▒ 🦀"),
+        (FINAL_TEXT, "PONG ü"),
+    ];
+    (frames.concat(), heard)
+}
+
+/// Hears what comes of the script.
+#[track_caller]
+fn expect_answers(mut client: WebSocket, heard: [(u8, &str); 6]) {
+    heard.into_iter().for_each(|(first, payload)| client.expect_frame(first, payload));
+    client.expect_frame(FINAL_CLOSE, 1000_u16.to_be_bytes());
+    assert_eq!(client.frame(), None);
+}
+
+#[test]
+fn a_conversation_cut_at_any_byte_is_the_same() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut bystander = Client::connect(&server, Transport::Tcp);
+    let (script, heard) = script();
+    for at in 0..=script.len() {
+        let client = WebSocket::connect(server.http);
+        client.send(&script[..at]);
+        // A round trip, so that each piece is read by itself.
+        bystander.expect_nothing();
+        client.send(&script[at..]);
+        expect_answers(client, heard);
+    }
+}
+
+#[test]
+fn frames_right_behind_the_handshake_are_handled_in_order_wherever_the_write_is_cut() {
+    let server = TestServer::plain(Shape::ONE);
+    let (script, heard) = script();
+    for at in 0..=script.len() {
+        let client = WebSocket::connect_saying(server.http, &script[..at]);
+        client.send(&script[at..]);
+        expect_answers(client, heard);
+    }
+}
+
+#[test]
+fn many_frames_right_behind_the_handshake_are_all_handled_in_order() {
+    const MESSAGES: usize = 5_000;
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
+        let mut other = Client::member(&server, transport, "a", "other");
+        let said = (0..MESSAGES).map(|number| frame(FINAL_TEXT, number.to_string()));
+        let first = [frame(FINAL_TEXT, "NICK alice"), frame(FINAL_TEXT, "JOIN a")];
+        let bytes: Vec<u8> = first.into_iter().chain(said).flatten().collect();
+        let mut client = WebSocket::connect_saying(server.http, bytes);
+        [WELCOME, "You are alice", "Joined a"].into_iter().for_each(|line| client.expect(line));
+        for number in 0..MESSAGES {
+            let heard = format!("[alice] {number}");
+            client.expect(&heard);
+            other.expect(&heard);
+        }
+    });
+}
+
+#[test]
+fn a_handshake_may_say_more_than_it_must_and_in_any_case() {
+    let server = TestServer::plain(Shape::ONE);
+    for (usual, unusual) in [
+        ("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
+        ("Connection: Upgrade", "connection: keep-alive\r\nCONNECTION: UPGRADE"),
+        ("Upgrade: websocket", "upgrade: WebSocket"),
+        ("GET /ws ", "GET /ws?room=a "),
+        ("Host: localhost", "Host: localhost\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOrigin: http://a"),
+    ] {
+        let handshake = HANDSHAKE.replace(usual, unusual);
+        assert_ne!(handshake, HANDSHAKE);
+        let mut client = WebSocket::upgrade(server.http, handshake);
+        client.expect(WELCOME);
+        client.send(frame(FINAL_TEXT, "PING x"));
+        client.expect("PONG x");
+    }
+}
+
+#[test]
+fn a_ping_is_answered_with_its_payload_behind_what_came_before() {
+    each_shape(|server| {
+        let mut client = connect(&server);
+        for payload in [&b""[..], b"beat", &[0xff; 125]] {
+            client
+                .send([frame(FINAL_TEXT, "PING 1"), frame(FINAL_PING, payload), frame(FINAL_TEXT, "PING 2")].concat());
+            client.expect("PONG 1");
+            client.expect_frame(FINAL_PONG, payload);
+            client.expect("PONG 2");
+        }
+        client.send([frame(FINAL_PONG, "unasked"), frame(FINAL_TEXT, "PING 3")].concat());
+        client.expect("PONG 3");
+    });
+}
+
+fn short_keepalive(settings: &mut Settings) {
+    settings.ping_interval = Span(Duration::from_millis(100));
+    settings.pong_timeout = Span(Duration::from_secs(1));
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_one_that_answers_stays() {
+    let server = TestServer::start(Shape::MANY, short_keepalive);
+    let mut client = member(&server, "alice");
+    // For longer than a mute client is kept.
+    for _ in 0..20 {
+        client.expect_frame(FINAL_PING, "");
+        client.send(frame(FINAL_PONG, ""));
+    }
+    client.send(frame(FINAL_TEXT, "still here"));
+    let heard = std::iter::from_fn(|| client.frame()).find(|(first, _)| *first != FINAL_PING);
+    assert_eq!(heard, Some((FINAL_TEXT, b"[alice] still here".into())));
+}
+
+#[test]
+fn a_mute_client_is_closed_and_has_left_its_room() {
+    let server = TestServer::start(Shape::MANY, short_keepalive);
+    let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+    let mut mute = member(&server, "mute");
+    let mut pings = 0;
+    let close = loop {
+        match mute.frame().expect("a close, not the end") {
+            (FINAL_PING, payload) => {
+                assert_eq!(payload, b"");
+                pings += 1;
+            }
+            other => break other,
+        }
+    };
+    assert_eq!(close, (FINAL_CLOSE, [&4009_u16.to_be_bytes()[..], b"ping-timeout"].concat()));
+    assert!(pings > 1, "it was pinged {pings} times");
+    assert_eq!(mute.frame(), None);
+    watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+}
+
+#[test]
+fn line_clients_are_not_pinged_however_silent() {
+    let server = TestServer::start(Shape::ONE, short_keepalive);
+    let mut silent = Client::connect(&server, Transport::Tcp);
+    let mut mute = connect(&server);
+    while mute.frame().is_some() {}
+    silent.expect_nothing();
+}
+
+/// What breaks a rule, and why the connection ends.
+fn offences() -> Vec<(Vec<u8>, Disconnect)> {
+    let header = |first, length: u64| [&[first, 0xff][..], &length.to_be_bytes()].concat();
+    vec![
+        (frame(FINAL_BINARY, "x"), Disconnect::Unsupported),
+        (vec![FINAL_TEXT, 2, b'h', b'i'], Disconnect::ProtocolError),
+        (frame(FINAL_TEXT | 0x40, "x"), Disconnect::ProtocolError),
+        (frame(FINAL | CONTINUATION, "x"), Disconnect::ProtocolError),
+        (frame(FINAL | 0x3, "x"), Disconnect::ProtocolError),
+        (frame(FINAL_PING, [b'x'; 126]), Disconnect::ProtocolError),
+        (frame(FINAL_CLOSE, "x"), Disconnect::ProtocolError),
+        (close_frame(1005, ""), Disconnect::ProtocolError),
+        (frame(FINAL_TEXT, b"caf\xc3"), Disconnect::NotUtf8),
+        ([frame(TEXT, b"caf\xc3"), frame(CONTINUATION, b"(")].concat(), Disconnect::NotUtf8),
+        (frame(FINAL_TEXT, "x".repeat(64 * 1024 + 1)), Disconnect::TooLong),
+        (header(FINAL_TEXT, 64 * 1024 + 1), Disconnect::TooLong),
+        (header(TEXT, u64::MAX >> 1), Disconnect::TooLong),
+    ]
+}
+
+#[test]
+fn an_offence_closes_with_its_code_and_nothing_of_it_is_delivered() {
+    each_shape(|server| {
+        let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+        for (bytes, reason) in offences() {
+            println!("{reason:?}");
+            let mut client = member(&server, "offender");
+            client.send([frame(FINAL_TEXT, "before"), bytes, frame(FINAL_TEXT, "behind")].concat());
+            watcher.expect("[offender] before");
+            let answer = client.frame();
+            if answer == Some((FINAL_TEXT, b"[offender] before".into())) {
+                client.expect_close(reason);
+            } else {
+                let close = [&reason.close_code().unwrap().to_be_bytes()[..], reason.reason().as_bytes()].concat();
+                assert_eq!(answer, Some((FINAL_CLOSE, close)));
+                assert_eq!(client.frame(), None);
+            }
+            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.expect_nothing();
+        }
+    });
+}
+
+#[test]
+fn an_offence_is_answered_in_spite_of_megabytes_behind_it() {
+    let server = TestServer::plain(Shape::ONE);
+    for (bytes, reason) in offences() {
+        let mut client = connect(&server);
+        let mut output = client.write_half();
+        let write = thread::spawn(move || {
+            output.write_all(&bytes).expect("a server that reads");
+            let megabyte = vec![b'x'; 1 << 20];
+            (0..4).for_each(|_| output.write_all(&megabyte).expect("a server that goes on reading"));
+        });
+        client.expect_close(reason);
+        write.join().unwrap();
+    }
+}
+
+#[test]
+fn a_close_is_echoed_with_its_code_behind_what_was_asked_before() {
+    each_shape(|server| {
+        let closes = [
+            (close_frame(1000, ""), 1000_u16.to_be_bytes().to_vec()),
+            (close_frame(1001, "going away"), 1001_u16.to_be_bytes().to_vec()),
+            (close_frame(4999, "grüß"), 4999_u16.to_be_bytes().to_vec()),
+            (frame(FINAL_CLOSE, ""), vec![]),
+        ];
+        for (close, echo) in closes {
+            let mut client = member(&server, "alice");
+            client.send([frame(FINAL_TEXT, "hello"), frame(FINAL_TEXT, "PING x"), close].concat());
+            client.expect("[alice] hello");
+            client.expect("PONG x");
+            client.expect_frame(FINAL_CLOSE, echo);
+            assert_eq!(client.frame(), None);
+        }
+    });
+}
+
+#[test]
+fn quit_says_bye_and_closes_and_what_is_behind_it_is_not_executed() {
+    each_shape(|server| {
+        let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+        let mut client = member(&server, "alice");
+        client.send([frame(FINAL_TEXT, "QUIT"), frame(FINAL_TEXT, "behind")].concat());
+        client.expect("Bye");
+        client.expect_close(Disconnect::Quit);
+        watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        watcher.expect_nothing();
+    });
+}
+
+#[test]
+fn a_server_that_stops_closes_with_1001_behind_all_that_was_said() {
+    for shape in Shape::ALL {
+        let server = TestServer::plain(shape);
+        let mut alice = member(&server, "alice");
+        alice.send(frame(FINAL_TEXT, "hello"));
+        alice.expect("[alice] hello");
+        let mut idle = connect(&server);
+        server.begin_stop();
+        alice.expect_close(Disconnect::Shutdown);
+        idle.expect_close(Disconnect::Shutdown);
+        drop((alice, idle));
+        assert_eq!(server.stop().cut, 0);
+    }
+}
+
+#[test]
+fn a_member_leaves_exactly_once_however_its_connection_ends() {
+    let endings: [fn(WebSocket); 6] = [
+        |client| client.send(frame(FINAL_TEXT, "QUIT")),
+        |client| client.send(close_frame(1000, "")),
+        |client| client.send(frame(FINAL_BINARY, "")),
+        |mut client| {
+            client.end_input();
+            assert_eq!(client.frame(), None);
+        },
+        drop,
+        WebSocket::reset,
+    ];
+    each_shape(|server| {
+        let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+        for ending in endings {
+            ending(member(&server, "goner"));
+            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            let mut next = member(&server, "next");
+            watcher.say("still here?");
+            assert_eq!(watcher.fence(), ["[watcher] still here?"]);
+            next.expect("[watcher] still here?");
+            next.send(frame(FINAL_TEXT, "LEAVE"));
+            next.expect("Left room");
+        }
+        assert_eq!(watcher.ask("WHO"), r#"Members of a: ["watcher"]"#);
+    });
+}
+
+#[test]
+fn several_lines_are_one_message_here_and_labelled_lines_there() {
+    each_shape(|server| {
+        let mut line_client = Lines::connect(server.tcp);
+        line_client.send("NICK bob\nJOIN a\n");
+        [WELCOME, "You are bob", "Joined a"].into_iter().for_each(|line| line_client.expect(line));
+        let mut alice = member(&server, "alice");
+        for (said, message, lines) in [
+            ("one\ntwo", "[alice] one\ntwo", &["[alice] one", "[alice] two"][..]),
+            ("one\r\n\r\ntwo\r\n", "[alice] one\r\n\r\ntwo", &["[alice] one", "[alice] ", "[alice] two"]),
+            ("JOIN b\n[bob] forged", "[alice] JOIN b\n[bob] forged", &["[alice] JOIN b", "[alice] [bob] forged"]),
+            ("one\n", "[alice] one", &["[alice] one"]),
+        ] {
+            alice.send(frame(FINAL_TEXT, said));
+            alice.expect(message);
+            lines.iter().for_each(|line| line_client.expect(line));
+        }
+        line_client.send("PING x\n");
+        line_client.expect("PONG x");
+    });
+}
+
+#[test]
+fn a_message_has_64_lines_and_no_more() {
+    each_shape(|server| {
+        let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+        let mut alice = member(&server, "alice");
+        let lines = vec!["x"; 64].join("\n");
+        for end in ["", "\n"] {
+            alice.send(frame(FINAL_TEXT, format!("{lines}{end}")));
+            alice.expect(&format!("[alice] {lines}"));
+            assert_eq!(watcher.fence(), ["[alice] x"; 64]);
+        }
+        alice.send(frame(FINAL_TEXT, format!("{lines}\nx")));
+        alice.expect("ERR too-many message of 65 lines: at most 64");
+        alice.send(frame(FINAL_TEXT, "a\0\nb"));
+        alice.expect("ERR control-character U+0000 at byte 1: none but tab is allowed");
+        watcher.expect_nothing();
+    });
+}
