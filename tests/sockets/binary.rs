@@ -145,3 +145,20 @@ fn a_log_of_errors_alone_is_empty_when_all_goes_well() {
     program.signal(Signal::TERM);
     assert_eq!(program.end(), (Some(0), vec![]));
 }
+
+#[test]
+fn nobody_reading_its_log_any_more_does_not_end_it() {
+    let program = Program::start_deaf(&["--log", "debug"]);
+    let mut first = Lines::connect(program.tcp);
+    first.expect(WELCOME);
+    first.send("QUIT\n");
+    first.expect("Bye");
+    drop(first);
+    let mut second = Lines::connect(program.tcp);
+    second.expect(WELCOME);
+    program.signal(Signal::TERM);
+    second.expect("ERR closed shutdown");
+    assert_eq!(second.rest(), "");
+    drop(second);
+    assert_eq!(program.end().0, Some(0));
+}

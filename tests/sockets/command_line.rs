@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use roomcast::config::Settings;
 use tempfile::TempDir;
@@ -153,4 +153,14 @@ fn help_and_version_are_no_mistakes() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&version.stdout), format!("roomcast {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn nobody_reading_what_it_prints_is_no_failure() {
+    for arguments in [&["--help"][..], &["check-config"]] {
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), "".into()));
+    }
 }

@@ -24,6 +24,8 @@ mod crowds;
 mod drain;
 // HTTP: health, readiness, refused handshakes.
 mod http;
+// What is counted.
+mod metrics;
 // WebSocket clients, frame by frame.
 mod websocket;
 // The built binary: ready file, signals, log.

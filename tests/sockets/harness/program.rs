@@ -46,6 +46,18 @@ pub struct Program {
 impl Program {
     /// The binary on free ports, once its ready file is there.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_logging_to(arguments, log_of)
+    }
+
+    /// The same, with a log that nobody reads.
+    pub fn start_deaf(arguments: &[&str]) -> Self {
+        Self::start_logging_to(arguments, |child| {
+            drop(child.stderr.take());
+            channel().1
+        })
+    }
+
+    fn start_logging_to(arguments: &[&str], log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
         let mut child = command(arguments)

@@ -1,0 +1,91 @@
+//! What is counted, as an operator reads it.
+
+use std::collections::HashMap;
+
+use crate::harness::{Blast, Client, Http, Lines, Shape, TestServer, Transport, contract, until};
+
+/// Every sample of `GET /metrics`, by its name with its labels.
+fn metrics(server: &TestServer) -> HashMap<String, f64> {
+    let (head, text) = Http::get(server.http, "/metrics");
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/plain; version=0.0.4")));
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    samples.map(sample).collect()
+}
+
+#[test]
+fn the_three_plain_names_stand_alone_on_their_lines() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut ada = Client::member(&server, transport, "a", "ada");
+        let mut bob = Client::member(&server, transport, "a", "bob");
+        ada.say("hello");
+        ada.expect("[ada] hello");
+        bob.expect("[ada] hello");
+        let (_, text) = Http::get(server.http, "/metrics");
+        for line in ["active_connections 2", "total_messages 1", "active_rooms 1"] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    });
+}
+
+#[test]
+fn clients_are_counted_in_and_out_by_transport_and_reason() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut line_client = Client::connect(&server, Transport::Tcp);
+    let _websocket_client = Client::connect(&server, Transport::WebSocket);
+    assert_eq!(line_client.ask("QUIT"), "Bye");
+    line_client.expect_end();
+    drop(line_client);
+    let gone = "roomcast_connections_closed_total{transport=\"tcp\",reason=\"quit\"}";
+    until(|| metrics(&server)[gone] == 1.0);
+    let found = metrics(&server);
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"tcp\"}"], 1.0);
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 1.0);
+    assert_eq!(found["active_connections"], 1.0);
+}
+
+#[test]
+fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
+    for shape in Shape::ALL {
+        let server = TestServer::plain(shape);
+        let stalled = Lines::connect_short_of_buffer(server.tcp);
+        stalled.send("JOIN a\n");
+        let _blast = Blast::start(&server, "a");
+        until(|| {
+            metrics(&server)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] == 1.0
+        });
+        let found = metrics(&server);
+        assert!(found["roomcast_dropped_total{reason=\"slow\"}"] > 0.0);
+        assert!(found["roomcast_write_seconds_count"] > 0.0 && found["roomcast_fan_out_seconds_count"] > 0.0);
+        assert!(found["roomcast_sent_bytes_total"] > 0.0 && found["roomcast_writes_total"] > 0.0);
+    }
+}
+
+#[test]
+fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut members: Vec<Client> =
+            (0..5).map(|number| Client::member(&server, transport, "a", &format!("m{number}"))).collect();
+        for message in 0..100 {
+            members[message % 5].say(&format!("message {message}"));
+        }
+        for member in &mut members {
+            for _ in 0..100 {
+                member.hear();
+            }
+        }
+        until(|| metrics(&server)["roomcast_outbox_bytes"] == 0.0);
+        let found = metrics(&server);
+        assert_eq!(found["total_messages"], 100.0);
+        assert_eq!(found["roomcast_fanned_out_total"], 500.0);
+        assert_eq!(found["roomcast_deliveries_total"], 500.0);
+        assert_eq!(found["roomcast_queued_deliveries"], 0.0);
+        assert_eq!(found["roomcast_write_seconds_bucket{le=\"+Inf\"}"], 500.0);
+        assert_eq!(found["roomcast_fan_out_seconds_count"], 100.0);
+    });
+}
