@@ -11,7 +11,7 @@ pub struct Drain {
     talking: TaskTracker,
     leaving: CancellationToken,
     cutting: CancellationToken,
-    closing: CancellationToken,
+    serving: TaskTracker,
 }
 
 /// Held by a session for as long as it may still publish.
@@ -20,24 +20,31 @@ pub struct Talking {
     _token: TaskTrackerToken,
 }
 
+/// Held by a worker for as long as it has clients.
+#[derive(Debug)]
+pub struct Serving {
+    _token: TaskTrackerToken,
+}
+
 impl Drain {
     /// Phases 1 and 2: no more clients and no more input; returns when every session has finished its turn. From then on
     /// nothing can be published, so whoever leaves misses nothing that another member gets.
     pub async fn stop_talking(&self) {
         self.stopping.cancel();
+        self.serving.close();
         self.talking.close();
         self.talking.wait().await;
         self.leaving.cancel();
     }
 
-    /// The last phase: every client of every worker is gone, and HTTP is answered no more.
-    pub fn close(&self) {
-        self.closing.cancel();
-    }
-
     /// The grace period is over: what is still owed is dropped.
     pub fn cut(&self) {
         self.cutting.cancel();
+    }
+
+    /// A worker is made.
+    pub fn serving(&self) -> Serving {
+        Serving { _token: self.serving.token() }
     }
 
     /// A session begins.
@@ -65,9 +72,9 @@ impl Drain {
         self.leaving.cancelled().await;
     }
 
-    /// Returns when every worker has drained.
-    pub async fn closing(&self) {
-        self.closing.cancelled().await;
+    /// Returns when the server stops and no worker has clients any more: until then all of them answer over HTTP.
+    pub async fn served(&self) {
+        self.serving.wait().await;
     }
 
     /// Returns when the grace period is over.

@@ -16,7 +16,7 @@ use crate::config::Rules;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::names::Label;
 use crate::session::SessionHost;
-use crate::shutdown::Drain;
+use crate::shutdown::{Drain, Serving};
 use crate::transport::accept::{Accepted, Admission, accept, accept_until_stop};
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
@@ -53,16 +53,16 @@ pub struct Worker {
     pub rules: Rules,
     /// When to stop.
     pub drain: Drain,
+    /// Until its last client is gone.
+    pub serving: Serving,
 }
 
 /// A worker's thread as the server knows it.
 pub struct Started {
     /// Told when it accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// What its writer has done, once its last client is gone. HTTP is still answered.
-    pub drained: oneshot::Receiver<Counts>,
-    /// Told when everything on it has ended; or why it could not start.
-    pub ended: oneshot::Receiver<io::Result<()>>,
+    /// What its writer has done, once everything on it has ended; or why it could not start.
+    pub ended: oneshot::Receiver<io::Result<Counts>>,
 }
 
 impl Worker {
@@ -72,24 +72,16 @@ impl Worker {
     /// There is no thread to be had.
     pub fn start(self) -> io::Result<Started> {
         let (say_ready, ready) = oneshot::channel();
-        let (say_drained, drained) = oneshot::channel();
         let (say_ended, ended) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("worker-{}", self.index.0));
         // Nobody listens any more to what a worker says once the server was given up.
-        thread.spawn(move || drop(say_ended.send(self.run(say_ready, say_drained))))?;
-        Ok(Started { ready, drained, ended })
+        thread.spawn(move || drop(say_ended.send(self.run(say_ready))))?;
+        Ok(Started { ready, ended })
     }
 
-    fn run(self, say_ready: oneshot::Sender<()>, say_drained: oneshot::Sender<Counts>) -> io::Result<()> {
+    fn run(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        let drain = self.drain.clone();
-        runtime.block_on(async {
-            let counts = self.work(say_ready).await?;
-            let _ = say_drained.send(counts);
-            // HTTP goes on until every worker has drained, for who asks how far that is.
-            drain.closing().await;
-            Ok(())
-        })
+        runtime.block_on(self.work(say_ready))
     }
 
     async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
@@ -120,11 +112,15 @@ impl Worker {
         let state = HttpState { drain: self.drain.clone(), admission: self.admission.clone(), metrics: self.metrics };
         spawn_local(Rc::clone(&door).serve_http(http, state, &sessions));
         let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
-        accept_until_stop(lines, self.admission, self.drain, on_client).await;
+        accept_until_stop(lines, self.admission, self.drain.clone(), on_client).await;
         drop(sessions);
         door.tasks.close();
         door.tasks.wait().await;
-        Ok(writer_task.await.expect("a panic ends the process"))
+        let counts = writer_task.await.expect("a panic ends the process");
+        // HTTP is answered until the last client of all workers is gone.
+        drop(self.serving);
+        self.drain.served().await;
+        Ok(counts)
     }
 }
 

@@ -55,7 +55,6 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
         // The threads that did start end by themselves.
         drain.cut();
         drain.stop_talking().await;
-        drain.close();
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
@@ -116,6 +115,7 @@ fn start(
         metrics: metrics.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),
+        serving: drain.serving(),
     };
     parts.map(worker).map(|worker| worker.start().context("cannot start a worker thread")).collect()
 }
@@ -125,7 +125,7 @@ fn start(
 async fn stop(workers: Vec<Started>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
     let mut stopping = std::pin::pin!(async {
         drain.stop_talking().await;
-        collect(workers, drain).await
+        collect(workers).await
     });
     if let Ok(counts) = timeout(grace, &mut stopping).await {
         return counts;
@@ -135,15 +135,11 @@ async fn stop(workers: Vec<Started>, drain: &Drain, grace: Duration) -> anyhow::
     timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
 }
 
-async fn collect(mut workers: Vec<Started>, drain: &Drain) -> anyhow::Result<Counts> {
+async fn collect(workers: Vec<Started>) -> anyhow::Result<Counts> {
     let mut total = Counts::default();
-    for worker in &mut workers {
-        // Only a panic ends a worker without a word, and in a server process that ends the process.
-        total += (&mut worker.drained).await.context("a worker has panicked")?;
-    }
-    drain.close();
     for worker in workers {
-        worker.ended.await.context("a worker has panicked")??;
+        // Only a panic ends a worker without a word, and in a server process that ends the process.
+        total += worker.ended.await.context("a worker has panicked")??;
     }
     Ok(total)
 }

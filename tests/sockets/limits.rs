@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use roomcast::config::{Settings, Size, Span};
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
+use crate::harness::websocket::{FINAL_TEXT, frame};
+use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
 
 /// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
 const ROUND: usize = 32;
@@ -95,6 +96,32 @@ fn a_stalled_reader_is_cut_and_its_room_keeps_pace() {
         let accounted = counts.delivered + counts.dropped_slow + counts.dropped_gone;
         assert_eq!(counts.fanned_out, accounted, "{counts:?}");
     });
+}
+
+#[test]
+fn a_stalled_websocket_reader_finds_whole_messages_and_then_perhaps_why_it_was_cut() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, small_outboxes);
+        let mut stalled = WebSocket::connect(server.http);
+        stalled.send(frame(FINAL_TEXT, "JOIN a"));
+        stalled.expect(WELCOME);
+        stalled.expect("Joined a");
+        let mut publisher = Client::member(&server, Transport::Tcp, "a", "publisher");
+        let text = "x".repeat(1_000);
+        until(|| {
+            (0..ROUND).for_each(|_| publisher.say(&text));
+            publisher.fence();
+            publisher.ask("WHO") == r#"Members of a: ["publisher"]"#
+        });
+        let text = format!("[publisher] {text}");
+        let header = [&[FINAL_TEXT, 126][..], &(text.len() as u16).to_be_bytes()].concat();
+        let message = [&header[..], text.as_bytes()].concat();
+        let heard = stalled.rest_if_not_reset();
+        let messages = heard.strip_suffix(b"\x88\x0f\x0f\xa8slow-consumer").unwrap_or(&heard);
+        assert!(messages.chunks(message.len()).all(|chunk| message.starts_with(chunk)));
+        let is_whole = messages.len().is_multiple_of(message.len());
+        assert!(is_whole || messages.len() == heard.len(), "the last message was cut in two");
+    }
 }
 
 #[test]

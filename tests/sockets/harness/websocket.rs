@@ -1,6 +1,6 @@
 //! A WebSocket client frame by frame.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -121,6 +121,15 @@ impl WebSocket {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).expect("a whole frame");
         Some((first[0], payload))
+    }
+
+    /// All bytes up to the end of the stream, or up to where a reset has destroyed it.
+    pub fn rest_if_not_reset(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => rest,
+        }
     }
 
     #[track_caller]
