@@ -153,6 +153,7 @@ impl TryFrom<Settings> for Rules {
 
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
         let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
+        let ping_interval = within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?;
         // A bound below one message would be passed by any client whose socket refuses one.
         let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
         Ok(Self {
@@ -165,8 +166,9 @@ impl TryFrom<Settings> for Rules {
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
             },
             keepalive: KeepaliveRules {
-                ping_interval: within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?.0,
-                pong_timeout: within("pong-timeout", settings.pong_timeout, SPAN_MIN..=SPAN_MAX)?.0,
+                ping_interval: ping_interval.0,
+                // A client that is not pinged within it would be cut for its silence.
+                pong_timeout: within("pong-timeout", settings.pong_timeout, ping_interval..=SPAN_MAX)?.0,
             },
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
@@ -216,6 +218,7 @@ mod tests {
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
+        assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 30s to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),

@@ -2,7 +2,7 @@
 //!
 //! Our own decoder and not the sans-I/O crate `websocket-sans-io`: that one hands out chunks, so that every frame cut by a
 //! packet would have to be put together by the connection, and it keeps 48 bytes of state for each. Here a frame that is
-//! not whole is `Ok(None)`, as with lines, and an idle client keeps eight bytes.
+//! not whole is `Ok(None)`, as with lines, and an idle client keeps sixteen (docs/decisions/0005-own-frame-decoder.md).
 
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// A message may come in this many fragments: a client that sends it byte by byte is up to something.
 const FRAGMENTS_MAX: usize = 1_024;
 
-/// What a client did wrong, as the reason of the close frame says it.
+/// What a client did wrong; it decides the code of the close frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// Something that RFC 6455 forbids.
@@ -80,7 +80,7 @@ pub enum Message<'a> {
     Close(Option<u16>),
 }
 
-/// Puts messages together. Eight bytes while none is in the making.
+/// Puts messages together. Sixteen bytes while none is in the making.
 #[derive(Debug, Default)]
 pub struct Messages {
     partial: Option<Box<Partial>>,

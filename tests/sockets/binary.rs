@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::thread;
 
+use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
 
-use crate::harness::{Lines, Program, WELCOME, run};
+use crate::harness::{Lines, Program, WELCOME, WebSocket, run};
 
 #[test]
 fn the_ready_file_holds_the_bound_addresses_and_clients_are_accepted_there() {
@@ -19,13 +20,15 @@ fn the_ready_file_holds_the_bound_addresses_and_clients_are_accepted_there() {
 #[test]
 fn started_twice_on_one_port_the_second_says_so_in_one_line() {
     let program = Program::start(&["--workers", "2"]);
-    let address = program.tcp.to_string();
-    for workers in ["1", "2"] {
-        let second = run(&["--tcp", &address, "--http", "127.0.0.1:0", "--workers", workers]);
-        assert_eq!(second.status.code(), Some(2));
-        let said = String::from_utf8(second.stderr).unwrap();
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    let addresses = [program.tcp, program.http].map(|address| address.to_string());
+    for (flag, other, address) in [("--tcp", "--http", &addresses[0]), ("--http", "--tcp", &addresses[1])] {
+        for workers in ["1", "2"] {
+            let second = run(&[flag, address, other, "127.0.0.1:0", "--workers", workers]);
+            assert_eq!(second.status.code(), Some(2));
+            let said = String::from_utf8(second.stderr).unwrap();
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(said.contains(address) && said.contains("in use") && said.contains(flag), "{said}");
+        }
     }
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
@@ -34,18 +37,21 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
 }
 
 #[test]
-fn the_address_can_be_bound_again_at_once() {
+fn the_addresses_can_be_bound_again_at_once() {
     let program = Program::start(&[]);
-    let address = program.tcp.to_string();
+    let (address, http) = (program.tcp.to_string(), program.http.to_string());
+    let mut browser = WebSocket::connect(program.http);
+    browser.expect(WELCOME);
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
     program.signal(Signal::TERM);
     client.expect("ERR closed shutdown");
     assert_eq!(client.line(), None);
-    drop(client);
+    browser.expect_close(Disconnect::Shutdown);
+    drop((client, browser));
     assert_eq!(program.end().0, Some(0));
-    let again = Program::start(&["--tcp", &address]);
-    assert_eq!(again.tcp.to_string(), address);
+    let again = Program::start(&["--tcp", &address, "--http", &http]);
+    assert_eq!([again.tcp.to_string(), again.http.to_string()], [address, http]);
 }
 
 #[test]
