@@ -135,14 +135,18 @@ impl Session {
         }
     }
 
-    /// The one place where a conversation ends, whatever ended it: out of the room, then the end of the output. At a
+    /// The one place where a conversation ends, whatever ended it: out of the room, then what the
+    /// transport has still to say, then the end of the output. At a
     /// shutdown nobody leaves before everybody has stopped talking, so that a message reaches all or none.
-    pub async fn end(mut self, reason: Disconnect) {
+    pub async fn end(mut self, reason: Disconnect, last_words: Option<Bytes>) {
         if reason == Disconnect::Shutdown {
             self.talking = None;
             self.host.drain.leaving().await;
         }
         self.leave().await;
+        if let Some(last_words) = last_words {
+            self.host.writer.reply(self.slot, last_words).await;
+        }
         self.host.writer.close(self.slot, reason).await;
     }
 

@@ -1,4 +1,5 @@
-//! One worker: a thread with its own runtime, listener, shards and writer. Shares nothing with the others but mailboxes.
+//! One worker: a thread with its own runtime, listener, shards and writer. Shares with the others the mailboxes, the places for
+//! clients, the drain and what it counts; no state that anybody would wait for.
 
 use std::cell::RefCell;
 use std::io;

@@ -110,6 +110,8 @@ impl ShardTask {
             {
                 self.shard.step(command, &mut batch);
             }
+            // Told before the writers are: they may keep the shard waiting.
+            self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
             for (writer, entries) in batch.take_entries() {
                 self.writers[usize::from(writer.0)].deliver(entries).await;
             }
@@ -126,6 +128,5 @@ impl ShardTask {
             self.metrics.fanned_out.record(now.saturating_duration_since(read_at), 1);
         }
         self.metrics.rooms.set(self.shard.rooms.len() as u64);
-        self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
     }
 }

@@ -167,8 +167,8 @@ impl TryFrom<Settings> for Rules {
             },
             keepalive: KeepaliveRules {
                 ping_interval: ping_interval.0,
-                // A client that is not pinged within it would be cut for its silence.
-                pong_timeout: within("pong-timeout", settings.pong_timeout, ping_interval..=SPAN_MAX)?.0,
+                // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
+                pong_timeout: within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0,
             },
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
-        assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 30s to 1day");
+        assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),

@@ -99,6 +99,11 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
     if lines > MESSAGE_LINES_MAX {
         return Err(Refusal::TooManyLines { lines });
     }
+    let text = text.trim_end_matches([' ', '\t', '\r', '\n']);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = text.strip_prefix("SAY ").unwrap_or(text);
     text.split('\n').try_for_each(|line| refuse_control(line.strip_suffix('\r').unwrap_or(line)))?;
     Ok(Some(Command::Say(text)))
 }
@@ -227,5 +232,15 @@ mod tests {
         for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
             assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_message_of_several_lines_is_chat_without_its_blank_end() {
+        assert_eq!(parse_message("LIST\r\n"), Ok(Some(Command::List)));
+        assert_eq!(parse_message("a\nb \n\n"), say("a\nb"));
+        assert_eq!(parse_message("SAY JOIN a\nLIST"), say("JOIN a\nLIST"));
+        assert_eq!(parse_message(" \n\t\n"), Ok(None));
+        assert!(matches!(parse_message("a\nb\x1b"), Err(Refusal::ControlCharacter { .. })));
+        assert_eq!(parse_message(&"\n".repeat(66)), Err(Refusal::TooManyLines { lines: 66 }));
     }
 }

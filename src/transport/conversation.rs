@@ -8,6 +8,7 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
@@ -31,6 +32,11 @@ pub const TURN_COMMANDS: usize = 64;
 pub trait Reader {
     /// Executes what is whole in `input`, up to the end of a turn. Returns how many bytes that was.
     fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize);
+
+    /// What the transport itself has still to say when the client is out of its room.
+    fn last_words(&self) -> Option<Bytes> {
+        None
+    }
 }
 
 /// How a turn ended.
@@ -151,8 +157,11 @@ impl<R: Reader> Conversation<R> {
     }
 
     async fn end(self, reason: Disconnect) {
-        let Self { stream, slot, writer, buffer, session, _place, .. } = self;
-        session.end(reason).await;
+        let Self { stream, slot, writer, buffer, session, reader, tail, _place, .. } = self;
+        let last_words = reader.last_words();
+        // What is not needed any more is not to wait for a client that lingers.
+        drop((reader, tail));
+        session.end(reason, last_words).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
         writer.input_ended(slot).await;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, State};
 use axum::http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -37,6 +37,9 @@ const WEBSOCKET_PATH: &str = "/ws";
 
 /// Connections that a worker serves beside its clients when the server is full.
 pub const SPARE_CONNECTIONS: usize = 16;
+
+/// A connection that stays HTTP is closed after this long, whatever it does.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A request has at most so many headers; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
@@ -123,7 +126,8 @@ impl HttpHost {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         // An error is the client's: a malformed request was answered, a broken connection cannot be.
-        let Ok(parts) = Box::pin(connection.without_shutdown()).await else { return };
+        // So is one that takes too long: a client that does not read its answers is not to hold a place for ever.
+        let Ok(Ok(parts)) = timeout(CONNECTION_TIME_MAX, Box::pin(connection.without_shutdown())).await else { return };
         if let (true, Some(place)) = (switched.get(), place) {
             let already_read = parts.read_buf.to_vec();
             (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
@@ -212,6 +216,9 @@ fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let version = Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         return refuse(StatusCode::UPGRADE_REQUIRED, version, "Sec-WebSocket-Version is 13\n");
+    }
+    if !request.body().is_end_stream() {
+        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake has no body\n");
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES) {

@@ -30,7 +30,12 @@ pub fn open(
     sessions: &Rc<SessionHost>,
     keepalive: &Keepalive,
 ) -> impl Future<Output = ()> + use<> {
-    let reader = |slot| FrameReader { messages: Messages::default(), message_bytes_max, alive: keepalive.watch(slot) };
+    let reader = |slot| FrameReader {
+        messages: Messages::default(),
+        message_bytes_max,
+        alive: keepalive.watch(slot),
+        closed_with: None,
+    };
     Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run()
 }
 
@@ -39,6 +44,8 @@ struct FrameReader {
     messages: Messages,
     message_bytes_max: usize,
     alive: Rc<Alive>,
+    /// The client has closed, with this code if it gave one.
+    closed_with: Option<Option<u16>>,
 }
 
 impl Reader for FrameReader {
@@ -57,8 +64,8 @@ impl Reader for FrameReader {
                 Some(Message::Text(text)) => handle(session, text),
                 Some(Message::Ping(payload)) => session.send(encode::pong(payload).into()),
                 Some(Message::Close(code)) => {
-                    let echo = session.send(encode::close(code, "").into());
-                    return (Turn::Last(echo, Disconnect::ClosedByPeer), executed);
+                    self.closed_with = Some(code);
+                    return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), executed);
                 }
             };
             if let Some(turn) = Turn::after(handled) {
@@ -66,6 +73,11 @@ impl Reader for FrameReader {
             }
         }
         (Turn::Yield, executed)
+    }
+
+    /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
+    fn last_words(&self) -> Option<Bytes> {
+        self.closed_with.map(|code| encode::close(code, "").into())
     }
 }
 
@@ -120,26 +132,40 @@ impl Keepalive {
         let ping = Bytes::from(encode::ping());
         loop {
             let now = sweeps.tick().await.into_std();
+            let mut due = Vec::new();
             self.clients.borrow_mut().retain(|client| {
                 let Some(client) = client.upgrade() else { return false };
-                client.sweep(now, rules, &writer, &ping)
+                match client.verdict(now, rules) {
+                    Verdict::Alive => {}
+                    Verdict::PingDue => due.push(client),
+                    Verdict::Dead => writer.hang_up(client.slot, Disconnect::PingTimeout),
+                }
+                true
             });
+            // One command for all, so that ten thousand fit the mailbox; a full one is tried again at the next sweep.
+            let slots = due.iter().map(|client| client.slot).collect();
+            if !due.is_empty() && writer.try_reply_all(slots, ping.clone()).is_ok() {
+                due.iter().for_each(|client| client.pinged_at.set(now));
+            }
         }
     }
 }
 
+/// What the sweep finds.
+enum Verdict {
+    Alive,
+    PingDue,
+    Dead,
+}
+
 impl Alive {
-    /// False when the client need not be looked at again.
-    fn sweep(&self, now: Instant, rules: KeepaliveRules, writer: &WriterHandle, ping: &Bytes) -> bool {
+    fn verdict(&self, now: Instant, rules: KeepaliveRules) -> Verdict {
         if now.duration_since(self.heard_at.get()) >= rules.pong_timeout {
-            writer.hang_up(self.slot, Disconnect::PingTimeout);
-            return false;
+            Verdict::Dead
+        } else if now.duration_since(self.pinged_at.get()) >= rules.ping_interval {
+            Verdict::PingDue
+        } else {
+            Verdict::Alive
         }
-        // A full mailbox is tried again at the next sweep.
-        let is_due = now.duration_since(self.pinged_at.get()) >= rules.ping_interval;
-        if is_due && writer.try_reply(self.slot, ping.clone()).is_ok() {
-            self.pinged_at.set(now);
-        }
-        true
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::address::Slot;
-use super::frames::Entry;
+use super::frames::{Entry, Frames, Targets};
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};
@@ -93,6 +93,15 @@ impl WriterHandle {
             Err(Full(WriterCommand::Entry(entry))) => Err(entry.frames.into_bytes()),
             _ => Ok(()),
         }
+    }
+
+    /// Queues one reply for many clients as one command.
+    ///
+    /// # Errors
+    /// The mailbox is full; nobody gets it.
+    pub fn try_reply_all(&self, slots: Vec<Slot>, bytes: Bytes) -> Result<(), Full<()>> {
+        let entry = Entry { targets: Targets::Audience(slots.into()), frames: Frames::reply(bytes) };
+        self.mailbox.try_tell(WriterCommand::Entry(entry)).map_err(|Full(_)| Full(()))
     }
 
     /// Queues a reply behind everything already queued for the client.

@@ -281,3 +281,13 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         assert!(TcpStream::connect(address).is_err());
     }
 }
+
+#[test]
+fn a_handshake_with_a_body_is_none() {
+    let server = TestServer::plain(Shape::ONE);
+    let with_body = HANDSHAKE.replace("\r\n\r\n", "\r\nContent-Length: 6\r\n\r\n");
+    let mut client = Http::connect(server.http);
+    client.send([with_body.as_bytes(), &frame(FINAL_TEXT, "")].concat());
+    let (head, body) = client.answer();
+    assert_eq!((head.status, body.as_str()), (400, "a WebSocket handshake has no body\n"));
+}

@@ -28,6 +28,8 @@ mod http;
 mod metrics;
 // WebSocket clients, frame by frame.
 mod websocket;
+// Pings, and the end of who does not answer.
+mod keepalive;
 // The built binary: ready file, signals, log.
 mod binary;
 // The built binary's command line: what is refused, what overrides what.

@@ -1,17 +1,15 @@
-//! WebSocket clients, frame by frame: handshake, keepalive, closing, messages of several lines.
+//! WebSocket clients, frame by frame: handshake, closing, messages of several lines.
 
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
 
-use roomcast::config::{Settings, Span};
 use roomcast::protocol::disconnect::Disconnect;
 
 use crate::harness::websocket::{
     CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, HANDSHAKE, TEXT, close_frame,
     frame,
 };
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract};
+use crate::harness::{Blast, Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract};
 
 /// A server of each layout.
 fn each_shape(behaviour: impl Fn(TestServer)) {
@@ -23,7 +21,7 @@ fn each_shape(behaviour: impl Fn(TestServer)) {
 
 /// A client that was welcomed.
 #[track_caller]
-fn connect(server: &TestServer) -> WebSocket {
+pub fn connect(server: &TestServer) -> WebSocket {
     let mut client = WebSocket::connect(server.http);
     client.expect(WELCOME);
     client
@@ -31,7 +29,7 @@ fn connect(server: &TestServer) -> WebSocket {
 
 /// A client of this name in the room `a`.
 #[track_caller]
-fn member(server: &TestServer, nick: &str) -> WebSocket {
+pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     let mut client = connect(server);
     client.send([frame(FINAL_TEXT, format!("NICK {nick}")), frame(FINAL_TEXT, "JOIN a")].concat());
     client.expect(&format!("You are {nick}"));
@@ -148,55 +146,6 @@ fn a_ping_is_answered_with_its_payload_behind_what_came_before() {
         client.send([frame(FINAL_PONG, "unasked"), frame(FINAL_TEXT, "PING 3")].concat());
         client.expect("PONG 3");
     });
-}
-
-fn short_keepalive(settings: &mut Settings) {
-    settings.ping_interval = Span(Duration::from_millis(100));
-    settings.pong_timeout = Span(Duration::from_secs(1));
-}
-
-#[test]
-fn a_silent_client_is_pinged_and_one_that_answers_stays() {
-    let server = TestServer::start(Shape::MANY, short_keepalive);
-    let mut client = member(&server, "alice");
-    // For longer than a mute client is kept.
-    for _ in 0..20 {
-        client.expect_frame(FINAL_PING, "");
-        client.send(frame(FINAL_PONG, ""));
-    }
-    client.send(frame(FINAL_TEXT, "still here"));
-    let heard = std::iter::from_fn(|| client.frame()).find(|(first, _)| *first != FINAL_PING);
-    assert_eq!(heard, Some((FINAL_TEXT, b"[alice] still here".into())));
-}
-
-#[test]
-fn a_mute_client_is_closed_and_has_left_its_room() {
-    let server = TestServer::start(Shape::MANY, short_keepalive);
-    let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
-    let mut mute = member(&server, "mute");
-    let mut pings = 0;
-    let close = loop {
-        match mute.frame().expect("a close, not the end") {
-            (FINAL_PING, payload) => {
-                assert_eq!(payload, b"");
-                pings += 1;
-            }
-            other => break other,
-        }
-    };
-    assert_eq!(close, (FINAL_CLOSE, [&4009_u16.to_be_bytes()[..], b"ping-timeout"].concat()));
-    assert!(pings > 1, "it was pinged {pings} times");
-    assert_eq!(mute.frame(), None);
-    watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
-}
-
-#[test]
-fn line_clients_are_not_pinged_however_silent() {
-    let server = TestServer::start(Shape::ONE, short_keepalive);
-    let mut silent = Client::connect(&server, Transport::Tcp);
-    let mut mute = connect(&server);
-    while mute.frame().is_some() {}
-    silent.expect_nothing();
 }
 
 /// What breaks a rule, and why the connection ends.
@@ -374,5 +323,19 @@ fn a_message_has_64_lines_and_no_more() {
         alice.send(frame(FINAL_TEXT, "a\0\nb"));
         alice.expect("ERR control-character U+0000 at byte 1: none but tab is allowed");
         watcher.expect_nothing();
+    });
+}
+
+#[test]
+fn nothing_follows_the_echo_of_a_close_though_the_room_goes_on_talking() {
+    each_shape(|server| {
+        let _blast = Blast::start(&server, "a");
+        for _ in 0..20 {
+            let mut leaver = connect(&server);
+            leaver.send([frame(FINAL_TEXT, "JOIN a"), close_frame(1000, "")].concat());
+            while let Some((first, _)) = leaver.frame() {
+                assert!(first == FINAL_TEXT || leaver.frame().is_none(), "a frame behind the close");
+            }
+        }
     });
 }

@@ -1,0 +1,72 @@
+//! Pings, and the end of who does not answer them.
+
+use std::time::Duration;
+
+use roomcast::config::{Settings, Span};
+
+use crate::harness::websocket::{FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, frame};
+use crate::harness::{Client, Shape, TestServer, Transport};
+use crate::websocket::{connect, member};
+
+fn short_keepalive(settings: &mut Settings) {
+    settings.ping_interval = Span(Duration::from_millis(100));
+    settings.pong_timeout = Span(Duration::from_secs(1));
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_one_that_answers_stays() {
+    let server = TestServer::start(Shape::MANY, short_keepalive);
+    let mut client = member(&server, "alice");
+    // For longer than a mute client is kept.
+    for _ in 0..20 {
+        client.expect_frame(FINAL_PING, "");
+        client.send(frame(FINAL_PONG, ""));
+    }
+    client.send(frame(FINAL_TEXT, "still here"));
+    let heard = std::iter::from_fn(|| client.frame()).find(|(first, _)| *first != FINAL_PING);
+    assert_eq!(heard, Some((FINAL_TEXT, b"[alice] still here".into())));
+}
+
+#[test]
+fn a_mute_client_is_closed_and_has_left_its_room() {
+    let server = TestServer::start(Shape::MANY, short_keepalive);
+    let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+    let mut mute = member(&server, "mute");
+    let mut pings = 0;
+    let close = loop {
+        match mute.frame().expect("a close, not the end") {
+            (FINAL_PING, payload) => {
+                assert_eq!(payload, b"");
+                pings += 1;
+            }
+            other => break other,
+        }
+    };
+    assert_eq!(close, (FINAL_CLOSE, [&4009_u16.to_be_bytes()[..], b"ping-timeout"].concat()));
+    assert!(pings > 1, "it was pinged {pings} times");
+    assert_eq!(mute.frame(), None);
+    watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+}
+
+#[test]
+fn line_clients_are_not_pinged_however_silent() {
+    let server = TestServer::start(Shape::ONE, short_keepalive);
+    let mut silent = Client::connect(&server, Transport::Tcp);
+    let mut mute = connect(&server);
+    while mute.frame().is_some() {}
+    silent.expect_nothing();
+}
+
+#[test]
+fn more_clients_than_a_mailbox_has_places_are_all_pinged() {
+    const CLIENTS: usize = 600;
+    let server = TestServer::start(Shape::ONE, short_keepalive);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(&server)).collect();
+    for round in 0..3 {
+        for client in &mut clients {
+            let (first, _) = client.frame().expect("a ping, not the end");
+            assert_eq!(first, FINAL_PING, "round {round}");
+            client.send(frame(FINAL_PONG, ""));
+        }
+    }
+}
