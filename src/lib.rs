@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 7 | `main` | flags → logging → [`server::run`] → exit code |
 //! | 6 | [`server`] | the composition root |
-//! | 5 | [`worker`] | one thread: runtime, listener, shards, writer |
+//! | 5 | [`worker`] | one thread: runtime, listeners, shards, writer |
 //! | 4 | [`transport`] | bytes in, calls of a session out |
 //! | 3 | [`session`] | one client's conversation, the same on every transport |
 //! | 2 | [`broker`] | rooms; knows writers and bytes, no socket |

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -26,7 +27,7 @@ use crate::transport::tcp::{self, LineRules};
 use crate::transport::websocket::{self, Keepalive};
 use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
-use crate::writer::{Counts, WriterCommand, WriterIndex};
+use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
 
 /// Everything a worker owns or tells, made before any of them starts.
 pub struct Worker {
@@ -91,6 +92,7 @@ impl Worker {
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
+        let own_counts = Arc::clone(&counts);
         let (writer_task, writer) = WriterTask::new(own, self.writer, counts, self.rules.outbox, self.drain.clone());
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
@@ -111,7 +113,7 @@ impl Worker {
         let ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
         let door = Rc::new(Door { rules: self.rules, ids: RefCell::new(ids), buffer: ReadBuffer::default(), tasks });
         let state = HttpState { drain: self.drain.clone(), admission: self.admission.clone(), metrics: self.metrics };
-        spawn_local(Rc::clone(&door).serve_http(http, state, &sessions));
+        spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
         let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
         accept_until_stop(lines, self.admission, self.drain.clone(), on_client).await;
         drop(sessions);
@@ -147,6 +149,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         self: Rc<Self>,
         listener: tokio::net::TcpListener,
         state: HttpState,
+        counts: Arc<WriterMetrics>,
         sessions: &Rc<SessionHost>,
     ) -> impl Future<Output = ()> + use<Ids> {
         let keepalive = Rc::new(Keepalive::default());
@@ -155,7 +158,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let admission = state.admission.clone();
         let header_timeout = self.rules.header_timeout;
         let sessions = Rc::downgrade(sessions);
-        let host = Rc::new(HttpHost::new(state, header_timeout, move |upgraded| {
+        let host = Rc::new(HttpHost::new(state, counts, header_timeout, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);
             }

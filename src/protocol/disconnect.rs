@@ -23,13 +23,15 @@ pub enum Disconnect {
     PingTimeout,
     /// The server is full.
     TooManyConnections,
+    /// An HTTP connection took too long for its request, or stayed one for too long.
+    HandshakeTimeout,
     /// The socket failed.
     IoError,
 }
 
 impl Disconnect {
     /// Every reason, in the order of its index.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClosedByPeer,
         Self::Quit,
         Self::Shutdown,
@@ -40,6 +42,7 @@ impl Disconnect {
         Self::Unsupported,
         Self::PingTimeout,
         Self::TooManyConnections,
+        Self::HandshakeTimeout,
         Self::IoError,
     ];
 
@@ -56,6 +59,7 @@ impl Disconnect {
             Self::Unsupported => "unsupported",
             Self::PingTimeout => "ping-timeout",
             Self::TooManyConnections => "too-many-connections",
+            Self::HandshakeTimeout => "handshake-timeout",
             Self::IoError => "io-error",
         }
     }
@@ -64,7 +68,7 @@ impl Disconnect {
     /// is gone or has closed by itself.
     pub const fn close_code(self) -> Option<u16> {
         match self {
-            Self::ClosedByPeer | Self::IoError => None,
+            Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError => None,
             Self::Quit => Some(1000),
             Self::Shutdown => Some(1001),
             Self::ProtocolError => Some(1002),

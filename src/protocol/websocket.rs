@@ -140,7 +140,7 @@ impl Messages {
             return Ok(None);
         }
         self.is_done = true;
-        let text = std::str::from_utf8(&partial.bytes).map_err(|_| FrameError::NotUtf8)?;
+        let text = simdutf8::basic::from_utf8(&partial.bytes).map_err(|_| FrameError::NotUtf8)?;
         Ok(Some(Message::Text(text)))
     }
 }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -30,7 +31,10 @@ use tower_service::Service;
 use super::accept::{Accepted, Admission, Place};
 use super::metrics::ServerMetrics;
 use crate::metrics::Exposition;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
+use crate::writer::WriterMetrics;
 
 /// Where the handshake is.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -83,13 +87,20 @@ pub struct HttpHost {
     router: Router,
     state: HttpState,
     spare: Admission,
+    /// Of the worker's own writer.
+    counts: Arc<WriterMetrics>,
     header_timeout: Duration,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
 impl HttpHost {
     /// Answers from `state`; sockets switched to WebSocket go to `on_upgrade`.
-    pub fn new(state: HttpState, header_timeout: Duration, on_upgrade: impl Fn(Upgraded) + 'static) -> Self {
+    pub fn new(
+        state: HttpState,
+        counts: Arc<WriterMetrics>,
+        header_timeout: Duration,
+        on_upgrade: impl Fn(Upgraded) + 'static,
+    ) -> Self {
         let router = Router::new()
             .route("/health", get(async || "OK"))
             .route("/ready", get(ready))
@@ -100,6 +111,7 @@ impl HttpHost {
             router,
             state,
             spare: Admission::new(SPARE_CONNECTIONS),
+            counts,
             header_timeout,
             on_upgrade: Box::new(on_upgrade),
         }
@@ -111,11 +123,11 @@ impl HttpHost {
         // A full server still says so, to a few at a time.
         let spare = if place.is_some() { None } else { self.spare.admit() };
         if place.is_none() && spare.is_none() {
-            return;
+            return self.count_refused(Disconnect::TooManyConnections);
         }
         // Nothing is built for a client that says nothing: until here it costs no more than a line client.
         if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
-            return;
+            return self.count_refused(Disconnect::HandshakeTimeout);
         }
         let (has_place, switched) = (place.is_some(), Cell::new(false));
         let service = service_fn(|request| self.respond(request, has_place, &switched));
@@ -125,9 +137,13 @@ impl HttpHost {
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        // An error is the client's: a malformed request was answered, a broken connection cannot be.
-        // So is one that takes too long: a client that does not read its answers is not to hold a place for ever.
-        let Ok(Ok(parts)) = timeout(CONNECTION_TIME_MAX, Box::pin(connection.without_shutdown())).await else { return };
+        // An error is the client's: a malformed request was answered, a broken connection cannot be. A client that does not
+        // read its answers is not to hold a place for ever.
+        let parts = match timeout(CONNECTION_TIME_MAX, Box::pin(connection.without_shutdown())).await {
+            Ok(Ok(parts)) => parts,
+            Ok(Err(error)) if !error.is_timeout() => return,
+            _ => return self.count_refused(Disconnect::HandshakeTimeout),
+        };
         if let (true, Some(place)) = (switched.get(), place) {
             let already_read = parts.read_buf.to_vec();
             (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
@@ -155,10 +171,17 @@ impl HttpHost {
         })
     }
 
+    fn count_refused(&self, reason: Disconnect) {
+        self.counts.count_refused(Dialect::WebSocket, reason);
+    }
+
     fn unavailable(&self, has_place: bool) -> Option<Refused> {
         let why = match (self.state.drain.is_stopping(), has_place) {
             (true, _) => "draining\n",
-            (_, false) => "full\n",
+            (_, false) => {
+                self.count_refused(Disconnect::TooManyConnections);
+                "full\n"
+            }
             _ => return None,
         };
         Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why })

@@ -37,6 +37,7 @@ pub fn open(
     let Accepted { stream, peer, place } = accepted;
     let Some(place) = place else {
         refuse_full(&stream, buffer);
+        sessions.writer.count_refused(Dialect::Lines, Disconnect::TooManyConnections);
         return None;
     };
     let label = match rules.labels {

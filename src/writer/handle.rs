@@ -65,6 +65,11 @@ impl WriterHandle {
         slot
     }
 
+    /// A client was turned away before it had a slot.
+    pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
+        self.output.borrow().writer.metrics.count_refused(dialect, reason);
+    }
+
     /// Ends a conversation: its connection is told why. The first reason stays.
     pub fn hang_up(&self, slot: Slot, reason: Disconnect) {
         self.output.borrow_mut().writer.hang_up(slot, reason);

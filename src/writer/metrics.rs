@@ -23,6 +23,12 @@ pub struct WriterMetrics {
 }
 
 impl WriterMetrics {
+    /// A client was turned away before it had a slot. To be called on the writer's own thread.
+    pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
+        self.opened[dialect as usize].add(1);
+        self.closed[dialect as usize][reason as usize].add(1);
+    }
+
     /// All writers together.
     pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
         let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
@@ -37,7 +43,7 @@ impl WriterMetrics {
         });
         out.counters(
             "roomcast_connections_opened_total",
-            "Clients let in, by transport.",
+            "Clients that came, by transport.",
             Dialect::ALL.map(|dialect| (transport(dialect), opened(dialect))),
         );
         out.counters("roomcast_connections_closed_total", "Clients gone, by transport and reason.", ends);

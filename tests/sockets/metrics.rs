@@ -49,6 +49,21 @@ fn clients_are_counted_in_and_out_by_transport_and_reason() {
 }
 
 #[test]
+fn who_is_turned_away_is_counted_and_is_no_client() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.max_clients = Some(1));
+    let _client = Client::connect(&server, Transport::Tcp);
+    assert_eq!(Lines::connect(server.tcp).rest(), "ERR closed too-many-connections\n");
+    assert_eq!(Http::get(server.http, "/ws").0.status, 503);
+    let found = metrics(&server);
+    for transport in ["tcp", "websocket"] {
+        let refused =
+            format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"too-many-connections\"}}");
+        assert_eq!(found[&refused], 1.0, "{transport}");
+    }
+    assert_eq!(found["active_connections"], 1.0);
+}
+
+#[test]
 fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
     for shape in Shape::ALL {
         let server = TestServer::plain(shape);
