@@ -1,14 +1,14 @@
-//! `loadgen`: not built yet. It will measure the latency of every delivery of a Roomcast server, and never links the
-//! server crate, so that it is an independent witness of the wire protocol.
-
-use std::process::ExitCode;
-
-/// Exit code for a command that cannot do what it was asked to.
-const EXIT_USAGE: u8 = 2;
-
-fn main() -> ExitCode {
-    eprintln!(
-        "loadgen: not built yet; until then `cargo bench --bench against_bare_send` measures the server's cost per delivery"
-    );
-    ExitCode::from(EXIT_USAGE)
+//! `loadgen`
+mod clock;
+mod dialect;
+mod latency;
+mod mark;
+mod messages;
+mod plan;
+mod share;
+mod target;
+mod worker;
+fn main() {
+    let share: share::Share = serde_json::from_str(&std::env::args().nth(1).unwrap()).unwrap();
+    worker::run(share).unwrap();
 }

@@ -1,0 +1,81 @@
+//! The mark by which a message is known again, whatever stands around it: who it is for, its number in its room, and when it
+//! was due. Never looks at framing.
+
+use crate::clock::Nanos;
+
+/// How it begins; no label, room name or framing of ours contains the first byte.
+const SIGN: &[u8; 4] = b"~rc:";
+
+/// The sign, and the room, number and time as hexadecimal digits.
+pub const MARK_BYTES: usize = SIGN.len() + 8 + 8 + 16;
+
+/// What fills a message up to its size.
+const PADDING: u8 = b'.';
+
+/// One message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its room, as the load numbers them.
+    pub room: u32,
+    /// Its place among the messages of the room, as they were published.
+    pub number: u32,
+    /// When it was due, which may be before it was sent.
+    pub intended: Nanos,
+}
+
+impl Mark {
+    /// Appends a message of `size` bytes, at least `MARK_BYTES`.
+    pub fn write(self, size: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(SIGN);
+        write_digits::<8>(u64::from(self.room), out);
+        write_digits::<8>(u64::from(self.number), out);
+        write_digits::<16>(self.intended.0, out);
+        out.resize(start + size.max(MARK_BYTES), PADDING);
+    }
+
+    /// The mark in this text, and how long the message is that it begins.
+    pub fn find(text: &[u8]) -> Option<(Self, usize)> {
+        let start = memchr::memchr(SIGN[0], text)?;
+        let (mark, _) = text[start..].split_at_checked(MARK_BYTES)?;
+        let digits = mark.strip_prefix(SIGN)?;
+        let room = u32::try_from(read_digits(&digits[..8])?).ok()?;
+        let number = u32::try_from(read_digits(&digits[8..16])?).ok()?;
+        let intended = Nanos(read_digits(&digits[16..])?);
+        Some((Self { room, number, intended }, text.len() - start))
+    }
+}
+
+fn write_digits<const COUNT: usize>(value: u64, out: &mut Vec<u8>) {
+    out.extend((0..COUNT).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf]));
+}
+
+fn read_digits(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |value, &digit| Some(value << 4 | u64::from(char::from(digit).to_digit(16)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: Mark = Mark { room: 7, number: 0xdead_beef, intended: Nanos(u64::MAX - 1) };
+
+    #[test]
+    fn a_mark_is_found_behind_any_label_with_the_length_of_its_message() {
+        let mut text = b"[127.0.0.1:54012] ".to_vec();
+        MARK.write(128, &mut text);
+        assert_eq!(text.len(), 18 + 128);
+        assert_eq!(Mark::find(&text), Some((MARK, 128)));
+    }
+
+    #[test]
+    fn what_is_no_mark_is_not_taken_for_one() {
+        let mut text = Vec::new();
+        MARK.write(0, &mut text);
+        assert_eq!(text.len(), MARK_BYTES);
+        assert_eq!(Mark::find(&text[..MARK_BYTES - 1]), None, "cut");
+        text[10] = b'g';
+        assert_eq!(Mark::find(&text), None, "no digit");
+        assert_eq!(Mark::find(b"[ada] ~ hello, and more than enough of other text behind it"), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! The server under load: its wire form and where it listens, as `tcp://127.0.0.1:8080`.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Which wire form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Roomcast's lines.
+    Tcp,
+    /// Roomcast's WebSocket.
+    WebSocket,
+    /// NATS.
+    Nats,
+    /// Redis.
+    Redis,
+    /// The bare loop, which `loadgen` starts itself.
+    Limit,
+}
+
+/// Where a server listens, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its wire form.
+    pub scheme: Scheme,
+    /// As the user wrote it, for `Host`.
+    pub host: String,
+    /// As it was resolved.
+    pub address: SocketAddr,
+    /// Of a WebSocket.
+    pub path: String,
+}
+
+/// What the schemes are called.
+const NAMES: [(&str, Scheme); 4] =
+    [("tcp", Scheme::Tcp), ("ws", Scheme::WebSocket), ("nats", Scheme::Nats), ("redis", Scheme::Redis)];
+
+impl Scheme {
+    /// As one writes it.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, scheme)| *scheme == self).map_or("limit", |(name, _)| name)
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        let known = NAMES.iter().find(|(known, _)| *known == name);
+        known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, ws, nats or redis"))
+    }
+}
+
+impl FromStr for Target {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (scheme, rest) = text.split_once("://").with_context(|| format!("{text:?} is no scheme://host:port"))?;
+        let scheme: Scheme = scheme.parse()?;
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        ensure!(scheme == Scheme::WebSocket || path.is_empty(), "{text:?}: only ws:// has a path");
+        let path = if path.is_empty() && scheme == Scheme::WebSocket { "/ws" } else { path };
+        let mut addresses = host.to_socket_addrs().with_context(|| format!("{host:?} is no host:port"))?;
+        let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
+        Ok(Self { scheme, host: host.to_owned(), address, path: path.to_owned() })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Limit => formatter.write_str("limit"),
+            scheme => write!(formatter, "{}://{}{}", scheme.name(), self.host, self.path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_scheme_a_host_and_a_port() {
+        let target: Target = "ws://127.0.0.1:3000".parse().unwrap();
+        assert_eq!(target.to_string(), "ws://127.0.0.1:3000/ws");
+        assert_eq!(target.address, "127.0.0.1:3000".parse().unwrap());
+        let target: Target = "tcp://127.0.0.1:8080".parse().unwrap();
+        assert_eq!((target.scheme, target.path.as_str()), (Scheme::Tcp, ""));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_rule() {
+        for (text, rule) in [
+            ("127.0.0.1:8080", "scheme://host:port"),
+            ("http://127.0.0.1:8080", "tcp, ws, nats or redis"),
+            ("tcp://127.0.0.1", "host:port"),
+            ("tcp://127.0.0.1:8080/ws", "only ws:// has a path"),
+        ] {
+            let error = format!("{:#}", text.parse::<Target>().unwrap_err());
+            assert!(error.contains(rule), "{error}");
+        }
+    }
+}

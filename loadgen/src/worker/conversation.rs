@@ -1,0 +1,240 @@
+//! What a client does with what it hears. Never waits.
+
+use std::io::ErrorKind;
+
+use mio::event::Event;
+
+use super::client::{READ_BYTES, Sent, Stage};
+use super::opening::reason_of;
+use super::room::Receipt;
+use super::{Phase, Worker};
+use crate::clock::Nanos;
+use crate::dialect::{self, Dialect, Heard};
+use crate::mark::Mark;
+use crate::plan::Pace;
+
+impl Worker {
+    /// Something has happened to a client's socket. One look at the clock serves all that came with it.
+    pub(super) fn attend(&mut self, index: usize, event: &Event) -> anyhow::Result<()> {
+        let now = Nanos::now();
+        if event.is_writable() && !self.write_on(index, now)? {
+            return Ok(());
+        }
+        if event.is_readable() {
+            self.read(index, event.is_read_closed(), now)?;
+        }
+        if self.schedule.as_ref().and_then(|schedule| schedule.due()).is_some_and(|due| due <= now) {
+            self.publish_due(now);
+        }
+        Ok(())
+    }
+
+    /// False if that was the client's end.
+    fn write_on(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+        if self.clients[index].stage == Stage::Connecting {
+            return match self.clients[index].connected() {
+                Ok(()) => self.greet(index, now),
+                Err(error) => self.fail_to_connect(index, &error).map(|()| false),
+            };
+        }
+        match self.clients[index].flush() {
+            Ok(()) => Ok(true),
+            Err(error) => self.end(index, reason_of(&error), now).map(|()| false),
+        }
+    }
+
+    fn greet(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+        let mut out = std::mem::take(&mut self.write_buffer);
+        out.clear();
+        let target = &self.share.targets[usize::from(self.clients[index].target)].target;
+        let dialect = dialect::of(target.scheme);
+        dialect.greet(target, &mut out);
+        let sent = self.clients[index].send(&out);
+        self.write_buffer = out;
+        if let Err(error) = sent {
+            self.fail_to_open(index, reason_of(&error))?;
+            return Ok(false);
+        }
+        self.clients[index].stage = Stage::Opening;
+        if !dialect.waits_for_opening() {
+            self.come_in(index, now)?;
+        }
+        Ok(self.clients[index].stage != Stage::Ended)
+    }
+
+    /// It may join now; one that only publishes need not.
+    fn come_in(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        if self.clients[index].seat.is_some() {
+            return self.ask(index, Stage::Joining, |dialect, room, out| dialect.join(room, out), now);
+        }
+        self.clients[index].stage = Stage::Ready;
+        self.opened(index, now)
+    }
+
+    /// Says something about its room, and is then at this stage.
+    pub(super) fn ask(
+        &mut self,
+        index: usize,
+        stage: Stage,
+        say: impl FnOnce(&dyn Dialect, &str, &mut Vec<u8>),
+        now: Nanos,
+    ) -> anyhow::Result<()> {
+        let mut out = std::mem::take(&mut self.write_buffer);
+        out.clear();
+        let room = &self.rooms[self.clients[index].room as usize].name;
+        say(self.dialect(index), room, &mut out);
+        let sent = self.clients[index].send(&out);
+        self.write_buffer = out;
+        self.clients[index].stage = stage;
+        match sent {
+            Ok(Sent::Whole | Sent::InPart) => Ok(()),
+            Err(error) => self.end(index, reason_of(&error), now),
+        }
+    }
+
+    pub(super) fn dialect(&self, index: usize) -> &'static dyn Dialect {
+        dialect::of(self.share.targets[usize::from(self.clients[index].target)].target.scheme)
+    }
+
+    fn read(&mut self, index: usize, is_read_closed: bool, now: Nanos) -> anyhow::Result<()> {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let result = self.read_into(&mut buffer, index, is_read_closed, now);
+        self.read_buffer = buffer;
+        self.follow_up(index, now);
+        result
+    }
+
+    fn read_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        index: usize,
+        is_read_closed: bool,
+        now: Nanos,
+    ) -> anyhow::Result<()> {
+        loop {
+            let filled = match self.clients[index].read(buffer) {
+                Ok(filled) => filled,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return self.end(index, reason_of(&error), now),
+            };
+            self.counted.outcome.tally.reads += 1;
+            let used = self.hear(index, &buffer[..filled], now)?;
+            if self.clients[index].stage == Stage::Ended {
+                return Ok(());
+            }
+            self.clients[index].keep(&buffer[used..filled]);
+            // Less than was asked for: the socket is empty, and tells when it no longer is. That saves a system call.
+            if filled < READ_BYTES && !is_read_closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Everything that has come whole; returns how much that was.
+    fn hear(&mut self, index: usize, input: &[u8], now: Nanos) -> anyhow::Result<usize> {
+        let dialect = self.dialect(index);
+        let mut used = 0;
+        while self.clients[index].stage != Stage::Ended {
+            let opened = self.clients[index].stage != Stage::Opening;
+            match dialect.hear(opened, &input[used..]) {
+                Ok(None) => break,
+                Ok(Some((length, heard))) => {
+                    used += length;
+                    self.act_on(index, heard, now)?;
+                }
+                Err(nonsense) => self.end(index, format!("does not speak the dialect: {:?}", nonsense.0), now)?,
+            }
+        }
+        Ok(used)
+    }
+
+    fn act_on(&mut self, index: usize, heard: Heard<'_>, now: Nanos) -> anyhow::Result<()> {
+        match heard {
+            Heard::Message(text) => self.receive(index, text, now),
+            Heard::Opened => self.come_in(index, now)?,
+            Heard::Done => self.go_on(index, now)?,
+            Heard::Asked(answer) => {
+                if let Err(error) = self.clients[index].send(&answer) {
+                    self.end(index, reason_of(&error), now)?;
+                }
+            }
+            Heard::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
+            Heard::Refused(reason) => *self.counted.outcome.refused.entry(reason).or_default() += 1,
+            Heard::Ended(reason) => self.end(index, reason, now)?,
+            Heard::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What it asked for is done.
+    fn go_on(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let Some(seat) = client.seat else { return Ok(()) };
+        let lobby = &mut self.rooms[client.room as usize];
+        match client.stage {
+            Stage::Joining => {
+                client.stage = Stage::Ready;
+                lobby.room.enter(seat, now);
+                if self.phase == Phase::Opening {
+                    return self.opened(index, now);
+                }
+                self.counted.outcome.tally.churned += 1;
+                Ok(())
+            }
+            Stage::Leaving(asked) => {
+                lobby.room.leave(seat, asked);
+                self.counted.outcome.tally.churned += 1;
+                self.ask(index, Stage::Joining, |dialect, room, out| dialect.join(room, out), now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn receive(&mut self, index: usize, text: &[u8], now: Nanos) {
+        // What others say in our rooms is no concern of ours.
+        let Some((mark, size)) = Mark::find(text) else { return };
+        let client = &self.clients[index];
+        let lobby = &mut self.rooms[client.room as usize];
+        let tally = &mut self.counted.outcome.tally;
+        let Some(seat) = client.seat.filter(|_| mark.room == lobby.number) else {
+            tally.stray += 1;
+            return;
+        };
+        tally.damaged += u64::from(size != self.share.manner.size);
+        match lobby.room.receive(seat, mark, now) {
+            Receipt::InOrder => {}
+            Receipt::Reordered => tally.reordered += 1,
+            Receipt::Duplicate => return tally.duplicated += 1,
+            Receipt::Stray => return tally.stray += 1,
+        }
+        tally.received += 1;
+        tally.received_in_time += u64::from(self.measured.contains(&now));
+        if self.measured.contains(&mark.intended) {
+            self.counted.latencies.record(now.since(mark.intended));
+        }
+        if seat == 0 && lobby.is_published_here && matches!(self.share.pace, Pace::InFlight(_)) {
+            lobby.owed += 1;
+        }
+    }
+
+    /// A client is over: not let in, or disconnected.
+    pub(super) fn end(&mut self, index: usize, reason: String, now: Nanos) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        if matches!(client.stage, Stage::Ended | Stage::Stalled) {
+            return Ok(());
+        }
+        if self.phase == Phase::Opening && client.stage != Stage::Ready {
+            return self.fail_to_open(index, reason);
+        }
+        if let Some(seat) = client.seat {
+            self.rooms[client.room as usize].room.disconnect(seat, now);
+        }
+        client.close();
+        self.counted.clients = self.counted.clients.saturating_sub(1);
+        if self.phase != Phase::Over {
+            *self.counted.outcome.disconnected.entry(reason).or_default() += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Each fault in the smallest room that can have it.
+
+use super::*;
+
+/// What three members receive of messages 0, 1, 2, … due at 10, 20, 30, …; all of them joined at 0.
+struct Trial(Room);
+
+impl Trial {
+    fn of(members: u32, published: u32) -> Self {
+        let mut room = Room::new(members as usize);
+        (0..members).for_each(|seat| room.enter(seat, Nanos(0)));
+        (0..published).for_each(|number| assert_eq!(room.publish(due(number)), number));
+        Self(room)
+    }
+
+    fn receives(&mut self, seat: u32, numbers: &[u32]) -> Vec<Receipt> {
+        let receive = |&number: &u32| self.0.receive(seat, mark(number), Nanos(1_000 + u64::from(seat)));
+        numbers.iter().map(receive).collect()
+    }
+
+    /// How many deliveries were lost, and how many reordered or doubled.
+    fn faults(mut self, received: &[(u32, &[u32])]) -> (u64, usize, usize) {
+        let receipts: Vec<_> = received.iter().flat_map(|(seat, numbers)| self.receives(*seat, numbers)).collect();
+        let count = |receipt| receipts.iter().filter(|&&other| other == receipt).count();
+        assert_eq!(self.0.is_complete(), self.0.settle() == 0);
+        (self.0.settle(), count(Receipt::Reordered), count(Receipt::Duplicate))
+    }
+}
+
+fn due(number: u32) -> Nanos {
+    Nanos((u64::from(number) + 1) * 10)
+}
+
+fn mark(number: u32) -> Mark {
+    Mark { room: 0, number, intended: due(number) }
+}
+
+#[test]
+fn a_room_in_which_all_is_well_is_complete() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 1, 2]), (0, &[2])]), (0, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[1, 0, 2]), (1, &[1, 0, 2])]), (0, 0, 0), "any order, if it is one");
+}
+
+#[test]
+fn a_lost_delivery_is_counted_whoever_comes_first() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1, 2]), (1, &[0, 2])]), (1, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 2]), (1, &[0, 1, 2])]), (1, 0, 0), "the leader lost it");
+    assert_eq!(Trial::of(3, 3).faults(&[(0, &[0, 2]), (1, &[0, 2]), (2, &[0, 1, 2])]), (2, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 1])]), (2, 0, 0), "the last, for both");
+    assert_eq!(Trial::of(2, 3).faults(&[]), (6, 0, 0), "everything");
+}
+
+#[test]
+fn a_doubled_delivery_is_counted_wherever_it_comes() {
+    assert_eq!(Trial::of(2, 2).faults(&[(0, &[0, 0, 1]), (1, &[0, 1])]), (0, 0, 1));
+    assert_eq!(Trial::of(2, 2).faults(&[(0, &[0, 1]), (1, &[0, 1, 0, 1])]), (0, 0, 2));
+}
+
+#[test]
+fn a_different_order_is_counted_once_for_each_message_that_came_late() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1, 2]), (1, &[1, 0, 2])]), (0, 1, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0]), (1, &[1, 0, 2]), (0, &[1, 2])]), (0, 1, 0), "by turns");
+    assert_eq!(Trial::of(2, 4).faults(&[(0, &[0, 1, 2, 3]), (1, &[3, 0, 1, 2])]), (0, 3, 0));
+}
+
+#[test]
+fn one_that_joins_late_is_owed_what_was_due_after_it_was_in() {
+    let mut trial = Trial::of(2, 5);
+    trial.0.forget(1);
+    trial.0.enter(1, Nanos(25));
+    // 0 and 1 were due before; 2 was due after it had joined, and does not come.
+    assert_eq!(trial.faults(&[(0, &[0, 1, 2, 3, 4]), (1, &[3, 4])]), (1, 0, 0));
+    let mut trial = Trial::of(2, 5);
+    trial.0.enter(1, Nanos(25));
+    assert_eq!(trial.faults(&[(1, &[2, 3, 4]), (0, &[0, 1, 2, 3, 4])]), (0, 0, 0), "it is ahead of the others");
+    let mut trial = Trial::of(2, 5);
+    trial.0.enter(1, Nanos(25));
+    assert_eq!(trial.faults(&[(0, &[0, 1, 2, 3, 4])]), (3, 0, 0), "it hears nothing at all");
+}
+
+#[test]
+fn one_that_leaves_is_owed_what_others_had_when_it_asked() {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0, 1]);
+    trial.receives(1, &[0]);
+    trial.0.leave(1, Nanos(1_000));
+    trial.receives(0, &[2]);
+    assert_eq!(trial.0.settle(), 1);
+    assert_eq!(trial.receives(1, &[1]), [Receipt::Stray], "nothing may come behind the answer");
+}
+
+#[test]
+fn one_that_is_cut_is_owed_what_was_due_by_then() {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0, 1, 2]);
+    trial.receives(1, &[0]);
+    trial.0.disconnect(1, Nanos(25));
+    assert!(trial.0.is_complete(), "nothing more will come");
+    assert_eq!(trial.0.settle(), 1, "number 1; number 2 was due later");
+}
+
+#[test]
+fn a_message_that_cannot_be_is_a_stray() {
+    let mut trial = Trial::of(1, 1);
+    assert_eq!(trial.receives(0, &[0, u32::MAX]), [Receipt::InOrder, Receipt::Stray]);
+    assert_eq!(trial.0.settle(), 0);
+}
+
+#[test]
+fn the_spread_of_a_message_is_from_its_first_to_its_last_receipt() {
+    let mut room = Trial::of(2, 1).0;
+    room.receive(0, mark(0), Nanos(1_000_000));
+    room.receive(1, mark(0), Nanos(5_000_000));
+    let mut spreads = Latencies::default();
+    room.record_spreads(|_| true, &mut spreads);
+    assert_eq!(spreads.count(), 1);
+    assert!((spreads.quantile(0.5) - 4.0).abs() < 0.01);
+}
