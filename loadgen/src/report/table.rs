@@ -1,1 +1,124 @@
-//! The table at the end.
+//! The report as one reads it in a terminal: a table, and the verdict below it.
+
+use comfy_table::{Cell, CellAlignment, Color, Row, Table, presets};
+
+use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
+use crate::latency::Quantiles;
+
+/// The table, with colours if it is for a terminal.
+pub fn table(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    add_connects(&mut table, &report.connects);
+    add_group(&mut table, "rooms", &report.rooms);
+    if let Some(giant) = &report.giant {
+        add_group(&mut table, "giant", giant);
+    }
+    if let Some(server) = &report.server {
+        add_server(&mut table, server);
+    }
+    add_generator(&mut table, &report.generator);
+    add_verdict(&mut table, report);
+    table.to_string()
+}
+
+fn add_connects(table: &mut Table, connects: &ConnectReport) {
+    let ConnectReport { clients, connected, seconds, latency, .. } = connects;
+    let rate = f64::from(*connected) / seconds.max(f64::EPSILON);
+    let words = format!("{connected} of {clients} clients in {seconds:.2} s, {rate:.0}/s");
+    add(table, "connect", words);
+    add(table, "", format!("each p50 {} p99 {} max {} ms", time(latency.p50), time(latency.p99), time(latency.max)));
+}
+
+fn add_group(table: &mut Table, name: &str, group: &GroupReport) {
+    let GroupReport { rooms, members, offered, achieved, deliveries, tally, .. } = group;
+    let of = if *rooms == 1 { "room" } else { "rooms" };
+    add(table, name, format!("{members} members in {rooms} {of}"));
+    let offered = offered.map_or("closed loop".to_owned(), |offered| format!("{offered:.1} offered"));
+    add(table, "messages/s", format!("{achieved:.1} sent, {offered}"));
+    add(table, "deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
+    let counted = format!("lost {}, duplicated {}, reordered {}", tally.lost, tally.duplicated, tally.reordered);
+    let other = format!("stray {}, damaged {}", tally.stray, tally.damaged);
+    add(table, "", format!("{counted}, {other}"));
+    if tally.stalled > 0 || tally.churned > 0 {
+        add(table, "", format!("{} stopped reading; {} joins and leaves", tally.stalled, tally.churned));
+    }
+    add(table, "latency ms", quantiles(&group.latency));
+    add(table, "spread ms", quantiles(&group.spread));
+}
+
+fn add_server(table: &mut Table, server: &ServerReport) {
+    let cost =
+        format!("{:.2} µs of processor per delivery, {:.2} cores", server.nanos_per_delivery / 1e3, server.cores);
+    add(table, "server", cost);
+    let bytes = server.bytes_per_client;
+    add(
+        table,
+        "",
+        format!("{bytes:.0} bytes of private memory per client, {:.1} MiB", server.bytes as f64 / 1048576.0),
+    );
+    let (voluntary, involuntary) = (server.voluntary_switches_per_delivery, server.involuntary_switches_per_delivery);
+    add(table, "", format!("context switches per delivery: {voluntary:.3} voluntary, {involuntary:.3} not"));
+}
+
+fn add_generator(table: &mut Table, generator: &GeneratorReport) {
+    let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = generator;
+    let of = if *processes == 1 { "process" } else { "processes" };
+    let cost = format!("{:.2} µs per delivery", nanos_per_delivery / 1e3);
+    add(table, "generator", format!("{processes} {of}, {cost}, {:.0} % of a core", busy * 100.0));
+    add(table, "", format!("{deliveries_per_read:.1} deliveries a read"));
+    if lag.count > 0 {
+        add(table, "sent late ms", quantiles(lag));
+    }
+}
+
+fn add_verdict(table: &mut Table, report: &Report) {
+    if let Some(limited) = &report.generator.limited {
+        add_in(table, Color::Red, "generator-limited", format!("these are the generator's figures: {limited}"));
+    }
+    for fault in &report.faults {
+        add_in(table, Color::Red, "failed", fault.clone());
+    }
+    if report.interrupted {
+        add_in(table, Color::Yellow, "stopped", "before its time; the figures are of what was sent".to_owned());
+    }
+    if report.faults.is_empty() {
+        let all = format!("all {} deliveries came, once and in one order", report.received());
+        add_in(table, Color::Green, "passed", all);
+    }
+}
+
+fn add(table: &mut Table, name: &str, words: String) {
+    table.add_row(Row::from([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]));
+}
+
+fn add_in(table: &mut Table, color: Color, name: &str, words: String) {
+    let name = Cell::new(name).set_alignment(CellAlignment::Right).fg(color);
+    table.add_row(Row::from([name, Cell::new(words).fg(color)]));
+}
+
+fn quantiles(quantiles: &Quantiles) -> String {
+    let Quantiles { p50, p90, p99, p99_9, p99_99, max, .. } = *quantiles;
+    let of = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p99_9), ("p99.99", p99_99), ("max", max)];
+    of.map(|(name, value)| format!("{name} {}", time(value))).join("  ")
+}
+
+/// Three digits that count, in milliseconds.
+pub fn time(milliseconds: f64) -> String {
+    match milliseconds {
+        small if small < 1.0 => format!("{small:.3}"),
+        small if small < 10.0 => format!("{small:.2}"),
+        small if small < 100.0 => format!("{small:.1}"),
+        large => format!("{large:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_that_count() {
+        assert_eq!([0.0421, 1.234, 12.34, 1234.5].map(time), ["0.042", "1.23", "12.3", "1234"]);
+    }
+}

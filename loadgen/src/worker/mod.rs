@@ -10,6 +10,7 @@ mod publishing;
 pub mod room;
 mod schedule;
 
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -44,9 +45,10 @@ const EVENTS_MAX: usize = 1024;
 const TIMER: Token = Token(usize::MAX - 1);
 const ORDERS: Token = Token(usize::MAX - 2);
 
-/// Does its part of a load, as told on standard input.
-pub fn run(share: Share) -> anyhow::Result<()> {
-    let mut worker = Worker::new(share)?;
+/// Does its part of a load; the part itself is the first line of standard input, orders follow.
+pub fn run() -> anyhow::Result<()> {
+    let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
+    let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
     match worker.work() {
         Ok(()) => Ok(()),
         Err(error) => worker.link.tell(&News::Failed(format!("{error:#}"))),
@@ -159,7 +161,7 @@ impl Worker {
         loop {
             self.do_what_is_due(Nanos::now())?;
             match self.poll.poll(&mut events, None) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.context("waiting for events")?,
             }
             for event in &events {

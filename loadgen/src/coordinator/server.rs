@@ -1,0 +1,169 @@
+//! What the kernel says of the server under load. Never asks the server itself.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use procfs::net::{TcpState, tcp, tcp6};
+use procfs::process::{MemoryMap, Process, all_processes};
+
+use crate::clock::Nanos;
+use crate::report::ServerReport;
+
+/// A process that is looked at from outside.
+pub struct Watched(Process);
+
+/// What it has used so far.
+#[derive(Clone, Debug)]
+struct Used {
+    /// Nanoseconds of each of its threads on a processor.
+    processor: HashMap<i32, u64>,
+    /// Context switches that it asked for.
+    voluntary: u64,
+    /// Context switches that it did not ask for.
+    involuntary: u64,
+}
+
+/// A server during one load.
+pub struct Observation<'a> {
+    watched: &'a Watched,
+    memory_before: u64,
+    memory: u64,
+    began: Nanos,
+    before: Used,
+    nanos: u64,
+    elapsed: Duration,
+    voluntary: u64,
+    involuntary: u64,
+}
+
+impl<'a> Observation<'a> {
+    /// No client is there yet.
+    pub fn begin(watched: &'a Watched) -> anyhow::Result<Self> {
+        let (memory, before) = (watched.private_bytes()?, watched.used()?);
+        let (nanos, voluntary, involuntary) = (0, 0, 0);
+        let (began, elapsed) = (Nanos::now(), Duration::ZERO);
+        Ok(Self { watched, memory_before: memory, memory, began, before, nanos, elapsed, voluntary, involuntary })
+    }
+
+    /// All clients are in, and nothing is said yet.
+    pub fn load_begins(&mut self) -> anyhow::Result<()> {
+        self.memory = self.watched.private_bytes()?;
+        self.before = self.watched.used()?;
+        self.began = Nanos::now();
+        Ok(())
+    }
+
+    /// Everything has come.
+    pub fn load_ends(&mut self) -> anyhow::Result<()> {
+        let used = self.watched.used()?;
+        self.elapsed = Nanos::now().since(self.began);
+        self.nanos = used.nanos_since(&self.before);
+        self.voluntary = used.voluntary.saturating_sub(self.before.voluntary);
+        self.involuntary = used.involuntary.saturating_sub(self.before.involuntary);
+        Ok(())
+    }
+
+    /// For so many clients and deliveries.
+    pub fn report(&self, clients: u32, deliveries: u64) -> ServerReport {
+        let per_delivery = |count: u64| count as f64 / deliveries.max(1) as f64;
+        ServerReport {
+            process_id: self.watched.process_id(),
+            nanos_per_delivery: per_delivery(self.nanos),
+            cores: self.nanos as f64 / self.elapsed.as_nanos().max(1) as f64,
+            bytes_per_client: self.memory.saturating_sub(self.memory_before) as f64 / f64::from(clients.max(1)),
+            bytes: self.memory,
+            voluntary_switches_per_delivery: per_delivery(self.voluntary),
+            involuntary_switches_per_delivery: per_delivery(self.involuntary),
+        }
+    }
+}
+
+impl Watched {
+    /// The process of this number.
+    pub fn by_id(process_id: i32) -> anyhow::Result<Self> {
+        Ok(Self(Process::new(process_id).with_context(|| format!("no process {process_id}"))?))
+    }
+
+    /// The process that listens on this address of this host, if there is one that may be looked at.
+    pub fn by_listener(address: SocketAddr) -> Option<Self> {
+        let listeners = [tcp().unwrap_or_default(), tcp6().unwrap_or_default()].concat();
+        let of_target = listeners.into_iter().filter(|entry| {
+            let local = entry.local_address;
+            let is_address = local.ip().to_canonical() == address.ip() || local.ip().is_unspecified();
+            entry.state == TcpState::Listen && local.port() == address.port() && is_address
+        });
+        let sockets: HashSet<String> = of_target.map(|entry| format!("socket:[{}]", entry.inode)).collect();
+        let mut processes = all_processes().ok()?.filter_map(Result::ok);
+        processes.find(|process| holds_any(process.pid(), &sockets)).map(Self)
+    }
+
+    /// Its number.
+    pub fn process_id(&self) -> i32 {
+        self.0.pid()
+    }
+
+    /// What it has used. Exact while its threads sleep: the kernel adds a running thread's time at its next tick.
+    fn used(&self) -> anyhow::Result<Used> {
+        let mut used = Used { processor: HashMap::new(), voluntary: 0, involuntary: 0 };
+        for task in self.0.tasks().context("listing the server's threads")? {
+            let task = task.context("looking at a thread of the server")?;
+            used.processor.insert(task.tid, task.schedstat()?.sum_exec_runtime);
+            let status = task.status()?;
+            used.voluntary += status.voluntary_ctxt_switches.unwrap_or_default();
+            used.involuntary += status.nonvoluntary_ctxt_switches.unwrap_or_default();
+        }
+        Ok(used)
+    }
+
+    /// Bytes of memory that only this process maps.
+    fn private_bytes(&self) -> anyhow::Result<u64> {
+        let rollup = self.0.smaps_rollup().context("reading the server's memory")?;
+        let private = ["Private_Clean", "Private_Dirty"];
+        let of_map = |map: MemoryMap| private.iter().filter_map(|name| map.extension.map.get(*name)).sum::<u64>();
+        Ok(rollup.memory_map_rollup.into_iter().map(of_map).sum())
+    }
+}
+
+impl Used {
+    /// Nanoseconds on a processor since then. What a thread used that has ended since is not known any more.
+    fn nanos_since(&self, earlier: &Self) -> u64 {
+        let since = |(thread, now): (&i32, &u64)| now - earlier.processor.get(thread).copied().unwrap_or_default();
+        self.processor.iter().map(since).sum()
+    }
+}
+
+/// Whether any thread of the process has one of these open: with descriptor tables of their own, not all have the same.
+fn holds_any(process_id: i32, sockets: &HashSet<String>) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process_id}/task")) else { return false };
+    let descriptors = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok()).flatten().flatten();
+    let mut links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    links.any(|link| link.to_str().is_some_and(|link| sockets.contains(link)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_found_by_where_it_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let watched = Watched::by_listener(address).unwrap();
+        assert_eq!(watched.process_id(), std::process::id() as i32);
+        drop(listener);
+        assert!(Watched::by_listener(address).is_none());
+    }
+
+    #[test]
+    fn what_it_uses_only_grows() {
+        let watched = Watched::by_id(std::process::id() as i32).unwrap();
+        let before = watched.used().unwrap();
+        let mut bytes = vec![0u8; 8 << 20];
+        bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+        assert!(watched.private_bytes().unwrap() > bytes.len() as u64);
+        assert!(watched.used().unwrap().nanos_since(&before) > 0, "{}", bytes[1000]);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a load came to, as a report.
+
+use std::fs;
+use std::time::Duration;
+
+use procfs::{CpuInfo, Current};
+
+use super::merge::Merged;
+use super::server::Observation;
+use super::{Generator, Measured, Run};
+use crate::latency::Latencies;
+use crate::plan::Pace;
+use crate::report::{GeneratorReport, GroupReport, Host, Report};
+use crate::share::{Group, Share};
+
+impl Run<'_> {
+    /// Lets the processes go and says what came of it all.
+    pub(super) fn report(self, command: &str, began: String) -> anyhow::Result<Measured> {
+        let rooms = self.group_report(Group::Rooms).unwrap_or_default();
+        let giant = self.group_report(Group::Giant);
+        let deliveries = rooms.tally.received + giant.as_ref().map_or(0, |giant| giant.tally.received);
+        let connected = self.connects.connected;
+        let mut report = Report {
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            began,
+            host: Host::of_this_machine(),
+            targets: self.plan.targets.iter().map(|share| share.target.to_string()).collect(),
+            plan: self.plan.clone(),
+            connects: self.connects,
+            rooms,
+            giant,
+            server: self.server.as_ref().map(|server: &Observation| server.report(connected, deliveries)),
+            generator: self.generator.report(self.children.len(), self.groups.values(), deliveries),
+            timeline: self.timeline.moments,
+            interrupted: self.interrupted,
+            faults: Vec::new(),
+        };
+        report.faults = report.judge();
+        self.children.end()?;
+        Ok(Measured { report, latencies: self.timeline.all })
+    }
+
+    fn group_report(&self, group: Group) -> Option<GroupReport> {
+        let merged = self.groups.get(&group)?;
+        let shares = || self.shares.iter().filter(move |share| share.group == group);
+        let first = shares().next()?;
+        let offered = match first.pace {
+            Pace::Rate(rate) => Some(rate),
+            Pace::InFlight(_) => None,
+        };
+        let measured = self.measured_for();
+        Some(GroupReport {
+            rooms: first.rooms_in_group,
+            members: shares().map(Share::members).sum(),
+            offered,
+            achieved: per_second(merged.tally.published, self.sent_for),
+            deliveries: per_second(merged.tally.received_in_time, measured),
+            expected: merged.tally.received + merged.tally.lost,
+            tally: merged.tally,
+            disconnected: merged.disconnected.clone(),
+            refused: merged.refused.clone(),
+            latency: merged.latencies.quantiles(),
+            curve: merged.latencies.curve(),
+            spread: merged.spreads.quantiles(),
+        })
+    }
+
+    /// Less than was asked for if somebody stopped it.
+    fn measured_for(&self) -> Duration {
+        self.sent_for.saturating_sub(self.plan.manner.warmup).min(self.plan.manner.duration)
+    }
+}
+
+impl Generator {
+    fn report<'a>(
+        &self,
+        processes: usize,
+        groups: impl Iterator<Item = &'a Merged>,
+        deliveries: u64,
+    ) -> GeneratorReport {
+        let mut lags = Latencies::default();
+        let mut reads = 0;
+        for group in groups {
+            lags.add(&group.lags.counts());
+            reads += group.tally.reads;
+        }
+        let mut report = GeneratorReport {
+            processes,
+            nanos_per_delivery: self.processor_nanos as f64 / deliveries.max(1) as f64,
+            busy: self.busy,
+            deliveries_per_read: deliveries as f64 / reads.max(1) as f64,
+            lag: lags.quantiles(),
+            limited: None,
+        };
+        report.limited = report.judge();
+        report
+    }
+}
+
+impl Host {
+    fn of_this_machine() -> Self {
+        let processor = CpuInfo::current().ok();
+        let name = processor.as_ref().and_then(|processor| processor.model_name(0)).unwrap_or("unknown processor");
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cores = processor.as_ref().map_or(0, CpuInfo::num_cores);
+        Self { processor: name.to_owned(), cores, kernel: kernel.trim_end().to_owned() }
+    }
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}

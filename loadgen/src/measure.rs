@@ -1,0 +1,88 @@
+//! The command without a name: one load, its table, its files, its exit code.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use anyhow::Context;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+
+use crate::End;
+use crate::arguments::{MeasureArguments, OutputArguments, ServerArguments};
+use crate::coordinator::{self, Measured, Surroundings, Watched};
+use crate::plan::Plan;
+use crate::report::{html, table};
+use crate::spawn::Spawned;
+use crate::target::Scheme;
+
+/// Runs it and shows what came of it.
+pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+    let plan = arguments.load.plan()?;
+    let spawned = arguments.server.spawn.as_deref().map(|command| Spawned::start(command, &plan)).transpose()?;
+    let server = server(&arguments.server, spawned.as_ref(), &plan)?;
+    let surroundings = Surroundings { server: server.as_ref(), interrupts, command: &command_line() };
+    let mut measured = coordinator::run(&plan, &surroundings).map_err(|error| explain(error, &plan))?;
+    if let Some(spawned) = spawned {
+        spawned.stop()?;
+    }
+    if let Some(objective) = &arguments.output.slo {
+        let fault = objective.fault(measured.latencies.quantile(objective.share()));
+        measured.report.faults.extend(fault);
+    }
+    println!("{}", table::table(&measured.report));
+    write_files(&arguments.output, &measured)?;
+    Ok(match (&measured.report.faults[..], measured.report.interrupted) {
+        (_, true) => End::Interrupted,
+        ([], false) => End::Passed,
+        _ => End::Failed,
+    })
+}
+
+/// The process to look at: as named, as started, or as it listens.
+fn server(arguments: &ServerArguments, spawned: Option<&Spawned>, plan: &Plan) -> anyhow::Result<Option<Watched>> {
+    match (arguments.pid, spawned) {
+        (Some(process_id), _) => Watched::by_id(process_id).map(Some),
+        (None, Some(spawned)) => Watched::by_id(spawned.process_id()).map(Some),
+        (None, None) => Ok(Watched::by_listener(plan.targets[0].target.address)),
+    }
+}
+
+/// As it was typed, as near as can be told.
+pub fn command_line() -> String {
+    let quote = |word: String| if word.contains([' ', '\'']) { format!("{word:?}") } else { word };
+    let words = std::env::args().skip(1).map(quote);
+    std::iter::once("loadgen".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Says how to start what does not listen.
+pub fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+    let text = format!("{error:#}");
+    if !text.starts_with("nothing listens at ") {
+        return error;
+    }
+    let start = match plan.targets[0].target.scheme {
+        Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
+        Scheme::Nats => "nats-server",
+        Scheme::Redis => "redis-server",
+        Scheme::Limit => return error,
+    };
+    anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
+}
+
+fn write_files(output: &OutputArguments, measured: &Measured) -> anyhow::Result<()> {
+    if let Some(path) = &output.json {
+        write(path, &serde_json::to_vec_pretty(&measured.report)?)?;
+    }
+    if let Some(path) = &output.html {
+        write(path, html::page(&measured.report)?.as_bytes())?;
+    }
+    if let Some(path) = &output.hdr {
+        let mut file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+        V2Serializer::new().serialize(measured.latencies.histogram(), &mut file).context("writing the histogram")?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
