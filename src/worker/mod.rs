@@ -19,7 +19,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::{Drain, Serving};
-use crate::transport::accept::{Accepted, Admission, accept, accept_until_stop};
+use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
@@ -87,8 +87,8 @@ impl Worker {
     }
 
     async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
-        let lines = tokio::net::TcpListener::from_std(self.lines)?;
-        let http = tokio::net::TcpListener::from_std(self.http)?;
+        let lines = Listener::from_std(self.lines)?;
+        let http = Listener::from_std(self.http)?;
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
@@ -147,7 +147,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     /// Accepts until the worker ends: a server that drains still answers. So this keeps no handle to the sessions alive.
     fn serve_http(
         self: Rc<Self>,
-        listener: tokio::net::TcpListener,
+        listener: Listener,
         state: HttpState,
         counts: Arc<WriterMetrics>,
         sessions: &Rc<SessionHost>,
