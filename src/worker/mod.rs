@@ -1,6 +1,8 @@
 //! One worker: a thread with its own runtime, listener, shards and writer. Shares with the others the mailboxes, the places for
 //! clients, the drain and what it counts; no state that anybody would wait for.
 
+mod table;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
@@ -29,6 +31,8 @@ use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
 use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
 
+pub use table::OwnTable;
+
 /// Everything a worker owns or tells, made before any of them starts.
 pub struct Worker {
     /// Which one; its writer has the same index.
@@ -39,7 +43,9 @@ pub struct Worker {
     pub lines: TcpListener,
     /// Its own listener for HTTP.
     pub http: TcpListener,
-    /// The places for clients of the whole server.
+    /// Its own descriptor table, if it is to have one.
+    pub table: Option<OwnTable>,
+    /// The places for its clients.
     pub admission: Admission,
     /// The shards that live here.
     pub shards: Vec<ShardMailbox>,
@@ -86,7 +92,10 @@ impl Worker {
         runtime.block_on(self.work(say_ready))
     }
 
-    async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    async fn work(mut self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+        if let Some(table) = self.table.take() {
+            table.split_off().await?;
+        }
         let lines = Listener::from_std(self.lines)?;
         let http = Listener::from_std(self.http)?;
         let _ = say_ready.send(());
