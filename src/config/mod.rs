@@ -30,6 +30,8 @@ pub struct Config {
     pub shards: u16,
     /// Clients at once; `None` is what the descriptors allow.
     pub max_clients: Option<usize>,
+    /// Who has the descriptors that a process may have.
+    pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
     pub backlog: u32,
     /// How long a stop may take.
@@ -74,6 +76,16 @@ pub enum Labels {
     Address,
     /// Its transport and a number, as in `TCP-12`.
     Id,
+}
+
+/// Who has the descriptors that a process may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DescriptorTables {
+    /// All workers together.
+    Shared,
+    /// Each worker as many, in a table of its own.
+    PerWorker,
 }
 
 /// How far a client may be behind.
@@ -140,6 +152,7 @@ impl TryFrom<Settings> for Config {
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
+            descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),

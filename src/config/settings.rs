@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::units::{Size, Span};
-use super::{Labels, LogFormat, LogLevel};
+use super::{DescriptorTables, Labels, LogFormat, LogLevel};
 
 /// Every setting. The doc comments are the help text.
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Settings {
     /// Clients at once (default: what the descriptors allow)
     #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
     pub max_clients: Option<usize>,
+    /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
+    #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
+    pub descriptor_tables: DescriptorTables,
     /// The longest message (default: 64KiB)
     #[arg(long, env = "ROOMCAST_MESSAGE_BYTES", value_name = "SIZE")]
     pub message_bytes: Size,
@@ -86,6 +89,7 @@ impl Default for Settings {
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
             labels: Labels::Address,
             max_clients: None,
+            descriptor_tables: DescriptorTables::Shared,
             message_bytes: Size(64 * 1024),
             outbox_bytes: Size(1024 * 1024),
             outbox_messages: 1024,

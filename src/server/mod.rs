@@ -4,6 +4,7 @@ mod descriptors;
 mod listen;
 mod ready_file;
 
+use std::iter::repeat_with;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::broker::BrokerSeed;
-use crate::config::Config;
+use crate::config::{Config, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{Started, Worker};
+use crate::worker::{OwnTable, Started, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex, WriterMetrics};
 
@@ -37,10 +38,14 @@ pub struct Bound {
 /// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
 /// accepted. Returns what was done; takes at most the grace period and five seconds to stop.
 ///
+/// With [`DescriptorTables::PerWorker`] the server wants the process to itself: every worker's table holds a copy of what is
+/// open at the start, and whoever closes it does not end a connection before this returns.
+///
 /// # Errors
-/// An address could not be bound, a limit is too low, or the ready file could not be written.
+/// An address could not be bound, a limit is too low, the system refuses what the configuration asks for, or the ready file
+/// could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
-    let limit = descriptors::raise_limit(config.max_clients, config.workers)?;
+    let limit = descriptors::raise_limit(config.max_clients, config.workers, config.descriptor_tables)?;
     if let Some(path) = &config.ready_file {
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
@@ -49,8 +54,7 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards);
-    let admission = Admission::new(limit.clients_max);
-    let mut workers = start(&config, lines.into_iter().zip(http), &admission, &metrics, &drain)?;
+    let mut workers = start(&config, limit, lines.into_iter().zip(http), &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -58,7 +62,8 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
-    info!(descriptors = limit.descriptors, clients_max = limit.clients_max, "descriptor limit");
+    let descriptors::Limit { descriptors, tables, clients_max, .. } = limit;
+    info!(descriptors, tables, clients_max, "descriptor limit");
     info!(address = %bound.tcp, "listening for tcp lines");
     info!(address = %bound.http, "listening for http");
     on_bound(bound);
@@ -89,8 +94,8 @@ async fn become_ready(workers: &mut [Started], bound: Bound, ready_file: Option<
 
 fn start(
     config: &Config,
+    limit: descriptors::Limit,
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
-    admission: &Admission,
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<Started>> {
@@ -101,13 +106,14 @@ fn start(
         let home = usize::from(shard.index.0) % homes.len();
         homes[home].push(shard);
     }
-    let parts = listeners.zip(mailboxes).zip(homes).zip(0..);
-    let worker = |((((lines, http), writer), shards), index)| Worker {
+    let parts = listeners.zip(mailboxes).zip(homes).zip(tables_and_places(config, limit)).zip(0..);
+    let worker = |(((((lines, http), writer), shards), (table, admission)), index)| Worker {
         index: WriterIndex(index),
         workers: config.workers,
         lines,
         http,
-        admission: admission.clone(),
+        table,
+        admission,
         shards,
         broker: broker.clone(),
         writers: writers.clone(),
@@ -118,6 +124,18 @@ fn start(
         serving: drain.serving(),
     };
     parts.map(worker).map(|worker| worker.start().context("cannot start a worker thread")).collect()
+}
+
+/// For each worker, its descriptor table if it is to have one, and its clients' places: in that, and in the server.
+fn tables_and_places(config: &Config, limit: descriptors::Limit) -> Vec<(Option<OwnTable>, Admission)> {
+    let admission = Admission::new(limit.clients_max);
+    match config.descriptor_tables {
+        DescriptorTables::Shared => repeat_with(|| (None, admission.clone())).take(config.workers.into()).collect(),
+        DescriptorTables::PerWorker => {
+            let tables = OwnTable::for_each(config.workers).into_iter();
+            tables.map(|table| (Some(table), admission.part(limit.table_clients_max))).collect()
+        }
+    }
 }
 
 /// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes

@@ -83,7 +83,7 @@ fn a_second_signal_ends_it_at_once_whoever_is_still_owed_something() {
     slow.send("JOIN a\n");
     slow.expect(WELCOME);
     slow.expect("Joined a");
-    owe_megabytes(&program);
+    program.say_megabytes("a");
     program.signal(Signal::TERM);
     // Byte by byte: for longer than this test needs, yet never so still that it is cut.
     let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
@@ -93,21 +93,6 @@ fn a_second_signal_ends_it_at_once_whoever_is_still_owed_something() {
     assert_eq!(code, Some(1), "{log:?}");
     assert_eq!(log, ["roomcast: second signal, not waiting for clients"]);
     reading.join().unwrap();
-}
-
-/// Says 32 MiB in the room.
-fn owe_megabytes(program: &Program) {
-    let mut publisher = Lines::connect(program.tcp);
-    publisher.send("JOIN a\n");
-    publisher.expect(WELCOME);
-    publisher.expect("Joined a");
-    let text = "x".repeat(64 * 1024 - 1);
-    for _ in 0..512 {
-        publisher.send(format!("{text}\n"));
-        assert!(publisher.line().is_some_and(|line| line.ends_with(&text)));
-    }
-    publisher.send("QUIT\n");
-    publisher.expect("Bye");
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::process::{Output, Stdio};
 use roomcast::config::Settings;
 use tempfile::TempDir;
 
-use crate::harness::{command, run, run_to_end};
+use crate::harness::{command, command_within, run, run_to_end};
 
 /// Arguments that cannot be followed, and what the one line about them holds.
-const REFUSED: [(&[&str], &[&str]); 11] = [
+const REFUSED: [(&[&str], &[&str]); 12] = [
     (&["--wrokers", "2"], &["--wrokers", "--workers"]),
     (&["serve"], &["serve"]),
     (&["--workers"], &["--workers <COUNT>"]),
@@ -19,6 +19,7 @@ const REFUSED: [(&[&str], &[&str]); 11] = [
     (&["--slow-after", "soon"], &["duration \"soon\": a number and a unit, as in 30s"]),
     (&["--message-bytes", "big"], &["size \"big\": a number and a unit, as in 64KiB"]),
     (&["--labels", "names"], &["'names'", "address, id"]),
+    (&["--descriptor-tables", "none"], &["'none'", "shared, per-worker"]),
     (&["--tcp", "localhost"], &["'localhost'", "--tcp <ADDRESS>"]),
     (&["--max-clients", "1000000"], &["max-clients 1000000", "ulimit"]),
     (&["--outbox-bytes", "1KiB"], &["outbox-bytes 1KiB: 64KiB to 1GiB"]),
@@ -40,6 +41,19 @@ fn expect_refusal(output: &Output, parts: &[&str]) {
 fn a_wrong_flag_ends_it_with_one_line_that_says_what_would_be_right() {
     for (arguments, parts) in REFUSED {
         expect_refusal(&run(arguments), parts);
+    }
+}
+
+#[test]
+fn more_clients_than_one_table_holds_name_the_setting_that_grants_them() {
+    for (workers, room, remedies) in
+        [("1", 236, " or lower max-clients"), ("2", 204, ", lower max-clients or use --descriptor-tables per-worker")]
+    {
+        let too_many = format!(
+            "max-clients 300 is more than {room}, what 300 descriptors allow: raise the limit (ulimit -Hn){remedies}\n"
+        );
+        let output = run_to_end(&mut command_within(300, &["--max-clients", "300", "--workers", workers]));
+        expect_refusal(&output, &[&too_many]);
     }
 }
 

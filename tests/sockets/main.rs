@@ -18,6 +18,8 @@ mod bytes;
 mod endings;
 // Members that do not read, and more clients than there are places.
 mod limits;
+// A descriptor table per worker: more clients than one table holds.
+mod descriptor_tables;
 // Thousands of clients at once.
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.

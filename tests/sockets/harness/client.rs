@@ -3,7 +3,7 @@
 use roomcast::protocol::disconnect::Disconnect;
 
 use super::lines::Lines;
-use super::server::TestServer;
+use super::server::{Addresses, TestServer};
 use super::websocket::WebSocket;
 use super::{WELCOME, contract, until};
 
@@ -19,10 +19,10 @@ pub enum Transport {
 impl Transport {
     pub const ALL: [Self; 2] = [Self::Tcp, Self::WebSocket];
 
-    fn connect(self, server: &TestServer) -> Box<dyn Wire> {
+    fn connect(self, server: &impl Addresses) -> Box<dyn Wire> {
         match self {
-            Self::Tcp => Box::new(Lines::connect(server.tcp)),
-            Self::WebSocket => Box::new(WebSocket::connect(server.http)),
+            Self::Tcp => Box::new(Lines::connect(server.tcp())),
+            Self::WebSocket => Box::new(WebSocket::connect(server.http())),
         }
     }
 }
@@ -48,20 +48,20 @@ pub struct Client {
 impl Client {
     /// A client that was welcomed.
     #[track_caller]
-    pub fn connect(server: &TestServer, transport: Transport) -> Self {
+    pub fn connect(server: &impl Addresses, transport: Transport) -> Self {
         let mut client = Self::open(server, transport);
         client.expect(WELCOME);
         client
     }
 
     /// A client that has heard nothing yet.
-    pub fn open(server: &TestServer, transport: Transport) -> Self {
+    pub fn open(server: &impl Addresses, transport: Transport) -> Self {
         Self { wire: transport.connect(server), fences: 0 }
     }
 
     /// A client of this name in this room.
     #[track_caller]
-    pub fn member(server: &TestServer, transport: Transport, room: &str, nick: &str) -> Self {
+    pub fn member(server: &impl Addresses, transport: Transport, room: &str, nick: &str) -> Self {
         let mut client = Self::connect(server, transport);
         client.name(nick);
         client.join(room);

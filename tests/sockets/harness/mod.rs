@@ -16,7 +16,7 @@ pub use blast::Blast;
 pub use client::{Client, Transport};
 pub use http::Http;
 pub use lines::Lines;
-pub use program::{Program, command, run, run_to_end};
+pub use program::{Program, command, command_within, run, run_to_end};
 pub use server::{Shape, TestServer};
 pub use turn::Turn;
 pub use websocket::WebSocket;

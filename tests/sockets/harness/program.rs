@@ -10,11 +10,21 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{GETS_THERE_WITHIN, gets_there, until};
+use super::server::Addresses;
+use super::{GETS_THERE_WITHIN, Lines, WELCOME, gets_there, until};
 
 /// The binary, with nothing in its environment.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// The same, with no more descriptors than this in a table.
+pub fn command_within(descriptors: u64, arguments: &[&str]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let binary = env!("CARGO_BIN_EXE_roomcast");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""), binary]);
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
@@ -46,21 +56,26 @@ pub struct Program {
 impl Program {
     /// The binary on free ports, once its ready file is there.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_logging_to(arguments, log_of)
+        Self::start_logging_to(command(arguments), log_of)
+    }
+
+    /// The same, with no more descriptors than this in a table.
+    pub fn start_within(descriptors: u64, arguments: &[&str]) -> Self {
+        Self::start_logging_to(command_within(descriptors, arguments), log_of)
     }
 
     /// The same, with a log that nobody reads.
     pub fn start_deaf(arguments: &[&str]) -> Self {
-        Self::start_logging_to(arguments, |child| {
+        Self::start_logging_to(command(arguments), |child| {
             drop(child.stderr.take());
             channel().1
         })
     }
 
-    fn start_logging_to(arguments: &[&str], log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
+    fn start_logging_to(mut command: Command, log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
-        let mut child = command(arguments)
+        let mut child = command
             .env("ROOMCAST_TCP", "127.0.0.1:0")
             .env("ROOMCAST_HTTP", "127.0.0.1:0")
             .env("ROOMCAST_READY_FILE", &ready_file)
@@ -101,12 +116,37 @@ impl Program {
         kill_process(pid, signal).expect("a child that was not waited for");
     }
 
+    /// A client says 32 MiB in the room and leaves.
+    pub fn say_megabytes(&self, room: &str) {
+        let mut publisher = Lines::connect(self.tcp);
+        publisher.send(format!("JOIN {room}\n"));
+        publisher.expect(WELCOME);
+        publisher.expect(&format!("Joined {room}"));
+        let text = "x".repeat(64 * 1024 - 1);
+        for _ in 0..512 {
+            publisher.send(format!("{text}\n"));
+            assert!(publisher.line().is_some_and(|line| line.ends_with(&text)));
+        }
+        publisher.send("QUIT\n");
+        publisher.expect("Bye");
+    }
+
     /// Waits for the end. Returns the exit code and the rest of the log.
     #[track_caller]
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
         let rest = std::iter::from_fn(|| self.log_line()).collect();
         let status = self.child.wait().expect("a child of ours");
         (status.code(), rest)
+    }
+}
+
+impl Addresses for Program {
+    fn tcp(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    fn http(&self) -> SocketAddr {
+        self.http
     }
 }
 

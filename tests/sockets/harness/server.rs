@@ -36,6 +36,12 @@ impl Shape {
     }
 }
 
+/// Where a server listens, whatever it runs in.
+pub trait Addresses {
+    fn tcp(&self) -> SocketAddr;
+    fn http(&self) -> SocketAddr;
+}
+
 /// A running server. Stops when dropped.
 pub struct TestServer {
     pub tcp: SocketAddr,
@@ -94,6 +100,16 @@ impl TestServer {
         let thread = self.thread.take().expect("joined once");
         thread.join().expect("a server that does not panic");
         outcome.expect("a server that stops without an error")
+    }
+}
+
+impl Addresses for TestServer {
+    fn tcp(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    fn http(&self) -> SocketAddr {
+        self.http
     }
 }
 

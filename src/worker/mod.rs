@@ -1,6 +1,8 @@
 //! One worker: a thread with its own runtime, listener, shards and writer. Shares with the others the mailboxes, the places for
 //! clients, the drain and what it counts; no state that anybody would wait for.
 
+mod table;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
@@ -19,7 +21,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::{Drain, Serving};
-use crate::transport::accept::{Accepted, Admission, accept, accept_until_stop};
+use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
@@ -28,6 +30,8 @@ use crate::transport::websocket::{self, Keepalive};
 use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
 use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
+
+pub use table::OwnTable;
 
 /// Everything a worker owns or tells, made before any of them starts.
 pub struct Worker {
@@ -39,7 +43,9 @@ pub struct Worker {
     pub lines: TcpListener,
     /// Its own listener for HTTP.
     pub http: TcpListener,
-    /// The places for clients of the whole server.
+    /// Its own descriptor table, if it is to have one.
+    pub table: Option<OwnTable>,
+    /// The places for its clients.
     pub admission: Admission,
     /// The shards that live here.
     pub shards: Vec<ShardMailbox>,
@@ -86,9 +92,12 @@ impl Worker {
         runtime.block_on(self.work(say_ready))
     }
 
-    async fn work(self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
-        let lines = tokio::net::TcpListener::from_std(self.lines)?;
-        let http = tokio::net::TcpListener::from_std(self.http)?;
+    async fn work(mut self, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+        if let Some(table) = self.table.take() {
+            table.split_off().await?;
+        }
+        let lines = Listener::from_std(self.lines)?;
+        let http = Listener::from_std(self.http)?;
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
@@ -147,7 +156,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     /// Accepts until the worker ends: a server that drains still answers. So this keeps no handle to the sessions alive.
     fn serve_http(
         self: Rc<Self>,
-        listener: tokio::net::TcpListener,
+        listener: Listener,
         state: HttpState,
         counts: Arc<WriterMetrics>,
         sessions: &Rc<SessionHost>,

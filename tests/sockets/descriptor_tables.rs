@@ -1,0 +1,190 @@
+//! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and in this
+//! process that would be the sockets of other tests.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+
+use roomcast::protocol::disconnect::Disconnect;
+use rustix::process::Signal;
+
+use crate::harness::websocket::HANDSHAKE;
+use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, run, until};
+
+/// A table per worker of two, and labels by which clients tell whose they are.
+const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", "id", "--workers", "2"];
+
+/// The worker that a client in no room has: each numbers its clients in steps of the workers.
+#[track_caller]
+fn worker_of(client: &mut Client) -> usize {
+    client.join("alone");
+    let said = client.ask("who am I");
+    client.leave();
+    let number = said.split(['-', ']']).nth(1).and_then(|number| number.parse::<usize>().ok());
+    (number.expect("a label with a number") - 1) % 2
+}
+
+/// So many members of one room, every other one over WebSocket.
+#[track_caller]
+fn fill(program: &Program, members: usize) -> Vec<Client> {
+    let transports = Transport::ALL.into_iter().cycle().take(members);
+    let mut members: Vec<Client> = transports.map(|transport| Client::connect(program, transport)).collect();
+    members.iter_mut().for_each(|member| member.join("a"));
+    members
+}
+
+/// One says something, and all hear it.
+#[track_caller]
+fn all_hear(members: &mut [Client], speaker: usize) {
+    members[speaker].say(&format!("hello from {speaker}"));
+    for member in members {
+        let heard = member.hear();
+        assert!(heard.ends_with(&format!("] hello from {speaker}")), "{heard}");
+    }
+}
+
+#[test]
+fn members_on_both_workers_and_transports_are_in_the_same_room() {
+    let program = Program::start(&[&PER_WORKER[..], &["--shards", "4"]].concat());
+    // By transport and worker.
+    let mut found = [[false; 2]; 2];
+    let mut members = Vec::new();
+    while found != [[true; 2]; 2] {
+        let transport = members.len() % 2;
+        let mut member = Client::connect(&program, Transport::ALL[transport]);
+        found[transport][worker_of(&mut member)] = true;
+        member.join("a");
+        members.push(member);
+    }
+    (0..members.len()).for_each(|speaker| all_hear(&mut members, speaker));
+}
+
+#[test]
+fn more_clients_than_one_table_holds_are_in_one_room() {
+    const TABLE: u64 = 250;
+    const CLIENTS: usize = 300;
+    let program = Program::start_within(TABLE, &["--descriptor-tables", "per-worker", "--workers", "3"]);
+    let mut members = fill(&program, CLIENTS);
+    [0, 1, CLIENTS - 1].into_iter().for_each(|speaker| all_hear(&mut members, speaker));
+    let (_, metrics) = Http::get(program.http, "/metrics");
+    assert!(metrics.contains(&format!("\nactive_connections {CLIENTS}\n")), "{metrics}");
+}
+
+/// A line client, unless it is refused as by a full server.
+#[track_caller]
+fn connect_if_let_in(program: &Program) -> Option<Client> {
+    let mut client = Client::open(program, Transport::Tcp);
+    match client.hear().as_str() {
+        WELCOME => Some(client),
+        refusal => {
+            assert_eq!(refusal, "ERR closed too-many-connections");
+            client.expect_end();
+            None
+        }
+    }
+}
+
+/// The status of the answer. One of 503 says that there is no place.
+#[track_caller]
+fn status(server: SocketAddr, request: &str) -> u16 {
+    let mut client = Http::connect(server);
+    client.send(request);
+    let (head, body) = client.answer();
+    assert!(head.status != 503 || body.trim() == "full", "{body}");
+    head.status
+}
+
+#[test]
+fn a_full_worker_refuses_as_a_full_server_does() {
+    const TABLE: u64 = 100;
+    // What is left of a table.
+    const ROOM: usize = 20;
+    const READY: &str = "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let program = Program::start_within(TABLE, &PER_WORKER);
+    let limit = program.log_until("descriptor limit").pop().unwrap();
+    assert!(limit.contains(&format!("descriptors={TABLE} tables=2 clients_max={}", 2 * ROOM)), "{limit}");
+    let mut clients = [const { Vec::new() }; 2];
+    until(|| {
+        if let Some(mut client) = connect_if_let_in(&program) {
+            clients[worker_of(&mut client)].push(client);
+        }
+        clients.iter().flatten().count() == 2 * ROOM
+    });
+    assert_eq!([clients[0].len(), clients[1].len()], [ROOM; 2]);
+    assert_eq!([HANDSHAKE, READY].map(|request| status(program.http, request)), [503; 2]);
+    clients[0].clear();
+    // Whom the kernel gives to the first worker is let in now, and the others are refused, whatever they come for.
+    expect_both(|| {
+        let client = connect_if_let_in(&program);
+        client.map(|mut client| assert_eq!(worker_of(&mut client), 0)).is_some()
+    });
+    for (request, served) in [(HANDSHAKE, 101), (READY, 200)] {
+        expect_both(|| {
+            let status = status(program.http, request);
+            assert!(status == 503 || status == served, "{status}");
+            status == served
+        });
+    }
+}
+
+/// Asks until it was answered either way.
+#[track_caller]
+fn expect_both(mut is_served: impl FnMut() -> bool) {
+    let mut seen = [false; 2];
+    until(|| {
+        seen[usize::from(is_served())] = true;
+        seen == [true; 2]
+    });
+}
+
+#[test]
+fn a_stop_tells_everybody_and_the_addresses_can_be_bound_again_at_once() {
+    const MEMBERS: usize = 16;
+    let program = Program::start(&PER_WORKER);
+    let addresses = [program.tcp, program.http].map(|address| address.to_string());
+    let mut members = fill(&program, MEMBERS);
+    all_hear(&mut members, 0);
+    program.signal(Signal::TERM);
+    members.iter_mut().for_each(|member| member.expect_closed(Disconnect::Shutdown));
+    drop(members);
+    let (code, log) = program.end();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(log.last().is_some_and(|line| line.contains("clients_cut=0")), "{log:?}");
+    let again = Program::start(&[&PER_WORKER[..], &["--tcp", &addresses[0], "--http", &addresses[1]]].concat());
+    assert_eq!([again.tcp, again.http].map(|address| address.to_string()), addresses);
+    all_hear(&mut fill(&again, MEMBERS), 1);
+}
+
+#[test]
+fn a_server_that_still_drains_listens_no_more_and_its_successor_may_at_once() {
+    let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
+    let program = Program::start(&[&PER_WORKER[..], &outboxes, &["--grace", "1h"]].concat());
+    let mut slow = Lines::connect_short_of_buffer(program.tcp);
+    slow.send("JOIN a\n");
+    slow.expect(WELCOME);
+    slow.expect("Joined a");
+    program.say_megabytes("a");
+    program.signal(Signal::TERM);
+    // Byte by byte: for longer than this test needs, yet never so still that it is cut.
+    let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
+    program.log_until("stopping");
+    until(|| TcpStream::connect(program.tcp).is_err());
+    let successor = Program::start(&[&PER_WORKER[..], &["--tcp", &program.tcp.to_string()]].concat());
+    assert_eq!(successor.tcp, program.tcp);
+    all_hear(&mut fill(&successor, 8), 0);
+    assert_eq!(Http::get(program.http, "/ready").1, "draining");
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().0, Some(1));
+    reading.join().unwrap();
+}
+
+#[test]
+fn an_address_in_use_is_refused_in_one_line() {
+    let program = Program::start(&PER_WORKER);
+    let address = program.tcp.to_string();
+    let second = run(&[&PER_WORKER[..], &["--tcp", &address, "--http", "127.0.0.1:0"]].concat());
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&address) && said.contains("in use") && said.contains("--tcp"), "{said}");
+}
