@@ -113,9 +113,9 @@ fn too_long() -> String {
     format!("ERR too-long line exceeds {LINE_BYTES_MAX} bytes\n")
 }
 
-/// Writes what was said before now, which can be no more than the channel keeps.
+/// Writes what was said before now: no more than the channel keeps, and how many it has not kept.
 async fn catch_up(writer: &mut WriteHalf<'_>, heard: &mut Receiver<Bytes>) -> io::Result<()> {
-    for _ in 0..MESSAGES_KEPT {
+    for _ in 0..=MESSAGES_KEPT {
         if heard.is_empty() {
             break;
         }

@@ -5,7 +5,7 @@
 //!   every join and leave.
 //! - **Breaks** where the lock is: a message wakes all members of its room under it, one task each, and whoever joins any
 //!   room waits for that. A hot room delays the others, nobody slows a publisher down, and a slow member loses messages (`GAP 17`)
-//!   though the ring may hold megabytes for it. So stage 5, Roomcast itself, gives every room one owner and takes no lock.
+//!   though its room's ring may hold 64 MiB for it. So stage 5, Roomcast itself, gives every room one owner and takes no lock.
 //!
 //! `cargo run --example chat_rooms_locked [ADDRESS]`, then `nc localhost 8080` in two terminals.
 #![expect(
@@ -256,9 +256,9 @@ async fn hear(membership: &mut Option<Membership>) -> Result<Bytes, RecvError> {
     }
 }
 
-/// Writes what was said before now, which can be no more than the channel keeps.
+/// Writes what was said before now: no more than the channel keeps, and how many it has not kept.
 async fn catch_up(writer: &mut WriteHalf<'_>, membership: &mut Option<Membership>) -> io::Result<()> {
-    for _ in 0..MESSAGES_KEPT {
+    for _ in 0..=MESSAGES_KEPT {
         if membership.as_ref().is_none_or(|membership| membership.heard.is_empty()) {
             break;
         }

@@ -51,6 +51,22 @@ fn joining_another_room_leaves_the_first_and_joining_the_same_changes_nothing() 
 }
 
 #[test]
+fn an_answer_comes_behind_everything_that_was_said_before() {
+    const TURNS: usize = 100;
+    let example = Example::start("chat_rooms_locked");
+    let mut client = example.member("a");
+    let hello = said(&client, "hello");
+    client.send("hello\nLIST\n".repeat(TURNS));
+    client.send("hello\nLEAVE\n");
+    for _ in 0..TURNS {
+        client.expect(&hello);
+        client.expect(r#"Rooms: ["a"]"#);
+    }
+    client.expect(&hello);
+    client.expect("Left room");
+}
+
+#[test]
 fn however_the_last_member_goes_its_room_goes_with_it() {
     let example = Example::start("chat_rooms_locked");
     let mut watcher = example.client();
