@@ -1,0 +1,23 @@
+//! Stages 1 to 4 of the ladder, `examples/`, over real sockets against the built examples. Nothing here waits for time: what
+//! a client says itself comes back behind what was said before, and that is the fence.
+
+// The examples as processes, and clients; no assertions of their own but that a line comes.
+mod harness;
+
+// Stages 1 and 2: what is said comes back.
+mod echo;
+// Stage 3: what is said reaches everybody.
+mod chat;
+// Stage 4: what is said stays in its room.
+mod rooms;
+// What no client can do to any of them.
+mod survival;
+
+// Stage 4 once more, for the tests of its structure and its limits; as a process it is in `rooms`.
+#[path = "../../examples/chat_rooms_locked.rs"]
+#[expect(dead_code, reason = "nobody calls an example's main here")]
+mod chat_rooms_locked;
+// Stage 2, for its limits.
+#[path = "../../examples/echo_threaded.rs"]
+#[expect(dead_code, reason = "nobody calls an example's main here")]
+mod echo_threaded;
