@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
         let connects = ConnectReport { clients: shares.iter().map(Share::connections).sum(), ..Default::default() };
         Ok(Self {
             plan,
-            timeline: Timeline { clients: vec![0; shares.len()], ..Default::default() },
+            timeline: Timeline::new(shares.len()),
             shares,
             children,
             server: surroundings.server.map(Observation::begin).transpose()?,
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
                 self.add_connects(&connects);
                 waiting -= 1;
             }
-            self.display.connecting(self.timeline.clients.iter().sum(), self.connects.clients);
+            self.display.connecting(self.timeline.clients_now(), self.connects.clients);
             if self.interrupted {
                 bail!("stopped before all clients were in");
             }
