@@ -38,10 +38,8 @@ impl Mark {
     pub fn find(text: &[u8]) -> Option<(Self, usize)> {
         let start = memchr::memchr(SIGN[0], text)?;
         let (mark, _) = text[start..].split_at_checked(MARK_BYTES)?;
-        let digits = mark.strip_prefix(SIGN)?;
-        let room = u32::try_from(read_digits(&digits[..8])?).ok()?;
-        let number = u32::try_from(read_digits(&digits[8..16])?).ok()?;
-        let intended = Nanos(read_digits(&digits[16..])?);
+        let bytes = u128::from_be_bytes(read_digits(mark.strip_prefix(SIGN)?)?);
+        let (room, number, intended) = ((bytes >> 96) as u32, (bytes >> 64) as u32, Nanos(bytes as u64));
         Some((Self { room, number, intended }, text.len() - start))
     }
 }
@@ -50,13 +48,16 @@ fn write_digits<const COUNT: usize>(value: u64, out: &mut Vec<u8>) {
     out.extend((0..COUNT).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf]));
 }
 
-/// Every delivery passes here: a table instead of comparisons makes it four times as fast.
-fn read_digits(digits: &[u8]) -> Option<u64> {
-    let (value, flaws) = digits.iter().fold((0, 0), |(value, flaws), &digit| {
-        let digit = DIGITS[usize::from(digit)];
-        (value << 4 | u64::from(digit & 0xf), flaws | digit)
-    });
-    (flaws & NO_DIGIT == 0).then_some(value)
+/// Every delivery passes here: with a table, and no digit waiting for the one before, it takes a few nanoseconds.
+fn read_digits(digits: &[u8]) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let mut flaws = 0;
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        flaws |= high | low;
+        *byte = high << 4 | low & 0xf;
+    }
+    (flaws & NO_DIGIT == 0).then_some(bytes)
 }
 
 /// Marks a byte that is no digit.

@@ -6,6 +6,11 @@ mod nats;
 mod redis;
 mod websocket;
 
+pub use lines::Lines;
+pub use nats::Nats;
+pub use redis::Redis;
+pub use websocket::WebSocket;
+
 use crate::target::{Scheme, Target};
 
 /// One wire form. Everything said is appended to `out`.
@@ -69,10 +74,10 @@ impl Nonsense {
 /// The dialect of a scheme.
 pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     match scheme {
-        Scheme::Tcp | Scheme::Limit => &lines::Lines,
-        Scheme::WebSocket => &websocket::WebSocket,
-        Scheme::Nats => &nats::Nats,
-        Scheme::Redis => &redis::Redis,
+        Scheme::Tcp | Scheme::Limit => &Lines,
+        Scheme::WebSocket => &WebSocket,
+        Scheme::Nats => &Nats,
+        Scheme::Redis => &Redis,
     }
 }
 
