@@ -35,8 +35,8 @@ impl Drop for Echo {
     }
 }
 
-/// Beside this test, where Cargo puts what it builds. `cargo test` builds it as well, `cargo test --test conformance` does
-/// not: what would be found then may be of old.
+/// Beside this test, where Cargo puts what it builds. `cargo test` builds it as well, but not where it is given `--test` or
+/// the name of a test: what would be found then may be of old.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let built = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
