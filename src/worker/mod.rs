@@ -26,7 +26,7 @@ use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
 use crate::transport::tcp::{self, LineRules};
-use crate::transport::websocket::{self, Keepalive};
+use crate::transport::websocket::{self, Commands, Keepalive};
 use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
 use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
@@ -182,7 +182,8 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let Upgraded { stream, place, already_read } = upgraded;
         let label = Label::of_server(format_args!("WS-{}", self.next_id()));
         let client = Client { stream, place, dialect: Dialect::WebSocket, label, already_read };
-        let conversation = websocket::open(client, self.rules.message_bytes_max, &self.buffer, sessions, keepalive);
+        let conversation =
+            websocket::open(client, self.rules.message_bytes_max, Commands, &self.buffer, sessions, keepalive);
         spawn_local(self.tasks.track_future(conversation));
     }
 
