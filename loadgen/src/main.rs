@@ -14,10 +14,17 @@
 //! ```
 
 mod arguments;
+mod bare;
+mod capacity;
+mod children;
 mod clock;
+mod compare;
+mod contestant;
 mod coordinator;
+mod descriptors;
 mod dialect;
 mod latency;
+mod limit;
 mod mark;
 mod measure;
 mod messages;
@@ -26,10 +33,12 @@ mod plan;
 mod report;
 mod share;
 mod spawn;
+mod spread;
 mod target;
 mod worker;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use anyhow::Context;
@@ -75,7 +84,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<End> {
     match arguments.command {
+        Some(Command::FindCapacity(arguments)) => capacity::find(&arguments, &interrupts()?),
+        Some(Command::Limit(arguments)) => limit::measure(&arguments, &interrupts()?),
+        Some(Command::Compare(arguments)) => compare::compare(&arguments, &interrupts()?),
         Some(Command::Worker) => worker::run().map(|()| End::Passed),
+        Some(Command::BareSender) => bare::sender::run().map(|()| End::Passed),
         Some(Command::BoundToParent { command }) => spawn::become_bound_to_parent(&command),
         None => measure::measure(&arguments.measure, &interrupts()?),
     }
@@ -83,9 +96,10 @@ fn run(arguments: Arguments) -> anyhow::Result<End> {
 
 /// Tells once that somebody wants to stop; whoever asks twice does not want to wait.
 fn interrupts() -> anyhow::Result<mpsc::Receiver<()>> {
-    let (sender, interrupts) = mpsc::sync_channel(1);
+    let (sender, interrupts) = mpsc::channel();
+    let asked = AtomicBool::new(false);
     let tell = move || {
-        if sender.try_send(()).is_err() {
+        if asked.swap(true, Ordering::Relaxed) || sender.send(()).is_err() {
             std::process::exit(i32::from(EXIT_INTERRUPTED));
         }
     };

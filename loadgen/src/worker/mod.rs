@@ -8,7 +8,7 @@ mod link;
 mod opening;
 mod publishing;
 pub mod room;
-mod schedule;
+pub mod schedule;
 
 use std::io;
 use std::ops::Range;

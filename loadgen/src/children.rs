@@ -41,6 +41,11 @@ impl<N: DeserializeOwned + Send + 'static> Children<N> {
         }
     }
 
+    /// Their numbers.
+    pub fn process_ids(&self) -> Vec<i32> {
+        self.children.iter().map(|(child, _)| child.id().cast_signed()).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.children.len()
