@@ -198,14 +198,15 @@ impl Room {
     fn receive_unexpected(&mut self, seat: u32, number: u32) -> Receipt {
         let expected = self.seats[seat as usize].position as usize;
         match self.position_of(number) {
-            None if expected == self.order.len() => {
-                self.order.push(number);
-                self.seats[seat as usize].position += 1;
-                Receipt::InOrder
-            }
             None => {
-                self.insert(expected, number);
-                self.seats[seat as usize].position += 1;
+                // Where others are further, either they have missed this one or this member has missed some of theirs. Messages
+                // mostly come in the order in which they were published, so their numbers tell.
+                let missed = self.order[expected..].iter().take_while(|&&other| other < number).copied();
+                let missed: Vec<u32> = missed.collect();
+                let place = expected + missed.len();
+                self.pass_over(seat, missed);
+                self.insert(place, number);
+                self.seats[seat as usize].position = place as u32 + 1;
                 Receipt::InOrder
             }
             Some(place) if place >= expected => {

@@ -45,6 +45,7 @@ fn a_room_in_which_all_is_well_is_complete() {
 fn a_lost_delivery_is_counted_whoever_comes_first() {
     assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1, 2]), (1, &[0, 2])]), (1, 0, 0));
     assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 2]), (1, &[0, 1, 2])]), (1, 0, 0), "the leader lost it");
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 2]), (0, &[2])]), (1, 0, 0), "and is ahead afterwards");
     assert_eq!(Trial::of(3, 3).faults(&[(0, &[0, 2]), (1, &[0, 2]), (2, &[0, 1, 2])]), (2, 0, 0));
     assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 1])]), (2, 0, 0), "the last, for both");
     assert_eq!(Trial::of(2, 3).faults(&[]), (6, 0, 0), "everything");
