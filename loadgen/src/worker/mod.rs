@@ -49,10 +49,11 @@ const ORDERS: Token = Token(usize::MAX - 2);
 pub fn run() -> anyhow::Result<()> {
     let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
     let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
-    match worker.work() {
-        Ok(()) => Ok(()),
-        Err(error) => worker.link.tell(&News::Failed(format!("{error:#}"))),
+    if let Err(error) = worker.work() {
+        // It cannot be told if the coordinator has ended, which is then why it failed.
+        let _ = worker.link.tell(&News::Failed(format!("{error:#}")));
     }
+    Ok(())
 }
 
 /// A process of the load.
