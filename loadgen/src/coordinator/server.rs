@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use procfs::net::{TcpState, tcp, tcp6};
 use procfs::process::{MemoryMap, Process, all_processes};
 
@@ -109,12 +109,14 @@ impl Watched {
     fn used(&self) -> anyhow::Result<Used> {
         let mut used = Used { processor: HashMap::new(), voluntary: 0, involuntary: 0 };
         for task in self.0.tasks().context("listing the server's threads")? {
-            let task = task.context("looking at a thread of the server")?;
-            used.processor.insert(task.tid, task.schedstat()?.sum_exec_runtime);
-            let status = task.status()?;
+            // A thread may end while one looks at it.
+            let Ok(task) = task else { continue };
+            let (Ok(times), Ok(status)) = (task.schedstat(), task.status()) else { continue };
+            used.processor.insert(task.tid, times.sum_exec_runtime);
             used.voluntary += status.voluntary_ctxt_switches.unwrap_or_default();
             used.involuntary += status.nonvoluntary_ctxt_switches.unwrap_or_default();
         }
+        ensure!(!used.processor.is_empty(), "no thread of process {} may be looked at", self.process_id());
         Ok(used)
     }
 
@@ -130,7 +132,9 @@ impl Watched {
 impl Used {
     /// Nanoseconds on a processor since then. What a thread used that has ended since is not known any more.
     fn nanos_since(&self, earlier: &Self) -> u64 {
-        let since = |(thread, now): (&i32, &u64)| now - earlier.processor.get(thread).copied().unwrap_or_default();
+        let before = |thread: &i32| earlier.processor.get(thread).copied().unwrap_or_default();
+        // Less than before if the number is another thread's by now.
+        let since = |(thread, now): (&i32, &u64)| now.saturating_sub(before(thread));
         self.processor.iter().map(since).sum()
     }
 }
