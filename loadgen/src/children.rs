@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -85,6 +85,8 @@ fn start_one<N: DeserializeOwned + Send + 'static>(
                 return;
             }
         }
+        // Nobody listens any more if it was told to go.
+        let _ = sender.send((index, Err(anyhow!("a process of the load has ended before it was told to"))));
     });
     Ok((child, orders))
 }
