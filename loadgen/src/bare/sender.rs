@@ -40,11 +40,12 @@ pub fn run() -> anyhow::Result<()> {
 fn serve() -> anyhow::Result<Rooms> {
     let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
     let share: Share = serde_json::from_str(&part).context("understanding the part to do")?;
+    // Before anything else: whoever started this may end at any time.
+    let orders = orders();
     let connections_max = descriptors::connections_max()?;
     let clients = share.connections();
     ensure!(clients <= connections_max, "{clients} members: one process may have {connections_max}");
     let mut rooms = Rooms::let_in(&share)?;
-    let orders = orders();
     if let Order::Start(start) = orders.recv().context("nobody says when to begin")? {
         rooms.send_all(&share, start, &orders)?;
     }
