@@ -65,6 +65,7 @@ pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyho
             eprintln!("round {} of {}: {}", round + 1, arguments.rounds, contestants[turn]);
             let report = run(&contestants[turn], arguments, interrupts)?;
             if report.interrupted {
+                println!("{}", table(contestants, &runs));
                 return Ok(End::Interrupted);
             }
             runs[turn].reports.push(report);

@@ -22,10 +22,12 @@ pub fn measure(arguments: &LimitArguments, interrupts: &Receiver<()>) -> anyhow:
         let mut plan = arguments.load.plan(&[Target::limit()])?;
         plan.manner.messages_per_write = messages_per_write;
         let report = trial(&plan, &ServerArguments { pid: None, spawn: None }, interrupts)?.report;
-        if report.interrupted {
+        let interrupted = report.interrupted;
+        reports.push(report);
+        if interrupted {
+            println!("{}", table(&reports));
             return Ok(End::Interrupted);
         }
-        reports.push(report);
     }
     println!("{}", table(&reports));
     if let Some(path) = &arguments.json {

@@ -159,7 +159,7 @@ impl Report {
     pub fn judge(&self) -> Vec<String> {
         let ConnectReport { clients, connected, failed, .. } = &self.connects;
         let mut faults = Vec::new();
-        if connected < clients {
+        if connected < clients && !self.interrupted {
             faults.push(format!("{} of {clients} clients did not get in: {}", clients - connected, in_words(failed)));
         }
         for group in [Some(&self.rooms), self.giant.as_ref()].into_iter().flatten() {
