@@ -1,0 +1,137 @@
+//! Each fault that a server can have, counted exactly; and what is no fault, not counted.
+
+use std::time::Duration;
+
+use crate::fake::{At, Fake, Fault};
+use crate::harness::{Measured, loadgen, measure, run};
+
+/// One room of four, whose first member says ten messages.
+const ONE_ROOM: [&str; 8] = ["--clients", "4", "--rooms", "1", "--rate", "20", "--publishers", "first"];
+
+/// Two rooms of three, any of whom says ten messages in all.
+const TWO_ROOMS: [&str; 6] = ["--clients", "6", "--rooms", "2", "--rate", "20"];
+
+/// Ends soon when something never comes.
+const IMPATIENT: [&str; 2] = ["--patience", "1s"];
+
+/// A delivery in the middle, to a member that never speaks.
+const HERE: At = At { client: 2, delivery: 4 };
+
+/// What is measured of a server with these faults.
+#[track_caller]
+fn measure_with(script: &[Fault], arguments: &[&[&str]]) -> Measured {
+    let fake = Fake::start(script);
+    measure(&fake.target(), &arguments.concat())
+}
+
+#[test]
+fn a_server_that_does_everything_right_has_no_fault() {
+    let measured = measure_with(&[], &[&TWO_ROOMS]);
+    measured.expect_clean();
+    measured.expect_all(3);
+    assert_eq!(measured.number("/rooms/tally/published"), 10.0);
+    assert_eq!(measured.number("/rooms/latency/count"), 30.0);
+    assert_eq!(measured.number("/connects/connected"), 6.0);
+}
+
+#[test]
+fn a_lost_delivery_is_counted() {
+    let measured = measure_with(&[Fault::Lose(HERE)], &[&ONE_ROOM, &IMPATIENT]);
+    measured.expect_only("lost", 1);
+    assert_eq!(measured.number("/rooms/expected"), 40.0);
+    assert!(measured.ended.out.contains("1 of 40 deliveries lost"), "{measured:?}");
+}
+
+#[test]
+fn several_lost_deliveries_are_counted_wherever_they_are() {
+    let last = |client| At { client, delivery: 9 };
+    let lost = [HERE, At { client: 2, delivery: 5 }, At { client: 1, delivery: 0 }, last(0), last(1), last(2), last(3)];
+    measure_with(&lost.map(Fault::Lose), &[&ONE_ROOM, &IMPATIENT]).expect_only("lost", 7);
+}
+
+#[test]
+fn a_doubled_delivery_is_counted() {
+    measure_with(&[Fault::Double(HERE)], &[&ONE_ROOM]).expect_only("duplicated", 1);
+}
+
+#[test]
+fn two_deliveries_that_change_places_are_counted_once() {
+    // The second is said only when the first member has had the first, so that there is no doubt who is right.
+    let closed = ["--clients", "4", "--rooms", "1", "--in-flight", "1"];
+    measure_with(&[Fault::Swap(HERE), Fault::Delay(Duration::from_millis(20))], &[&closed]).expect_only("reordered", 1);
+}
+
+#[test]
+fn a_damaged_delivery_is_counted() {
+    measure_with(&[Fault::Cut(HERE)], &[&ONE_ROOM]).expect_only("damaged", 1);
+}
+
+#[test]
+fn a_delivery_in_a_wrong_room_is_counted() {
+    measure_with(&[Fault::Misroute(At { client: 2, delivery: 1 })], &[&TWO_ROOMS]).expect_only("stray", 1);
+}
+
+#[test]
+fn a_delivery_behind_the_leave_is_counted() {
+    let churn = ["--churn", "80"];
+    measure_with(&[Fault::HauntTheFirstToLeave], &[&ONE_ROOM, &churn]).expect_only("stray", 1);
+}
+
+#[test]
+fn a_closed_connection_and_what_it_missed_are_counted() {
+    let measured = measure_with(&[Fault::Close(At { client: 2, delivery: 9 })], &[&ONE_ROOM]);
+    measured.expect_only("lost", 1);
+    assert_eq!(measured.number("/rooms/disconnected/closed without a word"), 1.0);
+    assert!(measured.ended.out.contains("1 disconnects: closed without a word (1)"), "{measured:?}");
+}
+
+#[test]
+fn why_a_client_was_dismissed_is_told() {
+    let words = "ERR closed slow-consumer\n";
+    let measured = measure_with(&[Fault::Dismiss(At { client: 3, delivery: 9 }, words)], &[&ONE_ROOM]);
+    measured.expect_only("lost", 1);
+    assert_eq!(measured.number("/rooms/disconnected/slow-consumer"), 1.0);
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let fake = Fake::start(&[Fault::AnswerNothing]);
+    let ended = run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.err, "loadgen: no client got in: no answer within 1s (4)\n");
+}
+
+#[test]
+fn members_that_come_and_go_are_no_fault() {
+    let measured = measure_with(&[], &[&TWO_ROOMS, &["--churn", "200"]]);
+    measured.expect_clean();
+    assert!(measured.number("/rooms/tally/churned") > 2.0, "{measured:?}");
+}
+
+#[test]
+fn members_that_stop_reading_are_no_fault() {
+    let measured = measure_with(&[], &[&["--clients", "20", "--rooms", "2", "--slow", "0.5"]]);
+    measured.expect_clean();
+    let stalled = measured.number("/rooms/tally/stalled");
+    assert!((1.0..=18.0).contains(&stalled), "{measured:?}");
+}
+
+#[test]
+fn a_known_delay_comes_back_as_the_median() {
+    const DELAY: Duration = Duration::from_millis(400);
+    let measured = measure_with(&[Fault::Delay(DELAY)], &[&TWO_ROOMS]);
+    measured.expect_clean();
+    let ratio = measured.number("/rooms/latency/p50") / 1e3 / DELAY.as_secs_f64();
+    assert!((0.95..=1.05).contains(&ratio), "{ratio}: {measured:?}");
+}
+
+#[test]
+fn a_server_that_stalls_for_a_second_shows_it() {
+    let stall = Fault::Stall { message: 10, time: Duration::from_secs(1) };
+    // 50 messages are due during the stall; were the load to wait for the server, one would be late.
+    let load = ["--clients", "4", "--rooms", "1", "--rate", "50", "--duration", "1500ms"];
+    let measured = measure_with(&[stall], &[&load]);
+    measured.expect_clean();
+    assert_eq!(measured.number("/rooms/tally/published"), 75.0);
+    assert!(measured.number("/rooms/latency/p99") >= 800.0, "{measured:?}");
+}

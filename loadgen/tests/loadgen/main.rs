@@ -1,0 +1,14 @@
+//! `loadgen` as one runs it: the built program against a server that lies to it, against the real one, and against others'.
+//! No test asserts how fast anything is, but that a delay of known length is found again.
+
+// What the tests are made of.
+mod fake;
+mod harness;
+mod servers;
+
+// Each fault that a server can have, counted exactly; and what is no fault, not counted.
+mod faults;
+
+// Roomcast itself, and the servers one may compare it with.
+mod others;
+mod real;

@@ -1,0 +1,114 @@
+//! Roomcast itself under every kind of load, on each transport and on both: nothing is lost, doubled or out of order.
+
+use crate::fake::Fake;
+use crate::harness::{Measured, loadgen_within, measure, measure_with, short};
+use crate::servers::{Server, free_port, roomcast};
+
+const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
+
+/// Descriptors of a process that may have 60 connections.
+const DESCRIPTORS: u32 = 160;
+
+/// One load on each transport, and on both by halves.
+fn on_each_transport(arguments: &[&str]) -> Vec<Measured> {
+    let server = Server::roomcast();
+    let (tcp, websocket) = (server.tcp(), server.websocket());
+    let mixed = [&CLIENTS[..], &[websocket, "--mix", "tcp=50,ws=50"], arguments].concat();
+    let one = [&CLIENTS[..], arguments].concat();
+    let measured = vec![measure(tcp, &one), measure(websocket, &one), measure(tcp, &mixed)];
+    measured.iter().for_each(Measured::expect_clean);
+    measured
+}
+
+#[test]
+fn all_hear_all() {
+    for measured in on_each_transport(&["--rate", "40"]) {
+        measured.expect_all(50);
+        assert_eq!(measured.number("/rooms/tally/published"), 20.0);
+        assert!(measured.number("/server/nanos_per_delivery") > 0.0, "{measured:?}");
+        assert!(measured.number("/server/bytes_per_client") > 0.0, "{measured:?}");
+    }
+}
+
+#[test]
+fn all_hear_all_as_fast_as_can_be() {
+    for measured in on_each_transport(&["--in-flight", "8"]) {
+        measured.expect_all(50);
+        assert!(measured.report["rooms"]["offered"].is_null(), "{measured:?}");
+    }
+}
+
+#[test]
+fn the_first_member_says_everything() {
+    on_each_transport(&["--publishers", "first"]).iter().for_each(|measured| measured.expect_all(50));
+}
+
+#[test]
+fn one_more_connection_says_everything() {
+    for measured in on_each_transport(&["--publishers", "apart"]) {
+        measured.expect_all(51);
+        assert_eq!(measured.number("/connects/connected"), 204.0, "it must be a member to be heard");
+    }
+}
+
+#[test]
+fn members_come_and_go() {
+    for measured in on_each_transport(&["--churn", "200", "--rate", "40"]) {
+        assert!(measured.number("/rooms/tally/churned") > 2.0, "{measured:?}");
+    }
+}
+
+#[test]
+fn members_stop_reading() {
+    for measured in on_each_transport(&["--slow", "0.2", "--rate", "40"]) {
+        assert!(measured.number("/rooms/tally/stalled") > 0.0, "{measured:?}");
+    }
+}
+
+#[test]
+fn a_giant_is_told_apart() {
+    for measured in on_each_transport(&["--giant", "300@4"]) {
+        measured.expect_all(50);
+        assert_eq!(measured.number("/giant/members"), 300.0);
+        assert_eq!(measured.number("/giant/tally/published"), 2.0);
+        assert_eq!(measured.number("/giant/tally/received"), 600.0);
+        assert_eq!(measured.number("/giant/tally/lost"), 0.0);
+        assert_eq!(measured.number("/generator/processes"), 2.0);
+    }
+}
+
+#[test]
+fn a_room_may_lie_in_several_processes() {
+    let server = Server::roomcast();
+    for target in [server.tcp(), server.websocket()] {
+        let load = [&[target, "--clients", "200", "--rooms", "1", "--rate", "20"], &short(&[])[..]].concat();
+        let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &load));
+        measured.expect_clean();
+        measured.expect_all(200);
+        assert_eq!(measured.number("/generator/processes"), 4.0);
+        assert_eq!(measured.number("/rooms/spread/count"), 10.0, "each message once, over all processes");
+    }
+}
+
+#[test]
+fn each_process_has_an_address_of_its_own() {
+    let fake = Fake::start(&[]);
+    let target = fake.target();
+    let load = [&[&target[..], "--clients", "130", "--rooms", "1"], &short(&[])[..]].concat();
+    let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &load));
+    measured.expect_all(130);
+    let mut addresses: Vec<String> = fake.wait_for_joins(130).iter().map(|join| join.ip().to_string()).collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
+}
+
+#[test]
+fn the_server_is_started_and_stopped() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
+    let measured = measure(&format!("tcp://{address}"), &["--clients", "50", "--spawn", &command]);
+    measured.expect_clean();
+    measured.expect_all(50);
+    assert!(measured.ended.err.contains("stopped"), "{measured:?}");
+}
