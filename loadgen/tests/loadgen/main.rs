@@ -12,3 +12,7 @@ mod faults;
 // Roomcast itself, and the servers one may compare it with.
 mod others;
 mod real;
+
+// The other commands, exit codes and endings; what is written to files.
+mod commands;
+mod files;

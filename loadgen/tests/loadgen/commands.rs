@@ -1,0 +1,253 @@
+//! The other commands, the exit codes, and how it all ends: also when somebody does not wait for the end.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::fake::{At, Fake, Fault, Seen};
+use crate::harness::{Ended, Running, line_with, lines, loadgen, loadgen_within, number, read_json, run, short};
+use crate::servers::{Server, free_port, roomcast};
+
+/// A load without an end, of two rooms.
+const ENDLESS: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "50", "--duration", "1h"];
+
+/// Runs a command that writes JSON.
+#[track_caller]
+fn run_for_json(arguments: &[&str]) -> (Ended, Value) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.json");
+    let ended = run(loadgen(arguments).arg("--json").arg(&path));
+    let json = read_json(&path, &ended);
+    (ended, json)
+}
+
+/// An endless load, once it is well under way.
+fn running(fake: &Fake, arguments: &[&str]) -> Running {
+    let target = fake.target();
+    let mut command = loadgen(&[&[&target[..]], &ENDLESS[..], arguments].concat());
+    let running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    fake.wait_for(20, |seen| *seen == Seen::Said);
+    running
+}
+
+#[test]
+fn the_limit_is_measured_with_one_message_a_write_and_with_eight() {
+    let load = ["--clients", "40", "--rooms", "2", "--rate", "160"];
+    let (ended, reports) = run_for_json(&[&["limit"], &short(&load)[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for (index, messages_per_write) in [1.0, 8.0].into_iter().enumerate() {
+        let of = |pointer: &str| number(&reports[index], pointer);
+        assert_eq!(of("/plan/manner/messages_per_write"), messages_per_write);
+        assert_eq!(of("/rooms/tally/received"), 80.0 * 20.0);
+        assert!(of("/server/nanos_per_delivery") > 0.0, "{ended:?}");
+        let row = format!("│ {messages_per_write} ");
+        assert!(ended.out.lines().any(|line| line.starts_with(&row)), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_bare_loop_that_cannot_have_so_many_members_says_so_and_goes() {
+    let ended = run(&mut loadgen_within(160, &["limit", "--clients", "100"]));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.err, "loadgen: the bare loop: 100 members: one process may have 60\n");
+}
+
+#[test]
+fn a_server_is_compared_with_the_limit() {
+    let server = Server::roomcast();
+    let load = ["--clients", "40", "--rooms", "2", "--rate", "40", "--rounds", "2"];
+    let (ended, runs) = run_for_json(&[&["compare", "limit", server.tcp()], &short(&load)[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for side in 0..2 {
+        for round in 0..2 {
+            assert_eq!(number(&runs[side], &format!("/reports/{round}/rooms/tally/received")), 20.0 * 20.0);
+            assert!(number(&runs[side], &format!("/reports/{round}/server/nanos_per_delivery")) > 0.0);
+        }
+    }
+    let turns: Vec<&str> = ended.err.lines().filter_map(|line| line.rsplit_once(": ")).map(|(_, who)| who).collect();
+    assert_eq!(turns, ["limit", server.tcp(), server.tcp(), "limit"]);
+    assert!(ended.out.contains("efficiency"), "{ended:?}");
+}
+
+#[test]
+fn the_knee_is_found() {
+    // 5 ms for each member: 34 members keep 170 ms, and 35 do not.
+    let fake = Fake::start(&[Fault::DelayForEachMember(Duration::from_millis(5))]);
+    let target = fake.target();
+    let search = ["find-capacity", &target, "--slo", "p50=170ms", "--from", "10", "--within", "20", "--rooms", "1"];
+    let (ended, steps) = run_for_json(&[&search, &short(&["--rate", "20"])[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let loads: Vec<f64> = steps.as_array().expect("steps").iter().map(|step| number(step, "/load")).collect();
+    assert_eq!(loads, [10.0, 20.0, 40.0, 30.0, 35.0], "{ended:?}");
+    assert!(ended.out.contains("knee: 30 clients are carried, 35 are not"), "{ended:?}");
+}
+
+#[test]
+fn a_capacity_below_one_is_a_failure() {
+    let fake = Fake::start(&[Fault::Delay(Duration::from_millis(50))]);
+    let target = fake.target();
+    let search = ["find-capacity", &target, "--slo", "p50=20ms", "--from", "1"];
+    let (ended, _) = run_for_json(&[&search, &short(&["--rate", "20"])[..]].concat());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("no load from 1 clients down is carried"), "{ended:?}");
+}
+
+#[test]
+fn an_objective_that_is_missed_is_a_failure() {
+    let fake = Fake::start(&[Fault::Delay(Duration::from_millis(50))]);
+    let target = fake.target();
+    let load = [&target, "--clients", "4", "--slo", "p90=20ms"];
+    let ended = run(&mut loadgen(&short(&load)));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("p90=20ms is missed"), "{ended:?}");
+}
+
+#[test]
+fn where_nothing_listens_one_line_says_how_to_start_it() {
+    let address = format!("127.0.0.1:{}", free_port());
+    for (scheme, path, start) in [
+        ("tcp", "", "cargo run --release"),
+        ("ws", "/ws", "cargo run --release"),
+        ("nats", "", "nats-server"),
+        ("redis", "", "redis-server"),
+    ] {
+        let target = format!("{scheme}://{address}{path}");
+        let ended = run(&mut loadgen(&[&target]));
+        assert_eq!((ended.code, &ended.out[..]), (Some(2), ""));
+        let line =
+            format!("loadgen: nothing listens at {target}: start the server with `{start}`, or let --spawn do it\n");
+        assert_eq!(ended.err, line);
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused() {
+    for (arguments, rule) in [
+        (&["--clients", "0"][..], "--clients 0: at least 1"),
+        (&["--rate", "fast"], "invalid value 'fast'"),
+        (&["--no-such-flag"], "unexpected argument"),
+        (&["http://127.0.0.1:80"], "tcp, ws, nats or redis"),
+        (&["compare", "limit"], "2 values required"),
+        (&["find-capacity"], "--slo"),
+        (&["--spawn", "no-such-program", "tcp://127.0.0.1:1"], "no-such-program"),
+        (&["--pid", "0"], "no process 0"),
+    ] {
+        let ended = run(&mut loadgen(arguments));
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(rule), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_interrupted_drains_and_prints_what_it_has() {
+    let fake = Fake::start(&[]);
+    let mut running = running(&fake, &[]);
+    running.signal(Signal::SIGINT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    for words in ["6 members in 2 rooms", "lost 0, duplicated 0, reordered 0", "stopped  before its time"] {
+        assert!(ended.out.contains(words), "{words}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
+    let fake = Fake::start(&[]);
+    let mut command = loadgen(&[&fake.target(), "--clients", "100000", "--connect-rate", "10"]);
+    let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    fake.wait_for_joins(3);
+    running.signal(Signal::SIGINT);
+    let ended = running.end();
+    assert_eq!((ended.code, &ended.err[..]), (Some(130), ""));
+    assert!(ended.out.contains("of 100000 clients") && !ended.out.contains("failed"), "{ended:?}");
+}
+
+#[test]
+fn who_interrupts_twice_does_not_wait() {
+    // What was lost is waited for.
+    let fake = Fake::start(&[Fault::Lose(At { client: 0, delivery: 0 })]);
+    let mut running = running(&fake, &["--patience", "1h"]);
+    while running.child().try_wait().expect("a child of ours").is_none() {
+        running.signal(Signal::SIGINT);
+        std::thread::yield_now();
+    }
+    let ended = running.end();
+    assert_eq!((ended.code, &ended.out[..]), (Some(130), ""), "{ended:?}");
+}
+
+#[test]
+fn a_process_of_the_load_that_ends_is_the_end_of_the_load() {
+    let fake = Fake::start(&[]);
+    let mut running = running(&fake, &["--giant", "2@50"]);
+    let worker = children_of(running.id().as_raw())[0];
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.err, "loadgen: a process of the load has ended before it was told to\n");
+}
+
+#[test]
+fn killed_it_leaves_no_process_behind() {
+    let fake = Fake::start(&[]);
+    let mut running = running(&fake, &["--giant", "2@50"]);
+    running.signal(Signal::SIGKILL);
+    // Its processes hold the same standard error: the end of that is the end of them all.
+    assert_eq!(running.end().code, None);
+    fake.wait_for(8, |seen| *seen == Seen::Gone);
+}
+
+#[test]
+fn killed_it_leaves_no_bare_loop_behind() {
+    // Slowly, so that the bare loop still waits for members.
+    let mut command = loadgen(&["limit", "--clients", "1000", "--connect-rate", "1"]);
+    let mut running = Running::of(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    while children_of(running.id().as_raw()).len() < 2 {
+        assert!(running.child().try_wait().expect("a child of ours").is_none());
+        std::thread::yield_now();
+    }
+    running.signal(Signal::SIGKILL);
+    running.end();
+}
+
+#[test]
+fn killed_it_leaves_no_server_behind() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
+    let target = format!("tcp://{address}");
+    let mut command = loadgen(&[&[&target[..], "--spawn", &command], &ENDLESS[..]].concat());
+    let mut running = Running::of(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let log = lines(running.child().stderr.take().expect("it is piped"));
+    line_with("listening for http", &log);
+    wait_until_rooms_are_there(&address);
+    running.signal(Signal::SIGKILL);
+    running.end();
+    // The server holds the other end of the log.
+    while log.recv_timeout(Duration::from_secs(30)).is_ok() {}
+    assert_eq!(log.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected), "something goes on");
+    assert!(TcpStream::connect(&address).is_err(), "the server goes on");
+}
+
+/// Asks the server until somebody is in.
+fn wait_until_rooms_are_there(address: &str) {
+    let mut stream = TcpStream::connect(address).expect("a server that listens");
+    let mut answers = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
+    loop {
+        stream.write_all(b"LIST\n").expect("a server that reads");
+        let rooms = answers.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("Rooms: ")));
+        if rooms.expect("an answer").expect("an answer").contains("load-") {
+            return;
+        }
+    }
+}
+
+/// The processes that this one has started and that have not ended.
+fn children_of(process: i32) -> Vec<i32> {
+    let file = File::open(format!("/proc/{process}/task/{process}/children")).expect("a process");
+    let children = std::io::read_to_string(file).expect("a list");
+    children.split_whitespace().map(|id| id.parse().expect("a number")).collect()
+}
