@@ -267,6 +267,8 @@ impl Worker {
 
     fn tell_outcome(&mut self) -> anyhow::Result<()> {
         self.phase = Phase::Over;
+        // There is none after the outcome, which has taken all that was counted.
+        self.next_progress = Nanos(u64::MAX);
         let mut outcome = std::mem::take(&mut self.counted.outcome);
         let measured = |intended| self.measured.contains(&intended);
         let mut spreads = Latencies::default();
