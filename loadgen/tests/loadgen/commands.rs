@@ -76,10 +76,10 @@ fn a_server_is_compared_with_the_limit() {
 
 #[test]
 fn the_knee_is_found() {
-    // 5 ms for each member: 34 members keep 170 ms, and 35 do not.
+    // 5 ms for each member: 34 members keep 170 ms, and 35 do not. Low in the distribution, where a busy machine adds nothing.
     let fake = Fake::start(&[Fault::DelayForEachMember(Duration::from_millis(5))]);
     let target = fake.target();
-    let search = ["find-capacity", &target, "--slo", "p50=170ms", "--from", "10", "--within", "20", "--rooms", "1"];
+    let search = ["find-capacity", &target, "--slo", "p5=170ms", "--from", "10", "--within", "20", "--rooms", "1"];
     let (ended, steps) = run_for_json(&[&search, &short(&["--rate", "20"])[..]].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let loads: Vec<f64> = steps.as_array().expect("steps").iter().map(|step| number(step, "/load")).collect();
@@ -158,13 +158,13 @@ fn what_is_interrupted_drains_and_prints_what_it_has() {
 #[test]
 fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
     let fake = Fake::start(&[]);
-    let mut command = loadgen(&[&fake.target(), "--clients", "100000", "--connect-rate", "10"]);
+    let mut command = loadgen(&[&fake.target(), "--clients", "1000", "--connect-rate", "10"]);
     let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     fake.wait_for_joins(3);
     running.signal(Signal::SIGINT);
     let ended = running.end();
     assert_eq!((ended.code, &ended.err[..]), (Some(130), ""));
-    assert!(ended.out.contains("of 100000 clients") && !ended.out.contains("failed"), "{ended:?}");
+    assert!(ended.out.contains("of 1000 clients") && !ended.out.contains("failed"), "{ended:?}");
 }
 
 #[test]

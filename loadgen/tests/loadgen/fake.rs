@@ -337,9 +337,8 @@ impl Server {
     /// Everything that is due.
     fn act(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((due, promise))) = self.due.peek().copied().filter(|Reverse((due, _))| *due <= now) {
-            let _ = due;
-            self.due.pop();
+        while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Some(Reverse((_, promise))) = self.due.pop() else { return };
             let (client, act) = self.acts.remove(&promise).expect("a promise is kept once");
             self.keep(client, &act);
         }

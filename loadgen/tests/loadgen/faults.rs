@@ -12,7 +12,7 @@ const ONE_ROOM: [&str; 8] = ["--clients", "4", "--rooms", "1", "--rate", "20", "
 const TWO_ROOMS: [&str; 6] = ["--clients", "6", "--rooms", "2", "--rate", "20"];
 
 /// Ends soon when something never comes.
-const IMPATIENT: [&str; 2] = ["--patience", "1s"];
+const IMPATIENT: [&str; 2] = ["--patience", "3s"];
 
 /// A delivery in the middle, to a member that never speaks.
 const HERE: At = At { client: 2, delivery: 4 };
@@ -73,7 +73,7 @@ fn a_delivery_in_a_wrong_room_is_counted() {
 
 #[test]
 fn a_delivery_behind_the_leave_is_counted() {
-    let churn = ["--churn", "80"];
+    let churn = ["--churn", "40", "--duration", "1s"];
     measure_with(&[Fault::HauntTheFirstToLeave], &[&ONE_ROOM, &churn]).expect_only("stray", 1);
 }
 
@@ -98,7 +98,7 @@ fn a_server_that_never_answers_is_given_up() {
     let fake = Fake::start(&[Fault::AnswerNothing]);
     let ended = run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert_eq!(ended.err, "loadgen: no client got in: no answer within 1s (4)\n");
+    assert_eq!(ended.err, "loadgen: no client got in: no answer within 3s (4)\n");
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn members_that_stop_reading_are_no_fault() {
 
 #[test]
 fn a_known_delay_comes_back_as_the_median() {
-    const DELAY: Duration = Duration::from_millis(400);
-    let measured = measure_with(&[Fault::Delay(DELAY)], &[&TWO_ROOMS]);
+    const DELAY: Duration = Duration::from_millis(500);
+    let measured = measure_with(&[Fault::Delay(DELAY)], &[&TWO_ROOMS, &["--duration", "2s"]]);
     measured.expect_clean();
     let ratio = measured.number("/rooms/latency/p50") / 1e3 / DELAY.as_secs_f64();
     assert!((0.95..=1.05).contains(&ratio), "{ratio}: {measured:?}");

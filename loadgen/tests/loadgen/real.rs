@@ -1,6 +1,6 @@
 //! Roomcast itself under every kind of load, on each transport and on both: nothing is lost, doubled or out of order.
 
-use crate::fake::Fake;
+use crate::fake::{At, Fake, Fault};
 use crate::harness::{Measured, loadgen_within, measure, measure_with, short};
 use crate::servers::{Server, free_port, roomcast};
 
@@ -88,6 +88,16 @@ fn a_room_may_lie_in_several_processes() {
         assert_eq!(measured.number("/generator/processes"), 4.0);
         assert_eq!(measured.number("/rooms/spread/count"), 10.0, "each message once, over all processes");
     }
+}
+
+#[test]
+fn what_is_lost_in_one_of_several_processes_is_counted_once() {
+    let fake = Fake::start(&[Fault::Lose(At { client: 100, delivery: 4 })]);
+    let target = fake.target();
+    let load = [&target, "--clients", "130", "--rooms", "1", "--rate", "20", "--patience", "3s"];
+    let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &short(&load)));
+    assert_eq!(measured.number("/generator/processes"), 3.0);
+    measured.expect_only("lost", 1);
 }
 
 #[test]
