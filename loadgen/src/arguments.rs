@@ -57,7 +57,7 @@ pub enum Command {
 /// One load on one server.
 #[derive(Debug, Args)]
 pub struct MeasureArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port or redis://host:port; tcp://127.0.0.1:8080 if none
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct MeasureArguments {
 /// How much one server carries.
 #[derive(Debug, Args)]
 pub struct CapacityArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port or redis://host:port; tcp://127.0.0.1:8080 if none
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     /// What must be kept, as p99=50ms
@@ -348,7 +348,7 @@ mod tests {
             (&["--mix", "tcp"], "tcp=50,ws=50"),
             (&["--mix", "nats=1"], "no nats:// target"),
             (&["--giant", "10000"], "10000@4"),
-            (&["http://127.0.0.1:80"], "tcp, ws, nats or redis"),
+            (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         ] {
             let error = format!("{:#}", plan(words).unwrap_err());
             assert!(error.contains(rule), "{words:?}: {error}");

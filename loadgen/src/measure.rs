@@ -68,7 +68,7 @@ fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
-        Scheme::Limit => return error,
+        Scheme::Echo | Scheme::Limit => return error,
     };
     anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
 }
