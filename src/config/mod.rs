@@ -187,7 +187,7 @@ impl TryFrom<Settings> for Rules {
                 messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
                 policy: settings.slow,
-                budget: within("outbox-budget", settings.outbox_budget, outbox_bytes..=OUTBOX_BUDGET_MAX)?.0,
+                budget: within("outbox-budget", settings.outbox_budget, message_bytes..=OUTBOX_BUDGET_MAX)?.0,
             },
             keepalive: KeepaliveRules {
                 ping_interval: ping_interval.0,
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
-        assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 1MiB to 1024GiB");
+        assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 64KiB to 1024GiB");
         assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(

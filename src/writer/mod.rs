@@ -11,6 +11,7 @@ pub mod handle;
 mod metrics;
 mod outbox;
 mod pending;
+mod slack;
 mod slots;
 mod slow;
 mod socket;

@@ -1,5 +1,5 @@
-//! The wire over real sockets: `send` on the descriptor itself. The one module with `unsafe` code, for that reason:
-//! reaching the descriptor through the stream's heap objects costs a cache miss each, 15 to 25 % at 15 000 clients.
+//! The wire over real sockets: `send` on the descriptor itself. One of the two modules with `unsafe` code, for
+//! this reason: reaching the descriptor through the stream's heap objects costs a cache miss each, 15 to 25 % at 15 000 clients.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

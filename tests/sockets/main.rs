@@ -18,6 +18,10 @@ mod bytes;
 mod endings;
 // Members that do not read, and more clients than there are places.
 mod limits;
+// Members that read nothing or hardly anything, under load: both policies, and what they cost.
+mod slow_consumers;
+// What those cost, by the figures of the process.
+mod stalled_memory;
 // Thousands of clients at once.
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
