@@ -9,6 +9,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Less than this is kept for the next burst.
 const WORTH_BYTES: usize = 4 * 1024 * 1024;
 
+/// And so is less than this part of what was needed.
+const WORTH_PART: usize = 4;
+
 /// How much was needed, and how much is.
 #[derive(Debug, Default)]
 pub(super) struct Slack {
@@ -35,7 +38,7 @@ impl Slack {
 
     /// The window has ended, and so much is needed: whether memory is to be given back.
     pub fn end_window(&mut self, now: Instant, held: usize) -> bool {
-        let is_worth = self.most >= self.lately + WORTH_BYTES;
+        let is_worth = self.most >= self.lately + WORTH_BYTES.max(self.most / WORTH_PART);
         self.most = if is_worth { self.lately } else { self.most.max(self.lately) };
         self.lately = held;
         self.window_ends = (self.most >= WORTH_BYTES).then_some(now + WINDOW);
@@ -60,12 +63,12 @@ mod tests {
     #[test]
     fn what_was_not_needed_for_a_whole_window_is_given_back_once() {
         assert_eq!(given_back(&[100, 0, 0, 0]), [false, true, false, false]);
-        assert_eq!(given_back(&[100, 80, 10, 0]), [false, true, true, false]);
+        assert_eq!(given_back(&[100, 60, 3, 0]), [false, true, true, false]);
     }
 
     #[test]
     fn what_is_needed_again_and_again_is_kept() {
-        assert_eq!(given_back(&[100, 90, 100, 90]), [false; 4]);
+        assert_eq!(given_back(&[100, 80, 100, 80]), [false; 4]);
         assert_eq!(given_back(&[3, 0, 3, 0]), [false; 4]);
     }
 }
