@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn workers_share_the_budget_and_each_has_the_whole_of_every_other_bound() {
+        let outbox = Config::try_from(Settings::default()).unwrap().rules.outbox;
+        let share = outbox.of_one_worker(4);
+        assert_eq!((share.budget, share.bytes_max), (64 * 1024 * 1024, outbox.bytes_max));
+    }
+
+    #[test]
     fn a_value_out_of_its_rule_is_named_with_the_rule() {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");

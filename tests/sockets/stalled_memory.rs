@@ -8,13 +8,13 @@ use crate::harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, u
 const MIB: u64 = 1 << 20;
 
 const MESSAGES: usize = 2_000;
-const MESSAGE_BYTES: usize = 16 * 1024;
+const MESSAGE_BYTES: usize = 8 * 1024;
 
 /// What all of them are in memory: lines and frames.
 const DISTINCT_BYTES: u64 = 2 * (MESSAGES * MESSAGE_BYTES) as u64;
 
 /// What the members cost beside that: eight bytes for each message that one is owed, in a queue that doubles when it grows;
-/// and what the allocator keeps. A copy for each member would take 32 GB.
+/// and what the allocator keeps. A copy for each member would take 16 GB.
 const BOOKKEEPING_BYTES: u64 = (MEMBERS * MESSAGES * 2 * 8) as u64 + 8 * MIB;
 
 /// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
