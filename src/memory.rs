@@ -1,4 +1,4 @@
-//! Memory that was freed and is not needed again soon, given back to the system. Never allocates and never keeps any itself.
+//! Memory that was freed and is not needed again soon, given back to the system. Never allocates, never keeps any.
 //!
 //! The system's allocator returns only what lies at the end of an arena; what a thousand stalled clients were owed lies
 //! between what others are owed, and would stay.
