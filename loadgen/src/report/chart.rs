@@ -20,8 +20,14 @@ const LEFT: f64 = 62.0;
 /// Room for the numbers and the label of the horizontal axis.
 const BOTTOM: f64 = 44.0;
 
-/// Half a number that stands below the right end.
-const RIGHT: f64 = 26.0;
+/// Half a number that stands below the right end, or a short name, so that figures over one another have the same ends.
+const RIGHT: f64 = 40.0;
+
+/// From one number of the horizontal axis to the next.
+const COLUMN_WIDTH: f64 = 66.0;
+
+/// From one number of the vertical axis to the next.
+const ROW_HEIGHT: f64 = 27.0;
 
 /// A letter of a line's name, on the average; there are no font metrics here.
 const LETTER: f64 = 7.0;
@@ -102,8 +108,16 @@ impl Chart {
         spread(&mut lines, &frame);
         Drawing {
             chart: self,
-            columns: across.marks().into_iter().map(|mark| mark.at(|place| frame.at(place, 0.0).0)).collect(),
-            rows: upwards.marks().into_iter().map(|mark| mark.at(|place| frame.at(0.0, place).1)).collect(),
+            columns: across
+                .marks((frame.right - frame.left) / COLUMN_WIDTH)
+                .into_iter()
+                .map(|mark| mark.at(|place| frame.at(place, 0.0).0))
+                .collect(),
+            rows: upwards
+                .marks((frame.bottom - frame.top) / ROW_HEIGHT)
+                .into_iter()
+                .map(|mark| mark.at(|place| frame.at(0.0, place).1))
+                .collect(),
             is_named: self.series.len() > 1,
             is_filled: self.series.len() == 1 && self.y.scale == Scale::Linear,
             lines,

@@ -23,11 +23,8 @@ pub enum Scale {
 /// Wider than this, the largest over the smallest, and a linear scale shows nothing of the small ones.
 const LINEAR_MAX: f64 = 40.0;
 
-/// About so many numbers stand at a linear axis.
-const MARKS: f64 = 5.0;
-
-/// Over more decades than these, only powers of ten have a number.
-const DECADES_MAX: f64 = 3.0;
+/// 1, 2 and 5 in each decade, which is more than thrice as wide as the step from 1 to 2.
+const MARKS_PER_DECADE: f64 = 3.4;
 
 /// Shares that are told apart: a millionth of a percent.
 const NINES_MAX: f64 = 8.0;
@@ -89,7 +86,7 @@ impl Ruler {
             _ if largest == 0.0 => (0.0, 1.0),
             Scale::Linear => (0.0, largest * headroom),
             Scale::Percentile => (0.0, largest),
-            Scale::Logarithmic => (round_below(smallest).log10(), (round_above(largest)).log10()),
+            Scale::Logarithmic => (round_below(smallest).log10(), round_above(largest).log10()),
         };
         // One value alone on a logarithmic axis has a decade around it.
         let to = if to > from { to } else { from + 1.0 };
@@ -106,17 +103,17 @@ impl Ruler {
         ((counted - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
 
-    /// The numbers that stand at it.
-    pub(super) fn marks(&self) -> Vec<Mark> {
+    /// The numbers that stand at it, round ones, about so many at the most.
+    pub(super) fn marks(&self, most: f64) -> Vec<Mark> {
         match self.scale {
-            Scale::Linear => self.even(),
-            Scale::Logarithmic => self.decades(),
+            Scale::Linear => self.even(most),
+            Scale::Logarithmic => self.decades(most),
             Scale::Percentile => self.percentiles(),
         }
     }
 
-    fn even(&self) -> Vec<Mark> {
-        let step = round_above(self.to / MARKS);
+    fn even(&self, most: f64) -> Vec<Mark> {
+        let step = round_above(self.to / most);
         let places = (0..).map(|index| f64::from(index) * step).take_while(|value| *value <= self.to);
         let is_large = self.to >= 2e6;
         let (unit, suffix) = if is_large { (1e6, "\u{202f}M") } else { (1.0, "") };
@@ -125,8 +122,9 @@ impl Ruler {
         places.map(|value| Mark { place: self.place(value), label: label(value) }).collect()
     }
 
-    fn decades(&self) -> Vec<Mark> {
-        let steps: &[f64] = if self.to - self.from > DECADES_MAX { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    fn decades(&self, most: f64) -> Vec<Mark> {
+        let is_dense = (self.to - self.from) * MARKS_PER_DECADE <= most;
+        let steps: &[f64] = if is_dense { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let decades = (self.from.floor() as i32)..=(self.to.ceil() as i32);
         let values = decades.flat_map(|decade| steps.iter().map(move |step| (decade, step * 10_f64.powi(decade))));
         // Rounding may have moved an end by the last digit.

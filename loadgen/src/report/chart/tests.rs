@@ -82,11 +82,11 @@ fn a_lonely_point_and_nothing_but_zero_have_finite_places() {
 fn numbers_at_the_axes_are_round() {
     let of = |x, y, points: [(f64, f64); 2]| labels(&chart(x, y, vec![Series::unbroken("one", points)]));
     let (columns, rows) = of(Scale::Linear, Scale::Linear, [(0.0, 0.0), (30.0, 31_000.0)]);
-    assert_eq!(columns, ["0", "10", "20", "30"]);
+    assert_eq!(columns, ["0", "5", "10", "15", "20", "25", "30"]);
     assert_eq!(rows, ["0", "10\u{202f}000", "20\u{202f}000", "30\u{202f}000"]);
     let (columns, rows) = of(Scale::Percentile, Scale::Logarithmic, [(0.0, 0.03), (0.9995, 4.5)]);
     assert_eq!(columns, ["0\u{202f}%", "50\u{202f}%", "90\u{202f}%", "99\u{202f}%", "99.9\u{202f}%"]);
-    assert_eq!(rows, ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"]);
+    assert_eq!(rows, ["0.1", "1"]);
     let (columns, rows) = of(Scale::Logarithmic, Scale::Linear, [(10.0, 0.0), (50_000.0, 5.3e6)]);
     assert_eq!(columns, ["10", "100", "1000", "10\u{202f}000"]);
     assert_eq!(rows, ["0.0\u{202f}M", "2.0\u{202f}M", "4.0\u{202f}M"].map(|label| label.replace(".0", "")));

@@ -29,9 +29,9 @@ fn curve(report: &Report) -> Chart {
     }
 }
 
-/// The longest of n deliveries stands where 1 in n is left, not at the end of an axis that has none.
+/// The longest of n deliveries stands where half of it is left: an axis of this kind has no end, and 1 in n is the next.
 fn points(group: &GroupReport) -> impl Iterator<Item = (f64, f64)> {
-    let last = 1.0 - 1.0 / group.latency.count as f64;
+    let last = 1.0 - 0.5 / group.latency.count as f64;
     group.curve.iter().map(move |&(share, milliseconds)| (share.min(last), milliseconds))
 }
 
