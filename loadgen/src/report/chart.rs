@@ -30,7 +30,7 @@ const COLUMN_WIDTH: f64 = 66.0;
 const ROW_HEIGHT: f64 = 27.0;
 
 /// A letter of a line's name, on the average; there are no font metrics here.
-const LETTER: f64 = 7.0;
+const LETTER: f64 = 7.5;
 
 /// From one line's name to the next.
 const NAME_HEIGHT: f64 = 15.0;

@@ -18,7 +18,10 @@ pub fn significant(value: f64) -> String {
     if !value.is_finite() {
         return NOTHING.to_owned();
     }
-    let digits_before = if value == 0.0 { 1 } else { value.abs().log10().floor() as i32 + 1 };
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let digits_before = value.abs().log10().floor() as i32 + 1;
     let decimals = usize::try_from(DIGITS - digits_before).unwrap_or_default().min(6);
     grouped(&format!("{value:.decimals$}"))
 }
@@ -70,7 +73,7 @@ mod tests {
     #[test]
     fn three_digits_are_kept_and_no_number_is_a_dash() {
         let texts = [0.0, 0.012_345, 1.234_5, 12.345, 123.45, 1_234.5, 1_234_567.0].map(significant);
-        assert_eq!(texts, ["0.00", "0.0123", "1.23", "12.3", "123", "1234", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(texts, ["0", "0.0123", "1.23", "12.3", "123", "1234", "1\u{202f}234\u{202f}567"]);
         assert_eq!([f64::NAN, f64::INFINITY].map(significant), ["–", "–"]);
     }
 
@@ -78,7 +81,7 @@ mod tests {
     fn bytes_have_the_unit_that_fits() {
         assert_eq!(
             [0.0, 512.0, 1_258.0, 48.0e6].map(bytes),
-            ["0.00\u{a0}bytes", "512\u{a0}bytes", "1.23\u{a0}KiB", "45.8\u{a0}MiB"]
+            ["0\u{a0}bytes", "512\u{a0}bytes", "1.23\u{a0}KiB", "45.8\u{a0}MiB"]
         );
     }
 
