@@ -151,7 +151,7 @@ pub struct Cell {
 }
 
 impl Counts {
-    /// Everything that was counted; rarities only where there are some.
+    /// Everything that was counted.
     pub fn of(report: &Report) -> Self {
         let (groups, counted): (Vec<_>, Vec<_>) =
             groups(report).into_iter().map(|(name, group)| (name, cells(group))).unzip();
@@ -169,10 +169,6 @@ fn cells(group: &GroupReport) -> Vec<(&'static str, Cell)> {
         group.tally;
     let good = |text: String| Cell { text, is_bad: false };
     let fault = |number: u64| Cell { text: count(number), is_bad: number > 0 };
-    let reasons = |reasons: &Reasons| match reasons.is_empty() {
-        true => good("none".to_owned()),
-        false => Cell { text: in_words(reasons), is_bad: true },
-    };
     let offered = group.offered.map_or_else(|| "all that fits".to_owned(), significant);
     vec![
         ("Members", good(count(group.members.into()))),
@@ -187,12 +183,26 @@ fn cells(group: &GroupReport) -> Vec<(&'static str, Cell)> {
         ("Reordered", fault(reordered)),
         ("In a wrong room", fault(stray)),
         ("Damaged", fault(damaged)),
-        ("Disconnected", reasons(&group.disconnected)),
-        ("Refused", reasons(&group.refused)),
+        ("Disconnected", fault(group.disconnected.values().sum())),
+        ("Refused", fault(group.refused.values().sum())),
         ("Sends that had to wait", good(count(blocked))),
         ("Joins and leaves", good(count(churned))),
         ("Clients that stopped reading", good(count(stalled))),
     ]
+}
+
+/// Why members were disconnected and messages refused, for those that were.
+pub fn reasons(report: &Report) -> Vec<Row> {
+    let given = |(group, counted): (&'static str, &GroupReport)| {
+        let kinds = [("Disconnected", &counted.disconnected), ("Refused", &counted.refused)];
+        let kinds = kinds.map(|(name, reasons)| (name, group, reasons.clone()));
+        kinds.into_iter().filter(|(_, _, reasons)| !reasons.is_empty())
+    };
+    let row = |(name, group, reasons): (&'static str, &str, Reasons)| Row {
+        is_bad: true,
+        ..Row::new(name, format!("{group}: {}", in_words(&reasons)))
+    };
+    groups(report).into_iter().flat_map(given).map(row).collect()
 }
 
 /// How connecting went.

@@ -176,7 +176,15 @@ fn every_fault_and_a_limited_generator_stand_in_red() {
     for fault in bad().faults.iter().filter(|fault| !fault.contains('<')) {
         assert_has(&page, &[fault]);
     }
-    assert_has(&page, &[r#"<td class="bad">12</td>"#, r#"<td class="bad">3</td>"#, "Stopped before its end"]);
+    assert_has(
+        &page,
+        &[
+            r#"<td class="bad">12</td>"#,
+            r#"<td class="bad">3</td>"#,
+            "rooms: slow consumer (4)",
+            "Stopped before its end",
+        ],
+    );
     assert_lacks(&page, &[r#"class="statement good""#]);
 }
 
