@@ -224,7 +224,7 @@ pub fn connects(report: &Report) -> Vec<Row> {
 /// The server's side; empty if it is not known.
 pub fn server(report: &Report) -> Vec<Row> {
     let Some(server) = &report.server else { return Vec::new() };
-    let switches = |number: f64| format!("{} per delivery", significant(number));
+    let switches = |number: f64| with_unit(number, "/delivery");
     vec![
         Row::new("CPU per delivery", with_unit(server.nanos_per_delivery / 1e3, "µs")),
         Row::new("CPU", with_unit(server.cores, "cores")),
@@ -241,7 +241,7 @@ pub fn generator(report: &Report) -> Vec<Row> {
     let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = &report.generator;
     vec![
         Row::new("CPU per delivery", with_unit(nanos_per_delivery / 1e3, "µs")),
-        Row { is_bad: *busy > BUSY_MAX, ..Row::new("Busiest process", format!("{} of a core", percent(*busy))) },
+        Row { is_bad: *busy > BUSY_MAX, ..Row::new("Busiest process", with_unit(*busy, "cores")) },
         Row { is_bad: lag.p99 > LAG_MAX, ..Row::new("Schedule lag, p99", with_unit(lag.p99, "ms")) },
         Row::new("Deliveries per read", significant(*deliveries_per_read)),
         Row::new("Processes", processes.to_string()),
