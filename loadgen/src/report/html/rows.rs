@@ -224,14 +224,13 @@ pub fn connects(report: &Report) -> Vec<Row> {
 /// The server's side; empty if it is not known.
 pub fn server(report: &Report) -> Vec<Row> {
     let Some(server) = &report.server else { return Vec::new() };
-    let switches = |number: f64| with_unit(number, "/delivery");
     vec![
         Row::new("CPU per delivery", with_unit(server.nanos_per_delivery / 1e3, "µs")),
         Row::new("CPU", with_unit(server.cores, "cores")),
         Row::new("Memory per client", bytes(server.bytes_per_client)),
         Row::new("Memory with all clients", bytes(server.bytes as f64)),
-        Row::new("Voluntary switches", switches(server.voluntary_switches_per_delivery)),
-        Row::new("Involuntary switches", switches(server.involuntary_switches_per_delivery)),
+        Row::new("Voluntary switches", significant(server.voluntary_switches_per_delivery)),
+        Row::new("Involuntary switches", significant(server.involuntary_switches_per_delivery)),
         Row::new("Process", server.process_id.to_string()),
     ]
 }
