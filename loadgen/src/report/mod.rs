@@ -1,5 +1,6 @@
 //! What came of a load, judged: everything that is printed, written as JSON or drawn. Data only; knows no terminal.
 
+pub mod chart;
 pub mod html;
 pub mod table;
 
