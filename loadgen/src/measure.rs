@@ -7,9 +7,9 @@ use std::sync::mpsc::Receiver;
 use anyhow::Context;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
-use crate::End;
 use crate::arguments::{MeasureArguments, OutputArguments, ServerArguments};
 use crate::coordinator::{self, Measured, Surroundings, Watched};
+use crate::end::End;
 use crate::plan::Plan;
 use crate::report::{html, table};
 use crate::spawn::Spawned;

@@ -54,6 +54,14 @@ impl Scheme {
     }
 }
 
+impl Target {
+    /// The bare loop, wherever it will listen.
+    pub fn limit() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { scheme: Scheme::Limit, host: address.to_string(), address, path: String::new() }
+    }
+}
+
 impl FromStr for Scheme {
     type Err = anyhow::Error;
 
