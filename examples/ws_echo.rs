@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use roomcast::broker::BrokerSeed;
-use roomcast::config::{KeepaliveRules, OutboxLimits, Size};
+use roomcast::config::{KeepaliveRules, OutboxLimits, Size, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
 use roomcast::session::{Handled, Session, SessionHost};
 use roomcast::shutdown::Drain;
-use roomcast::transport::accept::{Admission, accept};
+use roomcast::transport::accept::{Admission, Listener, accept};
 use roomcast::transport::conversation::{Client, ReadBuffer};
 use roomcast::transport::http::{HttpHost, HttpState, Upgraded};
 use roomcast::transport::metrics::ServerMetrics;
@@ -23,7 +23,7 @@ use roomcast::transport::websocket::{self, Keepalive, Meaning};
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
 use roomcast::writer::task::WriterTask;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
@@ -37,8 +37,13 @@ const KEEPALIVE: KeepaliveRules =
     KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: Duration::from_secs(60) };
 
 /// A suite may send much before it reads anything.
-const OUTBOX: OutboxLimits =
-    OutboxLimits { bytes_max: 256 * 1024 * 1024, messages_max: 1 << 20, slow_after: Duration::from_secs(60) };
+const OUTBOX: OutboxLimits = OutboxLimits {
+    bytes_max: 256 * 1024 * 1024,
+    messages_max: 1 << 20,
+    slow_after: Duration::from_secs(60),
+    policy: SlowPolicy::Disconnect,
+    budget: 1024 * 1024 * 1024,
+};
 
 /// Echoes WebSocket messages at /ws.
 #[derive(Parser)]
@@ -83,16 +88,16 @@ fn main() -> io::Result<()> {
 }
 
 /// Accepted sockets inherit what is set here.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Listener::from_std(socket.listen(BACKLOG)?.into_std()?)
 }
 
 /// What `Worker` puts together, without line clients, shards and an end.
-async fn serve(listener: TcpListener, message_bytes_max: usize) {
+async fn serve(listener: Listener, message_bytes_max: usize) {
     let drain = Drain::default();
     let metrics = ServerMetrics::new(1, 1);
     let counts = metrics.writers[0].clone();

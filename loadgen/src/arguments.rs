@@ -57,7 +57,7 @@ pub enum Command {
 /// One load on one server.
 #[derive(Debug, Args)]
 pub struct MeasureArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port or redis://host:port; tcp://127.0.0.1:8080 if none
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct MeasureArguments {
 /// How much one server carries.
 #[derive(Debug, Args)]
 pub struct CapacityArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port or redis://host:port; tcp://127.0.0.1:8080 if none
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     /// What must be kept, as p99=50ms
@@ -143,7 +143,7 @@ pub struct LoadArguments {
     /// Rooms; one for each hundred clients if not given
     #[arg(long)]
     pub rooms: Option<u32>,
-    /// Messages a second over all rooms, whatever happens to those before; two for each room if not given
+    /// Messages a second over all rooms, whatever happens to those before; one for each room if not given
     #[arg(long, conflicts_with = "in_flight")]
     pub rate: Option<f64>,
     /// Messages on their way in each room at any time, as fast as the server can; latency then counts from the sending
@@ -250,7 +250,7 @@ impl LoadArguments {
             ensure!(in_flight > 0, "--in-flight 0: at least 1");
             return Ok(Pace::InFlight(in_flight));
         }
-        let rate = self.rate.unwrap_or(f64::from(rooms) * 2.0);
+        let rate = self.rate.unwrap_or(f64::from(rooms));
         ensure!(rate.is_finite() && rate > 0.0, "--rate {rate}: above 0");
         Ok(Pace::Rate(rate))
     }
@@ -326,7 +326,7 @@ mod tests {
     fn nothing_asked_for_is_a_load_on_the_server_beside() {
         let plan = plan(&[]).unwrap();
         assert_eq!(plan.targets[0].target, LINES.parse().unwrap());
-        assert_eq!((plan.clients, plan.rooms, plan.pace), (1_000, 10, Pace::Rate(20.0)));
+        assert_eq!((plan.clients, plan.rooms, plan.pace), (1_000, 10, Pace::Rate(10.0)));
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
             (&["--mix", "tcp"], "tcp=50,ws=50"),
             (&["--mix", "nats=1"], "no nats:// target"),
             (&["--giant", "10000"], "10000@4"),
-            (&["http://127.0.0.1:80"], "tcp, ws, nats or redis"),
+            (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         ] {
             let error = format!("{:#}", plan(words).unwrap_err());
             assert!(error.contains(rule), "{words:?}: {error}");

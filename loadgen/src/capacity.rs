@@ -6,8 +6,8 @@ use std::sync::mpsc::Receiver;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::End;
 use crate::arguments::{CapacityArguments, Vary};
+use crate::end::End;
 use crate::measure::{trial, write};
 use crate::report::table::time;
 

@@ -6,9 +6,9 @@ use std::sync::mpsc::Receiver;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::End;
-use crate::arguments::CompareArguments;
+use crate::arguments::{CompareArguments, ServerArguments};
 use crate::contestant::Contestant;
+use crate::end::End;
 use crate::measure::{trial, write};
 use crate::report::Report;
 use crate::spread::Spread;
@@ -80,7 +80,8 @@ pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyho
 
 fn run(contestant: &Contestant, arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<Report> {
     let plan = arguments.load.plan(std::slice::from_ref(&contestant.target))?;
-    Ok(trial(&plan, &contestant.server(), interrupts)?.report)
+    let server = ServerArguments { pid: None, spawn: contestant.command.clone() };
+    Ok(trial(&plan, &server, interrupts)?.report)
 }
 
 fn table(contestants: &[Contestant], runs: &[Runs]) -> Table {

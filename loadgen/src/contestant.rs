@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::arguments::ServerArguments;
 use crate::target::Target;
 
 /// One side.
@@ -13,13 +12,6 @@ pub struct Contestant {
     pub target: Target,
     /// What starts it.
     pub command: Option<String>,
-}
-
-impl Contestant {
-    /// How its server is found.
-    pub fn server(&self) -> ServerArguments {
-        ServerArguments { pid: None, spawn: self.command.clone() }
-    }
 }
 
 impl FromStr for Contestant {

@@ -5,8 +5,8 @@ use std::sync::mpsc::Receiver;
 
 use comfy_table::{Table, presets};
 
-use crate::End;
 use crate::arguments::{LimitArguments, ServerArguments};
+use crate::end::End;
 use crate::measure::{trial, write};
 use crate::report::Report;
 use crate::report::table::time;

@@ -7,7 +7,10 @@ use crate::clock::Nanos;
 const SIGN: &[u8; 4] = b"~rc:";
 
 /// The sign, and the room, number and time as hexadecimal digits.
-pub const MARK_BYTES: usize = SIGN.len() + 8 + 8 + 16;
+pub const MARK_BYTES: usize = SIGN.len() + DIGITS;
+
+/// Eight, eight and sixteen.
+const DIGITS: usize = 32;
 
 /// What fills a message up to its size.
 const PADDING: u8 = b'.';
@@ -38,7 +41,7 @@ impl Mark {
     pub fn find(text: &[u8]) -> Option<(Self, usize)> {
         let start = memchr::memchr(SIGN[0], text)?;
         let (mark, _) = text[start..].split_at_checked(MARK_BYTES)?;
-        let bytes = u128::from_be_bytes(read_digits(mark.strip_prefix(SIGN)?)?);
+        let bytes = read_digits(mark.strip_prefix(SIGN)?.first_chunk()?)?;
         let (room, number, intended) = ((bytes >> 96) as u32, (bytes >> 64) as u32, Nanos(bytes as u64));
         Some((Self { room, number, intended }, text.len() - start))
     }
@@ -48,31 +51,20 @@ fn write_digits<const COUNT: usize>(value: u64, out: &mut Vec<u8>) {
     out.extend((0..COUNT).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf]));
 }
 
-/// Every delivery passes here: with a table, and no digit waiting for the one before, it takes a few nanoseconds.
-fn read_digits(digits: &[u8]) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let mut flaws = 0;
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
-        flaws |= high | low;
-        *byte = high << 4 | low & 0xf;
+/// Every delivery passes here: no digit waits for the one before and nothing branches, so the compiler takes sixteen at once.
+fn read_digits(digits: &[u8; DIGITS]) -> Option<u128> {
+    let (mut values, mut flaws) = ([0; DIGITS], false);
+    for (value, &byte) in values.iter_mut().zip(digits) {
+        let (digit, letter) = (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a'));
+        *value = if digit < 10 { digit } else { letter.wrapping_add(10) };
+        flaws |= digit >= 10 && letter >= 6;
     }
-    (flaws & NO_DIGIT == 0).then_some(bytes)
+    let mut bytes = [0; DIGITS / 2];
+    for (byte, pair) in bytes.iter_mut().zip(values.as_chunks::<2>().0) {
+        *byte = pair[0] << 4 | pair[1] & 0xf;
+    }
+    (!flaws).then(|| u128::from_be_bytes(bytes))
 }
-
-/// Marks a byte that is no digit.
-const NO_DIGIT: u8 = 0x80;
-
-/// The value of each byte as a hexadecimal digit.
-static DIGITS: [u8; 256] = {
-    let mut digits = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        digits[b"0123456789abcdef"[value] as usize] = value as u8;
-        value += 1;
-    }
-    digits
-};
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,9 @@ use std::sync::mpsc::Receiver;
 use anyhow::Context;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
-use crate::End;
 use crate::arguments::{MeasureArguments, OutputArguments, ServerArguments};
 use crate::coordinator::{self, Measured, Surroundings, Watched};
+use crate::end::End;
 use crate::plan::Plan;
 use crate::report::{html, table};
 use crate::spawn::Spawned;
@@ -68,7 +68,7 @@ fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
-        Scheme::Limit => return error,
+        Scheme::Echo | Scheme::Limit => return error,
     };
     anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
 }

@@ -102,7 +102,8 @@ impl Worker {
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
         let own_counts = Arc::clone(&counts);
-        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, self.rules.outbox, self.drain.clone());
+        let limits = self.rules.outbox.of_one_worker(self.workers);
+        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, limits, self.drain.clone());
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
         for mailbox in self.shards {

@@ -13,7 +13,7 @@ use crate::children::Children;
 use crate::clock::Nanos;
 use crate::plan::{Pace, Plan, Publishers, TargetShare};
 use crate::share::Share;
-use crate::target::{Scheme, Target};
+use crate::target::Scheme;
 
 /// The hidden command of the bare loop.
 pub const BARE_SENDER: &str = "bare-sender";
@@ -114,13 +114,5 @@ fn hear(process: &Children<News>) -> anyhow::Result<News> {
     match process.hear(ANSWERS_WITHIN)?.context("the bare loop says nothing")? {
         (_, News::Failed(error)) => bail!("the bare loop: {error}"),
         (_, news) => Ok(news),
-    }
-}
-
-impl Target {
-    /// The bare loop, wherever it will listen.
-    pub fn limit() -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { scheme: Scheme::Limit, host: address.to_string(), address, path: String::new() }
     }
 }

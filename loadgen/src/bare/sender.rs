@@ -15,8 +15,8 @@ use crate::clock::Nanos;
 use crate::descriptors;
 use crate::mark::Mark;
 use crate::plan::Pace;
+use crate::schedule::Schedule;
 use crate::share::Share;
-use crate::worker::schedule::Schedule;
 
 /// A smaller backlog meets a burst of connects with one-second SYN retries.
 const BACKLOG: i32 = 4_096;

@@ -1,11 +1,13 @@
 //! What is said to a target and heard from it: one small file for each wire form, behind one trait. Never touches a socket,
 //! never looks into a message: what a message says is the mark's business.
 
+mod echo;
 mod lines;
 mod nats;
 mod redis;
 mod websocket;
 
+pub use echo::Echo;
 pub use lines::Lines;
 pub use nats::Nats;
 pub use redis::Redis;
@@ -78,6 +80,7 @@ pub fn of(scheme: Scheme) -> &'static dyn Dialect {
         Scheme::WebSocket => &WebSocket,
         Scheme::Nats => &Nats,
         Scheme::Redis => &Redis,
+        Scheme::Echo => &Echo,
     }
 }
 

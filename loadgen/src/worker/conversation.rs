@@ -144,6 +144,7 @@ impl Worker {
             Scheme::WebSocket => self.hear_all(&dialect::WebSocket, index, input, now),
             Scheme::Nats => self.hear_all(&dialect::Nats, index, input, now),
             Scheme::Redis => self.hear_all(&dialect::Redis, index, input, now),
+            Scheme::Echo => self.hear_all(&dialect::Echo, index, input, now),
         }
     }
 

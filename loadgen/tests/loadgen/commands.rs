@@ -131,7 +131,7 @@ fn what_cannot_be_asked_for_is_refused() {
         (&["--clients", "0"][..], "--clients 0: at least 1"),
         (&["--rate", "fast"], "invalid value 'fast'"),
         (&["--no-such-flag"], "unexpected argument"),
-        (&["http://127.0.0.1:80"], "tcp, ws, nats or redis"),
+        (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         (&["compare", "limit"], "2 values required"),
         (&["find-capacity"], "--slo"),
         (&["--spawn", "no-such-program", "tcp://127.0.0.1:1"], "no-such-program"),

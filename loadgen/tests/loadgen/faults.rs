@@ -110,7 +110,7 @@ fn members_that_come_and_go_are_no_fault() {
 
 #[test]
 fn members_that_stop_reading_are_no_fault() {
-    let measured = measure_with(&[], &[&["--clients", "20", "--rooms", "2", "--slow", "0.5"]]);
+    let measured = measure_with(&[], &[&["--clients", "20", "--rooms", "2", "--rate", "20", "--slow", "0.5"]]);
     measured.expect_clean();
     let stalled = measured.number("/rooms/tally/stalled");
     assert!((1.0..=18.0).contains(&stalled), "{measured:?}");

@@ -87,6 +87,25 @@ fn the_histogram_has_every_measured_delivery() {
 }
 
 #[test]
+fn the_page_is_whole_and_has_its_curves() {
+    let fake = Fake::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.html");
+    let target = fake.target();
+    let mut command = loadgen(&[&[&target[..], "--duration", "500ms"], &WARMED_UP[..]].concat());
+    let measured = measure_with(command.arg("--html").arg(&path));
+    measured.expect_clean();
+    let page = std::fs::read_to_string(path).expect("a page");
+    let said = measured.report["command"].as_str().expect("a command");
+    for part in ["<svg", "</svg>", "</html>", said, "Deliveries received"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    for elsewhere in ["src=\"http", "href=\"http", "<script", "@import", "url("] {
+        assert!(!page.contains(elsewhere), "{elsewhere} in {page}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_told() {
     let fake = Fake::start(&[]);
     let path = "/no such folder/report.json";

@@ -40,12 +40,12 @@ fn all_hear_all_as_fast_as_can_be() {
 
 #[test]
 fn the_first_member_says_everything() {
-    on_each_transport(&["--publishers", "first"]).iter().for_each(|measured| measured.expect_all(50));
+    on_each_transport(&["--publishers", "first", "--rate", "40"]).iter().for_each(|measured| measured.expect_all(50));
 }
 
 #[test]
 fn one_more_connection_says_everything() {
-    for measured in on_each_transport(&["--publishers", "apart"]) {
+    for measured in on_each_transport(&["--publishers", "apart", "--rate", "40"]) {
         measured.expect_all(51);
         assert_eq!(measured.number("/connects/connected"), 204.0, "it must be a member to be heard");
     }
@@ -104,7 +104,7 @@ fn what_is_lost_in_one_of_several_processes_is_counted_once() {
 fn each_process_has_an_address_of_its_own() {
     let fake = Fake::start(&[]);
     let target = fake.target();
-    let load = [&[&target[..], "--clients", "130", "--rooms", "1"], &short(&[])[..]].concat();
+    let load = [&[&target[..], "--clients", "130", "--rooms", "1", "--rate", "20"], &short(&[])[..]].concat();
     let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &load));
     measured.expect_all(130);
     let mut addresses: Vec<String> = fake.wait_for_joins(130).iter().map(|join| join.ip().to_string()).collect();
@@ -117,7 +117,7 @@ fn each_process_has_an_address_of_its_own() {
 fn the_server_is_started_and_stopped() {
     let address = format!("127.0.0.1:{}", free_port());
     let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
-    let measured = measure(&format!("tcp://{address}"), &["--clients", "50", "--spawn", &command]);
+    let measured = measure(&format!("tcp://{address}"), &["--clients", "50", "--rate", "20", "--spawn", &command]);
     measured.expect_clean();
     measured.expect_all(50);
     assert!(measured.ended.err.contains("stopped"), "{measured:?}");
