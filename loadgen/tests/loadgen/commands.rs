@@ -156,6 +156,31 @@ fn what_is_interrupted_drains_and_prints_what_it_has() {
 }
 
 #[test]
+fn a_comparison_or_a_search_that_is_interrupted_prints_its_table() {
+    for command in [&["compare", "", ""][..], &["find-capacity", "", "--slo", "p99=1h", "--from", "6"]] {
+        let fake = Fake::start(&[]);
+        let target = fake.target();
+        let words: Vec<&str> = command.iter().map(|word| if word.is_empty() { &target[..] } else { word }).collect();
+        let mut command = loadgen(&[&words[..], &ENDLESS[..]].concat());
+        let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        fake.wait_for(20, |seen| *seen == Seen::Said);
+        running.signal(Signal::SIGINT);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.out.contains("deliveries/s"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_interrupted_lets_its_bare_loop_go() {
+    let mut running = limit_that_waits();
+    running.signal(Signal::SIGINT);
+    let ended = running.end();
+    assert_eq!((ended.code, &ended.err[..]), (Some(130), ""));
+    assert!(ended.out.contains("ns per send"), "{ended:?}");
+}
+
+#[test]
 fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
     let fake = Fake::start(&[]);
     let mut command = loadgen(&[&fake.target(), "--clients", "1000", "--connect-rate", "10"]);
@@ -203,15 +228,9 @@ fn killed_it_leaves_no_process_behind() {
 
 #[test]
 fn killed_it_leaves_no_bare_loop_behind() {
-    // Slowly, so that the bare loop still waits for members.
-    let mut command = loadgen(&["limit", "--clients", "1000", "--connect-rate", "1"]);
-    let mut running = Running::of(command.stdout(Stdio::null()).stderr(Stdio::piped()));
-    while children_of(running.id().as_raw()).len() < 2 {
-        assert!(running.child().try_wait().expect("a child of ours").is_none());
-        std::thread::yield_now();
-    }
+    let mut running = limit_that_waits();
     running.signal(Signal::SIGKILL);
-    running.end();
+    assert_eq!(running.end().code, None);
 }
 
 #[test]
@@ -230,6 +249,17 @@ fn killed_it_leaves_no_server_behind() {
     while log.recv_timeout(Duration::from_secs(30)).is_ok() {}
     assert_eq!(log.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected), "something goes on");
     assert!(TcpStream::connect(&address).is_err(), "the server goes on");
+}
+
+/// A bare loop whose members come so slowly that it still waits for them.
+fn limit_that_waits() -> Running {
+    let mut command = loadgen(&["limit", "--clients", "1000", "--connect-rate", "1"]);
+    let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    while children_of(running.id().as_raw()).len() < 2 {
+        assert!(running.child().try_wait().expect("a child of ours").is_none());
+        std::thread::yield_now();
+    }
+    running
 }
 
 /// Asks the server until somebody is in.
