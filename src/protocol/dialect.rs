@@ -32,7 +32,7 @@ impl Dialect {
 
     /// Appends the event as one whole message.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        out.reserve(event.size_hint() + encode::HEADER_BYTES_MAX);
+        out.reserve(self.framed(event.size_hint()));
         match (self, event) {
             // One labelled line per line, so that nobody can make another's line.
             (Self::Lines, Event::Message { offset, label, text }) => {
@@ -48,6 +48,16 @@ impl Dialect {
                 encode::text(out, start);
             }
         }
+    }
+
+    /// The length of a message with a text of so many bytes. Exact: bytes that fill their vector are shared without another
+    /// allocation.
+    const fn framed(self, text_bytes: usize) -> usize {
+        text_bytes
+            + match self {
+                Self::Lines => "\n".len(),
+                Self::WebSocket => encode::header_bytes(text_bytes),
+            }
     }
 
     /// The event as one message of its own.
