@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::FutureExt;
 use roomcast::broker::{Ack, Batch, Broker, BrokerSeed, Member, Publish, Shard, ShardCommand, ShardMailbox};
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::handle::{BatchSender, mailbox};
@@ -21,8 +21,13 @@ const AUDIENCE_MAX: u64 = 3;
 
 const MEMBERS: [usize; 2] = [10, 10_000];
 
-const ROOMY: OutboxLimits =
-    OutboxLimits { bytes_max: 1 << 40, messages_max: 1 << 40, slow_after: Duration::from_secs(3_600) };
+const ROOMY: OutboxLimits = OutboxLimits {
+    bytes_max: 1 << 40,
+    messages_max: 1 << 40,
+    slow_after: Duration::from_secs(3_600),
+    policy: SlowPolicy::Disconnect,
+    budget: 1 << 40,
+};
 
 /// Sockets that take everything.
 #[derive(Default)]

@@ -6,7 +6,6 @@ use roomcast::protocol::websocket::{FrameError, Message, Messages, Received, enc
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// A message may come in so many fragments.
 const FRAGMENTS_MAX: usize = 1_024;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -43,6 +42,7 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Heard {
     Text(String),
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
     Close(Option<u16>),
@@ -52,6 +52,7 @@ impl Heard {
     fn of(message: Message<'_>) -> Self {
         match message {
             Message::Text(text) => Self::Text(text.into()),
+            Message::Binary(bytes) => Self::Binary(bytes.into()),
             Message::Ping(payload) => Self::Ping(payload.into()),
             Message::Pong => Self::Pong,
             Message::Close(code) => Self::Close(code),
@@ -60,18 +61,22 @@ impl Heard {
 }
 
 /// A decoder and what a connection keeps for it.
-#[derive(Default)]
 struct Decoder {
+    bytes_max: usize,
     messages: Messages,
     tail: Vec<u8>,
     heard: Vec<Heard>,
 }
 
 impl Decoder {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, messages: Messages::default(), tail: vec![], heard: vec![] }
+    }
+
     /// More bytes: everything whole is heard.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.tail.extend_from_slice(bytes);
-        while let Some(Received { message, consumed }) = self.messages.next(&mut self.tail, BYTES_MAX)? {
+        while let Some(Received { message, consumed }) = self.messages.next(&mut self.tail, self.bytes_max)? {
             self.heard.extend(message.map(Heard::of));
             self.tail.drain(..consumed);
         }
@@ -81,7 +86,12 @@ impl Decoder {
 
 /// What all of the bytes say at once.
 fn decode(bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
-    let mut decoder = Decoder::default();
+    decode_within(BYTES_MAX, bytes)
+}
+
+/// The same under another limit.
+fn decode_within(bytes_max: usize, bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
+    let mut decoder = Decoder::new(bytes_max);
     decoder.feed(bytes)?;
     assert_eq!(decoder.tail, b"", "something is not whole");
     Ok(decoder.heard)
@@ -126,8 +136,7 @@ fn a_long_frame_cut_around_its_header_and_end_is_nothing_until_it_is_whole() {
 
 #[test]
 fn every_length_around_a_form_or_an_eighth_byte_is_unmasked_to_the_last_byte() {
-    let lengths = (0..40).chain(120..=130).chain(250..=260).chain(65_530..=65_536);
-    for length in lengths {
+    for length in (0..40).chain(120..=130).chain(250..=260).chain(65_530..=65_536) {
         let text: String = ('a'..='z').cycle().take(length).collect();
         for mask in [MASK, [0; 4], [0xff; 4], [1, 0, 0, 0], [0, 0, 0, 1]] {
             let decoded = decode(&frame_under(mask, FINAL | TEXT, text.as_bytes()));
@@ -187,6 +196,7 @@ fn a_length_is_refused_from_the_header_alone() {
         let bytes = [&[FINAL | TEXT, MASKED | 127][..], &length.to_be_bytes()].concat();
         expect_protocol_error(&bytes, "a length has 63 bits");
     }
+    expect_protocol_error(&[FINAL | TEXT, MASKED | 126, 0, 125], "a length takes no more bytes than it needs");
     for first in [FINAL | TEXT, TEXT] {
         let error = decode(&header(first, BYTES_MAX + 1)).unwrap_err();
         assert_eq!(error, FrameError::TooLong { bytes: 65_537, bytes_max: BYTES_MAX });
@@ -197,12 +207,12 @@ fn a_length_is_refused_from_the_header_alone() {
 }
 
 #[test]
-fn a_binary_message_is_refused_as_such() {
-    for bytes in [frame(FINAL | BINARY, "x"), frame(BINARY, ""), frame(FINAL | BINARY, "")] {
-        let error = decode(&bytes).unwrap_err();
-        assert_eq!(error, FrameError::Binary);
-        assert_eq!(error.disconnect().close_code(), Some(1003));
-    }
+fn a_binary_message_is_any_bytes_in_one_frame_or_several() {
+    let bytes = b"\xff\x00\xc0";
+    let heard = Ok(vec![Heard::Binary(bytes.into())]);
+    assert_eq!(decode(&frame(FINAL | BINARY, bytes)), heard);
+    let parts = [frame(BINARY, &bytes[..1]), frame(CONTINUATION, ""), frame(FINAL | CONTINUATION, &bytes[1..])];
+    assert_eq!(decode(&parts.concat()), heard);
 }
 
 #[test]
@@ -230,8 +240,9 @@ fn fragments_out_of_place_are_refused() {
     let done = [frame(TEXT, "a"), frame(FINAL | CONTINUATION, "b"), frame(FINAL | CONTINUATION, "c")];
     expect_protocol_error(&done.concat(), nothing);
     let within = "a new message within another";
-    expect_protocol_error(&[frame(TEXT, "a"), frame(FINAL | TEXT, "b")].concat(), within);
-    expect_protocol_error(&[frame(TEXT, "a"), frame(TEXT, "b")].concat(), within);
+    for (first, second) in [(TEXT, FINAL | TEXT), (TEXT, TEXT), (TEXT, FINAL | BINARY), (BINARY, FINAL | TEXT)] {
+        expect_protocol_error(&[frame(first, "a"), frame(second, "b")].concat(), within);
+    }
 }
 
 #[test]
@@ -253,8 +264,21 @@ fn a_message_comes_in_1024_fragments_and_no_more_even_if_they_are_empty() {
     assert!(decode(&whole) == Ok(vec![Heard::Text("x".repeat(FRAGMENTS_MAX))]));
     for text in ["x", ""] {
         let endless = [frame(TEXT, text), frame(CONTINUATION, text).repeat(FRAGMENTS_MAX)].concat();
-        expect_protocol_error(&endless, "a message in more than 1024 fragments");
+        let error = decode(&endless).unwrap_err();
+        assert_eq!(error, FrameError::TooManyFragments { fragments_max: FRAGMENTS_MAX });
+        assert_eq!(error.disconnect().close_code(), Some(1002));
     }
+}
+
+#[test]
+fn a_message_of_a_higher_limit_comes_in_fragments_of_64_bytes() {
+    let bytes_max = 2 * BYTES_MAX;
+    let fragment = [7; 64];
+    let parts = [frame(BINARY, fragment), frame(CONTINUATION, fragment).repeat(bytes_max / 64 - 2)].concat();
+    let heard = decode_within(bytes_max, &[&parts[..], &frame(FINAL | CONTINUATION, fragment)].concat());
+    assert!(heard == Ok(vec![Heard::Binary(vec![7; bytes_max])]));
+    let over = [&parts[..], &frame(CONTINUATION, "").repeat(2)].concat();
+    assert_eq!(decode_within(bytes_max, &over), Err(FrameError::TooManyFragments { fragments_max: 2 * FRAGMENTS_MAX }));
 }
 
 #[test]
@@ -276,7 +300,7 @@ fn text_that_is_no_utf8_is_refused_at_the_first_fragment_that_cannot_be_made_rig
     let wrong: [(&[u8], &[u8]); 5] =
         [(b"caf\xc3", b"("), (b"\xf0\x9f", b"x"), (b"\xed", b"\xa0"), (b"\xf4", b"\x90"), (b"good \xe2\x96", b"\xe2")];
     for (good, bad) in wrong {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(BYTES_MAX);
         assert_eq!(decoder.feed(&frame(TEXT, good)), Ok(()), "{good:x?} could go on");
         let error = decoder.feed(&frame(CONTINUATION, bad)).unwrap_err();
         assert_eq!(error, FrameError::NotUtf8, "{good:x?} {bad:x?}");
@@ -353,7 +377,7 @@ proptest! {
         let (expected, bytes): (Vec<Heard>, Vec<Vec<u8>>) = messages.into_iter().unzip();
         let bytes = bytes.concat();
         let mut rest = &bytes[..];
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(BYTES_MAX);
         for length in lengths.iter().cycle() {
             let (piece, behind) = rest.split_at(rest.len().min(*length));
             prop_assert_eq!(decoder.feed(piece), Ok(()));

@@ -9,7 +9,7 @@ use std::{panic, process};
 
 use criterion::Criterion;
 use roomcast::broker::{Member, Publish};
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -35,8 +35,13 @@ const LINE_BYTES: usize = 128;
 const _: () = assert!("[] ".len() + LABEL.len() + TEXT.len() + "\n".len() == LINE_BYTES);
 
 /// Bounds that no bench reaches.
-pub const ROOMY: OutboxLimits =
-    OutboxLimits { bytes_max: 1 << 40, messages_max: 1 << 40, slow_after: Duration::from_secs(3_600) };
+pub const ROOMY: OutboxLimits = OutboxLimits {
+    bytes_max: 1 << 40,
+    messages_max: 1 << 40,
+    slow_after: Duration::from_secs(3_600),
+    policy: SlowPolicy::Disconnect,
+    budget: 1 << 40,
+};
 
 /// How every bench measures; its flags may say otherwise. A panic on any thread ends the bench, which would wait for ever.
 pub fn criterion() -> Criterion {

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use crate::contestant::Contestant;
 use crate::mark::MARK_BYTES;
+use crate::objective::Objective;
 use crate::plan::{Giant, Manner, Pace, Plan, Publishers, TargetShare};
 use crate::target::{Scheme, Target};
 
@@ -31,9 +33,18 @@ pub struct Arguments {
 /// What else there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Raises the load until the objective breaks, and narrows down where
+    FindCapacity(CapacityArguments),
+    /// What no server can beat: a bare loop that sends the same messages to as many sockets
+    Limit(LimitArguments),
+    /// The same load on several targets by turns, and the ratios between them
+    Compare(CompareArguments),
     /// A process of a load; not for people.
     #[command(hide = true)]
     Worker,
+    /// The bare loop; not for people.
+    #[command(hide = true)]
+    BareSender,
     /// Becomes a command that ends with its parent; not for people.
     #[command(hide = true)]
     BoundToParent {
@@ -46,6 +57,9 @@ pub enum Command {
 /// One load on one server.
 #[derive(Debug, Args)]
 pub struct MeasureArguments {
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<Target>,
     #[command(flatten)]
     pub load: LoadArguments,
     #[command(flatten)]
@@ -54,20 +68,82 @@ pub struct MeasureArguments {
     pub output: OutputArguments,
 }
 
+/// How much one server carries.
+#[derive(Debug, Args)]
+pub struct CapacityArguments {
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<Target>,
+    /// What must be kept, as p99=50ms
+    #[arg(long, value_name = "QUANTILE=TIME")]
+    pub slo: Objective,
+    /// What is raised
+    #[arg(long, default_value = "clients")]
+    pub vary: Vary,
+    /// Where to begin
+    #[arg(long, default_value_t = 1_000)]
+    pub from: u32,
+    /// Where to end in any case
+    #[arg(long, default_value_t = 100_000)]
+    pub to: u32,
+    /// How near the last load that was carried and the first that was not must be, in percent
+    #[arg(long, default_value_t = 5)]
+    pub within: u32,
+    /// The steps, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: ServerArguments,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
+/// What is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Vary {
+    /// Clients; rooms grow with them unless they are given.
+    Clients,
+    /// Messages a second.
+    Rate,
+}
+
+/// The bare loop.
+#[derive(Debug, Args)]
+pub struct LimitArguments {
+    /// Everything, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
+/// Several targets.
+#[derive(Debug, Args)]
+pub struct CompareArguments {
+    /// limit, or a target, or a target and the command that starts its server: 'tcp://127.0.0.1:8080 target/release/roomcast'
+    #[arg(value_name = "CONTESTANT", required = true, num_args = 2..)]
+    pub contestants: Vec<Contestant>,
+    /// How often each is measured, by turns
+    #[arg(long, default_value_t = 7)]
+    pub rounds: u32,
+    /// Every run, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
 /// What is put on the server.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port or redis://host:port; tcp://127.0.0.1:8080 if none
-    #[arg(value_name = "TARGET")]
-    pub targets: Vec<Target>,
     /// Clients, shared out evenly over the rooms
     #[arg(long, default_value_t = 1_000)]
     pub clients: u32,
     /// Rooms; one for each hundred clients if not given
     #[arg(long)]
     pub rooms: Option<u32>,
-    /// Messages a second over all rooms, whatever happens to those before; two for each room if not given
+    /// Messages a second over all rooms, whatever happens to those before; one for each room if not given
     #[arg(long, conflicts_with = "in_flight")]
     pub rate: Option<f64>,
     /// Messages on their way in each room at any time, as fast as the server can; latency then counts from the sending
@@ -129,7 +205,7 @@ pub struct ServerArguments {
 pub struct OutputArguments {
     /// Fails unless a latency is kept, as p99=50ms
     #[arg(long, value_name = "QUANTILE=TIME")]
-    pub slo: Option<crate::objective::Objective>,
+    pub slo: Option<Objective>,
     /// Everything, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -143,7 +219,7 @@ pub struct OutputArguments {
 
 impl LoadArguments {
     /// Checked as a whole.
-    pub fn plan(&self) -> anyhow::Result<Plan> {
+    pub fn plan(&self, targets: &[Target]) -> anyhow::Result<Plan> {
         let rooms = self.rooms.unwrap_or(self.clients.div_ceil(100));
         ensure!(self.clients > 0, "--clients 0: at least 1");
         ensure!((1..=self.clients).contains(&rooms), "--rooms {rooms}: 1 to --clients {}", self.clients);
@@ -159,7 +235,7 @@ impl LoadArguments {
             ensure!(rate.is_finite() && rate > 0.0, "--connect-rate {rate}: above 0");
         }
         Ok(Plan {
-            targets: self.target_shares()?,
+            targets: self.target_shares(targets)?,
             clients: self.clients,
             rooms,
             giant: self.giant,
@@ -174,7 +250,7 @@ impl LoadArguments {
             ensure!(in_flight > 0, "--in-flight 0: at least 1");
             return Ok(Pace::InFlight(in_flight));
         }
-        let rate = self.rate.unwrap_or(f64::from(rooms) * 2.0);
+        let rate = self.rate.unwrap_or(f64::from(rooms));
         ensure!(rate.is_finite() && rate > 0.0, "--rate {rate}: above 0");
         Ok(Pace::Rate(rate))
     }
@@ -190,34 +266,35 @@ impl LoadArguments {
             churn: self.churn,
             slow: self.slow,
             seed: self.seed,
+            messages_per_write: 1,
             room_prefix: room_prefix(),
         }
     }
 
     /// The targets, each with its weight: even, or as `--mix` says.
-    fn target_shares(&self) -> anyhow::Result<Vec<TargetShare>> {
+    fn target_shares(&self, targets: &[Target]) -> anyhow::Result<Vec<TargetShare>> {
         let Some(mix) = &self.mix else {
             let even = |target: &Target| TargetShare { target: target.clone(), weight: 1 };
             let default = || Ok(vec![TargetShare { target: LINES.parse()?, weight: 1 }]);
-            return if self.targets.is_empty() { default() } else { Ok(self.targets.iter().map(even).collect()) };
+            return if targets.is_empty() { default() } else { Ok(targets.iter().map(even).collect()) };
         };
-        mix.split(',').map(|part| self.mixed_share(part)).collect()
+        mix.split(',').map(|part| mixed_share(part, targets)).collect()
     }
+}
 
-    fn mixed_share(&self, part: &str) -> anyhow::Result<TargetShare> {
-        let (scheme, weight) = part.split_once('=').with_context(|| format!("--mix {part:?}: as tcp=50,ws=50"))?;
-        let scheme: Scheme = scheme.parse().context("--mix")?;
-        let weight = weight.parse().ok().filter(|weight| (1..=1_000).contains(weight));
-        let weight = weight.with_context(|| format!("--mix {part:?}: a share from 1 to 1000"))?;
-        let given = self.targets.iter().find(|target| target.scheme == scheme).cloned();
-        let target = match (given, scheme) {
-            (Some(target), _) => target,
-            (None, Scheme::Tcp) => LINES.parse()?,
-            (None, Scheme::WebSocket) => WEBSOCKET.parse()?,
-            (None, scheme) => bail!("--mix {part:?}: no {}:// target is named", scheme.name()),
-        };
-        Ok(TargetShare { target, weight })
-    }
+fn mixed_share(part: &str, targets: &[Target]) -> anyhow::Result<TargetShare> {
+    let (scheme, weight) = part.split_once('=').with_context(|| format!("--mix {part:?}: as tcp=50,ws=50"))?;
+    let scheme: Scheme = scheme.parse().context("--mix")?;
+    let weight = weight.parse().ok().filter(|weight| (1..=1_000).contains(weight));
+    let weight = weight.with_context(|| format!("--mix {part:?}: a share from 1 to 1000"))?;
+    let given = targets.iter().find(|target| target.scheme == scheme).cloned();
+    let target = match (given, scheme) {
+        (Some(target), _) => target,
+        (None, Scheme::Tcp) => LINES.parse()?,
+        (None, Scheme::WebSocket) => WEBSOCKET.parse()?,
+        (None, scheme) => bail!("--mix {part:?}: no {}:// target is named", scheme.name()),
+    };
+    Ok(TargetShare { target, weight })
 }
 
 /// A room of this name was never used before.
@@ -241,14 +318,15 @@ mod tests {
 
     fn plan(words: &[&str]) -> anyhow::Result<Plan> {
         let words = ["loadgen"].iter().chain(words);
-        Arguments::try_parse_from(words)?.measure.load.plan()
+        let measure = Arguments::try_parse_from(words)?.measure;
+        measure.load.plan(&measure.targets)
     }
 
     #[test]
     fn nothing_asked_for_is_a_load_on_the_server_beside() {
         let plan = plan(&[]).unwrap();
         assert_eq!(plan.targets[0].target, LINES.parse().unwrap());
-        assert_eq!((plan.clients, plan.rooms, plan.pace), (1_000, 10, Pace::Rate(20.0)));
+        assert_eq!((plan.clients, plan.rooms, plan.pace), (1_000, 10, Pace::Rate(10.0)));
     }
 
     #[test]
@@ -270,7 +348,7 @@ mod tests {
             (&["--mix", "tcp"], "tcp=50,ws=50"),
             (&["--mix", "nats=1"], "no nats:// target"),
             (&["--giant", "10000"], "10000@4"),
-            (&["http://127.0.0.1:80"], "tcp, ws, nats or redis"),
+            (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         ] {
             let error = format!("{:#}", plan(words).unwrap_err());
             assert!(error.contains(rule), "{words:?}: {error}");

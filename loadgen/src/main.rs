@@ -3,39 +3,55 @@
 //! The floors, each using only those below it:
 //!
 //! ```text
-//! main           command → exit code
-//! arguments      as typed → a Plan
-//! coordinator/   one load: processes, phases, the server's side → a Report
-//! report/        the verdict, as table, JSON and page
-//! worker/        one process: tens of thousands of clients around one epoll
-//! share          a Plan cut into parts                messages   what coordinator and workers say
-//! dialect/       wire forms                           mark       how a message is known again
-//! plan  target  objective  latency  clock
+//! 8 main                           command → exit code
+//! 7 capacity  compare  limit       many loads, judged together
+//! 6 measure                        one load on one server: start it, measure, show
+//! 5 arguments  coordinator/  spawn   as typed → a Plan; one load through its phases; a server's process
+//! 4 bare/  worker/  report/        the bare loop; tens of thousands of clients around one epoll; the verdict
+//! 3 messages  schedule             what coordinator and workers say; when which message is due
+//! 2 share  record  dialect/  contestant   a Plan cut into parts; a room in several parts; wire forms
+//! 1 plan  mark  children           a load; how a message is known again; processes of this program
+//! 0 clock  descriptors  end  latency  objective  spread  target
 //! ```
+//!
+//! A module uses only lower floors.
 
 mod arguments;
+mod bare;
+mod capacity;
+mod children;
 mod clock;
+mod compare;
+mod contestant;
 mod coordinator;
+mod descriptors;
 mod dialect;
+mod end;
 mod latency;
+mod limit;
 mod mark;
 mod measure;
 mod messages;
 mod objective;
 mod plan;
+mod record;
 mod report;
+mod schedule;
 mod share;
 mod spawn;
+mod spread;
 mod target;
 mod worker;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use anyhow::Context;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use end::End;
 
 /// Nothing was lost, doubled or out of order, and the objective was met.
 const EXIT_PASSED: u8 = 0;
@@ -48,17 +64,6 @@ const EXIT_USAGE: u8 = 2;
 
 /// Somebody stopped it.
 const EXIT_INTERRUPTED: u8 = 130;
-
-/// What a command came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// All is well.
-    Passed,
-    /// There was a fault.
-    Failed,
-    /// Somebody stopped it.
-    Interrupted,
-}
 
 fn main() -> ExitCode {
     let code = match run(Arguments::parse()) {
@@ -75,7 +80,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<End> {
     match arguments.command {
+        Some(Command::FindCapacity(arguments)) => capacity::find(&arguments, &interrupts()?),
+        Some(Command::Limit(arguments)) => limit::measure(&arguments, &interrupts()?),
+        Some(Command::Compare(arguments)) => compare::compare(&arguments, &interrupts()?),
         Some(Command::Worker) => worker::run().map(|()| End::Passed),
+        Some(Command::BareSender) => bare::sender::run().map(|()| End::Passed),
         Some(Command::BoundToParent { command }) => spawn::become_bound_to_parent(&command),
         None => measure::measure(&arguments.measure, &interrupts()?),
     }
@@ -83,9 +92,10 @@ fn run(arguments: Arguments) -> anyhow::Result<End> {
 
 /// Tells once that somebody wants to stop; whoever asks twice does not want to wait.
 fn interrupts() -> anyhow::Result<mpsc::Receiver<()>> {
-    let (sender, interrupts) = mpsc::sync_channel(1);
+    let (sender, interrupts) = mpsc::channel();
+    let asked = AtomicBool::new(false);
     let tell = move || {
-        if sender.try_send(()).is_err() {
+        if asked.swap(true, Ordering::Relaxed) || sender.send(()).is_err() {
             std::process::exit(i32::from(EXIT_INTERRUPTED));
         }
     };

@@ -7,9 +7,9 @@ use std::sync::mpsc::Receiver;
 use anyhow::Context;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
-use crate::End;
 use crate::arguments::{MeasureArguments, OutputArguments, ServerArguments};
 use crate::coordinator::{self, Measured, Surroundings, Watched};
+use crate::end::End;
 use crate::plan::Plan;
 use crate::report::{html, table};
 use crate::spawn::Spawned;
@@ -17,14 +17,8 @@ use crate::target::Scheme;
 
 /// Runs it and shows what came of it.
 pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
-    let plan = arguments.load.plan()?;
-    let spawned = arguments.server.spawn.as_deref().map(|command| Spawned::start(command, &plan)).transpose()?;
-    let server = server(&arguments.server, spawned.as_ref(), &plan)?;
-    let surroundings = Surroundings { server: server.as_ref(), interrupts, command: &command_line() };
-    let mut measured = coordinator::run(&plan, &surroundings).map_err(|error| explain(error, &plan))?;
-    if let Some(spawned) = spawned {
-        spawned.stop()?;
-    }
+    let plan = arguments.load.plan(&arguments.targets)?;
+    let mut measured = trial(&plan, &arguments.server, interrupts)?;
     if let Some(objective) = &arguments.output.slo {
         let fault = objective.fault(measured.latencies.quantile(objective.share()));
         measured.report.faults.extend(fault);
@@ -38,8 +32,18 @@ pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyho
     })
 }
 
+/// One load on one server, which is started first and stopped afterwards if that is wanted.
+pub fn trial(plan: &Plan, server: &ServerArguments, interrupts: &Receiver<()>) -> anyhow::Result<Measured> {
+    let spawned = server.spawn.as_deref().map(|command| Spawned::start(command, plan)).transpose()?;
+    let watched = watched(server, spawned.as_ref(), plan)?;
+    let surroundings = Surroundings { server: watched.as_ref(), interrupts, command: &command_line() };
+    let measured = coordinator::run(plan, &surroundings).map_err(|error| explain(error, plan))?;
+    spawned.map_or(Ok(()), Spawned::stop)?;
+    Ok(measured)
+}
+
 /// The process to look at: as named, as started, or as it listens.
-fn server(arguments: &ServerArguments, spawned: Option<&Spawned>, plan: &Plan) -> anyhow::Result<Option<Watched>> {
+fn watched(arguments: &ServerArguments, spawned: Option<&Spawned>, plan: &Plan) -> anyhow::Result<Option<Watched>> {
     match (arguments.pid, spawned) {
         (Some(process_id), _) => Watched::by_id(process_id).map(Some),
         (None, Some(spawned)) => Watched::by_id(spawned.process_id()).map(Some),
@@ -48,14 +52,14 @@ fn server(arguments: &ServerArguments, spawned: Option<&Spawned>, plan: &Plan) -
 }
 
 /// As it was typed, as near as can be told.
-pub fn command_line() -> String {
+fn command_line() -> String {
     let quote = |word: String| if word.contains([' ', '\'']) { format!("{word:?}") } else { word };
     let words = std::env::args().skip(1).map(quote);
     std::iter::once("loadgen".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Says how to start what does not listen.
-pub fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
     let text = format!("{error:#}");
     if !text.starts_with("nothing listens at ") {
         return error;
@@ -64,7 +68,7 @@ pub fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
-        Scheme::Limit => return error,
+        Scheme::Echo | Scheme::Limit => return error,
     };
     anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
 }
@@ -83,6 +87,7 @@ fn write_files(output: &OutputArguments, measured: &Measured) -> anyhow::Result<
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// Writes a file whole.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 use crate::latency::Counts;
-use crate::worker::room::Record;
+use crate::record::Record;
 
 /// How often each reason was given.
 pub type Reasons = BTreeMap<String, u64>;

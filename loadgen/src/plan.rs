@@ -75,6 +75,8 @@ pub struct Manner {
     pub slow: f64,
     /// Decides every choice.
     pub seed: u64,
+    /// What the bare loop sends to a member at once; a server decides for itself.
+    pub messages_per_write: u32,
     /// What all rooms are called, before their number.
     pub room_prefix: String,
 }
@@ -109,6 +111,7 @@ impl Plan {
             churn: 0.0,
             slow: 0.0,
             seed: 1,
+            messages_per_write: 1,
             room_prefix: "room".to_owned(),
         };
         let targets = vec![TargetShare { target, weight: 1 }];

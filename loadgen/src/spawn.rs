@@ -11,6 +11,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::end::End;
 use crate::plan::Plan;
 
 /// The hidden command that becomes another one which ends with this program.
@@ -90,7 +91,7 @@ impl Drop for Spawned {
 }
 
 /// Becomes another program that dies with this one's parent, even if that is killed.
-pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<crate::End> {
+pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<End> {
     set_pdeathsig(Signal::SIGKILL).context("asking to end with the parent")?;
     let (program, arguments) = command.split_first().context("no program to become")?;
     let error = Command::new(program).args(arguments).exec();

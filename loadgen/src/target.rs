@@ -19,6 +19,8 @@ pub enum Scheme {
     Nats,
     /// Redis.
     Redis,
+    /// Lines that come back.
+    Echo,
     /// The bare loop, which `loadgen` starts itself.
     Limit,
 }
@@ -37,8 +39,13 @@ pub struct Target {
 }
 
 /// What the schemes are called.
-const NAMES: [(&str, Scheme); 4] =
-    [("tcp", Scheme::Tcp), ("ws", Scheme::WebSocket), ("nats", Scheme::Nats), ("redis", Scheme::Redis)];
+const NAMES: [(&str, Scheme); 5] = [
+    ("tcp", Scheme::Tcp),
+    ("ws", Scheme::WebSocket),
+    ("nats", Scheme::Nats),
+    ("redis", Scheme::Redis),
+    ("echo", Scheme::Echo),
+];
 
 impl Scheme {
     /// As one writes it.
@@ -47,12 +54,20 @@ impl Scheme {
     }
 }
 
+impl Target {
+    /// The bare loop, wherever it will listen.
+    pub fn limit() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { scheme: Scheme::Limit, host: address.to_string(), address, path: String::new() }
+    }
+}
+
 impl FromStr for Scheme {
     type Err = anyhow::Error;
 
     fn from_str(name: &str) -> anyhow::Result<Self> {
         let known = NAMES.iter().find(|(known, _)| *known == name);
-        known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, ws, nats or redis"))
+        known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, ws, nats, redis or echo"))
     }
 }
 
@@ -97,7 +112,7 @@ mod tests {
     fn anything_else_is_refused_with_the_rule() {
         for (text, rule) in [
             ("127.0.0.1:8080", "scheme://host:port"),
-            ("http://127.0.0.1:8080", "tcp, ws, nats or redis"),
+            ("http://127.0.0.1:8080", "tcp, ws, nats, redis or echo"),
             ("tcp://127.0.0.1", "host:port"),
             ("tcp://127.0.0.1:8080/ws", "only ws:// has a path"),
         ] {

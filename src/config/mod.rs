@@ -88,7 +88,7 @@ pub enum DescriptorTables {
     PerWorker,
 }
 
-/// How far a client may be behind.
+/// How far a client may be behind, and what becomes of one that is farther.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
     /// Bytes owed.
@@ -97,6 +97,27 @@ pub struct OutboxLimits {
     pub messages_max: usize,
     /// How old a refused byte may grow.
     pub slow_after: Duration,
+    /// What becomes of a client past a bound.
+    pub policy: SlowPolicy,
+    /// Memory of all outboxes together, in bytes; what several are owed counts once.
+    pub budget: usize,
+}
+
+impl OutboxLimits {
+    /// The same for one of so many workers, each of which has its share of the budget for itself.
+    pub fn of_one_worker(self, workers: u16) -> Self {
+        Self { budget: self.budget / usize::from(workers), ..self }
+    }
+}
+
+/// What becomes of a client past a bound of its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlowPolicy {
+    /// It is cut.
+    Disconnect,
+    /// It loses the oldest messages of its room, and is told how many.
+    DropOldest,
 }
 
 /// What is written to the log.
@@ -136,6 +157,7 @@ const WORKERS_MAX: u16 = 1_024;
 const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
+const OUTBOX_BUDGET_MAX: Size = Size(1 << 40);
 const CLIENTS_MAX: usize = 1 << 24;
 const BACKLOG_MAX: u32 = 1 << 20;
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
@@ -177,6 +199,8 @@ impl TryFrom<Settings> for Rules {
                 bytes_max: outbox_bytes.0,
                 messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
+                policy: settings.slow,
+                budget: within("outbox-budget", settings.outbox_budget, message_bytes..=OUTBOX_BUDGET_MAX)?.0,
             },
             keepalive: KeepaliveRules {
                 ping_interval: ping_interval.0,
@@ -226,11 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn workers_share_the_budget_and_each_has_the_whole_of_every_other_bound() {
+        let outbox = Config::try_from(Settings::default()).unwrap().rules.outbox;
+        let share = outbox.of_one_worker(4);
+        assert_eq!((share.budget, share.bytes_max), (64 * 1024 * 1024, outbox.bytes_max));
+    }
+
+    #[test]
     fn a_value_out_of_its_rule_is_named_with_the_rule() {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
+        assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 64KiB to 1024GiB");
         assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::units::{Size, Span};
-use super::{DescriptorTables, Labels, LogFormat, LogLevel};
+use super::{DescriptorTables, Labels, LogFormat, LogLevel, SlowPolicy};
 
 /// Every setting. The doc comments are the help text.
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -50,6 +50,13 @@ pub struct Settings {
     /// What a client may be owed before it counts as slow, in messages (default: 1024)
     #[arg(long, env = "ROOMCAST_OUTBOX_MESSAGES", value_name = "COUNT")]
     pub outbox_messages: usize,
+    /// What all clients of the server may be owed together, in bytes of memory; what several are owed counts once, and each
+    /// worker has its share (default: 256MiB)
+    #[arg(long, env = "ROOMCAST_OUTBOX_BUDGET", value_name = "SIZE")]
+    pub outbox_budget: Size,
+    /// What becomes of a slow client: it is cut, or loses its oldest messages and is told how many (default: disconnect)
+    #[arg(long, env = "ROOMCAST_SLOW", value_enum)]
+    pub slow: SlowPolicy,
     /// How long a client may leave a byte untaken (default: 10s)
     #[arg(long, env = "ROOMCAST_SLOW_AFTER", value_name = "DURATION")]
     pub slow_after: Span,
@@ -93,6 +100,8 @@ impl Default for Settings {
             message_bytes: Size(64 * 1024),
             outbox_bytes: Size(1024 * 1024),
             outbox_messages: 1024,
+            outbox_budget: Size(256 * 1024 * 1024),
+            slow: SlowPolicy::Disconnect,
             slow_after: Span(Duration::from_secs(10)),
             ping_interval: Span(Duration::from_secs(30)),
             pong_timeout: Span(Duration::from_secs(60)),

@@ -119,6 +119,12 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_is_a_message_of_its_own() {
+        assert_eq!(Dialect::Lines.encode(&Event::Gap(17)), "GAP 17\n");
+        assert_eq!(Dialect::WebSocket.encode(&Event::Gap(17)), &b"\x81\x06GAP 17"[..]);
+    }
+
+    #[test]
     fn a_text_of_several_lines_is_labelled_on_each() {
         let event = Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\n[bob] b" };
         assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] [bob] b\n");

@@ -50,6 +50,8 @@ pub enum Event<'a> {
         /// What was said.
         text: &'a str,
     },
+    /// So many messages of the room would have stood here; the client was too slow for them.
+    Gap(u64),
     /// The answer to a ping, with its token.
     Pong(&'a str),
     /// The list of commands.
@@ -78,6 +80,7 @@ impl fmt::Display for Event<'_> {
                 }
                 Ok(())
             }
+            Self::Gap(messages) => write!(out, "GAP {messages}"),
             Self::Pong("") => out.write_str("PONG"),
             Self::Pong(token) => write!(out, "PONG {token}"),
             Self::Help => out.write_str(HELP),

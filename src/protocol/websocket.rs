@@ -11,8 +11,12 @@ use super::disconnect::Disconnect;
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// A message may come in this many fragments: a client that sends it byte by byte is up to something.
+/// A message may always come in this many fragments.
 const FRAGMENTS_MAX: usize = 1_024;
+
+/// Where longer messages are allowed than so many of these, it may come in fragments of this size. A client that sends it
+/// byte by byte is up to something.
+const FRAGMENT_BYTES: usize = 64;
 
 /// What a client did wrong; it decides the code of the close frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -28,22 +32,24 @@ pub enum FrameError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A message in too many pieces.
+    #[error("message in more than {fragments_max} fragments")]
+    TooManyFragments {
+        /// The limit.
+        fragments_max: usize,
+    },
     /// A text that is no UTF-8.
     #[error("text is UTF-8")]
     NotUtf8,
-    /// Binary messages are not understood here.
-    #[error("messages are text")]
-    Binary,
 }
 
 impl FrameError {
     /// Why the connection ends.
     pub fn disconnect(&self) -> Disconnect {
         match self {
-            Self::Protocol(_) => Disconnect::ProtocolError,
+            Self::Protocol(_) | Self::TooManyFragments { .. } => Disconnect::ProtocolError,
             Self::TooLong { .. } => Disconnect::TooLong,
             Self::NotUtf8 => Disconnect::NotUtf8,
-            Self::Binary => Disconnect::Unsupported,
         }
     }
 }
@@ -72,6 +78,8 @@ struct Frame<'a> {
 pub enum Message<'a> {
     /// A text, whole.
     Text(&'a str),
+    /// Bytes, whole.
+    Binary(&'a [u8]),
     /// To be answered with a pong of the same payload.
     Ping(&'a [u8]),
     /// An answer to a ping.
@@ -88,8 +96,10 @@ pub struct Messages {
     is_done: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Partial {
+    /// Of the first fragment: what the message is.
+    opcode: Opcode,
     bytes: Vec<u8>,
     valid_up_to: usize,
     fragments: usize,
@@ -118,48 +128,63 @@ impl Messages {
             Opcode::Ping => Some(Message::Ping(frame.payload)),
             Opcode::Pong => Some(Message::Pong),
             Opcode::Close => Some(Message::Close(close_code(frame.payload)?)),
-            Opcode::Binary => return Err(FrameError::Binary),
-            Opcode::Text | Opcode::Continuation => self.text(frame, bytes_max)?,
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => self.data(frame, bytes_max)?,
         };
         Ok(Some(Received { message, consumed }))
     }
 
-    fn text<'a>(&'a mut self, frame: Frame<'a>, bytes_max: usize) -> Result<Option<Message<'a>>, FrameError> {
+    fn data<'a>(&'a mut self, frame: Frame<'a>, bytes_max: usize) -> Result<Option<Message<'a>>, FrameError> {
         match (&self.partial, frame.opcode) {
             (None, Opcode::Continuation) => return Err(FrameError::Protocol("a continuation of nothing")),
-            (Some(_), Opcode::Text) => return Err(FrameError::Protocol("a new message within another")),
-            (None, _) if frame.is_final => {
-                let text = simdutf8::basic::from_utf8(frame.payload).map_err(|_| FrameError::NotUtf8)?;
-                return Ok(Some(Message::Text(text)));
+            (Some(_), Opcode::Text | Opcode::Binary) => {
+                return Err(FrameError::Protocol("a new message within another"));
             }
+            (None, opcode) if frame.is_final => return whole(opcode, frame.payload).map(Some),
             _ => {}
         }
-        let partial = self.partial.get_or_insert_default();
+        let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(frame.opcode)));
         partial.append(&frame, bytes_max)?;
         if !frame.is_final {
             return Ok(None);
         }
         self.is_done = true;
-        let text = simdutf8::basic::from_utf8(&partial.bytes).map_err(|_| FrameError::NotUtf8)?;
-        Ok(Some(Message::Text(text)))
+        whole(partial.opcode, &partial.bytes).map(Some)
     }
 }
 
+/// The message of all these bytes.
+fn whole(opcode: Opcode, bytes: &[u8]) -> Result<Message<'_>, FrameError> {
+    if opcode == Opcode::Binary {
+        return Ok(Message::Binary(bytes));
+    }
+    simdutf8::basic::from_utf8(bytes).map(Message::Text).map_err(|_| FrameError::NotUtf8)
+}
+
 impl Partial {
-    /// Fails at the first byte that no continuation could make right.
+    fn new(opcode: Opcode) -> Self {
+        Self { opcode, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
+    }
+
+    /// Fails at the first byte of a text that no continuation could make right.
     fn append(&mut self, frame: &Frame<'_>, bytes_max: usize) -> Result<(), FrameError> {
         let bytes = self.bytes.len() + frame.payload.len();
         if bytes > bytes_max {
             return Err(FrameError::TooLong { bytes: bytes as u64, bytes_max });
         }
         self.fragments += 1;
-        if self.fragments > FRAGMENTS_MAX {
-            return Err(FrameError::Protocol("a message in more than 1024 fragments"));
+        let fragments_max = FRAGMENTS_MAX.max(bytes_max / FRAGMENT_BYTES);
+        if self.fragments > fragments_max {
+            return Err(FrameError::TooManyFragments { fragments_max });
         }
         self.bytes.extend_from_slice(frame.payload);
+        if self.opcode == Opcode::Text { self.validate(frame.is_final) } else { Ok(()) }
+    }
+
+    /// Goes on where the last fragment ended, so that a message is looked at once however it is cut.
+    fn validate(&mut self, is_final: bool) -> Result<(), FrameError> {
         match simdutf8::compat::from_utf8(&self.bytes[self.valid_up_to..]) {
             Ok(_) => self.valid_up_to = self.bytes.len(),
-            Err(error) if error.error_len().is_none() && !frame.is_final => self.valid_up_to += error.valid_up_to(),
+            Err(error) if error.error_len().is_none() && !is_final => self.valid_up_to += error.valid_up_to(),
             Err(_) => return Err(FrameError::NotUtf8),
         }
         Ok(())
@@ -211,14 +236,16 @@ fn opcode(first: u8) -> Result<Opcode, FrameError> {
 
 /// The length of the payload, and where the mask begins.
 fn payload_length(input: &[u8], short: u8) -> Result<Option<(u64, usize)>, FrameError> {
-    let found = match short {
-        126 => input.get(2..4).map(|bytes| (u64::from(u16::from_be_bytes(bytes.try_into().expect("two bytes"))), 4)),
-        127 => input.get(2..10).map(|bytes| (u64::from_be_bytes(bytes.try_into().expect("eight bytes")), 10)),
-        short => Some((u64::from(short), 2)),
+    let rest = &input[2..];
+    let (length, shortest, end) = match short {
+        126 => (rest.first_chunk().map(|bytes| u64::from(u16::from_be_bytes(*bytes))), 126, 4),
+        127 => (rest.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)), 1 << 16, 10),
+        short => return Ok(Some((u64::from(short), 2))),
     };
-    match found {
-        Some((length, _)) if length >> 63 != 0 => Err(FrameError::Protocol("a length has 63 bits")),
-        found => Ok(found),
+    match length {
+        Some(length) if length >> 63 != 0 => Err(FrameError::Protocol("a length has 63 bits")),
+        Some(length) if length < shortest => Err(FrameError::Protocol("a length takes no more bytes than it needs")),
+        length => Ok(length.map(|length| (length, end))),
     }
 }
 
@@ -258,6 +285,7 @@ pub mod encode {
     const HEADER_BYTES_MAX: usize = 10;
 
     const FINAL_TEXT: u8 = 0x81;
+    const FINAL_BINARY: u8 = 0x82;
     const FINAL_CLOSE: u8 = 0x88;
     const FINAL_PING: u8 = 0x89;
     const FINAL_PONG: u8 = 0x8A;
@@ -273,9 +301,18 @@ pub mod encode {
 
     /// Turns what stands in `out` from `start` on into a text message, in place.
     pub fn text(out: &mut Vec<u8>, start: usize) {
+        message(FINAL_TEXT, out, start);
+    }
+
+    /// Turns what stands in `out` from `start` on into a binary message, in place.
+    pub fn binary(out: &mut Vec<u8>, start: usize) {
+        message(FINAL_BINARY, out, start);
+    }
+
+    fn message(first: u8, out: &mut Vec<u8>, start: usize) {
         let length = out.len() - start;
         let mut header = [0; HEADER_BYTES_MAX];
-        header[0] = FINAL_TEXT;
+        header[0] = first;
         let header = match length {
             0..=125 => {
                 header[1] = length as u8;

@@ -99,6 +99,14 @@ impl Listener {
     pub fn from_std(listener: StdListener) -> io::Result<Self> {
         TcpListener::from_std(listener).map(Self)
     }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 impl Drop for Listener {

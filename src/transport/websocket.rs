@@ -1,4 +1,5 @@
-//! WebSocket clients behind their handshake: frames in, commands of a session out. Keeps no buffer per connection.
+//! WebSocket clients behind their handshake: frames in, calls of a session out. Keeps no buffer per connection, and does not
+//! know what is said in a message: that is its `Meaning`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -22,15 +23,43 @@ const SWEEPS_PER_TIME: u32 = 4;
 /// The sweep comes at least this often, so that a long time is kept to the second.
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
+/// What whole messages mean.
+pub trait Meaning {
+    /// A text.
+    fn text(&self, session: &mut Session, text: &str) -> Handled;
+
+    /// A binary message.
+    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Handled;
+}
+
+/// A text is a command of the text dialect, or chat; binary is not understood.
+pub struct Commands;
+
+impl Meaning for Commands {
+    fn text(&self, session: &mut Session, text: &str) -> Handled {
+        match command::parse_message(text) {
+            Ok(Some(command)) => session.handle(command),
+            Ok(None) => Handled::Done,
+            Err(refusal) => session.refuse(&refusal),
+        }
+    }
+
+    fn binary(&self, _: &mut Session, _: &[u8]) -> Handled {
+        Handled::Ended(Disconnect::Unsupported)
+    }
+}
+
 /// Lets a client in: the conversation to be run, from its first frame to its end.
-pub fn open(
+pub fn open<M: Meaning>(
     client: Client,
     message_bytes_max: usize,
+    meaning: M,
     buffer: &ReadBuffer,
     sessions: &Rc<SessionHost>,
     keepalive: &Keepalive,
-) -> impl Future<Output = ()> + use<> {
+) -> impl Future<Output = ()> + use<M> {
     let reader = |slot| FrameReader {
+        meaning,
         messages: Messages::default(),
         message_bytes_max,
         alive: keepalive.watch(slot),
@@ -39,8 +68,9 @@ pub fn open(
     Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run()
 }
 
-/// Cuts frames, puts messages together and executes them.
-struct FrameReader {
+/// Cuts frames, puts messages together and has them executed.
+struct FrameReader<M> {
+    meaning: M,
     messages: Messages,
     message_bytes_max: usize,
     alive: Rc<Alive>,
@@ -48,7 +78,7 @@ struct FrameReader {
     closed_with: Option<Option<u16>>,
 }
 
-impl Reader for FrameReader {
+impl<M: Meaning> Reader for FrameReader<M> {
     fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
         self.alive.heard_at.set(Instant::now());
         let mut executed = 0;
@@ -61,7 +91,8 @@ impl Reader for FrameReader {
             executed += received.consumed;
             let handled = match received.message {
                 None | Some(Message::Pong) => Handled::Done,
-                Some(Message::Text(text)) => handle(session, text),
+                Some(Message::Text(text)) => self.meaning.text(session, text),
+                Some(Message::Binary(bytes)) => self.meaning.binary(session, bytes),
                 Some(Message::Ping(payload)) => session.send(encode::pong(payload).into()),
                 Some(Message::Close(code)) => {
                     self.closed_with = Some(code);
@@ -78,14 +109,6 @@ impl Reader for FrameReader {
     /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
     fn last_words(&self) -> Option<Bytes> {
         self.closed_with.map(|code| encode::close(code, "").into())
-    }
-}
-
-fn handle(session: &mut Session, text: &str) -> Handled {
-    match command::parse_message(text) {
-        Ok(Some(command)) => session.handle(command),
-        Ok(None) => Handled::Done,
-        Err(refusal) => session.refuse(&refusal),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
 use crate::transport::tcp::{self, LineRules};
-use crate::transport::websocket::{self, Keepalive};
+use crate::transport::websocket::{self, Commands, Keepalive};
 use crate::writer::handle::BatchSender;
 use crate::writer::task::WriterTask;
 use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
@@ -102,7 +102,8 @@ impl Worker {
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
         let own_counts = Arc::clone(&counts);
-        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, self.rules.outbox, self.drain.clone());
+        let limits = self.rules.outbox.of_one_worker(self.workers);
+        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, limits, self.drain.clone());
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
         for mailbox in self.shards {
@@ -182,7 +183,8 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let Upgraded { stream, place, already_read } = upgraded;
         let label = Label::of_server(format_args!("WS-{}", self.next_id()));
         let client = Client { stream, place, dialect: Dialect::WebSocket, label, already_read };
-        let conversation = websocket::open(client, self.rules.message_bytes_max, &self.buffer, sessions, keepalive);
+        let conversation =
+            websocket::open(client, self.rules.message_bytes_max, Commands, &self.buffer, sessions, keepalive);
         spawn_local(self.tasks.track_future(conversation));
     }
 

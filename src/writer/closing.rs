@@ -1,23 +1,18 @@
 //! Endings, one path for every reason: the message partly sent, what is still due, the last line, the end of the stream,
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::address::Slot;
-use super::frames::Frames;
-use super::slots::{Closing, Mark, Phase, Refusal, Row};
+use super::frames::{Frames, Kind};
+use super::slots::{Closing, Mark, Phase};
 use super::state::Writer;
 use super::wire::Wire;
-use crate::config::OutboxLimits;
 use crate::protocol::disconnect::Disconnect;
 
 /// How long a closing client may take nothing, and how long its input may go on behind the end of the stream. Closed with
 /// unread input, a socket answers with a reset that destroys the last line.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
-
-/// A client over a bound is cut when its socket has taken nothing for this long.
-const STALL: Duration = Duration::from_secs(1);
 
 impl Closing {
     /// The socket has taken something.
@@ -32,15 +27,16 @@ impl Writer {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return;
         };
+        let last = row.cold.dialect.closing(reason).map(|bytes| self.pending(Frames::reply(bytes)));
+        let row = self.slots.row(slot).expect("it was found");
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
         let owed_before = row.owed().bytes;
         let dropped = if reason.keeps_deliveries() {
             Default::default()
         } else {
-            row.hot.outbox.drop_deliveries(&mut row.cold.backlog)
+            row.hot.outbox.drop_unless(|kind| kind == Kind::Reply, &mut row.cold.backlog)
         };
-        let last = row.cold.dialect.closing(reason).map(|bytes| Rc::new(Frames::reply(bytes)));
         let added = usize::from(last.is_some());
         if let Some(last) = last {
             row.hot.outbox.push(last, &mut row.cold.backlog);
@@ -57,12 +53,6 @@ impl Writer {
         }
         self.count_gone(dropped, reason);
         self.sweep_later(slot);
-    }
-
-    /// Closes a slow consumer and has its connection stop.
-    pub(super) fn cut_slow(&mut self, now: Instant, slot: Slot) {
-        self.begin_close(now, slot, Disconnect::SlowConsumer);
-        self.hang_up(slot, Disconnect::SlowConsumer);
     }
 
     /// The outbox of a closing slot is empty: ends the stream.
@@ -100,35 +90,13 @@ impl Writer {
         }
         self.metrics.owed_bytes.subtract(owed.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
-        self.metrics.cut.add(u64::from(owed.messages > 0));
+        self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty()));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.hang_up(reason);
         self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
         self.count_gone(dropped, reason);
         wire.close(slot.index);
         self.slots.free(slot);
-    }
-
-    /// Looks at every client that has refused bytes or is closing. Linear in those.
-    pub(super) fn sweep(&mut self, now: Instant, wire: &mut impl Wire) {
-        for slot in std::mem::take(&mut self.swept) {
-            let Some(row) = self.slots.row(slot) else { continue };
-            row.cold.swept = false;
-            match verdict(&row, now, &self.limits) {
-                Verdict::Settled => {}
-                Verdict::Waits => self.sweep_later(slot),
-                Verdict::Slow => self.cut_slow(now, slot),
-                Verdict::Expired => self.close(slot, Disconnect::IoError, wire),
-            }
-        }
-    }
-
-    pub(super) fn sweep_later(&mut self, slot: Slot) {
-        let Some(row) = self.slots.row(slot) else { return };
-        if !row.cold.swept {
-            row.cold.swept = true;
-            self.swept.push(slot);
-        }
     }
 
     pub(super) fn hang_up_all(&mut self, reason: Disconnect) {
@@ -143,34 +111,4 @@ impl Writer {
             self.close(slot, Disconnect::Shutdown, wire);
         }
     }
-}
-
-/// What the sweep finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Nothing more to watch.
-    Settled,
-    /// To be looked at again.
-    Waits,
-    /// A slow consumer.
-    Slow,
-    /// Closing, and its time is over.
-    Expired,
-}
-
-fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
-    let refusal_is_old = |refusal: &Refusal| now.duration_since(refusal.since) >= limits.slow_after;
-    let aged = row.cold.refusal.as_deref().is_some_and(refusal_is_old);
-    if let Some(closing) = &row.cold.closing {
-        // The grace period bounds a stop; every other ending is bounded as the conversation was.
-        let is_over = now >= closing.deadline || (aged && closing.reason != Disconnect::Shutdown);
-        return if is_over { Verdict::Expired } else { Verdict::Waits };
-    }
-    let Some(refusal) = &row.cold.refusal else {
-        return Verdict::Settled;
-    };
-    let owed = row.owed();
-    let over = owed.bytes > limits.bytes_max || owed.messages > limits.messages_max;
-    let stalled = over && now.duration_since(refusal.taken_at) >= STALL;
-    if stalled || aged { Verdict::Slow } else { Verdict::Waits }
 }

@@ -73,7 +73,14 @@ impl Writer {
 
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> Outcome {
         let row = self.slots.row(slot).expect("the caller has found the row");
-        while let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) {
+        loop {
+            if row.hot.refused {
+                let notice = row.hot.outbox.word_notice(row.cold.dialect);
+                self.metrics.owed_bytes.add(notice as u64);
+            }
+            let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) else {
+                return Outcome::Emptied;
+            };
             let taken = match wire.send(slot.index, bytes) {
                 Sent::Taken(taken) => taken,
                 Sent::Refused => return Outcome::Refused,
@@ -89,7 +96,7 @@ impl Writer {
                 self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
             }
             if row.hot.refused {
-                taken_after_refusal(row.cold.refusal.as_mut().expect("a refusal is dated"), now, taken);
+                row.cold.refusal.as_mut().expect("a refusal is dated").taken(now, taken);
             } else {
                 self.owed -= whole.messages();
             }
@@ -97,7 +104,6 @@ impl Writer {
                 row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
             }
         }
-        Outcome::Emptied
     }
 
     fn emptied(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
@@ -127,10 +133,6 @@ impl Writer {
         }
         wire.watch(slot);
         self.sweep_later(slot);
+        self.drop_to_bounds(now, slot);
     }
-}
-
-fn taken_after_refusal(refusal: &mut Refusal, now: Instant, taken: usize) {
-    refusal.taken_at = now;
-    refusal.until = refusal.until.saturating_sub(taken);
 }

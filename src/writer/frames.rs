@@ -1,5 +1,6 @@
 //! What goes through an outbox: whole messages, encoded once and shared by all who get them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ pub struct Frames {
     bytes: Bytes,
     /// Where each message ends but the last, so that a single message allocates nothing for it.
     inner_ends: Vec<u32>,
+    messages: u32,
     kind: Kind,
     /// When the first of them was read from its sender.
     read_at: Option<Instant>,
@@ -30,13 +32,19 @@ pub struct Frames {
 impl Frames {
     /// One message that answers a client.
     pub fn reply(bytes: Bytes) -> Self {
-        Self { bytes, inner_ends: Vec::new(), kind: Kind::Reply, read_at: None }
+        Self { bytes, inner_ends: Vec::new(), messages: 1, kind: Kind::Reply, read_at: None }
     }
 
     /// Messages of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
-        Self { bytes, inner_ends, kind: Kind::Delivery, read_at: None }
+        let messages = u32::try_from(inner_ends.len() + 1).expect("an entry is shorter than 4 GiB");
+        Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None }
+    }
+
+    /// What tells a client that it is too slow: stays like a reply, but is no message that would be held against it.
+    pub(super) fn notice(bytes: Bytes) -> Self {
+        Self { messages: 0, ..Self::reply(bytes) }
     }
 
     /// The same messages, the first of which was read then.
@@ -66,7 +74,7 @@ impl Frames {
 
     /// How many messages.
     pub fn messages(&self) -> usize {
-        self.inner_ends.len() + 1
+        self.messages as usize
     }
 
     /// How many messages lie wholly within the first `sent` bytes. Logarithmic.
@@ -77,16 +85,33 @@ impl Frames {
         self.inner_ends.partition_point(|&end| end as usize <= sent)
     }
 
-    /// The rest of the message that `sent` cuts, as a message of its own; `None` where `sent` is a boundary.
-    pub(super) fn rest_of_message(&self, sent: usize) -> Option<Self> {
-        let before = self.whole_within(sent);
-        let boundary = if before == 0 { 0 } else { self.end(before - 1) };
-        (boundary < sent).then(|| Self {
-            bytes: self.bytes.slice(sent..self.end(before)),
-            inner_ends: Vec::new(),
+    /// How many messages, the first ones, are sent in whole or in part.
+    pub(super) fn begun_within(&self, sent: usize) -> usize {
+        let whole = self.whole_within(sent);
+        whole + usize::from(self.start(whole) < sent)
+    }
+
+    /// Some of the messages, at least one. Linear in those.
+    pub(super) fn part(&self, messages: Range<usize>) -> Self {
+        let (start, end) = (self.start(messages.start), self.end(messages.end - 1));
+        let inner = &self.inner_ends[messages.start..messages.end - 1];
+        Self {
+            bytes: self.bytes.slice(start..end),
+            inner_ends: inner.iter().map(|&end| end - start as u32).collect(),
+            messages: messages.len() as u32,
             kind: self.kind,
             read_at: self.read_at,
-        })
+        }
+    }
+
+    /// How many messages, the first ones, have at least so many bytes. Logarithmic.
+    pub(super) fn messages_of(&self, bytes: usize) -> usize {
+        if bytes == 0 { 0 } else { self.inner_ends.partition_point(|&end| (end as usize) < bytes) + 1 }
+    }
+
+    /// Where a message begins; one that comes next, where the last one ends.
+    pub(super) fn start(&self, message: usize) -> usize {
+        if message == 0 { 0 } else { self.end(message - 1) }
     }
 
     fn end(&self, message: usize) -> usize {
@@ -150,14 +175,26 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_message_ends_where_it_ends() {
+    fn a_part_is_whole_messages_and_knows_where_they_end() {
         let frames = three_messages();
-        let rest = |sent| frames.rest_of_message(sent).map(|rest| rest.bytes);
-        assert_eq!(rest(0), None);
-        assert_eq!(rest(1).as_deref(), Some(&b"\n"[..]));
-        assert_eq!(rest(2), None);
-        assert_eq!(rest(3).as_deref(), Some(&b"b\n"[..]));
-        assert_eq!(rest(6).as_deref(), Some(&b"cc\n"[..]));
-        assert_eq!(rest(9), None);
+        let part = |messages| frames.part(messages);
+        assert_eq!(part(1..2).bytes(), b"bb\n");
+        assert_eq!((part(1..3).bytes(), part(1..3).messages()), (&b"bb\nccc\n"[..], 2));
+        let counted: Vec<usize> = (0..=7).map(|sent| part(1..3).whole_within(sent)).collect();
+        assert_eq!(counted, [0, 0, 0, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn so_many_bytes_are_in_so_many_messages() {
+        let frames = three_messages();
+        let counted: Vec<usize> = (0..=9).map(|bytes| frames.messages_of(bytes)).collect();
+        assert_eq!(counted, [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn messages_are_begun_with_their_first_byte() {
+        let frames = three_messages();
+        let counted: Vec<usize> = (0..=8).map(|sent| frames.begun_within(sent)).collect();
+        assert_eq!(counted, [0, 1, 1, 2, 2, 2, 3, 3, 3]);
     }
 }

@@ -13,10 +13,12 @@ pub struct WriterMetrics {
     pub(super) fanned_out: Count,
     pub(super) delivered: Count,
     pub(super) dropped_slow: Count,
+    pub(super) dropped_gap: Count,
     pub(super) dropped_gone: Count,
     pub(super) writes: Count,
     pub(super) sent_bytes: Count,
     pub(super) owed_bytes: Count,
+    pub(super) held_bytes: Count,
     pub(super) cut: Count,
     /// From the read of a message to the write that completes it, of the oldest message of each write.
     pub(super) written: Times,
@@ -48,10 +50,15 @@ impl WriterMetrics {
         );
         out.counters("roomcast_connections_closed_total", "Clients gone, by transport and reason.", ends);
         let delivered = sum(|one| &one.delivered);
-        let dropped = [("slow", sum(|one| &one.dropped_slow)), ("gone", sum(|one| &one.dropped_gone))];
+        let dropped = [
+            ("slow", sum(|one| &one.dropped_slow)),
+            ("gap", sum(|one| &one.dropped_gap)),
+            ("gone", sum(|one| &one.dropped_gone)),
+        ];
         // Read last: what is counted meanwhile is queued, never less than nothing.
         let fanned_out = sum(|one| &one.fanned_out);
-        let queued = fanned_out.saturating_sub(delivered + dropped[0].1 + dropped[1].1);
+        let ended = delivered + dropped.iter().map(|(_, count)| count).sum::<u64>();
+        let queued = fanned_out.saturating_sub(ended);
         out.counter("roomcast_fanned_out_total", "Deliveries due: messages times members.", fanned_out);
         out.counter("roomcast_deliveries_total", "Deliveries handed whole to the kernel.", delivered);
         out.counters(
@@ -63,6 +70,11 @@ impl WriterMetrics {
         out.counter("roomcast_sent_bytes_total", "Bytes handed to the kernel.", sum(|one| &one.sent_bytes));
         out.counter("roomcast_writes_total", "Write calls that took bytes.", sum(|one| &one.writes));
         out.gauge("roomcast_outbox_bytes", "Bytes owed to all clients.", sum(|one| &one.owed_bytes));
+        out.gauge(
+            "roomcast_outbox_held_bytes",
+            "Memory held for what is owed, each entry counted once on a worker.",
+            sum(|one| &one.held_bytes),
+        );
         out.times(
             "roomcast_write_seconds",
             "From the read of a message to its delivery, by the oldest message of a write.",

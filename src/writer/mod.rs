@@ -2,13 +2,18 @@
 //! command. `Writer` is a synchronous state machine over a `Wire`; `task` receives, steps it and waits, nothing more.
 
 mod address;
+mod budget;
 mod closing;
 mod flush;
 mod frames;
+mod gaps;
 pub mod handle;
 mod metrics;
 mod outbox;
+mod pending;
+mod slack;
 mod slots;
+mod slow;
 mod socket;
 mod state;
 pub mod task;
@@ -17,5 +22,6 @@ mod wire;
 pub use address::{Address, Slot, WriterIndex};
 pub use frames::{Entry, Frames, Kind, Targets};
 pub use metrics::WriterMetrics;
+pub use pending::ENTRY_BYTES;
 pub use state::{Counts, Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::frames::{Frames, Kind};
+use super::frames::Kind;
+use super::pending::{EntryNumber, Pending};
 
 /// Entries are merged into one write up to this many bytes; a longer entry is sent from where it lies.
 const MERGE_BYTES: usize = 16 * 1024;
@@ -18,17 +19,20 @@ const KEPT_ENTRIES: usize = 32;
 /// The first pending entry and how far it is sent.
 #[derive(Debug, Default)]
 pub struct Head {
-    first: Option<Rc<Frames>>,
-    sent: u32,
-    more: bool,
+    pub(super) first: Option<Rc<Pending>>,
+    pub(super) sent: u32,
+    pub(super) more: bool,
 }
 
 /// What waits behind the head.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    rest: VecDeque<Rc<Frames>>,
-    bytes: usize,
-    messages: usize,
+    pub(super) rest: VecDeque<Rc<Pending>>,
+    pub(super) bytes: usize,
+    /// Eight times the greatest bound in bytes holds fewer messages than this counts.
+    pub(super) messages: u32,
+    /// So many entries at the front are known to be replies or notices, which are never dropped.
+    pub(super) kept: u32,
 }
 
 /// An amount of output.
@@ -74,13 +78,13 @@ impl Gone {
 
 impl Head {
     /// Adds an entry behind all others. Constant time; touches the backlog only if something is owed already.
-    pub fn push(&mut self, frames: Rc<Frames>, backlog: &mut Backlog) {
+    pub fn push(&mut self, frames: Rc<Pending>, backlog: &mut Backlog) {
         if self.first.is_none() {
             self.first = Some(frames);
             return;
         }
         backlog.bytes += frames.bytes().len();
-        backlog.messages += frames.messages();
+        backlog.messages += frames.messages() as u32;
         backlog.rest.push_back(frames);
         self.more = true;
     }
@@ -94,7 +98,8 @@ impl Head {
         scratch.clear();
         scratch.extend_from_slice(first);
         for frames in &backlog.rest {
-            if scratch.len() + frames.bytes().len() > MERGE_BYTES {
+            // A notice has no bytes before its turn has come.
+            if frames.bytes().is_empty() || scratch.len() + frames.bytes().len() > MERGE_BYTES {
                 break;
             }
             scratch.extend_from_slice(frames.bytes());
@@ -123,23 +128,39 @@ impl Head {
 
     /// What is owed in all. Logarithmic in the messages of the first entry.
     pub fn owed(&self, backlog: &Backlog) -> Owed {
-        match &self.first {
-            None => Owed::default(),
-            Some(first) => Owed {
-                bytes: first.bytes().len() - self.sent as usize + backlog.bytes,
-                messages: first.messages() - first.whole_within(self.sent as usize) + backlog.messages,
-            },
-        }
+        let behind = Owed { bytes: backlog.bytes, messages: backlog.messages as usize };
+        self.first.as_ref().map_or(behind, |first| Owed {
+            bytes: first.bytes().len() - self.sent as usize + behind.bytes,
+            messages: first.messages() - first.whole_within(self.sent as usize) + behind.messages,
+        })
     }
 
-    /// Drops every delivery but the rest of a message that is partly sent; replies stay. Returns what was dropped.
-    pub fn drop_deliveries(&mut self, backlog: &mut Backlog) -> Gone {
-        let begun = self.first.as_ref().and_then(|first| first.rest_of_message(self.sent as usize)).map(Rc::new);
+    /// What counts against the bounds: all that is owed but notices.
+    pub fn weight(&self, backlog: &Backlog) -> Owed {
+        let owed = self.owed(backlog);
+        let notice = self.first.as_ref().filter(|first| first.is_notice());
+        let notice = notice.map_or(0, |notice| notice.bytes().len() - self.sent as usize);
+        Owed { bytes: owed.bytes - notice, ..owed }
+    }
+
+    /// Whether nothing is owed, not even a notice.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The oldest entry.
+    pub fn oldest(&self) -> Option<EntryNumber> {
+        self.first.as_ref().map(|first| first.number())
+    }
+
+    /// Drops everything but the message that is partly sent and the kinds that are kept. Returns what was
+    /// dropped.
+    pub fn drop_unless(&mut self, keeps: fn(Kind) -> bool, backlog: &mut Backlog) -> Gone {
         let before = self.messages_by_kind(backlog);
-        let first_reply = self.first.take().filter(|first| first.kind() == Kind::Reply && begun.is_none());
-        let replies = backlog.rest.iter().filter(|frames| frames.kind() == Kind::Reply).map(Rc::clone);
-        let kept: Vec<_> = begun.into_iter().chain(first_reply).chain(replies).collect();
-        self.clear(backlog);
+        let all = self.keep_begun().into_iter().chain(backlog.rest.drain(..));
+        let kept: Vec<_> = all.filter(|frames| keeps(frames.kind())).collect();
+        *backlog = Backlog::default();
+        self.more = false;
         for frames in kept {
             self.push(frames, backlog);
         }
@@ -152,6 +173,24 @@ impl Head {
         let dropped = self.messages_by_kind(backlog);
         self.clear(backlog);
         dropped
+    }
+
+    /// Leaves the message that is partly sent; what came with it and behind it is returned.
+    pub(super) fn keep_begun(&mut self) -> Option<Rc<Pending>> {
+        let first = self.first.take()?;
+        let (sent, messages) = (self.sent as usize, first.messages());
+        let begun = first.begun_within(sent);
+        let rest = match begun {
+            0 => Some(Rc::clone(&first)),
+            begun if begun < messages => Some(first.part(begun..messages)),
+            _ => None,
+        };
+        if begun > first.whole_within(sent) {
+            self.first = Some(if rest.is_some() { first.part(0..begun) } else { first });
+        } else {
+            self.sent = 0;
+        }
+        rest
     }
 
     fn pop(&mut self, backlog: &mut Backlog) {
@@ -178,10 +217,12 @@ impl Head {
 }
 
 impl Backlog {
-    fn pop(&mut self) -> Option<Rc<Frames>> {
+    /// Takes the first entry out.
+    pub(super) fn pop(&mut self) -> Option<Rc<Pending>> {
         let frames = self.rest.pop_front()?;
         self.bytes -= frames.bytes().len();
-        self.messages -= frames.messages();
+        self.messages -= frames.messages() as u32;
+        self.kept = self.kept.saturating_sub(1);
         if self.rest.is_empty() && self.rest.capacity() > KEPT_ENTRIES {
             self.rest = VecDeque::new();
         }

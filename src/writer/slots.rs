@@ -116,6 +116,11 @@ impl Row<'_> {
         self.hot.outbox.owed(&self.cold.backlog)
     }
 
+    /// What of it counts against the bounds.
+    pub fn weight(&self) -> Owed {
+        self.hot.outbox.weight(&self.cold.backlog)
+    }
+
     /// Tells the connection to end its conversation. The first reason stays.
     pub fn hang_up(&mut self, reason: Disconnect) {
         self.cold.hang_up.get_or_insert(reason);
@@ -182,6 +187,11 @@ mod tests {
     #[test]
     fn a_hot_row_is_half_a_cache_line() {
         assert!(size_of::<Hot>() <= 32, "{}", size_of::<Hot>());
+    }
+
+    #[test]
+    fn what_an_idle_client_costs_is_known() {
+        assert_eq!((size_of::<Hot>(), size_of::<Cold>()), (24, 88));
     }
 
     #[test]

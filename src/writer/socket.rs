@@ -1,5 +1,4 @@
-//! The wire over real sockets: `send` on the descriptor itself. There is `unsafe` code here for that reason alone:
-//! reaching the descriptor through the stream's heap objects costs a cache miss each, 15 to 25 % at 15 000 clients.
+//! The wire over real sockets: `send` on the descriptor itself. There is `unsafe` code here for one reason: reaching the descriptor through the stream's heap objects costs a cache miss each, 15 to 25 % at 15 000 clients.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

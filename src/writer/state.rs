@@ -11,6 +11,7 @@ use super::address::Slot;
 use super::frames::{Entry, Frames, Kind};
 use super::metrics::WriterMetrics;
 use super::outbox::Gone;
+use super::pending::{EntryNumber, Meter, Pending};
 use super::slots::{Mark, Phase, Slots};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
@@ -22,10 +23,6 @@ const SMALL_AUDIENCE: usize = 64;
 
 /// The writer reads no further commands while more messages than this are owed that no socket has refused yet.
 const OWED_MAX: usize = 1 << 20;
-
-/// A client that is owed this many times its bound in bytes is cut at once. Not in messages: a reader that takes a moment to
-/// wake can be owed 8 192 short ones within milliseconds, and they are 200 KB.
-const BOUND_HARD: usize = 8;
 
 /// What a writer is told through its mailbox.
 #[derive(Debug)]
@@ -62,7 +59,8 @@ pub enum Input {
     Cut,
 }
 
-/// What a writer has done, in (message, member) pairs. fanned_out = delivered + dropped_slow + dropped_gone + queued.
+/// What a writer has done, in (message, member) pairs. fanned_out = delivered + dropped_slow + dropped_gap + dropped_gone +
+/// queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Deliveries that came to this writer.
@@ -71,6 +69,8 @@ pub struct Counts {
     pub delivered: u64,
     /// Deliveries dropped because their client was too slow.
     pub dropped_slow: u64,
+    /// Deliveries dropped in favour of later ones; their client is told how many.
+    pub dropped_gap: u64,
     /// Deliveries dropped because their client was gone or going.
     pub dropped_gone: u64,
     /// Writes that a socket took bytes of.
@@ -87,12 +87,15 @@ pub struct Writer {
     pub(super) large: VecDeque<Slot>,
     /// Clients that have refused bytes or are closing.
     pub(super) swept: Vec<Slot>,
-    /// Clients found over the hard bound while appending, some perhaps more than once.
-    pub(super) overflowed: Vec<Slot>,
+    /// Clients found to be owed too much while appending, some perhaps more than once.
+    overflowed: Vec<Slot>,
     /// Messages owed that no socket has refused yet.
     pub(super) owed: usize,
     pub(super) limits: OutboxLimits,
     pub(super) metrics: Arc<WriterMetrics>,
+    pub(super) meter: Meter,
+    /// How many entries came so far.
+    entries: u64,
     pub(super) scratch: Vec<u8>,
     /// All conversations were told to end, and so is every new one.
     pub(super) all_hung_up: Option<Disconnect>,
@@ -103,6 +106,7 @@ impl AddAssign for Counts {
         self.fanned_out += other.fanned_out;
         self.delivered += other.delivered;
         self.dropped_slow += other.dropped_slow;
+        self.dropped_gap += other.dropped_gap;
         self.dropped_gone += other.dropped_gone;
         self.writes += other.writes;
         self.cut += other.cut;
@@ -125,7 +129,9 @@ impl Writer {
             overflowed: Vec::new(),
             owed: 0,
             limits,
+            meter: Meter::default(),
             metrics,
+            entries: 0,
             scratch: Vec::new(),
             all_hung_up: None,
         }
@@ -151,6 +157,8 @@ impl Writer {
             Input::HangUpAll(reason) => self.hang_up_all(reason),
             Input::Cut => self.cut_all(wire),
         }
+        self.keep_budget(now, wire);
+        self.metrics.held_bytes.set(self.meter.held() as u64);
     }
 
     /// Whether something waits to be written.
@@ -160,12 +168,17 @@ impl Writer {
 
     /// Whether the next command may be taken, or the sockets must take something first.
     pub fn takes_commands(&self) -> bool {
-        self.owed <= OWED_MAX
+        self.owed <= OWED_MAX && !self.is_over_budget()
     }
 
     /// Whether a client's time may run out.
     pub fn needs_sweep(&self) -> bool {
         !self.swept.is_empty()
+    }
+
+    /// Memory held for what is owed, in bytes; an entry counts once, however many are owed it.
+    pub fn held_bytes(&self) -> usize {
+        self.meter.held()
     }
 
     /// How many clients have a slot.
@@ -180,6 +193,7 @@ impl Writer {
             fanned_out: metrics.fanned_out.get(),
             delivered: metrics.delivered.get(),
             dropped_slow: metrics.dropped_slow.get(),
+            dropped_gap: metrics.dropped_gap.get(),
             dropped_gone: metrics.dropped_gone.get(),
             writes: metrics.writes.get(),
             cut: metrics.cut.get(),
@@ -214,12 +228,12 @@ impl Writer {
             WriterCommand::InputEnded(slot) => self.input_ended(now, slot, wire),
         }
         while let Some(slot) = self.overflowed.pop() {
-            self.cut_slow(now, slot);
+            self.overflow(now, slot);
         }
     }
 
     fn append(&mut self, entry: Entry) {
-        let frames = Rc::new(entry.frames);
+        let frames = self.pending(entry.frames);
         let targets = entry.targets.as_slice();
         if frames.kind() == Kind::Delivery {
             self.metrics.fanned_out.add((frames.messages() * targets.len()) as u64);
@@ -230,14 +244,20 @@ impl Writer {
         }
     }
 
-    fn push(&mut self, slot: Slot, frames: &Rc<Frames>, mark: Mark) {
+    /// Frames that outboxes can share.
+    pub(super) fn pending(&mut self, frames: Frames) -> Rc<Pending> {
+        self.entries += 1;
+        Pending::new(frames, EntryNumber(self.entries), &self.meter)
+    }
+
+    fn push(&mut self, slot: Slot, frames: &Rc<Pending>, mark: Mark) {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return self.count_dropped(frames, Disconnect::IoError);
         };
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
         self.metrics.owed_bytes.add(frames.bytes().len() as u64);
         if row.hot.refused {
-            if row.owed().bytes > BOUND_HARD * self.limits.bytes_max {
+            if row.overflows(&self.limits) {
                 self.overflowed.push(slot);
             }
             return;

@@ -14,9 +14,11 @@ use tokio::time::sleep_until;
 use super::address::Slot;
 use super::handle::{BatchSender, Output, WriterHandle};
 use super::metrics::WriterMetrics;
+use super::slack::Slack;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
+use crate::memory;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 
@@ -31,6 +33,7 @@ pub struct WriterTask {
     /// One future per socket that has refused bytes; idle sockets cost nothing.
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
     next_sweep: Instant,
+    slack: Slack,
     drain: Drain,
     hung_up: bool,
     cut: bool,
@@ -41,6 +44,7 @@ enum Woken {
     Command(Option<WriterCommand>),
     Writable(Slot),
     Sweep,
+    WindowEnded,
     Stopping,
     Cutting,
 }
@@ -63,6 +67,7 @@ impl WriterTask {
             mailbox_open: true,
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
+            slack: Slack::default(),
             drain,
             hung_up: false,
             cut: false,
@@ -99,6 +104,9 @@ impl WriterTask {
         if self.needs_sweep() && Instant::now() >= self.next_sweep {
             self.handle(Woken::Sweep);
         }
+        if self.slack.window_ends().is_some_and(|end| Instant::now() >= end) {
+            self.handle(Woken::WindowEnded);
+        }
         if !self.hung_up && self.drain.is_stopping() {
             self.handle(Woken::Stopping);
         }
@@ -109,10 +117,13 @@ impl WriterTask {
 
     async fn wait(&mut self) -> Woken {
         let needs_sweep = self.needs_sweep();
+        let has_window = self.slack.window_ends().is_some();
+        let window_ends = self.slack.window_ends().unwrap_or(self.next_sweep);
         tokio::select! {
             command = self.mailbox.recv_async(), if self.mailbox_open => Woken::Command(command.ok()),
             Some(slot) = self.watched.next() => Woken::Writable(slot),
             () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
+            () = sleep_until(window_ends.into()), if has_window => Woken::WindowEnded,
             () = self.drain.stopping(), if !self.hung_up => Woken::Stopping,
             () = self.drain.cutting(), if !self.cut => Woken::Cutting,
         }
@@ -127,6 +138,7 @@ impl WriterTask {
                 self.next_sweep = Instant::now() + SWEEP_INTERVAL;
                 self.step(Input::Sweep);
             }
+            Woken::WindowEnded => self.give_back_memory(),
             Woken::Stopping => {
                 self.hung_up = true;
                 self.step(Input::HangUpAll(Disconnect::Shutdown));
@@ -140,7 +152,9 @@ impl WriterTask {
 
     fn step(&mut self, input: Input) {
         let output = &mut *self.output.borrow_mut();
-        output.writer.step(Instant::now(), input, &mut output.wire);
+        let now = Instant::now();
+        output.writer.step(now, input, &mut output.wire);
+        self.slack.observe(now, output.writer.held_bytes());
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.
@@ -148,6 +162,13 @@ impl WriterTask {
                 slot
             };
             self.watched.push(writable.boxed_local());
+        }
+    }
+
+    fn give_back_memory(&mut self) {
+        let held = self.output.borrow().writer.held_bytes();
+        if self.slack.end_window(Instant::now(), held) {
+            memory::give_back();
         }
     }
 

@@ -3,15 +3,20 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 /// Bounds that no test reaches without meaning to.
-pub const ROOMY: OutboxLimits =
-    OutboxLimits { bytes_max: 1 << 30, messages_max: 1 << 30, slow_after: Duration::from_secs(1_000_000) };
+pub const ROOMY: OutboxLimits = OutboxLimits {
+    bytes_max: 1 << 30,
+    messages_max: 1 << 30,
+    slow_after: Duration::from_secs(1_000_000),
+    policy: SlowPolicy::Disconnect,
+    budget: 1 << 40,
+};
 
 pub fn room(number: usize) -> RoomName {
     RoomName::parse(&format!("room-{number}")).expect("a valid name")

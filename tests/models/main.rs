@@ -10,10 +10,13 @@ mod wire;
 mod room;
 mod shard;
 mod writer;
+mod writer_budget;
 mod writer_model;
 
 // One piece each, a sentence at a time.
+mod budget;
 mod closing;
+mod drop_oldest;
 mod flushing;
 mod merging;
 mod slow_consumers;

@@ -11,7 +11,8 @@ use crate::common::ROOMY;
 use crate::harness::{Harness, delivery};
 use crate::wire::ALL;
 
-const LIMITS: OutboxLimits = OutboxLimits { bytes_max: 1_000, messages_max: 4, slow_after: Duration::from_secs(10) };
+const LIMITS: OutboxLimits =
+    OutboxLimits { bytes_max: 1_000, messages_max: 4, slow_after: Duration::from_secs(10), ..ROOMY };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

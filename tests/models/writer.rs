@@ -5,17 +5,29 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Counts, Entry, Frames, Input, Kind, Slot, Targets, Writer, WriterCommand};
 
 use crate::common::{ROOMY, slot};
 use crate::wire::{ALL, MemoryWire};
+use crate::writer_budget::{Entries, shed};
 use crate::writer_model::{Client, Message};
 
 /// Reached by clients that take little.
-const TIGHT: OutboxLimits = OutboxLimits { bytes_max: 400, messages_max: 6, slow_after: Duration::from_secs(3) };
+const TIGHT: OutboxLimits =
+    OutboxLimits { bytes_max: 400, messages_max: 6, slow_after: Duration::from_secs(3), ..ROOMY };
+
+/// The same for clients that lose their oldest messages.
+const DROPPING: OutboxLimits = OutboxLimits { policy: SlowPolicy::DropOldest, ..TIGHT };
+
+/// Passed by a dozen entries. Nobody is ever too old, so that it is plain why a client is cut.
+const POOR: OutboxLimits = OutboxLimits { budget: 3_000, ..ROOMY };
+
+/// The same for those.
+const POOR_DROPPING: OutboxLimits =
+    OutboxLimits { bytes_max: 2_000, messages_max: 12, policy: SlowPolicy::DropOldest, ..POOR };
 
 /// Who never was there: pads an audience until it is a large one.
 const STRANGERS: std::ops::Range<u32> = 1_000..1_065;
@@ -57,6 +69,7 @@ struct Pair {
     limits: OutboxLimits,
     now: Instant,
     clients: Vec<Client>,
+    entries: Entries,
     counts: Counts,
     messages: usize,
     hung_up: bool,
@@ -78,6 +91,7 @@ impl Pair {
             limits,
             now: Instant::now(),
             clients: Vec::new(),
+            entries: Entries::default(),
             counts: Counts::default(),
             messages: 0,
             hung_up: false,
@@ -128,7 +142,9 @@ impl Pair {
     fn entry(&mut self, plan: &Plan) -> Entry {
         let kind = if plan.is_reply { Kind::Reply } else { Kind::Delivery };
         let paddings = if plan.is_reply { &plan.paddings[..1] } else { &plan.paddings[..] };
-        let messages: Vec<Message> = paddings.iter().map(|&padding| self.message(padding, kind)).collect();
+        let mut messages: Vec<Message> = paddings.iter().map(|&padding| self.message(padding, kind)).collect();
+        let entry = self.entries.number(messages.iter().map(|message| message.bytes.len()).sum());
+        messages.iter_mut().for_each(|message| message.entry = entry);
         let targets = self.targets(plan);
         for &slot in targets.as_slice() {
             match self.clients.iter_mut().find(|client| client.slot == slot) {
@@ -143,7 +159,7 @@ impl Pair {
     fn message(&mut self, padding: usize, kind: Kind) -> Message {
         self.messages += 1;
         let bytes = format!("{}{}\n", self.messages, ".".repeat(padding)).into();
-        Message { bytes, kind }
+        Message { bytes, kind, entry: 0, missing: 0 }
     }
 
     fn targets(&self, plan: &Plan) -> Targets {
@@ -162,14 +178,14 @@ impl Pair {
     fn close(&mut self, client: usize, reason: Disconnect) {
         let slot = self.name(client);
         let client = self.clients.iter_mut().find(|client| client.slot == slot);
-        client.into_iter().for_each(|client| client.close(self.now, reason, &mut self.counts));
+        client.into_iter().for_each(|client| client.close(self.now, reason, &mut self.entries, &mut self.counts));
         self.tell(WriterCommand::Close { slot, reason });
     }
 
     fn input_ended(&mut self, client: usize) {
         let slot = self.name(client);
         for client in self.clients.iter_mut().filter(|client| client.slot == slot) {
-            client.close(self.now, Disconnect::ClosedByPeer, &mut self.counts);
+            client.close(self.now, Disconnect::ClosedByPeer, &mut self.entries, &mut self.counts);
             client.input_ended = true;
         }
         self.tell(WriterCommand::InputEnded(slot));
@@ -188,7 +204,7 @@ impl Pair {
 
     /// Not where a slow consumer could be: which of both reasons a client has could not be seen.
     fn hang_up_all(&mut self) {
-        if self.limits.bytes_max == ROOMY.bytes_max {
+        if (self.limits.bytes_max, self.limits.budget) == (ROOMY.bytes_max, ROOMY.budget) {
             self.hung_up = true;
             self.step(Input::HangUpAll(Disconnect::Shutdown), Step::Other);
         }
@@ -205,6 +221,8 @@ impl Pair {
         for client in clients.iter_mut().filter(|client| !client.gone) {
             self.look(client, step);
         }
+        shed(&mut self.entries, &mut clients, &self.limits, &mut self.counts);
+        clients.iter().for_each(|client| self.look_after_all(client));
         self.clients = clients;
         self.check();
     }
@@ -212,21 +230,28 @@ impl Pair {
     fn look(&mut self, client: &mut Client, step: Step) {
         let (now, limits) = (self.now, self.limits);
         client.look(now, self.wire.socket(client.slot), &mut self.counts);
+        client.drop_to_bounds(&limits, &mut self.counts);
+        let takes_nothing = limits.policy == SlowPolicy::DropOldest && client.has_taken_nothing(now, &limits);
         let must_be_slow = match step {
-            Step::Sweep => client.has_stalled(now, &limits),
+            Step::Sweep => client.has_stalled(now, &limits) || takes_nothing,
             _ => client.pushed && client.is_far_over(&limits),
         };
-        let may_be_slow = must_be_slow || step == Step::Sweep && client.may_hold_old_bytes(now, &limits);
+        let may_be_old = limits.policy == SlowPolicy::Disconnect && client.may_hold_old_bytes(now, &limits);
+        let may_be_slow = must_be_slow || step == Step::Sweep && may_be_old;
         client.pushed = false;
-        let is_slow = self.writer.hung_up(client.slot, None) == Some(Disconnect::SlowConsumer);
-        if client.is_open() && self.wire.is_open(client.slot) && !self.hung_up {
-            assert!(may_be_slow || !is_slow, "cut for nothing: {client:?}");
-            assert!(is_slow || !must_be_slow, "not cut: {client:?}");
-            if is_slow {
-                client.close(now, Disconnect::SlowConsumer, &mut self.counts);
+        let is_slow = self.is_cut_as_slow(client.slot);
+        if client.is_open() && !self.hung_up {
+            // For the budget it may be closed in the same step.
+            assert!(is_slow || !must_be_slow || !self.wire.is_open(client.slot), "not cut: {client:?}");
+            if must_be_slow || is_slow && may_be_slow {
+                client.close(now, Disconnect::SlowConsumer, &mut self.entries, &mut self.counts);
             }
         }
         self.look_at_end(client, step);
+    }
+
+    fn is_cut_as_slow(&mut self, slot: Slot) -> bool {
+        self.writer.hung_up(slot, None) == Some(Disconnect::SlowConsumer)
     }
 
     /// A socket is closed at its time, neither before nor after.
@@ -238,11 +263,17 @@ impl Pair {
         // A stop has its grace period; every other ending is bounded by the age of what is refused.
         let is_bounded = client.closing.is_some_and(|reason| reason != Disconnect::Shutdown);
         let may_be_due = step == Step::Sweep && is_bounded && client.may_hold_old_bytes(self.now, &self.limits);
-        let is_closed = !self.wire.is_open(client.slot);
-        assert!(is_closed == is_due || is_closed && may_be_due, "{client:?}");
-        if is_closed {
+        if is_due || may_be_due && !self.wire.is_open(client.slot) {
             client.closed(&mut self.counts);
         }
+    }
+
+    /// Nothing else was done to a client than what is due by now.
+    fn look_after_all(&mut self, client: &Client) {
+        let is_open = self.wire.is_open(client.slot);
+        assert_eq!(is_open, !client.gone, "{client:?}");
+        let is_cut = is_open && client.is_open() && self.is_cut_as_slow(client.slot);
+        assert!(!is_cut, "cut for nothing: {client:?}");
     }
 
     fn check(&mut self) {
@@ -250,8 +281,13 @@ impl Pair {
         let writes = self.wire.writes.len() as u64;
         assert_eq!(counts, Counts { writes, ..self.counts });
         let queued: u64 = self.clients.iter().map(Client::queued).sum();
-        let dropped = counts.dropped_slow + counts.dropped_gone;
+        let dropped = counts.dropped_slow + counts.dropped_gap + counts.dropped_gone;
         assert_eq!(counts.fanned_out, counts.delivered + dropped + queued);
+        let held = self.entries.held(&self.clients);
+        assert_eq!(self.writer.held_bytes(), held);
+        let is_anyone_waited_for = self.clients.iter().any(Client::is_waited_for);
+        assert!(held <= self.limits.budget || is_anyone_waited_for, "{held} bytes are held");
+        assert_eq!(self.writer.takes_commands(), held <= self.limits.budget);
         let here = self.clients.iter().filter(|client| !client.gone);
         assert_eq!(self.writer.clients(), here.clone().count());
         for client in here {
@@ -326,6 +362,10 @@ fn opens() -> impl Strategy<Value = Act> {
     (capacities, pieces).prop_map(|(capacity, piece)| Act::Open { capacity, piece })
 }
 
+fn limits() -> impl Strategy<Value = OutboxLimits> {
+    proptest::sample::select(vec![TIGHT, ROOMY, DROPPING, POOR, POOR_DROPPING])
+}
+
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let clients = || 0..12usize;
     let act = prop_oneof![
@@ -344,10 +384,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_client_gets_its_queue_or_is_told_why_not(limits in proptest::sample::select(vec![TIGHT, ROOMY]), acts in acts()) {
+    fn every_client_gets_its_queue_or_is_told_what_is_missing(limits in limits(), acts in acts()) {
         let mut pair = Pair::new(limits);
         acts.into_iter().for_each(|act| pair.act(act));
         pair.end();

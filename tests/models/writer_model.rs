@@ -2,23 +2,42 @@
 //! told, and shown what the socket took.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::Event;
 use roomcast::writer::{Counts, Kind, Slot};
 
 use crate::common::line;
 use crate::wire::Socket;
+use crate::writer_budget::Entries;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One message as the socket gets it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message {
     pub bytes: Vec<u8>,
     pub kind: Kind,
+    /// What it came with.
+    pub entry: u64,
+    /// How many messages it stands for, if it is a notice.
+    pub missing: u64,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(20)]);
+        write!(out, "{text:?} of {}", self.bytes.len())
+    }
+}
+
+impl Message {
+    fn notice(missing: u64, entry: u64) -> Self {
+        Self { bytes: line(&Event::Gap(missing)), kind: Kind::Reply, entry, missing }
+    }
 }
 
 /// One client.
@@ -39,6 +58,8 @@ pub struct Client {
     /// When a closing client's time is over.
     deadline: Instant,
     refused: Option<Refused>,
+    /// When it was last looked at.
+    now: Instant,
 }
 
 /// A socket has refused bytes that it has not taken.
@@ -62,6 +83,7 @@ impl Client {
             seen: 0,
             deadline: now,
             refused: None,
+            now,
         }
     }
 
@@ -98,7 +120,7 @@ impl Client {
     }
 
     /// Everything but a message partly sent and the answers goes, unless the reason is a gentle one.
-    pub fn close(&mut self, now: Instant, reason: Disconnect, counts: &mut Counts) {
+    pub fn close(&mut self, now: Instant, reason: Disconnect, entries: &mut Entries, counts: &mut Counts) {
         if !self.is_open() {
             return;
         }
@@ -113,8 +135,8 @@ impl Client {
         }
         if !matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError) {
             let bytes = line(&Event::Closed(reason));
-            let kind = Kind::Reply;
-            self.queue.push_back(Message { bytes, kind });
+            let entry = entries.number(bytes.len());
+            self.queue.push_back(Message { bytes, kind: Kind::Reply, entry, missing: 0 });
         }
     }
 
@@ -134,6 +156,79 @@ impl Client {
             self.deadline = now + SECOND;
         }
         self.look_at_refusal(now, socket);
+        self.now = now;
+    }
+
+    /// When it was last looked at.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Its socket has refused bytes that it has not taken.
+    pub fn is_refused(&self) -> bool {
+        !self.gone && self.refused.is_some()
+    }
+
+    /// It is owed messages, and its socket has not refused any.
+    pub fn is_waited_for(&self) -> bool {
+        !self.gone && self.refused.is_none() && !self.queue.is_empty()
+    }
+
+    /// The oldest messages of rooms give way to the newest, up to the bounds.
+    pub fn drop_to_bounds(&mut self, limits: &OutboxLimits, counts: &mut Counts) {
+        while limits.policy == SlowPolicy::DropOldest
+            && self.is_open()
+            && self.is_refused()
+            && self.is_over(limits)
+            && let Some(oldest) = self.oldest_unbegun()
+        {
+            self.drop_one(oldest, counts);
+        }
+    }
+
+    /// Drops all that came with this entry but what is partly sent.
+    pub fn drop_entry(&mut self, entry: u64, counts: &mut Counts) {
+        while let Some(oldest) = self.oldest_unbegun().filter(|&at| self.queue[at].entry == entry) {
+            self.drop_one(oldest, counts);
+        }
+    }
+
+    /// Drops everything but what is partly sent. Returns how many messages of rooms that were.
+    pub fn drop_unbegun(&mut self) -> u64 {
+        let before = self.queued();
+        self.queue.truncate(usize::from(self.sent > 0));
+        before - self.queued()
+    }
+
+    /// One message is missing there, in the run of those missing before it if that was not told yet.
+    fn drop_one(&mut self, at: usize, counts: &mut Counts) {
+        let dropped = self.queue.remove(at).expect("it was found");
+        counts.dropped_gap += 1;
+        let before = at.checked_sub(1).filter(|&before| before > 0 || self.sent == 0);
+        match before.map(|before| &mut self.queue[before]).filter(|before| before.missing > 0) {
+            Some(notice) => *notice = Message::notice(notice.missing + 1, notice.entry),
+            None => self.queue.insert(at, Message::notice(1, dropped.entry)),
+        }
+    }
+
+    fn oldest_unbegun(&self) -> Option<usize> {
+        let begun = usize::from(self.sent > 0);
+        (begun..self.queue.len()).find(|&at| self.queue[at].kind == Kind::Delivery)
+    }
+
+    /// What the oldest message of a room came with, of those that could be dropped.
+    pub fn oldest_delivery(&self) -> Option<u64> {
+        self.oldest_unbegun().map(|at| self.queue[at].entry)
+    }
+
+    /// What the oldest came with.
+    pub fn oldest(&self) -> Option<u64> {
+        self.queue.front().map(|message| message.entry)
+    }
+
+    /// What it holds.
+    pub fn entries(&self) -> impl Iterator<Item = u64> {
+        self.queue.iter().filter(|message| message.missing == 0).map(|message| message.entry)
     }
 
     /// What it took is what comes next, byte for byte.
@@ -178,8 +273,17 @@ impl Client {
     /// Over a bound, having taken nothing for a second.
     pub fn has_stalled(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let stalled = |refused: Refused| now - refused.taken_at >= SECOND;
-        let is_over = self.bytes() > limits.bytes_max || self.queue.len() > limits.messages_max;
-        is_over && self.refused.is_some_and(stalled)
+        self.is_over(limits) && self.refused.is_some_and(stalled)
+    }
+
+    /// Has taken nothing at all for too long.
+    pub fn has_taken_nothing(&self, now: Instant, limits: &OutboxLimits) -> bool {
+        self.refused.is_some_and(|refused| now - refused.taken_at >= limits.slow_after)
+    }
+
+    fn is_over(&self, limits: &OutboxLimits) -> bool {
+        let messages = self.queue.iter().filter(|message| message.missing == 0).count();
+        self.bytes() > limits.bytes_max || messages > limits.messages_max
     }
 
     /// Eight times over a bound, its socket having refused bytes.
@@ -193,8 +297,11 @@ impl Client {
         self.refused.is_some_and(old)
     }
 
+    /// Without notices, which are not held against it.
     fn bytes(&self) -> usize {
-        self.queue.iter().map(|message| message.bytes.len()).sum::<usize>() - self.sent
+        let sent = if self.queue.front().is_some_and(|first| first.missing == 0) { self.sent } else { 0 };
+        let messages = self.queue.iter().filter(|message| message.missing == 0);
+        messages.map(|message| message.bytes.len()).sum::<usize>() - sent
     }
 }
 

@@ -145,7 +145,7 @@ fn ten_thousand_lines_in_one_write_are_all_heard_while_another_client_is_served(
 fn a_client_that_never_stops_talking_does_not_keep_others_from_being_served() {
     contract(|shape, _| {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
-        let _talkers = [(); 3].map(|()| crate::harness::Blast::start(&server, "loud"));
+        let _talkers = [(); 3].map(|()| crate::harness::Blast::start(server.tcp, "loud"));
         let mut other = Client::member(&server, Transport::Tcp, "b", "other");
         for _ in 0..50 {
             assert_eq!(other.ask("hello"), "[other] hello");

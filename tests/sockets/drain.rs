@@ -20,6 +20,7 @@ const HEARD_FIRST: usize = 500;
 
 fn large_outboxes(settings: &mut Settings) {
     settings.outbox_bytes = Size(1 << 30);
+    settings.outbox_budget = Size(1 << 40);
     settings.outbox_messages = 1 << 20;
     settings.slow_after = Span(Duration::from_secs(60));
 }

@@ -255,6 +255,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
     for shape in Shape::ALL {
         let server = TestServer::start(shape, |settings| {
             settings.outbox_bytes = Size(1 << 30);
+            settings.outbox_budget = Size(1 << 40);
             settings.outbox_messages = 1 << 20;
             settings.slow_after = Span(Duration::from_secs(60));
         });

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use roomcast::config::{Settings, Size, Span};
+use roomcast::config::{Settings, Size, SlowPolicy, Span};
 
 use crate::harness::websocket::{FINAL_TEXT, frame};
 use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
@@ -141,22 +141,36 @@ fn a_reader_within_its_bounds_is_cut_once_its_oldest_byte_is_too_old() {
 #[test]
 fn who_asks_for_ever_and_never_reads_is_cut_while_others_are_served() {
     contract(|shape, transport| {
-        let server = TestServer::start(shape, small_outboxes);
-        let mut other = Client::member(&server, transport, "a", "other");
-        let asker = Lines::connect_short_of_buffer(server.tcp);
-        let mut output = asker.write_half();
-        // Ends when the connection does.
-        let asking = thread::spawn(move || {
-            let questions = "HELP\n".repeat(1_000);
-            while output.write_all(questions.as_bytes()).is_ok() {}
-        });
-        until(|| {
-            assert_eq!(other.ask("hello"), "[other] hello");
-            asking.is_finished()
-        });
-        asking.join().unwrap();
-        other.expect_nothing();
+        expect_who_asks_for_ever_to_be_cut(shape, transport, SlowPolicy::Disconnect);
     });
+}
+
+#[test]
+fn who_asks_for_ever_and_never_reads_is_cut_even_where_messages_are_dropped_since_answers_never_are() {
+    for transport in Transport::ALL {
+        expect_who_asks_for_ever_to_be_cut(Shape::MANY, transport, SlowPolicy::DropOldest);
+    }
+}
+
+fn expect_who_asks_for_ever_to_be_cut(shape: Shape, transport: Transport, policy: SlowPolicy) {
+    let server = TestServer::start(shape, |settings| {
+        small_outboxes(settings);
+        settings.slow = policy;
+    });
+    let mut other = Client::member(&server, transport, "a", "other");
+    let asker = Lines::connect_short_of_buffer(server.tcp);
+    let mut output = asker.write_half();
+    // Ends when the connection does.
+    let asking = thread::spawn(move || {
+        let questions = "HELP\n".repeat(1_000);
+        while output.write_all(questions.as_bytes()).is_ok() {}
+    });
+    until(|| {
+        assert_eq!(other.ask("hello"), "[other] hello");
+        asking.is_finished()
+    });
+    asking.join().expect("it only writes");
+    other.expect_nothing();
 }
 
 #[test]

@@ -20,6 +20,10 @@ mod endings;
 mod limits;
 // A descriptor table per worker: more clients than one table holds.
 mod descriptor_tables;
+// Members that read nothing or hardly anything, under load: both policies, and what they cost.
+mod slow_consumers;
+// What those cost, by the figures of the process.
+mod stalled_memory;
 // Thousands of clients at once.
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.

@@ -1,20 +1,6 @@
 //! What is counted, as an operator reads it.
 
-use std::collections::HashMap;
-
-use crate::harness::{Blast, Client, Http, Lines, Shape, TestServer, Transport, contract, until};
-
-/// Every sample of `GET /metrics`, by its name with its labels.
-fn metrics(server: &TestServer) -> HashMap<String, f64> {
-    let (head, text) = Http::get(server.http, "/metrics");
-    assert_eq!((head.status, head.header("content-type")), (200, Some("text/plain; version=0.0.4")));
-    let samples = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-        (name.to_owned(), value.parse().expect("a number"))
-    };
-    samples.map(sample).collect()
-}
+use crate::harness::{Blast, Client, Http, Lines, Shape, TestServer, Transport, contract, metrics, until};
 
 #[test]
 fn the_three_plain_names_stand_alone_on_their_lines() {
@@ -41,8 +27,8 @@ fn clients_are_counted_in_and_out_by_transport_and_reason() {
     line_client.expect_end();
     drop(line_client);
     let gone = "roomcast_connections_closed_total{transport=\"tcp\",reason=\"quit\"}";
-    until(|| metrics(&server)[gone] == 1.0);
-    let found = metrics(&server);
+    until(|| metrics(server.http)[gone] == 1.0);
+    let found = metrics(server.http);
     assert_eq!(found["roomcast_connections_opened_total{transport=\"tcp\"}"], 1.0);
     assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 1.0);
     assert_eq!(found["active_connections"], 1.0);
@@ -54,7 +40,7 @@ fn who_is_turned_away_is_counted_and_is_no_client() {
     let _client = Client::connect(&server, Transport::Tcp);
     assert_eq!(Lines::connect(server.tcp).rest(), "ERR closed too-many-connections\n");
     assert_eq!(Http::get(server.http, "/ws").0.status, 503);
-    let found = metrics(&server);
+    let found = metrics(server.http);
     for transport in ["tcp", "websocket"] {
         let refused =
             format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"too-many-connections\"}}");
@@ -69,11 +55,11 @@ fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
         let server = TestServer::plain(shape);
         let stalled = Lines::connect_short_of_buffer(server.tcp);
         stalled.send("JOIN a\n");
-        let _blast = Blast::start(&server, "a");
+        let _blast = Blast::start(server.tcp, "a");
         until(|| {
-            metrics(&server)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] == 1.0
+            metrics(server.http)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] == 1.0
         });
-        let found = metrics(&server);
+        let found = metrics(server.http);
         assert!(found["roomcast_dropped_total{reason=\"slow\"}"] > 0.0);
         assert!(found["roomcast_write_seconds_count"] > 0.0 && found["roomcast_fan_out_seconds_count"] > 0.0);
         assert!(found["roomcast_sent_bytes_total"] > 0.0 && found["roomcast_writes_total"] > 0.0);
@@ -94,8 +80,8 @@ fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
                 member.hear();
             }
         }
-        until(|| metrics(&server)["roomcast_outbox_bytes"] == 0.0);
-        let found = metrics(&server);
+        until(|| metrics(server.http)["roomcast_outbox_bytes"] == 0.0);
+        let found = metrics(server.http);
         assert_eq!(found["total_messages"], 100.0);
         assert_eq!(found["roomcast_fanned_out_total"], 500.0);
         assert_eq!(found["roomcast_deliveries_total"], 500.0);

@@ -101,7 +101,7 @@ fn joining_another_room_leaves_the_first() {
 fn nothing_follows_left_room_while_others_publish_at_full_speed() {
     contract(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
-        let _publishers = [(); 2].map(|()| Blast::start(&server, "busy"));
+        let _publishers = [(); 2].map(|()| Blast::start(server.tcp, "busy"));
         let mut mover = Client::connect(&server, transport);
         for _ in 0..20 {
             mover.join("busy");
@@ -116,7 +116,7 @@ fn nothing_follows_left_room_while_others_publish_at_full_speed() {
 fn nothing_of_the_old_room_follows_joined_while_others_publish_at_full_speed() {
     contract(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
-        let _publishers = [(); 2].map(|()| Blast::start(&server, "busy"));
+        let _publishers = [(); 2].map(|()| Blast::start(server.tcp, "busy"));
         let mut mover = Client::connect(&server, transport);
         for round in 0..20 {
             mover.join("busy");

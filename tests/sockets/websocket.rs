@@ -329,7 +329,7 @@ fn a_message_has_64_lines_and_no_more() {
 #[test]
 fn nothing_follows_the_echo_of_a_close_though_the_room_goes_on_talking() {
     each_shape(|server| {
-        let _blast = Blast::start(&server, "a");
+        let _blast = Blast::start(server.tcp, "a");
         for _ in 0..20 {
             let mut leaver = connect(&server);
             leaver.send([frame(FINAL_TEXT, "JOIN a"), close_frame(1000, "")].concat());

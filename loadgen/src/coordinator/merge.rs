@@ -1,10 +1,10 @@
 //! What the processes of one group have found, put together.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::latency::Latencies;
 use crate::messages::{Outcome, Reasons, Tally, add_reasons};
-use crate::worker::room::Record;
+use crate::record::Record;
 
 /// What one group of rooms came to.
 #[derive(Default)]
@@ -53,22 +53,6 @@ impl Merged {
             }
             receipts.into_values().for_each(|(earliest, latest)| self.spreads.record(latest.since(earliest)));
         }
-    }
-}
-
-impl Record {
-    fn receipts_by_number(&self) -> HashMap<u32, (crate::clock::Nanos, crate::clock::Nanos)> {
-        let receipts = self.order.iter().zip(&self.receipts);
-        receipts.filter_map(|(&number, receipts)| Some((number, (*receipts)?))).collect()
-    }
-
-    /// At how many places the order differs, among the messages that both have seen.
-    fn differs_from(&self, other: &Self) -> u64 {
-        let ours: HashSet<u32> = self.order.iter().copied().collect();
-        let theirs: HashSet<u32> = other.order.iter().copied().collect();
-        let common = |number: &&u32| ours.contains(number) && theirs.contains(number);
-        let pairs = self.order.iter().filter(common).zip(other.order.iter().filter(common));
-        pairs.filter(|(ours, theirs)| ours != theirs).count() as u64
     }
 }
 

@@ -1,7 +1,6 @@
 //! One load from its first connect to its last delivery: starts the processes, tells them when, watches the server, puts
 //! together what they found. Never has a client of its own.
 
-mod children;
 mod merge;
 mod progress;
 mod server;
@@ -12,16 +11,17 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use anyhow::bail;
 
+use crate::bare::BareLoop;
+use crate::children::Children;
 use crate::clock::Nanos;
+use crate::descriptors;
 use crate::latency::Latencies;
 use crate::messages::{Connects, News, Order, Outcome, add_reasons};
 use crate::plan::Plan;
 use crate::report::{ConnectReport, Report, in_words};
 use crate::share::{Group, Share};
-use children::Children;
 use merge::Merged;
 use progress::Display;
 use server::Observation;
@@ -37,19 +37,14 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// From the order to begin until the first message is due: every process has heard it by then.
 const START_AFTER: Duration = Duration::from_millis(50);
 
-/// No process has more clients, whatever its descriptors: its source address has 28 000 ports, and the search for a free one
-/// slows down when most are taken.
-const CONNECTIONS_MAX: u64 = 20_000;
-
-/// What a process has open besides its clients.
-const DESCRIPTORS_RESERVED: u64 = 100;
-
 /// A load that is under way.
 struct Run<'a> {
     plan: &'a Plan,
     shares: Vec<Share>,
     children: Children<News>,
     server: Option<Observation<'a>>,
+    /// What publishes, if the clients do not.
+    bare: Option<BareLoop>,
     interrupts: &'a Receiver<()>,
     display: Display,
     began: Nanos,
@@ -60,6 +55,7 @@ struct Run<'a> {
     generator: Generator,
     /// How long messages were sent.
     sent_for: Duration,
+    published_by_bare_loop: u64,
     interrupted: bool,
 }
 
@@ -93,8 +89,14 @@ pub struct Measured {
 /// # Errors
 /// Nobody listens, nobody is let in, or a process of the load fails.
 pub fn run(plan: &Plan, surroundings: &Surroundings) -> anyhow::Result<Measured> {
+    let Some(bare) = BareLoop::start(plan)? else { return run_on(plan, surroundings, None) };
+    let server = Watched::by_id(bare.process_id())?;
+    run_on(&bare.plan(plan), &Surroundings { server: Some(&server), ..*surroundings }, Some(bare))
+}
+
+fn run_on(plan: &Plan, surroundings: &Surroundings, bare: Option<BareLoop>) -> anyhow::Result<Measured> {
     let began_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut run = Run::start(plan, surroundings)?;
+    let mut run = Run::start(plan, surroundings, bare)?;
     let driven = run.drive();
     run.display.clear();
     driven?;
@@ -102,13 +104,14 @@ pub fn run(plan: &Plan, surroundings: &Surroundings) -> anyhow::Result<Measured>
 }
 
 impl<'a> Run<'a> {
-    fn start(plan: &'a Plan, surroundings: &Surroundings<'a>) -> anyhow::Result<Self> {
-        let shares = plan.shares(connections_max()?);
+    fn start(plan: &'a Plan, surroundings: &Surroundings<'a>, bare: Option<BareLoop>) -> anyhow::Result<Self> {
+        let shares = plan.shares(descriptors::connections_max()?);
         let children = Children::start(WORKER, &shares)?;
         let connects = ConnectReport { clients: shares.iter().map(Share::connections).sum(), ..Default::default() };
         Ok(Self {
             plan,
-            timeline: Timeline { clients: vec![0; shares.len()], ..Default::default() },
+            bare,
+            timeline: Timeline::new(shares.len()),
             shares,
             children,
             server: surroundings.server.map(Observation::begin).transpose()?,
@@ -120,6 +123,7 @@ impl<'a> Run<'a> {
             groups: BTreeMap::new(),
             generator: Generator::default(),
             sent_for: Duration::ZERO,
+            published_by_bare_loop: 0,
             interrupted: false,
         })
     }
@@ -130,7 +134,12 @@ impl<'a> Run<'a> {
         self.server.as_mut().map_or(Ok(()), Observation::load_begins)?;
         let start = Nanos::now() + START_AFTER;
         self.children.tell(&Order::Start(start))?;
-        let published = self.send(start)?;
+        self.bare.as_mut().map_or(Ok(()), |bare| bare.begin(start))?;
+        let mut published = self.send(start)?;
+        if let Some(bare) = &self.bare {
+            published = bare.sent()?;
+            self.published_by_bare_loop = published.iter().map(|(_, count)| u64::from(*count)).sum();
+        }
         self.sent_for = Nanos::now().since(start);
         self.children.tell(&Order::Drain(published))?;
         self.drain()?;
@@ -147,7 +156,7 @@ impl<'a> Run<'a> {
                 self.add_connects(&connects);
                 waiting -= 1;
             }
-            self.display.connecting(self.timeline.clients.iter().sum(), self.connects.clients);
+            self.display.connecting(self.timeline.clients_now(), self.connects.clients);
             if self.interrupted {
                 bail!("stopped before all clients were in");
             }
@@ -213,6 +222,7 @@ impl<'a> Run<'a> {
         if !self.interrupted && self.interrupts.try_recv().is_ok() {
             self.interrupted = true;
             self.children.tell(&Order::Stop)?;
+            self.bare.as_mut().map_or(Ok(()), BareLoop::stop)?;
         }
         let news = self.children.hear(PATIENCE)?;
         self.timeline.advance(self.began);
@@ -226,12 +236,4 @@ impl<'a> Run<'a> {
             news => Ok(news),
         }
     }
-}
-
-/// The limit is raised as far as it goes; some are left for the process itself.
-fn connections_max() -> anyhow::Result<u32> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raising the descriptor limit")?;
-    let descriptors = hard.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, CONNECTIONS_MAX);
-    Ok(descriptors as u32)
 }

@@ -8,6 +8,7 @@ use procfs::{CpuInfo, Current};
 use super::merge::Merged;
 use super::server::Observation;
 use super::{Generator, Measured, Run};
+use crate::bare::BareLoop;
 use crate::latency::Latencies;
 use crate::plan::Pace;
 use crate::report::{GeneratorReport, GroupReport, Host, Report};
@@ -38,6 +39,7 @@ impl Run<'_> {
         };
         report.faults = report.judge();
         self.children.end()?;
+        self.bare.map_or(Ok(()), BareLoop::end)?;
         Ok(Measured { report, latencies: self.timeline.all })
     }
 
@@ -54,7 +56,7 @@ impl Run<'_> {
             rooms: first.rooms_in_group,
             members: shares().map(Share::members).sum(),
             offered,
-            achieved: per_second(merged.tally.published, self.sent_for),
+            achieved: per_second(merged.tally.published + self.published_by_bare_loop, self.sent_for),
             deliveries: per_second(merged.tally.received_in_time, measured),
             expected: merged.tally.received + merged.tally.lost,
             tally: merged.tally,

@@ -13,8 +13,10 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// What happens from moment to moment.
 #[derive(Default)]
 pub struct Timeline {
+    /// The moments so far.
     pub moments: Vec<Moment>,
-    pub clients: Vec<u32>,
+    clients: Vec<u32>,
+    /// Deliveries so far.
     pub received: u64,
     received_before: u64,
     latencies: Latencies,
@@ -24,6 +26,17 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// Over so many processes.
+    pub fn new(processes: usize) -> Self {
+        Self { clients: vec![0; processes], ..Self::default() }
+    }
+
+    /// Clients in their rooms now.
+    pub fn clients_now(&self) -> u32 {
+        self.clients.iter().sum()
+    }
+
+    /// What has come from one process.
     pub fn add(&mut self, index: usize, progress: &Progress) {
         self.clients[index] = progress.clients;
         self.received += progress.deliveries;
@@ -44,7 +57,7 @@ impl Timeline {
         let quantile = |share| (measured.count() > 0).then(|| measured.quantile(share));
         self.moments.push(Moment {
             seconds: now.since(began).as_secs_f64(),
-            clients: self.clients.iter().sum(),
+            clients: self.clients_now(),
             deliveries: received as f64 / elapsed.as_secs_f64(),
             p50: quantile(0.5),
             p99: quantile(0.99),

@@ -33,6 +33,7 @@ impl Dialect for Lines {
         out.push(b'\n');
     }
 
+    #[inline]
     fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
         Ok(line(input).map(|(line, length)| (length, understand(line))))
     }

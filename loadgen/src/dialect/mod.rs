@@ -1,10 +1,17 @@
 //! What is said to a target and heard from it: one small file for each wire form, behind one trait. Never touches a socket,
 //! never looks into a message: what a message says is the mark's business.
 
+mod echo;
 mod lines;
 mod nats;
 mod redis;
 mod websocket;
+
+pub use echo::Echo;
+pub use lines::Lines;
+pub use nats::Nats;
+pub use redis::Redis;
+pub use websocket::WebSocket;
 
 use crate::target::{Scheme, Target};
 
@@ -69,10 +76,11 @@ impl Nonsense {
 /// The dialect of a scheme.
 pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     match scheme {
-        Scheme::Tcp | Scheme::Limit => &lines::Lines,
-        Scheme::WebSocket => &websocket::WebSocket,
-        Scheme::Nats => &nats::Nats,
-        Scheme::Redis => &redis::Redis,
+        Scheme::Tcp | Scheme::Limit => &Lines,
+        Scheme::WebSocket => &WebSocket,
+        Scheme::Nats => &Nats,
+        Scheme::Redis => &Redis,
+        Scheme::Echo => &Echo,
     }
 }
 

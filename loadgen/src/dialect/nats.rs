@@ -40,6 +40,7 @@ impl Dialect for Nats {
         out.extend_from_slice(b"\r\n");
     }
 
+    #[inline]
     fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
         let Some((line, length)) = line(input) else { return Ok(None) };
         if line.starts_with(b"MSG ") {

@@ -34,6 +34,7 @@ impl Dialect for Redis {
         command(&[b"PUBLISH", room.as_bytes(), text], out);
     }
 
+    #[inline]
     fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
         let mut rest = Rest { input, at: 0 };
         let Some(kind) = rest.line()? else { return Ok(None) };

@@ -49,6 +49,7 @@ impl Dialect for WebSocket {
         frame(FINAL_TEXT, text, out);
     }
 
+    #[inline]
     fn hear<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
         if opened { hear_frame(input) } else { hear_answer(input) }
     }

@@ -1,4 +1,141 @@
-//! placeholder until the page is merged
-pub fn page(_: &super::Report) -> anyhow::Result<String> {
-    anyhow::bail!("not yet")
+//! The report as a page of its own: what came of a load, drawn and in tables. Draws nothing itself; asks for no script, no
+//! font and no other file.
+
+mod charts;
+mod numbers;
+mod rows;
+
+use anyhow::Context;
+use askama::Template;
+
+use crate::report::Report;
+use numbers::{count, significant};
+use rows::{Counts, Distribution, Row};
+
+/// The page, whole.
+pub fn page(report: &Report) -> anyhow::Result<String> {
+    let charts = charts::of(report).iter().map(|chart| chart.svg()).collect::<Result<_, _>>();
+    let page = Page {
+        report,
+        title: report.targets.join(", "),
+        verdict: verdict(report),
+        highlights: highlights(report),
+        load: rows::load(report),
+        distributions: rows::distributions(report),
+        counts: Counts::of(report),
+        reasons: rows::reasons(report),
+        connects: rows::connects(report),
+        server: rows::server(report),
+        generator: rows::generator(report),
+        charts: charts.context("drawing the charts")?,
+    };
+    page.render().context("writing the page")
 }
+
+#[derive(Template)]
+#[template(path = "html/page.html")]
+struct Page<'a> {
+    report: &'a Report,
+    title: String,
+    verdict: Vec<Statement>,
+    highlights: Vec<Highlight>,
+    load: Vec<Row>,
+    distributions: Vec<Distribution>,
+    counts: Counts,
+    reasons: Vec<Row>,
+    connects: Vec<Row>,
+    server: Vec<Row>,
+    generator: Vec<Row>,
+    charts: Vec<String>,
+}
+
+/// What is to be known before any figure is read.
+#[derive(Debug, PartialEq)]
+struct Statement {
+    kind: Kind,
+    headline: String,
+    details: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Good,
+    Bad,
+    Note,
+}
+
+impl Kind {
+    /// As the style names it.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Note => "note",
+        }
+    }
+
+    /// For those who tell red and green by nothing else.
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Bad => "✗",
+            Self::Note => "!",
+        }
+    }
+}
+
+/// A figure in large type.
+struct Highlight {
+    value: String,
+    unit: &'static str,
+    name: String,
+}
+
+fn verdict(report: &Report) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let mut say = |kind, headline: String, details: &[String]| {
+        statements.push(Statement { kind, headline, details: details.to_vec() });
+    };
+    if !report.faults.is_empty() {
+        say(Kind::Bad, "Failed".to_owned(), &report.faults);
+    }
+    if let Some(reason) = &report.generator.limited {
+        let meaning = "these figures are the generator's own, not the server's".to_owned();
+        say(Kind::Bad, "generator-limited".to_owned(), &[reason.clone(), meaning]);
+    }
+    if report.interrupted {
+        say(Kind::Note, "Stopped before its end: these are the figures so far".to_owned(), &[]);
+    }
+    if report.received() == 0 {
+        say(Kind::Note, "Nothing was delivered".to_owned(), &[]);
+    }
+    if statements.is_empty() {
+        let all = format!("All is well: {} deliveries, each once and in order", count(report.received()));
+        statements.push(Statement { kind: Kind::Good, headline: all, details: Vec::new() });
+    }
+    statements
+}
+
+fn highlights(report: &Report) -> Vec<Highlight> {
+    let groups = [Some(&report.rooms), report.giant.as_ref()];
+    let deliveries: f64 = groups.into_iter().flatten().map(|group| group.deliveries).sum();
+    let of_rooms = if report.giant.is_some() { ", rooms" } else { "" };
+    let latency = |value: f64, name: &str| {
+        let value = if report.rooms.latency.count == 0 { f64::NAN } else { value };
+        Highlight { value: significant(value), unit: "ms", name: format!("{name}{of_rooms}") }
+    };
+    let plain = |value: String, unit, name: &str| Highlight { value, unit, name: name.to_owned() };
+    let mut highlights = vec![
+        plain(count(report.connects.connected.into()), "", "clients in their rooms"),
+        plain(significant(deliveries), "/s", "deliveries"),
+        latency(report.rooms.latency.p50, "p50 latency"),
+        latency(report.rooms.latency.p99, "p99 latency"),
+    ];
+    if let Some(server) = &report.server {
+        highlights.push(plain(significant(server.nanos_per_delivery / 1e3), "µs", "server CPU per delivery"));
+    }
+    highlights
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What came of a load, judged: everything that is printed, written as JSON or drawn. Data only; knows no terminal.
 
+pub mod chart;
 pub mod html;
 pub mod table;
 
@@ -14,6 +15,9 @@ pub const LAG_MAX: f64 = 1.0;
 
 /// A generator that used more of a core, which it shares, measured itself.
 pub const BUSY_MAX: f64 = 0.8;
+
+/// What Roomcast says when it is full, on either transport.
+const FULL: [&str; 2] = ["too-many-connections", "503 Service Unavailable"];
 
 /// One load, from its first connect to its last delivery.
 #[derive(Clone, Debug, Serialize)]
@@ -160,7 +164,8 @@ impl Report {
         let ConnectReport { clients, connected, failed, .. } = &self.connects;
         let mut faults = Vec::new();
         if connected < clients {
-            faults.push(format!("{} of {clients} clients did not get in: {}", clients - connected, in_words(failed)));
+            let fault = format!("{} of {clients} clients did not get in: {}", clients - connected, in_words(failed));
+            faults.push(fault + self.connects.hint());
         }
         for group in [Some(&self.rooms), self.giant.as_ref()].into_iter().flatten() {
             faults.extend(group.judge());
@@ -171,6 +176,18 @@ impl Report {
     /// All deliveries, each counted once.
     pub fn received(&self) -> u64 {
         self.rooms.tally.received + self.giant.as_ref().map_or(0, |giant| giant.tally.received)
+    }
+}
+
+impl ConnectReport {
+    /// What helps a server that is full.
+    fn hint(&self) -> &'static str {
+        let is_full = |reason: &String| FULL.iter().any(|words| reason.contains(words));
+        if self.failed.keys().any(is_full) {
+            "; the server is full: it holds more with --descriptor-tables per-worker and more --workers"
+        } else {
+            ""
+        }
     }
 }
 

@@ -7,8 +7,7 @@ mod conversation;
 mod link;
 mod opening;
 mod publishing;
-pub mod room;
-mod schedule;
+mod room;
 
 use std::io;
 use std::ops::Range;
@@ -25,13 +24,13 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use crate::clock::Nanos;
 use crate::latency::Latencies;
 use crate::messages::{News, Order, Outcome, Progress};
+use crate::schedule::Schedule;
 use crate::share::Share;
 use churn::Churn;
 use client::Client;
 use link::{Link, Told};
 use opening::Opening;
 use room::Room;
-use schedule::Schedule;
 
 /// How often the coordinator hears of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);

@@ -127,7 +127,7 @@ impl Worker {
             let index = self.opening.begun;
             self.opening.begun += 1;
             let target = &self.share.targets[usize::from(self.clients[index].target)].target;
-            let connecting = self.clients[index].connect(target.address, self.share.source, now);
+            let connecting = self.clients[index].connect(target.address, self.share.source_of(index), now);
             let interest = Interest::READABLE | Interest::WRITABLE;
             let watched = connecting.and_then(|stream| self.poll.registry().register(stream, Token(index), interest));
             if let Err(error) = watched {
@@ -161,7 +161,8 @@ impl Worker {
         match error.kind() {
             io::ErrorKind::ConnectionRefused if self.opening.connected == 0 => bail!("nothing listens at {target}"),
             io::ErrorKind::AddrNotAvailable => {
-                let source = self.share.source.map_or("the source address".to_owned(), |source| source.to_string());
+                let source = self.share.source_of(index);
+                let source = source.map_or("the source address".to_owned(), |source| source.to_string());
                 let reason = format!("{source} has no free port left for {}: name more with --source", target.host);
                 self.fail_to_open(index, reason)
             }

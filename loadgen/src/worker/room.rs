@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Nanos;
 use crate::latency::Latencies;
 use crate::mark::Mark;
+use crate::record::Record;
 
 /// So far beyond the last message known a number is believed; another one is no message of this load.
 const AHEAD_MAX: usize = 1 << 24;
@@ -72,15 +73,6 @@ pub enum Receipt {
     Duplicate,
     /// This member is not in the room, or no such message was ever said.
     Stray,
-}
-
-/// What happened in a room that lies in several processes, for comparison.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Record {
-    /// The numbers in the order in which they came.
-    pub order: Vec<u32>,
-    /// The first and the last receipt of each, in that order, if it counts.
-    pub receipts: Vec<Option<(Nanos, Nanos)>>,
 }
 
 impl Room {

@@ -83,8 +83,9 @@ impl Ledger {
         assert!(self.members.values().all(BTreeMap::is_empty), "{:?}", self.members);
     }
 
-    /// A client has heard what it was to hear. Returns how many messages of rooms it has heard.
-    pub fn check_heard(&self, address: Address, socket: &Socket) -> u64 {
+    /// A client has heard what it was to hear. Returns how many messages of rooms it has heard, and of how many it was told
+    /// that they are missing.
+    pub fn check_heard(&self, address: Address, socket: &Socket) -> (u64, u64) {
         let heard = String::from_utf8_lossy(&socket.taken);
         let last_line = heard.lines().last().unwrap_or_default();
         let memberships = self.memberships.get(&address).map_or(&[][..], Vec::as_slice);
@@ -96,7 +97,7 @@ impl Ledger {
             }
         }
         hearing.end();
-        hearing.messages
+        (hearing.messages, hearing.missed)
     }
 }
 
@@ -112,6 +113,7 @@ struct Hearing<'a> {
     is_cut: bool,
     is_over: bool,
     messages: u64,
+    missed: u64,
 }
 
 impl<'a> Hearing<'a> {
@@ -124,12 +126,14 @@ impl<'a> Hearing<'a> {
             is_cut: false,
             is_over: false,
             messages: 0,
+            missed: 0,
         }
     }
 
     fn line(&mut self, line: &str) {
         assert!(!self.is_over, "behind the last line: {line}");
         match line.split(' ').next().unwrap_or_default() {
+            "GAP" => self.gap(&line["GAP ".len()..]),
             "Joined" => self.joined(&line["Joined ".len()..]),
             "Left" => self.left(),
             "PONG" if line.ends_with("behind the room") => self.pong(),
@@ -172,6 +176,15 @@ impl<'a> Hearing<'a> {
         assert_eq!(membership.messages.get(*heard).map(String::as_str), Some(line), "in {membership:?}");
         *heard += 1;
         self.messages += 1;
+    }
+
+    /// As many messages of the room are missing here.
+    fn gap(&mut self, count: &str) {
+        let count: usize = count.parse().expect("a number");
+        let (membership, heard) = self.current.as_mut().expect("in a room");
+        *heard += count;
+        assert!(count > 0 && *heard <= membership.messages.len(), "{count} missing in {membership:?}");
+        self.missed += count as u64;
     }
 
     /// All that was said before the fence has come.

@@ -8,7 +8,7 @@ mod tasks;
 use std::time::{Duration, Instant};
 
 use roomcast::broker::ShardCommand;
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::event::Listing;
 use roomcast::writer::{Address, Counts};
 use tokio::sync::oneshot;
@@ -16,11 +16,16 @@ use tokio::sync::oneshot;
 use self::clients::Client;
 use self::ledger::Ledger;
 use self::tasks::{ShardTask, WriterTask};
-use crate::common::Random;
+use crate::common::{ROOMY, Random};
 use crate::wire::ALL;
 
 /// Reached by the clients that take little.
-const LIMITS: OutboxLimits = OutboxLimits { bytes_max: 200, messages_max: 6, slow_after: Duration::from_secs(3) };
+const LIMITS: OutboxLimits =
+    OutboxLimits { bytes_max: 200, messages_max: 6, slow_after: Duration::from_secs(3), ..ROOMY };
+
+/// What one seed in two has, and one in two of those and of the others.
+const DROPPING: SlowPolicy = SlowPolicy::DropOldest;
+const BUDGET: usize = 1_500;
 
 /// Clients that come over time, and how many are there at once at most.
 const CLIENTS: usize = 9;
@@ -50,11 +55,15 @@ struct World {
 
 impl World {
     fn new(seed: u64, shards: usize, writers: usize) -> Self {
+        let mut random = Random(seed);
+        let policy = if random.one_in(2) { DROPPING } else { SlowPolicy::Disconnect };
+        let budget = if random.one_in(2) { BUDGET } else { ROOMY.budget };
+        let limits = OutboxLimits { policy, budget, ..LIMITS };
         Self {
-            random: Random(seed),
+            random,
             now: Instant::now(),
             shards: (0..shards).map(|_| ShardTask::new(writers)).collect(),
-            writers: (0..writers).map(|_| WriterTask::new(LIMITS)).collect(),
+            writers: (0..writers).map(|_| WriterTask::new(limits)).collect(),
             clients: Vec::new(),
             appetites: Vec::new(),
             ledger: Ledger::default(),
@@ -168,21 +177,23 @@ impl World {
         let writers = self.writers.iter().map(WriterTask::deliveries_on_their_way);
         let on_their_way: u64 = shards.chain(writers).sum();
         assert_eq!(self.ledger.fanned_out, counts.fanned_out + on_their_way);
-        assert!(counts.fanned_out >= counts.delivered + counts.dropped_slow + counts.dropped_gone);
+        assert!(counts.fanned_out >= ended(&counts));
     }
 
     fn check_end(&mut self) {
         self.check_conservation();
         let counts = self.counts();
-        let ended = counts.delivered + counts.dropped_slow + counts.dropped_gone;
-        assert_eq!(counts.fanned_out, ended, "nobody is left to be owed anything");
-        let heard: u64 = self.clients.iter().map(|client| self.check_heard(client.address)).sum();
+        assert_eq!(counts.fanned_out, ended(&counts), "nobody is left to be owed anything");
+        let heard = self.clients.iter().map(|client| self.check_heard(client.address));
+        let (heard, missed) = heard.fold((0, 0), |(heard, missed), one| (heard + one.0, missed + one.1));
         assert_eq!(counts.delivered, heard);
+        assert!(counts.dropped_gap >= missed, "{missed} were said to be missing, but for those who were cut since");
+        assert!(self.writers.iter().all(WriterTask::holds_nothing));
         self.ledger.check_nobody_is_left();
         self.check_no_room_is_left();
     }
 
-    fn check_heard(&self, address: Address) -> u64 {
+    fn check_heard(&self, address: Address) -> (u64, u64) {
         let writer = &self.writers[usize::from(address.writer.0)];
         self.ledger.check_heard(address, writer.socket(address.slot))
     }
@@ -194,6 +205,11 @@ impl World {
             assert_eq!(rooms.try_recv(), Ok(Listing::default()));
         }
     }
+}
+
+/// The deliveries of which nothing more is to come.
+fn ended(counts: &Counts) -> u64 {
+    counts.delivered + counts.dropped_slow + counts.dropped_gap + counts.dropped_gone
 }
 
 /// Says which run failed.
@@ -227,7 +243,7 @@ fn run_many(shards: usize, writers: usize) {
         counts += run(seeds.next(), shards, writers);
     }
     // Else the runs would be too tame to show anything.
-    for met in [counts.delivered, counts.dropped_slow, counts.dropped_gone, counts.cut] {
+    for met in [counts.delivered, counts.dropped_slow, counts.dropped_gap, counts.dropped_gone, counts.cut] {
         assert!(met > RUNS / 10, "{counts:?}");
     }
 }

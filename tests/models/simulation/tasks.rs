@@ -100,6 +100,10 @@ impl WriterTask {
         Self { writer: Writer::new(limits), wire: MemoryWire::default(), mailbox: VecDeque::new() }
     }
 
+    pub fn holds_nothing(&self) -> bool {
+        self.writer.held_bytes() == 0
+    }
+
     /// A client, whose address has this writer's number.
     pub fn open(&mut self, number: usize, capacity: usize, piece: usize) -> Address {
         let slot = self.writer.open(Dialect::Lines);

@@ -1,14 +1,13 @@
 //! A member that publishes as fast as it can and reads all it gets.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::WELCOME;
 use super::lines::Lines;
-use super::server::TestServer;
 
 /// Messages per write.
 const BURST: usize = 256;
@@ -22,8 +21,8 @@ pub struct Blast {
 
 impl Blast {
     /// Publishes in the room until dropped.
-    pub fn start(server: &TestServer, room: &str) -> Self {
-        let mut member = Lines::connect(server.tcp);
+    pub fn start(server: SocketAddr, room: &str) -> Self {
+        let mut member = Lines::connect(server);
         member.send(format!("JOIN {room}\n"));
         member.expect(WELCOME);
         member.expect(&format!("Joined {room}"));

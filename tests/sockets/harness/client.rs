@@ -25,6 +25,13 @@ impl Transport {
             Self::WebSocket => Box::new(WebSocket::connect(server.http())),
         }
     }
+
+    fn connect_short_of_buffer(self, server: &TestServer) -> Box<dyn Wire> {
+        match self {
+            Self::Tcp => Box::new(Lines::connect_short_of_buffer(server.tcp)),
+            Self::WebSocket => Box::new(WebSocket::connect_short_of_buffer(server.http)),
+        }
+    }
 }
 
 /// One connection of a transport. A further transport implements this and is a row in `Transport`.
@@ -57,6 +64,16 @@ impl Client {
     /// A client that has heard nothing yet.
     pub fn open(server: &impl Addresses, transport: Transport) -> Self {
         Self { wire: transport.connect(server), fences: 0 }
+    }
+
+    /// A client of this name in this room, for which the kernel takes only a few KiB.
+    #[track_caller]
+    pub fn member_short_of_buffer(server: &TestServer, transport: Transport, room: &str, nick: &str) -> Self {
+        let mut client = Self { wire: transport.connect_short_of_buffer(server), fences: 0 };
+        client.expect(WELCOME);
+        client.name(nick);
+        client.join(room);
+        client
     }
 
     /// A client of this name in this room.

@@ -1,5 +1,6 @@
 //! An HTTP client byte by byte.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -40,7 +41,11 @@ pub struct Http(BufReader<TcpStream>);
 
 impl Http {
     pub fn connect(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect(server).expect("a server that accepts");
+        Self::over(TcpStream::connect(server).expect("a server that accepts"))
+    }
+
+    /// Over a connection that was made.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(READ_TIMEOUT)).expect("an option");
         stream.set_nodelay(true).expect("an option");
         Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
@@ -84,4 +89,17 @@ impl Http {
     pub fn into_stream(self) -> BufReader<TcpStream> {
         self.0
     }
+}
+
+/// Every sample of `GET /metrics`, by its name with its labels.
+#[track_caller]
+pub fn metrics(server: SocketAddr) -> HashMap<String, f64> {
+    let (head, text) = Http::get(server, "/metrics");
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/plain; version=0.0.4")));
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    samples.map(sample).collect()
 }

@@ -29,10 +29,7 @@ impl Lines {
 
     /// The same with a kernel that takes only a few KiB for it.
     pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(SHORT_RECEIVE_BYTES).expect("an option");
-        socket.connect(&server.into()).expect("a server that accepts");
-        Self::of(socket.into())
+        Self::of(short_of_buffer(server))
     }
 
     fn of(stream: TcpStream) -> Self {
@@ -106,6 +103,14 @@ impl Lines {
             _ => String::from_utf8_lossy(&rest).into_owned(),
         }
     }
+}
+
+/// A connection for which the kernel takes only a few KiB.
+pub fn short_of_buffer(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(SHORT_RECEIVE_BYTES).expect("an option");
+    socket.connect(&server.into()).expect("a server that accepts");
+    socket.into()
 }
 
 impl Wire for Lines {

@@ -111,6 +111,16 @@ impl Program {
         lines
     }
 
+    /// Memory that is only its own, in bytes, as the kernel counts it.
+    #[track_caller]
+    pub fn private_bytes(&self) -> u64 {
+        let rollup =
+            std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("a child of ours");
+        let private = rollup.lines().filter_map(|line| line.strip_prefix("Private_"));
+        let kibibytes = private.map(|line| line.split_ascii_whitespace().nth(1).expect("a number"));
+        kibibytes.map(|number| number.parse::<u64>().expect("a number") * 1024).sum()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("a child that was not waited for");

@@ -9,6 +9,7 @@ use socket2::SockRef;
 
 use super::client::Wire;
 use super::http::{Head, Http};
+use super::lines::short_of_buffer;
 
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
@@ -72,7 +73,16 @@ impl WebSocket {
     /// The client that this handshake makes.
     #[track_caller]
     pub fn upgrade(server: SocketAddr, handshake: impl AsRef<[u8]>) -> Self {
-        let client = Http::connect(server);
+        Self::upgrade_over(Http::connect(server), handshake)
+    }
+
+    /// The same with a kernel that takes only a few KiB for it.
+    #[track_caller]
+    pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
+        Self::upgrade_over(Http::over(short_of_buffer(server)), HANDSHAKE)
+    }
+
+    fn upgrade_over(client: Http, handshake: impl AsRef<[u8]>) -> Self {
         client.send(handshake);
         let mut stream = client.into_stream();
         let head = Head::read(&mut stream);

@@ -1,0 +1,112 @@
+//! The budget of a worker over all its outboxes, in memory held: who gives way when it is passed, the slowest first. Never
+//! counts against anybody what no socket has refused yet: until that is written, the writer reads no further commands.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::address::Slot;
+use super::pending::EntryNumber;
+use super::slots::{Phase, Row};
+use super::state::Writer;
+use super::wire::Wire;
+use crate::config::SlowPolicy;
+use crate::protocol::disconnect::Disconnect;
+
+/// This part of the budget is free once it was passed, so that not every entry begins it anew.
+const FREED_PART: usize = 16;
+
+/// What is done to clients that have refused bytes; a harsher measure only where the one before has not been enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// Loses its oldest deliveries, entry by entry.
+    DropOldest,
+    /// Is cut as a slow consumer and told so; one that closes already is closed.
+    Cut,
+    /// Is closed.
+    Close,
+}
+
+impl Measure {
+    /// Under a policy, the mildest first.
+    fn of(policy: SlowPolicy) -> &'static [Self] {
+        match policy {
+            SlowPolicy::Disconnect => &[Self::Cut, Self::Close],
+            SlowPolicy::DropOldest => &[Self::DropOldest, Self::Cut, Self::Close],
+        }
+    }
+
+    /// The oldest entry that the measure frees of what a client is owed, if it does.
+    fn frees(self, row: &mut Row<'_>) -> Option<EntryNumber> {
+        if !row.hot.refused {
+            return None;
+        }
+        match self {
+            Self::DropOldest if row.hot.phase != Phase::Open => None,
+            Self::DropOldest => row.hot.outbox.oldest_delivery(&mut row.cold.backlog),
+            Self::Cut | Self::Close => row.hot.outbox.oldest(),
+        }
+    }
+}
+
+impl Writer {
+    /// Whether more is held for outboxes than the budget allows.
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.meter.held() > self.limits.budget
+    }
+
+    /// Sheds until the budget is kept, once all that is held is owed to clients that have refused bytes.
+    pub(super) fn keep_budget(&mut self, now: Instant, wire: &mut impl Wire) {
+        if !self.is_over_budget() || self.owed > 0 {
+            return;
+        }
+        let enough = self.limits.budget - self.limits.budget / FREED_PART;
+        for &measure in Measure::of(self.limits.policy) {
+            self.shed(now, measure, enough, wire);
+            if self.meter.held() <= enough {
+                return;
+            }
+        }
+    }
+
+    /// Applies a measure until no more than `enough` is held: to the client first that is owed the oldest. Linear in the
+    /// clients that have refused bytes, logarithmic for each that is shed.
+    fn shed(&mut self, now: Instant, measure: Measure, enough: usize, wire: &mut impl Wire) {
+        let frees = |writer: &mut Self, slot| measure.frees(&mut writer.slots.row(slot)?);
+        let slow: Vec<Slot> = self.swept.clone();
+        let mut slowest: BinaryHeap<_> =
+            slow.into_iter().filter_map(|slot| Some(Reverse((frees(self, slot)?, slot)))).collect();
+        while self.meter.held() > enough
+            && let Some(Reverse((_, slot))) = slowest.pop()
+        {
+            self.apply(now, measure, slot, wire);
+            if measure == Measure::DropOldest {
+                slowest.extend(frees(self, slot).map(|oldest| Reverse((oldest, slot))));
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Instant, measure: Measure, slot: Slot, wire: &mut impl Wire) {
+        let is_open = self.slots.row(slot).is_some_and(|row| row.hot.phase == Phase::Open);
+        match measure {
+            Measure::DropOldest => {
+                self.drop_from(now, slot, |row| row.hot.outbox.drop_oldest_entry(&mut row.cold.backlog));
+            }
+            Measure::Cut if is_open => {
+                self.drop_unbegun(slot);
+                self.cut_slow(now, slot);
+            }
+            Measure::Cut | Measure::Close => self.close(slot, Disconnect::SlowConsumer, wire),
+        }
+    }
+
+    /// Drops all that is owed to a client that has refused bytes, replies as well, but for the message partly sent.
+    fn drop_unbegun(&mut self, slot: Slot) {
+        let Some(row) = self.slots.row(slot) else { return };
+        let before = row.owed().bytes;
+        let dropped = row.hot.outbox.drop_unless(|_| false, &mut row.cold.backlog);
+        self.metrics.owed_bytes.add(row.owed().bytes as u64);
+        self.metrics.owed_bytes.subtract(before as u64);
+        self.count_gone(dropped, Disconnect::SlowConsumer);
+    }
+}

@@ -1,0 +1,152 @@
+//! Who gives way when all outboxes together hold too much, and who does not.
+
+use roomcast::config::{OutboxLimits, SlowPolicy};
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::writer::{ENTRY_BYTES, Input, Slot};
+
+use crate::common::ROOMY;
+use crate::harness::Harness;
+use crate::wire::ALL;
+
+/// What one message of the tests takes.
+const ENTRY: usize = 1_000 + ENTRY_BYTES;
+
+/// Sixteen of them.
+const CUTTING: OutboxLimits = OutboxLimits { budget: 16 * ENTRY, ..ROOMY };
+const DROPPING: OutboxLimits = OutboxLimits { policy: SlowPolicy::DropOldest, ..CUTTING };
+
+fn text(letter: &str) -> String {
+    letter.repeat(999)
+}
+
+/// A message for each of these clients alone, who all refuse it.
+fn fill(harness: &mut Harness, slots: &[Slot], letter: &str) {
+    for &slot in slots {
+        harness.deliver(&[slot], &text(letter));
+        harness.flush();
+    }
+}
+
+fn cut(harness: &mut Harness, slots: &[Slot]) -> Vec<bool> {
+    slots.iter().map(|&slot| harness.hang_up(slot) == Some(Disconnect::SlowConsumer)).collect()
+}
+
+#[test]
+fn a_message_owed_to_many_counts_once() {
+    let mut harness = Harness::new(CUTTING);
+    let slots: Vec<Slot> = (0..1_000).map(|_| harness.open_taking(0)).collect();
+    for _ in 0..16 {
+        harness.deliver(&slots, &text("x"));
+    }
+    harness.flush();
+    assert_eq!(harness.writer.held_bytes(), 16 * ENTRY);
+    assert_eq!(harness.counts().dropped_slow, 0);
+    slots.iter().for_each(|&slot| harness.grant(slot, ALL));
+    assert_eq!(harness.writer.held_bytes(), 0);
+}
+
+#[test]
+fn at_the_budget_nobody_is_cut_and_past_it_who_is_owed_the_oldest() {
+    let mut harness = Harness::new(CUTTING);
+    let slots: Vec<Slot> = (0..17).map(|_| harness.open_taking(0)).collect();
+    fill(&mut harness, &slots[..16], "x");
+    assert_eq!(cut(&mut harness, &slots), [false; 17]);
+    fill(&mut harness, &slots[16..], "x");
+    let cut = cut(&mut harness, &slots);
+    assert_eq!(cut[..3], [true; 3], "as many as leave a sixteenth of it free, with their last lines");
+    assert!(!cut[3..].contains(&true));
+    assert!(harness.writer.takes_commands());
+    harness.grant(slots[0], ALL);
+    assert_eq!(harness.heard(slots[0]), "ERR closed slow-consumer\n");
+}
+
+#[test]
+fn what_no_socket_has_refused_is_waited_for_and_no_reason_to_cut() {
+    let mut harness = Harness::new(CUTTING);
+    let reader = harness.open();
+    let slow = harness.open_taking(0);
+    fill(&mut harness, &[slow], "x");
+    for _ in 0..100 {
+        harness.deliver(&[reader], &text("x"));
+    }
+    assert!(!harness.writer.takes_commands(), "the publishers wait");
+    harness.flush();
+    assert!(harness.writer.takes_commands());
+    assert_eq!(harness.counts().delivered, 100);
+    assert_eq!(cut(&mut harness, &[reader, slow]), [false; 2]);
+}
+
+#[test]
+fn who_loses_its_oldest_messages_loses_no_more_than_the_budget_needs() {
+    let mut harness = Harness::new(DROPPING);
+    let slots: Vec<Slot> = (0..2).map(|_| harness.open_taking(0)).collect();
+    fill(&mut harness, &slots, "a");
+    for _ in 0..15 {
+        fill(&mut harness, &slots[1..], "b");
+    }
+    assert_eq!(cut(&mut harness, &slots), [false; 2]);
+    assert_eq!(harness.counts().dropped_gap, 2, "the two oldest");
+    assert_eq!(harness.writer.held_bytes(), 15 * ENTRY);
+    slots.iter().for_each(|&slot| harness.grant(slot, ALL));
+    assert_eq!(harness.heard(slots[0]), "GAP 1\n");
+    assert_eq!(harness.heard(slots[1]), format!("GAP 1\n{}", format!("{}\n", text("b")).repeat(15)));
+}
+
+#[test]
+fn a_message_owed_to_many_is_dropped_for_all_of_them() {
+    let mut harness = Harness::new(DROPPING);
+    let slots: Vec<Slot> = (0..100).map(|_| harness.open_taking(0)).collect();
+    for _ in 0..17 {
+        harness.deliver(&slots, &text("x"));
+        harness.flush();
+    }
+    assert_eq!(harness.counts().dropped_gap, 200);
+    assert_eq!(harness.writer.held_bytes(), 15 * ENTRY);
+}
+
+#[test]
+fn where_dropping_is_not_enough_the_slowest_is_cut() {
+    let mut harness = Harness::new(DROPPING);
+    let slots: Vec<Slot> = (0..2).map(|_| harness.open_taking(0)).collect();
+    fill(&mut harness, &slots, "x");
+    for _ in 0..18 {
+        harness.reply(slots[0], &text("y"));
+    }
+    assert_eq!(cut(&mut harness, &slots), [true, false]);
+    let counts = harness.counts();
+    assert_eq!((counts.dropped_gap, counts.dropped_slow), (2, 0));
+}
+
+#[test]
+fn who_is_on_its_way_out_gives_way_as_well() {
+    let mut harness = Harness::new(CUTTING);
+    let leaving = harness.open_taking(0);
+    for _ in 0..15 {
+        fill(&mut harness, &[leaving], "x");
+    }
+    harness.close(leaving, Disconnect::Quit);
+    let other = harness.open_taking(0);
+    fill(&mut harness, &[other, other], "x");
+    assert!(!harness.wire.is_open(leaving));
+    assert_eq!(cut(&mut harness, &[other]), [false]);
+    let counts = harness.counts();
+    assert_eq!((counts.dropped_gone, counts.cut), (15, 1));
+}
+
+#[test]
+fn all_is_given_back_however_a_client_ends() {
+    let mut harness = Harness::new(CUTTING);
+    for reason in [Disconnect::Quit, Disconnect::TooLong, Disconnect::IoError] {
+        let slot = harness.open_taking(1);
+        fill(&mut harness, &[slot, slot], "x");
+        harness.close(slot, reason);
+        harness.tell(roomcast::writer::WriterCommand::InputEnded(slot));
+        harness.grant(slot, ALL);
+        harness.flush();
+        assert_eq!(harness.writer.held_bytes(), 0, "{reason:?}");
+    }
+    let slot = harness.open_taking(1);
+    fill(&mut harness, &[slot, slot], "x");
+    harness.step(Input::Cut);
+    assert_eq!(harness.writer.held_bytes(), 0);
+}

@@ -1,0 +1,198 @@
+//! Members that read nothing or hardly anything, under load: who is cut, who is told what is missing, and what they cost.
+
+use std::time::Duration;
+
+use roomcast::config::{Settings, Size, SlowPolicy, Span};
+
+use crate::harness::{Client, Shape, TestServer, Transport, contract, metrics, until};
+
+/// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
+const ROUND: usize = 32;
+
+/// Far more than the outbox of a member and its kernel buffers hold.
+const ROUNDS: usize = 30;
+
+const STALLED: [Transport; 4] = [Transport::Tcp, Transport::WebSocket, Transport::Tcp, Transport::WebSocket];
+
+fn text(number: usize) -> String {
+    format!("{number:08}{}", "x".repeat(1_000))
+}
+
+fn small_outboxes(policy: SlowPolicy) -> impl Fn(&mut Settings) {
+    move |settings| {
+        settings.slow = policy;
+        settings.message_bytes = Size(2 * 1024);
+        settings.outbox_bytes = Size(16 * 1024);
+    }
+}
+
+/// A room with members of every kind on every transport, and all that was said in it.
+struct Room {
+    publisher: Client,
+    healthy: Vec<Client>,
+    stalled: Vec<Client>,
+    said: Vec<String>,
+}
+
+impl Room {
+    fn open(server: &TestServer, publisher: Transport, stalled: &[Transport]) -> Self {
+        let member = |transport| Client::member(server, transport, "a", "member");
+        let stalled_member = |transport| Client::member_short_of_buffer(server, transport, "a", "stalled");
+        Self {
+            publisher: Client::member(server, publisher, "a", "publisher"),
+            healthy: Transport::ALL.map(member).into(),
+            stalled: stalled.iter().copied().map(stalled_member).collect(),
+            said: Vec::new(),
+        }
+    }
+
+    /// A round of messages, which every healthy member hears in the same round.
+    #[track_caller]
+    fn talk(&mut self) {
+        let texts: Vec<String> = (self.said.len()..).take(ROUND).map(text).collect();
+        texts.iter().for_each(|text| self.publisher.say(text));
+        let said: Vec<String> = texts.iter().map(|text| format!("[publisher] {text}")).collect();
+        assert_eq!(self.publisher.fence(), said);
+        self.healthy.iter_mut().for_each(|member| assert_eq!(member.fence(), said));
+        self.said.extend(said);
+    }
+
+    fn members(&self) -> usize {
+        1 + self.healthy.len() + self.stalled.len()
+    }
+}
+
+/// All that was said is heard in its order, but for what a notice stands for; returns how much that is.
+#[track_caller]
+fn missing(said: &[String], heard: &[String]) -> usize {
+    let (mut at, mut missing) = (0, 0);
+    for line in heard {
+        if let Some(count) = line.strip_prefix("GAP ") {
+            let count: usize = count.parse().expect("a number");
+            assert!(count > 0, "a notice of nothing");
+            (at, missing) = (at + count, missing + count);
+        } else {
+            assert_eq!(said.get(at), Some(line), "behind {missing} missing");
+            at += 1;
+        }
+    }
+    assert_eq!(at, said.len(), "neither heard nor said to be missing");
+    missing
+}
+
+/// Every delivery due was made, was dropped for a reason, or waits.
+#[track_caller]
+fn expect_conservation(server: &TestServer) {
+    let found = metrics(server.http);
+    let dropped: f64 = ["slow", "gap", "gone"].map(|reason| found[&dropped(reason)]).iter().sum();
+    let ended = found["roomcast_deliveries_total"] + dropped;
+    assert_eq!(found["roomcast_fanned_out_total"], ended + found["roomcast_queued_deliveries"]);
+}
+
+fn dropped(reason: &str) -> String {
+    format!("roomcast_dropped_total{{reason=\"{reason}\"}}")
+}
+
+#[test]
+fn who_does_not_read_loses_the_oldest_messages_and_is_told_how_many_at_the_place_where_they_were() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, small_outboxes(SlowPolicy::DropOldest));
+        let mut room = Room::open(&server, transport, &STALLED);
+        for _ in 0..ROUNDS {
+            room.talk();
+            expect_conservation(&server);
+        }
+        let Room { said, stalled, .. } = &mut room;
+        let missing: Vec<usize> = stalled.iter_mut().map(|member| missing(said, &member.fence())).collect();
+        assert!(missing.iter().all(|&missing| missing > ROUND), "{missing:?}");
+        room.talk();
+        assert!(room.stalled.iter_mut().all(|member| member.fence() == room.said[room.said.len() - ROUND..]));
+
+        let due = (room.said.len() * room.members()) as f64;
+        let missing = missing.iter().sum::<usize>() as f64;
+        until(|| metrics(server.http)["roomcast_outbox_held_bytes"] == 0.0);
+        let found = metrics(server.http);
+        assert_eq!(found["roomcast_fanned_out_total"], due);
+        assert_eq!(found["roomcast_deliveries_total"], due - missing);
+        assert_eq!(found[&dropped("gap")], missing);
+        assert_eq!((found[&dropped("slow")], found["roomcast_queued_deliveries"]), (0.0, 0.0));
+        assert_eq!(found["roomcast_outbox_bytes"], 0.0);
+    });
+}
+
+#[test]
+fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_counted() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, small_outboxes(SlowPolicy::Disconnect));
+        let mut room = Room::open(&server, transport, &STALLED);
+        let everyone_healthy = r#"Members of a: ["member", "member", "publisher"]"#;
+        until(|| {
+            room.talk();
+            expect_conservation(&server);
+            room.publisher.ask("WHO") == everyone_healthy
+        });
+        let said_to_all = room.said.len();
+        room.talk();
+        let stalled = std::mem::take(&mut room.stalled);
+        drop(stalled);
+        until(|| metrics(server.http)["roomcast_outbox_held_bytes"] == 0.0);
+        let found = metrics(server.http);
+        let healthy = (room.said.len() * room.members()) as f64;
+        let due = found["roomcast_fanned_out_total"];
+        assert!(due > healthy && due <= healthy + (STALLED.len() * said_to_all) as f64, "{due}");
+        assert!(found["roomcast_deliveries_total"] >= healthy);
+        assert!(found[&dropped("slow")] > 0.0 && found[&dropped("gap")] == 0.0);
+        assert_eq!((found["roomcast_queued_deliveries"], found["roomcast_outbox_bytes"]), (0.0, 0.0));
+        let counts = server.stop();
+        let ended = counts.delivered + counts.dropped_slow + counts.dropped_gone;
+        assert_eq!(counts.fanned_out, ended, "{counts:?}");
+    });
+}
+
+/// A room with a large backlog for its stalled members, of whom one reads a line of each round until `goes_on` says no.
+fn trickle(server: &TestServer, stalled: &[Transport], mut goes_on: impl FnMut(&mut Room) -> bool) -> Room {
+    let mut room = Room::open(server, Transport::Tcp, stalled);
+    (0..8).for_each(|_| room.talk());
+    while goes_on(&mut room) {
+        room.talk();
+        room.stalled[0].hear();
+    }
+    room
+}
+
+fn old_after_a_second(policy: SlowPolicy) -> impl Fn(&mut Settings) {
+    move |settings| {
+        settings.slow = policy;
+        settings.slow_after = Span(Duration::from_secs(1));
+        settings.outbox_bytes = Size(64 * 1024 * 1024);
+        settings.outbox_messages = if policy == SlowPolicy::Disconnect { 1 << 20 } else { 256 };
+    }
+}
+
+#[test]
+fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte() {
+    for transport in Transport::ALL {
+        let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::Disconnect));
+        let everyone_healthy = r#"Members of a: ["member", "member", "publisher"]"#;
+        let mut room = trickle(&server, &[transport], |room| room.publisher.ask("WHO") != everyone_healthy);
+        room.talk();
+        drop(room.stalled);
+        until(|| metrics(server.http)["roomcast_outbox_held_bytes"] == 0.0);
+        assert!(metrics(server.http)[&dropped("slow")] > 0.0);
+    }
+}
+
+#[test]
+fn where_the_oldest_are_dropped_who_reads_a_little_for_ever_stays_and_who_reads_nothing_is_cut() {
+    for transport in Transport::ALL {
+        let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::DropOldest));
+        let one_is_left = r#"Members of a: ["member", "member", "publisher", "stalled"]"#;
+        let goes_on = |room: &mut Room| room.publisher.ask("WHO") != one_is_left;
+        let mut room = trickle(&server, &[transport, transport], goes_on);
+        room.stalled[0].fence();
+        room.talk();
+        assert_eq!(room.stalled[0].fence(), room.said[room.said.len() - ROUND..]);
+        let found = metrics(server.http);
+        assert!(found[&dropped("gap")] > 0.0 && found[&dropped("slow")] > 0.0);
+    }
+}

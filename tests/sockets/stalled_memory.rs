@@ -1,0 +1,176 @@
+//! What members that read nothing or hardly anything cost the server, by the kernel's own figures for its process.
+
+use std::net::SocketAddr;
+
+use crate::harness::websocket::{FINAL_TEXT, frame};
+use crate::harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, until};
+
+const MIB: u64 = 1 << 20;
+
+const MESSAGES: usize = 2_000;
+const MESSAGE_BYTES: usize = 8 * 1024;
+
+/// What all of them are in memory: lines and frames.
+const DISTINCT_BYTES: u64 = 2 * (MESSAGES * MESSAGE_BYTES) as u64;
+
+/// What the members cost beside that: eight bytes for each message that one is owed, in a queue that doubles when it grows;
+/// and what the allocator keeps. A copy for each member would take 16 GB.
+const BOOKKEEPING_BYTES: u64 = (MEMBERS * MESSAGES * 2 * 8) as u64 + 8 * MIB;
+
+/// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
+const ROUND: usize = 16;
+
+const MEMBERS: usize = 1_000;
+
+/// No member is ever past a bound of its own.
+const UNBOUNDED: [&str; 8] =
+    ["--workers", "2", "--outbox-bytes", "256MiB", "--outbox-messages", "100000", "--slow-after", "10min"];
+
+/// Members that read no more than that they are members: lines and WebSocket in turn.
+struct Stalled {
+    lines: Vec<Lines>,
+    websockets: Vec<WebSocket>,
+}
+
+impl Stalled {
+    fn join(program: &Program, room: &str, count: usize) -> Self {
+        let lines = (0..count.div_ceil(2)).map(|_| stalled_line_client(program.tcp, room)).collect();
+        let websockets = (0..count / 2).map(|_| stalled_websocket_client(program.http, room)).collect();
+        Self { lines, websockets }
+    }
+
+    /// All go at once, in a way that leaves no port behind that is still waited for.
+    fn reset(self) {
+        self.lines.into_iter().for_each(Lines::reset);
+        self.websockets.into_iter().for_each(WebSocket::reset);
+    }
+}
+
+fn stalled_line_client(server: SocketAddr, room: &str) -> Lines {
+    let mut client = Lines::connect_short_of_buffer(server);
+    client.send(format!("JOIN {room}\n"));
+    client.expect(WELCOME);
+    client.expect(&format!("Joined {room}"));
+    client
+}
+
+fn stalled_websocket_client(server: SocketAddr, room: &str) -> WebSocket {
+    let mut client = WebSocket::connect_short_of_buffer(server);
+    client.send(frame(FINAL_TEXT, format!("JOIN {room}")));
+    client.expect(WELCOME);
+    client.expect(&format!("Joined {room}"));
+    client
+}
+
+/// Says so many messages and hears each.
+fn say_and_hear(publisher: &mut Lines, messages: usize) {
+    let text = "x".repeat(MESSAGE_BYTES - 1);
+    let heard = format!("[publisher] {text}");
+    for _ in 0..messages / ROUND {
+        publisher.send(format!("{text}\n").repeat(ROUND));
+        (0..ROUND).for_each(|_| publisher.expect(&heard));
+    }
+}
+
+fn publisher(program: &Program, room: &str) -> Lines {
+    let mut publisher = Lines::connect(program.tcp);
+    publisher.send(format!("NICK publisher\nJOIN {room}\n"));
+    for line in [WELCOME, "You are publisher", &format!("Joined {room}")] {
+        publisher.expect(line);
+    }
+    publisher
+}
+
+fn held(program: &Program) -> u64 {
+    metrics(program.http)["roomcast_outbox_held_bytes"] as u64
+}
+
+fn cut_as_slow(program: &Program) -> usize {
+    let found = metrics(program.http);
+    let closed =
+        |transport| format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"slow-consumer\"}}");
+    ["tcp", "websocket"].map(|transport| found[&closed(transport)]).iter().sum::<f64>() as usize
+}
+
+#[test]
+fn a_member_that_never_reads_in_a_hot_room_is_cut_and_its_memory_comes_back() {
+    for policy in ["disconnect", "drop-oldest"] {
+        let small = ["--workers", "2", "--slow-after", "2s", "--message-bytes", "1KiB", "--outbox-bytes", "64KiB"];
+        let program = Program::start(&[&small[..], &["--slow", policy]].concat());
+        let blast = Blast::start(program.tcp, "a");
+        until(|| metrics(program.http)["total_messages"] > 200_000.0);
+        let before = program.private_bytes();
+        let stalled = Stalled::join(&program, "a", 2);
+        let mut most = 0;
+        until(|| {
+            most = most.max(program.private_bytes());
+            cut_as_slow(&program) == 2
+        });
+        assert!(most <= before + 16 * MIB, "{policy}: from {before} to {most}");
+        drop(blast);
+        until(|| held(&program) == 0);
+        until(|| program.private_bytes() <= before + 4 * MIB);
+        stalled.reset();
+    }
+}
+
+#[test]
+fn a_thousand_members_that_never_read_hold_each_message_once_and_give_it_back() {
+    let _turn = Turn::take();
+    let program = Program::start(&[&UNBOUNDED[..], &["--outbox-budget", "1GiB"]].concat());
+    let mut publisher = publisher(&program, "a");
+    say_and_hear(&mut publisher, ROUND);
+    let stalled = Stalled::join(&program, "a", MEMBERS);
+    let before = program.private_bytes();
+    say_and_hear(&mut publisher, MESSAGES);
+    let most = program.private_bytes();
+    assert!(most <= before + DISTINCT_BYTES + BOOKKEEPING_BYTES, "from {before} to {most}");
+    // Each worker counts what it holds of it, though it is one piece of memory.
+    let held = held(&program);
+    assert!(held > DISTINCT_BYTES && held < 2 * DISTINCT_BYTES + 8 * MIB, "{held}");
+    assert_eq!(cut_as_slow(&program), 0);
+    stalled.reset();
+    until(|| program.private_bytes() <= before + 8 * MIB);
+    publisher.send("PING x\n");
+    publisher.expect("PONG x");
+}
+
+#[test]
+fn a_thousand_members_that_never_read_stay_within_the_budget() {
+    const BUDGET: u64 = 16 * MIB;
+    for policy in ["disconnect", "drop-oldest"] {
+        let _turn = Turn::take();
+        let program = Program::start(&[&UNBOUNDED[..], &["--slow", policy, "--outbox-budget", "16MiB"]].concat());
+        let mut publisher = publisher(&program, "a");
+        say_and_hear(&mut publisher, ROUND);
+        let mut stalled = Stalled::join(&program, "a", MEMBERS);
+        let before = program.private_bytes();
+        for _ in 0..MESSAGES / ROUND {
+            say_and_hear(&mut publisher, ROUND);
+            let held = held(&program);
+            assert!(held <= BUDGET + 2 * (ROUND * MESSAGE_BYTES) as u64, "{policy}: {held}");
+        }
+        let most = program.private_bytes();
+        assert!(most <= before + BUDGET + BOOKKEEPING_BYTES, "{policy}: from {before} to {most}");
+        let cut = cut_as_slow(&program);
+        assert_eq!(cut > 0, policy == "disconnect", "{cut} were cut");
+        if policy == "drop-oldest" {
+            stalled.lines[..10].iter_mut().for_each(expect_most_to_be_missing);
+        }
+        stalled.reset();
+        until(|| held(&program) == 0);
+        until(|| program.private_bytes() <= before + 8 * MIB);
+    }
+}
+
+/// The newest messages are there behind a notice of the others, and what was on its way before.
+#[track_caller]
+fn expect_most_to_be_missing(member: &mut Lines) {
+    member.send("PING x\n");
+    let lines = std::iter::from_fn(|| member.line().filter(|line| line != "PONG x"));
+    let (notices, messages): (Vec<String>, Vec<String>) = lines.partition(|line| line.starts_with("GAP "));
+    let missing = notices.iter().map(|line| line["GAP ".len()..].parse::<usize>().expect("a number"));
+    let missing: usize = missing.sum();
+    assert_eq!(missing + messages.len(), MESSAGES);
+    assert!(missing > MESSAGES / 2 && messages.len() > ROUND, "{missing} of {MESSAGES}");
+}
