@@ -35,10 +35,20 @@ struct Outgoing {
     block: usize,
 }
 
-/// The output of a batch.
+/// A block whose entries are being taken out.
+#[derive(Debug)]
+struct Encoded {
+    /// Until the last entry.
+    frames: Option<Frames>,
+    /// Entries still to come.
+    left: usize,
+}
+
+/// The output of a batch. Its own memory is kept from one batch to the next.
 #[derive(Debug)]
 pub struct Batch {
     blocks: Vec<Block>,
+    encoded: Vec<Encoded>,
     /// By writer.
     outgoing: Vec<Vec<Outgoing>>,
     acks: Vec<Ack>,
@@ -53,11 +63,21 @@ impl Block {
         Self { bytes: Vec::new(), inner_ends: Vec::new(), kind, entries: 0, read_at: None }
     }
 
-    fn into_frames(self) -> Frames {
-        match self.kind {
+    fn encoded(self) -> Encoded {
+        let frames = match self.kind {
             Kind::Reply => Frames::reply(self.bytes.into()),
             Kind::Delivery => Frames::delivery(self.bytes.into(), self.inner_ends).with_read_at(self.read_at),
-        }
+        };
+        Encoded { frames: Some(frames), left: self.entries }
+    }
+}
+
+impl Encoded {
+    /// For the next entry. The last one takes the frames themselves: a first clone of `Bytes` allocates.
+    fn take(&mut self) -> Frames {
+        self.left -= 1;
+        let frames = if self.left == 0 { self.frames.take() } else { self.frames.clone() };
+        frames.expect("entries are counted")
     }
 }
 
@@ -65,7 +85,8 @@ impl Batch {
     /// An empty batch for so many writers.
     pub fn new(writers: usize) -> Self {
         let outgoing = (0..writers).map(|_| Vec::new()).collect();
-        Self { blocks: Vec::new(), outgoing, acks: Vec::new(), read_at: Vec::new(), bytes: 0, commands: 0 }
+        let (blocks, encoded, acks, read_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { blocks, encoded, outgoing, acks, read_at, bytes: 0, commands: 0 }
     }
 
     /// Counts a command that the batch is to hold.
@@ -122,16 +143,12 @@ impl Batch {
     /// Takes the entries out, by writer, without those that have none.
     pub fn take_entries(&mut self) -> impl Iterator<Item = (WriterIndex, Vec<Entry>)> {
         (self.bytes, self.commands) = (0, 0);
-        let mut left: Vec<usize> = self.blocks.iter().map(|block| block.entries).collect();
-        let mut frames: Vec<_> = self.blocks.drain(..).map(|block| Some(block.into_frames())).collect();
+        self.encoded.clear();
+        self.encoded.extend(self.blocks.drain(..).map(Block::encoded));
+        let encoded = &mut self.encoded;
         let taken = self.outgoing.iter_mut().enumerate().filter(|(_, outgoing)| !outgoing.is_empty());
         taken.map(move |(writer, outgoing)| {
-            let entry = |Outgoing { targets, block }| {
-                left[block] -= 1;
-                // The last one takes the frames themselves: a first clone of `Bytes` allocates.
-                let frames = if left[block] == 0 { frames[block].take() } else { frames[block].clone() };
-                Entry { targets, frames: frames.expect("counted") }
-            };
+            let entry = |Outgoing { targets, block }| Entry { targets, frames: encoded[block].take() };
             (WriterIndex(writer as u16), outgoing.drain(..).map(entry).collect())
         })
     }

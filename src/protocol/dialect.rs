@@ -32,7 +32,7 @@ impl Dialect {
 
     /// Appends the event as one whole message.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        out.reserve(event.size_hint() + encode::HEADER_BYTES_MAX);
+        out.reserve(self.framed(event.size_hint()));
         match (self, event) {
             // One labelled line per line, so that nobody can make another's line.
             (Self::Lines, Event::Message { offset, label, text }) => {
@@ -48,6 +48,16 @@ impl Dialect {
                 encode::text(out, start);
             }
         }
+    }
+
+    /// The length of a message with a text of one line and so many bytes. Exact: bytes that fill their vector are shared
+    /// without another allocation.
+    const fn framed(self, text_bytes: usize) -> usize {
+        text_bytes
+            + match self {
+                Self::Lines => "\n".len(),
+                Self::WebSocket => encode::header_bytes(text_bytes),
+            }
     }
 
     /// The event as one message of its own.
@@ -80,7 +90,7 @@ fn write_line(event: &Event<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::event::Offset;
-    use super::super::names::Label;
+    use super::super::names::{Label, RoomName};
     use super::*;
 
     #[test]
@@ -91,6 +101,21 @@ mod tests {
     #[test]
     fn a_websocket_message_has_a_header_and_no_line_feed() {
         assert_eq!(Dialect::WebSocket.encode(&Event::Pong("x")), &b"\x81\x06PONG x"[..]);
+    }
+
+    #[test]
+    fn what_is_said_most_fills_its_vector_to_the_last_byte() {
+        let (label, room) = (Label::of_server("TCP-1"), RoomName::parse("lounge").unwrap());
+        let joined = Event::Joined(&room);
+        for text in [String::new(), "a".repeat(117), "a".repeat(118), "a".repeat(65_527), "a".repeat(65_528)] {
+            let message = Event::Message { offset: Offset(1), label: &label, text: &text };
+            for (dialect, event) in Dialect::ALL.into_iter().flat_map(|dialect| [(dialect, message), (dialect, joined)])
+            {
+                let mut out = Vec::new();
+                dialect.write(&event, &mut out);
+                assert_eq!(out.len(), out.capacity(), "{dialect:?}: {event}");
+            }
+        }
     }
 
     #[test]

@@ -92,9 +92,10 @@ impl fmt::Display for Event<'_> {
 }
 
 impl Event<'_> {
-    /// About how many bytes the text has, where that is worth knowing before it is written.
+    /// How many bytes the text has, for the events that a busy server writes most; 0 for the others.
     pub(super) fn size_hint(&self) -> usize {
         match self {
+            Self::Joined(room) => "Joined ".len() + room.as_str().len(),
             Self::Message { label, text, .. } => "[] ".len() + label.as_str().len() + text.len(),
             _ => 0,
         }

@@ -282,13 +282,22 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
 /// How a server frames its messages: never masked, never in fragments.
 pub mod encode {
     /// The longest header of a server's frame: two bytes and the 64-bit length.
-    pub const HEADER_BYTES_MAX: usize = 10;
+    const HEADER_BYTES_MAX: usize = 10;
 
     const FINAL_TEXT: u8 = 0x81;
     const FINAL_BINARY: u8 = 0x82;
     const FINAL_CLOSE: u8 = 0x88;
     const FINAL_PING: u8 = 0x89;
     const FINAL_PONG: u8 = 0x8A;
+
+    /// The length of the header of a message of so many bytes.
+    pub const fn header_bytes(length: usize) -> usize {
+        match length {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => HEADER_BYTES_MAX,
+        }
+    }
 
     /// Turns what stands in `out` from `start` on into a text message, in place.
     pub fn text(out: &mut Vec<u8>, start: usize) {

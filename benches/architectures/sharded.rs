@@ -1,0 +1,157 @@
+//! Roomcast: two worker threads, each with a shard and a writer as `src/worker` has them, and sinks in place of sockets.
+//! Members and publishers are spread over both.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use roomcast::broker::{Broker, BrokerSeed, ShardMailbox};
+use roomcast::protocol::names::RoomName;
+use roomcast::writer::handle::{BatchSender, mailbox};
+use roomcast::writer::{Address, WriterCommand, WriterIndex};
+use tokio::task::{JoinSet, spawn_local, yield_now};
+
+use crate::common::sink::{Round, Sink};
+use crate::common::site::{SinkWriter, start_shard};
+use crate::common::{line_member, publish, room, runtime};
+use crate::workload::{Act, Architecture, Workload};
+use crate::{THREADS, TURN_ACTS};
+
+pub struct Sharded {
+    workload: Workload,
+    /// One to each worker, for each round.
+    starts: Vec<flume::Sender<()>>,
+    round: Arc<Round>,
+    rounds: flume::Receiver<Instant>,
+}
+
+/// What a thread has.
+struct Worker {
+    index: usize,
+    workload: Workload,
+    shard: ShardMailbox,
+    seed: BrokerSeed,
+    writers: Vec<BatchSender>,
+    mailbox: flume::Receiver<WriterCommand>,
+    round: Arc<Round>,
+    starts: flume::Receiver<()>,
+}
+
+/// A publisher's task, on the worker of the member that it is.
+struct Publisher {
+    broker: Broker,
+    rooms: Rc<[RoomName]>,
+    /// By room.
+    speakers: Vec<Option<Address>>,
+    guest: Address,
+    guest_is_in: bool,
+    script: Vec<Act>,
+}
+
+impl Architecture for Sharded {
+    const NAME: &'static str = "sharded";
+
+    fn open(workload: Workload) -> Self {
+        let (round, rounds) = Round::first(workload.members_in_all(), workload.bytes_at_join());
+        let (seed, shards) = BrokerSeed::new(THREADS as u16);
+        let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mailbox()).unzip();
+        let start = |(index, (shard, mailbox))| {
+            let (start, starts) = flume::unbounded();
+            let (seed, writers, round) = (seed.clone(), writers.clone(), Arc::clone(&round));
+            let worker = Worker { index, workload, shard, seed, writers, mailbox, round, starts };
+            thread::spawn(move || worker.run());
+            start
+        };
+        let starts = shards.into_iter().zip(mailboxes).enumerate().map(start).collect();
+        rounds.recv().expect("everybody joins");
+        Self { workload, starts, round, rounds }
+    }
+
+    fn round(&mut self) -> Duration {
+        self.round.next(self.workload.bytes_per_round());
+        let begun = Instant::now();
+        for worker in &self.starts {
+            worker.send(()).expect("a worker outlives the rounds");
+        }
+        self.rounds.recv().expect("the members are there").duration_since(begun)
+    }
+}
+
+impl Worker {
+    fn run(self) {
+        runtime().block_on(self.work());
+    }
+
+    async fn work(self) {
+        let workload = self.workload;
+        let mut writer = SinkWriter::new(self.mailbox);
+        let own = |number: &usize| number % THREADS == self.index;
+        let mut open = |sink| Address { writer: WriterIndex(self.index as u16), slot: writer.open(sink) };
+        let members: Vec<(usize, Address)> =
+            (0..workload.members_in_all()).filter(own).map(|member| (member, open(Sink::new(&self.round)))).collect();
+        let broker = self.seed.broker();
+        let rooms: Rc<[RoomName]> = (0..workload.rooms).map(room).collect();
+        let mut publishers: Vec<Publisher> = (0..workload.publishers)
+            .filter(own)
+            .map(|publisher| Publisher {
+                broker: broker.clone(),
+                rooms: Rc::clone(&rooms),
+                speakers: speakers(workload, &members),
+                guest: open(Sink::new(&Round::endless())),
+                guest_is_in: false,
+                script: workload.script(publisher),
+            })
+            .collect();
+        start_shard(self.shard, self.writers);
+        spawn_local(writer.run());
+        for (member, address) in members {
+            broker.join(rooms[workload.room_of(member)].clone(), line_member(address)).await;
+        }
+        while self.starts.recv_async().await.is_ok() {
+            let mut acting = JoinSet::new();
+            for publisher in publishers.drain(..) {
+                acting.spawn_local(publisher.act());
+            }
+            publishers = acting.join_all().await;
+        }
+    }
+}
+
+/// A member of each room on this worker, who speaks in it for a publisher.
+fn speakers(workload: Workload, members: &[(usize, Address)]) -> Vec<Option<Address>> {
+    let mut speakers = vec![None; workload.rooms];
+    for &(member, address) in members {
+        speakers[workload.room_of(member)] = Some(address);
+    }
+    speakers
+}
+
+impl Publisher {
+    async fn act(mut self) -> Self {
+        for at in 0..self.script.len() {
+            match self.script[at] {
+                Act::Publish { room } => self.publish(room).await,
+                Act::Visit { room } => self.visit(room).await,
+            }
+            if (at + 1) % TURN_ACTS == 0 {
+                yield_now().await;
+            }
+        }
+        self
+    }
+
+    fn publish(&self, number: usize) -> impl Future<Output = ()> {
+        let speaker = self.speakers[number].expect("every room has a member on every worker");
+        self.broker.publish(publish(self.rooms[number].clone(), speaker))
+    }
+
+    async fn visit(&mut self, number: usize) {
+        if self.guest_is_in {
+            self.broker.leave(self.rooms[number].clone(), self.guest).await;
+        } else {
+            self.broker.join(self.rooms[number].clone(), line_member(self.guest)).await;
+        }
+        self.guest_is_in = !self.guest_is_in;
+    }
+}

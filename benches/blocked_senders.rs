@@ -1,0 +1,91 @@
+//! What do ten thousand connections cost that wait for one full shard? A flume channel alone scans all its waiting senders
+//! each time that one of them is done; behind the gate of `src/mailbox.rs` one waits in the channel and the others wait in line.
+//!
+//! `cargo bench --bench blocked_senders -- [gate|flume_alone]`
+
+mod common;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use roomcast::mailbox::Mailbox;
+use tokio::task::{spawn_local, yield_now};
+
+const SENDERS: [usize; 3] = [100, 1_000, 10_000];
+
+/// So that nearly all of them wait.
+const MAILBOX_COMMANDS: usize = 64;
+
+/// What a shard takes before it yields.
+const BATCH_COMMANDS: usize = 256;
+
+/// How long one storm of connections takes, each of which says one thing.
+type Storm = fn(usize) -> Duration;
+
+fn main() {
+    let mut criterion = common::criterion();
+    measure(&mut criterion, "blocked_senders/gate", behind_the_gate);
+    measure(&mut criterion, "blocked_senders/flume_alone", in_the_channel);
+    criterion.final_summary();
+}
+
+fn measure(criterion: &mut Criterion, name: &str, storm: Storm) {
+    let mut group = criterion.benchmark_group(name);
+    // A storm of ten thousand takes flume alone most of a second.
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    for senders in SENDERS {
+        group.throughput(Throughput::Elements(senders as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(senders), &senders, |bencher, &senders| {
+            bencher.iter_custom(|storms| (0..storms).map(|_| storm(senders)).sum());
+        });
+    }
+}
+
+fn behind_the_gate(senders: usize) -> Duration {
+    let (sender, receiver) = flume::bounded(MAILBOX_COMMANDS);
+    let mailbox = Mailbox::new(sender);
+    let tell = |number| {
+        let mailbox = mailbox.clone();
+        async move { mailbox.tell(number).await }
+    };
+    common::runtime().block_on(block_and_receive(senders, tell, &receiver))
+}
+
+fn in_the_channel(senders: usize) -> Duration {
+    let (sender, receiver) = flume::bounded(MAILBOX_COMMANDS);
+    let send = |number| {
+        let sender = sender.clone();
+        async move { sender.send_async(number).await.expect("somebody receives") }
+    };
+    common::runtime().block_on(block_and_receive(senders, send, &receiver))
+}
+
+/// Has everybody speak to a mailbox that nobody empties; then takes what they say, in batches as a shard does, under the clock.
+async fn block_and_receive<F: Future<Output = ()> + 'static>(
+    senders: usize,
+    send: impl Fn(usize) -> F,
+    receiver: &flume::Receiver<usize>,
+) -> Duration {
+    let speaking = Rc::new(Cell::new(0));
+    for number in 0..senders {
+        let (sending, speaking) = (send(number), Rc::clone(&speaking));
+        spawn_local(async move {
+            speaking.set(speaking.get() + 1);
+            sending.await;
+        });
+    }
+    while speaking.get() < senders {
+        yield_now().await;
+    }
+    assert!(receiver.is_full(), "the others wait");
+    let begun = Instant::now();
+    let mut received = 0;
+    while received < senders {
+        receiver.recv_async().await.expect("somebody is left");
+        received += 1 + receiver.try_iter().take(BATCH_COMMANDS - 1).count();
+        yield_now().await;
+    }
+    begun.elapsed()
+}

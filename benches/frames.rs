@@ -1,0 +1,87 @@
+//! What does it cost to write a message for each dialect, and to read a WebSocket message: whole, cut by a packet's end, and
+//! sent in fragments?
+//!
+//! `cargo bench --bench frames -- [encode|decode]`
+
+mod common;
+
+use std::hint::black_box;
+
+use common::{TEXT, label, masked_fragments, masked_text};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::websocket::{Message, Messages};
+
+/// A line of chat, a long post, the longest message.
+const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
+
+const BYTES_MAX: usize = 64 * 1024;
+const FRAGMENTS: usize = 4;
+
+fn main() {
+    let mut criterion = common::criterion();
+    encode(&mut criterion);
+    decode(&mut criterion, "whole", masked_text, |input| read(input, input.len()));
+    decode(&mut criterion, "cut_by_a_packet", masked_text, |input| read(input, input.len() / 2));
+    decode(
+        &mut criterion,
+        "in_four_fragments",
+        |text| masked_fragments(text, FRAGMENTS),
+        |input| {
+            read(input, input.len());
+        },
+    );
+    criterion.final_summary();
+}
+
+fn text(bytes: usize) -> String {
+    TEXT.chars().cycle().take(bytes).collect()
+}
+
+fn encode(criterion: &mut Criterion) {
+    let label = label();
+    for dialect in Dialect::ALL {
+        let mut group = criterion.benchmark_group(format!("frames/encode_{}", dialect.transport()));
+        group.throughput(Throughput::Elements(1));
+        for bytes in TEXT_BYTES {
+            let text = text(bytes);
+            let event = Event::Message { offset: Offset(1), label: &label, text: &text };
+            let mut out = Vec::new();
+            group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
+                bencher.iter(|| {
+                    out.clear();
+                    dialect.write(black_box(&event), &mut out);
+                });
+            });
+        }
+    }
+}
+
+fn decode(criterion: &mut Criterion, how: &str, frames: fn(&[u8]) -> Vec<u8>, read: fn(&mut [u8])) {
+    let mut group = criterion.benchmark_group(format!("frames/decode_{how}"));
+    group.throughput(Throughput::Elements(1));
+    for bytes in TEXT_BYTES {
+        let input = frames(text(bytes).as_bytes());
+        // Unmasked where it lies, so each time a fresh copy.
+        group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
+            bencher.iter_batched_ref(|| input.clone(), |input| read(input), BatchSize::SmallInput);
+        });
+    }
+}
+
+/// Reads one message of which so many bytes come first and the rest after them.
+fn read(input: &mut [u8], first: usize) {
+    let mut messages = Messages::default();
+    let mut at = 0;
+    for come in [first, input.len()] {
+        while let Some(received) = messages.next(&mut input[at..come], BYTES_MAX).expect("good frames") {
+            let consumed = received.consumed;
+            if let Some(Message::Text(text)) = received.message {
+                black_box(text);
+            }
+            at += consumed;
+        }
+    }
+    assert_eq!(at, input.len(), "the message is whole");
+}

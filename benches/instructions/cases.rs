@@ -1,0 +1,279 @@
+//! What is counted: each step of a message on its way, and the way into a room and out of it. Everything is warm: each case
+//! has done it all before.
+
+use std::collections::hash_map::RandomState;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use roomcast::broker::{Ack, Batch, Member, Shard, ShardCommand};
+use roomcast::protocol::command::{parse, parse_message};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::lines::next_line;
+use roomcast::protocol::websocket::{Message, Messages};
+use roomcast::writer::{Address, Entry, Frames, Input, Slot, Targets, Writer, WriterCommand, WriterIndex};
+use tokio::sync::oneshot;
+
+use crate::callgrind::counted_by_callgrind;
+use crate::common::sink::{Round, Sink, SinkWire};
+use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
+
+/// Of each room, and of each writer.
+const MEMBERS: u32 = 1_000;
+
+/// Commands, messages, joins of a case.
+const TIMES: u64 = 1_000;
+
+const BYTES_MAX: usize = 64 * 1024;
+
+/// One that is counted.
+pub struct Case {
+    pub name: &'static str,
+    /// How many of what the name says `run` does.
+    pub units: u64,
+    run: fn(),
+}
+
+pub const CASES: [Case; 11] = [
+    Case { name: "publish/message", units: TIMES, run: publish_one_by_one },
+    Case { name: "publish_in_batches/message", units: TIMES, run: publish_in_batches },
+    Case { name: "append/delivery", units: MEMBERS as u64, run: append },
+    Case { name: "flush/delivery", units: MEMBERS as u64, run: flush },
+    Case { name: "encode_line/message", units: TIMES, run: || encode(Dialect::Lines) },
+    Case { name: "encode_websocket/message", units: TIMES, run: || encode(Dialect::WebSocket) },
+    Case { name: "decode_line/command", units: TIMES, run: decode_lines },
+    Case { name: "decode_websocket/command", units: TIMES, run: decode_websocket },
+    Case { name: "join/member", units: TIMES, run: join },
+    Case { name: "leave/member", units: TIMES, run: leave },
+    Case { name: "targets/member", units: MEMBERS as u64, run: publish_after_join },
+];
+
+/// Runs a case.
+pub fn run(name: &str) -> Result<()> {
+    let case = CASES.iter().find(|case| case.name == name).with_context(|| format!("there is no case {name}"))?;
+    (case.run)();
+    Ok(())
+}
+
+/// Does it twice, the second time counted.
+fn count_warm(mut work: impl FnMut()) {
+    work();
+    counted_by_callgrind(&mut work);
+}
+
+/// A shard with one room, and what its commands lead to.
+struct Hall {
+    shard: Shard,
+    batch: Batch,
+}
+
+impl Hall {
+    fn with_members() -> Self {
+        let mut hall = Self { shard: Shard::new(RandomState::new()), batch: Batch::new(1) };
+        for member in 0..MEMBERS {
+            hall.step(join_command(member));
+            hall.end_batch();
+        }
+        hall
+    }
+
+    fn step(&mut self, command: ShardCommand) {
+        self.shard.step(command, &mut self.batch);
+    }
+
+    fn end_batch(&mut self) {
+        for (_, entries) in self.batch.take_entries() {
+            black_box(entries);
+        }
+        self.batch.take_acks().for_each(Ack::fire);
+    }
+}
+
+fn address(index: u32) -> Address {
+    Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
+}
+
+fn join_command(member: u32) -> ShardCommand {
+    let (ack, _) = oneshot::channel();
+    let member = Member { address: address(member), dialect: Dialect::Lines, label: label() };
+    ShardCommand::Join { room: room(0), member, ack }
+}
+
+fn leave_command(member: u32) -> ShardCommand {
+    let (ack, _) = oneshot::channel();
+    ShardCommand::Leave { room: room(0), address: address(member), ack }
+}
+
+fn publish_command() -> ShardCommand {
+    ShardCommand::Publish(publish(room(0), address(0)))
+}
+
+fn publish_commands() -> Vec<ShardCommand> {
+    (0..TIMES).map(|_| publish_command()).collect()
+}
+
+/// Newcomers, beyond the members.
+fn guests() -> impl Iterator<Item = u32> {
+    MEMBERS..MEMBERS + TIMES as u32
+}
+
+fn publish_one_by_one() {
+    let mut hall = Hall::with_members();
+    let mut rounds = [publish_commands(), publish_commands()].into_iter();
+    count_warm(|| {
+        for command in rounds.next().expect("it is done twice") {
+            hall.step(command);
+            hall.end_batch();
+        }
+    });
+}
+
+fn publish_in_batches() {
+    let mut hall = Hall::with_members();
+    let mut rounds = [publish_commands(), publish_commands()].into_iter();
+    count_warm(|| {
+        for command in rounds.next().expect("it is done twice") {
+            hall.step(command);
+            if hall.batch.is_full() {
+                hall.end_batch();
+            }
+        }
+        hall.end_batch();
+    });
+}
+
+/// The list of targets made anew, which grows with the room; the join and the leave that ask for it are in it.
+fn publish_after_join() {
+    let mut hall = Hall::with_members();
+    let visit = || [join_command(MEMBERS), publish_command(), leave_command(MEMBERS)];
+    let mut visits = [visit(), visit()].into_iter();
+    count_warm(|| {
+        visits.next().expect("it is done twice").into_iter().for_each(|command| hall.step(command));
+        hall.end_batch();
+    });
+}
+
+fn join() {
+    let mut hall = Hall::with_members();
+    let commands: Vec<ShardCommand> = guests().map(join_command).collect();
+    // Once before, so that the room has the space.
+    guests().for_each(|guest| hall.step(join_command(guest)));
+    guests().for_each(|guest| hall.step(leave_command(guest)));
+    hall.end_batch();
+    let mut commands = commands.into_iter();
+    counted_by_callgrind(&mut || {
+        for command in commands.by_ref() {
+            hall.step(command);
+            hall.end_batch();
+        }
+    });
+}
+
+fn leave() {
+    let mut hall = Hall::with_members();
+    guests().for_each(|guest| hall.step(join_command(guest)));
+    hall.end_batch();
+    let mut commands = guests().map(leave_command).collect::<Vec<_>>().into_iter();
+    counted_by_callgrind(&mut || {
+        for command in commands.by_ref() {
+            hall.step(command);
+            hall.end_batch();
+        }
+    });
+}
+
+/// A writer whose clients are all targets.
+struct Desk {
+    writer: Writer,
+    wire: SinkWire,
+    targets: Arc<[Slot]>,
+    now: Instant,
+}
+
+impl Desk {
+    fn with_clients() -> Self {
+        let round = Round::endless();
+        let (mut writer, mut wire) = (Writer::new(ROOMY), SinkWire::default());
+        let mut open = |_| {
+            let slot = writer.open(Dialect::Lines);
+            wire.open(slot, Sink::new(&round));
+            slot
+        };
+        let targets = (0..MEMBERS).map(&mut open).collect();
+        Self { writer, wire, targets, now: Instant::now() }
+    }
+
+    fn batch(&self) -> Vec<Entry> {
+        let frames = Frames::delivery(line().into(), Vec::new());
+        vec![Entry { targets: Targets::Audience(Arc::clone(&self.targets)), frames }]
+    }
+
+    fn append(&mut self, batch: Vec<Entry>) {
+        self.writer.step(self.now, Input::Command(WriterCommand::Batch(batch)), &mut self.wire);
+    }
+
+    fn flush(&mut self) {
+        while self.writer.is_dirty() {
+            self.writer.step(self.now, Input::Flush, &mut self.wire);
+        }
+    }
+}
+
+fn append() {
+    let mut desk = Desk::with_clients();
+    desk.append(desk.batch());
+    desk.flush();
+    let mut batch = Some(desk.batch());
+    counted_by_callgrind(&mut || desk.append(batch.take().expect("it is done once")));
+    desk.flush();
+}
+
+fn flush() {
+    let mut desk = Desk::with_clients();
+    for _ in 0..2 {
+        desk.append(desk.batch());
+    }
+    desk.flush();
+    desk.append(desk.batch());
+    counted_by_callgrind(&mut || desk.flush());
+}
+
+fn encode(dialect: Dialect) {
+    let label = label();
+    let mut out = Vec::new();
+    count_warm(|| {
+        for _ in 0..TIMES {
+            out.clear();
+            dialect.write(&Event::Message { offset: Offset(1), label: &label, text: black_box(TEXT) }, &mut out);
+            black_box(&out);
+        }
+    });
+}
+
+fn decode_lines() {
+    let input = format!("{TEXT}\n").repeat(TIMES as usize);
+    count_warm(|| {
+        let mut rest = input.as_bytes();
+        while let Some(line) = next_line(rest, BYTES_MAX).expect("short lines") {
+            black_box(parse(line.bytes).expect("good lines"));
+            rest = &rest[line.consumed..];
+        }
+    });
+}
+
+fn decode_websocket() {
+    let input = masked_text(TEXT.as_bytes()).repeat(TIMES as usize);
+    let mut inputs = [input.clone(), input].into_iter();
+    let mut messages = Messages::default();
+    count_warm(|| {
+        let mut input = inputs.next().expect("it is done twice");
+        let mut at = 0;
+        while let Some(received) = messages.next(&mut input[at..], BYTES_MAX).expect("good frames") {
+            let Some(Message::Text(text)) = received.message else { panic!("texts, whole") };
+            black_box(parse_message(text).expect("good messages"));
+            at += received.consumed;
+        }
+    });
+}

@@ -1,0 +1,68 @@
+//! How many instructions does each step of a message take? Counted by callgrind, which no other load on the machine can
+//! disturb, and compared with `counts.txt` beside this file: fails beyond +3 %, asks for an update beyond −3 %.
+//!
+//! `cargo bench --bench instructions`, and with `-- --update` writes `counts.txt` anew. The counts belong to one compiler, C
+//! library and processor family: on any other, and without valgrind, it says so and measures nothing.
+
+mod callgrind;
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod counts;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use callgrind::CASE_ARGUMENT;
+use counts::{Counts, Verdict};
+
+const UPDATE_ARGUMENT: &str = "--update";
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == CASE_ARGUMENT) {
+        let name = arguments.get(at + 1).context("which case?")?;
+        cases::run(name)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cfg!(debug_assertions) {
+        return Ok(leave_out("this build is not optimised"));
+    }
+    if !callgrind::is_installed() {
+        return Ok(leave_out("valgrind is not installed"));
+    }
+    let platform = callgrind::platform()?;
+    if arguments.iter().any(|argument| argument == UPDATE_ARGUMENT) {
+        return measure(platform)?.save().map(|()| ExitCode::SUCCESS);
+    }
+    let kept = Counts::load()?;
+    if kept.platform != platform {
+        return Ok(leave_out(&format!("those kept are of {}, and here is {platform}", kept.platform)));
+    }
+    Ok(judge(&kept, &measure(platform)?))
+}
+
+fn leave_out(why: &str) -> ExitCode {
+    println!("instructions: not counted: {why}");
+    ExitCode::SUCCESS
+}
+
+fn measure(platform: String) -> Result<Counts> {
+    let count = |case: &cases::Case| Ok((case.name.to_owned(), callgrind::count(case.name)? / case.units));
+    let counts = cases::CASES.iter().map(count).collect::<Result<_>>()?;
+    Ok(Counts { platform, counts })
+}
+
+fn judge(kept: &Counts, now: &Counts) -> ExitCode {
+    let mut failed = false;
+    println!("{:<28} {:>9} {:>9}", "instructions", "kept", "now");
+    for (name, count) in &now.counts {
+        let before = kept.of(name);
+        let verdict = Verdict::of(before, *count);
+        let shown = before.map_or_else(|| "-".to_owned(), |before| before.to_string());
+        println!("{name:<28} {shown:>9} {count:>9}  {verdict}");
+        failed |= verdict.fails();
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

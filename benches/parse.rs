@@ -1,0 +1,71 @@
+//! What does it cost to read a command, from the bytes of a line client and from those of a WebSocket client?
+//!
+//! `cargo bench --bench parse -- [line|websocket]`
+
+mod common;
+
+use std::hint::black_box;
+
+use common::{TEXT, masked_text};
+use criterion::{BatchSize, Criterion, Throughput};
+use roomcast::protocol::command::{parse, parse_message};
+use roomcast::protocol::lines::next_line;
+use roomcast::protocol::websocket::{Message, Messages};
+
+/// What a connection handles in one turn.
+const COMMANDS: usize = 64;
+
+const BYTES_MAX: usize = 64 * 1024;
+
+/// One of each kind: text that is ASCII, text that is not, a name to be checked, a word alone.
+const SAID: [(&str, &str); 4] = [
+    ("chat", TEXT),
+    ("chat_not_ascii", "всем привет — 皆さん、こんにちは — שלום לכולם — and hello to everybody else in this room"),
+    ("join", "JOIN a-room-like-any-other"),
+    ("ping", "PING 12345"),
+];
+
+fn main() {
+    let mut criterion = common::criterion();
+    lines(&mut criterion);
+    websocket(&mut criterion);
+    criterion.final_summary();
+}
+
+fn lines(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse/line");
+    group.throughput(Throughput::Elements(COMMANDS as u64));
+    for (kind, said) in SAID {
+        let input = format!("{said}\n").repeat(COMMANDS);
+        group.bench_function(kind, |bencher| bencher.iter(|| parse_lines(black_box(input.as_bytes()))));
+    }
+}
+
+fn parse_lines(mut input: &[u8]) {
+    while let Some(line) = next_line(input, BYTES_MAX).expect("a short line") {
+        black_box(parse(line.bytes).expect("a good line"));
+        input = &input[line.consumed..];
+    }
+}
+
+fn websocket(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse/websocket");
+    group.throughput(Throughput::Elements(COMMANDS as u64));
+    for (kind, said) in SAID {
+        let input = masked_text(said.as_bytes()).repeat(COMMANDS);
+        // Unmasked where it lies, so each time a fresh copy.
+        group.bench_function(kind, |bencher| {
+            bencher.iter_batched_ref(|| input.clone(), |input| parse_messages(input), BatchSize::SmallInput);
+        });
+    }
+}
+
+fn parse_messages(mut input: &mut [u8]) {
+    let mut messages = Messages::default();
+    while let Some(received) = messages.next(input, BYTES_MAX).expect("good frames") {
+        let Some(Message::Text(text)) = received.message else { panic!("a text, whole") };
+        black_box(parse_message(text).expect("a good message"));
+        let consumed = received.consumed;
+        input = &mut input[consumed..];
+    }
+}

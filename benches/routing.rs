@@ -1,0 +1,68 @@
+//! What does it cost to find a room's shard and to hand it a message, and what do more shards cost on one thread? First the
+//! way in and out of the mailboxes alone, then all the way to members in memory.
+//!
+//! `cargo bench --bench routing -- [hand_over|deliver]`
+
+mod common;
+
+use std::cell::LazyCell;
+use std::hint::black_box;
+
+use common::site::Site;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use roomcast::broker::{Broker, BrokerSeed, Publish, ShardMailbox};
+use roomcast::writer::{Address, Slot, WriterIndex};
+
+const SHARDS: [u16; 4] = [1, 2, 4, 8];
+
+/// As many messages as rooms, which fit the mailbox of a single shard.
+const ROOMS: usize = 512;
+const MEMBERS: usize = 10;
+
+fn main() {
+    let mut criterion = common::criterion();
+    hand_over(&mut criterion);
+    deliver(&mut criterion);
+    criterion.final_summary();
+}
+
+fn hand_over(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("routing/hand_over");
+    group.throughput(Throughput::Elements(ROOMS as u64));
+    for shards in SHARDS {
+        let (seed, mailboxes) = BrokerSeed::new(shards);
+        let broker = seed.broker();
+        let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
+        group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
+            bencher.iter_batched(publishes, |publishes| pass(publishes, &broker, &mailboxes), BatchSize::LargeInput);
+        });
+    }
+}
+
+/// In through the broker, out of the mailboxes. Freeing the messages is in it, as it is in a shard.
+fn pass(publishes: Vec<Publish>, broker: &Broker, mailboxes: &[ShardMailbox]) {
+    for publish in publishes {
+        assert!(broker.try_publish(publish).is_ok(), "a mailbox takes them all");
+    }
+    for mailbox in mailboxes {
+        while let Some(command) = mailbox.try_next() {
+            black_box(command);
+        }
+    }
+}
+
+fn publish(room: usize) -> Publish {
+    let address = Address { writer: WriterIndex(0), slot: Slot { index: 0, generation: 0 } };
+    common::publish(common::room(room), address)
+}
+
+fn deliver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("routing/deliver");
+    group.throughput(Throughput::Elements((ROOMS * MEMBERS) as u64));
+    for shards in SHARDS {
+        let site = LazyCell::new(|| Site::open(shards, ROOMS, MEMBERS));
+        group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| site.publish()).sum());
+        });
+    }
+}
