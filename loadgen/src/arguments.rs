@@ -17,6 +17,13 @@ use crate::target::{Scheme, Target};
 const LINES: &str = "tcp://127.0.0.1:8080";
 const WEBSOCKET: &str = "ws://127.0.0.1:3000/ws";
 
+/// More clients than one host has ports for.
+const CLIENTS_MAX: u32 = 1_000_000;
+
+/// Anything a second: seldom enough to wait for, and not so often that no clock could tell.
+const RATE_MIN: f64 = 0.001;
+const RATE_MAX: f64 = 1_000_000.0;
+
 /// The longest message: what Roomcast takes by default.
 const SIZE_MAX: usize = 64 * 1024;
 
@@ -57,7 +64,7 @@ pub enum Command {
 /// One load on one server.
 #[derive(Debug, Args)]
 pub struct MeasureArguments {
-    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back); tcp://127.0.0.1:8080 if none
+    /// Where clients connect: tcp://host:port, ws://host:port/ws, nats://host:port, redis://host:port or echo://host:port (lines that come back: to their sender, with as many --rooms as --clients, or to all, with --rooms 1); tcp://127.0.0.1:8080 if none
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     #[command(flatten)]
@@ -221,7 +228,7 @@ impl LoadArguments {
     /// Checked as a whole.
     pub fn plan(&self, targets: &[Target]) -> anyhow::Result<Plan> {
         let rooms = self.rooms.unwrap_or(self.clients.div_ceil(100));
-        ensure!(self.clients > 0, "--clients 0: at least 1");
+        ensure!((1..=CLIENTS_MAX).contains(&self.clients), "--clients {}: 1 to {CLIENTS_MAX}", self.clients);
         ensure!((1..=self.clients).contains(&rooms), "--rooms {rooms}: 1 to --clients {}", self.clients);
         ensure!(
             (MARK_BYTES..=SIZE_MAX).contains(&self.size),
@@ -229,10 +236,11 @@ impl LoadArguments {
             self.size
         );
         ensure!((0.0..=0.9).contains(&self.slow), "--slow {}: 0 to 0.9", self.slow);
-        ensure!(self.churn.is_finite() && self.churn >= 0.0, "--churn {}: a number from 0", self.churn);
+        ensure!((0.0..=RATE_MAX).contains(&self.churn), "--churn {}: 0 to {RATE_MAX}", self.churn);
+        ensure!(self.churn == 0.0 || rooms < self.clients, "--churn: in rooms of one member nobody may leave");
         ensure!(!self.duration.is_zero(), "--duration 0: longer than nothing");
         if let Some(rate) = self.connect_rate {
-            ensure!(rate.is_finite() && rate > 0.0, "--connect-rate {rate}: above 0");
+            ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
         Ok(Plan {
             targets: self.target_shares(targets)?,
@@ -251,7 +259,7 @@ impl LoadArguments {
             return Ok(Pace::InFlight(in_flight));
         }
         let rate = self.rate.unwrap_or(f64::from(rooms));
-        ensure!(rate.is_finite() && rate > 0.0, "--rate {rate}: above 0");
+        ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--rate {rate}: {RATE_MIN} to {RATE_MAX}");
         Ok(Pace::Rate(rate))
     }
 
@@ -307,7 +315,7 @@ fn parse_giant(text: &str) -> anyhow::Result<Giant> {
     let parse = || {
         let (members, rate) = text.split_once('@')?;
         let giant = Giant { members: members.parse().ok()?, rate: rate.parse().ok()? };
-        (giant.members > 0 && giant.rate.is_finite() && giant.rate > 0.0).then_some(giant)
+        ((1..=CLIENTS_MAX).contains(&giant.members) && (RATE_MIN..=RATE_MAX).contains(&giant.rate)).then_some(giant)
     };
     parse().with_context(|| format!("{text:?}: MEMBERS@RATE, as 10000@4"))
 }
@@ -339,11 +347,13 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_rule() {
         for (words, rule) in [
-            (&["--clients", "0"][..], "at least 1"),
+            (&["--clients", "0"][..], "1 to 1000000"),
             (&["--clients", "5", "--rooms", "6"], "1 to --clients 5"),
             (&["--size", "10"], "36 to 65536"),
             (&["--slow", "1.5"], "0 to 0.9"),
-            (&["--rate", "0"], "above 0"),
+            (&["--rate", "0"], "0.001 to 1000000"),
+            (&["--rate", "1e300"], "0.001 to 1000000"),
+            (&["--clients", "5", "--rooms", "5", "--churn", "1"], "nobody may leave"),
             (&["--rate", "1", "--in-flight", "1"], "cannot be used with"),
             (&["--mix", "tcp"], "tcp=50,ws=50"),
             (&["--mix", "nats=1"], "no nats:// target"),

@@ -33,23 +33,40 @@ pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow:
         arguments.from,
         arguments.to
     );
+    let paced = arguments.load.rate.is_some() || arguments.load.in_flight.is_some();
+    anyhow::ensure!(arguments.vary == Vary::Clients || !paced, "--vary rate: leave --rate and --in-flight out");
     let mut steps: Vec<Step> = Vec::new();
     let mut search = Search::new(arguments.from, arguments.to, arguments.within);
     while let Some(load) = search.next() {
         eprintln!("{load} {}", unit(arguments.vary));
-        let Some(step) = run(arguments, load, interrupts)? else {
-            println!("{}", table(arguments, &steps));
-            return Ok(End::Interrupted);
+        let step = match run(arguments, load, interrupts) {
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => Step::failed(load, &error),
+            Ok(Some(step)) => step,
+            Ok(None) => {
+                show(arguments, &steps)?;
+                return Ok(End::Interrupted);
+            }
         };
         search.learn(load, step.broken.is_empty());
         steps.push(step);
     }
-    println!("{}", table(arguments, &steps));
-    if let Some(path) = &arguments.json {
-        write(path, &serde_json::to_vec_pretty(&steps)?)?;
-    }
+    show(arguments, &steps)?;
     println!("{}", knee(arguments, &search, &steps));
     Ok(if search.carried.is_some() { End::Passed } else { End::Failed })
+}
+
+fn show(arguments: &CapacityArguments, steps: &[Step]) -> anyhow::Result<()> {
+    println!("{}", table(arguments, steps));
+    arguments.json.as_ref().map_or(Ok(()), |path| write(path, &serde_json::to_vec_pretty(steps)?))
+}
+
+impl Step {
+    /// A load that could not even be measured.
+    fn failed(load: u32, error: &anyhow::Error) -> Self {
+        let broken = vec![format!("{error:#}")];
+        Self { load, latency: f64::NAN, deliveries: 0.0, broken, generator_limited: false }
+    }
 }
 
 /// `None` if somebody stopped it.

@@ -56,6 +56,19 @@ pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyho
     let contestants = &arguments.contestants;
     let mut runs: Vec<Runs> =
         contestants.iter().map(|side| Runs { contestant: side.to_string(), reports: vec![] }).collect();
+    let end = measure_all(arguments, interrupts, &mut runs);
+    // What was measured before an error is worth as much as it was.
+    println!("{}", table(contestants, &runs));
+    if let Some(path) = &arguments.json {
+        write(path, &serde_json::to_vec_pretty(&runs)?)?;
+    }
+    let verdict = verdict(&runs);
+    end.map(|end| if end == End::Passed { verdict } else { end })
+}
+
+/// Every contestant in every round, the rounds by turns in one order and the other.
+fn measure_all(arguments: &CompareArguments, interrupts: &Receiver<()>, runs: &mut [Runs]) -> anyhow::Result<End> {
+    let contestants = &arguments.contestants;
     for round in 0..arguments.rounds {
         let mut turns: Vec<usize> = (0..contestants.len()).collect();
         if round % 2 == 1 {
@@ -65,17 +78,12 @@ pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyho
             eprintln!("round {} of {}: {}", round + 1, arguments.rounds, contestants[turn]);
             let report = run(&contestants[turn], arguments, interrupts)?;
             if report.interrupted {
-                println!("{}", table(contestants, &runs));
                 return Ok(End::Interrupted);
             }
             runs[turn].reports.push(report);
         }
     }
-    println!("{}", table(contestants, &runs));
-    if let Some(path) = &arguments.json {
-        write(path, &serde_json::to_vec_pretty(&runs)?)?;
-    }
-    Ok(verdict(&runs))
+    Ok(End::Passed)
 }
 
 fn run(contestant: &Contestant, arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<Report> {

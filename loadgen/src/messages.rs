@@ -92,6 +92,10 @@ pub struct Tally {
     pub published: u64,
     /// Messages that the kernel did not take at once.
     pub blocked: u64,
+    /// Messages that were due and could not be said: nobody was there to say them.
+    pub unsaid: u64,
+    /// Joins and leaves that were never answered.
+    pub unanswered: u64,
     /// Copies received, each once.
     pub received: u64,
     /// The same, within the measured time.
@@ -118,6 +122,8 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
         self.blocked += other.blocked;
+        self.unsaid += other.unsaid;
+        self.unanswered += other.unanswered;
         self.received += other.received;
         self.received_in_time += other.received_in_time;
         self.lost += other.lost;
@@ -129,6 +135,21 @@ impl AddAssign for Tally {
         self.churned += other.churned;
         self.stalled += other.stalled;
     }
+}
+
+/// A target may say what it likes; so much of it is kept.
+const REASON_CHARACTERS_MAX: usize = 100;
+
+/// So many different reasons are told apart; what comes after is one of `OTHER_REASONS`.
+const REASONS_MAX: usize = 20;
+
+const OTHER_REASONS: &str = "other reasons";
+
+/// Counts a reason.
+pub fn add_reason(all: &mut Reasons, reason: String) {
+    let shown = reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect();
+    let is_known = all.contains_key::<String>(&shown) || all.len() < REASONS_MAX;
+    *all.entry(if is_known { shown } else { OTHER_REASONS.to_owned() }).or_default() += 1;
 }
 
 /// Adds reasons to reasons.

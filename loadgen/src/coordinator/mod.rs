@@ -32,7 +32,7 @@ use timeline::Timeline;
 pub const WORKER: &str = "worker";
 
 /// How often it is looked whether somebody wants it to stop.
-const PATIENCE: Duration = Duration::from_millis(20);
+const INTERRUPTS_EVERY: Duration = Duration::from_millis(20);
 
 /// From the order to begin until the first message is due: every process has heard it by then.
 const START_AFTER: Duration = Duration::from_millis(50);
@@ -56,6 +56,8 @@ struct Run<'a> {
     /// How long messages were sent.
     sent_for: Duration,
     published_by_bare_loop: u64,
+    /// Whether the server's process has ended under the load.
+    server_is_gone: bool,
     interrupted: bool,
 }
 
@@ -105,6 +107,8 @@ fn run_on(plan: &Plan, surroundings: &Surroundings, bare: Option<BareLoop>) -> a
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Plan, surroundings: &Surroundings<'a>, bare: Option<BareLoop>) -> anyhow::Result<Self> {
+        // Before any client comes.
+        let server = surroundings.server.map(Observation::begin).transpose()?;
         let shares = plan.shares(descriptors::connections_max()?);
         let children = Children::start(WORKER, &shares)?;
         let connects = ConnectReport { clients: shares.iter().map(Share::connections).sum(), ..Default::default() };
@@ -114,7 +118,7 @@ impl<'a> Run<'a> {
             timeline: Timeline::new(shares.len()),
             shares,
             children,
-            server: surroundings.server.map(Observation::begin).transpose()?,
+            server,
             interrupts: surroundings.interrupts,
             display: Display::default(),
             began: Nanos::now(),
@@ -124,6 +128,7 @@ impl<'a> Run<'a> {
             generator: Generator::default(),
             sent_for: Duration::ZERO,
             published_by_bare_loop: 0,
+            server_is_gone: false,
             interrupted: false,
         })
     }
@@ -146,7 +151,11 @@ impl<'a> Run<'a> {
         self.sent_for = Nanos::now().since(start);
         self.children.tell(&Order::Drain(published))?;
         self.drain()?;
-        self.server.as_mut().map_or(Ok(()), Observation::load_ends)
+        if self.server.as_mut().is_some_and(|server| server.load_ends().is_err()) {
+            self.server = None;
+            self.server_is_gone = true;
+        }
+        Ok(())
     }
 
     fn connect(&mut self) -> anyhow::Result<()> {
@@ -229,7 +238,7 @@ impl<'a> Run<'a> {
             self.children.tell(&Order::Stop)?;
             self.bare.as_mut().map_or(Ok(()), BareLoop::stop)?;
         }
-        let news = self.children.hear(PATIENCE)?;
+        let news = self.children.hear(INTERRUPTS_EVERY)?;
         self.timeline.advance(self.began);
         match news {
             Some((index, News::Progress(progress))) => {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -89,10 +89,12 @@ impl Watched {
 
     /// The process that listens on this address of this host, if there is one that may be looked at.
     pub fn by_listener(address: SocketAddr) -> Option<Self> {
+        // Whoever listens on every address of this host listens on that of another only in name.
+        let is_here = TcpListener::bind((address.ip(), 0)).is_ok();
         let listeners = [tcp().unwrap_or_default(), tcp6().unwrap_or_default()].concat();
         let of_target = listeners.into_iter().filter(|entry| {
             let local = entry.local_address;
-            let is_address = local.ip().to_canonical() == address.ip() || local.ip().is_unspecified();
+            let is_address = local.ip().to_canonical() == address.ip() || (is_here && local.ip().is_unspecified());
             entry.state == TcpState::Listen && local.port() == address.port() && is_address
         });
         let sockets: HashSet<String> = of_target.map(|entry| format!("socket:[{}]", entry.inode)).collect();

@@ -9,7 +9,7 @@ use super::merge::Merged;
 use super::server::Observation;
 use super::{Generator, Measured, Run};
 use crate::bare::BareLoop;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Quantiles};
 use crate::plan::Pace;
 use crate::report::{GeneratorReport, GroupReport, Host, Report};
 use crate::share::{Group, Share};
@@ -38,6 +38,9 @@ impl Run<'_> {
             faults: Vec::new(),
         };
         report.faults = report.judge();
+        if self.server_is_gone {
+            report.faults.insert(0, "the server's process ended under the load".to_owned());
+        }
         self.children.end()?;
         self.bare.map_or(Ok(()), BareLoop::end)?;
         Ok(Measured { report, latencies: self.timeline.all })
@@ -82,9 +85,12 @@ impl Generator {
         deliveries: u64,
     ) -> GeneratorReport {
         let mut lags = Latencies::default();
+        let mut worst_lag = Quantiles::default();
         let mut reads = 0;
         for group in groups {
             lags.add(&group.lags.counts());
+            let lag = group.lags.quantiles();
+            worst_lag = if lag.p99 > worst_lag.p99 { lag } else { worst_lag };
             reads += group.tally.reads;
         }
         let mut report = GeneratorReport {
@@ -95,7 +101,7 @@ impl Generator {
             lag: lags.quantiles(),
             limited: None,
         };
-        report.limited = report.judge();
+        report.limited = report.judge(&worst_lag);
         report
     }
 }

@@ -15,6 +15,9 @@ pub use websocket::WebSocket;
 
 use crate::target::{Scheme, Target};
 
+/// More than this is no message of any load, and no answer.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
 /// One wire form. Everything said is appended to `out`.
 pub trait Dialect {
     /// What a client says as soon as it is connected.
@@ -82,6 +85,11 @@ pub fn of(scheme: Scheme) -> &'static dyn Dialect {
         Scheme::Redis => &Redis,
         Scheme::Echo => &Echo,
     }
+}
+
+/// A length that a target names, in decimal digits.
+fn length(digits: &[u8]) -> Option<usize> {
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= FRAME_BYTES_MAX)
 }
 
 /// The first line of the input, without its end, and the length of both.

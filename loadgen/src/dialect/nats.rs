@@ -1,8 +1,6 @@
 //! NATS's client protocol, as much as carries the load. A `PING` behind a subscription is its acknowledgement.
 
-use std::str;
-
-use super::{Dialect, Heard, Nonsense, line};
+use super::{Dialect, Heard, Nonsense, length, line};
 use crate::target::Target;
 
 /// The one subscription of a client.
@@ -42,9 +40,9 @@ impl Dialect for Nats {
 
     #[inline]
     fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-        let Some((line, length)) = line(input) else { return Ok(None) };
+        let Some((line, end)) = line(input) else { return Ok(None) };
         if line.starts_with(b"MSG ") {
-            return hear_message(line, length, input);
+            return hear_message(line, end, input);
         }
         let heard = match line {
             b"PONG" => Heard::Done,
@@ -55,14 +53,13 @@ impl Dialect for Nats {
                 None => return Err(Nonsense::new(input)),
             },
         };
-        Ok(Some((length, heard)))
+        Ok(Some((end, heard)))
     }
 }
 
 /// `MSG <subject> <subscription> [reply-to] <bytes>`, a line end, the message, a line end.
 fn hear_message<'a>(line: &[u8], start: usize, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-    let bytes = line.rsplit(|&byte| byte == b' ').next().and_then(|word| str::from_utf8(word).ok());
-    let bytes: usize = bytes.and_then(|word| word.parse().ok()).ok_or_else(|| Nonsense::new(input))?;
+    let bytes = line.rsplit(|&byte| byte == b' ').next().and_then(length).ok_or_else(|| Nonsense::new(input))?;
     let end = start + bytes + b"\r\n".len();
     Ok((input.len() >= end).then(|| (end, Heard::Message(&input[start..start + bytes]))))
 }
@@ -90,5 +87,6 @@ mod tests {
         assert_eq!(hear(b"-ERR 'Slow Consumer'\r\n"), Some((22, Heard::Ended("'Slow Consumer'".into()))));
         assert!(Nats.hear(true, b"HTTP/1.1 400 Bad Request\r\n").is_err());
         assert!(Nats.hear(true, b"MSG room 1 many\r\n").is_err());
+        assert!(Nats.hear(true, b"MSG room 1 18446744073709551615\r\n").is_err());
     }
 }

@@ -1,9 +1,7 @@
 //! Redis's protocol in its third version (RESP3), as much as carries the load: there a subscriber may publish too, and what it
 //! is pushed is told apart from answers.
 
-use std::str;
-
-use super::{Dialect, Heard, Nonsense, line};
+use super::{Dialect, Heard, Nonsense, length, line};
 use crate::target::Target;
 
 /// `redis://host:port`.
@@ -116,7 +114,7 @@ impl<'a> Rest<'a> {
 }
 
 fn number(digits: &[u8]) -> Result<usize, Nonsense> {
-    str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(|| Nonsense::new(digits))
+    length(digits).ok_or_else(|| Nonsense::new(digits))
 }
 
 fn command(words: &[&[u8]], out: &mut Vec<u8>) {
@@ -157,5 +155,8 @@ mod tests {
         assert_eq!(hear(b":3\r\n"), Some((4, Heard::Nothing)));
         assert_eq!(hear(b"-ERR no\r\n"), Some((9, Heard::Ended("ERR no".into()))));
         assert!(Redis.hear(true, b"HTTP/1.1 400\r\n").is_err());
+        for huge in [&b"%9223372036854775808\r\n"[..], b">1\r\n$99999999999999\r\n", b">9999999999\r\n"] {
+            assert!(Redis.hear(true, huge).is_err());
+        }
     }
 }

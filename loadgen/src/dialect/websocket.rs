@@ -1,7 +1,7 @@
 //! Roomcast's words in WebSocket text messages (RFC 6455). The key of the handshake and the mask are fixed: nothing here is a
 //! secret, and no proxy stands between. Extensions and fragments are never asked for, and not understood.
 
-use super::{Dialect, Heard, Nonsense, line, lines};
+use super::{Dialect, FRAME_BYTES_MAX, Heard, Nonsense, line, lines};
 use crate::target::Target;
 
 /// The example of RFC 6455 §1.3, and what a server must answer to it.
@@ -88,6 +88,9 @@ fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, Nonsense> {
         [_, 126 | 127, ..] | [] | [_] => return Ok(None),
         _ => return Err(Nonsense::new(input)),
     };
+    if sizes.1 > FRAME_BYTES_MAX {
+        return Err(Nonsense::new(input));
+    }
     Ok(Some(sizes))
 }
 
@@ -173,5 +176,6 @@ mod tests {
     fn masked_frames_and_fragments_are_nonsense() {
         assert!(WebSocket.hear(true, b"\x81\x82\0\0\0\0hi").is_err());
         assert!(WebSocket.hear(true, b"\x01\x02hi").is_err());
+        assert!(WebSocket.hear(true, b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff").is_err(), "2^64 - 1 bytes");
     }
 }

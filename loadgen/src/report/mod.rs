@@ -193,17 +193,22 @@ impl ConnectReport {
 
 impl GroupReport {
     fn judge(&self) -> Vec<String> {
-        let Tally { lost, duplicated, reordered, stray, damaged, .. } = self.tally;
+        let Tally { lost, duplicated, reordered, stray, damaged, unsaid, unanswered, .. } = self.tally;
+        let of = format!("of {} deliveries", self.expected);
         let counted = [
-            (lost, "lost"),
-            (duplicated, "duplicated"),
-            (reordered, "reordered"),
-            (stray, "in a room where they do not belong"),
-            (damaged, "damaged"),
+            (lost, format!("{of} lost")),
+            (duplicated, format!("{of} duplicated")),
+            (reordered, format!("{of} reordered")),
+            (stray, format!("{of} in a room where they do not belong")),
+            (damaged, format!("{of} damaged")),
+            (unsaid, "messages that nobody was there to say".to_owned()),
+            (unanswered, "joins or leaves that were never answered".to_owned()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
-        let mut faults: Vec<String> =
-            counted.map(|(count, what)| format!("{count} of {} deliveries {what}", self.expected)).collect();
+        let mut faults: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+        if self.latency.count == 0 {
+            faults.push("no delivery was measured: a longer --duration or a higher --rate brings some".to_owned());
+        }
         for (what, reasons) in [("disconnects", &self.disconnected), ("refusals", &self.refused)] {
             if !reasons.is_empty() {
                 faults.push(format!("{} {what}: {}", reasons.values().sum::<u64>(), in_words(reasons)));
@@ -214,10 +219,10 @@ impl GroupReport {
 }
 
 impl GeneratorReport {
-    /// Whether the figures are the generator's own.
-    pub fn judge(&self) -> Option<String> {
-        if self.lag.p99 > LAG_MAX {
-            return Some(format!("1 message in 100 was sent {:.1} ms late or more", self.lag.p99));
+    /// Whether the figures are the generator's own, with the lag of the group that lagged most.
+    pub fn judge(&self, worst_lag: &Quantiles) -> Option<String> {
+        if worst_lag.p99 > LAG_MAX {
+            return Some(format!("1 message in 100 was sent {:.1} ms late or more", worst_lag.p99));
         }
         (self.busy > BUSY_MAX).then(|| format!("it used {:.0} % of a core", self.busy * 100.0))
     }

@@ -36,6 +36,9 @@ fn add_group(table: &mut Table, name: &str, group: &GroupReport) {
     add(table, name, format!("{members} members in {rooms} {of}"));
     let offered = offered.map_or("closed loop".to_owned(), |offered| format!("{offered:.1} offered"));
     add(table, "messages/s", format!("{achieved:.1} sent, {offered}"));
+    if tally.blocked > 0 {
+        add(table, "", format!("{} had to wait: the target did not read", tally.blocked));
+    }
     add(table, "deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
     let counted = format!("lost {}, duplicated {}, reordered {}", tally.lost, tally.duplicated, tally.reordered);
     let other = format!("stray {}, damaged {}", tally.stray, tally.damaged);
@@ -55,7 +58,7 @@ fn add_server(table: &mut Table, server: &ServerReport) {
     add(
         table,
         "",
-        format!("{bytes:.0} bytes of private memory per client, {:.1} MiB", server.bytes as f64 / 1048576.0),
+        format!("{bytes:.0} bytes of private memory gained per client, {:.1} MiB", server.bytes as f64 / 1048576.0),
     );
     let (voluntary, involuntary) = (server.voluntary_switches_per_delivery, server.involuntary_switches_per_delivery);
     add(table, "", format!("context switches per delivery: {voluntary:.3} voluntary, {involuntary:.3} not"));
@@ -84,7 +87,8 @@ fn add_verdict(table: &mut Table, report: &Report) {
     }
     if report.faults.is_empty() && report.received() > 0 {
         let all = format!("all {} deliveries came, once and in one order", report.received());
-        add_in(table, Color::Green, "passed", all);
+        let color = if report.generator.limited.is_some() { Color::Reset } else { Color::Green };
+        add_in(table, color, "passed", all);
     }
 }
 

@@ -6,6 +6,9 @@ use super::client::Stage;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
 
+/// So many leave before sockets are looked at again.
+const LEAVERS_AT_ONCE_MAX: usize = 64;
+
 /// So often a client is drawn that cannot leave just now, before this one is left out.
 const DRAWS_MAX: usize = 8;
 
@@ -39,7 +42,8 @@ impl Churn {
 impl Worker {
     /// All who must have left by now do.
     pub(super) fn churn_due(&mut self, now: Nanos) {
-        while let Some(period) = self.churn.period.filter(|_| self.churn.next <= now) {
+        for _ in 0..LEAVERS_AT_ONCE_MAX {
+            let Some(period) = self.churn.period.filter(|_| self.churn.next <= now) else { return };
             self.churn.next = self.churn.next + period;
             if !matches!(self.phase, Phase::Sending { .. }) {
                 return;
@@ -53,9 +57,13 @@ impl Worker {
     }
 
     fn draw_leaver(&mut self) -> Option<usize> {
-        let Self { clients, random, .. } = self;
-        let may_leave =
-            |index: &usize| clients[*index].stage == Stage::Ready && clients[*index].seat.is_some_and(|seat| seat > 0);
+        let Self { clients, rooms, random, .. } = self;
+        let may_leave = |index: &usize| {
+            let client = &clients[*index];
+            let lobby = &rooms[client.room as usize];
+            let is_needed = client.seat.is_none_or(|seat| seat == 0 || seat == lobby.witness);
+            client.stage == Stage::Ready && !is_needed && lobby.publisher_apart != Some(*index as u32)
+        };
         (0..DRAWS_MAX).map(|_| random.usize(..clients.len())).find(may_leave)
     }
 }

@@ -45,8 +45,18 @@ pub struct Client {
     pub since: Nanos,
     /// The beginning of something that has not come whole.
     received: Vec<u8>,
-    /// What the kernel has not taken yet.
+    /// What the kernel has not taken yet, from the offset on.
     unsent: Vec<u8>,
+    sent_of_unsent: usize,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Filled {
+    /// Of the buffer, with what had not come whole before.
+    pub bytes: usize,
+    /// Whether there may be more.
+    pub may_have_more: bool,
 }
 
 /// Whether the kernel took everything.
@@ -62,7 +72,8 @@ impl Client {
     /// Not connected.
     pub fn new(target: u8, room: u32, seat: Option<u32>) -> Self {
         let (received, unsent) = (Vec::new(), Vec::new());
-        Self { stream: None, target, stage: Stage::Connecting, room, seat, since: Nanos(0), received, unsent }
+        let (stream, since, sent_of_unsent) = (None, Nanos(0), 0);
+        Self { stream, target, stage: Stage::Connecting, room, seat, since, received, unsent, sent_of_unsent }
     }
 
     /// Begins to connect; the socket is writable when that has succeeded or failed.
@@ -73,7 +84,8 @@ impl Client {
         if let Some(source) = source {
             // The kernel looks for a free port only when it knows the other end, or 28 000 would be all there are.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+            let bound = socket.bind(&SocketAddr::new(source, 0).into());
+            bound.map_err(|error| io::Error::other(format!("cannot connect from {source}: {error}")))?;
         }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
@@ -92,11 +104,11 @@ impl Client {
         }
     }
 
-    /// Reads once, behind what has not come whole before. Returns how much of the buffer is filled.
+    /// Reads once, behind what has not come whole before.
     ///
     /// # Errors
     /// Nothing has come (`WouldBlock`), the other end has closed (`UnexpectedEof`), or the connection is broken.
-    pub fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<Filled> {
         let before = self.received.len();
         if before + READ_BYTES > buffer.len() {
             buffer.resize(before + READ_BYTES, 0);
@@ -108,7 +120,8 @@ impl Client {
         }
         buffer[..before].copy_from_slice(&self.received);
         self.received.clear();
-        Ok(before + read)
+        // A read that brings less than was asked for has emptied the socket.
+        Ok(Filled { bytes: before + read, may_have_more: read == READ_BYTES })
     }
 
     /// Keeps what has not come whole.
@@ -137,8 +150,12 @@ impl Client {
             return Ok(());
         }
         let unsent = std::mem::take(&mut self.unsent);
-        let taken = self.write(&unsent)?;
-        self.unsent = unsent[taken..].to_vec();
+        self.sent_of_unsent += self.write(&unsent[self.sent_of_unsent..])?;
+        if self.sent_of_unsent < unsent.len() {
+            self.unsent = unsent;
+        } else {
+            self.sent_of_unsent = 0;
+        }
         Ok(())
     }
 
@@ -179,5 +196,5 @@ impl Client {
     }
 }
 
-/// How much is read at once. A read that brings less has emptied the socket.
-pub const READ_BYTES: usize = 64 * 1024;
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;

@@ -2,45 +2,54 @@
 
 use std::io::ErrorKind;
 
+use anyhow::Context;
 use mio::event::Event;
+use mio::{Interest, Token};
 
-use super::client::{READ_BYTES, Sent, Stage};
+use super::client::{Sent, Stage};
 use super::opening::reason_of;
 use super::room::Receipt;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect, Heard};
 use crate::mark::Mark;
+use crate::messages::add_reason;
 use crate::plan::Pace;
+use crate::schedule::Schedule;
 use crate::target::Scheme;
 
+/// So often one client is read before others have their turn: a mebibyte.
+const READS_AT_ONCE_MAX: usize = 16;
+
 impl Worker {
-    /// Something has happened to a client's socket. One look at the clock serves all that came with it.
+    /// Something has happened to a client's socket.
     pub(super) fn attend(&mut self, index: usize, event: &Event) -> anyhow::Result<()> {
-        let now = Nanos::now();
-        if event.is_writable() && !self.write_on(index, now)? {
+        if event.is_writable() && !self.write_on(index)? {
             return Ok(());
         }
         if event.is_readable() {
-            self.read(index, event.is_read_closed(), now)?;
+            self.read(index, event.is_read_closed())?;
         }
-        if self.schedule.as_ref().and_then(|schedule| schedule.due()).is_some_and(|due| due <= now) {
-            self.publish_due(now);
+        if let Some(due) = self.schedule.as_ref().and_then(Schedule::due) {
+            let now = Nanos::now();
+            if due <= now {
+                self.publish_due(now);
+            }
         }
         Ok(())
     }
 
     /// False if that was the client's end.
-    fn write_on(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+    fn write_on(&mut self, index: usize) -> anyhow::Result<bool> {
         if self.clients[index].stage == Stage::Connecting {
             return match self.clients[index].connected() {
-                Ok(()) => self.greet(index, now),
+                Ok(()) => self.greet(index, Nanos::now()),
                 Err(error) => self.fail_to_connect(index, &error).map(|()| false),
             };
         }
         match self.clients[index].flush() {
             Ok(()) => Ok(true),
-            Err(error) => self.end(index, reason_of(&error), now).map(|()| false),
+            Err(error) => self.end(index, reason_of(&error), Nanos::now()).map(|()| false),
         }
     }
 
@@ -101,39 +110,43 @@ impl Worker {
         self.share.targets[usize::from(self.clients[index].target)].target.scheme
     }
 
-    fn read(&mut self, index: usize, is_read_closed: bool, now: Nanos) -> anyhow::Result<()> {
+    fn read(&mut self, index: usize, is_read_closed: bool) -> anyhow::Result<()> {
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let result = self.read_into(&mut buffer, index, is_read_closed, now);
+        let result = self.read_into(&mut buffer, index, is_read_closed);
         self.read_buffer = buffer;
-        self.follow_up(index, now);
+        self.follow_up(index);
         result
     }
 
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        index: usize,
-        is_read_closed: bool,
-        now: Nanos,
-    ) -> anyhow::Result<()> {
-        loop {
+    /// One look at the clock serves all that one read brings.
+    fn read_into(&mut self, buffer: &mut Vec<u8>, index: usize, is_read_closed: bool) -> anyhow::Result<()> {
+        for _ in 0..READS_AT_ONCE_MAX {
             let filled = match self.clients[index].read(buffer) {
                 Ok(filled) => filled,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return self.end(index, reason_of(&error), now),
+                Err(error) => return self.end(index, reason_of(&error), Nanos::now()),
             };
+            let now = Nanos::now();
             self.counted.outcome.tally.reads += 1;
-            let used = self.hear(index, &buffer[..filled], now)?;
+            let used = self.hear(index, &buffer[..filled.bytes], now)?;
             if self.clients[index].stage == Stage::Ended {
                 return Ok(());
             }
-            self.clients[index].keep(&buffer[used..filled]);
-            // Less than was asked for: the socket is empty, and tells when it no longer is. That saves a system call.
-            if filled < READ_BYTES && !is_read_closed {
+            self.clients[index].keep(&buffer[used..filled.bytes]);
+            // The socket tells when there is something again. That saves a system call.
+            if !filled.may_have_more && !is_read_closed {
                 return Ok(());
             }
         }
+        self.look_again(index)
+    }
+
+    /// Others have their turn first. A socket that is registered anew tells at once if there is something.
+    fn look_again(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(stream) = self.clients[index].stream_mut() else { return Ok(()) };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().reregister(stream, Token(index), interest).context("watching a socket again")
     }
 
     /// Everything that has come whole; returns how much that was. Each dialect has a loop of its own: a call through a
@@ -153,6 +166,9 @@ impl Worker {
         while self.clients[index].stage != Stage::Ended {
             let opened = self.clients[index].stage != Stage::Opening;
             match dialect.hear(opened, &input[used..]) {
+                Ok(None) if input.len() - used > dialect::FRAME_BYTES_MAX => {
+                    self.end(index, format!("says more than {} bytes at once", dialect::FRAME_BYTES_MAX), now)?;
+                }
                 Ok(None) => break,
                 Ok(Some((length, heard))) => {
                     used += length;
@@ -175,7 +191,7 @@ impl Worker {
                 }
             }
             Heard::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
-            Heard::Refused(reason) => *self.counted.outcome.refused.entry(reason).or_default() += 1,
+            Heard::Refused(reason) => add_reason(&mut self.counted.outcome.refused, reason),
             Heard::Ended(reason) => self.end(index, reason, now)?,
             Heard::Nothing => {}
         }
@@ -222,13 +238,14 @@ impl Worker {
             Receipt::Reordered => tally.reordered += 1,
             Receipt::Duplicate => return tally.duplicated += 1,
             Receipt::Stray => return tally.stray += 1,
+            Receipt::Damaged => return tally.damaged += 1,
         }
         tally.received += 1;
         tally.received_in_time += u64::from(self.measured.contains(&now));
         if self.measured.contains(&mark.intended) {
             self.counted.latencies.record(now.since(mark.intended));
         }
-        if seat == 0 && lobby.is_published_here && matches!(self.share.pace, Pace::InFlight(_)) {
+        if seat == lobby.witness && lobby.is_published_here && matches!(self.share.pace, Pace::InFlight(_)) {
             lobby.owed += 1;
         }
     }
@@ -242,13 +259,17 @@ impl Worker {
         if self.phase == Phase::Opening && client.stage != Stage::Ready {
             return self.fail_to_open(index, reason);
         }
-        if let Some(seat) = client.seat {
-            self.rooms[client.room as usize].room.disconnect(seat, now);
-        }
+        let (room, seat) = (client.room as usize, client.seat);
         client.close();
+        if let Some(seat) = seat {
+            self.rooms[room].room.disconnect(seat, now);
+            if seat == self.rooms[room].witness {
+                self.replace_witness(room);
+            }
+        }
         self.counted.clients = self.counted.clients.saturating_sub(1);
         if self.phase != Phase::Over {
-            *self.counted.outcome.disconnected.entry(reason).or_default() += 1;
+            add_reason(&mut self.counted.outcome.disconnected, reason);
         }
         Ok(())
     }

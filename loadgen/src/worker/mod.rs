@@ -27,7 +27,7 @@ use crate::messages::{News, Order, Outcome, Progress};
 use crate::schedule::Schedule;
 use crate::share::Share;
 use churn::Churn;
-use client::Client;
+use client::{Client, Stage};
 use link::{Link, Told};
 use opening::Opening;
 use room::Room;
@@ -37,6 +37,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether everything has come.
 const DRAINED_EVERY: Duration = Duration::from_millis(20);
+
+/// When everything has come, so long it is waited for what should not.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Sockets that are attended to in one round.
 const EVENTS_MAX: usize = 1024;
@@ -70,6 +73,8 @@ struct Worker {
     schedule: Option<Schedule>,
     /// Messages due in this time count; so do deliveries received in it.
     measured: Range<Nanos>,
+    /// Whether a closed load has yet to begin.
+    rooms_to_fill: bool,
     churn: Churn,
     random: fastrand::Rng,
     counted: Counted,
@@ -93,6 +98,8 @@ struct Lobby {
     members: Vec<u32>,
     /// Who publishes without being one of them.
     publisher_apart: Option<u32>,
+    /// The seat of the member who, in a closed load, calls for the next message.
+    witness: u32,
     /// Messages that the witness has seen and that have not been followed by another.
     owed: u32,
 }
@@ -109,7 +116,7 @@ enum Phase {
     /// All are sent; how many, the coordinator will say.
     Sent,
     /// What is on its way may come, as long as anything does.
-    Draining { received: u64, since: Nanos },
+    Draining { received: u64, since: Nanos, complete: Option<Nanos> },
     /// All is told.
     Over,
 }
@@ -149,6 +156,7 @@ impl Worker {
             phase: Phase::Opening,
             schedule: None,
             measured: Nanos(0)..Nanos(0),
+            rooms_to_fill: false,
             counted: Counted::default(),
             next_progress: Nanos::now(),
             read_buffer: Vec::new(),
@@ -184,14 +192,17 @@ impl Worker {
     fn do_what_is_due(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.phase {
             Phase::Opening => self.open_more(now)?,
-            Phase::Sending { end, .. } => {
+            Phase::Sending { start, end } => {
+                if now >= start {
+                    self.fill_rooms(now);
+                }
                 self.publish_due(now);
                 self.churn_due(now);
                 if now >= end {
                     self.stop_sending(now)?;
                 }
             }
-            Phase::Draining { received, since } => self.look_whether_drained(received, since, now)?,
+            Phase::Draining { .. } => self.look_whether_drained(now)?,
             Phase::Waiting | Phase::Sent | Phase::Over => {}
         }
         if now >= self.next_progress {
@@ -215,7 +226,7 @@ impl Worker {
                     let room = self.rooms.iter_mut().filter(|lobby| lobby.number == number);
                     room.for_each(|lobby| lobby.room.expect(count));
                 }
-                self.phase = Phase::Draining { received: 0, since: Nanos::now() };
+                self.phase = Phase::Draining { received: 0, since: Nanos::now(), complete: None };
             }
         }
         Ok(())
@@ -230,7 +241,7 @@ impl Worker {
         self.schedule = Some(Schedule::new(&self.share, start, end));
         self.churn.start(start);
         self.phase = Phase::Sending { start, end };
-        self.fill_rooms(start);
+        self.rooms_to_fill = true;
     }
 
     fn stop_sending(&mut self, now: Nanos) -> anyhow::Result<()> {
@@ -244,17 +255,25 @@ impl Worker {
     }
 
     /// Nothing more will come if all has, or if nothing has for a long time.
-    fn look_whether_drained(&mut self, received: u64, since: Nanos, now: Nanos) -> anyhow::Result<()> {
+    fn look_whether_drained(&mut self, now: Nanos) -> anyhow::Result<()> {
+        let Phase::Draining { received, since, complete } = self.phase else { return Ok(()) };
         let received_now = self.counted.outcome.tally.received;
-        if received_now > received {
-            self.phase = Phase::Draining { received: received_now, since: now };
-        }
-        let given_up = received_now == received && now.since(since) > self.share.manner.patience;
-        if given_up || self.rooms.iter().all(|lobby| lobby.room.is_complete()) {
+        let since = if received_now > received { now } else { since };
+        let is_complete = self.asking() == 0 && self.rooms.iter().all(|lobby| lobby.room.is_complete());
+        let complete = complete.or(Some(now)).filter(|_| is_complete);
+        self.phase = Phase::Draining { received: received_now, since, complete };
+        let is_over = complete.is_some_and(|complete| now.since(complete) >= LINGER);
+        if is_over || now.since(since) > self.share.manner.patience {
             self.tell_progress()?;
             self.tell_outcome()?;
         }
         Ok(())
+    }
+
+    /// How many clients wait for the answer to a join or a leave.
+    fn asking(&self) -> u64 {
+        let is_asking = |client: &&Client| matches!(client.stage, Stage::Joining | Stage::Leaving(_));
+        self.clients.iter().filter(is_asking).count() as u64
     }
 
     fn tell_progress(&mut self) -> anyhow::Result<()> {
@@ -269,10 +288,13 @@ impl Worker {
         // There is none after the outcome, which has taken all that was counted.
         self.next_progress = Nanos(u64::MAX);
         let mut outcome = std::mem::take(&mut self.counted.outcome);
+        outcome.tally.unanswered = self.asking();
         let measured = |intended| self.measured.contains(&intended);
         let mut spreads = Latencies::default();
         for lobby in &self.rooms {
             outcome.tally.lost += lobby.room.settle();
+            outcome.tally.stray += lobby.room.invented();
+            outcome.tally.received -= lobby.room.invented();
             if lobby.is_whole {
                 lobby.room.record_spreads(measured, &mut spreads);
             } else {
@@ -290,6 +312,7 @@ impl Worker {
         let mut next = self.next_progress;
         match self.phase {
             Phase::Opening => next = next.min(self.opening.next()),
+            Phase::Sending { start, .. } if self.rooms_to_fill => next = next.min(start),
             Phase::Sending { end, .. } => {
                 let due = self.schedule.as_ref().and_then(Schedule::due);
                 next = next.min(end).min(due.unwrap_or(end)).min(self.churn.next());

@@ -11,7 +11,7 @@ use super::{Lobby, Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect;
 use crate::latency::Latencies;
-use crate::messages::{Connects, News, Reasons};
+use crate::messages::{Connects, News, Reasons, add_reason};
 use crate::plan::{Publishers, TargetShare};
 use crate::share::Share;
 
@@ -92,13 +92,14 @@ pub fn seat(share: &Share) -> (Vec<Lobby>, Vec<Client>) {
             seats += u32::from(is_member);
         }
         rooms.push(Lobby {
-            room: Room::new(seats as usize),
+            room: Room::new(seats as usize, room.is_published_here() && share.manner.publishers != Publishers::Target),
             name: format!("{}-{}", share.manner.room_prefix, room.number),
             number: room.number,
             is_whole: room.is_whole,
             is_published_here: room.is_published_here(),
             members: (first..first + seats).collect(),
             publisher_apart,
+            witness: 0,
             owed: 0,
         });
     }
@@ -151,7 +152,7 @@ impl Worker {
     /// A client will not come in.
     pub(super) fn fail_to_open(&mut self, index: usize, reason: String) -> anyhow::Result<()> {
         self.clients[index].close();
-        *self.opening.failed.entry(reason).or_default() += 1;
+        add_reason(&mut self.opening.failed, reason);
         self.step(Nanos::now())
     }
 
@@ -202,7 +203,7 @@ impl Worker {
 pub fn reason_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "closed without a word".to_owned(),
-        kind => kind.to_string(),
+        _ => error.to_string(),
     }
 }
 

@@ -7,14 +7,18 @@ use crate::clock::Nanos;
 use crate::mark::Mark;
 use crate::plan::{Pace, Publishers};
 
+/// So many messages are sent before sockets are looked at again: less than a millisecond.
+const MESSAGES_AT_ONCE_MAX: usize = 64;
+
 /// So often a member is drawn that happens to be in no room just now, before the first that is takes its place.
 const DRAWS_MAX: usize = 8;
 
 impl Worker {
-    /// Everything whose time has come.
+    /// What is due by now; the rest in a moment, if that is much: sockets have to be read meanwhile.
     pub(super) fn publish_due(&mut self, now: Nanos) {
         let mut now = now;
-        while let Some(schedule) = self.schedule.as_mut() {
+        for _ in 0..MESSAGES_AT_ONCE_MAX {
+            let Some(schedule) = self.schedule.as_mut() else { return };
             let Some(due) = schedule.due().filter(|due| *due <= now) else { return };
             let room = schedule.take();
             self.counted.lags.record(now.since(due));
@@ -24,28 +28,55 @@ impl Worker {
     }
 
     /// A closed load begins: so many in each room.
-    pub(super) fn fill_rooms(&mut self, start: Nanos) {
-        let Pace::InFlight(messages) = self.share.pace else { return };
+    pub(super) fn fill_rooms(&mut self, now: Nanos) {
+        let Pace::InFlight(messages) = self.share.pace else { return self.rooms_to_fill = false };
+        if !std::mem::take(&mut self.rooms_to_fill) || self.share.manner.publishers == Publishers::Target {
+            return;
+        }
         for room in 0..self.rooms.len() {
-            if self.rooms[room].is_published_here && self.share.manner.publishers != Publishers::Target {
-                self.publish(room, start.max(Nanos::now()), messages, start);
+            if self.rooms[room].is_published_here {
+                self.choose_witness(room);
+                self.publish(room, now, messages, now);
             }
         }
     }
 
+    /// The first member who is there.
+    fn choose_witness(&mut self, room: usize) {
+        let Self { rooms, clients, .. } = self;
+        let lobby = &mut rooms[room];
+        let is_ready = |client: &u32| clients[*client as usize].stage == Stage::Ready;
+        lobby.witness = (0..).zip(&lobby.members).find(|(_, client)| is_ready(client)).map_or(0, |(seat, _)| seat);
+    }
+
+    /// Somebody else takes the place of a witness who is gone, and the room begins anew.
+    pub(super) fn replace_witness(&mut self, room: usize) {
+        self.choose_witness(room);
+        if let Pace::InFlight(messages) = self.share.pace {
+            self.rooms[room].owed = messages;
+        }
+    }
+
     /// One message for each that a witness has just had.
-    pub(super) fn follow_up(&mut self, index: usize, now: Nanos) {
+    pub(super) fn follow_up(&mut self, index: usize) {
         let room = self.clients[index].room as usize;
         let owed = std::mem::take(&mut self.rooms[room].owed);
+        if owed == 0 {
+            return;
+        }
+        let now = Nanos::now();
         let sending = matches!(self.phase, Phase::Sending { end, .. } if now < end);
-        if owed > 0 && sending && self.share.manner.publishers != Publishers::Target {
+        if sending && self.share.manner.publishers != Publishers::Target {
             self.publish(room, now, owed, now);
         }
     }
 
     /// So many messages to a room; one publisher says those of one moment at once.
     fn publish(&mut self, room: usize, intended: Nanos, count: u32, now: Nanos) {
-        let Some(publisher) = self.publisher(room) else { return };
+        let Some(publisher) = self.publisher(room) else {
+            self.counted.outcome.tally.unsaid += u64::from(count);
+            return;
+        };
         let mut out = std::mem::take(&mut self.write_buffer);
         out.clear();
         let mut text = Vec::with_capacity(self.share.manner.size);

@@ -12,8 +12,11 @@ use crate::latency::Latencies;
 use crate::mark::Mark;
 use crate::record::Record;
 
-/// So far beyond the last message known a number is believed; another one is no message of this load.
-const AHEAD_MAX: usize = 1 << 24;
+/// So far beyond the last message known a number is believed where nobody knows yet how many there are.
+const AHEAD_MAX: usize = 1 << 20;
+
+/// When a message was due of which nothing has been seen.
+const UNKNOWN: Nanos = Nanos(u64::MAX);
 
 /// A room.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub struct Room {
     passed_over: HashMap<u32, BTreeSet<u32>>,
     /// How many were published, here or elsewhere.
     published: u32,
+    /// Whether all that is published is published here, or else how many there are becomes known at the end.
+    is_published_here: bool,
     /// What members that have left again were owed.
     lost: u64,
 }
@@ -73,20 +78,22 @@ pub enum Receipt {
     Duplicate,
     /// This member is not in the room, or no such message was ever said.
     Stray,
+    /// It says that it was due at another time than it was.
+    Damaged,
 }
 
 impl Room {
     /// With so many seats, all empty.
-    pub fn new(seats: usize) -> Self {
+    pub fn new(seats: usize, is_published_here: bool) -> Self {
         let empty = Seat { presence: Presence::Absent, position: 0, since: Nanos(0) };
-        Self { seats: vec![empty; seats], ..Self::default() }
+        Self { seats: vec![empty; seats], is_published_here, ..Self::default() }
     }
 
     /// A message is about to be published here; returns its number.
     pub fn publish(&mut self, intended: Nanos) -> u32 {
         let number = self.published;
         self.published += 1;
-        self.know(number, intended);
+        self.know(number).intended = intended;
         number
     }
 
@@ -136,17 +143,28 @@ impl Room {
         let number = mark.number;
         let place = &mut self.seats[seat as usize];
         if place.presence == Presence::Present && self.order.get(place.position as usize) == Some(&number) {
-            place.position += 1;
-            self.messages[number as usize].count(now);
-            return Receipt::InOrder;
+            let message = &mut self.messages[number as usize];
+            if message.intended == mark.intended && mark.intended <= now {
+                place.position += 1;
+                message.count(now);
+                return Receipt::InOrder;
+            }
         }
         self.receive_slowly(seat, mark, now)
     }
 
     /// A new message, or something is wrong.
     fn receive_slowly(&mut self, seat: u32, mark: Mark, now: Nanos) -> Receipt {
-        if !self.know(mark.number, mark.intended) {
+        let known = if self.is_published_here { self.published as usize } else { self.messages.len() + AHEAD_MAX };
+        if mark.number as usize >= known {
             return Receipt::Stray;
+        }
+        let message = self.know(mark.number);
+        if message.intended == UNKNOWN {
+            message.intended = mark.intended;
+        }
+        if message.intended != mark.intended || mark.intended > now {
+            return Receipt::Damaged;
         }
         let receipt = match self.seats[seat as usize].presence {
             Presence::Absent | Presence::Gone(_) => Receipt::Stray,
@@ -159,18 +177,12 @@ impl Room {
         receipt
     }
 
-    /// False if there can be no such message.
-    fn know(&mut self, number: u32, intended: Nanos) -> bool {
-        let number = number as usize;
-        if number >= self.messages.len() + AHEAD_MAX {
-            return false;
+    fn know(&mut self, number: u32) -> &mut Message {
+        if number as usize >= self.messages.len() {
+            let unknown = Message { intended: UNKNOWN, first: Nanos(u64::MAX), last: Nanos(0), received: 0 };
+            self.messages.resize(number as usize + 1, unknown);
         }
-        if number >= self.messages.len() {
-            let unknown = Message { intended: Nanos(u64::MAX), first: Nanos(u64::MAX), last: Nanos(0), received: 0 };
-            self.messages.resize(number + 1, unknown);
-        }
-        self.messages[number].intended = intended;
-        true
+        &mut self.messages[number as usize]
     }
 
     /// The first message of a member that joined while others talked. It must have what was due after it was in.
@@ -273,6 +285,12 @@ impl Room {
             })
     }
 
+    /// How many deliveries were of messages that nobody has published, as is known only in the end.
+    pub fn invented(&self) -> u64 {
+        let invented = self.messages.iter().skip(self.published as usize);
+        invented.map(|message| u64::from(message.received)).sum()
+    }
+
     /// How many deliveries never came. Nothing is on its way any more.
     pub fn settle(&self) -> u64 {
         let owed = (0..self.seats.len() as u32).map(|seat| match self.seats[seat as usize] {
@@ -291,7 +309,7 @@ impl Room {
     /// What was published here and never received by anybody.
     fn unseen(&self) -> impl Iterator<Item = &Message> {
         let known = self.messages.iter().filter(|message| message.received == 0);
-        known.filter(|message| message.intended < Nanos(u64::MAX))
+        known.filter(|message| message.intended != UNKNOWN)
     }
 
     /// The time from the first to the last receipt of each message that counts.

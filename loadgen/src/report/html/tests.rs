@@ -128,7 +128,7 @@ fn bad() -> Report {
     report.connects.failed = Reasons::from([("connection refused".to_owned(), 10)]);
     report.generator.busy = 0.94;
     report.generator.lag.p99 = 3.4;
-    report.generator.limited = report.generator.judge();
+    report.generator.limited = report.generator.judge(&report.generator.lag);
     report.faults = report.judge();
     report
 }

@@ -7,7 +7,7 @@ struct Trial(Room);
 
 impl Trial {
     fn of(members: u32, published: u32) -> Self {
-        let mut room = Room::new(members as usize);
+        let mut room = Room::new(members as usize, true);
         (0..members).for_each(|seat| room.enter(seat, Nanos(0)));
         (0..published).for_each(|number| assert_eq!(room.publish(due(number)), number));
         Self(room)
@@ -98,6 +98,30 @@ fn one_that_is_cut_is_owed_what_was_due_by_then() {
     trial.0.disconnect(1, Nanos(25));
     assert!(trial.0.is_complete(), "nothing more will come");
     assert_eq!(trial.0.settle(), 1, "number 1; number 2 was due later");
+}
+
+#[test]
+fn a_message_that_says_another_time_than_it_was_due_is_damaged() {
+    let mut trial = Trial::of(2, 1);
+    let late = Mark { intended: Nanos(11), ..mark(0) };
+    assert_eq!(trial.0.receive(0, late, Nanos(1_000)), Receipt::Damaged);
+    assert_eq!(trial.receives(0, &[0]), [Receipt::InOrder]);
+    assert_eq!(trial.0.receive(1, late, Nanos(1_000)), Receipt::Damaged, "others have had it as it was");
+    assert_eq!(trial.0.receive(1, mark(0), Nanos(9)), Receipt::Damaged, "it was not due yet");
+    assert_eq!(trial.0.settle(), 1);
+}
+
+#[test]
+fn what_was_invented_elsewhere_is_known_in_the_end() {
+    let mut room = Room::new(1, false);
+    room.enter(0, Nanos(0));
+    for number in [0, 1, 7] {
+        assert_eq!(room.receive(0, mark(number), Nanos(1_000)), Receipt::InOrder);
+    }
+    room.expect(2);
+    assert_eq!(room.invented(), 1);
+    let mut trial = Trial::of(1, 2);
+    assert_eq!(trial.receives(0, &[0, 7, 1]), [Receipt::InOrder, Receipt::Stray, Receipt::InOrder], "at once, here");
 }
 
 #[test]
