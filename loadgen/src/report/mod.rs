@@ -169,6 +169,9 @@ impl Report {
         }
         for group in [Some(&self.rooms), self.giant.as_ref()].into_iter().flatten() {
             faults.extend(group.judge());
+            if group.latency.count == 0 && !self.interrupted {
+                faults.push("no delivery was measured: a longer --duration or a higher --rate brings some".to_owned());
+            }
         }
         faults
     }
@@ -206,9 +209,6 @@ impl GroupReport {
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let mut faults: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
-        if self.latency.count == 0 {
-            faults.push("no delivery was measured: a longer --duration or a higher --rate brings some".to_owned());
-        }
         for (what, reasons) in [("disconnects", &self.disconnected), ("refusals", &self.refused)] {
             if !reasons.is_empty() {
                 faults.push(format!("{} {what}: {}", reasons.values().sum::<u64>(), in_words(reasons)));

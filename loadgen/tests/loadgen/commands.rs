@@ -128,7 +128,7 @@ fn where_nothing_listens_one_line_says_how_to_start_it() {
 #[test]
 fn what_cannot_be_asked_for_is_refused() {
     for (arguments, rule) in [
-        (&["--clients", "0"][..], "--clients 0: at least 1"),
+        (&["--clients", "0"][..], "--clients 0: 1 to 1000000"),
         (&["--rate", "fast"], "invalid value 'fast'"),
         (&["--no-such-flag"], "unexpected argument"),
         (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
