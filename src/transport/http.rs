@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::accept::{Accepted, Admission, Place};
+use super::accept::{Accepted, Admission, NoPlace, Place};
 use super::metrics::ServerMetrics;
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
@@ -68,9 +68,9 @@ pub struct HttpState {
     pub metrics: ServerMetrics,
 }
 
-/// Whether the connection of a request took one of the clients' places. Whoever asks does not count itself.
+/// Why the connection of a request has none of the clients' places, if so. Whoever has one does not count itself.
 #[derive(Clone, Copy)]
-struct HasPlace(bool);
+struct Standing(Option<NoPlace>);
 
 /// A socket that was switched to WebSocket.
 pub struct Upgraded {
@@ -121,16 +121,17 @@ impl HttpHost {
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, place, .. } = accepted;
         // A full server still says so, to a few at a time.
-        let spare = if place.is_some() { None } else { self.spare.admit() };
-        if place.is_none() && spare.is_none() {
+        let standing = Standing(place.as_ref().err().copied());
+        let spare = if place.is_ok() { None } else { self.spare.admit() };
+        if place.is_err() && spare.is_none() {
             return self.count_refused(Disconnect::TooManyConnections);
         }
         // Nothing is built for a client that says nothing: until here it costs no more than a line client.
         if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
-        let (has_place, switched) = (place.is_some(), Cell::new(false));
-        let service = service_fn(|request| self.respond(request, has_place, &switched));
+        let switched = Cell::new(false);
+        let service = service_fn(|request| self.respond(request, standing, &switched));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
@@ -144,7 +145,7 @@ impl HttpHost {
             Ok(Err(error)) if !error.is_timeout() => return,
             _ => return self.count_refused(Disconnect::HandshakeTimeout),
         };
-        if let (true, Some(place)) = (switched.get(), place) {
+        if let (true, Ok(place)) = (switched.get(), place) {
             let already_read = parts.read_buf.to_vec();
             (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
         }
@@ -154,14 +155,14 @@ impl HttpHost {
     async fn respond(
         &self,
         mut request: Request<Incoming>,
-        has_place: bool,
+        standing: Standing,
         switched: &Cell<bool>,
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path() != WEBSOCKET_PATH {
-            request.extensions_mut().insert(HasPlace(has_place));
+            request.extensions_mut().insert(standing);
             return self.router.clone().call(request).await;
         }
-        let answer = self.unavailable(has_place).map_or_else(|| accept_key(&request), Err);
+        let answer = self.unavailable(standing).map_or_else(|| accept_key(&request), Err);
         Ok(match answer {
             Ok(accept) => {
                 switched.set(true);
@@ -175,10 +176,10 @@ impl HttpHost {
         self.counts.count_refused(Dialect::WebSocket, reason);
     }
 
-    fn unavailable(&self, has_place: bool) -> Option<Refused> {
-        let why = match (self.state.drain.is_stopping(), has_place) {
+    fn unavailable(&self, Standing(no_place): Standing) -> Option<Refused> {
+        let why = match (self.state.drain.is_stopping(), no_place) {
             (true, _) => "draining\n",
-            (_, false) => {
+            (_, Some(_)) => {
                 self.count_refused(Disconnect::TooManyConnections);
                 "full\n"
             }
@@ -194,11 +195,16 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
 
 async fn ready(
     State(state): State<HttpState>,
-    Extension(HasPlace(has_place)): Extension<HasPlace>,
+    Extension(Standing(no_place)): Extension<Standing>,
 ) -> (StatusCode, &'static str) {
+    let is_full = match no_place {
+        None => false,
+        Some(NoPlace::Full) => state.admission.is_full(),
+        Some(NoPlace::OutOfDescriptors) => true,
+    };
     if state.drain.is_stopping() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if !has_place && state.admission.is_full() {
+    } else if is_full {
         (StatusCode::SERVICE_UNAVAILABLE, "full")
     } else {
         (StatusCode::OK, "ready")

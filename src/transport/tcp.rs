@@ -35,7 +35,7 @@ pub fn open(
     sessions: &Rc<SessionHost>,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let Accepted { stream, peer, place } = accepted;
-    let Some(place) = place else {
+    let Ok(place) = place else {
         refuse_full(&stream, buffer);
         sessions.writer.count_refused(Dialect::Lines, Disconnect::TooManyConnections);
         return None;
