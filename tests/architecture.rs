@@ -24,10 +24,12 @@ const FLOORS: [(&str, u8); 13] = [
 const APART: [(&str, &[(&str, &str)]); 1] = [(
     "transport",
     &[
+        ("accept", "census"),
         ("conversation", "accept"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
         ("http", "accept"),
+        ("http", "census"),
         ("http", "metrics"),
         ("websocket", "conversation"),
     ],

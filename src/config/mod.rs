@@ -6,6 +6,7 @@ mod units;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Config {
     pub shards: u16,
     /// Clients at once; `None` is what the descriptors allow.
     pub max_clients: Option<usize>,
+    /// What one address may have of them.
+    pub per_address: AddressLimits,
     /// Who has the descriptors that a process may have.
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
@@ -57,6 +60,15 @@ pub struct Rules {
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+}
+
+/// What one address may have; `None` is as much as it likes. An IPv6 network of 64 bits is one address.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressLimits {
+    /// Clients at once.
+    pub clients_max: Option<NonZeroU32>,
+    /// New connections a second.
+    pub connects_per_second: Option<NonZeroU32>,
 }
 
 /// How WebSocket clients are kept alive.
@@ -137,6 +149,7 @@ const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const CLIENTS_MAX: usize = 1 << 24;
+const PER_ADDRESS_MAX: u32 = 1 << 20;
 const BACKLOG_MAX: u32 = 1 << 20;
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
@@ -152,6 +165,10 @@ impl TryFrom<Settings> for Config {
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
+            per_address: AddressLimits {
+                clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
+                connects_per_second: limit("connects-per-address", settings.connects_per_address, PER_ADDRESS_MAX)?,
+            },
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
@@ -197,6 +214,11 @@ fn within<T: PartialOrd + fmt::Display>(
         return Ok(value);
     }
     Err(ConfigError { name, value: value.to_string(), rule: format!("{} to {}", range.start(), range.end()) })
+}
+
+/// Zero is no limit.
+fn limit(name: &'static str, value: u32, max: u32) -> Result<Option<NonZeroU32>, ConfigError> {
+    within(name, value, 0..=max).map(NonZeroU32::new)
 }
 
 fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {

@@ -38,6 +38,12 @@ pub struct Settings {
     /// Clients at once (default: what the descriptors allow)
     #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
     pub max_clients: Option<usize>,
+    /// Clients at once from one address, an IPv6 network of 64 bits being one; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_CLIENTS_PER_ADDRESS", value_name = "COUNT")]
+    pub clients_per_address: u32,
+    /// New connections a second from one address; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_CONNECTS_PER_ADDRESS", value_name = "COUNT")]
+    pub connects_per_address: u32,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -89,6 +95,8 @@ impl Default for Settings {
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
             labels: Labels::Address,
             max_clients: None,
+            clients_per_address: 0,
+            connects_per_address: 0,
             descriptor_tables: DescriptorTables::Shared,
             message_bytes: Size(64 * 1024),
             outbox_bytes: Size(1024 * 1024),

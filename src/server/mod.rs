@@ -18,6 +18,7 @@ use crate::broker::BrokerSeed;
 use crate::config::{Config, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
+use crate::transport::census::Census;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{OwnTable, Started, Worker};
 use crate::writer::handle::mailbox;
@@ -106,6 +107,7 @@ fn start(
         let home = usize::from(shard.index.0) % homes.len();
         homes[home].push(shard);
     }
+    let census = Census::new(config.per_address);
     let parts = listeners.zip(mailboxes).zip(homes).zip(tables_and_places(config, limit)).zip(0..);
     let worker = |(((((lines, http), writer), shards), (table, admission)), index)| Worker {
         index: WriterIndex(index),
@@ -114,6 +116,7 @@ fn start(
         http,
         table,
         admission,
+        census: census.clone(),
         shards,
         broker: broker.clone(),
         writers: writers.clone(),

@@ -2,11 +2,11 @@
 //! Never reads or parses, and never leaves a client waiting for want of a descriptor.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::census::{Census, Presence};
 use crate::shutdown::Drain;
 
 /// The pause after an accept that failed for want of something that only time or leaving clients can give back.
@@ -34,7 +35,23 @@ struct Places {
 
 /// A client's place, given back when dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Places>);
+pub struct Place {
+    places: Arc<Places>,
+    /// What it counts for its address, where that is counted. Boxed: mostly there is none, and a client is to be small.
+    presence: Option<Box<Presence>>,
+}
+
+impl Place {
+    /// The place of a client from this address, if that may have one more.
+    ///
+    /// # Errors
+    /// It may not, and the place is free again.
+    pub fn of_address(mut self, census: &Census, address: IpAddr) -> Result<Self, NoPlace> {
+        let arrived = census.arrive(address, Instant::now());
+        self.presence = arrived.map_err(|_| NoPlace::TooManyOfAddress)?.map(Box::new);
+        Ok(self)
+    }
+}
 
 impl Admission {
     /// Room for so many.
@@ -59,7 +76,7 @@ impl Admission {
 
     /// A place, if there is one.
     pub fn admit(&self) -> Option<Place> {
-        self.0.take().then(|| Place(Arc::clone(&self.0)))
+        self.0.take().then(|| Place { places: Arc::clone(&self.0), presence: None })
     }
 }
 
@@ -86,7 +103,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.places.give_back();
     }
 }
 
@@ -194,6 +211,8 @@ pub enum NoPlace {
     Full,
     /// There are places, but no descriptors: others hold more of them than was foreseen.
     OutOfDescriptors,
+    /// Its address has as many as one may have, or too many came from it within a second.
+    TooManyOfAddress,
 }
 
 /// Accepts line clients until the server stops. The listener closes when this returns.

@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::accept::{Accepted, Admission, NoPlace, Place};
+use super::census::Census;
 use super::metrics::ServerMetrics;
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
@@ -64,6 +65,8 @@ pub struct HttpState {
     pub drain: Drain,
     /// Whether there is a place.
     pub admission: Admission,
+    /// Who is here, by address.
+    pub census: Census,
     /// What was counted.
     pub metrics: ServerMetrics,
 }
@@ -119,7 +122,8 @@ impl HttpHost {
 
     /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
-        let Accepted { stream, place, .. } = accepted;
+        let Accepted { stream, peer, place } = accepted;
+        let place = place.and_then(|place| place.of_address(&self.state.census, peer.ip()));
         // A full server still says so, to a few at a time.
         let standing = Standing(place.as_ref().err().copied());
         let spare = if place.is_ok() { None } else { self.spare.admit() };
@@ -177,15 +181,16 @@ impl HttpHost {
     }
 
     fn unavailable(&self, Standing(no_place): Standing) -> Option<Refused> {
-        let why = match (self.state.drain.is_stopping(), no_place) {
-            (true, _) => "draining\n",
-            (_, Some(_)) => {
-                self.count_refused(Disconnect::TooManyConnections);
-                "full\n"
-            }
-            _ => return None,
+        let (status, why) = match (self.state.drain.is_stopping(), no_place) {
+            (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            (_, None) => return None,
+            (_, Some(NoPlace::TooManyOfAddress)) => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
+            (_, Some(NoPlace::Full | NoPlace::OutOfDescriptors)) => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
         };
-        Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why })
+        if no_place.is_some() {
+            self.count_refused(Disconnect::TooManyConnections);
+        }
+        Some(Refused { status, header: None, why })
     }
 }
 
@@ -198,7 +203,7 @@ async fn ready(
     Extension(Standing(no_place)): Extension<Standing>,
 ) -> (StatusCode, &'static str) {
     let is_full = match no_place {
-        None => false,
+        None | Some(NoPlace::TooManyOfAddress) => false,
         Some(NoPlace::Full) => state.admission.is_full(),
         Some(NoPlace::OutOfDescriptors) => true,
     };

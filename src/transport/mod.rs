@@ -1,7 +1,8 @@
 //! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them: `accept`, `conversation` and `metrics`.
+//! lies below them: `accept`, `census`, `conversation` and `metrics`.
 
 pub mod accept;
+pub mod census;
 pub mod conversation;
 pub mod http;
 pub mod metrics;

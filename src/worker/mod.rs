@@ -22,6 +22,7 @@ use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::{Drain, Serving};
 use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
+use crate::transport::census::Census;
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
@@ -47,6 +48,8 @@ pub struct Worker {
     pub table: Option<OwnTable>,
     /// The places for its clients.
     pub admission: Admission,
+    /// Who is here, by address, over all workers.
+    pub census: Census,
     /// The shards that live here.
     pub shards: Vec<ShardMailbox>,
     /// To tell the shards, wherever they live.
@@ -120,8 +123,19 @@ impl Worker {
         });
         // Numbers that no other worker gives: index + 1, then every `workers`-th.
         let ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
-        let door = Rc::new(Door { rules: self.rules, ids: RefCell::new(ids), buffer: ReadBuffer::default(), tasks });
-        let state = HttpState { drain: self.drain.clone(), admission: self.admission.clone(), metrics: self.metrics };
+        let state = HttpState {
+            drain: self.drain.clone(),
+            admission: self.admission.clone(),
+            census: self.census.clone(),
+            metrics: self.metrics,
+        };
+        let door = Rc::new(Door {
+            rules: self.rules,
+            census: self.census,
+            ids: RefCell::new(ids),
+            buffer: ReadBuffer::default(),
+            tasks,
+        });
         spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
         let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
         accept_until_stop(lines, self.admission, self.drain.clone(), on_client).await;
@@ -139,6 +153,7 @@ impl Worker {
 /// Where clients come in.
 struct Door<Ids> {
     rules: Rules,
+    census: Census,
     ids: RefCell<Ids>,
     buffer: ReadBuffer,
     /// Everything that must have ended before the worker does.
@@ -147,6 +162,9 @@ struct Door<Ids> {
 
 impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     fn let_in_line_client(&self, accepted: Accepted, sessions: &Rc<SessionHost>) {
+        let Accepted { stream, peer, place } = accepted;
+        let place = place.and_then(|place| place.of_address(&self.census, peer.ip()));
+        let accepted = Accepted { stream, peer, place };
         let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
         if let Some(conversation) = tcp::open(accepted, self.next_id(), rules, &self.buffer, sessions) {
             spawn_local(self.tasks.track_future(conversation));

@@ -18,6 +18,8 @@ mod bytes;
 mod endings;
 // Members that do not read, and more clients than there are places.
 mod limits;
+// What one address may have.
+mod addresses;
 // The descriptors run out: who is refused, and that it passes.
 mod descriptors;
 // A descriptor table per worker: more clients than one table holds.
