@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::broker::{Broker, Member, Publish};
+use crate::broker::{Broker, Member, Publish, Seat};
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -166,9 +166,20 @@ impl Session {
         if self.room.as_ref() == Some(&room) {
             return self.answer(&Event::Joined(&room)).await;
         }
-        self.leave().await;
+        let mut seat = Seat::Free;
+        if self.room.is_some() {
+            // Nobody leaves its room for one that does not let it in.
+            if let Err(refusal) = self.host.broker.hold(room.clone()).await {
+                return self.answer(&Event::Refused(&refusal)).await;
+            }
+            seat = Seat::Held;
+            self.leave().await;
+        }
         let member = Member { address: self.address(), dialect: self.dialect, label: self.label.clone() };
-        self.room = Some(self.host.broker.join(room, member).await);
+        match self.host.broker.join(room, member, seat).await {
+            Ok(room) => self.room = Some(room),
+            Err(refusal) => self.answer(&Event::Refused(&refusal)).await,
+        }
     }
 
     async fn leave(&mut self) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::room::Member;
+use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
@@ -25,17 +26,36 @@ pub struct Publish {
     pub read_at: Instant,
 }
 
+/// What a member sits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// One that there may be.
+    Free,
+    /// The one that was held for it.
+    Held,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub enum ShardCommand {
+    /// Somebody will come once it is out of another room: a `Join` to the seat follows for certain.
+    Hold {
+        /// Which room.
+        room: RoomName,
+        /// Answered with why there is no seat, if so.
+        ack: oneshot::Sender<Result<(), Refusal>>,
+    },
     /// A member comes; it is told `Joined` ahead of everything from the room.
     Join {
         /// Which room.
         room: RoomName,
         /// Who.
         member: Member,
-        /// Answered with the room's own name, so that all members share one.
-        ack: oneshot::Sender<RoomName>,
+        /// Where.
+        seat: Seat,
+        /// Answered with the room's own name, so that all members share one; or with why there is no seat, in which case
+        /// the client was told nothing.
+        ack: oneshot::Sender<Result<RoomName, Refusal>>,
     },
     /// A member goes. Nothing from the room follows the answer.
     Leave {
@@ -79,8 +99,10 @@ pub enum ShardCommand {
 /// An answer that waits until the batch is with the writers.
 #[derive(Debug)]
 pub enum Ack {
+    /// To a hold.
+    Held(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
     /// To a join.
-    Joined(oneshot::Sender<RoomName>, RoomName),
+    Joined(oneshot::Sender<Result<RoomName, Refusal>>, Result<RoomName, Refusal>),
     /// To a leave or a fence.
     Done(oneshot::Sender<()>),
     /// To a question for members.
@@ -93,6 +115,7 @@ impl Ack {
     /// Answers. Who asked may be gone; that is its own affair.
     pub fn fire(self) {
         match self {
+            Self::Held(ack, held) => drop(ack.send(held)),
             Self::Joined(ack, room) => drop(ack.send(room)),
             Self::Done(ack) => drop(ack.send(())),
             Self::Members(ack, labels) => drop(ack.send(labels)),

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::ShardIndex;
-use super::command::{Publish, ShardCommand};
+use super::capacity::Capacity;
+use super::command::{Publish, Seat, ShardCommand};
 use super::room::Member;
 use crate::mailbox::{Full, Mailbox};
+use crate::protocol::command::Refusal;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
@@ -31,6 +33,7 @@ pub struct ShardMailbox {
     pub index: ShardIndex,
     commands: flume::Receiver<ShardCommand>,
     keys: RandomState,
+    capacity: Capacity,
 }
 
 impl ShardMailbox {
@@ -49,6 +52,11 @@ impl ShardMailbox {
         self.commands.len()
     }
 
+    /// What all shards share of rooms.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity.clone()
+    }
+
     /// The keys of all maps of rooms.
     pub fn keys(&self) -> RandomState {
         self.keys.clone()
@@ -57,11 +65,14 @@ impl ShardMailbox {
 
 impl BrokerSeed {
     /// The mailboxes of so many shards, and the seed for those who tell them.
-    pub fn new(shards: u16) -> (Self, Vec<ShardMailbox>) {
+    pub fn new(shards: u16, capacity: &Capacity) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let mailbox = |index| {
             let (sender, commands) = flume::bounded(MAILBOX_COMMANDS);
-            (sender, ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone() })
+            (
+                sender,
+                ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone(), capacity: capacity.clone() },
+            )
         };
         let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
         (Self { shards, keys }, mailboxes)
@@ -83,10 +94,17 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share.
-    pub fn join(&self, room: RoomName, member: Member) -> impl Future<Output = RoomName> {
+    /// Holds a seat in a room for one who leaves another first. Whoever has it must join.
+    pub fn hold(&self, room: RoomName) -> impl Future<Output = Result<(), Refusal>> {
+        let (ack, held) = oneshot::channel();
+        self.ask(self.shard_of(&room), ShardCommand::Hold { room, ack }, held)
+    }
+
+    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share, or why
+    /// there was no seat, which the client was not told.
+    pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<RoomName, Refusal>> {
         let (ack, joined) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, ack }, joined)
+        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, seat, ack }, joined)
     }
 
     /// Leaves a room; nothing from it follows.

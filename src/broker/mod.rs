@@ -2,6 +2,7 @@
 //! writers and bytes, never a socket.
 
 mod batch;
+mod capacity;
 mod command;
 mod handle;
 mod metrics;
@@ -9,7 +10,8 @@ mod room;
 mod shard;
 
 pub use batch::Batch;
-pub use command::{Ack, Publish, ShardCommand};
+pub use capacity::Capacity;
+pub use command::{Ack, Publish, Seat, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
 pub use metrics::ShardMetrics;
 pub use room::{Audience, Member, Room};

@@ -48,6 +48,8 @@ pub struct Room {
     seats: HashMap<Address, Seat>,
     /// Sorted by dialect, so that those who read the same bytes stand together.
     audiences: Vec<Audience>,
+    /// Seats of those who are on their way.
+    held: usize,
     last: Offset,
 }
 
@@ -68,6 +70,26 @@ impl Audience {
 }
 
 impl Room {
+    /// Holds a seat for one who is on its way.
+    pub fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// The seat is no longer held.
+    pub fn release(&mut self) {
+        self.held -= 1;
+    }
+
+    /// The seats that are taken or held.
+    pub fn seats(&self) -> usize {
+        self.seats.len() + self.held
+    }
+
+    /// Whether it is a member.
+    pub fn has(&self, address: Address) -> bool {
+        self.seats.contains_key(&address)
+    }
+
     /// Lets a member in. False if it was in already; then only its label is new.
     pub fn join(&mut self, member: Member) -> bool {
         let Member { address, dialect, label } = member;
@@ -126,9 +148,9 @@ impl Room {
         Listing::new(self.seats.values().map(|seat| seat.label.clone()).collect())
     }
 
-    /// Whether the last member has left.
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+    /// Whether it has members.
+    pub fn has_members(&self) -> bool {
+        !self.seats.is_empty()
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub max_clients: Option<usize>,
     /// What one address may have of them.
     pub per_address: AddressLimits,
+    /// How many rooms there may be, and how large.
+    pub rooms: RoomLimits,
     /// Who has the descriptors that a process may have.
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
@@ -69,6 +71,15 @@ pub struct AddressLimits {
     pub clients_max: Option<NonZeroU32>,
     /// New connections a second.
     pub connects_per_second: Option<NonZeroU32>,
+}
+
+/// How many rooms there may be, and how large.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomLimits {
+    /// Rooms at once, over all shards.
+    pub rooms_max: usize,
+    /// Members of each.
+    pub members_max: usize,
 }
 
 /// How WebSocket clients are kept alive.
@@ -168,6 +179,10 @@ impl TryFrom<Settings> for Config {
             per_address: AddressLimits {
                 clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
                 connects_per_second: limit("connects-per-address", settings.connects_per_address, PER_ADDRESS_MAX)?,
+            },
+            rooms: RoomLimits {
+                rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
+                members_max: within("room-members", settings.room_members, 1..=CLIENTS_MAX)?,
             },
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,

@@ -44,6 +44,12 @@ pub struct Settings {
     /// New connections a second from one address; 0 is no limit (default: 0)
     #[arg(long, env = "ROOMCAST_CONNECTS_PER_ADDRESS", value_name = "COUNT")]
     pub connects_per_address: u32,
+    /// Rooms at once (default: 1000000)
+    #[arg(long, env = "ROOMCAST_ROOMS", value_name = "COUNT")]
+    pub rooms: usize,
+    /// Members of one room (default: 1000000)
+    #[arg(long, env = "ROOMCAST_ROOM_MEMBERS", value_name = "COUNT")]
+    pub room_members: usize,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -97,6 +103,8 @@ impl Default for Settings {
             max_clients: None,
             clients_per_address: 0,
             connects_per_address: 0,
+            rooms: 1_000_000,
+            room_members: 1_000_000,
             descriptor_tables: DescriptorTables::Shared,
             message_bytes: Size(64 * 1024),
             outbox_bytes: Size(1024 * 1024),

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::broker::BrokerSeed;
+use crate::broker::{BrokerSeed, Capacity};
 use crate::config::{Config, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
@@ -100,7 +100,7 @@ fn start(
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<Started>> {
-    let (broker, shards) = BrokerSeed::new(config.shards);
+    let (broker, shards) = BrokerSeed::new(config.shards, &Capacity::new(config.rooms));
     let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
     for shard in shards {

@@ -1,19 +1,19 @@
 //! `Shard::step` and `Batch` against a reference that writes to each member at once.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
 use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Ack, Batch, Member, Publish, Shard, ShardCommand};
+use roomcast::broker::{Ack, Batch, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Listing, Offset};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Entry, Kind, WriterIndex};
 use tokio::sync::oneshot::{self, Receiver};
 
-use crate::common::{address, label, line, room, slot};
+use crate::common::{address, label, line, room, shard, slot};
 
 /// A command, or the end of a batch.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ enum Act {
 
 /// An answer that is due, and what it is to be.
 enum Due {
-    Joined(Receiver<RoomName>, RoomName),
+    Joined(Receiver<Result<RoomName, Refusal>>, RoomName),
     Done(Receiver<()>),
     Members(Receiver<Listing<Label>>, Listing<Label>),
     Rooms(Receiver<Listing<RoomName>>, Listing<RoomName>),
@@ -61,7 +61,7 @@ impl Due {
     fn check_answered(self) {
         match self {
             Self::Joined(mut ack, name) => {
-                let shared = ack.try_recv().expect("answered");
+                let shared = ack.try_recv().expect("answered").expect("there is room");
                 assert_eq!(shared, name);
                 assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
             }
@@ -75,7 +75,7 @@ impl Due {
 impl Pair {
     fn new(writers: u16) -> Self {
         Self {
-            shard: Shard::new(RandomState::new()),
+            shard: shard(),
             batch: Batch::new(usize::from(writers)),
             written: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -120,7 +120,7 @@ impl Pair {
         self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
         let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
-        self.step(ShardCommand::Join { room, member, ack });
+        self.step(ShardCommand::Join { room, member, seat: Seat::Free, ack });
         self.due.push(Due::Joined(joined, name));
     }
 

@@ -18,6 +18,8 @@ mod bytes;
 mod endings;
 // Members that do not read, and more clients than there are places.
 mod limits;
+// How many rooms there may be, and how large.
+mod capacity;
 // What one address may have.
 mod addresses;
 // The descriptors run out: who is refused, and that it passes.

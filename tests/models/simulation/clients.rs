@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Member, Publish, ShardCommand};
+use roomcast::broker::{Member, Publish, Seat, ShardCommand};
+use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::{Event, Listing};
@@ -21,7 +22,8 @@ const ROOMS: usize = 4;
 /// A part of a command.
 enum Part {
     Tell(usize, ShardCommand),
-    WaitJoined(Receiver<RoomName>),
+    WaitHeld(Receiver<Result<(), Refusal>>),
+    WaitJoined(Receiver<Result<RoomName, Refusal>>),
     WaitDone(Receiver<()>),
     WaitMembers(Receiver<Listing<Label>>, RoomName),
     WaitRooms(Receiver<Listing<RoomName>>),
@@ -91,7 +93,10 @@ impl Client {
                 return shards[shard].tell(self.address, command).map_err(|command| Part::Tell(shard, command));
             }
             Part::Write(command) => return writer.tell(command).map_err(Part::Write),
-            Part::WaitJoined(mut ack) => drop(ack.try_recv().map_err(|_| Part::WaitJoined(ack))?),
+            Part::WaitHeld(mut ack) => ack.try_recv().map_err(|_| Part::WaitHeld(ack))?.expect("there is room"),
+            Part::WaitJoined(mut ack) => {
+                ack.try_recv().map_err(|_| Part::WaitJoined(ack))?.expect("there is room");
+            }
             Part::WaitDone(mut ack) => ack.try_recv().map_err(|_| Part::WaitDone(ack))?,
             Part::WaitMembers(mut ack, room) => match ack.try_recv() {
                 Ok(members) => self.reply(&Event::Members(&room, &members)),
@@ -144,12 +149,18 @@ impl Client {
         if self.room.as_ref().is_some_and(|(current, _)| *current == name) {
             return self.reply(&Event::Joined(&name));
         }
+        let seat = if self.room.is_some() { Seat::Held } else { Seat::Free };
+        if seat == Seat::Held {
+            let (ack, held) = oneshot::channel();
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Hold { room: name.clone(), ack }));
+            self.parts.push_back(Part::WaitHeld(held));
+        }
         self.leave();
         let member = Member { address: self.address, dialect: Dialect::Lines, label: self.label.clone() };
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, seat, ack }));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
