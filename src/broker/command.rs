@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::room::Member;
+use super::room::{Member, Population};
 use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Listing;
@@ -35,6 +35,15 @@ pub enum Seat {
     Held,
 }
 
+/// What a client gets to know of the room that it has joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// The room's own name, so that all members share one.
+    pub room: RoomName,
+    /// How many members it has.
+    pub population: Population,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub enum ShardCommand {
@@ -53,9 +62,8 @@ pub enum ShardCommand {
         member: Member,
         /// Where.
         seat: Seat,
-        /// Answered with the room's own name, so that all members share one; or with why there is no seat, in which case
-        /// the client was told nothing.
-        ack: oneshot::Sender<Result<RoomName, Refusal>>,
+        /// Answered with why there is no seat, if so, in which case the client was told nothing.
+        ack: oneshot::Sender<Result<Joined, Refusal>>,
     },
     /// A member goes. Nothing from the room follows the answer.
     Leave {
@@ -102,7 +110,7 @@ pub enum Ack {
     /// To a hold.
     Held(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
     /// To a join.
-    Joined(oneshot::Sender<Result<RoomName, Refusal>>, Result<RoomName, Refusal>),
+    Joined(oneshot::Sender<Result<Joined, Refusal>>, Result<Joined, Refusal>),
     /// To a leave or a fence.
     Done(oneshot::Sender<()>),
     /// To a question for members.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::ShardIndex;
 use super::capacity::Capacity;
-use super::command::{Publish, Seat, ShardCommand};
+use super::command::{Joined, Publish, Seat, ShardCommand};
 use super::room::Member;
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::command::Refusal;
@@ -100,9 +100,9 @@ impl Broker {
         self.ask(self.shard_of(&room), ShardCommand::Hold { room, ack }, held)
     }
 
-    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share, or why
+    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the room as it is known, or why
     /// there was no seat, which the client was not told.
-    pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<RoomName, Refusal>> {
+    pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<Joined, Refusal>> {
         let (ack, joined) = oneshot::channel();
         self.ask(self.shard_of(&room), ShardCommand::Join { room, member, seat, ack }, joined)
     }

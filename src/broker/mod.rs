@@ -11,10 +11,10 @@ mod shard;
 
 pub use batch::Batch;
 pub use capacity::Capacity;
-pub use command::{Ack, Publish, Seat, ShardCommand};
+pub use command::{Ack, Joined, Publish, Seat, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
 pub use metrics::ShardMetrics;
-pub use room::{Audience, Member, Room};
+pub use room::{Audience, Member, Population, Room};
 pub use shard::{Shard, ShardTask};
 
 /// Which shard, counted from 0.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::{Listing, Offset};
@@ -33,6 +34,26 @@ pub struct Audience {
     targets: Option<Arc<[Slot]>>,
 }
 
+/// How many members a room has, for whoever wants to know without asking. Only the room says so.
+#[derive(Clone, Debug, Default)]
+pub struct Population(Arc<AtomicUsize>);
+
+impl Population {
+    /// Of so many.
+    pub fn of(members: usize) -> Self {
+        Self(Arc::new(members.into()))
+    }
+
+    /// How many there were a moment ago.
+    pub fn members(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, members: usize) {
+        self.0.store(members, Ordering::Relaxed);
+    }
+}
+
 /// What the room knows of a member.
 #[derive(Debug)]
 struct Seat {
@@ -50,6 +71,7 @@ pub struct Room {
     audiences: Vec<Audience>,
     /// Seats of those who are on their way.
     held: usize,
+    population: Population,
     last: Offset,
 }
 
@@ -85,6 +107,11 @@ impl Room {
         self.seats.len() + self.held
     }
 
+    /// How many members there are, from now on.
+    pub fn population(&self) -> Population {
+        self.population.clone()
+    }
+
     /// Whether it is a member.
     pub fn has(&self, address: Address) -> bool {
         self.seats.contains_key(&address)
@@ -104,6 +131,7 @@ impl Room {
         vacant.insert(Seat { label, dialect, place: audience.slots.len() });
         audience.slots.push(address.slot);
         audience.targets = None;
+        self.population.tell(self.seats.len());
         true
     }
 
@@ -112,6 +140,7 @@ impl Room {
         let Some(Seat { dialect, place, .. }) = self.seats.remove(&address) else {
             return false;
         };
+        self.population.tell(self.seats.len());
         let audience = audience(&mut self.audiences, address.writer, dialect);
         audience.slots.swap_remove(place);
         audience.targets = None;

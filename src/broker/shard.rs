@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use super::batch::Batch;
 use super::capacity::Capacity;
-use super::command::{Ack, Publish, Seat, ShardCommand};
+use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
 use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
 use super::room::{Member, Room};
@@ -67,14 +67,14 @@ impl Shard {
         }
     }
 
-    fn join(&mut self, name: RoomName, member: Member, seat: Seat, batch: &mut Batch) -> Result<RoomName, Refusal> {
+    fn join(&mut self, name: RoomName, member: Member, seat: Seat, batch: &mut Batch) -> Result<Joined, Refusal> {
         if seat == Seat::Held {
             self.rooms.get_mut(&name).expect("it has a seat that is held").release();
         }
         let (name, room) = self.seat(name, Some(member.address))?;
         batch.reply(member.address, member.dialect, &Event::Joined(&name));
         room.join(member);
-        Ok(name)
+        Ok(Joined { room: name, population: room.population() })
     }
 
     /// The room, made if there is none, with a seat for one more; or for this address, if it has one already. The name is

@@ -56,6 +56,8 @@ pub struct Rules {
     pub labels: Labels,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
+    /// What a client may cost the others; as much as it likes if `None`.
+    pub deliveries: Option<DeliveryLimits>,
     /// How far a client may be behind.
     pub outbox: OutboxLimits,
     /// How WebSocket clients are kept alive.
@@ -80,6 +82,17 @@ pub struct RoomLimits {
     pub rooms_max: usize,
     /// Members of each.
     pub members_max: usize,
+}
+
+/// What one client may cost the others.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryLimits {
+    /// Deliveries that it may cause, a second.
+    pub per_second: NonZeroU32,
+    /// As many at once, after a silence.
+    pub burst: u32,
+    /// How long it may be kept waiting before it is refused.
+    pub pause_max: Duration,
 }
 
 /// How WebSocket clients are kept alive.
@@ -161,7 +174,10 @@ const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const CLIENTS_MAX: usize = 1 << 24;
 const PER_ADDRESS_MAX: u32 = 1 << 20;
+const DELIVERIES_MAX: u32 = 1 << 30;
 const BACKLOG_MAX: u32 = 1 << 20;
+/// A client that has no deliveries left is not read for this long, and then refused.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 
@@ -201,7 +217,14 @@ impl TryFrom<Settings> for Rules {
         let ping_interval = within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?;
         // A bound below one message would be passed by any client whose socket refuses one.
         let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
+        // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
+        let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0;
+        let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
+        let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
+        // Who is not read cannot be heard, and is not to be cut for that.
+        let pause_max = PAUSE_MAX.min(pong_timeout / 2);
         Ok(Self {
+            deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             greeting: one_line("greeting", settings.greeting)?,
             labels: settings.labels,
             message_bytes_max: message_bytes.0,
@@ -210,11 +233,7 @@ impl TryFrom<Settings> for Rules {
                 messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
             },
-            keepalive: KeepaliveRules {
-                ping_interval: ping_interval.0,
-                // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
-                pong_timeout: within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0,
-            },
+            keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
     }

@@ -50,6 +50,12 @@ pub struct Settings {
     /// Members of one room (default: 1000000)
     #[arg(long, env = "ROOMCAST_ROOM_MEMBERS", value_name = "COUNT")]
     pub room_members: usize,
+    /// Deliveries a second that one client may cause; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_DELIVERIES_PER_SECOND", value_name = "COUNT")]
+    pub deliveries_per_second: u32,
+    /// Deliveries that one client may cause at once, where they are limited (default: 10000)
+    #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
+    pub deliveries_burst: u32,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -103,6 +109,8 @@ impl Default for Settings {
             max_clients: None,
             clients_per_address: 0,
             connects_per_address: 0,
+            deliveries_per_second: 0,
+            deliveries_burst: 10_000,
             rooms: 1_000_000,
             room_members: 1_000_000,
             descriptor_tables: DescriptorTables::Shared,

@@ -66,6 +66,14 @@ pub enum Refusal {
         /// How many it may have.
         members_max: usize,
     },
+    /// A message from a client that has caused more deliveries than it may, and still had after it was kept waiting.
+    #[error("too-many deliveries: at most {per_second} a second, {burst} at once")]
+    TooManyDeliveries {
+        /// How many it may cause in a second.
+        per_second: u32,
+        /// How many at once.
+        burst: u32,
+    },
     /// Bytes that are no UTF-8.
     #[error("not-utf8 byte {valid_up_to} begins no character: lines are UTF-8")]
     NotUtf8 {

@@ -119,6 +119,7 @@ impl Worker {
             writer,
             writer_index: self.index,
             greeting: self.rules.greeting.clone(),
+            deliveries: self.rules.deliveries,
             drain: self.drain.clone(),
         });
         // Numbers that no other worker gives: index + 1, then every `workers`-th.

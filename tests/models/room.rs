@@ -143,6 +143,7 @@ proptest! {
             check_targets(&after, &model);
             check_same_lists(&before, &after, changed);
             prop_assert_eq!(room.labels(), model.listing());
+            prop_assert_eq!(room.population().members(), model.members.len());
             prop_assert_eq!(room.has_members(), !model.members.is_empty());
             before = after;
         }

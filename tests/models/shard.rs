@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Ack, Batch, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::broker::{Ack, Batch, Joined, Member, Publish, Seat, Shard, ShardCommand};
 use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Listing, Offset};
@@ -30,7 +30,7 @@ enum Act {
 
 /// An answer that is due, and what it is to be.
 enum Due {
-    Joined(Receiver<Result<RoomName, Refusal>>, RoomName),
+    Joined(Receiver<Result<Joined, Refusal>>, RoomName),
     Done(Receiver<()>),
     Members(Receiver<Listing<Label>>, Listing<Label>),
     Rooms(Receiver<Listing<RoomName>>, Listing<RoomName>),
@@ -61,7 +61,7 @@ impl Due {
     fn check_answered(self) {
         match self {
             Self::Joined(mut ack, name) => {
-                let shared = ack.try_recv().expect("answered").expect("there is room");
+                let Joined { room: shared, .. } = ack.try_recv().expect("answered").expect("there is room");
                 assert_eq!(shared, name);
                 assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
             }

@@ -20,6 +20,8 @@ mod endings;
 mod limits;
 // How many rooms there may be, and how large.
 mod capacity;
+// What one client may cost the others.
+mod deliveries;
 // What one address may have.
 mod addresses;
 // The descriptors run out: who is refused, and that it passes.

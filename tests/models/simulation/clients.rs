@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Member, Publish, Seat, ShardCommand};
+use roomcast::broker::{Joined, Member, Publish, Seat, ShardCommand};
 use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
@@ -23,7 +23,7 @@ const ROOMS: usize = 4;
 enum Part {
     Tell(usize, ShardCommand),
     WaitHeld(Receiver<Result<(), Refusal>>),
-    WaitJoined(Receiver<Result<RoomName, Refusal>>),
+    WaitJoined(Receiver<Result<Joined, Refusal>>),
     WaitDone(Receiver<()>),
     WaitMembers(Receiver<Listing<Label>>, RoomName),
     WaitRooms(Receiver<Listing<RoomName>>),
