@@ -16,7 +16,7 @@ use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::event::Event;
+use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::{Label, Nick, RoomName};
 use crate::shutdown::{Drain, Talking};
 use crate::writer::handle::WriterHandle;
@@ -141,6 +141,8 @@ impl Session {
             }
             Unfinished::List => {
                 let rooms = self.host.broker.rooms().await;
+                // A list may be a moment old, but never older than what the client itself has done.
+                let rooms = self.room.iter().fold(rooms, Listing::showing);
                 self.answer(&Event::Rooms(&rooms)).await;
             }
             Unfinished::Who => self.who().await,
@@ -239,7 +241,7 @@ impl Session {
 
     async fn who(&self) {
         if let Some(room) = self.room.clone() {
-            let members = self.host.broker.members(room.clone()).await;
+            let members = self.host.broker.members(room.clone()).await.showing(&self.label);
             self.answer(&Event::Members(&room, &members)).await;
         }
     }

@@ -1,5 +1,6 @@
 //! What a shard is told, and what it answers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -89,13 +90,17 @@ pub enum ShardCommand {
     Who {
         /// Which room.
         room: RoomName,
+        /// When that was asked.
+        asked_at: Instant,
         /// Answered with the labels of the members.
-        ack: oneshot::Sender<Listing<Label>>,
+        ack: oneshot::Sender<Arc<Listing<Label>>>,
     },
     /// Which rooms are there?
     Rooms {
+        /// When that was asked.
+        asked_at: Instant,
         /// Answered with the rooms of this shard.
-        ack: oneshot::Sender<Listing<RoomName>>,
+        ack: oneshot::Sender<Arc<Listing<RoomName>>>,
     },
     /// Is all that came before with the writers?
     Fence {
@@ -114,9 +119,9 @@ pub enum Ack {
     /// To a leave or a fence.
     Done(oneshot::Sender<()>),
     /// To a question for members.
-    Members(oneshot::Sender<Listing<Label>>, Listing<Label>),
+    Members(oneshot::Sender<Arc<Listing<Label>>>, Arc<Listing<Label>>),
     /// To a question for rooms.
-    Rooms(oneshot::Sender<Listing<RoomName>>, Listing<RoomName>),
+    Rooms(oneshot::Sender<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
 impl Ack {

@@ -1,8 +1,11 @@
 //! How the shards are told: the broker as the sessions of one worker know it.
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -81,7 +84,7 @@ impl BrokerSeed {
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         let shards = self.shards.into_iter().map(Mailbox::new).collect();
-        Broker { shards, keys: self.keys }
+        Broker { shards, keys: self.keys, merged: Rc::default() }
     }
 }
 
@@ -91,6 +94,25 @@ impl BrokerSeed {
 pub struct Broker {
     shards: Rc<[Mailbox<ShardCommand>]>,
     keys: RandomState,
+    merged: Rc<RefCell<Merged>>,
+}
+
+/// The lists of all shards and what they make together, which stays so as long as they do.
+#[derive(Default)]
+struct Merged {
+    parts: Vec<Arc<Listing<RoomName>>>,
+    whole: Arc<Listing<RoomName>>,
+}
+
+impl Merged {
+    fn of(&mut self, parts: Vec<Arc<Listing<RoomName>>>) -> Arc<Listing<RoomName>> {
+        let is_same = self.parts.len() == parts.len() && self.parts.iter().zip(&parts).all(|(a, b)| Arc::ptr_eq(a, b));
+        if !is_same {
+            self.whole = Arc::new(Listing::merge(&parts));
+            self.parts = parts;
+        }
+        Arc::clone(&self.whole)
+    }
 }
 
 impl Broker {
@@ -135,20 +157,25 @@ impl Broker {
         self.shard_of(&room).tell(ShardCommand::Rename { room, address, label })
     }
 
-    /// The labels of a room's members.
-    pub fn members(&self, room: RoomName) -> impl Future<Output = Listing<Label>> {
+    /// The labels of a room's members, at most `LIST_AGE_MAX` old.
+    pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
         let (ack, members) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Who { room, ack }, members)
+        let asked_at = Instant::now();
+        self.ask(self.shard_of(&room), ShardCommand::Who { room, asked_at, ack }, members)
     }
 
-    /// All rooms with members, over every shard.
-    pub async fn rooms(&self) -> Listing<RoomName> {
-        let mut all = Listing::default();
+    /// All rooms with members, over every shard, at most `LIST_AGE_MAX` old.
+    pub async fn rooms(&self) -> Arc<Listing<RoomName>> {
+        let mut parts = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             let (ack, rooms) = oneshot::channel();
-            all = all.merge(self.ask(shard, ShardCommand::Rooms { ack }, rooms).await);
+            let asked_at = Instant::now();
+            parts.push(self.ask(shard, ShardCommand::Rooms { asked_at, ack }, rooms).await);
         }
-        all
+        if let [only] = &parts[..] {
+            return Arc::clone(only);
+        }
+        self.merged.borrow_mut().of(parts)
     }
 
     /// Returns when everything said to the room before is with the writers.

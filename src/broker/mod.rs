@@ -6,6 +6,7 @@ mod capacity;
 mod command;
 mod handle;
 mod metrics;
+mod picture;
 mod room;
 mod shard;
 
@@ -14,6 +15,7 @@ pub use capacity::Capacity;
 pub use command::{Ack, Joined, Publish, Seat, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
 pub use metrics::ShardMetrics;
+pub use picture::{AGE_MAX as LIST_AGE_MAX, Effort};
 pub use room::{Audience, Member, Population, Room};
 pub use shard::{Shard, ShardTask};
 

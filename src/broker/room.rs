@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use super::picture::{Effort, Picture};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::{Listing, Offset};
 use crate::protocol::names::Label;
@@ -72,6 +74,8 @@ pub struct Room {
     /// Seats of those who are on their way.
     held: usize,
     population: Population,
+    /// Made when somebody asks for the first time.
+    picture: Option<Box<Picture<Label>>>,
     last: Offset,
 }
 
@@ -123,6 +127,7 @@ impl Room {
         let vacant = match self.seats.entry(address) {
             Entry::Occupied(mut seat) => {
                 seat.get_mut().label = label;
+                outdate(&mut self.picture);
                 return false;
             }
             Entry::Vacant(vacant) => vacant,
@@ -132,6 +137,7 @@ impl Room {
         audience.slots.push(address.slot);
         audience.targets = None;
         self.population.tell(self.seats.len());
+        outdate(&mut self.picture);
         true
     }
 
@@ -141,6 +147,7 @@ impl Room {
             return false;
         };
         self.population.tell(self.seats.len());
+        outdate(&mut self.picture);
         let audience = audience(&mut self.audiences, address.writer, dialect);
         audience.slots.swap_remove(place);
         audience.targets = None;
@@ -157,6 +164,7 @@ impl Room {
     pub fn rename(&mut self, address: Address, label: Label) {
         if let Some(seat) = self.seats.get_mut(&address) {
             seat.label = label;
+            outdate(&mut self.picture);
         }
     }
 
@@ -172,15 +180,21 @@ impl Room {
         self.audiences.chunk_by_mut(|a, b| a.dialect == b.dialect)
     }
 
-    /// The labels of all members. Linear.
-    pub fn labels(&self) -> Listing<Label> {
-        Listing::new(self.seats.values().map(|seat| seat.label.clone()).collect())
+    /// The labels of all members, as they were a moment ago if too many were asked for of late. Linear where they are not.
+    pub fn labels(&mut self, now: Instant, effort: &mut Effort) -> Arc<Listing<Label>> {
+        let seats = &self.seats;
+        let labels = || seats.values().map(|seat| seat.label.clone()).collect();
+        self.picture.get_or_insert_default().show(now, effort, labels)
     }
 
     /// Whether it has members.
     pub fn has_members(&self) -> bool {
         !self.seats.is_empty()
     }
+}
+
+fn outdate(picture: &mut Option<Box<Picture<Label>>>) {
+    picture.iter_mut().for_each(|picture| picture.outdate());
 }
 
 /// The audience of a writer and a dialect, made if there is none. Linear in the audiences: workers times dialects.

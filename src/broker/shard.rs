@@ -12,6 +12,7 @@ use super::capacity::Capacity;
 use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
 use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
+use super::picture::{Effort, Picture};
 use super::room::{Member, Room};
 use crate::config::RoomLimits;
 use crate::protocol::command::Refusal;
@@ -26,12 +27,14 @@ pub struct Shard {
     /// Those with a seat that is taken or held.
     rooms: HashMap<RoomName, Room, RandomState>,
     capacity: Capacity,
+    picture: Picture<RoomName>,
+    effort: Effort,
 }
 
 impl Shard {
     /// A shard without rooms. All maps of a server are keyed alike, at random, and its shards share the capacity.
     pub fn new(keys: RandomState, capacity: Capacity) -> Self {
-        Self { rooms: HashMap::with_hasher(keys), capacity }
+        Self { rooms: HashMap::with_hasher(keys), capacity, picture: Picture::default(), effort: Effort::default() }
     }
 
     /// Handles one command, adding to the batch what it leads to.
@@ -56,12 +59,13 @@ impl Shard {
                     room.rename(address, label);
                 }
             }
-            ShardCommand::Who { room, ack } => {
-                let labels = self.rooms.get(&room).map(Room::labels).unwrap_or_default();
+            ShardCommand::Who { room, asked_at, ack } => {
+                let room = self.rooms.get_mut(&room);
+                let labels = room.map(|room| room.labels(asked_at, &mut self.effort)).unwrap_or_default();
                 batch.acknowledge_later(Ack::Members(ack, labels));
             }
-            ShardCommand::Rooms { ack } => {
-                batch.acknowledge_later(Ack::Rooms(ack, self.listing()));
+            ShardCommand::Rooms { asked_at, ack } => {
+                batch.acknowledge_later(Ack::Rooms(ack, self.listing(asked_at)));
             }
             ShardCommand::Fence { ack } => batch.acknowledge_later(Ack::Done(ack)),
         }
@@ -73,8 +77,13 @@ impl Shard {
         }
         let (name, room) = self.seat(name, Some(member.address))?;
         batch.reply(member.address, member.dialect, &Event::Joined(&name));
+        let is_new = !room.has_members();
         room.join(member);
-        Ok(Joined { room: name, population: room.population() })
+        let population = room.population();
+        if is_new {
+            self.picture.outdate();
+        }
+        Ok(Joined { room: name, population })
     }
 
     /// The room, made if there is none, with a seat for one more; or for this address, if it has one already. The name is
@@ -100,6 +109,9 @@ impl Shard {
     fn leave(&mut self, name: &RoomName, address: Address) {
         if let Some(room) = self.rooms.get_mut(name) {
             room.leave(address);
+            if !room.has_members() {
+                self.picture.outdate();
+            }
             if room.seats() == 0 {
                 self.rooms.remove(name);
                 self.capacity.give_room_back();
@@ -107,9 +119,11 @@ impl Shard {
         }
     }
 
-    fn listing(&self) -> Listing<RoomName> {
-        let rooms = self.rooms.iter().filter(|(_, room)| room.has_members());
-        Listing::new(rooms.map(|(name, _)| name.clone()).collect())
+    /// Those with members, as they were a moment ago if too many were asked for of late.
+    fn listing(&mut self, now: Instant) -> Arc<Listing<RoomName>> {
+        let rooms = &self.rooms;
+        let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
+        self.picture.show(now, &mut self.effort, names)
     }
 
     fn publish(&mut self, Publish { room, address, dialect, text, read_at }: &Publish, batch: &mut Batch) {

@@ -1,6 +1,7 @@
 //! `Shard::step` and `Batch` against a reference that writes to each member at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::collection::vec;
@@ -32,8 +33,8 @@ enum Act {
 enum Due {
     Joined(Receiver<Result<Joined, Refusal>>, RoomName),
     Done(Receiver<()>),
-    Members(Receiver<Listing<Label>>, Listing<Label>),
-    Rooms(Receiver<Listing<RoomName>>, Listing<RoomName>),
+    Members(Receiver<Arc<Listing<Label>>>, Listing<Label>),
+    Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
 }
 
 /// A shard and what it is to be.
@@ -66,8 +67,8 @@ impl Due {
                 assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
             }
             Self::Done(mut ack) => ack.try_recv().expect("answered"),
-            Self::Members(mut ack, labels) => assert_eq!(ack.try_recv(), Ok(labels)),
-            Self::Rooms(mut ack, rooms) => assert_eq!(ack.try_recv(), Ok(rooms)),
+            Self::Members(mut ack, labels) => assert_eq!(*ack.try_recv().expect("answered"), labels),
+            Self::Rooms(mut ack, rooms) => assert_eq!(*ack.try_recv().expect("answered"), rooms),
         }
     }
 }
@@ -165,13 +166,13 @@ impl Pair {
     fn who(&mut self, room: RoomName) {
         let members = self.rooms.get(&room).cloned().unwrap_or_default();
         let (ack, labels) = oneshot::channel();
-        self.step(ShardCommand::Who { room, ack });
+        self.step(ShardCommand::Who { room, asked_at: Instant::now(), ack });
         self.due.push(Due::Members(labels, Listing::new(members.into_values().collect())));
     }
 
     fn list(&mut self) {
         let (ack, rooms) = oneshot::channel();
-        self.step(ShardCommand::Rooms { ack });
+        self.step(ShardCommand::Rooms { asked_at: Instant::now(), ack });
         let names = self.rooms.keys().cloned().collect();
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }

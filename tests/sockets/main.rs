@@ -10,6 +10,8 @@ mod dialect;
 mod refusals;
 // Rooms apart from each other: LIST, WHO, moving about.
 mod rooms;
+// Lists that are asked for without end.
+mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.
 mod order;
 // However the bytes are cut: at every point, one by one, thousands of lines at once.

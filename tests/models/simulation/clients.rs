@@ -2,6 +2,7 @@
 //! after the other, out of the room before the end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,8 +26,8 @@ enum Part {
     WaitHeld(Receiver<Result<(), Refusal>>),
     WaitJoined(Receiver<Result<Joined, Refusal>>),
     WaitDone(Receiver<()>),
-    WaitMembers(Receiver<Listing<Label>>, RoomName),
-    WaitRooms(Receiver<Listing<RoomName>>),
+    WaitMembers(Receiver<Arc<Listing<Label>>>, RoomName),
+    WaitRooms(Receiver<Arc<Listing<RoomName>>>),
     AnswerRooms,
     Write(WriterCommand),
 }
@@ -41,7 +42,7 @@ pub struct Client {
     /// Commands still to be given.
     commands: usize,
     said: usize,
-    rooms: Listing<RoomName>,
+    rooms: Vec<Arc<Listing<RoomName>>>,
     ended: bool,
 }
 
@@ -55,7 +56,7 @@ impl Client {
             parts: VecDeque::new(),
             commands,
             said: 0,
-            rooms: Listing::default(),
+            rooms: Vec::new(),
             ended: false,
         }
     }
@@ -103,11 +104,11 @@ impl Client {
                 Err(_) => return Err(Part::WaitMembers(ack, room)),
             },
             Part::WaitRooms(mut ack) => match ack.try_recv() {
-                Ok(rooms) => self.rooms = std::mem::take(&mut self.rooms).merge(rooms),
+                Ok(rooms) => self.rooms.push(rooms),
                 Err(_) => return Err(Part::WaitRooms(ack)),
             },
             Part::AnswerRooms => {
-                let rooms = std::mem::take(&mut self.rooms);
+                let rooms = Listing::merge(&std::mem::take(&mut self.rooms));
                 self.reply(&Event::Rooms(&rooms));
             }
         }
@@ -174,7 +175,7 @@ impl Client {
     fn list(&mut self, shards: usize) {
         for shard in 0..shards {
             let (ack, rooms) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { ack }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { asked_at: Instant::now(), ack }));
             self.parts.push_back(Part::WaitRooms(rooms));
         }
         self.parts.push_back(Part::AnswerRooms);
@@ -186,7 +187,7 @@ impl Client {
         };
         let (ack, members) = oneshot::channel();
         let wait = Part::WaitMembers(members, room.clone());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, asked_at: Instant::now(), ack }));
         self.parts.push_back(wait);
     }
 
