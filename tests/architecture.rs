@@ -31,6 +31,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("http", "accept"),
         ("http", "census"),
         ("http", "metrics"),
+        ("http", "origin"),
         ("websocket", "conversation"),
     ],
 )];

@@ -64,6 +64,17 @@ pub struct Rules {
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+    /// Which web pages may open a WebSocket.
+    pub origins: Origins,
+}
+
+/// Which web pages may open a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Every one.
+    Any,
+    /// Those of the host that was asked, and these.
+    SameHostAnd(Vec<String>),
 }
 
 /// What one address may have; `None` is as much as it likes. An IPv6 network of 64 bits is one address.
@@ -234,6 +245,7 @@ impl TryFrom<Settings> for Rules {
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
             },
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
+            origins: origins(settings.allowed_origins)?,
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
     }
@@ -253,6 +265,24 @@ fn within<T: PartialOrd + fmt::Display>(
 /// Zero is no limit.
 fn limit(name: &'static str, value: u32, max: u32) -> Result<Option<NonZeroU32>, ConfigError> {
     within(name, value, 0..=max).map(NonZeroU32::new)
+}
+
+fn origins(listed: Vec<String>) -> Result<Origins, ConfigError> {
+    if listed.iter().any(|origin| origin == "*") {
+        return Ok(Origins::Any);
+    }
+    let is_origin = |origin: &str| {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']))
+    };
+    match listed.iter().find(|origin| !is_origin(origin)) {
+        Some(wrong) => Err(ConfigError {
+            name: "allowed-origins",
+            value: format!("{wrong:?}"),
+            rule: "a scheme and a host without a path, as in https://example.org, or *".into(),
+        }),
+        None => Ok(Origins::SameHostAnd(listed)),
+    }
 }
 
 fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
@@ -289,6 +319,10 @@ mod tests {
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
         assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
+        assert_eq!(
+            refused(|settings| settings.allowed_origins = vec!["https://a.example/chat".into()]),
+            r#"allowed-origins "https://a.example/chat": a scheme and a host without a path, as in https://example.org, or *"#
+        );
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#

@@ -56,6 +56,9 @@ pub struct Settings {
     /// Deliveries that one client may cause at once, where they are limited (default: 10000)
     #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
     pub deliveries_burst: u32,
+    /// Web pages that may open a WebSocket besides those of the same host, as in https://example.org; * is every page
+    #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -111,6 +114,7 @@ impl Default for Settings {
             connects_per_address: 0,
             deliveries_per_second: 0,
             deliveries_burst: 10_000,
+            allowed_origins: Vec::new(),
             rooms: 1_000_000,
             room_members: 1_000_000,
             descriptor_tables: DescriptorTables::Shared,

@@ -31,6 +31,8 @@ use tower_service::Service;
 use super::accept::{Accepted, Admission, NoPlace, Place};
 use super::census::Census;
 use super::metrics::ServerMetrics;
+use super::origin;
+use crate::config::{Origins, Rules};
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -93,6 +95,7 @@ pub struct HttpHost {
     /// Of the worker's own writer.
     counts: Arc<WriterMetrics>,
     header_timeout: Duration,
+    origins: Origins,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -101,7 +104,7 @@ impl HttpHost {
     pub fn new(
         state: HttpState,
         counts: Arc<WriterMetrics>,
-        header_timeout: Duration,
+        rules: &Rules,
         on_upgrade: impl Fn(Upgraded) + 'static,
     ) -> Self {
         let router = Router::new()
@@ -115,7 +118,8 @@ impl HttpHost {
             state,
             spare: Admission::new(SPARE_CONNECTIONS),
             counts,
-            header_timeout,
+            header_timeout: rules.header_timeout,
+            origins: rules.origins.clone(),
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -166,7 +170,10 @@ impl HttpHost {
             request.extensions_mut().insert(standing);
             return self.router.clone().call(request).await;
         }
-        let answer = self.unavailable(standing).map_or_else(|| accept_key(&request), Err);
+        let answer = match self.unavailable(standing) {
+            Some(unavailable) => Err(unavailable),
+            None => accept_key(&request).and_then(|accept| self.of_allowed_page(&request, accept)),
+        };
         Ok(match answer {
             Ok(accept) => {
                 switched.set(true);
@@ -174,6 +181,15 @@ impl HttpHost {
             }
             Err(refused) => refused.into_response(),
         })
+    }
+
+    /// Hands the answer through if the page may have it.
+    fn of_allowed_page(&self, request: &Request<Incoming>, accept: HeaderValue) -> Result<HeaderValue, Refused> {
+        if origin::is_allowed(request.headers(), &self.origins) {
+            return Ok(accept);
+        }
+        let why = "pages of this Origin may not connect: see allowed-origins\n";
+        Err(Refused { status: StatusCode::FORBIDDEN, header: None, why })
     }
 
     fn count_refused(&self, reason: Disconnect) {

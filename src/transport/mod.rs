@@ -6,5 +6,6 @@ pub mod census;
 pub mod conversation;
 pub mod http;
 pub mod metrics;
+mod origin;
 pub mod tcp;
 pub mod websocket;

@@ -184,9 +184,9 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
         let admission = state.admission.clone();
-        let header_timeout = self.rules.header_timeout;
+        let rules = self.rules.clone();
         let sessions = Rc::downgrade(sessions);
-        let host = Rc::new(HttpHost::new(state, counts, header_timeout, move |upgraded| {
+        let host = Rc::new(HttpHost::new(state, counts, &rules, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);
             }

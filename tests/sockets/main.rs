@@ -36,6 +36,8 @@ mod crowds;
 mod drain;
 // HTTP: health, readiness, refused handshakes.
 mod http;
+// Whose web pages may open a WebSocket.
+mod origins;
 // What is counted.
 mod metrics;
 // WebSocket clients, frame by frame.
