@@ -32,6 +32,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("http", "census"),
         ("http", "metrics"),
         ("http", "origin"),
+        ("http", "proxied"),
         ("websocket", "conversation"),
     ],
 )];

@@ -5,12 +5,13 @@ mod settings;
 mod units;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -66,6 +67,24 @@ pub struct Rules {
     pub header_timeout: Duration,
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
+    /// The networks of proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where those begin each connection with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where trusted proxies begin each connection with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyProtocol {
+    /// Nowhere.
+    Off,
+    /// At the port for line clients.
+    Tcp,
+    /// At the port for HTTP.
+    Http,
+    /// At both.
+    Both,
 }
 
 /// Which web pages may open a WebSocket.
@@ -245,6 +264,8 @@ impl TryFrom<Settings> for Rules {
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
             },
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
+            trusted_proxies: networks("trusted-proxies", &settings.trusted_proxies)?,
+            proxy_protocol: settings.proxy_protocol,
             origins: origins(settings.allowed_origins)?,
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
@@ -285,6 +306,16 @@ fn origins(listed: Vec<String>) -> Result<Origins, ConfigError> {
     }
 }
 
+/// A plain address is a network of its own.
+fn networks(name: &'static str, listed: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let network = |text: &String| {
+        let parsed = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let rule = || "a network or an address, as in 10.0.0.0/8".to_owned();
+        parsed.ok_or_else(|| ConfigError { name, value: format!("{text:?}"), rule: rule() })
+    };
+    listed.iter().map(network).collect()
+}
+
 fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
     if value.contains(char::is_control) {
         let rule = "one line without control characters".into();
@@ -322,6 +353,10 @@ mod tests {
         assert_eq!(
             refused(|settings| settings.allowed_origins = vec!["https://a.example/chat".into()]),
             r#"allowed-origins "https://a.example/chat": a scheme and a host without a path, as in https://example.org, or *"#
+        );
+        assert_eq!(
+            refused(|settings| settings.trusted_proxies = vec!["10.0.0.0/33".into()]),
+            r#"trusted-proxies "10.0.0.0/33": a network or an address, as in 10.0.0.0/8"#
         );
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),

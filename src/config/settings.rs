@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::units::{Size, Span};
-use super::{DescriptorTables, Labels, LogFormat, LogLevel};
+use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol};
 
 /// Every setting. The doc comments are the help text.
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -59,6 +59,12 @@ pub struct Settings {
     /// Web pages that may open a WebSocket besides those of the same host, as in https://example.org; * is every page
     #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
+    /// Networks whose proxies are believed who their clients are, as in 10.0.0.0/8,192.168.1.7 (default: none)
+    #[arg(long, env = "ROOMCAST_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// Where those begin each connection with a PROXY header (default: off)
+    #[arg(long, env = "ROOMCAST_PROXY_PROTOCOL", value_enum)]
+    pub proxy_protocol: ProxyProtocol,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -115,6 +121,8 @@ impl Default for Settings {
             deliveries_per_second: 0,
             deliveries_burst: 10_000,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
             rooms: 1_000_000,
             room_members: 1_000_000,
             descriptor_tables: DescriptorTables::Shared,

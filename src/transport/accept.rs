@@ -38,7 +38,19 @@ struct Places {
 pub struct Place {
     places: Arc<Places>,
     /// What it counts for its address, where that is counted. Boxed: mostly there is none, and a client is to be small.
-    presence: Option<Box<Presence>>,
+    presence: Visit,
+}
+
+/// What a client counts for its address; `None` where that is not counted.
+pub type Visit = Option<Box<Presence>>;
+
+/// One more client of this address, if it may have one more.
+///
+/// # Errors
+/// It may not.
+pub fn visit(census: &Census, address: IpAddr) -> Result<Visit, NoPlace> {
+    let arrived = census.arrive(address, Instant::now());
+    Ok(arrived.map_err(|_| NoPlace::TooManyOfAddress)?.map(Box::new))
 }
 
 impl Place {
@@ -47,9 +59,14 @@ impl Place {
     /// # Errors
     /// It may not, and the place is free again.
     pub fn of_address(mut self, census: &Census, address: IpAddr) -> Result<Self, NoPlace> {
-        let arrived = census.arrive(address, Instant::now());
-        self.presence = arrived.map_err(|_| NoPlace::TooManyOfAddress)?.map(Box::new);
+        self.presence = visit(census, address)?;
         Ok(self)
+    }
+
+    /// The place of a client that counts for its address already.
+    pub fn with(mut self, visit: Visit) -> Self {
+        self.presence = visit;
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::accept::{Accepted, Admission, NoPlace, Place};
+use super::accept::{Accepted, Admission, NoPlace, Place, Visit, visit};
 use super::census::Census;
 use super::metrics::ServerMetrics;
 use super::origin;
-use crate::config::{Origins, Rules};
+use super::proxied::Proxies;
+use crate::config::{Origins, ProxyProtocol, Rules};
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -77,6 +79,15 @@ pub struct HttpState {
 #[derive(Clone, Copy)]
 struct Standing(Option<NoPlace>);
 
+/// A connection, as its requests know it.
+struct Asking {
+    standing: Standing,
+    /// The client, as far as its connection tells: it may be a proxy that asks for many.
+    peer: IpAddr,
+    /// Set once it was switched to WebSocket: what it counts for the address that it asks for.
+    visit: Cell<Option<Visit>>,
+}
+
 /// A socket that was switched to WebSocket.
 pub struct Upgraded {
     /// The socket, raw again.
@@ -96,6 +107,7 @@ pub struct HttpHost {
     counts: Arc<WriterMetrics>,
     header_timeout: Duration,
     origins: Origins,
+    proxies: Proxies,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -120,6 +132,10 @@ impl HttpHost {
             counts,
             header_timeout: rules.header_timeout,
             origins: rules.origins.clone(),
+            proxies: Proxies::new(
+                &rules.trusted_proxies,
+                matches!(rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both),
+            ),
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -127,19 +143,31 @@ impl HttpHost {
     /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, place } = accepted;
-        let place = place.and_then(|place| place.of_address(&self.state.census, peer.ip()));
         // A full server still says so, to a few at a time.
-        let standing = Standing(place.as_ref().err().copied());
-        let spare = if place.is_ok() { None } else { self.spare.admit() };
+        let mut spare = if place.is_ok() { None } else { self.spare.admit() };
         if place.is_err() && spare.is_none() {
             return self.count_refused(Disconnect::TooManyConnections);
         }
+        let peer = match self.client(&stream, peer).await {
+            Ok(peer) => peer.ip(),
+            Err(reason) => return self.count_refused(reason),
+        };
+        // Whom a proxy of ours asks for is known when it asks.
+        let is_proxy = self.proxies.trusts(peer);
+        let of_address = |place: Place| if is_proxy { Ok(place) } else { place.of_address(&self.state.census, peer) };
+        let place = place.and_then(of_address);
+        if place.is_err() && spare.is_none() {
+            spare = self.spare.admit();
+            if spare.is_none() {
+                return self.count_refused(Disconnect::TooManyConnections);
+            }
+        }
+        let asking = Asking { standing: Standing(place.as_ref().err().copied()), peer, visit: Cell::default() };
         // Nothing is built for a client that says nothing: until here it costs no more than a line client.
         if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
-        let switched = Cell::new(false);
-        let service = service_fn(|request| self.respond(request, standing, &switched));
+        let service = service_fn(|request| self.respond(request, &asking));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
@@ -153,43 +181,51 @@ impl HttpHost {
             Ok(Err(error)) if !error.is_timeout() => return,
             _ => return self.count_refused(Disconnect::HandshakeTimeout),
         };
-        if let (true, Ok(place)) = (switched.get(), place) {
+        if let (Some(visit), Ok(place)) = (asking.visit.take(), place) {
+            let place = if is_proxy { place.with(visit) } else { place };
             let already_read = parts.read_buf.to_vec();
             (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
         }
     }
 
     /// The handshake is matched in front of the router.
-    async fn respond(
-        &self,
-        mut request: Request<Incoming>,
-        standing: Standing,
-        switched: &Cell<bool>,
-    ) -> Result<Response<Body>, Infallible> {
+    async fn respond(&self, mut request: Request<Incoming>, asking: &Asking) -> Result<Response<Body>, Infallible> {
         if request.uri().path() != WEBSOCKET_PATH {
-            request.extensions_mut().insert(standing);
+            request.extensions_mut().insert(asking.standing);
             return self.router.clone().call(request).await;
         }
-        let answer = match self.unavailable(standing) {
+        let answer = match self.unavailable(asking.standing) {
             Some(unavailable) => Err(unavailable),
-            None => accept_key(&request).and_then(|accept| self.of_allowed_page(&request, accept)),
+            None => accept_key(&request).and_then(|accept| Ok((accept, self.let_in(&request, asking)?))),
         };
         Ok(match answer {
-            Ok(accept) => {
-                switched.set(true);
+            Ok((accept, visit)) => {
+                asking.visit.set(Some(visit));
                 switching(accept)
             }
             Err(refused) => refused.into_response(),
         })
     }
 
-    /// Hands the answer through if the page may have it.
-    fn of_allowed_page(&self, request: &Request<Incoming>, accept: HeaderValue) -> Result<HeaderValue, Refused> {
-        if origin::is_allowed(request.headers(), &self.origins) {
-            return Ok(accept);
+    /// The client behind a connection, which its proxy may have announced. At once where no proxy does so.
+    async fn client(&self, stream: &TcpStream, peer: SocketAddr) -> Result<SocketAddr, Disconnect> {
+        if !self.proxies.announce(peer) {
+            return Ok(peer);
         }
-        let why = "pages of this Origin may not connect: see allowed-origins\n";
-        Err(Refused { status: StatusCode::FORBIDDEN, header: None, why })
+        Box::pin(self.proxies.client(stream, peer, self.header_timeout)).await
+    }
+
+    /// Whether the page may connect, and whom a proxy asks for.
+    fn let_in(&self, request: &Request<Incoming>, asking: &Asking) -> Result<Visit, Refused> {
+        if !origin::is_allowed(request.headers(), &self.origins) {
+            let why = "pages of this Origin may not connect: see allowed-origins\n";
+            return Err(Refused { status: StatusCode::FORBIDDEN, header: None, why });
+        }
+        if !self.proxies.trusts(asking.peer) {
+            return Ok(None);
+        }
+        let client = self.proxies.forwarded_for(asking.peer, request.headers());
+        visit(&self.state.census, client).map_err(|no_place| self.refused(no_place))
     }
 
     fn count_refused(&self, reason: Disconnect) {
@@ -197,16 +233,19 @@ impl HttpHost {
     }
 
     fn unavailable(&self, Standing(no_place): Standing) -> Option<Refused> {
-        let (status, why) = match (self.state.drain.is_stopping(), no_place) {
-            (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            (_, None) => return None,
-            (_, Some(NoPlace::TooManyOfAddress)) => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
-            (_, Some(NoPlace::Full | NoPlace::OutOfDescriptors)) => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
-        };
-        if no_place.is_some() {
-            self.count_refused(Disconnect::TooManyConnections);
+        if self.state.drain.is_stopping() {
+            return Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why: "draining\n" });
         }
-        Some(Refused { status, header: None, why })
+        no_place.map(|no_place| self.refused(no_place))
+    }
+
+    fn refused(&self, no_place: NoPlace) -> Refused {
+        self.count_refused(Disconnect::TooManyConnections);
+        let (status, why) = match no_place {
+            NoPlace::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
+            NoPlace::Full | NoPlace::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
+        };
+        Refused { status, header: None, why }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them: `accept`, `census`, `conversation` and `metrics`.
+//! lies below them: `accept`, `census`, `conversation`, `origin`, `proxied` and `metrics`.
 
 pub mod accept;
 pub mod census;
@@ -7,5 +7,6 @@ pub mod conversation;
 pub mod http;
 pub mod metrics;
 mod origin;
+pub mod proxied;
 pub mod tcp;
 pub mod websocket;

@@ -16,8 +16,9 @@ use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{BrokerSeed, ShardMailbox, ShardTask};
-use crate::config::Rules;
+use crate::config::{ProxyProtocol, Rules};
 use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::{Drain, Serving};
@@ -26,6 +27,7 @@ use crate::transport::census::Census;
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
+use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
 use crate::transport::websocket::{self, Keepalive};
 use crate::writer::handle::BatchSender;
@@ -130,7 +132,9 @@ impl Worker {
             census: self.census.clone(),
             metrics: self.metrics,
         };
+        let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Tcp | ProxyProtocol::Both);
         let door = Rc::new(Door {
+            proxies: Proxies::new(&self.rules.trusted_proxies, announced),
             rules: self.rules,
             census: self.census,
             ids: RefCell::new(ids),
@@ -138,7 +142,13 @@ impl Worker {
             tasks,
         });
         spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
-        let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
+        let on_client = |accepted: Accepted| match door.proxies.announce(accepted.peer) {
+            false => door.let_in_line_client(accepted, &sessions),
+            true => {
+                let announced = Rc::clone(&door).let_in_announced(accepted, Rc::clone(&sessions));
+                spawn_local(door.tasks.track_future(announced));
+            }
+        };
         accept_until_stop(lines, self.admission, self.drain.clone(), on_client).await;
         drop(sessions);
         door.tasks.close();
@@ -155,6 +165,8 @@ impl Worker {
 struct Door<Ids> {
     rules: Rules,
     census: Census,
+    /// Those that line clients come through.
+    proxies: Proxies,
     ids: RefCell<Ids>,
     buffer: ReadBuffer,
     /// Everything that must have ended before the worker does.
@@ -169,6 +181,23 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
         if let Some(conversation) = tcp::open(accepted, self.next_id(), rules, &self.buffer, sessions) {
             spawn_local(self.tasks.track_future(conversation));
+        }
+    }
+
+    /// The same once its proxy has said who it is; not at all if the server stops first.
+    async fn let_in_announced(self: Rc<Self>, mut accepted: Accepted, sessions: Rc<SessionHost>) {
+        let Accepted { stream, peer, .. } = &accepted;
+        let announced = tokio::select! {
+            biased;
+            () = sessions.drain.stopping() => Err(Disconnect::Shutdown),
+            announced = self.proxies.client(stream, *peer, self.rules.header_timeout) => announced,
+        };
+        match announced {
+            Ok(client) => {
+                accepted.peer = client;
+                self.let_in_line_client(accepted, &sessions);
+            }
+            Err(reason) => tcp::refuse(stream, reason, &self.buffer, &sessions),
         }
     }
 

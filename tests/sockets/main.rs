@@ -36,6 +36,8 @@ mod crowds;
 mod drain;
 // HTTP: health, readiness, refused handshakes.
 mod http;
+// Clients behind a proxy.
+mod proxies;
 // Whose web pages may open a WebSocket.
 mod origins;
 // What is counted.
