@@ -50,6 +50,12 @@ pub const SPARE_CONNECTIONS: usize = 16;
 /// A connection that stays HTTP is closed after this long, whatever it does.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// On a listener's reserve a connection has one request and this long, silent or not: it is the only one that can be answered.
+const RESERVE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A longer body is answered with 413, before it comes. No route takes one.
+const BODY_BYTES_MAX: u64 = 16 * 1024;
+
 /// A request has at most so many headers; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
 
@@ -148,7 +154,10 @@ impl HttpHost {
         if place.is_err() && spare.is_none() {
             return self.count_refused(Disconnect::TooManyConnections);
         }
-        let peer = match self.client(&stream, peer).await {
+        let is_reserve = place.as_ref().is_err_and(|no_place| *no_place == NoPlace::OutOfDescriptors);
+        let time_max = if is_reserve { RESERVE_TIME_MAX } else { CONNECTION_TIME_MAX };
+        let header_timeout = self.header_timeout.min(time_max);
+        let peer = match self.client(&stream, peer, header_timeout).await {
             Ok(peer) => peer.ip(),
             Err(reason) => return self.count_refused(reason),
         };
@@ -164,19 +173,20 @@ impl HttpHost {
         }
         let asking = Asking { standing: Standing(place.as_ref().err().copied()), peer, visit: Cell::default() };
         // Nothing is built for a client that says nothing: until here it costs no more than a line client.
-        if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
+        if !matches!(timeout(header_timeout, stream.readable()).await, Ok(Ok(()))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
         let service = service_fn(|request| self.respond(request, &asking));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
+            .header_read_timeout(header_timeout)
+            .keep_alive(!is_reserve)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         // An error is the client's: a malformed request was answered, a broken connection cannot be. A client that does not
         // read its answers is not to hold a place for ever.
-        let parts = match timeout(CONNECTION_TIME_MAX, Box::pin(connection.without_shutdown())).await {
+        let parts = match timeout(time_max, Box::pin(connection.without_shutdown())).await {
             Ok(Ok(parts)) => parts,
             Ok(Err(error)) if !error.is_timeout() => return,
             _ => return self.count_refused(Disconnect::HandshakeTimeout),
@@ -190,6 +200,10 @@ impl HttpHost {
 
     /// The handshake is matched in front of the router.
     async fn respond(&self, mut request: Request<Incoming>, asking: &Asking) -> Result<Response<Body>, Infallible> {
+        if request.body().size_hint().lower() > BODY_BYTES_MAX {
+            let why = "a body has at most 16 KiB\n";
+            return Ok(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, header: None, why }.into_response());
+        }
         if request.uri().path() != WEBSOCKET_PATH {
             request.extensions_mut().insert(asking.standing);
             return self.router.clone().call(request).await;
@@ -208,11 +222,11 @@ impl HttpHost {
     }
 
     /// The client behind a connection, which its proxy may have announced. At once where no proxy does so.
-    async fn client(&self, stream: &TcpStream, peer: SocketAddr) -> Result<SocketAddr, Disconnect> {
+    async fn client(&self, stream: &TcpStream, peer: SocketAddr, within: Duration) -> Result<SocketAddr, Disconnect> {
         if !self.proxies.announce(peer) {
             return Ok(peer);
         }
-        Box::pin(self.proxies.client(stream, peer, self.header_timeout)).await
+        Box::pin(self.proxies.client(stream, peer, within)).await
     }
 
     /// Whether the page may connect, and whom a proxy asks for.

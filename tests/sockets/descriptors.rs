@@ -51,6 +51,12 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     assert_eq!(Http::get(program.http, "/ready").1, "full");
     assert_eq!(ask(&program, HANDSHAKE), (503, "full\n".to_owned()));
+    // Neither one that says nothing nor one that would stay keeps the others from being answered.
+    let silent = Http::connect(program.http);
+    let staying = Http::connect(program.http);
+    staying.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    drop((silent, staying));
     assert_eq!(members[0].ask("hello"), "[first] hello");
     // One line for each listener, not one for each client.
     let log = program.stop_and_read_log();
@@ -74,6 +80,9 @@ fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
         let mut newcomer = Client::member(&program, Transport::Tcp, "a", "newcomer");
         members[0].say("hello");
         newcomer.expect("[first] hello");
-        program.log_until("there are descriptors again");
+        if workers == "1" {
+            // With two, the one that was out of them may have let nobody in since.
+            program.log_until("there are descriptors again");
+        }
     }
 }

@@ -42,6 +42,8 @@ mod proxies;
 mod origins;
 // What is counted.
 mod metrics;
+// HTTP from those who mean harm: slow, endless, too large.
+mod http_abuse;
 // WebSocket clients, frame by frame.
 mod websocket;
 // Pings, and the end of who does not answer.

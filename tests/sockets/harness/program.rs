@@ -118,6 +118,14 @@ impl Program {
         names.map(|name| name.to_str().and_then(|name| name.parse().ok()).expect("a number")).collect()
     }
 
+    /// The memory that it has, in bytes, as the kernel counts it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a child that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// From now on it gets no descriptor of this number or above.
     pub fn limit_descriptors(&self, limit: u64) {
         // Only the soft limit: the hard one is this process's own.
