@@ -56,7 +56,7 @@ pub struct Settings {
     /// Deliveries that one client may cause at once, where they are limited (default: 10000)
     #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
     pub deliveries_burst: u32,
-    /// Web pages that may open a WebSocket besides those of the same host, as in https://example.org; * is every page
+    /// Web pages that may open a WebSocket besides those of the same host, as in `https://example.org`; * is every page
     #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Networks whose proxies are believed who their clients are, as in 10.0.0.0/8,192.168.1.7 (default: none)
