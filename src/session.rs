@@ -67,8 +67,8 @@ pub enum Handled {
 pub enum Unfinished {
     /// Until there is room for the message in the shard's mailbox.
     Publish(Publish),
-    /// Until the client may cause deliveries again, or is refused.
-    Pause(Publish),
+    /// Until the client may cause deliveries again, or is refused. Boxed: every client has room for what it may wait for.
+    Pause(Box<Publish>),
     /// Until there is room for the reply in the writer's mailbox.
     Reply(Bytes),
     /// Until the client is out of its room and in this one.
@@ -132,7 +132,7 @@ impl Session {
     pub async fn finish(&mut self, unfinished: Unfinished) {
         match unfinished {
             Unfinished::Publish(publish) => self.host.broker.publish(publish).await,
-            Unfinished::Pause(publish) => self.pause(publish).await,
+            Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
             Unfinished::Reply(bytes) => self.host.writer.reply(self.slot, bytes).await,
             Unfinished::Join(room) => self.join(room).await,
             Unfinished::Leave => {
@@ -173,7 +173,7 @@ impl Session {
         let (room, address) = (room.clone(), self.address());
         let publish = Publish { room, address, dialect: self.dialect, text: text.into(), read_at: Instant::now() };
         if let Some(Charge::DueIn(_)) = self.charge(publish.read_at) {
-            return Handled::Later(Unfinished::Pause(publish));
+            return Handled::Later(Unfinished::Pause(publish.into()));
         }
         match self.host.broker.try_publish(publish) {
             Ok(()) => Handled::Done,
@@ -216,8 +216,9 @@ impl Session {
         }
         let mut seat = Seat::Free;
         if self.room.is_some() {
-            // Nobody leaves its room for one that does not let it in.
-            if let Err(refusal) = self.host.broker.hold(room.clone()).await {
+            // Nobody leaves its room for one that does not let it in. Boxed, as is the pause: thousands join at once and hold what
+            // this future takes, and few of them come from another room.
+            if let Err(refusal) = Box::pin(self.host.broker.hold(room.clone())).await {
                 return self.answer(&Event::Refused(&refusal)).await;
             }
             seat = Seat::Held;

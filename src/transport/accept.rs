@@ -31,26 +31,23 @@ struct Places {
     places_max: usize,
     /// Whose places these are as well.
     whole: Option<Admission>,
+    /// Who has the one place that there is, where that is counted.
+    _visit: Visit,
 }
 
-/// A client's place, given back when dropped.
+/// A client's place, given back when dropped. As small as can be, since every client has one: what few have stands behind it.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
-    /// What it counts for its address, where that is counted. Boxed: mostly there is none, and a client is to be small.
-    presence: Visit,
-}
+pub struct Place(Arc<Places>);
 
 /// What a client counts for its address; `None` where that is not counted.
-pub type Visit = Option<Box<Presence>>;
+pub type Visit = Option<Presence>;
 
 /// One more client of this address, if it may have one more.
 ///
 /// # Errors
 /// It may not.
 pub fn visit(census: &Census, address: IpAddr) -> Result<Visit, NoPlace> {
-    let arrived = census.arrive(address, Instant::now());
-    Ok(arrived.map_err(|_| NoPlace::TooManyOfAddress)?.map(Box::new))
+    census.arrive(address, Instant::now()).map_err(|_| NoPlace::TooManyOfAddress)
 }
 
 impl Place {
@@ -58,14 +55,17 @@ impl Place {
     ///
     /// # Errors
     /// It may not, and the place is free again.
-    pub fn of_address(mut self, census: &Census, address: IpAddr) -> Result<Self, NoPlace> {
-        self.presence = visit(census, address)?;
-        Ok(self)
+    pub fn of_address(self, census: &Census, address: IpAddr) -> Result<Self, NoPlace> {
+        let visit = visit(census, address)?;
+        Ok(self.with(visit))
     }
 
     /// The place of a client that counts for its address already.
     pub fn with(mut self, visit: Visit) -> Self {
-        self.presence = visit;
+        if visit.is_some() {
+            let whole = Some(Admission(Arc::clone(&self.0)));
+            self.0 = Arc::new(Places { taken: AtomicUsize::new(1), places_max: 1, whole, _visit: visit });
+        }
         self
     }
 }
@@ -82,18 +82,18 @@ impl Admission {
     }
 
     fn of(places_max: usize, whole: Option<Self>) -> Self {
-        Self(Arc::new(Places { taken: AtomicUsize::new(0), places_max, whole }))
+        Self(Arc::new(Places { taken: AtomicUsize::new(0), places_max, whole, _visit: None }))
     }
 
     /// Whether every place is taken.
     pub fn is_full(&self) -> bool {
-        let Places { taken, places_max, whole } = &*self.0;
+        let Places { taken, places_max, whole, .. } = &*self.0;
         taken.load(Ordering::Relaxed) >= *places_max || whole.as_ref().is_some_and(Self::is_full)
     }
 
     /// A place, if there is one.
     pub fn admit(&self) -> Option<Place> {
-        self.0.take().then(|| Place { places: Arc::clone(&self.0), presence: None })
+        self.0.take().then(|| Place(Arc::clone(&self.0)))
     }
 }
 
@@ -120,7 +120,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.give_back();
+        self.0.give_back();
     }
 }
 
