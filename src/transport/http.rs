@@ -34,7 +34,7 @@ use super::census::Census;
 use super::metrics::ServerMetrics;
 use super::origin;
 use super::proxied::Proxies;
-use crate::config::{Origins, ProxyProtocol, Rules};
+use crate::config::Origins;
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -104,6 +104,16 @@ pub struct Upgraded {
     pub already_read: Vec<u8>,
 }
 
+/// What applies to the HTTP connections of a worker.
+pub struct HttpRules {
+    /// How long a client may take for the head of a request.
+    pub header_timeout: Duration,
+    /// Which web pages may open a WebSocket.
+    pub origins: Origins,
+    /// Who is believed for whom it asks.
+    pub proxies: Proxies,
+}
+
 /// The HTTP server of a worker.
 pub struct HttpHost {
     router: Router,
@@ -111,9 +121,7 @@ pub struct HttpHost {
     spare: Admission,
     /// Of the worker's own writer.
     counts: Arc<WriterMetrics>,
-    header_timeout: Duration,
-    origins: Origins,
-    proxies: Proxies,
+    rules: HttpRules,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -122,7 +130,7 @@ impl HttpHost {
     pub fn new(
         state: HttpState,
         counts: Arc<WriterMetrics>,
-        rules: &Rules,
+        rules: HttpRules,
         on_upgrade: impl Fn(Upgraded) + 'static,
     ) -> Self {
         let router = Router::new()
@@ -136,12 +144,7 @@ impl HttpHost {
             state,
             spare: Admission::new(SPARE_CONNECTIONS),
             counts,
-            header_timeout: rules.header_timeout,
-            origins: rules.origins.clone(),
-            proxies: Proxies::new(
-                &rules.trusted_proxies,
-                matches!(rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both),
-            ),
+            rules,
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -156,13 +159,13 @@ impl HttpHost {
         }
         let is_reserve = place.as_ref().is_err_and(|no_place| *no_place == NoPlace::OutOfDescriptors);
         let time_max = if is_reserve { RESERVE_TIME_MAX } else { CONNECTION_TIME_MAX };
-        let header_timeout = self.header_timeout.min(time_max);
+        let header_timeout = self.rules.header_timeout.min(time_max);
         let peer = match self.client(&stream, peer, header_timeout).await {
             Ok(peer) => peer.ip(),
             Err(reason) => return self.count_refused(reason),
         };
         // Whom a proxy of ours asks for is known when it asks.
-        let is_proxy = self.proxies.trusts(peer);
+        let is_proxy = self.rules.proxies.trusts(peer);
         let of_address = |place: Place| if is_proxy { Ok(place) } else { place.of_address(&self.state.census, peer) };
         let place = place.and_then(of_address);
         if place.is_err() && spare.is_none() {
@@ -223,22 +226,22 @@ impl HttpHost {
 
     /// The client behind a connection, which its proxy may have announced. At once where no proxy does so.
     async fn client(&self, stream: &TcpStream, peer: SocketAddr, within: Duration) -> Result<SocketAddr, Disconnect> {
-        if !self.proxies.announce(peer) {
+        if !self.rules.proxies.announce(peer) {
             return Ok(peer);
         }
-        Box::pin(self.proxies.client(stream, peer, within)).await
+        Box::pin(self.rules.proxies.client(stream, peer, within)).await
     }
 
     /// Whether the page may connect, and whom a proxy asks for.
     fn let_in(&self, request: &Request<Incoming>, asking: &Asking) -> Result<Visit, Refused> {
-        if !origin::is_allowed(request.headers(), &self.origins) {
+        if !origin::is_allowed(request.headers(), &self.rules.origins) {
             let why = "pages of this Origin may not connect: see allowed-origins\n";
             return Err(Refused { status: StatusCode::FORBIDDEN, header: None, why });
         }
-        if !self.proxies.trusts(asking.peer) {
+        if !self.rules.proxies.trusts(asking.peer) {
             return Ok(None);
         }
-        let client = self.proxies.forwarded_for(asking.peer, request.headers());
+        let client = self.rules.proxies.forwarded_for(asking.peer, request.headers());
         visit(&self.state.census, client).map_err(|no_place| self.refused(no_place))
     }
 

@@ -25,7 +25,7 @@ use crate::shutdown::{Drain, Serving};
 use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
 use crate::transport::census::Census;
 use crate::transport::conversation::{Client, ReadBuffer};
-use crate::transport::http::{HttpHost, HttpState, Upgraded};
+use crate::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
 use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
@@ -213,9 +213,14 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
         let admission = state.admission.clone();
-        let rules = self.rules.clone();
+        let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);
+        let rules = HttpRules {
+            header_timeout: self.rules.header_timeout,
+            origins: self.rules.origins.clone(),
+            proxies: Proxies::new(&self.rules.trusted_proxies, announced),
+        };
         let sessions = Rc::downgrade(sessions);
-        let host = Rc::new(HttpHost::new(state, counts, &rules, move |upgraded| {
+        let host = Rc::new(HttpHost::new(state, counts, rules, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);
             }
