@@ -8,9 +8,9 @@ mod common;
 use std::hash::RandomState;
 use std::hint::black_box;
 
-use common::{label, publish, room};
+use common::{capacity, label, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Ack, Batch, Member, Shard, ShardCommand};
+use roomcast::broker::{Ack, Batch, Member, Seat, Shard, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Slot, WriterIndex};
@@ -54,7 +54,7 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut Visited)) {
 impl Visited {
     /// A room of so many members besides the guest.
     fn by(members: u32) -> Self {
-        let shard = Shard::new(RandomState::new());
+        let shard = Shard::new(RandomState::new(), capacity());
         let mut visited = Self { shard, batch: Batch::new(1), room: room(0), guest: address(members), label: label() };
         for member in 0..members {
             visited.join(address(member));
@@ -67,7 +67,7 @@ impl Visited {
         // What was asked for is there when the batch is; nobody waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.step(ShardCommand::Join { room: self.room.clone(), member, ack });
+        self.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack });
     }
 
     fn leave(&mut self) {

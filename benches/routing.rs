@@ -30,7 +30,7 @@ fn hand_over(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/hand_over");
     group.throughput(Throughput::Elements(ROOMS as u64));
     for shards in SHARDS {
-        let (seed, mailboxes) = BrokerSeed::new(shards);
+        let (seed, mailboxes) = BrokerSeed::new(shards, &common::capacity());
         let broker = seed.broker();
         let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {

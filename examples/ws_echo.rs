@@ -8,17 +8,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
-use roomcast::broker::BrokerSeed;
-use roomcast::config::{KeepaliveRules, OutboxLimits, Size, SlowPolicy};
+use roomcast::broker::{BrokerSeed, Capacity};
+use roomcast::config::{AddressLimits, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
 use roomcast::session::{Handled, Session, SessionHost};
 use roomcast::shutdown::Drain;
 use roomcast::transport::accept::{Admission, Listener, accept};
+use roomcast::transport::census::Census;
 use roomcast::transport::conversation::{Client, ReadBuffer};
-use roomcast::transport::http::{HttpHost, HttpState, Upgraded};
+use roomcast::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
 use roomcast::transport::metrics::ServerMetrics;
+use roomcast::transport::proxied::Proxies;
 use roomcast::transport::websocket::{self, Keepalive, Meaning};
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
@@ -105,12 +107,13 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let (writer_task, writer) = WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone());
     spawn_local(writer_task.run());
     // Nobody is ever in a room, so no shard is ever told anything.
-    let (broker, _shards) = BrokerSeed::new(1);
+    let (broker, _shards) = BrokerSeed::new(1, &Capacity::new(RoomLimits { rooms_max: 0, members_max: 0 }));
     let sessions = Rc::new(SessionHost {
         broker: broker.broker(),
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
+        deliveries: None,
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
@@ -121,7 +124,9 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));
     };
     let admission = Admission::new(CLIENTS_MAX);
-    let state = HttpState { drain, admission: admission.clone(), metrics };
-    let host = Rc::new(HttpHost::new(state, counts, HEADER_TIMEOUT, on_upgrade));
+    let census = Census::new(AddressLimits { clients_max: None, connects_per_second: None });
+    let state = HttpState { drain, admission: admission.clone(), census, metrics };
+    let rules = HttpRules { header_timeout: HEADER_TIMEOUT, origins: Origins::Any, proxies: Proxies::new(&[], false) };
+    let host = Rc::new(HttpHost::new(state, counts, rules, on_upgrade));
     accept(listener, admission, |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)))).await;
 }

@@ -1,16 +1,22 @@
 //! One client's conversation, the same on every transport: commands become calls of the broker and replies. Knows no
 //! socket and no framing; never executes a command before the answer to the one before is on its way.
 
+mod allowance;
+
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
-use crate::broker::{Broker, Member, Publish};
+use self::allowance::{Allowance, Charge};
+use crate::broker::{Broker, Joined, Member, Publish, Seat};
+use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::event::Event;
+use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::{Label, Nick, RoomName};
 use crate::shutdown::{Drain, Talking};
 use crate::writer::handle::WriterHandle;
@@ -26,6 +32,8 @@ pub struct SessionHost {
     pub writer_index: WriterIndex,
     /// Sent to every client first; nothing if empty.
     pub greeting: String,
+    /// What a client may cost the others; as much as it likes if `None`.
+    pub deliveries: Option<DeliveryLimits>,
     /// When to stop.
     pub drain: Drain,
 }
@@ -37,6 +45,8 @@ pub struct Session {
     dialect: Dialect,
     label: Label,
     room: Option<RoomName>,
+    /// Boxed: mostly there is none, and a client is to be small.
+    allowance: Option<Box<Allowance>>,
     talking: Option<Talking>,
 }
 
@@ -57,6 +67,8 @@ pub enum Handled {
 pub enum Unfinished {
     /// Until there is room for the message in the shard's mailbox.
     Publish(Publish),
+    /// Until the client may cause deliveries again, or is refused. Boxed: every client has room for what it may wait for.
+    Pause(Box<Publish>),
     /// Until there is room for the reply in the writer's mailbox.
     Reply(Bytes),
     /// Until the client is out of its room and in this one.
@@ -77,7 +89,8 @@ impl Session {
     /// A conversation in no room yet.
     pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label) -> Self {
         let talking = Some(host.drain.talking());
-        Self { host, slot, dialect, label, room: None, talking }
+        let allowance = host.deliveries.map(|limits| Box::new(Allowance::new(limits, Instant::now())));
+        Self { host, slot, dialect, label, room: None, allowance, talking }
     }
 
     /// Says hello.
@@ -119,6 +132,7 @@ impl Session {
     pub async fn finish(&mut self, unfinished: Unfinished) {
         match unfinished {
             Unfinished::Publish(publish) => self.host.broker.publish(publish).await,
+            Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
             Unfinished::Reply(bytes) => self.host.writer.reply(self.slot, bytes).await,
             Unfinished::Join(room) => self.join(room).await,
             Unfinished::Leave => {
@@ -127,6 +141,8 @@ impl Session {
             }
             Unfinished::List => {
                 let rooms = self.host.broker.rooms().await;
+                // A list may be a moment old, but never older than what the client itself has done.
+                let rooms = self.room.iter().fold(rooms, Listing::showing);
                 self.answer(&Event::Rooms(&rooms)).await;
             }
             Unfinished::Who => self.who().await,
@@ -156,19 +172,66 @@ impl Session {
         };
         let (room, address) = (room.clone(), self.address());
         let publish = Publish { room, address, dialect: self.dialect, text: text.into(), read_at: Instant::now() };
+        if let Some(Charge::DueIn(_)) = self.charge(publish.read_at) {
+            return Handled::Later(Unfinished::Pause(publish.into()));
+        }
         match self.host.broker.try_publish(publish) {
             Ok(()) => Handled::Done,
             Err(publish) => Handled::Later(Unfinished::Publish(publish)),
         }
     }
 
+    /// Whether a message may be published now; `None` if that costs nothing.
+    fn charge(&mut self, now: Instant) -> Option<Charge> {
+        self.allowance.as_mut().map(|allowance| allowance.charge(now))
+    }
+
+    /// Waits until the message may be published, which keeps the client's socket from being read; refuses it if that would
+    /// take too long, after as long as it may take.
+    async fn pause(&mut self, publish: Publish) {
+        let (Some(limits), Some(Charge::DueIn(due))) = (self.host.deliveries, self.charge(Instant::now())) else {
+            return self.host.broker.publish(publish).await;
+        };
+        match self.ended_within(due.min(limits.pause_max)).await {
+            // What was read is said.
+            Some(Disconnect::Shutdown) => self.host.broker.publish(publish).await,
+            Some(_) => {}
+            None if matches!(self.charge(Instant::now()), Some(Charge::DueIn(_))) => {
+                let DeliveryLimits { per_second, burst, .. } = limits;
+                let refusal = Refusal::TooManyDeliveries { per_second: per_second.get(), burst };
+                self.answer(&Event::Refused(&refusal)).await;
+            }
+            None => self.host.broker.publish(publish).await,
+        }
+    }
+
+    /// Why the conversation is to end, if it is within this time; else `None`, after that time.
+    async fn ended_within(&self, time: Duration) -> Option<Disconnect> {
+        timeout(time, poll_fn(|context| self.host.writer.poll_hang_up(self.slot, context))).await.ok()
+    }
+
     async fn join(&mut self, room: RoomName) {
         if self.room.as_ref() == Some(&room) {
             return self.answer(&Event::Joined(&room)).await;
         }
-        self.leave().await;
+        let mut seat = Seat::Free;
+        if self.room.is_some() {
+            // Nobody leaves its room for one that does not let it in. Boxed, as is the pause: thousands join at once and hold what
+            // this future takes, and few of them come from another room.
+            if let Err(refusal) = Box::pin(self.host.broker.hold(room.clone())).await {
+                return self.answer(&Event::Refused(&refusal)).await;
+            }
+            seat = Seat::Held;
+            self.leave().await;
+        }
         let member = Member { address: self.address(), dialect: self.dialect, label: self.label.clone() };
-        self.room = Some(self.host.broker.join(room, member).await);
+        match self.host.broker.join(room, member, seat).await {
+            Ok(Joined { room, population }) => {
+                self.room = Some(room);
+                self.allowance.iter_mut().for_each(|allowance| allowance.move_to(population.clone()));
+            }
+            Err(refusal) => self.answer(&Event::Refused(&refusal)).await,
+        }
     }
 
     async fn leave(&mut self) {
@@ -179,7 +242,7 @@ impl Session {
 
     async fn who(&self) {
         if let Some(room) = self.room.clone() {
-            let members = self.host.broker.members(room.clone()).await;
+            let members = self.host.broker.members(room.clone()).await.showing(&self.label);
             self.answer(&Event::Members(&room, &members)).await;
         }
     }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use futures_util::FutureExt;
-use roomcast::broker::{Ack, Batch, Broker, BrokerSeed, Member, Publish, Shard, ShardCommand, ShardMailbox};
-use roomcast::config::{OutboxLimits, SlowPolicy};
+use roomcast::broker::{
+    Ack, Batch, Broker, BrokerSeed, Capacity, Member, Publish, Seat, Shard, ShardCommand, ShardMailbox,
+};
+use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::handle::{BatchSender, mailbox};
@@ -92,11 +94,12 @@ impl Desk {
 impl Site {
     /// So many members over so many writers, in so many dialects: an audience for each pair of these.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
-        let (seed, mut mailboxes) = BrokerSeed::new(1);
+        let capacity = Capacity::new(RoomLimits { rooms_max: 1, members_max: members });
+        let (seed, mut mailboxes) = BrokerSeed::new(1, &capacity);
         let mailbox = mailboxes.pop().expect("one for each shard");
         let mut site = Self {
             broker: seed.broker(),
-            shard: Shard::new(mailbox.keys()),
+            shard: Shard::new(mailbox.keys(), mailbox.capacity()),
             mailbox,
             batch: Batch::new(usize::from(writers)),
             desks: (0..writers).map(|_| Desk::new()).collect(),
@@ -115,7 +118,7 @@ impl Site {
         let address = Address { writer, slot };
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect, label: Label::of_server("TCP-1") };
-        self.shard.step(ShardCommand::Join { room: self.room.clone(), member, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack }, &mut self.batch);
         self.end_batch();
         self.members.push(address);
     }

@@ -59,11 +59,15 @@ const BUILDINGS: [(&str, &[(&str, u8)]); 2] = [("src", &FLOORS), ("loadgen/src",
 const APART: [(&str, &[(&str, &str)]); 1] = [(
     "transport",
     &[
+        ("accept", "census"),
         ("conversation", "accept"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
         ("http", "accept"),
+        ("http", "census"),
         ("http", "metrics"),
+        ("http", "origin"),
+        ("http", "proxied"),
         ("websocket", "conversation"),
     ],
 )];

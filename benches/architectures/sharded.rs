@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, ShardMailbox};
+use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, mailbox};
 use roomcast::writer::{Address, WriterCommand, WriterIndex};
@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::common::sink::{Round, Sink};
 use crate::common::site::{SinkWriter, start_shard};
-use crate::common::{line_member, publish, room, runtime};
+use crate::common::{capacity, line_member, publish, room, runtime};
 use crate::workload::{Act, Architecture, Workload};
 use crate::{THREADS, TURN_ACTS};
 
@@ -54,7 +54,7 @@ impl Architecture for Sharded {
 
     fn open(workload: Workload) -> Self {
         let (round, rounds) = Round::first(workload.members_in_all(), workload.bytes_at_join());
-        let (seed, shards) = BrokerSeed::new(THREADS as u16);
+        let (seed, shards) = BrokerSeed::new(THREADS as u16, &capacity());
         let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mailbox()).unzip();
         let start = |(index, (shard, mailbox))| {
             let (start, starts) = flume::unbounded();
@@ -106,7 +106,8 @@ impl Worker {
         start_shard(self.shard, self.writers);
         spawn_local(writer.run());
         for (member, address) in members {
-            broker.join(rooms[workload.room_of(member)].clone(), line_member(address)).await;
+            let room = rooms[workload.room_of(member)].clone();
+            broker.join(room, line_member(address), Seat::Free).await.expect("there is a seat");
         }
         while self.starts.recv_async().await.is_ok() {
             let mut acting = JoinSet::new();
@@ -150,7 +151,8 @@ impl Publisher {
         if self.guest_is_in {
             self.broker.leave(self.rooms[number].clone(), self.guest).await;
         } else {
-            self.broker.join(self.rooms[number].clone(), line_member(self.guest)).await;
+            let joined = self.broker.join(self.rooms[number].clone(), line_member(self.guest), Seat::Free);
+            joined.await.expect("there is a seat");
         }
         self.guest_is_in = !self.guest_is_in;
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use std::{panic, process};
 
 use criterion::Criterion;
-use roomcast::broker::{Member, Publish};
-use roomcast::config::{OutboxLimits, SlowPolicy};
+use roomcast::broker::{Capacity, Member, Publish};
+use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -42,6 +42,11 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     policy: SlowPolicy::Disconnect,
     budget: 1 << 40,
 };
+
+/// As many rooms, and as many members of each, as there come.
+pub fn capacity() -> Capacity {
+    Capacity::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
+}
 
 /// How every bench measures; its flags may say otherwise. A panic on any thread ends the bench, which would wait for ever.
 pub fn criterion() -> Criterion {

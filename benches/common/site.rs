@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, ShardMailbox, ShardTask};
+use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox, ShardTask};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, mailbox};
@@ -13,7 +13,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::task::{spawn_local, yield_now};
 
 use super::sink::{Round, Sink, SinkWire};
-use super::{ROOMY, joined_line, line, line_member, publish, room, runtime};
+use super::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
 
 /// A writer with sinks for sockets.
 pub struct SinkWriter {
@@ -77,7 +77,7 @@ impl Site {
     /// So many shards, rooms, and members of each room, all of whom have joined.
     pub fn open(shards: u16, rooms: usize, members: usize) -> Self {
         let runtime = runtime();
-        let (seed, shard_mailboxes) = BrokerSeed::new(shards);
+        let (seed, shard_mailboxes) = BrokerSeed::new(shards, &capacity());
         let broker = seed.broker();
         let (batches, writer_mailbox) = mailbox();
         let mut writer = SinkWriter::new(writer_mailbox);
@@ -92,7 +92,7 @@ impl Site {
             spawn_local(writer.run());
             for (room, members) in &rooms {
                 for &member in members {
-                    broker.join(room.clone(), line_member(member)).await;
+                    broker.join(room.clone(), line_member(member), Seat::Free).await.expect("there is a seat");
                 }
             }
             rounds.recv_async().await.expect("the sinks are there");

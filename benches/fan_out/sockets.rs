@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Broker, BrokerSeed};
+use roomcast::broker::{Broker, BrokerSeed, Seat};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::shutdown::Drain;
@@ -25,7 +25,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::common::site::start_shard;
-use crate::common::{ROOMY, joined_line, line, line_member, publish, room, runtime};
+use crate::common::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
 
 /// As in the product: at fewer a burst of connects is refused and tries again a second later.
 const BACKLOG: i32 = 4_096;
@@ -65,7 +65,7 @@ impl SocketSite {
         let runtime = runtime();
         let (over, rounds) = flume::unbounded();
         let streams = connect(members, over)?;
-        let (seed, shards) = BrokerSeed::new(1);
+        let (seed, shards) = BrokerSeed::new(1, &capacity());
         let (batches, writer_mailbox) = mailbox();
         let (task, writer) = WriterTask::new(batches.clone(), writer_mailbox, Arc::default(), ROOMY, Drain::default());
         let (broker, room) = (seed.broker(), room(0));
@@ -76,7 +76,7 @@ impl SocketSite {
             for stream in streams {
                 let slot = writer.open(Rc::new(tokio::net::TcpStream::from_std(stream)?), Dialect::Lines);
                 let member = Address { writer: WriterIndex(0), slot };
-                broker.join(room.clone(), line_member(member)).await;
+                broker.join(room.clone(), line_member(member), Seat::Free).await.expect("there is a seat");
                 last = Some(member);
             }
             rounds.recv_async().await?;

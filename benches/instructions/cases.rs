@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Ack, Batch, Member, Shard, ShardCommand};
+use roomcast::broker::{Ack, Batch, Member, Seat, Shard, ShardCommand};
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::callgrind::counted_by_callgrind;
 use crate::common::sink::{Round, Sink, SinkWire};
-use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
+use crate::common::{ROOMY, TEXT, capacity, label, line, masked_text, publish, room};
 
 /// Of each room, and of each writer.
 const MEMBERS: u32 = 1_000;
@@ -71,7 +71,7 @@ struct Hall {
 
 impl Hall {
     fn with_members() -> Self {
-        let mut hall = Self { shard: Shard::new(RandomState::new()), batch: Batch::new(1) };
+        let mut hall = Self { shard: Shard::new(RandomState::new(), capacity()), batch: Batch::new(1) };
         for member in 0..MEMBERS {
             hall.step(join_command(member));
             hall.end_batch();
@@ -98,7 +98,7 @@ fn address(index: u32) -> Address {
 fn join_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
     let member = Member { address: address(member), dialect: Dialect::Lines, label: label() };
-    ShardCommand::Join { room: room(0), member, ack }
+    ShardCommand::Join { room: room(0), member, seat: Seat::Free, ack }
 }
 
 fn leave_command(member: u32) -> ShardCommand {

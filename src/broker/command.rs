@@ -1,10 +1,12 @@
 //! What a shard is told, and what it answers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::room::Member;
+use super::room::{Member, Population};
+use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
@@ -25,17 +27,44 @@ pub struct Publish {
     pub read_at: Instant,
 }
 
+/// What a member sits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// One that there may be.
+    Free,
+    /// The one that was held for it.
+    Held,
+}
+
+/// What a client gets to know of the room that it has joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// The room's own name, so that all members share one.
+    pub room: RoomName,
+    /// How many members it has.
+    pub population: Population,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub enum ShardCommand {
+    /// Somebody will come once it is out of another room: a `Join` to the seat follows for certain.
+    Hold {
+        /// Which room.
+        room: RoomName,
+        /// Answered with why there is no seat, if so.
+        ack: oneshot::Sender<Result<(), Refusal>>,
+    },
     /// A member comes; it is told `Joined` ahead of everything from the room.
     Join {
         /// Which room.
         room: RoomName,
         /// Who.
         member: Member,
-        /// Answered with the room's own name, so that all members share one.
-        ack: oneshot::Sender<RoomName>,
+        /// Where.
+        seat: Seat,
+        /// Answered with why there is no seat, if so, in which case the client was told nothing.
+        ack: oneshot::Sender<Result<Joined, Refusal>>,
     },
     /// A member goes. Nothing from the room follows the answer.
     Leave {
@@ -61,13 +90,17 @@ pub enum ShardCommand {
     Who {
         /// Which room.
         room: RoomName,
+        /// When that was asked.
+        asked_at: Instant,
         /// Answered with the labels of the members.
-        ack: oneshot::Sender<Listing<Label>>,
+        ack: oneshot::Sender<Arc<Listing<Label>>>,
     },
     /// Which rooms are there?
     Rooms {
+        /// When that was asked.
+        asked_at: Instant,
         /// Answered with the rooms of this shard.
-        ack: oneshot::Sender<Listing<RoomName>>,
+        ack: oneshot::Sender<Arc<Listing<RoomName>>>,
     },
     /// Is all that came before with the writers?
     Fence {
@@ -79,20 +112,23 @@ pub enum ShardCommand {
 /// An answer that waits until the batch is with the writers.
 #[derive(Debug)]
 pub enum Ack {
+    /// To a hold.
+    Held(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
     /// To a join.
-    Joined(oneshot::Sender<RoomName>, RoomName),
+    Joined(oneshot::Sender<Result<Joined, Refusal>>, Result<Joined, Refusal>),
     /// To a leave or a fence.
     Done(oneshot::Sender<()>),
     /// To a question for members.
-    Members(oneshot::Sender<Listing<Label>>, Listing<Label>),
+    Members(oneshot::Sender<Arc<Listing<Label>>>, Arc<Listing<Label>>),
     /// To a question for rooms.
-    Rooms(oneshot::Sender<Listing<RoomName>>, Listing<RoomName>),
+    Rooms(oneshot::Sender<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
 impl Ack {
     /// Answers. Who asked may be gone; that is its own affair.
     pub fn fire(self) {
         match self {
+            Self::Held(ack, held) => drop(ack.send(held)),
             Self::Joined(ack, room) => drop(ack.send(room)),
             Self::Done(ack) => drop(ack.send(())),
             Self::Members(ack, labels) => drop(ack.send(labels)),

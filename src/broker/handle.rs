@@ -1,15 +1,20 @@
 //! How the shards are told: the broker as the sessions of one worker know it.
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::ShardIndex;
-use super::command::{Publish, ShardCommand};
+use super::capacity::Capacity;
+use super::command::{Joined, Publish, Seat, ShardCommand};
 use super::room::Member;
 use crate::mailbox::{Full, Mailbox};
+use crate::protocol::command::Refusal;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
@@ -31,6 +36,7 @@ pub struct ShardMailbox {
     pub index: ShardIndex,
     commands: flume::Receiver<ShardCommand>,
     keys: RandomState,
+    capacity: Capacity,
 }
 
 impl ShardMailbox {
@@ -49,6 +55,11 @@ impl ShardMailbox {
         self.commands.len()
     }
 
+    /// What all shards share of rooms.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity.clone()
+    }
+
     /// The keys of all maps of rooms.
     pub fn keys(&self) -> RandomState {
         self.keys.clone()
@@ -57,11 +68,14 @@ impl ShardMailbox {
 
 impl BrokerSeed {
     /// The mailboxes of so many shards, and the seed for those who tell them.
-    pub fn new(shards: u16) -> (Self, Vec<ShardMailbox>) {
+    pub fn new(shards: u16, capacity: &Capacity) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let mailbox = |index| {
             let (sender, commands) = flume::bounded(MAILBOX_COMMANDS);
-            (sender, ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone() })
+            (
+                sender,
+                ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone(), capacity: capacity.clone() },
+            )
         };
         let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
         (Self { shards, keys }, mailboxes)
@@ -70,7 +84,7 @@ impl BrokerSeed {
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         let shards = self.shards.into_iter().map(Mailbox::new).collect();
-        Broker { shards, keys: self.keys }
+        Broker { shards, keys: self.keys, merged: Rc::default() }
     }
 }
 
@@ -80,13 +94,39 @@ impl BrokerSeed {
 pub struct Broker {
     shards: Rc<[Mailbox<ShardCommand>]>,
     keys: RandomState,
+    merged: Rc<RefCell<Merged>>,
+}
+
+/// The lists of all shards and what they make together, which stays so as long as they do.
+#[derive(Default)]
+struct Merged {
+    parts: Vec<Arc<Listing<RoomName>>>,
+    whole: Arc<Listing<RoomName>>,
+}
+
+impl Merged {
+    fn of(&mut self, parts: Vec<Arc<Listing<RoomName>>>) -> Arc<Listing<RoomName>> {
+        let is_same = self.parts.len() == parts.len() && self.parts.iter().zip(&parts).all(|(a, b)| Arc::ptr_eq(a, b));
+        if !is_same {
+            self.whole = Arc::new(Listing::merge(&parts));
+            self.parts = parts;
+        }
+        Arc::clone(&self.whole)
+    }
 }
 
 impl Broker {
-    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the name that all members share.
-    pub fn join(&self, room: RoomName, member: Member) -> impl Future<Output = RoomName> {
+    /// Holds a seat in a room for one who leaves another first. Whoever has it must join.
+    pub fn hold(&self, room: RoomName) -> impl Future<Output = Result<(), Refusal>> {
+        let (ack, held) = oneshot::channel();
+        self.ask(self.shard_of(&room), ShardCommand::Hold { room, ack }, held)
+    }
+
+    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the room as it is known, or why
+    /// there was no seat, which the client was not told.
+    pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<Joined, Refusal>> {
         let (ack, joined) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, ack }, joined)
+        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, seat, ack }, joined)
     }
 
     /// Leaves a room; nothing from it follows.
@@ -117,20 +157,25 @@ impl Broker {
         self.shard_of(&room).tell(ShardCommand::Rename { room, address, label })
     }
 
-    /// The labels of a room's members.
-    pub fn members(&self, room: RoomName) -> impl Future<Output = Listing<Label>> {
+    /// The labels of a room's members, at most `LIST_AGE_MAX` old.
+    pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
         let (ack, members) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Who { room, ack }, members)
+        let asked_at = Instant::now();
+        self.ask(self.shard_of(&room), ShardCommand::Who { room, asked_at, ack }, members)
     }
 
-    /// All rooms with members, over every shard.
-    pub async fn rooms(&self) -> Listing<RoomName> {
-        let mut all = Listing::default();
+    /// All rooms with members, over every shard, at most `LIST_AGE_MAX` old.
+    pub async fn rooms(&self) -> Arc<Listing<RoomName>> {
+        let mut parts = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             let (ack, rooms) = oneshot::channel();
-            all = all.merge(self.ask(shard, ShardCommand::Rooms { ack }, rooms).await);
+            let asked_at = Instant::now();
+            parts.push(self.ask(shard, ShardCommand::Rooms { asked_at, ack }, rooms).await);
         }
-        all
+        if let [only] = &parts[..] {
+            return Arc::clone(only);
+        }
+        self.merged.borrow_mut().of(parts)
     }
 
     /// Returns when everything said to the room before is with the writers.

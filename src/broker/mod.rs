@@ -2,17 +2,21 @@
 //! writers and bytes, never a socket.
 
 mod batch;
+mod capacity;
 mod command;
 mod handle;
 mod metrics;
+mod picture;
 mod room;
 mod shard;
 
 pub use batch::Batch;
-pub use command::{Ack, Publish, ShardCommand};
+pub use capacity::Capacity;
+pub use command::{Ack, Joined, Publish, Seat, ShardCommand};
 pub use handle::{Broker, BrokerSeed, ShardMailbox};
 pub use metrics::ShardMetrics;
-pub use room::{Audience, Member, Room};
+pub use picture::{AGE_MAX as LIST_AGE_MAX, Effort};
+pub use room::{Audience, Member, Population, Room};
 pub use shard::{Shard, ShardTask};
 
 /// Which shard, counted from 0.

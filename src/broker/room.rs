@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use super::picture::{Effort, Picture};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::{Listing, Offset};
 use crate::protocol::names::Label;
@@ -33,6 +36,26 @@ pub struct Audience {
     targets: Option<Arc<[Slot]>>,
 }
 
+/// How many members a room has, for whoever wants to know without asking. Only the room says so.
+#[derive(Clone, Debug, Default)]
+pub struct Population(Arc<AtomicUsize>);
+
+impl Population {
+    /// Of so many.
+    pub fn of(members: usize) -> Self {
+        Self(Arc::new(members.into()))
+    }
+
+    /// How many there were a moment ago.
+    pub fn members(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, members: usize) {
+        self.0.store(members, Ordering::Relaxed);
+    }
+}
+
 /// What the room knows of a member.
 #[derive(Debug)]
 struct Seat {
@@ -48,6 +71,11 @@ pub struct Room {
     seats: HashMap<Address, Seat>,
     /// Sorted by dialect, so that those who read the same bytes stand together.
     audiences: Vec<Audience>,
+    /// Seats of those who are on their way.
+    held: usize,
+    population: Population,
+    /// Made when somebody asks for the first time.
+    picture: Option<Box<Picture<Label>>>,
     last: Offset,
 }
 
@@ -68,12 +96,38 @@ impl Audience {
 }
 
 impl Room {
+    /// Holds a seat for one who is on its way.
+    pub fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// The seat is no longer held.
+    pub fn release(&mut self) {
+        self.held -= 1;
+    }
+
+    /// The seats that are taken or held.
+    pub fn seats(&self) -> usize {
+        self.seats.len() + self.held
+    }
+
+    /// How many members there are, from now on.
+    pub fn population(&self) -> Population {
+        self.population.clone()
+    }
+
+    /// Whether it is a member.
+    pub fn has(&self, address: Address) -> bool {
+        self.seats.contains_key(&address)
+    }
+
     /// Lets a member in. False if it was in already; then only its label is new.
     pub fn join(&mut self, member: Member) -> bool {
         let Member { address, dialect, label } = member;
         let vacant = match self.seats.entry(address) {
             Entry::Occupied(mut seat) => {
                 seat.get_mut().label = label;
+                outdate(&mut self.picture);
                 return false;
             }
             Entry::Vacant(vacant) => vacant,
@@ -82,6 +136,8 @@ impl Room {
         vacant.insert(Seat { label, dialect, place: audience.slots.len() });
         audience.slots.push(address.slot);
         audience.targets = None;
+        self.population.tell(self.seats.len());
+        outdate(&mut self.picture);
         true
     }
 
@@ -90,6 +146,8 @@ impl Room {
         let Some(Seat { dialect, place, .. }) = self.seats.remove(&address) else {
             return false;
         };
+        self.population.tell(self.seats.len());
+        outdate(&mut self.picture);
         let audience = audience(&mut self.audiences, address.writer, dialect);
         audience.slots.swap_remove(place);
         audience.targets = None;
@@ -106,6 +164,7 @@ impl Room {
     pub fn rename(&mut self, address: Address, label: Label) {
         if let Some(seat) = self.seats.get_mut(&address) {
             seat.label = label;
+            outdate(&mut self.picture);
         }
     }
 
@@ -121,15 +180,21 @@ impl Room {
         self.audiences.chunk_by_mut(|a, b| a.dialect == b.dialect)
     }
 
-    /// The labels of all members. Linear.
-    pub fn labels(&self) -> Listing<Label> {
-        Listing::new(self.seats.values().map(|seat| seat.label.clone()).collect())
+    /// The labels of all members, as they were a moment ago if too many were asked for of late. Linear where they are not.
+    pub fn labels(&mut self, now: Instant, effort: &mut Effort) -> Arc<Listing<Label>> {
+        let seats = &self.seats;
+        let labels = || seats.values().map(|seat| seat.label.clone()).collect();
+        self.picture.get_or_insert_default().show(now, effort, labels)
     }
 
-    /// Whether the last member has left.
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+    /// Whether it has members.
+    pub fn has_members(&self) -> bool {
+        !self.seats.is_empty()
     }
+}
+
+fn outdate(picture: &mut Option<Box<Picture<Label>>>) {
+    picture.iter_mut().for_each(|picture| picture.outdate());
 }
 
 /// The audience of a writer and a dialect, made if there is none. Linear in the audiences: workers times dialects.

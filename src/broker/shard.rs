@@ -1,40 +1,54 @@
 //! One shard: the only task that touches its rooms. Never awaits a client, never knows a socket.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{Entry, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 use super::batch::Batch;
-use super::command::{Ack, Publish, ShardCommand};
+use super::capacity::Capacity;
+use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
 use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
+use super::picture::{Effort, Picture};
 use super::room::{Member, Room};
+use crate::config::RoomLimits;
+use crate::protocol::command::Refusal;
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
 use crate::writer::Address;
 use crate::writer::handle::BatchSender;
 
 /// The rooms of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shard {
+    /// Those with a seat that is taken or held.
     rooms: HashMap<RoomName, Room, RandomState>,
+    capacity: Capacity,
+    picture: Picture<RoomName>,
+    effort: Effort,
 }
 
 impl Shard {
-    /// A shard without rooms. All maps of a server are keyed alike, at random.
-    pub fn new(keys: RandomState) -> Self {
-        Self { rooms: HashMap::with_hasher(keys) }
+    /// A shard without rooms. All maps of a server are keyed alike, at random, and its shards share the capacity.
+    pub fn new(keys: RandomState, capacity: Capacity) -> Self {
+        Self { rooms: HashMap::with_hasher(keys), capacity, picture: Picture::default(), effort: Effort::default() }
     }
 
     /// Handles one command, adding to the batch what it leads to.
     pub fn step(&mut self, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
         match command {
-            ShardCommand::Join { room, member, ack } => self.join(room, member, ack, batch),
+            ShardCommand::Hold { room, ack } => {
+                let held = self.seat(room, None).map(|(_, room)| room.hold());
+                batch.acknowledge_later(Ack::Held(ack, held));
+            }
+            ShardCommand::Join { room, member, seat, ack } => {
+                let joined = self.join(room, member, seat, batch);
+                batch.acknowledge_later(Ack::Joined(ack, joined));
+            }
             ShardCommand::Leave { room, address, ack } => {
                 self.leave(&room, address);
                 batch.acknowledge_later(Ack::Done(ack));
@@ -45,34 +59,71 @@ impl Shard {
                     room.rename(address, label);
                 }
             }
-            ShardCommand::Who { room, ack } => {
-                let labels = self.rooms.get(&room).map(Room::labels).unwrap_or_default();
+            ShardCommand::Who { room, asked_at, ack } => {
+                let room = self.rooms.get_mut(&room);
+                let labels = room.map(|room| room.labels(asked_at, &mut self.effort)).unwrap_or_default();
                 batch.acknowledge_later(Ack::Members(ack, labels));
             }
-            ShardCommand::Rooms { ack } => {
-                batch.acknowledge_later(Ack::Rooms(ack, Listing::new(self.rooms.keys().cloned().collect())));
+            ShardCommand::Rooms { asked_at, ack } => {
+                batch.acknowledge_later(Ack::Rooms(ack, self.listing(asked_at)));
             }
             ShardCommand::Fence { ack } => batch.acknowledge_later(Ack::Done(ack)),
         }
     }
 
-    fn join(&mut self, name: RoomName, member: Member, ack: oneshot::Sender<RoomName>, batch: &mut Batch) {
-        let entry = self.rooms.entry(name);
-        // The key in the map, where the room exists: the one for all its members to share.
-        let name = entry.key().clone();
+    fn join(&mut self, name: RoomName, member: Member, seat: Seat, batch: &mut Batch) -> Result<Joined, Refusal> {
+        if seat == Seat::Held {
+            self.rooms.get_mut(&name).expect("it has a seat that is held").release();
+        }
+        let (name, room) = self.seat(name, Some(member.address))?;
         batch.reply(member.address, member.dialect, &Event::Joined(&name));
-        entry.or_default().join(member);
-        batch.acknowledge_later(Ack::Joined(ack, name));
+        let is_new = !room.has_members();
+        room.join(member);
+        let population = room.population();
+        if is_new {
+            self.picture.outdate();
+        }
+        Ok(Joined { room: name, population })
+    }
+
+    /// The room, made if there is none, with a seat for one more; or for this address, if it has one already. The name is
+    /// the key in the map: the one for all its members to share.
+    fn seat(&mut self, name: RoomName, address: Option<Address>) -> Result<(RoomName, &mut Room), Refusal> {
+        let RoomLimits { rooms_max, members_max } = self.capacity.limits();
+        let entry = self.rooms.entry(name);
+        let name = entry.key().clone();
+        match entry {
+            Entry::Occupied(room) => {
+                let has_one = address.is_some_and(|address| room.get().has(address));
+                if room.get().seats() >= members_max && !has_one {
+                    return Err(Refusal::TooManyMembers { room: name, members_max });
+                }
+                Ok((name, room.into_mut()))
+            }
+            Entry::Vacant(_) if !self.capacity.take_room() => Err(Refusal::TooManyRooms { room: name, rooms_max }),
+            Entry::Vacant(vacant) => Ok((name, vacant.insert(Room::default()))),
+        }
     }
 
     /// The last one out closes the room.
     fn leave(&mut self, name: &RoomName, address: Address) {
         if let Some(room) = self.rooms.get_mut(name) {
             room.leave(address);
-            if room.is_empty() {
+            if !room.has_members() {
+                self.picture.outdate();
+            }
+            if room.seats() == 0 {
                 self.rooms.remove(name);
+                self.capacity.give_room_back();
             }
         }
+    }
+
+    /// Those with members, as they were a moment ago if too many were asked for of late.
+    fn listing(&mut self, now: Instant) -> Arc<Listing<RoomName>> {
+        let rooms = &self.rooms;
+        let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
+        self.picture.show(now, &mut self.effort, names)
     }
 
     fn publish(&mut self, Publish { room, address, dialect, text, read_at }: &Publish, batch: &mut Batch) {
@@ -97,7 +148,7 @@ pub struct ShardTask {
 impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
     pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>) -> Self {
-        Self { shard: Shard::new(mailbox.keys()), mailbox, writers, metrics }
+        Self { shard: Shard::new(mailbox.keys(), mailbox.capacity()), mailbox, writers, metrics }
     }
 
     /// Works until every handle is gone and the mailbox is empty.

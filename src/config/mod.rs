@@ -5,11 +5,13 @@ mod settings;
 mod units;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -30,6 +32,10 @@ pub struct Config {
     pub shards: u16,
     /// Clients at once; `None` is what the descriptors allow.
     pub max_clients: Option<usize>,
+    /// What one address may have of them.
+    pub per_address: AddressLimits,
+    /// How many rooms there may be, and how large.
+    pub rooms: RoomLimits,
     /// Who has the descriptors that a process may have.
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
@@ -51,12 +57,72 @@ pub struct Rules {
     pub labels: Labels,
     /// The longest message, in bytes.
     pub message_bytes_max: usize,
+    /// What a client may cost the others; as much as it likes if `None`.
+    pub deliveries: Option<DeliveryLimits>,
     /// How far a client may be behind.
     pub outbox: OutboxLimits,
     /// How WebSocket clients are kept alive.
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+    /// Which web pages may open a WebSocket.
+    pub origins: Origins,
+    /// The networks of proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where those begin each connection with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where trusted proxies begin each connection with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyProtocol {
+    /// Nowhere.
+    Off,
+    /// At the port for line clients.
+    Tcp,
+    /// At the port for HTTP.
+    Http,
+    /// At both.
+    Both,
+}
+
+/// Which web pages may open a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Every one.
+    Any,
+    /// Those of the host that was asked, and these.
+    SameHostAnd(Vec<String>),
+}
+
+/// What one address may have; `None` is as much as it likes. An IPv6 network of 64 bits is one address.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressLimits {
+    /// Clients at once.
+    pub clients_max: Option<NonZeroU32>,
+    /// New connections a second.
+    pub connects_per_second: Option<NonZeroU32>,
+}
+
+/// How many rooms there may be, and how large.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomLimits {
+    /// Rooms at once, over all shards.
+    pub rooms_max: usize,
+    /// Members of each.
+    pub members_max: usize,
+}
+
+/// What one client may cost the others.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryLimits {
+    /// Deliveries that it may cause, a second.
+    pub per_second: NonZeroU32,
+    /// As many at once, after a silence.
+    pub burst: u32,
+    /// How long it may be kept waiting before it is refused.
+    pub pause_max: Duration,
 }
 
 /// How WebSocket clients are kept alive.
@@ -159,7 +225,11 @@ const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const OUTBOX_BUDGET_MAX: Size = Size(1 << 40);
 const CLIENTS_MAX: usize = 1 << 24;
+const PER_ADDRESS_MAX: u32 = 1 << 20;
+const DELIVERIES_MAX: u32 = 1 << 30;
 const BACKLOG_MAX: u32 = 1 << 20;
+/// A client that has no deliveries left is not read for this long, and then refused.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 
@@ -174,6 +244,14 @@ impl TryFrom<Settings> for Config {
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
+            per_address: AddressLimits {
+                clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
+                connects_per_second: limit("connects-per-address", settings.connects_per_address, PER_ADDRESS_MAX)?,
+            },
+            rooms: RoomLimits {
+                rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
+                members_max: within("room-members", settings.room_members, 1..=CLIENTS_MAX)?,
+            },
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
@@ -191,7 +269,14 @@ impl TryFrom<Settings> for Rules {
         let ping_interval = within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?;
         // A bound below one message would be passed by any client whose socket refuses one.
         let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
+        // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
+        let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0;
+        let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
+        let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
+        // Who is not read cannot be heard, and is not to be cut for that.
+        let pause_max = PAUSE_MAX.min(pong_timeout / 2);
         Ok(Self {
+            deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             greeting: one_line("greeting", settings.greeting)?,
             labels: settings.labels,
             message_bytes_max: message_bytes.0,
@@ -202,11 +287,10 @@ impl TryFrom<Settings> for Rules {
                 policy: settings.slow,
                 budget: within("outbox-budget", settings.outbox_budget, message_bytes..=OUTBOX_BUDGET_MAX)?.0,
             },
-            keepalive: KeepaliveRules {
-                ping_interval: ping_interval.0,
-                // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
-                pong_timeout: within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0,
-            },
+            keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
+            trusted_proxies: networks("trusted-proxies", &settings.trusted_proxies)?,
+            proxy_protocol: settings.proxy_protocol,
+            origins: origins(settings.allowed_origins)?,
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
     }
@@ -221,6 +305,39 @@ fn within<T: PartialOrd + fmt::Display>(
         return Ok(value);
     }
     Err(ConfigError { name, value: value.to_string(), rule: format!("{} to {}", range.start(), range.end()) })
+}
+
+/// Zero is no limit.
+fn limit(name: &'static str, value: u32, max: u32) -> Result<Option<NonZeroU32>, ConfigError> {
+    within(name, value, 0..=max).map(NonZeroU32::new)
+}
+
+fn origins(listed: Vec<String>) -> Result<Origins, ConfigError> {
+    if listed.iter().any(|origin| origin == "*") {
+        return Ok(Origins::Any);
+    }
+    let is_origin = |origin: &str| {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']))
+    };
+    match listed.iter().find(|origin| !is_origin(origin)) {
+        Some(wrong) => Err(ConfigError {
+            name: "allowed-origins",
+            value: format!("{wrong:?}"),
+            rule: "a scheme and a host without a path, as in https://example.org, or *".into(),
+        }),
+        None => Ok(Origins::SameHostAnd(listed)),
+    }
+}
+
+/// A plain address is a network of its own.
+fn networks(name: &'static str, listed: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let network = |text: &String| {
+        let parsed = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let rule = || "a network or an address, as in 10.0.0.0/8".to_owned();
+        parsed.ok_or_else(|| ConfigError { name, value: format!("{text:?}"), rule: rule() })
+    };
+    listed.iter().map(network).collect()
 }
 
 fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
@@ -265,6 +382,14 @@ mod tests {
         assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 64KiB to 1024GiB");
         assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
+        assert_eq!(
+            refused(|settings| settings.allowed_origins = vec!["https://a.example/chat".into()]),
+            r#"allowed-origins "https://a.example/chat": a scheme and a host without a path, as in https://example.org, or *"#
+        );
+        assert_eq!(
+            refused(|settings| settings.trusted_proxies = vec!["10.0.0.0/33".into()]),
+            r#"trusted-proxies "10.0.0.0/33": a network or an address, as in 10.0.0.0/8"#
+        );
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#

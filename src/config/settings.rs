@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::units::{Size, Span};
-use super::{DescriptorTables, Labels, LogFormat, LogLevel, SlowPolicy};
+use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy};
 
 /// Every setting. The doc comments are the help text.
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -38,6 +38,33 @@ pub struct Settings {
     /// Clients at once (default: what the descriptors allow)
     #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
     pub max_clients: Option<usize>,
+    /// Clients at once from one address, an IPv6 network of 64 bits being one; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_CLIENTS_PER_ADDRESS", value_name = "COUNT")]
+    pub clients_per_address: u32,
+    /// New connections a second from one address; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_CONNECTS_PER_ADDRESS", value_name = "COUNT")]
+    pub connects_per_address: u32,
+    /// Rooms at once (default: 1000000)
+    #[arg(long, env = "ROOMCAST_ROOMS", value_name = "COUNT")]
+    pub rooms: usize,
+    /// Members of one room (default: 1000000)
+    #[arg(long, env = "ROOMCAST_ROOM_MEMBERS", value_name = "COUNT")]
+    pub room_members: usize,
+    /// Deliveries a second that one client may cause; 0 is no limit (default: 0)
+    #[arg(long, env = "ROOMCAST_DELIVERIES_PER_SECOND", value_name = "COUNT")]
+    pub deliveries_per_second: u32,
+    /// Deliveries that one client may cause at once, where they are limited (default: 10000)
+    #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
+    pub deliveries_burst: u32,
+    /// Web pages that may open a WebSocket besides those of the same host, as in `https://example.org`; * is every page
+    #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// Networks whose proxies are believed who their clients are, as in 10.0.0.0/8,192.168.1.7 (default: none)
+    #[arg(long, env = "ROOMCAST_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// Where those begin each connection with a PROXY header (default: off)
+    #[arg(long, env = "ROOMCAST_PROXY_PROTOCOL", value_enum)]
+    pub proxy_protocol: ProxyProtocol,
     /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
     #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
     pub descriptor_tables: DescriptorTables,
@@ -96,6 +123,15 @@ impl Default for Settings {
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
             labels: Labels::Address,
             max_clients: None,
+            clients_per_address: 0,
+            connects_per_address: 0,
+            deliveries_per_second: 0,
+            deliveries_burst: 10_000,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            rooms: 1_000_000,
+            room_members: 1_000_000,
             descriptor_tables: DescriptorTables::Shared,
             message_bytes: Size(64 * 1024),
             outbox_bytes: Size(1024 * 1024),

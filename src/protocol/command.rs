@@ -50,6 +50,30 @@ pub enum Refusal {
         /// How many.
         lines: usize,
     },
+    /// A room that would be one too many.
+    #[error("too-many rooms for another, {:?}: at most {rooms_max}", .room.as_str())]
+    TooManyRooms {
+        /// Which.
+        room: RoomName,
+        /// How many there may be.
+        rooms_max: usize,
+    },
+    /// A room that has all the members that it may have.
+    #[error("too-many members in {:?}: at most {members_max}", .room.as_str())]
+    TooManyMembers {
+        /// Which.
+        room: RoomName,
+        /// How many it may have.
+        members_max: usize,
+    },
+    /// A message from a client that has caused more deliveries than it may, and still had after it was kept waiting.
+    #[error("too-many deliveries: at most {per_second} a second, {burst} at once")]
+    TooManyDeliveries {
+        /// How many it may cause in a second.
+        per_second: u32,
+        /// How many at once.
+        burst: u32,
+    },
     /// Bytes that are no UTF-8.
     #[error("not-utf8 byte {valid_up_to} begins no character: lines are UTF-8")]
     NotUtf8 {

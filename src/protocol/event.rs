@@ -1,6 +1,7 @@
 //! What a client can be told, before any dialect frames it. One text for every dialect that speaks text.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use super::command::Refusal;
 use super::disconnect::Disconnect;
@@ -69,9 +70,9 @@ impl fmt::Display for Event<'_> {
             Self::Joined(room) => write!(out, "Joined {}", room.as_str()),
             Self::Left => out.write_str("Left room"),
             Self::JoinFirst => out.write_str("Join a room first"),
-            Self::Rooms(rooms) => write!(out, "Rooms: {}", rooms.display(RoomName::as_str)),
+            Self::Rooms(rooms) => write!(out, "Rooms: {}", rooms.text),
             Self::Members(room, labels) => {
-                write!(out, "Members of {}: {}", room.as_str(), labels.display(Label::as_str))
+                write!(out, "Members of {}: {}", room.as_str(), labels.text)
             }
             Self::Named(nick) => write!(out, "You are {}", nick.as_str()),
             Self::Message { label, text, .. } => {
@@ -97,73 +98,91 @@ impl Event<'_> {
         match self {
             Self::Joined(room) => "Joined ".len() + room.as_str().len(),
             Self::Message { label, text, .. } => "[] ".len() + label.as_str().len() + text.len(),
+            Self::Rooms(rooms) => "Rooms: ".len() + rooms.text.len(),
+            Self::Members(room, labels) => "Members of : ".len() + room.as_str().len() + labels.text.len(),
             _ => 0,
         }
     }
 }
 
-/// The first names of a sorted list, and how many more there are.
+/// The first names of a sorted list, and how many more there are; written once, however many ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T> {
     names: Vec<T>,
     more: usize,
+    /// As a JSON array of strings.
+    text: Box<str>,
 }
 
-impl<T> Default for Listing<T> {
+impl<T: Ord + AsRef<str>> Default for Listing<T> {
     fn default() -> Self {
-        Self { names: Vec::new(), more: 0 }
+        Self::new(Vec::new())
     }
 }
 
-impl<T: Ord> Listing<T> {
-    /// Sorts and caps `names`. Linear in all of them, sorting only what is shown.
-    pub fn new(mut names: Vec<T>) -> Self {
-        let more = names.len().saturating_sub(LISTING_MAX);
-        if more > 0 {
+impl<T: Ord + AsRef<str>> Listing<T> {
+    /// Sorts and caps `names`. Linear in all of them, sorting and writing only what is shown.
+    pub fn new(names: Vec<T>) -> Self {
+        Self::with_more(names, 0)
+    }
+
+    fn with_more(mut names: Vec<T>, more: usize) -> Self {
+        let over = names.len().saturating_sub(LISTING_MAX);
+        if over > 0 {
             names.select_nth_unstable(LISTING_MAX);
             names.truncate(LISTING_MAX);
         }
         names.sort_unstable();
-        Self { names, more }
-    }
-
-    /// One list of two that share no name, such as the rooms of two shards.
-    pub fn merge(self, other: Self) -> Self {
-        let more = self.more + other.more;
-        let mut names = self.names;
-        names.extend(other.names);
-        let mut merged = Self::new(names);
-        merged.more += more;
-        merged
-    }
-
-    /// As a JSON array of strings.
-    fn display(&self, name: fn(&T) -> &str) -> impl fmt::Display {
-        fmt::from_fn(move |out| {
-            out.write_char('[')?;
-            for (at, item) in self.names.iter().enumerate() {
-                let separator = if at == 0 { "" } else { ", " };
-                write!(out, "{separator}\"{}\"", escaped(name(item)))?;
-            }
-            if self.more > 0 {
-                write!(out, ", \"… and {} more\"", self.more)?;
-            }
-            out.write_char(']')
-        })
+        let more = more + over;
+        let text = json(&names, more).into();
+        Self { names, more, text }
     }
 }
 
-/// For inside a JSON string. Names hold no control characters, so the quote and the backslash are all there is.
-fn escaped(name: &str) -> impl fmt::Display {
-    fmt::from_fn(move |out| {
-        for character in name.chars() {
-            if matches!(character, '"' | '\\') {
-                out.write_char('\\')?;
-            }
-            out.write_char(character)?;
+impl<T: Ord + AsRef<str> + Clone> Listing<T> {
+    /// One list of several that share no name, such as the rooms of all shards.
+    pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Arc<Self>>) -> Self
+    where
+        T: 'a,
+    {
+        let (mut names, mut more) = (Vec::new(), 0);
+        for part in parts {
+            names.extend_from_slice(&part.names);
+            more += part.more;
         }
-        Ok(())
-    })
+        Self::with_more(names, more)
+    }
+
+    /// The same, unless it lacks this name where that would stand: then one that has it.
+    pub fn showing(self: Arc<Self>, name: &T) -> Arc<Self> {
+        let is_behind_the_cap = self.more > 0 && self.names.last() < Some(name);
+        if is_behind_the_cap || self.names.binary_search(name).is_ok() {
+            return self;
+        }
+        let mut names = self.names.clone();
+        names.push(name.clone());
+        Arc::new(Self::with_more(names, self.more))
+    }
+}
+
+/// Names as a JSON array of strings. They hold no control characters, so the quote and the backslash are all there is to escape.
+fn json(names: &[impl AsRef<str>], more: usize) -> String {
+    let mut out = String::from("[");
+    for (at, name) in names.iter().enumerate() {
+        out.push_str(if at == 0 { "\"" } else { ", \"" });
+        for part in name.as_ref().split_inclusive(['"', '\\']) {
+            match part.strip_suffix(['"', '\\']) {
+                Some(plain) => out.extend([plain, "\\", &part[plain.len()..]]),
+                None => out.push_str(part),
+            }
+        }
+        out.push('"');
+    }
+    if more > 0 {
+        write!(out, ", \"… and {more} more\"").expect("a string takes every character");
+    }
+    out.push(']');
+    out
 }
 
 #[cfg(test)]
@@ -195,7 +214,24 @@ mod tests {
     fn lists_of_two_shards_merge_into_the_list_of_both() {
         let all = rooms(2_500);
         let (left, right): (Vec<_>, Vec<_>) = all.iter().cloned().enumerate().partition(|(at, _)| at % 3 == 0);
-        let part = |names: Vec<(usize, RoomName)>| Listing::new(names.into_iter().map(|(_, name)| name).collect());
-        assert_eq!(part(left).merge(part(right)), Listing::new(all));
+        let part =
+            |names: Vec<(usize, RoomName)>| Arc::new(Listing::new(names.into_iter().map(|(_, name)| name).collect()));
+        assert_eq!(Listing::merge(&[part(left), part(right)]), Listing::new(all));
+    }
+
+    #[test]
+    fn a_list_shows_the_name_that_it_is_to_show_unless_that_stands_behind_its_end() {
+        let listing = Arc::new(Listing::new(rooms(2)));
+        let known = Arc::clone(&listing).showing(&rooms(1)[0]);
+        assert!(Arc::ptr_eq(&listing, &known));
+        assert_eq!(*Arc::clone(&listing).showing(&rooms(3)[0]), Listing::new(rooms(3)));
+        let long = Arc::new(Listing::new(rooms(1_001)));
+        let behind = Arc::clone(&long).showing(&RoomName::parse("z").unwrap());
+        assert!(Arc::ptr_eq(&long, &behind));
+        let text = Event::Rooms(&long.showing(&RoomName::parse("a").unwrap())).to_string();
+        assert!(
+            text.starts_with(r#"Rooms: ["a", "r00000", "#) && text.ends_with(r#""r00998", "… and 2 more"]"#),
+            "{text}"
+        );
     }
 }

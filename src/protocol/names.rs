@@ -31,6 +31,12 @@ impl RoomName {
     }
 }
 
+impl AsRef<str> for RoomName {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 /// A name that a client gave itself: 1 to 64 bytes of UTF-8 in Unicode NFC, without spaces or control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nick(Arc<str>);
@@ -66,6 +72,12 @@ impl Label {
     /// The label as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl AsRef<str> for Label {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::broker::BrokerSeed;
+use crate::broker::{BrokerSeed, Capacity};
 use crate::config::{Config, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
+use crate::transport::census::Census;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{OwnTable, Started, Worker};
 use crate::writer::handle::mailbox;
@@ -99,13 +100,14 @@ fn start(
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<Started>> {
-    let (broker, shards) = BrokerSeed::new(config.shards);
+    let (broker, shards) = BrokerSeed::new(config.shards, &Capacity::new(config.rooms));
     let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
     for shard in shards {
         let home = usize::from(shard.index.0) % homes.len();
         homes[home].push(shard);
     }
+    let census = Census::new(config.per_address);
     let parts = listeners.zip(mailboxes).zip(homes).zip(tables_and_places(config, limit)).zip(0..);
     let worker = |(((((lines, http), writer), shards), (table, admission)), index)| Worker {
         index: WriterIndex(index),
@@ -114,6 +116,7 @@ fn start(
         http,
         table,
         admission,
+        census: census.clone(),
         shards,
         broker: broker.clone(),
         writers: writers.clone(),

@@ -1,17 +1,21 @@
 //! Accepting: one loop per listener, under one limit for all that share a descriptor table and one for the whole server.
-//! Never reads or parses.
+//! Never reads or parses, and never leaves a client waiting for want of a descriptor.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::census::{Census, Presence};
 use crate::shutdown::Drain;
 
 /// The pause after an accept that failed for want of something that only time or leaving clients can give back.
@@ -27,11 +31,44 @@ struct Places {
     places_max: usize,
     /// Whose places these are as well.
     whole: Option<Admission>,
+    /// Who has the one place that there is, where that is counted.
+    _visit: Visit,
 }
 
-/// A client's place, given back when dropped.
+/// A client's place, given back when dropped. As small as can be, since every client has one: what few have stands behind it.
 #[derive(Debug)]
 pub struct Place(Arc<Places>);
+
+/// What a client counts for its address; `None` where that is not counted.
+pub type Visit = Option<Presence>;
+
+/// One more client of this address, if it may have one more.
+///
+/// # Errors
+/// It may not.
+pub fn visit(census: &Census, address: IpAddr) -> Result<Visit, NoPlace> {
+    census.arrive(address, Instant::now()).map_err(|_| NoPlace::TooManyOfAddress)
+}
+
+impl Place {
+    /// The place of a client from this address, if that may have one more.
+    ///
+    /// # Errors
+    /// It may not, and the place is free again.
+    pub fn of_address(self, census: &Census, address: IpAddr) -> Result<Self, NoPlace> {
+        let visit = visit(census, address)?;
+        Ok(self.with(visit))
+    }
+
+    /// The place of a client that counts for its address already.
+    pub fn with(mut self, visit: Visit) -> Self {
+        if visit.is_some() {
+            let whole = Some(Admission(Arc::clone(&self.0)));
+            self.0 = Arc::new(Places { taken: AtomicUsize::new(1), places_max: 1, whole, _visit: visit });
+        }
+        self
+    }
+}
 
 impl Admission {
     /// Room for so many.
@@ -45,12 +82,12 @@ impl Admission {
     }
 
     fn of(places_max: usize, whole: Option<Self>) -> Self {
-        Self(Arc::new(Places { taken: AtomicUsize::new(0), places_max, whole }))
+        Self(Arc::new(Places { taken: AtomicUsize::new(0), places_max, whole, _visit: None }))
     }
 
     /// Whether every place is taken.
     pub fn is_full(&self) -> bool {
-        let Places { taken, places_max, whole } = &*self.0;
+        let Places { taken, places_max, whole, .. } = &*self.0;
         taken.load(Ordering::Relaxed) >= *places_max || whole.as_ref().is_some_and(Self::is_full)
     }
 
@@ -88,8 +125,17 @@ impl Drop for Place {
 }
 
 /// A listener. When dropped it listens no more, though another descriptor table may hold a copy, which closing leaves be.
+///
+/// It keeps a descriptor in reserve: when there is no other it gives that up for the client at the head of the queue, who
+/// can then be told so. Otherwise clients would wait unanswered, and the queue would wake us for ever.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener {
+    socket: TcpListener,
+    /// A copy of the socket, good only for its number.
+    reserve: Option<OwnedFd>,
+    /// There was none for the newest client.
+    is_short: bool,
+}
 
 impl Listener {
     /// To be called on the runtime that accepts.
@@ -97,7 +143,9 @@ impl Listener {
     /// # Errors
     /// The runtime cannot watch it.
     pub fn from_std(listener: StdListener) -> io::Result<Self> {
-        TcpListener::from_std(listener).map(Self)
+        let socket = TcpListener::from_std(listener)?;
+        let reserve = Some(socket.as_fd().try_clone_to_owned()?);
+        Ok(Self { socket, reserve, is_short: false })
     }
 
     /// Where it listens.
@@ -105,14 +153,68 @@ impl Listener {
     /// # Errors
     /// The system does not say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
+
+    /// The next client; `None` if it has gone already, or nobody can be let in for a while.
+    async fn next(&mut self) -> Option<Arrival> {
+        if self.reserve.is_none() {
+            self.reserve = self.socket.as_fd().try_clone_to_owned().ok();
+        }
+        match self.socket.accept().await {
+            Ok((stream, peer)) => {
+                if std::mem::take(&mut self.is_short) {
+                    info!("there are descriptors again");
+                }
+                Some(Arrival { stream, peer, on_reserve: false })
+            }
+            Err(error) if is_out_of_descriptors(&error) => self.next_on_reserve(error).await,
+            Err(error) => after(error).await,
+        }
+    }
+
+    /// Linux looks for a descriptor before it looks for a client, so perhaps nobody is there.
+    async fn next_on_reserve(&mut self, error: io::Error) -> Option<Arrival> {
+        if !std::mem::replace(&mut self.is_short, true) {
+            warn!(%error, "out of descriptors: clients are refused");
+        }
+        if self.reserve.take().is_none() {
+            sleep(RETRY_AFTER).await;
+            return None;
+        }
+        match self.socket.accept().now_or_never()? {
+            Ok((stream, peer)) => Some(Arrival { stream, peer, on_reserve: true }),
+            Err(error) => after(error).await,
+        }
+    }
+}
+
+/// The client has gone already, and the next one may be fine; or it is something that only time gives back.
+async fn after<T>(error: io::Error) -> Option<T> {
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        warn!(%error, "accept failed");
+        sleep(RETRY_AFTER).await;
+    }
+    None
+}
+
+/// Of the process or of the whole system.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Who came, on which descriptor.
+struct Arrival {
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// Which is needed for the next one.
+    on_reserve: bool,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // Fails for none that listens.
-        let _ = shutdown(&self.0, Shutdown::Both);
+        let _ = shutdown(&self.socket, Shutdown::Both);
     }
 }
 
@@ -123,8 +225,19 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// Its address.
     pub peer: SocketAddr,
-    /// `None` when the server is full, or the descriptor table.
-    pub place: Option<Place>,
+    /// Its place among the clients, or why it has none.
+    pub place: Result<Place, NoPlace>,
+}
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// Every place is taken, in the server or in the descriptor table.
+    Full,
+    /// There are places, but no descriptors: others hold more of them than was foreseen.
+    OutOfDescriptors,
+    /// Its address has as many as one may have, or too many came from it within a second.
+    TooManyOfAddress,
 }
 
 /// Accepts line clients until the server stops. The listener closes when this returns.
@@ -142,16 +255,12 @@ pub async fn accept_until_stop(
 }
 
 /// Accepts for ever.
-pub async fn accept(listener: Listener, admission: Admission, mut on_client: impl FnMut(Accepted)) {
+pub async fn accept(mut listener: Listener, admission: Admission, mut on_client: impl FnMut(Accepted)) {
     loop {
-        match listener.0.accept().await {
-            Ok((stream, peer)) => on_client(Accepted { stream, peer, place: admission.admit() }),
-            // The client has gone already; the next one may be fine.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                warn!(%error, "accept failed");
-                sleep(RETRY_AFTER).await;
-            }
+        if let Some(Arrival { stream, peer, on_reserve }) = listener.next().await {
+            let place =
+                if on_reserve { Err(NoPlace::OutOfDescriptors) } else { admission.admit().ok_or(NoPlace::Full) };
+            on_client(Accepted { stream, peer, place });
         }
     }
 }

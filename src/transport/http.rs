@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +29,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::accept::{Accepted, Admission, Place};
+use super::accept::{Accepted, Admission, NoPlace, Place, Visit, visit};
+use super::census::Census;
 use super::metrics::ServerMetrics;
+use super::origin;
+use super::proxied::Proxies;
+use crate::config::Origins;
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -44,6 +49,12 @@ pub const SPARE_CONNECTIONS: usize = 16;
 
 /// A connection that stays HTTP is closed after this long, whatever it does.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// On a listener's reserve a connection has one request and this long, silent or not: it is the only one that can be answered.
+const RESERVE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A longer body is answered with 413, before it comes. No route takes one.
+const BODY_BYTES_MAX: u64 = 16 * 1024;
 
 /// A request has at most so many headers; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
@@ -64,13 +75,24 @@ pub struct HttpState {
     pub drain: Drain,
     /// Whether there is a place.
     pub admission: Admission,
+    /// Who is here, by address.
+    pub census: Census,
     /// What was counted.
     pub metrics: ServerMetrics,
 }
 
-/// Whether the connection of a request took one of the clients' places. Whoever asks does not count itself.
+/// Why the connection of a request has none of the clients' places, if so. Whoever has one does not count itself.
 #[derive(Clone, Copy)]
-struct HasPlace(bool);
+struct Standing(Option<NoPlace>);
+
+/// A connection, as its requests know it.
+struct Asking {
+    standing: Standing,
+    /// The client, as far as its connection tells: it may be a proxy that asks for many.
+    peer: IpAddr,
+    /// Set once it was switched to WebSocket: what it counts for the address that it asks for.
+    visit: Cell<Option<Visit>>,
+}
 
 /// A socket that was switched to WebSocket.
 pub struct Upgraded {
@@ -82,6 +104,16 @@ pub struct Upgraded {
     pub already_read: Vec<u8>,
 }
 
+/// What applies to the HTTP connections of a worker.
+pub struct HttpRules {
+    /// How long a client may take for the head of a request.
+    pub header_timeout: Duration,
+    /// Which web pages may open a WebSocket.
+    pub origins: Origins,
+    /// Who is believed for whom it asks.
+    pub proxies: Proxies,
+}
+
 /// The HTTP server of a worker.
 pub struct HttpHost {
     router: Router,
@@ -89,7 +121,7 @@ pub struct HttpHost {
     spare: Admission,
     /// Of the worker's own writer.
     counts: Arc<WriterMetrics>,
-    header_timeout: Duration,
+    rules: HttpRules,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -98,7 +130,7 @@ impl HttpHost {
     pub fn new(
         state: HttpState,
         counts: Arc<WriterMetrics>,
-        header_timeout: Duration,
+        rules: HttpRules,
         on_upgrade: impl Fn(Upgraded) + 'static,
     ) -> Self {
         let router = Router::new()
@@ -112,79 +144,125 @@ impl HttpHost {
             state,
             spare: Admission::new(SPARE_CONNECTIONS),
             counts,
-            header_timeout,
+            rules,
             on_upgrade: Box::new(on_upgrade),
         }
     }
 
     /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
-        let Accepted { stream, place, .. } = accepted;
+        let Accepted { stream, peer, place } = accepted;
         // A full server still says so, to a few at a time.
-        let spare = if place.is_some() { None } else { self.spare.admit() };
-        if place.is_none() && spare.is_none() {
+        let mut spare = if place.is_ok() { None } else { self.spare.admit() };
+        if place.is_err() && spare.is_none() {
             return self.count_refused(Disconnect::TooManyConnections);
         }
+        let is_reserve = place.as_ref().is_err_and(|no_place| *no_place == NoPlace::OutOfDescriptors);
+        let time_max = if is_reserve { RESERVE_TIME_MAX } else { CONNECTION_TIME_MAX };
+        let header_timeout = self.rules.header_timeout.min(time_max);
+        let peer = match self.client(&stream, peer, header_timeout).await {
+            Ok(peer) => peer.ip(),
+            Err(reason) => return self.count_refused(reason),
+        };
+        // Whom a proxy of ours asks for is known when it asks.
+        let is_proxy = self.rules.proxies.trusts(peer);
+        let of_address = |place: Place| if is_proxy { Ok(place) } else { place.of_address(&self.state.census, peer) };
+        let place = place.and_then(of_address);
+        if place.is_err() && spare.is_none() {
+            spare = self.spare.admit();
+            if spare.is_none() {
+                return self.count_refused(Disconnect::TooManyConnections);
+            }
+        }
+        let asking = Asking { standing: Standing(place.as_ref().err().copied()), peer, visit: Cell::default() };
         // Nothing is built for a client that says nothing: until here it costs no more than a line client.
-        if !matches!(timeout(self.header_timeout, stream.readable()).await, Ok(Ok(()))) {
+        if !matches!(timeout(header_timeout, stream.readable()).await, Ok(Ok(()))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
-        let (has_place, switched) = (place.is_some(), Cell::new(false));
-        let service = service_fn(|request| self.respond(request, has_place, &switched));
+        let service = service_fn(|request| self.respond(request, &asking));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
+            .header_read_timeout(header_timeout)
+            .keep_alive(!is_reserve)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         // An error is the client's: a malformed request was answered, a broken connection cannot be. A client that does not
         // read its answers is not to hold a place for ever.
-        let parts = match timeout(CONNECTION_TIME_MAX, Box::pin(connection.without_shutdown())).await {
+        let parts = match timeout(time_max, Box::pin(connection.without_shutdown())).await {
             Ok(Ok(parts)) => parts,
             Ok(Err(error)) if !error.is_timeout() => return,
             _ => return self.count_refused(Disconnect::HandshakeTimeout),
         };
-        if let (true, Some(place)) = (switched.get(), place) {
+        if let (Some(visit), Ok(place)) = (asking.visit.take(), place) {
+            let place = if is_proxy { place.with(visit) } else { place };
             let already_read = parts.read_buf.to_vec();
             (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
         }
     }
 
     /// The handshake is matched in front of the router.
-    async fn respond(
-        &self,
-        mut request: Request<Incoming>,
-        has_place: bool,
-        switched: &Cell<bool>,
-    ) -> Result<Response<Body>, Infallible> {
+    async fn respond(&self, mut request: Request<Incoming>, asking: &Asking) -> Result<Response<Body>, Infallible> {
+        if request.body().size_hint().lower() > BODY_BYTES_MAX {
+            let why = "a body has at most 16 KiB\n";
+            return Ok(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, header: None, why }.into_response());
+        }
         if request.uri().path() != WEBSOCKET_PATH {
-            request.extensions_mut().insert(HasPlace(has_place));
+            request.extensions_mut().insert(asking.standing);
             return self.router.clone().call(request).await;
         }
-        let answer = self.unavailable(has_place).map_or_else(|| accept_key(&request), Err);
+        let answer = match self.unavailable(asking.standing) {
+            Some(unavailable) => Err(unavailable),
+            None => accept_key(&request).and_then(|accept| Ok((accept, self.let_in(&request, asking)?))),
+        };
         Ok(match answer {
-            Ok(accept) => {
-                switched.set(true);
+            Ok((accept, visit)) => {
+                asking.visit.set(Some(visit));
                 switching(accept)
             }
             Err(refused) => refused.into_response(),
         })
     }
 
+    /// The client behind a connection, which its proxy may have announced. At once where no proxy does so.
+    async fn client(&self, stream: &TcpStream, peer: SocketAddr, within: Duration) -> Result<SocketAddr, Disconnect> {
+        if !self.rules.proxies.announce(peer) {
+            return Ok(peer);
+        }
+        Box::pin(self.rules.proxies.client(stream, peer, within)).await
+    }
+
+    /// Whether the page may connect, and whom a proxy asks for.
+    fn let_in(&self, request: &Request<Incoming>, asking: &Asking) -> Result<Visit, Refused> {
+        if !origin::is_allowed(request.headers(), &self.rules.origins) {
+            let why = "pages of this Origin may not connect: see allowed-origins\n";
+            return Err(Refused { status: StatusCode::FORBIDDEN, header: None, why });
+        }
+        if !self.rules.proxies.trusts(asking.peer) {
+            return Ok(None);
+        }
+        let client = self.rules.proxies.forwarded_for(asking.peer, request.headers());
+        visit(&self.state.census, client).map_err(|no_place| self.refused(no_place))
+    }
+
     fn count_refused(&self, reason: Disconnect) {
         self.counts.count_refused(Dialect::WebSocket, reason);
     }
 
-    fn unavailable(&self, has_place: bool) -> Option<Refused> {
-        let why = match (self.state.drain.is_stopping(), has_place) {
-            (true, _) => "draining\n",
-            (_, false) => {
-                self.count_refused(Disconnect::TooManyConnections);
-                "full\n"
-            }
-            _ => return None,
+    fn unavailable(&self, Standing(no_place): Standing) -> Option<Refused> {
+        if self.state.drain.is_stopping() {
+            return Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why: "draining\n" });
+        }
+        no_place.map(|no_place| self.refused(no_place))
+    }
+
+    fn refused(&self, no_place: NoPlace) -> Refused {
+        self.count_refused(Disconnect::TooManyConnections);
+        let (status, why) = match no_place {
+            NoPlace::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
+            NoPlace::Full | NoPlace::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
         };
-        Some(Refused { status: StatusCode::SERVICE_UNAVAILABLE, header: None, why })
+        Refused { status, header: None, why }
     }
 }
 
@@ -194,11 +272,16 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
 
 async fn ready(
     State(state): State<HttpState>,
-    Extension(HasPlace(has_place)): Extension<HasPlace>,
+    Extension(Standing(no_place)): Extension<Standing>,
 ) -> (StatusCode, &'static str) {
+    let is_full = match no_place {
+        None | Some(NoPlace::TooManyOfAddress) => false,
+        Some(NoPlace::Full) => state.admission.is_full(),
+        Some(NoPlace::OutOfDescriptors) => true,
+    };
     if state.drain.is_stopping() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if !has_place && state.admission.is_full() {
+    } else if is_full {
         (StatusCode::SERVICE_UNAVAILABLE, "full")
     } else {
         (StatusCode::OK, "ready")

@@ -35,9 +35,8 @@ pub fn open(
     sessions: &Rc<SessionHost>,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let Accepted { stream, peer, place } = accepted;
-    let Some(place) = place else {
-        refuse_full(&stream, buffer);
-        sessions.writer.count_refused(Dialect::Lines, Disconnect::TooManyConnections);
+    let Ok(place) = place else {
+        refuse(&stream, Disconnect::TooManyConnections, buffer, sessions);
         return None;
     };
     let label = match rules.labels {
@@ -49,9 +48,11 @@ pub fn open(
     Some(Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run())
 }
 
-/// There is no place. Says so if the socket takes it, which a new one does, and does not linger: the descriptor is needed.
-fn refuse_full(stream: &TcpStream, buffer: &ReadBuffer) {
-    let last = Dialect::Lines.encode(&Event::Closed(Disconnect::TooManyConnections));
+/// A client that is not let in. Says so if the socket takes it, which a new one does, and does not linger: the descriptor is
+/// needed.
+pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessions: &SessionHost) {
+    sessions.writer.count_refused(Dialect::Lines, reason);
+    let last = Dialect::Lines.encode(&Event::Closed(reason));
     let _ = stream.try_write(&last);
     let _ = shutdown(stream, Shutdown::Write);
     // What has come already: closed with unread input, the socket would answer with a reset in place of the end.

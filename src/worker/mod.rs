@@ -16,15 +16,18 @@ use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{BrokerSeed, ShardMailbox, ShardTask};
-use crate::config::Rules;
+use crate::config::{ProxyProtocol, Rules};
 use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::session::SessionHost;
 use crate::shutdown::{Drain, Serving};
 use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
+use crate::transport::census::Census;
 use crate::transport::conversation::{Client, ReadBuffer};
-use crate::transport::http::{HttpHost, HttpState, Upgraded};
+use crate::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
+use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
 use crate::transport::websocket::{self, Commands, Keepalive};
 use crate::writer::handle::BatchSender;
@@ -47,6 +50,8 @@ pub struct Worker {
     pub table: Option<OwnTable>,
     /// The places for its clients.
     pub admission: Admission,
+    /// Who is here, by address, over all workers.
+    pub census: Census,
     /// The shards that live here.
     pub shards: Vec<ShardMailbox>,
     /// To tell the shards, wherever they live.
@@ -117,14 +122,34 @@ impl Worker {
             writer,
             writer_index: self.index,
             greeting: self.rules.greeting.clone(),
+            deliveries: self.rules.deliveries,
             drain: self.drain.clone(),
         });
         // Numbers that no other worker gives: index + 1, then every `workers`-th.
         let ids = (u64::from(self.index.0) + 1..).step_by(usize::from(self.workers));
-        let door = Rc::new(Door { rules: self.rules, ids: RefCell::new(ids), buffer: ReadBuffer::default(), tasks });
-        let state = HttpState { drain: self.drain.clone(), admission: self.admission.clone(), metrics: self.metrics };
+        let state = HttpState {
+            drain: self.drain.clone(),
+            admission: self.admission.clone(),
+            census: self.census.clone(),
+            metrics: self.metrics,
+        };
+        let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Tcp | ProxyProtocol::Both);
+        let door = Rc::new(Door {
+            proxies: Proxies::new(&self.rules.trusted_proxies, announced),
+            rules: self.rules,
+            census: self.census,
+            ids: RefCell::new(ids),
+            buffer: ReadBuffer::default(),
+            tasks,
+        });
         spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
-        let on_client = |accepted| door.let_in_line_client(accepted, &sessions);
+        let on_client = |accepted: Accepted| match door.proxies.announce(accepted.peer) {
+            false => door.let_in_line_client(accepted, &sessions),
+            true => {
+                let announced = Rc::clone(&door).let_in_announced(accepted, Rc::clone(&sessions));
+                spawn_local(door.tasks.track_future(announced));
+            }
+        };
         accept_until_stop(lines, self.admission, self.drain.clone(), on_client).await;
         drop(sessions);
         door.tasks.close();
@@ -140,6 +165,9 @@ impl Worker {
 /// Where clients come in.
 struct Door<Ids> {
     rules: Rules,
+    census: Census,
+    /// Those that line clients come through.
+    proxies: Proxies,
     ids: RefCell<Ids>,
     buffer: ReadBuffer,
     /// Everything that must have ended before the worker does.
@@ -148,9 +176,29 @@ struct Door<Ids> {
 
 impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     fn let_in_line_client(&self, accepted: Accepted, sessions: &Rc<SessionHost>) {
+        let Accepted { stream, peer, place } = accepted;
+        let place = place.and_then(|place| place.of_address(&self.census, peer.ip()));
+        let accepted = Accepted { stream, peer, place };
         let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
         if let Some(conversation) = tcp::open(accepted, self.next_id(), rules, &self.buffer, sessions) {
             spawn_local(self.tasks.track_future(conversation));
+        }
+    }
+
+    /// The same once its proxy has said who it is; not at all if the server stops first.
+    async fn let_in_announced(self: Rc<Self>, mut accepted: Accepted, sessions: Rc<SessionHost>) {
+        let Accepted { stream, peer, .. } = &accepted;
+        let announced = tokio::select! {
+            biased;
+            () = sessions.drain.stopping() => Err(Disconnect::Shutdown),
+            announced = self.proxies.client(stream, *peer, self.rules.header_timeout) => announced,
+        };
+        match announced {
+            Ok(client) => {
+                accepted.peer = client;
+                self.let_in_line_client(accepted, &sessions);
+            }
+            Err(reason) => tcp::refuse(stream, reason, &self.buffer, &sessions),
         }
     }
 
@@ -166,9 +214,14 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
         let admission = state.admission.clone();
-        let header_timeout = self.rules.header_timeout;
+        let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);
+        let rules = HttpRules {
+            header_timeout: self.rules.header_timeout,
+            origins: self.rules.origins.clone(),
+            proxies: Proxies::new(&self.rules.trusted_proxies, announced),
+        };
         let sessions = Rc::downgrade(sessions);
-        let host = Rc::new(HttpHost::new(state, counts, header_timeout, move |upgraded| {
+        let host = Rc::new(HttpHost::new(state, counts, rules, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);
             }

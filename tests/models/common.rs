@@ -1,9 +1,11 @@
-//! Names and numbers that the tests share. Knows nothing of what is tested.
+//! Names and numbers and shards that the tests share.
 
+use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::time::Duration;
 
-use roomcast::config::{OutboxLimits, SlowPolicy};
+use roomcast::broker::{Capacity, Shard};
+use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -17,6 +19,16 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     policy: SlowPolicy::Disconnect,
     budget: 1 << 40,
 };
+
+/// A shard without rooms, that may have as many as it likes.
+pub fn shard() -> Shard {
+    shard_within(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
+}
+
+/// A shard without rooms.
+pub fn shard_within(limits: RoomLimits) -> Shard {
+    Shard::new(RandomState::new(), Capacity::new(limits))
+}
 
 pub fn room(number: usize) -> RoomName {
     RoomName::parse(&format!("room-{number}")).expect("a valid name")

@@ -1,14 +1,13 @@
 //! When a message may join the bytes of the one before, in sentences.
 
-use std::collections::hash_map::RandomState;
 use std::time::Instant;
 
-use roomcast::broker::{Batch, Member, Publish, Shard, ShardCommand};
+use roomcast::broker::{Batch, Member, Publish, Seat, Shard, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::writer::{Address, Entry, WriterIndex};
 use tokio::sync::oneshot;
 
-use crate::common::{address, label, room, slot};
+use crate::common::{address, label, room, shard, slot};
 
 const HERE: u16 = 0;
 const THERE: u16 = 1;
@@ -22,7 +21,7 @@ struct OneRoom {
 impl OneRoom {
     /// With these members, whose `Joined` was taken already.
     fn of(members: &[Address]) -> Self {
-        let mut this = Self { shard: Shard::new(RandomState::new()), batch: Batch::new(2) };
+        let mut this = Self { shard: shard(), batch: Batch::new(2) };
         members.iter().for_each(|&address| this.join(address));
         assert!(this.batch.take_entries().count() > 0);
         this
@@ -32,7 +31,7 @@ impl OneRoom {
         let member = Member { address, dialect: Dialect::Lines, label: label("x") };
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard.step(ShardCommand::Join { room, member, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Join { room, member, seat: Seat::Free, ack }, &mut self.batch);
     }
 
     fn leave(&mut self, address: Address) {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Member, Room};
+use roomcast::broker::{Effort, Member, Room};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Listing, Offset};
 use roomcast::protocol::names::Label;
@@ -142,8 +143,9 @@ proptest! {
             let after = lists(&mut room);
             check_targets(&after, &model);
             check_same_lists(&before, &after, changed);
-            prop_assert_eq!(room.labels(), model.listing());
-            prop_assert_eq!(room.is_empty(), model.members.is_empty());
+            prop_assert_eq!(room.labels(Instant::now(), &mut Effort::default()), Arc::new(model.listing()));
+            prop_assert_eq!(room.population().members(), model.members.len());
+            prop_assert_eq!(room.has_members(), !model.members.is_empty());
             before = after;
         }
     }

@@ -1,19 +1,20 @@
 //! `Shard::step` and `Batch` against a reference that writes to each member at once.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Ack, Batch, Member, Publish, Shard, ShardCommand};
+use roomcast::broker::{Ack, Batch, Joined, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Listing, Offset};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Entry, Kind, WriterIndex};
 use tokio::sync::oneshot::{self, Receiver};
 
-use crate::common::{address, label, line, room, slot};
+use crate::common::{address, label, line, room, shard, slot};
 
 /// A command, or the end of a batch.
 #[derive(Clone, Debug)]
@@ -30,10 +31,10 @@ enum Act {
 
 /// An answer that is due, and what it is to be.
 enum Due {
-    Joined(Receiver<RoomName>, RoomName),
+    Joined(Receiver<Result<Joined, Refusal>>, RoomName),
     Done(Receiver<()>),
-    Members(Receiver<Listing<Label>>, Listing<Label>),
-    Rooms(Receiver<Listing<RoomName>>, Listing<RoomName>),
+    Members(Receiver<Arc<Listing<Label>>>, Listing<Label>),
+    Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
 }
 
 /// A shard and what it is to be.
@@ -61,13 +62,13 @@ impl Due {
     fn check_answered(self) {
         match self {
             Self::Joined(mut ack, name) => {
-                let shared = ack.try_recv().expect("answered");
+                let Joined { room: shared, .. } = ack.try_recv().expect("answered").expect("there is room");
                 assert_eq!(shared, name);
                 assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
             }
             Self::Done(mut ack) => ack.try_recv().expect("answered"),
-            Self::Members(mut ack, labels) => assert_eq!(ack.try_recv(), Ok(labels)),
-            Self::Rooms(mut ack, rooms) => assert_eq!(ack.try_recv(), Ok(rooms)),
+            Self::Members(mut ack, labels) => assert_eq!(*ack.try_recv().expect("answered"), labels),
+            Self::Rooms(mut ack, rooms) => assert_eq!(*ack.try_recv().expect("answered"), rooms),
         }
     }
 }
@@ -75,7 +76,7 @@ impl Due {
 impl Pair {
     fn new(writers: u16) -> Self {
         Self {
-            shard: Shard::new(RandomState::new()),
+            shard: shard(),
             batch: Batch::new(usize::from(writers)),
             written: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -120,7 +121,7 @@ impl Pair {
         self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
         let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
-        self.step(ShardCommand::Join { room, member, ack });
+        self.step(ShardCommand::Join { room, member, seat: Seat::Free, ack });
         self.due.push(Due::Joined(joined, name));
     }
 
@@ -165,13 +166,13 @@ impl Pair {
     fn who(&mut self, room: RoomName) {
         let members = self.rooms.get(&room).cloned().unwrap_or_default();
         let (ack, labels) = oneshot::channel();
-        self.step(ShardCommand::Who { room, ack });
+        self.step(ShardCommand::Who { room, asked_at: Instant::now(), ack });
         self.due.push(Due::Members(labels, Listing::new(members.into_values().collect())));
     }
 
     fn list(&mut self) {
         let (ack, rooms) = oneshot::channel();
-        self.step(ShardCommand::Rooms { ack });
+        self.step(ShardCommand::Rooms { asked_at: Instant::now(), ack });
         let names = self.rooms.keys().cloned().collect();
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }

@@ -10,6 +10,8 @@ mod dialect;
 mod refusals;
 // Rooms apart from each other: LIST, WHO, moving about.
 mod rooms;
+// Lists that are asked for without end.
+mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.
 mod order;
 // However the bytes are cut: at every point, one by one, thousands of lines at once.
@@ -18,6 +20,14 @@ mod bytes;
 mod endings;
 // Members that do not read, and more clients than there are places.
 mod limits;
+// How many rooms there may be, and how large.
+mod capacity;
+// What one client may cost the others.
+mod deliveries;
+// What one address may have.
+mod addresses;
+// The descriptors run out: who is refused, and that it passes.
+mod descriptors;
 // A descriptor table per worker: more clients than one table holds.
 mod descriptor_tables;
 // Members that read nothing or hardly anything, under load: both policies, and what they cost.
@@ -30,8 +40,14 @@ mod crowds;
 mod drain;
 // HTTP: health, readiness, refused handshakes.
 mod http;
+// Clients behind a proxy.
+mod proxies;
+// Whose web pages may open a WebSocket.
+mod origins;
 // What is counted.
 mod metrics;
+// HTTP from those who mean harm: slow, endless, too large.
+mod http_abuse;
 // WebSocket clients, frame by frame.
 mod websocket;
 // Pings, and the end of who does not answer.

@@ -2,10 +2,12 @@
 //! after the other, out of the room before the end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Member, Publish, ShardCommand};
+use roomcast::broker::{Joined, Member, Publish, Seat, ShardCommand};
+use roomcast::protocol::command::Refusal;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::{Event, Listing};
@@ -21,10 +23,11 @@ const ROOMS: usize = 4;
 /// A part of a command.
 enum Part {
     Tell(usize, ShardCommand),
-    WaitJoined(Receiver<RoomName>),
+    WaitHeld(Receiver<Result<(), Refusal>>),
+    WaitJoined(Receiver<Result<Joined, Refusal>>),
     WaitDone(Receiver<()>),
-    WaitMembers(Receiver<Listing<Label>>, RoomName),
-    WaitRooms(Receiver<Listing<RoomName>>),
+    WaitMembers(Receiver<Arc<Listing<Label>>>, RoomName),
+    WaitRooms(Receiver<Arc<Listing<RoomName>>>),
     AnswerRooms,
     Write(WriterCommand),
 }
@@ -39,7 +42,7 @@ pub struct Client {
     /// Commands still to be given.
     commands: usize,
     said: usize,
-    rooms: Listing<RoomName>,
+    rooms: Vec<Arc<Listing<RoomName>>>,
     ended: bool,
 }
 
@@ -53,7 +56,7 @@ impl Client {
             parts: VecDeque::new(),
             commands,
             said: 0,
-            rooms: Listing::default(),
+            rooms: Vec::new(),
             ended: false,
         }
     }
@@ -91,18 +94,21 @@ impl Client {
                 return shards[shard].tell(self.address, command).map_err(|command| Part::Tell(shard, command));
             }
             Part::Write(command) => return writer.tell(command).map_err(Part::Write),
-            Part::WaitJoined(mut ack) => drop(ack.try_recv().map_err(|_| Part::WaitJoined(ack))?),
+            Part::WaitHeld(mut ack) => ack.try_recv().map_err(|_| Part::WaitHeld(ack))?.expect("there is room"),
+            Part::WaitJoined(mut ack) => {
+                ack.try_recv().map_err(|_| Part::WaitJoined(ack))?.expect("there is room");
+            }
             Part::WaitDone(mut ack) => ack.try_recv().map_err(|_| Part::WaitDone(ack))?,
             Part::WaitMembers(mut ack, room) => match ack.try_recv() {
                 Ok(members) => self.reply(&Event::Members(&room, &members)),
                 Err(_) => return Err(Part::WaitMembers(ack, room)),
             },
             Part::WaitRooms(mut ack) => match ack.try_recv() {
-                Ok(rooms) => self.rooms = std::mem::take(&mut self.rooms).merge(rooms),
+                Ok(rooms) => self.rooms.push(rooms),
                 Err(_) => return Err(Part::WaitRooms(ack)),
             },
             Part::AnswerRooms => {
-                let rooms = std::mem::take(&mut self.rooms);
+                let rooms = Listing::merge(&std::mem::take(&mut self.rooms));
                 self.reply(&Event::Rooms(&rooms));
             }
         }
@@ -144,12 +150,18 @@ impl Client {
         if self.room.as_ref().is_some_and(|(current, _)| *current == name) {
             return self.reply(&Event::Joined(&name));
         }
+        let seat = if self.room.is_some() { Seat::Held } else { Seat::Free };
+        if seat == Seat::Held {
+            let (ack, held) = oneshot::channel();
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Hold { room: name.clone(), ack }));
+            self.parts.push_back(Part::WaitHeld(held));
+        }
         self.leave();
         let member = Member { address: self.address, dialect: Dialect::Lines, label: self.label.clone() };
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, seat, ack }));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
@@ -163,7 +175,7 @@ impl Client {
     fn list(&mut self, shards: usize) {
         for shard in 0..shards {
             let (ack, rooms) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { ack }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { asked_at: Instant::now(), ack }));
             self.parts.push_back(Part::WaitRooms(rooms));
         }
         self.parts.push_back(Part::AnswerRooms);
@@ -175,7 +187,7 @@ impl Client {
         };
         let (ack, members) = oneshot::channel();
         let wait = Part::WaitMembers(members, room.clone());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, asked_at: Instant::now(), ack }));
         self.parts.push_back(wait);
     }
 

@@ -43,7 +43,7 @@ impl Ledger {
                 let membership = self.current(from);
                 membership.fences.push(membership.messages.len());
             }
-            ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
+            ShardCommand::Hold { .. } | ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
         }
     }
 

@@ -201,8 +201,8 @@ impl World {
     fn check_no_room_is_left(&mut self) {
         for shard in &mut self.shards {
             let (ack, mut rooms) = oneshot::channel();
-            shard.ask(ShardCommand::Rooms { ack });
-            assert_eq!(rooms.try_recv(), Ok(Listing::default()));
+            shard.ask(ShardCommand::Rooms { asked_at: Instant::now(), ack });
+            assert_eq!(*rooms.try_recv().expect("answered"), Listing::default());
         }
     }
 }

@@ -2,7 +2,6 @@
 //! acknowledgements behind it.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
 use std::time::Instant;
 
 use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
@@ -12,7 +11,7 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Address, Counts, Entry, Input, Kind, Slot, Writer, WriterCommand};
 
 use super::ledger::Ledger;
-use crate::common::{Random, address};
+use crate::common::{Random, address, shard};
 use crate::wire::{MemoryWire, Socket};
 
 /// Small, so that senders meet full mailboxes.
@@ -36,12 +35,7 @@ pub struct WriterTask {
 
 impl ShardTask {
     pub fn new(writers: usize) -> Self {
-        Self {
-            shard: Shard::new(RandomState::new()),
-            mailbox: VecDeque::new(),
-            batch: Batch::new(writers),
-            handed_over: VecDeque::new(),
-        }
+        Self { shard: shard(), mailbox: VecDeque::new(), batch: Batch::new(writers), handed_over: VecDeque::new() }
     }
 
     /// The command comes back if the mailbox is full.

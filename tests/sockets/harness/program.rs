@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::server::Addresses;
@@ -121,9 +121,33 @@ impl Program {
         kibibytes.map(|number| number.parse::<u64>().expect("a number") * 1024).sum()
     }
 
+    /// The descriptors that it has open, in the table of its main thread.
+    pub fn descriptors(&self) -> Vec<u64> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a child that runs");
+        let names = folder.map(|entry| entry.expect("an entry").file_name());
+        names.map(|name| name.to_str().and_then(|name| name.parse().ok()).expect("a number")).collect()
+    }
+
+    /// From now on it gets no descriptor of this number or above.
+    pub fn limit_descriptors(&self, limit: u64) {
+        // Only the soft limit: the hard one is this process's own.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let pid = Some(Pid::from_child(&self.child));
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).expect("a child of ours");
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("a child that was not waited for");
+    }
+
+    /// Stops it, and returns the log, whatever the clients do.
+    #[track_caller]
+    pub fn stop_and_read_log(self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        let (code, log) = self.end();
+        assert_eq!(code, Some(0), "{log:?}");
+        log
     }
 
     /// A client says 32 MiB in the room and leaves.

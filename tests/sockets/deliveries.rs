@@ -1,0 +1,97 @@
+//! What one client may cost the others, counted in deliveries: first it is not read, then it is refused.
+
+use std::time::{Duration, Instant};
+
+use roomcast::config::{Settings, Span};
+use roomcast::protocol::disconnect::Disconnect;
+
+use crate::harness::{Client, Shape, TestServer, Transport, contract};
+
+/// What a client in debt for good hears.
+const REFUSED: &str = "ERR too-many deliveries: at most 1 a second, 1 at once";
+
+/// One delivery a second, after which a client is refused almost at once: half the time in which it must answer a ping.
+fn hardly_any(settings: &mut Settings) {
+    (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
+    (settings.ping_interval, settings.pong_timeout) =
+        (Span(Duration::from_millis(10)), Span(Duration::from_millis(100)));
+}
+
+/// A speaker and others, in one room.
+#[track_caller]
+fn room_of(members: usize, server: &TestServer, transport: Transport) -> Vec<Client> {
+    (0..members).map(|number| Client::member(server, transport, "a", &number.to_string())).collect()
+}
+
+#[test]
+fn who_says_too_much_is_read_more_slowly_and_nothing_is_lost() {
+    const MESSAGES: usize = 100;
+    const PER_SECOND: u32 = 1_000;
+    const BURST: u32 = 50;
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| {
+            (settings.deliveries_per_second, settings.deliveries_burst) = (PER_SECOND, BURST);
+        });
+        let mut members = room_of(2, &server, transport);
+        let begun = Instant::now();
+        let said: Vec<String> = (0..MESSAGES).map(|number| format!("message {number}")).collect();
+        said.iter().for_each(|text| members[0].say(text));
+        // Served meanwhile.
+        let mut other = Client::member(&server, transport, "b", "other");
+        assert_eq!(other.ask("hello"), "[other] hello");
+        let expected: Vec<String> = said.iter().map(|text| format!("[0] {text}")).collect();
+        assert_eq!(members[0].fence(), expected);
+        assert_eq!(members[1].fence(), expected);
+        // The last one may go into debt.
+        let earned = (MESSAGES as u32 * 2 - BURST - 2) / 2;
+        assert!(begun.elapsed() >= Duration::from_secs(1) * earned / PER_SECOND, "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn who_goes_on_is_refused_and_its_room_hears_nothing_of_it() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, hardly_any);
+        // The first message costs a minute and a half.
+        let mut members = room_of(100, &server, Transport::Tcp);
+        assert_eq!(members[0].ask("hello"), "[0] hello");
+        for _ in 0..3 {
+            assert_eq!(members[0].ask("and again"), REFUSED);
+        }
+        members[0].expect_nothing();
+        members[1].say("hello, 0");
+        for member in &mut members[1..] {
+            member.expect("[0] hello");
+            member.expect("[1] hello, 0");
+            member.expect_nothing();
+        }
+        members[0].expect("[1] hello, 0");
+        // What costs nobody anything goes on.
+        members[0].leave();
+        members[0].join("b");
+        assert_eq!(members[0].ask("LIST"), r#"Rooms: ["a", "b"]"#);
+        assert_eq!(members[0].ask("in another room"), REFUSED);
+    }
+}
+
+#[test]
+fn who_is_kept_waiting_leaves_at_once_when_the_server_stops_and_what_was_read_is_said() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| {
+            (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
+        });
+        let mut members = room_of(8, &server, transport);
+        assert_eq!(members[0].ask("hello"), "[0] hello");
+        members[0].say("read, and kept waiting");
+        // The server has read it once it answers who came later on each worker.
+        (0..8).for_each(|_| Client::connect(&server, transport).expect_nothing());
+        server.begin_stop();
+        for member in &mut members[1..] {
+            member.expect("[0] hello");
+        }
+        for member in &mut members {
+            member.expect("[0] read, and kept waiting");
+            member.expect_closed(Disconnect::Shutdown);
+        }
+    });
+}

@@ -1,0 +1,88 @@
+//! The descriptors run out, though there are places: somebody else holds more of them than was foreseen. Always in the built
+//! binary, whose limit is lowered while it serves.
+
+use roomcast::protocol::disconnect::Disconnect;
+
+use crate::harness::websocket::HANDSHAKE;
+use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, until};
+
+/// Many more than a server with a pause after each could refuse before the failsafe.
+const REFUSED: usize = 1_000;
+
+/// Leaves the server without a descriptor for another client, and returns those that it has.
+#[track_caller]
+fn exhaust(program: &Program) -> Vec<Client> {
+    let mut members = vec![Client::member(program, Transport::WebSocket, "a", "first")];
+    let highest = program.descriptors().into_iter().max().expect("it has some");
+    program.limit_descriptors(highest + 1);
+    // Numbers below the limit may be left.
+    loop {
+        let mut client = Client::open(program, Transport::Tcp);
+        match client.hear().as_str() {
+            WELCOME => members.push(client),
+            refusal => {
+                assert_eq!(refusal, "ERR closed too-many-connections");
+                client.expect_end();
+                return members;
+            }
+        }
+    }
+}
+
+/// The status and the body of the answer.
+#[track_caller]
+fn ask(program: &Program, request: &str) -> (u16, String) {
+    let mut client = Http::connect(program.http);
+    client.send(request);
+    let (head, body) = client.answer();
+    client.expect_end();
+    (head.status, body)
+}
+
+#[test]
+fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
+    let program = Program::start(&["--workers", "1"]);
+    let mut members = exhaust(&program);
+    for _ in 0..REFUSED {
+        let mut client = Lines::connect(program.tcp);
+        client.expect("ERR closed too-many-connections");
+        assert_eq!(client.line(), None);
+    }
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    assert_eq!(Http::get(program.http, "/ready").1, "full");
+    assert_eq!(ask(&program, HANDSHAKE), (503, "full\n".to_owned()));
+    // Neither one that says nothing nor one that would stay keeps the others from being answered.
+    let silent = Http::connect(program.http);
+    let staying = Http::connect(program.http);
+    staying.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    drop((silent, staying));
+    assert_eq!(members[0].ask("hello"), "[first] hello");
+    // One line for each listener, not one for each client.
+    let log = program.stop_and_read_log();
+    let told = log.iter().filter(|line| line.contains("out of descriptors")).count();
+    assert_eq!(told, 2, "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("accept failed")), "{log:?}");
+    members.iter_mut().for_each(|member| member.expect_closed(Disconnect::Shutdown));
+}
+
+#[test]
+fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
+    for workers in ["1", "2"] {
+        let program = Program::start(&["--workers", workers]);
+        let mut members = exhaust(&program);
+        assert_eq!(Http::get(program.http, "/ready").1, "full");
+        members.truncate(1);
+        // It gets below its limit again, whatever numbers it gives away first.
+        program.limit_descriptors(program.descriptors().into_iter().max().expect("it has some") + 2);
+        until(|| Lines::connect(program.tcp).line().as_deref() == Some(WELCOME));
+        until(|| Http::get(program.http, "/ready").1 == "ready");
+        let mut newcomer = Client::member(&program, Transport::Tcp, "a", "newcomer");
+        members[0].say("hello");
+        newcomer.expect("[first] hello");
+        if workers == "1" {
+            // With two, the one that was out of them may have let nobody in since.
+            program.log_until("there are descriptors again");
+        }
+    }
+}

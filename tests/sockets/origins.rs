@@ -1,0 +1,51 @@
+//! Whose web pages may open a WebSocket.
+
+use crate::harness::websocket::HANDSHAKE;
+use crate::harness::{Http, Shape, TestServer, WELCOME, WebSocket};
+
+/// A browser's handshake from a page of this origin.
+fn handshake_from(origin: &str) -> String {
+    HANDSHAKE.replace("Host: localhost", &format!("Host: localhost:3000\r\nOrigin: {origin}"))
+}
+
+#[track_caller]
+fn expect_let_in(server: &TestServer, origin: &str) {
+    WebSocket::upgrade(server.http, handshake_from(origin)).expect(WELCOME);
+}
+
+#[track_caller]
+fn expect_refused(server: &TestServer, origin: &str) {
+    let mut client = Http::connect(server.http);
+    client.send(handshake_from(origin));
+    let (head, body) = client.answer();
+    assert_eq!((head.status, head.header("connection")), (403, Some("close")), "{origin}");
+    assert_eq!(body, "pages of this Origin may not connect: see allowed-origins\n");
+    client.expect_end();
+}
+
+#[test]
+fn pages_of_the_same_host_may_and_others_hear_why_not() {
+    let server = TestServer::plain(Shape::ONE);
+    for origin in ["http://localhost:3000", "https://LOCALHOST:3000"] {
+        expect_let_in(&server, origin);
+    }
+    for origin in ["http://localhost", "http://localhost:3001", "https://evil.example", "null", "", "file://"] {
+        expect_refused(&server, origin);
+    }
+    // No browser.
+    WebSocket::connect(server.http).expect(WELCOME);
+}
+
+#[test]
+fn listed_pages_may_too_and_with_a_star_all() {
+    let listed = ["https://a.example".to_owned(), "https://b.example:8443".to_owned()];
+    let server = TestServer::start(Shape::ONE, |settings| settings.allowed_origins = listed.to_vec());
+    for origin in ["https://a.example", "https://b.example:8443", "http://localhost:3000"] {
+        expect_let_in(&server, origin);
+    }
+    expect_refused(&server, "https://b.example");
+    let server = TestServer::start(Shape::ONE, |settings| settings.allowed_origins = vec!["*".to_owned()]);
+    for origin in ["https://evil.example", "null"] {
+        expect_let_in(&server, origin);
+    }
+}
