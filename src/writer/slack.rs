@@ -1,4 +1,4 @@
-//! When memory that outboxes have needed is worth giving back: not while it is needed again and again. Knows no clock and
+//! When memory that clients and their outboxes have needed is worth giving back: not while it is needed again and again. Knows no clock and
 //! gives nothing back itself.
 
 use std::time::{Duration, Instant};

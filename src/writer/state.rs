@@ -24,6 +24,9 @@ const SMALL_AUDIENCE: usize = 64;
 /// The writer reads no further commands while more messages than this are owed that no socket has refused yet.
 const OWED_MAX: usize = 1 << 20;
 
+/// What one idle client takes, in this process: what `loadgen` measures.
+const CLIENT_BYTES: usize = 1_400;
+
 /// What a writer is told through its mailbox.
 #[derive(Debug)]
 pub enum WriterCommand {
@@ -179,6 +182,11 @@ impl Writer {
     /// Memory held for what is owed, in bytes; an entry counts once, however many are owed it.
     pub fn held_bytes(&self) -> usize {
         self.meter.held()
+    }
+
+    /// Memory held for clients and for what they are owed, in bytes; roughly, for what comes of it.
+    pub fn needed_bytes(&self) -> usize {
+        self.held_bytes() + self.clients() * CLIENT_BYTES
     }
 
     /// How many clients have a slot.

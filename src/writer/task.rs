@@ -154,7 +154,7 @@ impl WriterTask {
         let output = &mut *self.output.borrow_mut();
         let now = Instant::now();
         output.writer.step(now, input, &mut output.wire);
-        self.slack.observe(now, output.writer.held_bytes());
+        self.slack.observe(now, output.writer.needed_bytes());
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.
@@ -166,8 +166,8 @@ impl WriterTask {
     }
 
     fn give_back_memory(&mut self) {
-        let held = self.output.borrow().writer.held_bytes();
-        if self.slack.end_window(Instant::now(), held) {
+        let needed = self.output.borrow().writer.needed_bytes();
+        if self.slack.end_window(Instant::now(), needed) {
             memory::give_back();
         }
     }
