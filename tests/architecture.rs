@@ -251,6 +251,13 @@ fn there_is_no_lock() {
 }
 
 #[test]
+fn no_timeout_hangs_on_the_wall_clock() {
+    let clocks = ["SystemTime", "UNIX_EPOCH"];
+    let read: Vec<String> = sources("src").iter().flat_map(|source| lines_with(source, &clocks)).collect();
+    assert_eq!(read, NOTHING);
+}
+
+#[test]
 fn the_protocol_does_no_io() {
     let io: Vec<String> = sources("src/protocol").iter().flat_map(|source| lines_with(source, &IO)).collect();
     assert_eq!(io, NOTHING);

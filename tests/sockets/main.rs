@@ -34,6 +34,8 @@ mod descriptor_tables;
 mod slow_consumers;
 // What those cost, by the figures of the process.
 mod stalled_memory;
+// Rooms and clients that come and go, and their memory.
+mod coming_and_going;
 // Thousands of clients at once.
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
