@@ -71,6 +71,8 @@ pub enum Unfinished {
     Pause(Box<Publish>),
     /// Until there is room for the reply in the writer's mailbox.
     Reply(Bytes),
+    /// Until there is room for the answer to a ping frame there.
+    Pong(Bytes),
     /// Until the client is out of its room and in this one.
     Join(RoomName),
     /// Until the client is out of its room.
@@ -120,7 +122,15 @@ impl Session {
         self.reply(&Event::Refused(refusal))
     }
 
-    /// Sends bytes of the transport's own, such as the answer to a ping, behind all that is queued for the client.
+    /// Answers a ping frame of the transport's own, behind all that is queued for the client.
+    pub fn pong(&self, bytes: Bytes) -> Handled {
+        match self.host.writer.try_pong(self.slot, bytes) {
+            Ok(()) => Handled::Done,
+            Err(bytes) => Handled::Later(Unfinished::Pong(bytes)),
+        }
+    }
+
+    /// Sends bytes of the transport's own, behind all that is queued for the client.
     pub fn send(&self, bytes: Bytes) -> Handled {
         match self.host.writer.try_reply(self.slot, bytes) {
             Ok(()) => Handled::Done,
@@ -134,6 +144,7 @@ impl Session {
             Unfinished::Publish(publish) => self.host.broker.publish(publish).await,
             Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
             Unfinished::Reply(bytes) => self.host.writer.reply(self.slot, bytes).await,
+            Unfinished::Pong(bytes) => self.host.writer.pong(self.slot, bytes).await,
             Unfinished::Join(room) => self.join(room).await,
             Unfinished::Leave => {
                 self.leave().await;

@@ -93,7 +93,7 @@ impl<M: Meaning> Reader for FrameReader<M> {
                 None | Some(Message::Pong) => Handled::Done,
                 Some(Message::Text(text)) => self.meaning.text(session, text),
                 Some(Message::Binary(bytes)) => self.meaning.binary(session, bytes),
-                Some(Message::Ping(payload)) => session.send(encode::pong(payload).into()),
+                Some(Message::Ping(payload)) => session.pong(encode::pong(payload).into()),
                 Some(Message::Close(code)) => {
                     self.closed_with = Some(code);
                     return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), executed);

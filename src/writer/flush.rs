@@ -129,7 +129,7 @@ impl Writer {
         match &mut row.cold.refusal {
             Some(refusal) if refusal.until > 0 => {}
             Some(refusal) => (refusal.since, refusal.until) = (now, owed.bytes),
-            none => *none = Some(Box::new(Refusal { since: now, until: owed.bytes, taken_at: now })),
+            none => *none = Some(Box::new(Refusal { since: now, until: owed.bytes, taken_at: now, pong: None })),
         }
         wire.watch(slot);
         self.sweep_later(slot);

@@ -100,6 +100,17 @@ impl WriterHandle {
         }
     }
 
+    /// Queues the answer to a ping frame; of those that find the socket full, only the latest is sent.
+    ///
+    /// # Errors
+    /// The answer, when the mailbox is full; `pong` waits.
+    pub fn try_pong(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
+        match self.mailbox.try_tell(WriterCommand::Pong { slot, bytes }) {
+            Err(Full(WriterCommand::Pong { bytes, .. })) => Err(bytes),
+            _ => Ok(()),
+        }
+    }
+
     /// Queues one reply for many clients as one command.
     ///
     /// # Errors
@@ -112,6 +123,11 @@ impl WriterHandle {
     /// Queues a reply behind everything already queued for the client.
     pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
         self.mailbox.tell(WriterCommand::Entry(Entry::reply(slot, bytes)))
+    }
+
+    /// Queues the answer to a ping frame.
+    pub fn pong(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+        self.mailbox.tell(WriterCommand::Pong { slot, bytes })
     }
 
     /// Ends the output: what is still due, the last line, the end of the stream.

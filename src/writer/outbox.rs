@@ -4,6 +4,7 @@
 //! behind it is touched only by clients that are owed more than one entry.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -87,6 +88,19 @@ impl Head {
         backlog.messages += frames.messages() as u32;
         backlog.rest.push_back(frames);
         self.more = true;
+    }
+
+    /// Puts an entry into the place of the one of the same number, which is returned; not if any byte of that is sent.
+    /// Logarithmic in the entries.
+    pub fn replace(&mut self, later: Rc<Pending>, backlog: &mut Backlog) -> Option<Rc<Pending>> {
+        if self.oldest() == Some(later.number()) {
+            return if self.sent == 0 { self.first.replace(later) } else { None };
+        }
+        let place = backlog.rest.binary_search_by_key(&later.number(), |entry| entry.number()).ok()?;
+        backlog.bytes += later.bytes().len();
+        let replaced = mem::replace(&mut backlog.rest[place], later);
+        backlog.bytes -= replaced.bytes().len();
+        Some(replaced)
     }
 
     /// What to offer the socket next: the first entry from where it lies, or several small ones merged in `scratch`.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::address::Slot;
 use super::outbox::{Backlog, Head, Owed};
+use super::pending::EntryNumber;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -72,6 +73,8 @@ pub(super) struct Refusal {
     pub until: usize,
     /// When the socket last took anything.
     pub taken_at: Instant,
+    /// The pong that came since: the next one takes its place.
+    pub pong: Option<EntryNumber>,
 }
 
 /// A client on its way out.

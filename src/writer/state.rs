@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::address::Slot;
 use super::frames::{Entry, Frames, Kind};
 use super::metrics::WriterMetrics;
@@ -34,6 +36,13 @@ pub enum WriterCommand {
     Batch(Vec<Entry>),
     /// One entry from a session of this worker.
     Entry(Entry),
+    /// The answer to a client's ping frame.
+    Pong {
+        /// Whose.
+        slot: Slot,
+        /// The frame.
+        bytes: Bytes,
+    },
     /// The conversation has ended: send what is still due, then the last line, then close.
     Close {
         /// Whose.
@@ -232,6 +241,7 @@ impl Writer {
         match command {
             WriterCommand::Batch(entries) => entries.into_iter().for_each(|entry| self.append(entry)),
             WriterCommand::Entry(entry) => self.append(entry),
+            WriterCommand::Pong { slot, bytes } => self.pong(slot, bytes),
             WriterCommand::Close { slot, reason } => self.begin_close(now, slot, reason),
             WriterCommand::InputEnded(slot) => self.input_ended(now, slot, wire),
         }
@@ -250,6 +260,23 @@ impl Writer {
         for &slot in targets {
             self.push(slot, &frames, mark);
         }
+    }
+
+    /// While a socket takes nothing, one pong waits for it, the latest, however many pings come (RFC 6455 §5.5.3).
+    fn pong(&mut self, slot: Slot, bytes: Bytes) {
+        if let Some(row) = self.slots.row(slot)
+            && let Some(refusal) = &mut row.cold.refusal
+        {
+            let later = |number| Pending::new(Frames::reply(bytes.clone()), number, &self.meter);
+            let waiting = refusal.pong.map(later);
+            let replaced = waiting.and_then(|later| row.hot.outbox.replace(later, &mut row.cold.backlog));
+            if let Some(replaced) = replaced {
+                self.metrics.owed_bytes.add(bytes.len() as u64);
+                return self.metrics.owed_bytes.subtract(replaced.bytes().len() as u64);
+            }
+            refusal.pong = Some(EntryNumber(self.entries + 1));
+        }
+        self.append(Entry::reply(slot, bytes));
     }
 
     /// Frames that outboxes can share.

@@ -19,6 +19,7 @@ mod closing;
 mod drop_oldest;
 mod flushing;
 mod merging;
+mod pongs;
 mod slow_consumers;
 
 // The broker and the writers together, under a seeded scheduler.

@@ -54,6 +54,8 @@ mod http_abuse;
 mod websocket;
 // Pings, and the end of who does not answer.
 mod keepalive;
+// Pings of clients, without end.
+mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
 // The built binary's command line: what is refused, what overrides what.

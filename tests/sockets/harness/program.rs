@@ -111,14 +111,15 @@ impl Program {
         lines
     }
 
-    /// Memory that is only its own, in bytes, as the kernel counts it.
+    /// Memory that only it has written to, in bytes, as the kernel counts it. Its code is not counted: whose that is depends
+    /// on how many of its kind are running.
     #[track_caller]
     pub fn private_bytes(&self) -> u64 {
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("a child of ours");
-        let private = rollup.lines().filter_map(|line| line.strip_prefix("Private_"));
-        let kibibytes = private.map(|line| line.split_ascii_whitespace().nth(1).expect("a number"));
-        kibibytes.map(|number| number.parse::<u64>().expect("a number") * 1024).sum()
+        let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("the kernel counts it");
+        let kibibytes = dirty.split_ascii_whitespace().next().expect("a number");
+        kibibytes.parse::<u64>().expect("a number") * 1024
     }
 
     /// The descriptors that it has open, in the table of its main thread.
