@@ -15,8 +15,11 @@ use crate::mailbox::{Full, Mailbox};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
-/// Batches that wait in a writer's mailbox at most; of 64 KiB each, they are 16 MiB.
+/// Batches that wait in a writer's mailbox at most: 16 MiB.
 const MAILBOX_BATCHES: usize = 256;
+
+/// About what a batch holds when many wait.
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
 
 /// A writer's mailbox, not yet shared out.
 pub fn mailbox() -> (BatchSender, flume::Receiver<WriterCommand>) {

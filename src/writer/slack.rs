@@ -1,5 +1,5 @@
-//! When memory that clients and their outboxes have needed is worth giving back: not while it is needed again and again. Knows no clock and
-//! gives nothing back itself.
+//! When memory that clients and their outboxes have needed is worth giving back: not while it is needed again and again.
+//! Knows no clock and gives nothing back itself.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Less than this is kept for the next burst.
-const WORTH_BYTES: usize = 4 * 1024 * 1024;
+const WORTH_BYTES: usize = 2 * 1024 * 1024;
 
 /// And so is less than this part of what was needed.
 const WORTH_PART: usize = 4;
@@ -63,12 +63,12 @@ mod tests {
     #[test]
     fn what_was_not_needed_for_a_whole_window_is_given_back_once() {
         assert_eq!(given_back(&[100, 0, 0, 0]), [false, true, false, false]);
-        assert_eq!(given_back(&[100, 60, 3, 0]), [false, true, true, false]);
+        assert_eq!(given_back(&[100, 60, 1, 0]), [false, true, true, false]);
     }
 
     #[test]
     fn what_is_needed_again_and_again_is_kept() {
         assert_eq!(given_back(&[100, 80, 100, 80]), [false; 4]);
-        assert_eq!(given_back(&[3, 0, 3, 0]), [false; 4]);
+        assert_eq!(given_back(&[1, 0, 1, 0]), [false; 4]);
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::address::Slot;
-use super::handle::{BatchSender, Output, WriterHandle};
+use super::handle::{BATCH_BYTES, BatchSender, Output, WriterHandle};
 use super::metrics::WriterMetrics;
 use super::slack::Slack;
 use super::socket::SocketWire;
@@ -154,7 +154,7 @@ impl WriterTask {
         let output = &mut *self.output.borrow_mut();
         let now = Instant::now();
         output.writer.step(now, input, &mut output.wire);
-        self.slack.observe(now, output.writer.needed_bytes());
+        self.slack.observe(now, needed_bytes(&output.writer, &self.mailbox));
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.
@@ -166,7 +166,7 @@ impl WriterTask {
     }
 
     fn give_back_memory(&mut self) {
-        let needed = self.output.borrow().writer.needed_bytes();
+        let needed = needed_bytes(&self.output.borrow().writer, &self.mailbox);
         if self.slack.end_window(Instant::now(), needed) {
             memory::give_back();
         }
@@ -187,4 +187,9 @@ impl WriterTask {
     fn clients(&self) -> usize {
         self.output.borrow().writer.clients()
     }
+}
+
+/// Memory held for clients, for what they are owed and for what waits to be; roughly.
+fn needed_bytes(writer: &Writer, mailbox: &flume::Receiver<WriterCommand>) -> usize {
+    writer.needed_bytes() + mailbox.len() * BATCH_BYTES
 }

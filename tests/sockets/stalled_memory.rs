@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::harness::websocket::{FINAL_TEXT, frame};
-use crate::harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, until};
+use crate::harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, until, until_at_most};
 
 const MIB: u64 = 1 << 20;
 
@@ -109,7 +109,7 @@ fn a_member_that_never_reads_in_a_hot_room_is_cut_and_its_memory_comes_back() {
         assert!(most <= before + 16 * MIB, "{policy}: from {before} to {most}");
         drop(blast);
         until(|| held(&program) == 0);
-        until(|| program.private_bytes() <= before + 4 * MIB);
+        until_at_most(before + 4 * MIB, || program.private_bytes());
         stalled.reset();
     }
 }
@@ -130,7 +130,7 @@ fn a_thousand_members_that_never_read_hold_each_message_once_and_give_it_back() 
     assert!(held > DISTINCT_BYTES && held < 2 * DISTINCT_BYTES + 8 * MIB, "{held}");
     assert_eq!(cut_as_slow(&program), 0);
     stalled.reset();
-    until(|| program.private_bytes() <= before + 8 * MIB);
+    until_at_most(before + 8 * MIB, || program.private_bytes());
     publisher.send("PING x\n");
     publisher.expect("PONG x");
 }
@@ -159,7 +159,7 @@ fn a_thousand_members_that_never_read_stay_within_the_budget() {
         }
         stalled.reset();
         until(|| held(&program) == 0);
-        until(|| program.private_bytes() <= before + 8 * MIB);
+        until_at_most(before + 8 * MIB, || program.private_bytes());
     }
 }
 

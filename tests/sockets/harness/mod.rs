@@ -44,6 +44,17 @@ pub fn until(there: impl FnMut() -> bool) {
     assert!(gets_there(there), "the server does not get there");
 }
 
+/// The same, for a figure that is to come down to this.
+#[track_caller]
+pub fn until_at_most(most: u64, mut figure: impl FnMut() -> u64) {
+    let mut last = u64::MAX;
+    let there = gets_there(|| {
+        last = figure();
+        last <= most
+    });
+    assert!(there, "{last} does not come down to {most}");
+}
+
 /// The same; false if it never does.
 fn gets_there(mut there: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
