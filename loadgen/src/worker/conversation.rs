@@ -8,13 +8,10 @@ use mio::{Interest, Token};
 
 use super::client::{Sent, Stage};
 use super::opening::reason_of;
-use super::room::Receipt;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect, Heard};
-use crate::mark::Mark;
 use crate::messages::add_reason;
-use crate::plan::Pace;
 use crate::schedule::Schedule;
 use crate::target::Scheme;
 
@@ -165,6 +162,9 @@ impl Worker {
         let mut used = 0;
         while self.clients[index].stage != Stage::Ended {
             let opened = self.clients[index].stage != Stage::Opening;
+            if opened {
+                used += self.listener(index, now).receive_all(dialect, &input[used..]);
+            }
             match dialect.hear(opened, &input[used..]) {
                 Ok(None) if input.len() - used > dialect::FRAME_BYTES_MAX => {
                     self.end(index, format!("says more than {} bytes at once", dialect::FRAME_BYTES_MAX), now)?;
@@ -182,7 +182,7 @@ impl Worker {
 
     fn act_on(&mut self, index: usize, heard: Heard<'_>, now: Nanos) -> anyhow::Result<()> {
         match heard {
-            Heard::Message(text) => self.receive(index, text, now),
+            Heard::Message(text) => self.listener(index, now).receive(text),
             Heard::Opened => self.come_in(index, now)?,
             Heard::Done => self.go_on(index, now)?,
             Heard::Asked(answer) => {
@@ -219,34 +219,6 @@ impl Worker {
                 self.ask(index, Stage::Joining, |dialect, room, out| dialect.join(room, out), now)
             }
             _ => Ok(()),
-        }
-    }
-
-    fn receive(&mut self, index: usize, text: &[u8], now: Nanos) {
-        // What others say in our rooms is no concern of ours.
-        let Some((mark, size)) = Mark::find(text) else { return };
-        let client = &self.clients[index];
-        let lobby = &mut self.rooms[client.room as usize];
-        let tally = &mut self.counted.outcome.tally;
-        let Some(seat) = client.seat.filter(|_| mark.room == lobby.number) else {
-            tally.stray += 1;
-            return;
-        };
-        tally.damaged += u64::from(size != self.share.manner.size);
-        match lobby.room.receive(seat, mark, now) {
-            Receipt::InOrder => {}
-            Receipt::Reordered => tally.reordered += 1,
-            Receipt::Duplicate => return tally.duplicated += 1,
-            Receipt::Stray => return tally.stray += 1,
-            Receipt::Damaged => return tally.damaged += 1,
-        }
-        tally.received += 1;
-        tally.received_in_time += u64::from(self.measured.contains(&now));
-        if self.measured.contains(&mark.intended) {
-            self.counted.latencies.record(now.since(mark.intended));
-        }
-        if seat == lobby.witness && lobby.is_published_here && matches!(self.share.pace, Pace::InFlight(_)) {
-            lobby.owed += 1;
         }
     }
 

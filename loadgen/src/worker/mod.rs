@@ -5,6 +5,7 @@ mod churn;
 mod client;
 mod conversation;
 mod link;
+mod listener;
 mod opening;
 mod publishing;
 mod room;
