@@ -30,17 +30,17 @@ fn hand_over(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/hand_over");
     group.throughput(Throughput::Elements(ROOMS as u64));
     for shards in SHARDS {
-        let (seed, mailboxes) = BrokerSeed::new(shards, &common::capacity());
+        let (seed, mut mailboxes) = BrokerSeed::new(shards, &common::capacity());
         let broker = seed.broker();
         let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
-            bencher.iter_batched(publishes, |publishes| pass(publishes, &broker, &mailboxes), BatchSize::LargeInput);
+            bencher.iter_batched(publishes, |publishes| pass(publishes, &broker, &mut mailboxes), BatchSize::LargeInput);
         });
     }
 }
 
 /// In through the broker, out of the mailboxes. Freeing the messages is in it, as it is in a shard.
-fn pass(publishes: Vec<Publish>, broker: &Broker, mailboxes: &[ShardMailbox]) {
+fn pass(publishes: Vec<Publish>, broker: &Broker, mailboxes: &mut [ShardMailbox]) {
     for publish in publishes {
         assert!(broker.try_publish(publish).is_ok(), "a mailbox takes them all");
     }

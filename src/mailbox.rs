@@ -1,22 +1,14 @@
-//! The senders' side of a bounded mailbox on one worker: tell at once, or wait in turn. Never drops a message.
+//! The senders' side of a bounded mailbox: tell at once, or wait in turn. Never drops a message.
 
-use std::rc::Rc;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
-use flume::TrySendError;
-use tokio::sync::Semaphore;
-
-/// A mailbox as the tasks of one worker see it. A clone costs two counts.
-///
-/// At most one task of a worker waits inside the channel; the others wait in front of a gate of one permit. A flume
-/// channel scans all its waiting senders each time that one of them is done, so 15 000 at once would cost 15 000² steps.
-pub struct Mailbox<T> {
-    sender: flume::Sender<T>,
-    gate: Rc<Semaphore>,
-}
+/// A mailbox as those see it who tell its owner. A clone costs two counts.
+pub struct Mailbox<T>(mpsc::Sender<T>);
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), gate: Rc::clone(&self.gate) }
+        Self(self.0.clone())
     }
 }
 
@@ -25,23 +17,20 @@ impl<T> Clone for Mailbox<T> {
 pub struct Full<T>(pub T);
 
 impl<T> Mailbox<T> {
-    /// One worker's side of a mailbox.
-    pub fn new(sender: flume::Sender<T>) -> Self {
-        Self { sender, gate: Rc::new(Semaphore::new(1)) }
+    /// The mailbox that this sends to.
+    pub fn new(sender: mpsc::Sender<T>) -> Self {
+        Self(sender)
     }
 
-    /// Hands the message over if there is room and nobody of this worker waits for it already.
+    /// Hands the message over if there is room and nobody waits for it already.
     ///
     /// # Errors
     /// The message, when it would have to wait.
     pub fn try_tell(&self, message: T) -> Result<(), Full<T>> {
-        if self.gate.available_permits() == 0 {
-            return Err(Full(message));
-        }
-        match self.sender.try_send(message) {
+        match self.0.try_send(message) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(message)) => Err(Full(message)),
-            Err(TrySendError::Disconnected(_)) => unreachable!("a mailbox outlives every handle to it"),
+            Err(TrySendError::Closed(_)) => unreachable!("a mailbox outlives every handle to it"),
         }
     }
 
@@ -58,8 +47,7 @@ impl<T> Mailbox<T> {
     }
 
     async fn tell_in_turn(&self, message: T) {
-        let _turn = self.gate.acquire().await.expect("the gate is never closed");
-        let sent = self.sender.send_async(message).await;
+        let sent = self.0.send(message).await;
         assert!(sent.is_ok(), "a mailbox outlives every handle to it");
     }
 }
@@ -73,7 +61,7 @@ mod tests {
 
     #[test]
     fn nobody_overtakes_who_waits_for_room() {
-        let (sender, receiver) = flume::bounded(1);
+        let (sender, mut receiver) = mpsc::channel(1);
         let mailbox = Mailbox::new(sender);
         let mut context = Context::from_waker(Waker::noop());
         mailbox.try_tell(1).unwrap();
@@ -83,10 +71,11 @@ mod tests {
         assert!(third.as_mut().poll(&mut context).is_pending());
 
         assert_eq!(receiver.try_recv(), Ok(1));
-        assert_eq!(receiver.try_recv(), Ok(2));
         let Full(message) = mailbox.try_tell(4).unwrap_err();
         assert_eq!(message, 4, "two wait, though there is room");
+        assert!(third.as_mut().poll(&mut context).is_pending());
         assert!(second.as_mut().poll(&mut context).is_ready());
+        assert_eq!(receiver.try_recv(), Ok(2));
         assert!(third.as_mut().poll(&mut context).is_ready());
         assert_eq!(receiver.try_recv(), Ok(3));
         mailbox.try_tell(5).unwrap();
@@ -95,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_mailbox_loses_nothing() {
         const MESSAGES: usize = 1_000;
-        let (sender, receiver) = flume::bounded(2);
+        let (sender, mut receiver) = mpsc::channel(2);
         let mailbox = Mailbox::new(sender);
         let tell_every_other = |first: usize| {
             let mailbox = mailbox.clone();
@@ -108,7 +97,7 @@ mod tests {
         let receive_all = async {
             let mut received = Vec::new();
             while received.len() < MESSAGES {
-                received.push(receiver.recv_async().await.unwrap());
+                received.push(receiver.recv().await.unwrap());
             }
             received
         };

@@ -13,7 +13,7 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::handle::{BatchSender, mailbox};
 use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterCommand, WriterIndex};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// For a publish to one audience, its text included.
 const FIXED_MAX: u64 = 4;
@@ -55,7 +55,7 @@ impl Wire for Taking {
 /// One worker's output.
 struct Desk {
     batches: BatchSender,
-    mailbox: flume::Receiver<WriterCommand>,
+    mailbox: mpsc::Receiver<WriterCommand>,
     writer: Writer,
     wire: Taking,
 }

@@ -10,6 +10,7 @@ use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, mailbox};
 use roomcast::writer::{Address, WriterCommand, WriterIndex};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::common::sink::{Round, Sink};
@@ -33,7 +34,7 @@ struct Worker {
     shard: ShardMailbox,
     seed: BrokerSeed,
     writers: Vec<BatchSender>,
-    mailbox: flume::Receiver<WriterCommand>,
+    mailbox: mpsc::Receiver<WriterCommand>,
     round: Arc<Round>,
     starts: flume::Receiver<()>,
 }

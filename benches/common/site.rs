@@ -10,6 +10,7 @@ use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, mailbox};
 use roomcast::writer::{Address, Input, Slot, Writer, WriterCommand, WriterIndex};
 use tokio::runtime::LocalRuntime;
+use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 
 use super::sink::{Round, Sink, SinkWire};
@@ -19,11 +20,11 @@ use super::{ROOMY, capacity, joined_line, line, line_member, publish, room, runt
 pub struct SinkWriter {
     writer: Writer,
     wire: SinkWire,
-    mailbox: flume::Receiver<WriterCommand>,
+    mailbox: mpsc::Receiver<WriterCommand>,
 }
 
 impl SinkWriter {
-    pub fn new(mailbox: flume::Receiver<WriterCommand>) -> Self {
+    pub fn new(mailbox: mpsc::Receiver<WriterCommand>) -> Self {
         Self { writer: Writer::new(ROOMY), wire: SinkWire::default(), mailbox }
     }
 
@@ -45,9 +46,9 @@ impl SinkWriter {
                 self.step(Input::Flush);
                 yield_now().await;
             } else {
-                match self.mailbox.recv_async().await {
-                    Ok(command) => self.step(Input::Command(command)),
-                    Err(_) => return,
+                match self.mailbox.recv().await {
+                    Some(command) => self.step(Input::Command(command)),
+                    None => return,
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
 use super::capacity::Capacity;
@@ -25,7 +25,7 @@ const MAILBOX_COMMANDS: usize = 1_024;
 /// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
 #[derive(Clone, Debug)]
 pub struct BrokerSeed {
-    shards: Vec<flume::Sender<ShardCommand>>,
+    shards: Vec<mpsc::Sender<ShardCommand>>,
     keys: RandomState,
 }
 
@@ -34,19 +34,19 @@ pub struct BrokerSeed {
 pub struct ShardMailbox {
     /// Which shard.
     pub index: ShardIndex,
-    commands: flume::Receiver<ShardCommand>,
+    commands: mpsc::Receiver<ShardCommand>,
     keys: RandomState,
     capacity: Capacity,
 }
 
 impl ShardMailbox {
     /// The next command; `None` when nobody can send one any more.
-    pub async fn next(&self) -> Option<ShardCommand> {
-        self.commands.recv_async().await.ok()
+    pub async fn next(&mut self) -> Option<ShardCommand> {
+        self.commands.recv().await
     }
 
     /// The next command, if one waits.
-    pub fn try_next(&self) -> Option<ShardCommand> {
+    pub fn try_next(&mut self) -> Option<ShardCommand> {
         self.commands.try_recv().ok()
     }
 
@@ -71,7 +71,7 @@ impl BrokerSeed {
     pub fn new(shards: u16, capacity: &Capacity) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let mailbox = |index| {
-            let (sender, commands) = flume::bounded(MAILBOX_COMMANDS);
+            let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
             (
                 sender,
                 ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone(), capacity: capacity.clone() },

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
@@ -59,7 +59,7 @@ pub struct Worker {
     /// To tell the writers, by `WriterIndex`.
     pub writers: Vec<BatchSender>,
     /// What its own writer is told through.
-    pub writer: flume::Receiver<WriterCommand>,
+    pub writer: mpsc::Receiver<WriterCommand>,
     /// Where all workers count.
     pub metrics: ServerMetrics,
     /// What applies to its clients.

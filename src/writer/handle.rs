@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::address::Slot;
 use super::frames::{Entry, Frames, Targets};
@@ -22,20 +23,20 @@ const MAILBOX_BATCHES: usize = 256;
 pub(super) const BATCH_BYTES: usize = 64 * 1024;
 
 /// A writer's mailbox, not yet shared out.
-pub fn mailbox() -> (BatchSender, flume::Receiver<WriterCommand>) {
-    let (sender, receiver) = flume::bounded(MAILBOX_BATCHES);
+pub fn mailbox() -> (BatchSender, mpsc::Receiver<WriterCommand>) {
+    let (sender, receiver) = mpsc::channel(MAILBOX_BATCHES);
     (BatchSender(sender), receiver)
 }
 
 /// How a shard, on whichever worker, tells a writer.
 #[derive(Clone, Debug)]
-pub struct BatchSender(flume::Sender<WriterCommand>);
+pub struct BatchSender(mpsc::Sender<WriterCommand>);
 
 impl BatchSender {
     /// Hands over what a batch led to, in order. Waits while the writer has more than it can write: that is how
     /// publishers feel it.
     pub async fn deliver(&self, entries: Vec<Entry>) {
-        let sent = self.0.send_async(WriterCommand::Batch(entries)).await;
+        let sent = self.0.send(WriterCommand::Batch(entries)).await;
         assert!(sent.is_ok(), "a writer outlives every shard");
     }
 

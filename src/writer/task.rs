@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
@@ -28,7 +29,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// The task of one worker's writer.
 pub struct WriterTask {
     output: Rc<RefCell<Output>>,
-    mailbox: flume::Receiver<WriterCommand>,
+    mailbox: mpsc::Receiver<WriterCommand>,
     mailbox_open: bool,
     /// One future per socket that has refused bytes; idle sockets cost nothing.
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
@@ -53,7 +54,7 @@ impl WriterTask {
     /// A writer without clients, and the handle for the tasks of its worker.
     pub fn new(
         own: BatchSender,
-        mailbox: flume::Receiver<WriterCommand>,
+        mailbox: mpsc::Receiver<WriterCommand>,
         metrics: Arc<WriterMetrics>,
         limits: OutboxLimits,
         drain: Drain,
@@ -120,7 +121,7 @@ impl WriterTask {
         let has_window = self.slack.window_ends().is_some();
         let window_ends = self.slack.window_ends().unwrap_or(self.next_sweep);
         tokio::select! {
-            command = self.mailbox.recv_async(), if self.mailbox_open => Woken::Command(command.ok()),
+            command = self.mailbox.recv(), if self.mailbox_open => Woken::Command(command),
             Some(slot) = self.watched.next() => Woken::Writable(slot),
             () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
             () = sleep_until(window_ends.into()), if has_window => Woken::WindowEnded,
@@ -190,6 +191,6 @@ impl WriterTask {
 }
 
 /// Memory held for clients, for what they are owed and for what waits to be; roughly.
-fn needed_bytes(writer: &Writer, mailbox: &flume::Receiver<WriterCommand>) -> usize {
+fn needed_bytes(writer: &Writer, mailbox: &mpsc::Receiver<WriterCommand>) -> usize {
     writer.needed_bytes() + mailbox.len() * BATCH_BYTES
 }
