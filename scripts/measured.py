@@ -35,12 +35,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Run:
-    """One load on one server: microseconds of processor time per delivery, milliseconds of latency."""
+    """One load on one server: microseconds of processor time per delivery, milliseconds of latency, deliveries
+    that one read of a client brought: beyond one, messages were merged."""
 
     cost: float
     p50: float
     p99: float
     limited: bool
+    per_read: float
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def one_run(contestant, file):
         p50=latency["p50"],
         p99=latency["p99"],
         limited=report["generator"]["limited"] is not None,
+        per_read=report["generator"]["deliveries_per_read"],
     )
     return (int(workers[1]) if workers else None), run
 
