@@ -1,7 +1,7 @@
 """scripts/figures on samples: what it reads, prints and draws, and what it says where something is missing.
 
-The samples are made here in the form of criterion's and loadgen's files; `recorded/` holds some that those wrote (the
-curves left out).
+The samples are made here in the form of criterion's and loadgen's files; `recorded/` holds some that those wrote, without
+curves and machine.
 """
 
 import json
