@@ -52,6 +52,8 @@ mod metrics;
 mod http_abuse;
 // WebSocket clients, frame by frame.
 mod websocket;
+// Messages in fragments without end, and what unfinished ones cost.
+mod fragments;
 // Pings, and the end of who does not answer.
 mod keepalive;
 // Pings of clients, without end.
