@@ -54,6 +54,8 @@ mod http_abuse;
 mod websocket;
 // Messages in fragments without end, and what unfinished ones cost.
 mod fragments;
+// Line breaks where they do not belong, over both transports at once.
+mod line_breaks;
 // Pings, and the end of who does not answer.
 mod keepalive;
 // Pings of clients, without end.
