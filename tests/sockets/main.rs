@@ -16,6 +16,8 @@ mod lists;
 mod order;
 // However the bytes are cut: at every point, one by one, thousands of lines at once.
 mod bytes;
+// One client's flood and the turns of the others.
+mod fairness;
 // However a connection ends: who leaves, what is still answered, what is said last.
 mod endings;
 // Members that do not read, and more clients than there are places.

@@ -142,6 +142,16 @@ impl Program {
         kill_process(pid, signal).expect("a child that was not waited for");
     }
 
+    /// Whether every thread of it stands still after a `SIGSTOP`.
+    pub fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a child that runs");
+        let stats = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("stat")));
+        // The state is behind the name, which may hold anything but is in parentheses.
+        stats
+            .map(|stat| stat.expect("a thread that runs"))
+            .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    }
+
     /// Stops it, and returns the log, whatever the clients do.
     #[track_caller]
     pub fn stop_and_read_log(self) -> Vec<String> {
