@@ -54,6 +54,8 @@ mod metrics;
 mod http_abuse;
 // WebSocket clients, frame by frame.
 mod websocket;
+// The same in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.
+mod cuts;
 // Messages in fragments without end, and what unfinished ones cost.
 mod fragments;
 // Line breaks where they do not belong, over both transports at once.
