@@ -60,6 +60,8 @@ mod cuts;
 mod fragments;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
+// Names over both transports at once, and their twins.
+mod names;
 // Pings, and the end of who does not answer.
 mod keepalive;
 // Pings of clients, without end.
