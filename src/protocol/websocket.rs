@@ -133,6 +133,11 @@ impl Messages {
         Ok(Some(Received { message, consumed }))
     }
 
+    /// Memory that a message in the making takes, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
+    }
+
     fn data<'a>(&'a mut self, frame: Frame<'a>, bytes_max: usize) -> Result<Option<Message<'a>>, FrameError> {
         match (&self.partial, frame.opcode) {
             (None, Opcode::Continuation) => return Err(FrameError::Protocol("a continuation of nothing")),
