@@ -58,6 +58,24 @@ fn the_last_fragment_is_one_too_many_as_well_and_nothing_of_the_message_is_deliv
     });
 }
 
+#[test]
+fn a_fragment_that_would_be_too_much_is_refused_by_its_header_and_not_kept() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut watcher = Client::member(&server, transport, "a", "watcher");
+        let half = "x".repeat(MESSAGE_BYTES_MAX / 2);
+        for first in [CONTINUATION, FINAL | CONTINUATION] {
+            let mut client = member(&server, "alice");
+            let too_much = frame(first, half.clone() + "x");
+            client.send([frame(TEXT, &half), frame(FINAL_PING, "beat"), too_much[..8].to_vec()].concat());
+            client.expect_frame(FINAL_PONG, "beat");
+            client.expect_close(Disconnect::TooLong);
+            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        }
+        watcher.expect_nothing();
+    });
+}
+
 /// A line client that holds back the last byte of a line of the limit.
 fn line_one_byte_short(program: &Program) -> Lines {
     let mut client = Lines::connect(program.tcp);
