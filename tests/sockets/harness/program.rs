@@ -112,13 +112,13 @@ impl Program {
     }
 
     /// Memory that only it has written to, in bytes, as the kernel counts it. Its code is not counted: whose that is depends
-    /// on how many of its kind are running.
+    /// on how many of its kind are running, and just after a build the kernel calls it dirty.
     #[track_caller]
     pub fn private_bytes(&self) -> u64 {
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("a child of ours");
-        let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("the kernel counts it");
-        let kibibytes = dirty.split_ascii_whitespace().next().expect("a number");
+        let written = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel counts it");
+        let kibibytes = written.split_ascii_whitespace().next().expect("a number");
         kibibytes.parse::<u64>().expect("a number") * 1024
     }
 
