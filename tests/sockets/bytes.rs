@@ -36,8 +36,8 @@ fn converse<'a>(server: &TestServer, bystander: &mut Client, pieces: impl Iterat
     assert_eq!(promised_orders(&heard), promised_orders(&expected));
 }
 
-/// What needs no shard, a refusal or a new name, may overtake a message of the room: the order of those two is not compared, but
-/// that of all replies is, and that of messages and whatever a shard has answered.
+/// What waits for no shard, a refusal or a new name, may overtake a message of the room: the order of those two is not
+/// compared, but that of all replies is, and that of messages and whatever a shard has answered.
 fn promised_orders(text: &str) -> [Vec<&str>; 2] {
     let is_of_no_shard = |line: &&str| line.starts_with("ERR ") || line.starts_with("You are ");
     [

@@ -84,7 +84,8 @@ fn line_one_byte_short(program: &Program) -> Lines {
     client
 }
 
-/// A WebSocket client that holds back the last byte of a message of the limit: half of it in fragments, half in a frame that is cut.
+/// A WebSocket client that holds back the last byte of a message of the limit: half of it is a fragment, half a frame that is
+/// cut.
 fn message_one_byte_short(program: &Program) -> WebSocket {
     let mut client = WebSocket::connect(program.http);
     client.expect(WELCOME);

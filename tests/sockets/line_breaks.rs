@@ -1,5 +1,5 @@
-//! Line breaks where they do not belong, said by a WebSocket client: what a TCP member reads is what a WebSocket member reads,
-//! line by line and each with its label. Never a line that nobody sent.
+//! Line breaks where they do not belong, said by a WebSocket client: what a TCP member reads is what a WebSocket member
+//! reads, line by line and each with its label. Never a line that nobody sent.
 
 use std::cell::{Cell, RefCell};
 
