@@ -117,8 +117,8 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
-    spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
     let buffer = ReadBuffer::default();
+    spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions, buffer.clone()));
     let on_upgrade = move |Upgraded { stream, place, already_read }| {
         let client = Client { stream, place, dialect: Dialect::WebSocket, label: Label::of_server("WS"), already_read };
         spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));

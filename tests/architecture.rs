@@ -61,6 +61,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
     &[
         ("accept", "census"),
         ("conversation", "accept"),
+        ("conversation", "leftover"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
         ("http", "accept"),

@@ -123,7 +123,8 @@ impl Messages {
         if std::mem::take(&mut self.is_done) {
             self.partial = None;
         }
-        let Some((frame, consumed)) = next_frame(input, bytes_max)? else { return Ok(None) };
+        let begun = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let Some((frame, consumed)) = next_frame(input, begun, bytes_max)? else { return Ok(None) };
         let message = match frame.opcode {
             Opcode::Ping => Some(Message::Ping(frame.payload)),
             Opcode::Pong => Some(Message::Pong),
@@ -131,6 +132,11 @@ impl Messages {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => self.data(frame, bytes_max)?,
         };
         Ok(Some(Received { message, consumed }))
+    }
+
+    /// Memory that a message in the making takes, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
     }
 
     fn data<'a>(&'a mut self, frame: Frame<'a>, bytes_max: usize) -> Result<Option<Message<'a>>, FrameError> {
@@ -165,12 +171,8 @@ impl Partial {
         Self { opcode, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
     }
 
-    /// Fails at the first byte of a text that no continuation could make right.
+    /// A fragment within the limit. Fails at the first byte of a text that no continuation could make right.
     fn append(&mut self, frame: &Frame<'_>, bytes_max: usize) -> Result<(), FrameError> {
-        let bytes = self.bytes.len() + frame.payload.len();
-        if bytes > bytes_max {
-            return Err(FrameError::TooLong { bytes: bytes as u64, bytes_max });
-        }
         self.fragments += 1;
         let fragments_max = FRAGMENTS_MAX.max(bytes_max / FRAGMENT_BYTES);
         if self.fragments > fragments_max {
@@ -191,8 +193,8 @@ impl Partial {
     }
 }
 
-/// The first whole frame, and how many bytes it took.
-fn next_frame(input: &mut [u8], bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+/// The first whole frame, and how many bytes it took. `begun` bytes have come of the message that a continuation continues.
+fn next_frame(input: &mut [u8], begun: usize, bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
     let &[first, second, ..] = &*input else { return Ok(None) };
     let opcode = opcode(first)?;
     let is_final = first & 0x80 != 0;
@@ -204,9 +206,10 @@ fn next_frame(input: &mut [u8], bytes_max: usize) -> Result<Option<(Frame<'_>, u
         if length > CONTROL_BYTES_MAX as u64 || !is_final {
             return Err(FrameError::Protocol("a control frame is whole and of at most 125 bytes"));
         }
-    } else if length > bytes_max as u64 {
+    } else {
         // Before a byte of it is kept.
-        return Err(FrameError::TooLong { bytes: length, bytes_max });
+        let begun = if opcode == Opcode::Continuation { begun as u64 } else { 0 };
+        refuse_too_long(begun + length, bytes_max)?;
     }
     let start = length_end + 4;
     let end = start + usize::try_from(length).expect("within the limit");
@@ -217,6 +220,10 @@ fn next_frame(input: &mut [u8], bytes_max: usize) -> Result<Option<(Frame<'_>, u
     let payload = &mut input[start..end];
     unmask(payload, mask);
     Ok(Some((Frame { is_final, opcode, payload }, end)))
+}
+
+fn refuse_too_long(bytes: u64, bytes_max: usize) -> Result<(), FrameError> {
+    if bytes > bytes_max as u64 { Err(FrameError::TooLong { bytes, bytes_max }) } else { Ok(()) }
 }
 
 fn opcode(first: u8) -> Result<Opcode, FrameError> {

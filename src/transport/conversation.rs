@@ -15,6 +15,8 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::accept::Place;
+use super::leftover::Leftover;
+use crate::memory;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -32,6 +34,11 @@ pub const TURN_COMMANDS: usize = 64;
 pub trait Reader {
     /// Executes what is whole in `input`, up to the end of a turn. Returns how many bytes that was.
     fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize);
+
+    /// Memory that what is not whole yet takes, in bytes, besides the input itself.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 
     /// What the transport itself has still to say when the client is out of its room.
     fn last_words(&self) -> Option<Bytes> {
@@ -63,13 +70,13 @@ impl Turn {
     }
 }
 
-/// A worker's read buffer. Its turns never overlap.
+/// A worker's read buffer. Its turns never overlap. It knows how much of what was read the conversations still hold.
 #[derive(Clone)]
-pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
+pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>, Rc<Leftover>);
 
 impl Default for ReadBuffer {
     fn default() -> Self {
-        Self(Rc::new(RefCell::new(vec![0; READ_BYTES].into())))
+        Self(Rc::new(RefCell::new(vec![0; READ_BYTES].into())), Rc::default())
     }
 }
 
@@ -82,6 +89,13 @@ impl ReadBuffer {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                 _ => {}
             }
+        }
+    }
+
+    /// Gives back memory that the conversations have needed, once it is not needed any more. To be called from time to time.
+    pub fn give_back_memory(&self) {
+        if self.1.sweep() {
+            memory::give_back();
         }
     }
 
@@ -133,6 +147,7 @@ impl<R: Reader> Conversation<R> {
             // Let in at the last moment: those who leave do not wait for this one to finish talking.
             writer.hang_up(slot, Disconnect::Shutdown);
         }
+        buffer.1.change(0, already_read.capacity());
         Self {
             stream,
             slot,
@@ -157,10 +172,12 @@ impl<R: Reader> Conversation<R> {
     }
 
     async fn end(self, reason: Disconnect) {
+        let held = self.held_bytes();
         let Self { stream, slot, writer, buffer, session, reader, tail, _place, .. } = self;
         let last_words = reader.last_words();
         // What is not needed any more is not to wait for a client that lingers.
         drop((reader, tail));
+        buffer.1.change(held, 0);
         session.end(reason, last_words).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
@@ -209,8 +226,20 @@ impl<R: Reader> Conversation<R> {
         .await
     }
 
+    /// What is kept of the input, in bytes of memory.
+    fn held_bytes(&self) -> usize {
+        self.tail.capacity() + self.reader.held_bytes()
+    }
+
     /// One read or 64 commands, without waiting.
     fn turn(&mut self) -> Turn {
+        let before = self.held_bytes();
+        let turn = self.read_and_execute();
+        self.buffer.1.change(before, self.held_bytes());
+        turn
+    }
+
+    fn read_and_execute(&mut self) -> Turn {
         let buffer = self.buffer.clone();
         let buffer = &mut *buffer.0.borrow_mut();
         if self.is_behind {

@@ -1,10 +1,11 @@
 //! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them: `accept`, `census`, `conversation`, `origin`, `proxied` and `metrics`.
+//! lies below them: `accept`, `census`, `conversation`, `leftover`, `origin`, `proxied` and `metrics`.
 
 pub mod accept;
 pub mod census;
 pub mod conversation;
 pub mod http;
+mod leftover;
 pub mod metrics;
 mod origin;
 pub mod proxied;

@@ -106,6 +106,10 @@ impl<M: Meaning> Reader for FrameReader<M> {
         (Turn::Yield, executed)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.messages.held_bytes()
+    }
+
     /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
     fn last_words(&self) -> Option<Bytes> {
         self.closed_with.map(|code| encode::close(code, "").into())
@@ -133,28 +137,30 @@ impl Keepalive {
         alive
     }
 
-    /// Pings and cuts until the server stops, which ends all clients anyway.
+    /// Pings and cuts until the server stops, which ends all clients anyway. And gives back memory, since it comes by.
     pub fn run_until_stop(
         self: Rc<Self>,
         rules: KeepaliveRules,
         sessions: &SessionHost,
+        buffer: ReadBuffer,
     ) -> impl Future<Output = ()> + use<> {
         let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
         async move {
             tokio::select! {
                 () = drain.stopping() => {}
-                () = self.run(rules, writer) => {}
+                () = self.run(rules, writer, buffer) => {}
             }
         }
     }
 
-    async fn run(&self, rules: KeepaliveRules, writer: WriterHandle) {
+    async fn run(&self, rules: KeepaliveRules, writer: WriterHandle, buffer: ReadBuffer) {
         let shorter = rules.ping_interval.min(rules.pong_timeout);
         let mut sweeps = interval((shorter / SWEEPS_PER_TIME).min(SWEEP_INTERVAL_MAX));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ping = Bytes::from(encode::ping());
         loop {
             let now = sweeps.tick().await.into_std();
+            buffer.give_back_memory();
             let mut due = Vec::new();
             self.clients.borrow_mut().retain(|client| {
                 let Some(client) = client.upgrade() else { return false };

@@ -211,7 +211,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         sessions: &Rc<SessionHost>,
     ) -> impl Future<Output = ()> + use<Ids> {
         let keepalive = Rc::new(Keepalive::default());
-        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
+        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions, self.buffer.clone());
         spawn_local(self.tasks.track_future(pinging));
         let admission = state.admission.clone();
         let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);

@@ -16,6 +16,8 @@ mod lists;
 mod order;
 // However the bytes are cut: at every point, one by one, thousands of lines at once.
 mod bytes;
+// One client's flood and the turns of the others.
+mod fairness;
 // However a connection ends: who leaves, what is still answered, what is said last.
 mod endings;
 // Members that do not read, and more clients than there are places.
@@ -52,6 +54,14 @@ mod metrics;
 mod http_abuse;
 // WebSocket clients, frame by frame.
 mod websocket;
+// The same in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.
+mod cuts;
+// Messages in fragments without end, and what unfinished ones cost.
+mod fragments;
+// Line breaks where they do not belong, over both transports at once.
+mod line_breaks;
+// Names over both transports at once, and their twins.
+mod names;
 // Pings, and the end of who does not answer.
 mod keepalive;
 // Pings of clients, without end.

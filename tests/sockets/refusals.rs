@@ -15,10 +15,17 @@ const REFUSED: [(&str, &str); 8] = [
 ];
 
 /// Bytes that no member may ever get, and the whole answer.
-const UNCLEAN: [(&[u8], &str); 9] = [
+const UNCLEAN: [(&[u8], &str); 16] = [
     (b"ab\xff", "ERR not-utf8 byte 2 begins no character: lines are UTF-8"),
     (b"\xc0\xaf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
     (b"a\xed\xa0\x80", "ERR not-utf8 byte 1 begins no character: lines are UTF-8"),
+    (b"\xe0\x80\xaf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
+    (b"a\xf0\x80\x80\xaf", "ERR not-utf8 byte 1 begins no character: lines are UTF-8"),
+    (b"\xf0\x8f\xbf\xbf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
+    (b"\xf4\x90\x80\x80", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
+    (b"ab\xf5\x80\x80\x80", "ERR not-utf8 byte 2 begins no character: lines are UTF-8"),
+    (b"\xf8\x88\x80\x80\x80", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
+    (b"\xed\xa0\xbd\xed\xb8\x80", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
     (b"SAY caf\xc3", "ERR not-utf8 byte 7 begins no character: lines are UTF-8"),
     (b"nul\0", "ERR control-character U+0000 at byte 3: none but tab is allowed"),
     (b"\x1b[31mred", "ERR control-character U+001B at byte 0: none but tab is allowed"),
@@ -92,6 +99,38 @@ fn bytes_that_are_no_clean_text_are_refused_and_never_delivered() {
         sender.send("still here\n");
         sender.expect("[alice] still here");
         assert_eq!(bob.fence(), ["[alice] still here"]);
+    });
+}
+
+/// Every control character that no text may hold: not tab, and not the line feed, which ends a line.
+fn controls() -> impl Iterator<Item = char> {
+    (char::MIN..=char::MAX).filter(|character| character.is_control() && !matches!(character, '\t' | '\n'))
+}
+
+#[test]
+fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivered() {
+    assert_eq!(controls().count(), 63);
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut alice = Client::member(&server, transport, "a", "alice");
+        let mut bob = Client::member(&server, transport, "a", "bob");
+        for control in controls() {
+            let refusal = |at: usize| {
+                let code = u32::from(control);
+                format!("ERR control-character U+{code:04X} at byte {at}: none but tab is allowed")
+            };
+            for before in ["", "x", "SAY ", "SAY x", "NICK x", "JOIN x", "PING x", "LIST "] {
+                assert_eq!(alice.ask(&format!("{before}{control}y")), refusal(before.len()));
+            }
+            // At the end of a line a carriage return is a part of that end.
+            if control != '\r' {
+                assert_eq!(alice.ask(&format!("x{control}")), refusal(1));
+            }
+        }
+        assert_eq!(alice.ask("x\r"), "[alice] x");
+        assert_eq!(bob.fence(), ["[alice] x"]);
+        assert_eq!(bob.ask("WHO"), r#"Members of a: ["alice", "bob"]"#);
+        alice.expect_nothing();
     });
 }
 

@@ -112,13 +112,13 @@ impl Program {
     }
 
     /// Memory that only it has written to, in bytes, as the kernel counts it. Its code is not counted: whose that is depends
-    /// on how many of its kind are running.
+    /// on how many of its kind are running, and just after a build the kernel calls it dirty.
     #[track_caller]
     pub fn private_bytes(&self) -> u64 {
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("a child of ours");
-        let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("the kernel counts it");
-        let kibibytes = dirty.split_ascii_whitespace().next().expect("a number");
+        let written = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel counts it");
+        let kibibytes = written.split_ascii_whitespace().next().expect("a number");
         kibibytes.parse::<u64>().expect("a number") * 1024
     }
 
@@ -140,6 +140,16 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("a child that was not waited for");
+    }
+
+    /// Whether every thread of it stands still after a `SIGSTOP`.
+    pub fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a child that runs");
+        let stats = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("stat")));
+        // The state is behind the name, which may hold anything but is in parentheses.
+        stats
+            .map(|stat| stat.expect("a thread that runs"))
+            .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
     }
 
     /// Stops it, and returns the log, whatever the clients do.

@@ -82,8 +82,15 @@ impl WebSocket {
         Self::upgrade_over(Http::over(short_of_buffer(server)), HANDSHAKE)
     }
 
+    #[track_caller]
     fn upgrade_over(client: Http, handshake: impl AsRef<[u8]>) -> Self {
         client.send(handshake);
+        Self::upgraded(client)
+    }
+
+    /// The client of a handshake that was sent.
+    #[track_caller]
+    pub fn upgraded(client: Http) -> Self {
         let mut stream = client.into_stream();
         let head = Head::read(&mut stream);
         assert_eq!((head.status, head.header("sec-websocket-accept")), (101, Some(ACCEPT)), "{head:?}");

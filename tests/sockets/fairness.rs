@@ -1,0 +1,64 @@
+//! One client's flood and the turns of the others. The server is stopped while both talk, so that it finds both at once and
+//! who talked first is no question of time.
+
+use rustix::process::Signal;
+
+use crate::harness::{Client, Lines, Program, Transport, WELCOME, until};
+
+/// What a flood holds.
+const LINES: usize = 10_000;
+
+/// Lines of the flood that may be executed before another client's: four turns, of which the first is no one's fault.
+const AHEAD_MAX: usize = 4 * 64;
+
+/// A talker and another member of one room, with more room than the flood takes.
+fn open() -> (Program, Lines, Client) {
+    let program = Program::start(&["--workers", "1", "--outbox-messages", "100000"]);
+    let mut talker = Lines::connect(program.tcp);
+    talker.send("NICK talker\nJOIN a\n");
+    [WELCOME, "You are talker", "Joined a"].into_iter().for_each(|line| talker.expect(line));
+    let other = Client::member(&program, Transport::Tcp, "a", "other");
+    (program, talker, other)
+}
+
+/// Has all of this said while the server cannot read.
+fn say_to_a_stopped_server(program: &Program, say: impl FnOnce()) {
+    program.signal(Signal::STOP);
+    until(|| program.is_stopped());
+    say();
+    program.signal(Signal::CONT);
+}
+
+#[test]
+fn another_clients_line_comes_within_the_first_turns_of_ten_thousand_lines() {
+    let (program, mut talker, mut other) = open();
+    say_to_a_stopped_server(&program, || {
+        let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+        talker.send(lines);
+        other.say("hello");
+    });
+    let mut ahead = None;
+    for number in 0..LINES {
+        let mut line = talker.line().expect("a line, not the end");
+        if line == "[other] hello" {
+            assert_eq!(ahead.replace(number), None);
+            line = talker.line().expect("a line, not the end");
+        }
+        assert_eq!(line, format!("[talker] {number}"));
+    }
+    assert!(ahead.is_some_and(|lines| lines <= AHEAD_MAX), "{ahead:?} lines were ahead");
+}
+
+#[test]
+fn another_client_is_served_within_ten_thousand_empty_lines() {
+    let (program, talker, mut other) = open();
+    for empty in ["\n", "\r\n", " \n"] {
+        say_to_a_stopped_server(&program, || {
+            talker.send(empty.repeat(LINES) + "done\n");
+            other.say("hello");
+            other.say("PING x");
+        });
+        ["[other] hello", "PONG x", "[talker] done"].into_iter().for_each(|line| other.expect(line));
+        other.expect_nothing();
+    }
+}
