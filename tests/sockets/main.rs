@@ -40,6 +40,8 @@ mod coming_and_going;
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
 mod drain;
+// The process that stands still for seconds under load, and goes on.
+mod pauses;
 // HTTP: health, readiness, refused handshakes.
 mod http;
 // Clients behind a proxy.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -135,6 +136,20 @@ impl Program {
         let maximum = getrlimit(Resource::Nofile).maximum;
         let pid = Some(Pid::from_child(&self.child));
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).expect("a child of ours");
+    }
+
+    /// It stands still for this long, in the midst of whatever it does. Nothing is waited for here: the time is what it is given.
+    pub fn stand_still(&self, time: Duration) {
+        self.signal(Signal::STOP);
+        until(|| self.is_stopped());
+        thread::sleep(time);
+        self.signal(Signal::CONT);
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a child of ours");
+        let (_, behind_name) = stat.rsplit_once(')').expect("the kernel's format");
+        behind_name.starts_with(" T")
     }
 
     pub fn signal(&self, signal: Signal) {
