@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::accept::Place;
+use crate::fault;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -222,6 +223,7 @@ impl<R: Reader> Conversation<R> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
             Err(_) => return Turn::Last(Handled::Done, Disconnect::IoError),
         };
+        fault::may_strike("conversation");
         // A full buffer means that there is more to read.
         let is_more = read == READ_BYTES;
         if !self.tail.is_empty() {

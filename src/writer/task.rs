@@ -19,6 +19,7 @@ use super::slack::Slack;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
+use crate::fault;
 use crate::memory;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
@@ -131,6 +132,7 @@ impl WriterTask {
     }
 
     fn handle(&mut self, woken: Woken) {
+        fault::may_strike("writer");
         match woken {
             Woken::Command(Some(command)) => self.step(Input::Command(command)),
             Woken::Command(None) => self.mailbox_open = false,

@@ -62,5 +62,6 @@ mod pings;
 mod binary;
 // The built binary's command line: what is refused, what overrides what.
 mod command_line;
-// The end after a panic.
+// The end after a panic. The binary fails on request in debug builds alone.
+#[cfg(debug_assertions)]
 mod panics;

@@ -73,6 +73,13 @@ impl Program {
         })
     }
 
+    /// The same, with a fault in every task of this kind.
+    pub fn start_with_fault(task: &str, arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        command.env("ROOMCAST_FAULT", task);
+        Self::start_logging_to(command, log_of)
+    }
+
     fn start_logging_to(mut command: Command, log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
