@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("main", 7),
     ("server", 6),
     ("process", 6),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("writer", 1),
     ("protocol", 0),
     ("config", 0),
+    ("fault", 0),
     ("mailbox", 0),
     ("memory", 0),
     ("metrics", 0),

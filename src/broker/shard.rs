@@ -15,6 +15,7 @@ use super::metrics::ShardMetrics;
 use super::picture::{Effort, Picture};
 use super::room::{Member, Room};
 use crate::config::RoomLimits;
+use crate::fault;
 use crate::protocol::command::Refusal;
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
@@ -155,6 +156,7 @@ impl ShardTask {
     pub async fn run(mut self) {
         let mut batch = Batch::new(self.writers.len());
         while let Some(command) = self.mailbox.next().await {
+            fault::may_strike("shard");
             self.shard.step(command, &mut batch);
             while !batch.is_full()
                 && let Some(command) = self.mailbox.try_next()

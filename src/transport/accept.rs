@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::census::{Census, Presence};
+use crate::fault;
 use crate::shutdown::Drain;
 
 /// The pause after an accept that failed for want of something that only time or leaving clients can give back.
@@ -258,6 +259,7 @@ pub async fn accept_until_stop(
 pub async fn accept(mut listener: Listener, admission: Admission, mut on_client: impl FnMut(Accepted)) {
     loop {
         if let Some(Arrival { stream, peer, on_reserve }) = listener.next().await {
+            fault::may_strike("accept");
             let place =
                 if on_reserve { Err(NoPlace::OutOfDescriptors) } else { admission.admit().ok_or(NoPlace::Full) };
             on_client(Accepted { stream, peer, place });

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::accept::Place;
 use super::leftover::Leftover;
+use crate::fault;
 use crate::memory;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -251,6 +252,7 @@ impl<R: Reader> Conversation<R> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
             Err(_) => return Turn::Last(Handled::Done, Disconnect::IoError),
         };
+        fault::may_strike("conversation");
         // A full buffer means that there is more to read.
         let is_more = read == READ_BYTES;
         if !self.tail.is_empty() {

@@ -35,6 +35,7 @@ use super::metrics::ServerMetrics;
 use super::origin;
 use super::proxied::Proxies;
 use crate::config::Origins;
+use crate::fault;
 use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -203,6 +204,7 @@ impl HttpHost {
 
     /// The handshake is matched in front of the router.
     async fn respond(&self, mut request: Request<Incoming>, asking: &Asking) -> Result<Response<Body>, Infallible> {
+        fault::may_strike("http");
         if request.body().size_hint().lower() > BODY_BYTES_MAX {
             let why = "a body has at most 16 KiB\n";
             return Ok(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, header: None, why }.into_response());

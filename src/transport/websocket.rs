@@ -159,11 +159,14 @@ impl Keepalive {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ping = Bytes::from(encode::ping());
         loop {
-            let now = sweeps.tick().await.into_std();
+            let due_at = sweeps.tick().await.into_std();
+            let now = Instant::now();
+            let late = now.saturating_duration_since(due_at);
             buffer.give_back_memory();
             let mut due = Vec::new();
             self.clients.borrow_mut().retain(|client| {
                 let Some(client) = client.upgrade() else { return false };
+                client.give_time(late);
                 match client.verdict(now, rules) {
                     Verdict::Alive => {}
                     Verdict::PingDue => due.push(client),
@@ -188,6 +191,11 @@ enum Verdict {
 }
 
 impl Alive {
+    /// The server itself did not run for this long: it has neither pinged nor read what was answered.
+    fn give_time(&self, time: Duration) {
+        self.heard_at.set(self.heard_at.get() + time);
+    }
+
     fn verdict(&self, now: Instant, rules: KeepaliveRules) -> Verdict {
         if now.duration_since(self.heard_at.get()) >= rules.pong_timeout {
             Verdict::Dead

@@ -19,6 +19,11 @@ impl Closing {
     pub(super) fn extend(&mut self, now: Instant) {
         self.deadline = now + CLOSE_LINGER;
     }
+
+    /// The server itself did not run for this long.
+    pub(super) fn put_off(&mut self, now: Instant, time: Duration) {
+        self.deadline = (self.deadline + time).min(now + CLOSE_LINGER);
+    }
 }
 
 impl Writer {

@@ -25,6 +25,18 @@ impl Row<'_> {
             SlowPolicy::DropOldest => self.weight().is_over(limits),
         }
     }
+
+    /// Moves every date by the time that the server itself did not run, though none beyond now: sockets may have taken
+    /// everything meanwhile, and the writer is still to hear of it.
+    fn give_time(&mut self, now: Instant, time: Duration) {
+        if let Some(refusal) = &mut self.cold.refusal {
+            refusal.since = (refusal.since + time).min(now);
+            refusal.taken_at = (refusal.taken_at + time).min(now);
+        }
+        if let Some(closing) = &mut self.cold.closing {
+            closing.put_off(now, time);
+        }
+    }
 }
 
 impl Writer {
@@ -68,11 +80,13 @@ impl Writer {
         self.hang_up(slot, Disconnect::SlowConsumer);
     }
 
-    /// Looks at every client that has refused bytes or is closing. Linear in those.
-    pub(super) fn sweep(&mut self, now: Instant, wire: &mut impl Wire) {
+    /// Looks at every client that has refused bytes or is closing; what the look is late by counts against none. Linear in
+    /// those.
+    pub(super) fn sweep(&mut self, now: Instant, late: Duration, wire: &mut impl Wire) {
         for slot in std::mem::take(&mut self.swept) {
-            let Some(row) = self.slots.row(slot) else { continue };
+            let Some(mut row) = self.slots.row(slot) else { continue };
             row.cold.swept = false;
+            row.give_time(now, late);
             match verdict(&row, now, &self.limits) {
                 Verdict::Settled => {}
                 Verdict::Waits => self.sweep_later(slot),

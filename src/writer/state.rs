@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -64,7 +64,10 @@ pub enum Input {
     /// A watched socket takes bytes again.
     Writable(Slot),
     /// It is time to look for clients that are too slow.
-    Sweep,
+    Sweep {
+        /// It has been for this long, in which the server itself did not run: nobody's fault.
+        late: Duration,
+    },
     /// All conversations are to end.
     HangUpAll(Disconnect),
     /// The grace period is over: close every socket, whatever is owed.
@@ -165,7 +168,7 @@ impl Writer {
             Input::Command(command) => self.command(now, command, wire),
             Input::Flush => self.flush(now, wire),
             Input::Writable(slot) => self.writable(slot),
-            Input::Sweep => self.sweep(now, wire),
+            Input::Sweep { late } => self.sweep(now, late, wire),
             Input::HangUpAll(reason) => self.hang_up_all(reason),
             Input::Cut => self.cut_all(wire),
         }

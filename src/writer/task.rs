@@ -19,6 +19,7 @@ use super::slack::Slack;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
+use crate::fault;
 use crate::memory;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
@@ -131,13 +132,16 @@ impl WriterTask {
     }
 
     fn handle(&mut self, woken: Woken) {
+        fault::may_strike("writer");
         match woken {
             Woken::Command(Some(command)) => self.step(Input::Command(command)),
             Woken::Command(None) => self.mailbox_open = false,
             Woken::Writable(slot) => self.step(Input::Writable(slot)),
             Woken::Sweep => {
-                self.next_sweep = Instant::now() + SWEEP_INTERVAL;
-                self.step(Input::Sweep);
+                let now = Instant::now();
+                let late = now.saturating_duration_since(self.next_sweep);
+                self.next_sweep = now + SWEEP_INTERVAL;
+                self.step(Input::Sweep { late });
             }
             Woken::WindowEnded => self.give_back_memory(),
             Woken::Stopping => {
@@ -154,7 +158,12 @@ impl WriterTask {
     fn step(&mut self, input: Input) {
         let output = &mut *self.output.borrow_mut();
         let now = Instant::now();
+        let needed_sweep = output.writer.needs_sweep();
         output.writer.step(now, input, &mut output.wire);
+        if !needed_sweep {
+            // The first is due from here on: before it there was nothing to be late for.
+            self.next_sweep = now + SWEEP_INTERVAL;
+        }
         self.slack.observe(now, needed_bytes(&output.writer, &self.mailbox));
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {

@@ -86,7 +86,12 @@ impl Harness {
     /// Looks at the slow clients once that much time has passed.
     pub fn sweep_after(&mut self, time: Duration) {
         self.now += time;
-        self.step(Input::Sweep);
+        self.sweep_late_by(Duration::ZERO);
+    }
+
+    /// Looks at the slow clients so much later than was due.
+    pub fn sweep_late_by(&mut self, late: Duration) {
+        self.step(Input::Sweep { late });
     }
 
     pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use roomcast::config::OutboxLimits;
+use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, WriterCommand};
 
@@ -16,6 +16,7 @@ const LIMITS: OutboxLimits =
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A client whose socket took the first `taken` bytes of these messages and refused the rest.
 fn refusing(limits: OutboxLimits, taken: usize, messages: usize) -> (Harness, Slot) {
@@ -81,6 +82,55 @@ fn a_client_over_its_bound_that_takes_something_within_every_second_is_not_stall
         harness.grant(slot, 1);
         assert_eq!(harness.hang_up(slot), None);
     }
+}
+
+#[test]
+fn the_time_that_a_look_is_late_by_is_no_time_in_which_a_client_took_nothing() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 6);
+    harness.now += 900 * MILLISECOND + HOUR;
+    harness.sweep_late_by(HOUR);
+    harness.sweep_after(99 * MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn no_refused_byte_ages_by_the_time_that_a_look_is_late() {
+    for policy in [SlowPolicy::Disconnect, SlowPolicy::DropOldest] {
+        let (mut harness, slot) = refusing(OutboxLimits { policy, ..LIMITS }, 3, 1);
+        harness.now += 9 * SECOND + HOUR;
+        harness.sweep_late_by(HOUR);
+        harness.sweep_after(999 * MILLISECOND);
+        assert_eq!(harness.hang_up(slot), None);
+        harness.sweep_after(MILLISECOND);
+        assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    }
+}
+
+#[test]
+fn whoever_refused_after_a_look_was_due_is_given_no_more_time_than_all_others() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 6);
+    harness.sweep_late_by(HOUR);
+    harness.sweep_after(SECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_closing_client_keeps_its_second_however_late_the_look() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 1);
+    harness.close(slot, Disconnect::Quit);
+    for _ in 0..2 {
+        harness.now += 500 * MILLISECOND + HOUR;
+        assert!(harness.wire.is_open(slot));
+        harness.sweep_late_by(HOUR);
+    }
+    assert!(!harness.wire.is_open(slot));
+    let (mut harness, slot) = refusing(LIMITS, 3, 1);
+    harness.close(slot, Disconnect::Quit);
+    harness.sweep_late_by(HOUR);
+    harness.sweep_after(SECOND);
+    assert!(!harness.wire.is_open(slot), "no more than its second");
 }
 
 #[test]

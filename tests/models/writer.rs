@@ -119,7 +119,7 @@ impl Pair {
             }
             Act::Sweep(time) => {
                 self.now += time;
-                self.step(Input::Sweep, Step::Sweep);
+                self.step(Input::Sweep { late: Duration::ZERO }, Step::Sweep);
             }
             Act::HangUpAll => self.hang_up_all(),
             Act::Cut => self.step(Input::Cut, Step::Cut),
@@ -308,7 +308,7 @@ impl Pair {
         self.step(Input::Cut, Step::Cut);
         assert_eq!(self.writer.clients(), 0);
         self.flush_all();
-        self.step(Input::Sweep, Step::Sweep);
+        self.step(Input::Sweep { late: Duration::ZERO }, Step::Sweep);
         assert!(!self.writer.needs_sweep());
     }
 

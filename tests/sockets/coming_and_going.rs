@@ -1,6 +1,12 @@
 //! Rooms and clients that come and go: what they needed goes back, by the kernel's own figures for the process.
 
-use crate::harness::{Lines, Program, Turn, WELCOME, metrics, until_at_most};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::harness::{
+    Client, Lines, Program, TestServer, Transport, Turn, WELCOME, contract, metrics, until, until_at_most,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -49,4 +55,123 @@ fn the_memory_of_clients_that_have_left_goes_back_to_the_system() {
     assert!(with_clients > before + 4 * MIB, "from {before} to {with_clients}");
     clients.into_iter().for_each(Lines::reset);
     until_at_most(before + (with_clients - before) / 2, || program.private_bytes());
+}
+
+/// What ten thousand rooms at once leave behind while their clients stay, however often they come again: 10 to 13 MB. 4 MB of
+/// it are the shards' tables, which do not shrink; the rest the allocator keeps for the next rooms, since no client has left.
+const ROOMS_KEPT: u64 = 16 * MIB;
+
+const ROOM_ROUNDS: usize = 4;
+
+/// What is left of that, and of what the clients themselves had needed, when they are gone as well: 5 to 7 MB.
+const ALL_KEPT: u64 = 10 * MIB;
+
+fn active_rooms(program: &Program) -> usize {
+    metrics(program.http)["active_rooms"] as usize
+}
+
+/// Every client is in a room of its own, all at once, and then in none. Returns the memory after that.
+fn join_and_leave_rooms(program: &Program, clients: &mut [Lines]) -> u64 {
+    for (room, client) in clients.iter().enumerate() {
+        client.send(format!("JOIN room-{room}\n"));
+    }
+    for (room, client) in clients.iter_mut().enumerate() {
+        client.expect(&format!("Joined room-{room}"));
+    }
+    until(|| active_rooms(program) == clients.len());
+    clients.iter().for_each(|client| client.send("LEAVE\n"));
+    clients.iter_mut().for_each(|client| client.expect("Left room"));
+    until(|| active_rooms(program) == 0);
+    program.private_bytes()
+}
+
+#[test]
+fn ten_thousand_rooms_at_once_are_gone_when_they_were_left_and_so_is_their_memory() {
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "2"]);
+    let idle = program.private_bytes();
+    let mut clients: Vec<Lines> = (0..ROOMS).map(|_| client(&program)).collect();
+    let before = program.private_bytes();
+    for round in 0..ROOM_ROUNDS {
+        let after = join_and_leave_rooms(&program, &mut clients);
+        assert!(after <= before + ROOMS_KEPT, "round {round}: from {before} to {after}");
+    }
+    clients.into_iter().for_each(Lines::reset);
+    until_at_most(idle + ALL_KEPT, || program.private_bytes());
+}
+
+/// Who come and go at once.
+const VISITORS: usize = 8;
+
+/// How often each does.
+const VISITS: usize = 100;
+
+/// A visitor leaves at once, or stays for fewer messages than this.
+const STAYS: usize = 3;
+
+/// Publishes one number after another, each when it has heard the one before. Returns the client, in its room.
+fn count(mut publisher: Client, is_over: &AtomicBool) -> Client {
+    let numbers = (0_u64..).take_while(|_| !is_over.load(Ordering::Acquire));
+    numbers.for_each(|number| assert_eq!(publisher.ask(&number.to_string()), format!("[publisher] {number}")));
+    publisher
+}
+
+#[track_caller]
+fn number(line: &str) -> u64 {
+    line.strip_prefix("[publisher] ").and_then(|number| number.parse().ok()).expect(line)
+}
+
+/// The numbers that come before this line.
+#[track_caller]
+fn numbers_until(visitor: &mut Client, line: &str) -> Vec<u64> {
+    let lines = std::iter::from_fn(|| Some(visitor.hear()).filter(|heard| heard != line));
+    lines.map(|line| number(&line)).collect()
+}
+
+/// Joins, joins again and leaves, at once or when it has heard so much, and hears every message once while it is in.
+fn visit(visitor: &mut Client, stays: usize) {
+    visitor.say("JOIN a");
+    visitor.say("JOIN a");
+    if stays == 0 {
+        visitor.say("LEAVE");
+    }
+    visitor.expect("Joined a");
+    let mut heard = numbers_until(visitor, "Joined a");
+    if stays > 0 {
+        heard.extend((0..stays).map(|_| number(&visitor.hear())));
+        visitor.say("LEAVE");
+    }
+    heard.extend(numbers_until(visitor, "Left room"));
+    assert!(heard.windows(2).all(|pair| pair[1] == pair[0] + 1), "{heard:?}");
+}
+
+#[test]
+fn who_comes_and_goes_as_fast_as_can_be_hears_each_message_once_while_it_is_in() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let publisher = Client::member(&server, Transport::Tcp, "a", "publisher");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let counting = thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || count(publisher, &is_over)
+        });
+        let visitors = (0..VISITORS).map(|_| Client::connect(&server, transport));
+        let visiting: Vec<_> = visitors
+            .map(|mut visitor| {
+                thread::spawn(move || {
+                    (0..VISITS).for_each(|number| visit(&mut visitor, number % STAYS));
+                    visitor
+                })
+            })
+            .collect();
+        let visitors: Vec<Client> = visiting.into_iter().map(|thread| thread.join().expect("it heard all")).collect();
+        is_over.store(true, Ordering::Release);
+        let mut publisher = counting.join().expect("it heard itself");
+        assert_eq!(publisher.ask("WHO"), r#"Members of a: ["publisher"]"#);
+        publisher.say("to nobody else");
+        publisher.expect("[publisher] to nobody else");
+        visitors.into_iter().for_each(|mut visitor| visitor.expect_nothing());
+        publisher.leave();
+        until(|| metrics(server.http)["active_rooms"] == 0.0);
+    });
 }

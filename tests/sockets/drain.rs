@@ -3,20 +3,21 @@
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast::config::{Settings, Size, Span};
 use roomcast::protocol::disconnect::Disconnect;
+use rustix::process::Signal;
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use crate::harness::{Addresses, Client, Lines, Program, Shape, TestServer, Transport, WELCOME, contract};
 
 const LAST: &str = "ERR closed shutdown";
 
 /// Enough that the kernel gives some to each worker.
 const MEMBERS: usize = 8;
 
-/// So many messages are heard before the server is told to stop.
-const HEARD_FIRST: usize = 500;
+/// So many messages are heard before the server is told to stop: more than the kernel holds for who does not read.
+const HEARD_FIRST: usize = 8_000;
 
 fn large_outboxes(settings: &mut Settings) {
     settings.outbox_bytes = Size(1 << 30);
@@ -25,57 +26,82 @@ fn large_outboxes(settings: &mut Settings) {
     settings.slow_after = Span(Duration::from_secs(60));
 }
 
-fn member(server: &TestServer) -> Lines {
-    let mut client = Lines::connect(server.tcp);
-    client.send("JOIN a\n");
-    client.expect(WELCOME);
-    client.expect("Joined a");
-    client
+/// The same for the built binary.
+const LARGE_OUTBOXES: [&str; 8] =
+    ["--outbox-bytes", "1GiB", "--outbox-budget", "1TiB", "--outbox-messages", "1048576", "--slow-after", "60s"];
+
+fn publisher(server: &impl Addresses) -> Lines {
+    let mut publisher = Lines::connect(server.tcp());
+    publisher.send("JOIN a\n");
+    publisher.expect(WELCOME);
+    publisher.expect("Joined a");
+    publisher
 }
 
 /// Publishes until the server takes no more. Ends with the connection.
 fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
     thread::spawn(move || {
-        let numbers = 0_u64..;
-        let mut write = |number| output.write_all(format!("{number}\n").as_bytes());
+        let (numbers, filler) = (0_u64.., "x".repeat(1_000));
+        let mut write = |number| output.write_all(format!("{number} {filler}\n").as_bytes());
         let refused = numbers.map(&mut write).find_map(Result::err);
         assert!(refused.is_some());
     })
 }
 
 /// Reads to the end on a thread of its own, and only then closes.
-fn hear_all(mut member: Lines) -> JoinHandle<Vec<String>> {
-    thread::spawn(move || {
-        let mut heard = Vec::new();
-        while heard.last().is_none_or(|line| line != LAST) {
-            heard.push(member.line().expect("a last line"));
-        }
-        assert_eq!(member.line(), None);
-        // Whoever publishes on the other half is to stop; the server may have closed first.
-        let _ = member.stream().shutdown(Shutdown::Both);
-        heard
-    })
+fn hear_all(mut member: Client) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || member.hear_until_closed(Disconnect::Shutdown))
+}
+
+/// Stops a server under load. What one member got all members get, on both transports, and then the reason.
+fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl FnOnce()) {
+    let member = |transport| Client::member(server, transport, "a", "member");
+    let mut first = member(first);
+    let members: Vec<Client> = Transport::ALL.into_iter().cycle().take(MEMBERS).map(member).collect();
+    let publishers: Vec<Lines> = (0..3).map(|_| publisher(server)).collect();
+    let outputs: Vec<TcpStream> = publishers.iter().map(Lines::write_half).collect();
+    let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
+    let mut others: Vec<_> = publishers.into_iter().map(|publisher| hear_all(publisher.into())).collect();
+    let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.hear()).collect();
+    begin_stop();
+    // These begin to read, so that much is owed to them.
+    others.extend(members.into_iter().map(hear_all));
+    heard.extend(first.hear_until_closed(Disconnect::Shutdown));
+    drop(first);
+    for other in others {
+        let other = other.join().expect("it was told why");
+        assert!(other == heard, "{} of {} messages", other.len(), heard.len());
+    }
+    // Whoever publishes is to stop; the server may have closed first.
+    outputs.iter().for_each(|output| drop(output.shutdown(Shutdown::Both)));
+    writing.into_iter().for_each(|thread| thread.join().expect("it was refused at last"));
 }
 
 #[test]
 fn what_one_member_got_all_members_get_and_then_the_reason() {
-    contract(|shape, _| {
+    contract(|shape, transport| {
         let server = TestServer::start(shape, large_outboxes);
-        let mut first = member(&server);
-        let members: Vec<Lines> = (1..MEMBERS).map(|_| member(&server)).collect();
-        let publishers: Vec<Lines> = (0..3).map(|_| member(&server)).collect();
-        let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
-        let others: Vec<_> = members.into_iter().chain(publishers).map(hear_all).collect();
-        let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line().unwrap()).collect();
-        server.begin_stop();
-        heard.extend(hear_all(first).join().unwrap());
-        for other in others {
-            let other = other.join().unwrap();
-            assert!(other == heard, "{} of {} messages", other.len(), heard.len());
-        }
-        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        stop_under_load(&server, transport, || server.begin_stop());
         assert_eq!(server.stop().cut, 0);
     });
+}
+
+#[test]
+fn the_built_binary_under_load_ends_as_it_promises_within_its_grace_period() {
+    const GRACE: Duration = Duration::from_secs(20);
+    let program = Program::start(&[&LARGE_OUTBOXES[..], &["--workers", "2", "--grace", "20s"]].concat());
+    let mut stopped_at = None;
+    stop_under_load(&program, Transport::WebSocket, || {
+        stopped_at = Some(Instant::now());
+        program.signal(Signal::TERM);
+        program.log_until("stopping");
+    });
+    let (code, log) = program.end();
+    let time = stopped_at.expect("it was told").elapsed();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(time < GRACE, "{time:?}");
+    let last = log.last().expect("a log");
+    assert!(last.contains("stopped") && last.contains("clients_cut=0"), "{log:?}");
 }
 
 #[test]

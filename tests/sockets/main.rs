@@ -42,6 +42,8 @@ mod coming_and_going;
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
 mod drain;
+// The process that stands still for seconds under load, and goes on.
+mod pauses;
 // HTTP: health, readiness, refused handshakes.
 mod http;
 // Clients behind a proxy.
@@ -70,5 +72,6 @@ mod pings;
 mod binary;
 // The built binary's command line: what is refused, what overrides what.
 mod command_line;
-// The end after a panic.
+// The end after a panic. The binary fails on request in debug builds alone.
+#[cfg(debug_assertions)]
 mod panics;

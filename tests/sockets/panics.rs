@@ -1,39 +1,68 @@
-//! A panic anywhere ends the process: never a server with a dead shard.
+//! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary, which has
+//! a fault where a test asks for it.
 
-use std::process::Command;
-use std::{env, thread};
+use roomcast::process::EXIT_PANIC;
 
-use roomcast::process::{EXIT_PANIC, end_on_panic};
+use crate::harness::{Http, Lines, Program, WELCOME};
 
-use crate::harness::{Client, Shape, TestServer, Transport, run_to_end};
-
-/// Set in the process that is to panic.
-const TO_PANIC: &str = "ROOMCAST_TEST_TO_PANIC";
-
-const MESSAGE: &str = "a shard has lost its way";
-
-#[test]
-fn a_panic_on_any_thread_ends_the_process_with_a_message_and_exit_code_70() {
-    if env::var_os(TO_PANIC).is_some() {
-        return serve_and_panic();
-    }
-    let name = "panics::a_panic_on_any_thread_ends_the_process_with_a_message_and_exit_code_70";
-    let mut this_test_again = Command::new(env::current_exe().unwrap());
-    this_test_again.args(["--exact", name, "--nocapture"]);
-    let output = run_to_end(this_test_again.env(TO_PANIC, "yes"));
-    assert_eq!(output.status.code(), Some(EXIT_PANIC), "{output:?}");
-    assert_eq!(EXIT_PANIC, 70);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(MESSAGE), "{said}");
+/// A server with such a fault serves until it comes to it, and then ends with the message and the exit code.
+#[track_caller]
+fn expect_end(task: &str, provoke: impl FnOnce(&Program)) {
+    let program = Program::start_with_fault(task, &["--workers", "2"]);
+    provoke(&program);
+    let (code, log) = program.end();
+    assert_eq!(code, Some(EXIT_PANIC), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("thread 'worker-") && line.contains("panicked")), "{log:?}");
+    assert!(log.iter().any(|line| line.contains(&format!("a fault was put into this task: {task}"))), "{log:?}");
 }
 
-/// In a process of its own: a server that works until another thread panics.
-fn serve_and_panic() {
-    end_on_panic();
-    let server = TestServer::plain(Shape::MANY);
-    let mut member = Client::member(&server, Transport::Tcp, "a", "alice");
-    assert_eq!(member.ask("hello"), "[alice] hello");
-    let panicking = thread::Builder::new().name("worker-0".into()).spawn(|| panic!("{MESSAGE}"));
-    let ended = panicking.expect("a thread").join();
-    unreachable!("the process has outlived a panic: {ended:?}");
+/// A client that was let in, while HTTP is answered.
+fn client(program: &Program) -> Lines {
+    assert_eq!(Http::get(program.http, "/health").0.status, 200);
+    Lines::connect(program.tcp)
+}
+
+#[test]
+fn the_exit_code_of_a_panic_is_that_of_an_error_in_the_software() {
+    assert_eq!(EXIT_PANIC, 70);
+}
+
+#[test]
+fn a_panic_in_a_shard_ends_the_process() {
+    expect_end("shard", |program| {
+        let mut client = client(program);
+        client.expect(WELCOME);
+        client.send("JOIN a\n");
+        assert_eq!(client.rest_if_not_reset(), "");
+    });
+}
+
+#[test]
+fn a_panic_in_a_writer_ends_the_process() {
+    expect_end("writer", |program| assert_eq!(client(program).rest_if_not_reset(), ""));
+}
+
+#[test]
+fn a_panic_in_a_conversation_ends_the_process() {
+    expect_end("conversation", |program| {
+        let mut client = client(program);
+        client.expect(WELCOME);
+        client.send("LIST\n");
+        assert_eq!(client.rest_if_not_reset(), "");
+    });
+}
+
+#[test]
+fn a_panic_where_clients_are_accepted_ends_the_process() {
+    expect_end("accept", |program| assert_eq!(Lines::connect(program.tcp).rest_if_not_reset(), ""));
+}
+
+#[test]
+fn a_panic_in_an_answer_over_http_ends_the_process() {
+    expect_end("http", |program| {
+        Lines::connect(program.tcp).expect(WELCOME);
+        let mut browser = Lines::connect(program.http);
+        browser.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(browser.rest_if_not_reset(), "");
+    });
 }

@@ -1,8 +1,9 @@
 //! Members that read nothing or hardly anything, under load: who is cut, who is told what is missing, and what they cost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast::config::{Settings, Size, SlowPolicy, Span};
+use roomcast::protocol::disconnect::Disconnect;
 
 use crate::harness::{Client, Shape, TestServer, Transport, contract, metrics, until};
 
@@ -149,32 +150,49 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
     });
 }
 
-/// A room with a large backlog for its stalled members, of whom one reads a line of each round until `goes_on` says no.
-fn trickle(server: &TestServer, stalled: &[Transport], mut goes_on: impl FnMut(&mut Room) -> bool) -> Room {
+/// A room with a large backlog for its stalled members, of whom one reads a line of each round until these are all that is
+/// left. Returns the lines as well.
+#[track_caller]
+fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec<String>) {
     let mut room = Room::open(server, Transport::Tcp, stalled);
+    let mut heard = Vec::new();
     (0..8).for_each(|_| room.talk());
-    while goes_on(&mut room) {
-        room.talk();
-        room.stalled[0].hear();
-    }
-    room
+    until(|| {
+        let is_over = room.publisher.ask("WHO") == format!("Members of a: {left}");
+        if !is_over {
+            room.talk();
+            heard.push(room.stalled[0].hear());
+        }
+        is_over
+    });
+    (room, heard)
 }
+
+/// What no member is ever owed here.
+const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 fn old_after_a_second(policy: SlowPolicy) -> impl Fn(&mut Settings) {
     move |settings| {
         settings.slow = policy;
-        settings.slow_after = Span(Duration::from_secs(1));
-        settings.outbox_bytes = Size(64 * 1024 * 1024);
+        settings.slow_after = Span(SLOW_AFTER);
+        settings.outbox_bytes = Size(OUTBOX_BYTES);
         settings.outbox_messages = if policy == SlowPolicy::Disconnect { 1 << 20 } else { 256 };
     }
 }
 
 #[test]
-fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte() {
+fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte_and_told_so_behind_whole_lines() {
     for transport in Transport::ALL {
         let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::Disconnect));
-        let everyone_healthy = r#"Members of a: ["member", "member", "publisher"]"#;
-        let mut room = trickle(&server, &[transport], |room| room.publisher.ask("WHO") != everyone_healthy);
+        let begun = Instant::now();
+        let (mut room, mut heard) = trickle(&server, &[transport], r#"["member", "member", "publisher"]"#);
+        assert!(begun.elapsed() >= SLOW_AFTER, "it was cut before anything was old");
+        let said_bytes: usize = room.said.iter().map(String::len).sum();
+        assert!(said_bytes < OUTBOX_BYTES && room.said.len() < 1 << 20, "it may have passed a bound");
+        heard.extend(room.stalled[0].hear_until_closed(Disconnect::SlowConsumer));
+        assert!(room.said.starts_with(&heard) && heard.len() < room.said.len(), "{} lines", heard.len());
         room.talk();
         drop(room.stalled);
         until(|| metrics(server.http)["roomcast_outbox_held_bytes"] == 0.0);
@@ -186,9 +204,8 @@ fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte() 
 fn where_the_oldest_are_dropped_who_reads_a_little_for_ever_stays_and_who_reads_nothing_is_cut() {
     for transport in Transport::ALL {
         let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::DropOldest));
-        let one_is_left = r#"Members of a: ["member", "member", "publisher", "stalled"]"#;
-        let goes_on = |room: &mut Room| room.publisher.ask("WHO") != one_is_left;
-        let mut room = trickle(&server, &[transport, transport], goes_on);
+        let one_is_left = r#"["member", "member", "publisher", "stalled"]"#;
+        let (mut room, _) = trickle(&server, &[transport, transport], one_is_left);
         room.stalled[0].fence();
         room.talk();
         assert_eq!(room.stalled[0].fence(), room.said[room.said.len() - ROUND..]);

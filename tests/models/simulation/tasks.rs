@@ -2,7 +2,7 @@
 //! acknowledgements behind it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
 use roomcast::config::OutboxLimits;
@@ -127,7 +127,7 @@ impl WriterTask {
     }
 
     pub fn sweep(&mut self, now: Instant) {
-        self.step(now, Input::Sweep);
+        self.step(now, Input::Sweep { late: Duration::ZERO });
     }
 
     /// The socket takes this much more.

@@ -26,10 +26,10 @@ impl Transport {
         }
     }
 
-    fn connect_short_of_buffer(self, server: &TestServer) -> Box<dyn Wire> {
+    fn connect_short_of_buffer(self, server: &impl Addresses) -> Box<dyn Wire> {
         match self {
-            Self::Tcp => Box::new(Lines::connect_short_of_buffer(server.tcp)),
-            Self::WebSocket => Box::new(WebSocket::connect_short_of_buffer(server.http)),
+            Self::Tcp => Box::new(Lines::connect_short_of_buffer(server.tcp())),
+            Self::WebSocket => Box::new(WebSocket::connect_short_of_buffer(server.http())),
         }
     }
 }
@@ -42,14 +42,20 @@ pub trait Wire: Send {
     /// The next line or message; `None` at the end of the stream.
     fn hear(&mut self) -> Option<String>;
 
-    /// The client is told this reason, as its transport tells it, and the stream ends.
-    fn expect_closed(&mut self, reason: Disconnect);
+    /// All that comes before the client is told this reason, as its transport tells it, and the stream ends.
+    fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String>;
 }
 
 /// A client.
 pub struct Client {
     wire: Box<dyn Wire>,
     fences: u64,
+}
+
+impl From<Lines> for Client {
+    fn from(lines: Lines) -> Self {
+        Self { wire: Box::new(lines), fences: 0 }
+    }
 }
 
 impl Client {
@@ -68,7 +74,7 @@ impl Client {
 
     /// A client of this name in this room, for which the kernel takes only a few KiB.
     #[track_caller]
-    pub fn member_short_of_buffer(server: &TestServer, transport: Transport, room: &str, nick: &str) -> Self {
+    pub fn member_short_of_buffer(server: &impl Addresses, transport: Transport, room: &str, nick: &str) -> Self {
         let mut client = Self { wire: transport.connect_short_of_buffer(server), fences: 0 };
         client.expect(WELCOME);
         client.name(nick);
@@ -148,7 +154,13 @@ impl Client {
     /// Nothing comes any more but why it was closed.
     #[track_caller]
     pub fn expect_closed(&mut self, reason: Disconnect) {
-        self.wire.expect_closed(reason);
+        assert_eq!(self.hear_until_closed(reason), [""; 0]);
+    }
+
+    /// All that still comes, whole, and then why it was closed.
+    #[track_caller]
+    pub fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        self.wire.hear_until_closed(reason)
     }
 
     /// Asks until the answer is this one, whatever else comes.

@@ -122,8 +122,10 @@ impl Wire for Lines {
         self.line()
     }
 
-    fn expect_closed(&mut self, reason: Disconnect) {
-        self.expect(&format!("ERR closed {}", reason.reason()));
+    fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        let last = format!("ERR closed {}", reason.reason());
+        let heard = std::iter::from_fn(|| Some(self.line().expect(&last)).filter(|line| *line != last)).collect();
         assert_eq!(self.line(), None);
+        heard
     }
 }

@@ -17,7 +17,7 @@ pub use client::{Client, Transport};
 pub use http::{Http, metrics};
 pub use lines::Lines;
 pub use program::{Program, command, command_within, run, run_to_end};
-pub use server::{Shape, TestServer};
+pub use server::{Addresses, Shape, TestServer};
 pub use turn::Turn;
 pub use websocket::WebSocket;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -72,6 +73,13 @@ impl Program {
         })
     }
 
+    /// The same, with a fault in every task of this kind.
+    pub fn start_with_fault(task: &str, arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        command.env("ROOMCAST_FAULT", task);
+        Self::start_logging_to(command, log_of)
+    }
+
     fn start_logging_to(mut command: Command, log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
@@ -135,6 +143,20 @@ impl Program {
         let maximum = getrlimit(Resource::Nofile).maximum;
         let pid = Some(Pid::from_child(&self.child));
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).expect("a child of ours");
+    }
+
+    /// It stands still for this long, in the midst of whatever it does. Nothing is waited for here: the time is what it is given.
+    pub fn stand_still(&self, time: Duration) {
+        self.signal(Signal::STOP);
+        until(|| self.is_stopped());
+        thread::sleep(time);
+        self.signal(Signal::CONT);
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a child of ours");
+        let (_, behind_name) = stat.rsplit_once(')').expect("the kernel's format");
+        behind_name.starts_with(" T")
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -199,10 +199,11 @@ impl Wire for WebSocket {
         }
     }
 
-    fn expect_closed(&mut self, reason: Disconnect) {
-        assert_eq!(self.hear(), None);
+    fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        let heard = std::iter::from_fn(|| self.hear()).collect();
         let code = reason.close_code().expect("a reason that a client is told");
         let close = [&code.to_be_bytes()[..], reason.reason().as_bytes()].concat();
         assert_eq!(self.closed, Some(close), "{reason:?}");
+        heard
     }
 }

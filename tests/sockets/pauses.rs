@@ -1,0 +1,120 @@
+//! The process stands still for seconds, as one does whose machine sleeps: that time counts against nobody.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Client, Lines, Program, Transport, WELCOME, metrics, until};
+
+/// Longer than a client may take nothing, keep a refused byte or be silent.
+const PAUSE: Duration = Duration::from_secs(5);
+
+const PAUSES: usize = 2;
+
+/// Everybody is past the bound in messages most of the time.
+const IMPATIENT: [&str; 10] = [
+    "--workers",
+    "2",
+    "--outbox-messages",
+    "16",
+    "--slow-after",
+    "2s",
+    "--ping-interval",
+    "500ms",
+    "--pong-timeout",
+    "2s",
+];
+
+const READERS: usize = 20;
+
+/// Messages at once: more than the kernel holds for a reader, and then all hear them before there are more.
+const BURST: usize = 1_000;
+
+const LAST: &str = "the end";
+
+fn text(number: usize) -> String {
+    format!("{number} {}", "x".repeat(1_000))
+}
+
+fn publisher(program: &Program) -> Lines {
+    let mut publisher = Lines::connect(program.tcp);
+    publisher.send("NICK publisher\nJOIN a\n");
+    [WELCOME, "You are publisher", "Joined a"].into_iter().for_each(|line| publisher.expect(line));
+    publisher
+}
+
+/// Publishes burst after burst until it is to stop, each when all have heard the one before.
+fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
+    for burst in 0.. {
+        let texts = (burst * BURST..).take(BURST).map(|number| text(number) + "\n");
+        output.write_all(texts.collect::<String>().as_bytes()).expect("a server that reads");
+        // One more hears it: the publisher.
+        for _ in 0..=READERS {
+            heard.recv_timeout(3 * PAUSE).expect("everybody hears it");
+        }
+        if is_last.load(Ordering::Acquire) {
+            return output.write_all(format!("{LAST}\n").as_bytes()).expect("a server that reads");
+        }
+    }
+}
+
+/// Hears every message, each once and in order, up to the last. Returns the client, which stays.
+fn listen(mut member: Client, heard: &Sender<()>) -> Client {
+    let mut number = 0;
+    loop {
+        let line = member.hear();
+        if line == format!("[publisher] {LAST}") {
+            return member;
+        }
+        assert_eq!(line, format!("[publisher] {}", text(number)));
+        number += 1;
+        if number % BURST == 0 {
+            heard.send(()).expect("a publisher that waits for it");
+        }
+    }
+}
+
+fn published(program: &Program) -> f64 {
+    metrics(program.http)["total_messages"]
+}
+
+fn closed(program: &Program) -> Vec<(String, f64)> {
+    let is_closed =
+        |(name, count): &(String, f64)| name.starts_with("roomcast_connections_closed_total") && *count > 0.0;
+    metrics(program.http).into_iter().filter(is_closed).collect()
+}
+
+#[test]
+fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
+    let program = Program::start(&IMPATIENT);
+    let publisher = publisher(&program);
+    let output = publisher.write_half();
+    let transports = Transport::ALL.into_iter().cycle().take(READERS);
+    let member = |transport| Client::member(&program, transport, "a", "reader");
+    let members: Vec<Client> = transports.map(member).chain([publisher.into()]).collect();
+    let (tell_heard, heard) = channel();
+    let listening = members.into_iter().map(|member| {
+        let heard = tell_heard.clone();
+        thread::spawn(move || listen(member, &heard))
+    });
+    let listening: Vec<_> = listening.collect();
+    let is_last = Arc::new(AtomicBool::new(false));
+    let talking = thread::spawn({
+        let is_last = Arc::clone(&is_last);
+        move || talk(output, &heard, &is_last)
+    });
+    for _ in 0..PAUSES {
+        let before = published(&program);
+        until(|| published(&program) > before + 2.5 * BURST as f64);
+        program.stand_still(PAUSE);
+    }
+    is_last.store(true, Ordering::Release);
+    let members: Vec<Client> = listening.into_iter().map(|thread| thread.join().expect("all was heard")).collect();
+    talking.join().expect("all was heard");
+    assert_eq!(closed(&program), []);
+    drop(members);
+}
