@@ -34,7 +34,11 @@ fn hand_over(criterion: &mut Criterion) {
         let broker = seed.broker();
         let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
-            bencher.iter_batched(publishes, |publishes| pass(publishes, &broker, &mut mailboxes), BatchSize::LargeInput);
+            bencher.iter_batched(
+                publishes,
+                |publishes| pass(publishes, &broker, &mut mailboxes),
+                BatchSize::LargeInput,
+            );
         });
     }
 }

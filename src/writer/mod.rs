@@ -11,7 +11,6 @@ pub mod handle;
 mod metrics;
 mod outbox;
 mod pending;
-mod slack;
 mod slots;
 mod slow;
 mod socket;

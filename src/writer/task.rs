@@ -15,17 +15,19 @@ use tokio::time::sleep_until;
 use super::address::Slot;
 use super::handle::{BATCH_BYTES, BatchSender, Output, WriterHandle};
 use super::metrics::WriterMetrics;
-use super::slack::Slack;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
 use crate::fault;
-use crate::memory;
+use crate::memory::{self, Slack};
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 
 /// How often the clients that refused bytes or are closing are looked at. While there are none, nothing ticks.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// For so long less memory must have been needed before any is given back.
+const MEMORY_WINDOW: Duration = Duration::from_secs(1);
 
 /// The task of one worker's writer.
 pub struct WriterTask {
@@ -36,6 +38,8 @@ pub struct WriterTask {
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
     next_sweep: Instant,
     slack: Slack,
+    /// When to look whether memory is to be given back; never while little was needed.
+    window_ends: Option<Instant>,
     drain: Drain,
     hung_up: bool,
     cut: bool,
@@ -70,6 +74,7 @@ impl WriterTask {
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
             slack: Slack::default(),
+            window_ends: None,
             drain,
             hung_up: false,
             cut: false,
@@ -106,7 +111,7 @@ impl WriterTask {
         if self.needs_sweep() && Instant::now() >= self.next_sweep {
             self.handle(Woken::Sweep);
         }
-        if self.slack.window_ends().is_some_and(|end| Instant::now() >= end) {
+        if self.window_ends.is_some_and(|end| Instant::now() >= end) {
             self.handle(Woken::WindowEnded);
         }
         if !self.hung_up && self.drain.is_stopping() {
@@ -119,8 +124,8 @@ impl WriterTask {
 
     async fn wait(&mut self) -> Woken {
         let needs_sweep = self.needs_sweep();
-        let has_window = self.slack.window_ends().is_some();
-        let window_ends = self.slack.window_ends().unwrap_or(self.next_sweep);
+        let has_window = self.window_ends.is_some();
+        let window_ends = self.window_ends.unwrap_or(self.next_sweep);
         tokio::select! {
             command = self.mailbox.recv(), if self.mailbox_open => Woken::Command(command),
             Some(slot) = self.watched.next() => Woken::Writable(slot),
@@ -164,7 +169,10 @@ impl WriterTask {
             // The first is due from here on: before it there was nothing to be late for.
             self.next_sweep = now + SWEEP_INTERVAL;
         }
-        self.slack.observe(now, needed_bytes(&output.writer, &self.mailbox));
+        self.slack.observe(needed_bytes(&output.writer, &self.mailbox));
+        if self.window_ends.is_none() && self.slack.is_worth_watching() {
+            self.window_ends = Some(now + MEMORY_WINDOW);
+        }
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.
@@ -177,9 +185,10 @@ impl WriterTask {
 
     fn give_back_memory(&mut self) {
         let needed = needed_bytes(&self.output.borrow().writer, &self.mailbox);
-        if self.slack.end_window(Instant::now(), needed) {
+        if self.slack.end_window(needed) {
             memory::give_back();
         }
+        self.window_ends = self.slack.is_worth_watching().then(|| Instant::now() + MEMORY_WINDOW);
     }
 
     fn is_dirty(&self) -> bool {

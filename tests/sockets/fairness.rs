@@ -1,9 +1,7 @@
 //! One client's flood and the turns of the others. The server is stopped while both talk, so that it finds both at once and
 //! who talked first is no question of time.
 
-use rustix::process::Signal;
-
-use crate::harness::{Client, Lines, Program, Transport, WELCOME, until};
+use crate::harness::{Client, Lines, Program, Transport, WELCOME};
 
 /// What a flood holds.
 const LINES: usize = 10_000;
@@ -21,18 +19,10 @@ fn open() -> (Program, Lines, Client) {
     (program, talker, other)
 }
 
-/// Has all of this said while the server cannot read.
-fn say_to_a_stopped_server(program: &Program, say: impl FnOnce()) {
-    program.signal(Signal::STOP);
-    until(|| program.is_stopped());
-    say();
-    program.signal(Signal::CONT);
-}
-
 #[test]
 fn another_clients_line_comes_within_the_first_turns_of_ten_thousand_lines() {
     let (program, mut talker, mut other) = open();
-    say_to_a_stopped_server(&program, || {
+    program.stand_still(|| {
         let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
         talker.send(lines);
         other.say("hello");
@@ -53,7 +43,7 @@ fn another_clients_line_comes_within_the_first_turns_of_ten_thousand_lines() {
 fn another_client_is_served_within_ten_thousand_empty_lines() {
     let (program, talker, mut other) = open();
     for empty in ["\n", "\r\n", " \n"] {
-        say_to_a_stopped_server(&program, || {
+        program.stand_still(|| {
             talker.send(empty.repeat(LINES) + "done\n");
             other.say("hello");
             other.say("PING x");

@@ -110,7 +110,7 @@ fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
     for _ in 0..PAUSES {
         let before = published(&program);
         until(|| published(&program) > before + 2.5 * BURST as f64);
-        program.stand_still(PAUSE);
+        program.stand_still(|| thread::sleep(PAUSE));
     }
     is_last.store(true, Ordering::Release);
     let members: Vec<Client> = listening.into_iter().map(|thread| thread.join().expect("all was heard")).collect();

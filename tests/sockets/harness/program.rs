@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -145,18 +144,12 @@ impl Program {
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).expect("a child of ours");
     }
 
-    /// It stands still for this long, in the midst of whatever it does. Nothing is waited for here: the time is what it is given.
-    pub fn stand_still(&self, time: Duration) {
+    /// It stands still, in the midst of whatever it does, while this is done.
+    pub fn stand_still(&self, meanwhile: impl FnOnce()) {
         self.signal(Signal::STOP);
         until(|| self.is_stopped());
-        thread::sleep(time);
+        meanwhile();
         self.signal(Signal::CONT);
-    }
-
-    fn is_stopped(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a child of ours");
-        let (_, behind_name) = stat.rsplit_once(')').expect("the kernel's format");
-        behind_name.starts_with(" T")
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -165,7 +158,7 @@ impl Program {
     }
 
     /// Whether every thread of it stands still after a `SIGSTOP`.
-    pub fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a child that runs");
         let stats = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("stat")));
         // The state is behind the name, which may hold anything but is in parentheses.
