@@ -65,6 +65,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("tcp", "conversation"),
         ("http", "accept"),
         ("http", "census"),
+        ("http", "conversation"),
         ("http", "metrics"),
         ("http", "origin"),
         ("http", "proxied"),

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::{Shutdown, shutdown};
 use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -31,6 +33,7 @@ use tower_service::Service;
 
 use super::accept::{Accepted, Admission, NoPlace, Place, Visit, visit};
 use super::census::Census;
+use super::conversation::ReadBuffer;
 use super::metrics::ServerMetrics;
 use super::origin;
 use super::proxied::Proxies;
@@ -52,6 +55,10 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// On a listener's reserve a connection has one request and this long, silent or not: it is the only one that can be answered.
 const RESERVE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long the input of a connection that was ended may go on. Closed with unread input, a socket answers with a reset that
+/// may destroy the last answer (RFC 9112 §9.6).
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 /// A longer body is answered with 413, before it comes. No route takes one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
@@ -94,6 +101,17 @@ struct Asking {
     visit: Cell<Option<Visit>>,
 }
 
+/// What a connection may do.
+struct Limits {
+    header_timeout: Duration,
+    /// For all of its requests.
+    time_max: Duration,
+    /// Its client asks for others.
+    is_proxy: bool,
+    /// It is on the listener's reserve.
+    is_reserve: bool,
+}
+
 /// A socket that was switched to WebSocket.
 pub struct Upgraded {
     /// The socket, raw again.
@@ -122,6 +140,8 @@ pub struct HttpHost {
     /// Of the worker's own writer.
     counts: Arc<WriterMetrics>,
     rules: HttpRules,
+    /// Of the worker: what comes behind the last answer is read into it, and forgotten.
+    buffer: ReadBuffer,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -131,6 +151,7 @@ impl HttpHost {
         state: HttpState,
         counts: Arc<WriterMetrics>,
         rules: HttpRules,
+        buffer: ReadBuffer,
         on_upgrade: impl Fn(Upgraded) + 'static,
     ) -> Self {
         let router = Router::new()
@@ -145,6 +166,7 @@ impl HttpHost {
             spare: Admission::new(SPARE_CONNECTIONS),
             counts,
             rules,
+            buffer,
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -179,8 +201,15 @@ impl HttpHost {
         if !matches!(timeout(header_timeout, stream.readable()).await, Ok(Ok(()))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
-        let service = service_fn(|request| self.respond(request, &asking));
-        let connection = http1::Builder::new()
+        let limits = Limits { header_timeout, time_max, is_proxy, is_reserve };
+        Box::pin(self.answer(stream, place, asking, limits)).await;
+    }
+
+    /// The same once the client has said something. Boxed, since those that are silent are to be small.
+    async fn answer(&self, stream: TcpStream, place: Result<Place, NoPlace>, asking: Asking, limits: Limits) {
+        let Limits { header_timeout, time_max, is_proxy, is_reserve } = limits;
+        let service = service_fn(|request| Box::pin(self.respond(request, &asking)));
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .keep_alive(!is_reserve)
@@ -189,15 +218,33 @@ impl HttpHost {
             .serve_connection(TokioIo::new(stream), service);
         // An error is the client's: a malformed request was answered, a broken connection cannot be. A client that does not
         // read its answers is not to hold a place for ever.
-        let parts = match timeout(time_max, Box::pin(connection.without_shutdown())).await {
-            Ok(Ok(parts)) => parts,
-            Ok(Err(error)) if !error.is_timeout() => return,
-            _ => return self.count_refused(Disconnect::HandshakeTimeout),
-        };
-        if let (Some(visit), Ok(place)) = (asking.visit.take(), place) {
-            let place = if is_proxy { place.with(visit) } else { place };
-            let already_read = parts.read_buf.to_vec();
-            (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
+        let ended = timeout(time_max, poll_fn(|context| connection.poll_without_shutdown(context))).await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let stream = io.into_inner();
+        match (ended, asking.visit.take(), place) {
+            (Ok(Ok(())), Some(visit), Ok(place)) => {
+                let place = if is_proxy { place.with(visit) } else { place };
+                (self.on_upgrade)(Upgraded { stream, place, already_read: read_buf.to_vec() });
+            }
+            // Its place stays taken for as long as it has its descriptor.
+            (ended, _, _place) => {
+                if ended.map_or(true, |ended| ended.is_err_and(|error| error.is_timeout())) {
+                    self.count_refused(Disconnect::HandshakeTimeout);
+                }
+                drop(read_buf);
+                self.close(stream, is_reserve).await;
+            }
+        }
+    }
+
+    /// Ends the output, and reads on for a while so that the last answer arrives. A reserve is needed for the next.
+    async fn close(&self, stream: TcpStream, is_reserve: bool) {
+        // Fails for one that was reset.
+        let _ = shutdown(&stream, Shutdown::Write);
+        if is_reserve {
+            let _ = self.buffer.discard(&stream);
+        } else {
+            let _ = timeout(CLOSE_LINGER, self.buffer.discard_input(&stream)).await;
         }
     }
 
