@@ -197,8 +197,9 @@ impl HttpHost {
             }
         }
         let asking = Asking { standing: Standing(place.as_ref().err().copied()), peer, visit: Cell::default() };
-        // Nothing is built for a client that says nothing: until here it costs no more than a line client.
-        if !matches!(timeout(header_timeout, stream.readable()).await, Ok(Ok(()))) {
+        // Nothing is built for a client that says nothing: until here it costs no more than a line client. That there is a
+        // byte must be seen, for tokio takes a new socket to be readable until it has tried.
+        if !matches!(timeout(header_timeout, stream.peek(&mut [0])).await, Ok(Ok(_))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
         let limits = Limits { header_timeout, time_max, is_proxy, is_reserve };
