@@ -101,6 +101,24 @@ fn a_server_out_of_descriptors_does_not_spin_while_clients_wait_to_be_answered()
 }
 
 #[test]
+fn line_clients_do_not_take_the_descriptor_with_which_http_is_answered() {
+    const WAITING: usize = 3;
+    let program = Program::start(&["--workers", "1"]);
+    let mut members = exhaust(&program);
+    // Each has that descriptor for a second, and then somebody else might.
+    let waiting: Vec<TcpStream> =
+        (0..WAITING).map(|_| TcpStream::connect(program.http).expect("a server that listens")).collect();
+    let (mut last, mut byte) = (&waiting[WAITING - 1], [0]);
+    last.set_nonblocking(true).expect("an option");
+    until(|| {
+        assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
+        matches!(last.read(&mut byte), Ok(0))
+    });
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    members[0].expect_nothing();
+}
+
+#[test]
 fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
     for workers in ["1", "2"] {
         let program = Program::start(&["--workers", workers]);
