@@ -13,9 +13,8 @@ use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, until};
 /// Many more than a server with a pause after each could refuse before the failsafe.
 const REFUSED: usize = 1_000;
 
-/// For all of them together, and for one. It takes a fiftieth of that; with a pause after each it would take more.
-const REFUSED_WITHIN: Duration = Duration::from_secs(10);
-const ONE_REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// For all of them together. It takes a hundredth of that; with a pause of a twentieth of a second after each it would take more.
+const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Leaves the server without a descriptor for another client, and returns those that it has.
 #[track_caller]
@@ -53,9 +52,7 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     let mut members = exhaust(&program);
     let begun = Instant::now();
     for _ in 0..REFUSED {
-        let connecting = Instant::now();
         assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
-        assert!(connecting.elapsed() < ONE_REFUSED_WITHIN, "{:?}", connecting.elapsed());
         assert_eq!(members[0].ask("hello"), "[first] hello");
     }
     println!("{:?}", begun.elapsed());

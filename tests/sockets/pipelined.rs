@@ -9,8 +9,8 @@ use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
 /// Its sender did not mean it as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// More than the kernel keeps for a server that has closed.
-const BEHIND_BYTES: usize = 4 << 20;
+/// Far more than the server has read when it refuses.
+const BEHIND_BYTES: usize = 1 << 20;
 
 /// A request, its status, and its answer.
 struct Refusal {
