@@ -119,6 +119,7 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let keepalive = Rc::new(Keepalive::default());
     let buffer = ReadBuffer::default();
     spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions, buffer.clone()));
+    let http_buffer = buffer.clone();
     let on_upgrade = move |Upgraded { stream, place, already_read }| {
         let client = Client { stream, place, dialect: Dialect::WebSocket, label: Label::of_server("WS"), already_read };
         spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));
@@ -127,6 +128,6 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let census = Census::new(AddressLimits { clients_max: None, connects_per_second: None });
     let state = HttpState { drain, admission: admission.clone(), census, metrics };
     let rules = HttpRules { header_timeout: HEADER_TIMEOUT, origins: Origins::Any, proxies: Proxies::new(&[], false) };
-    let host = Rc::new(HttpHost::new(state, counts, rules, on_upgrade));
+    let host = Rc::new(HttpHost::new(state, counts, rules, http_buffer, on_upgrade));
     accept(listener, admission, |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)))).await;
 }

@@ -67,6 +67,8 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("tcp", "conversation"),
         ("http", "accept"),
         ("http", "census"),
+        ("http", "conversation"),
+        ("http", "handshake"),
         ("http", "metrics"),
         ("http", "origin"),
         ("http", "proxied"),

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::census::{Census, Presence};
@@ -30,6 +30,8 @@ pub struct Admission(Arc<Places>);
 struct Places {
     taken: AtomicUsize,
     places_max: usize,
+    /// How many listeners of this descriptor table are without their reserve.
+    lacking: AtomicUsize,
     /// Whose places these are as well.
     whole: Option<Admission>,
     /// Who has the one place that there is, where that is counted.
@@ -65,7 +67,7 @@ impl Place {
     pub fn with(mut self, visit: Visit) -> Self {
         if visit.is_some() {
             let whole = Some(Admission(Arc::clone(&self.0)));
-            self.0 = Arc::new(Places { taken: AtomicUsize::new(1), places_max: 1, whole, _visit: visit });
+            self.0 = Arc::new(Places { taken: AtomicUsize::new(1), whole, _visit: visit, ..Places::new(1) });
         }
         self
     }
@@ -83,7 +85,12 @@ impl Admission {
     }
 
     fn of(places_max: usize, whole: Option<Self>) -> Self {
-        Self(Arc::new(Places { taken: AtomicUsize::new(0), places_max, whole, _visit: None }))
+        Self(Arc::new(Places { whole, ..Places::new(places_max) }))
+    }
+
+    /// Whether the next descriptor is for a listener's reserve. A client that took it would keep all others from an answer.
+    fn is_lacking(&self) -> bool {
+        self.0.lacking.load(Ordering::Relaxed) > 0
     }
 
     /// Whether every place is taken.
@@ -99,6 +106,11 @@ impl Admission {
 }
 
 impl Places {
+    fn new(places_max: usize) -> Self {
+        let [taken, lacking] = [(); 2].map(|()| AtomicUsize::new(0));
+        Self { taken, places_max, lacking, whole: None, _visit: None }
+    }
+
     fn take(&self) -> bool {
         let one_more = |taken| (taken < self.places_max).then_some(taken + 1);
         if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
@@ -125,6 +137,23 @@ impl Drop for Place {
     }
 }
 
+/// A listener is without its reserve, until this is dropped.
+#[derive(Debug)]
+struct Lack(Arc<Places>);
+
+impl Lack {
+    fn of(admission: &Admission) -> Self {
+        admission.0.lacking.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&admission.0))
+    }
+}
+
+impl Drop for Lack {
+    fn drop(&mut self) {
+        self.0.lacking.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A listener. When dropped it listens no more, though another descriptor table may hold a copy, which closing leaves be.
 ///
 /// It keeps a descriptor in reserve: when there is no other it gives that up for the client at the head of the queue, who
@@ -134,6 +163,8 @@ pub struct Listener {
     socket: TcpListener,
     /// A copy of the socket, good only for its number.
     reserve: Option<OwnedFd>,
+    /// It was given up.
+    lack: Option<Lack>,
     /// There was none for the newest client.
     is_short: bool,
 }
@@ -146,7 +177,7 @@ impl Listener {
     pub fn from_std(listener: StdListener) -> io::Result<Self> {
         let socket = TcpListener::from_std(listener)?;
         let reserve = Some(socket.as_fd().try_clone_to_owned()?);
-        Ok(Self { socket, reserve, is_short: false })
+        Ok(Self { socket, reserve, lack: None, is_short: false })
     }
 
     /// Where it listens.
@@ -158,24 +189,33 @@ impl Listener {
     }
 
     /// The next client; `None` if it has gone already, or nobody can be let in for a while.
-    async fn next(&mut self) -> Option<Arrival> {
+    async fn next(&mut self, admission: &Admission) -> Option<Arrival> {
         if self.reserve.is_none() {
             self.reserve = self.socket.as_fd().try_clone_to_owned().ok();
         }
-        match self.socket.accept().await {
+        let accepted = if self.reserve.is_some() {
+            self.lack = None;
+            self.socket.accept().await
+        } else {
+            // Others are refused until there is a reserve, whether anybody comes here or not.
+            timeout(RETRY_AFTER, self.socket.accept()).await.ok()?
+        };
+        match accepted {
             Ok((stream, peer)) => {
-                if std::mem::take(&mut self.is_short) {
+                let on_reserve = admission.is_lacking();
+                if self.is_short && !on_reserve {
+                    self.is_short = false;
                     info!("there are descriptors again");
                 }
-                Some(Arrival { stream, peer, on_reserve: false })
+                Some(Arrival { stream, peer, on_reserve })
             }
-            Err(error) if is_out_of_descriptors(&error) => self.next_on_reserve(error).await,
+            Err(error) if is_out_of_descriptors(&error) => self.next_on_reserve(error, admission).await,
             Err(error) => after(error).await,
         }
     }
 
     /// Linux looks for a descriptor before it looks for a client, so perhaps nobody is there.
-    async fn next_on_reserve(&mut self, error: io::Error) -> Option<Arrival> {
+    async fn next_on_reserve(&mut self, error: io::Error, admission: &Admission) -> Option<Arrival> {
         if !std::mem::replace(&mut self.is_short, true) {
             warn!(%error, "out of descriptors: clients are refused");
         }
@@ -183,6 +223,7 @@ impl Listener {
             sleep(RETRY_AFTER).await;
             return None;
         }
+        self.lack = Some(Lack::of(admission));
         match self.socket.accept().now_or_never()? {
             Ok((stream, peer)) => Some(Arrival { stream, peer, on_reserve: true }),
             Err(error) => after(error).await,
@@ -208,7 +249,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 struct Arrival {
     stream: TcpStream,
     peer: SocketAddr,
-    /// Which is needed for the next one.
+    /// Which is needed for the next one, here or at another listener.
     on_reserve: bool,
 }
 
@@ -258,7 +299,7 @@ pub async fn accept_until_stop(
 /// Accepts for ever.
 pub async fn accept(mut listener: Listener, admission: Admission, mut on_client: impl FnMut(Accepted)) {
     loop {
-        if let Some(Arrival { stream, peer, on_reserve }) = listener.next().await {
+        if let Some(Arrival { stream, peer, on_reserve }) = listener.next(&admission).await {
             fault::may_strike("accept");
             let place =
                 if on_reserve { Err(NoPlace::OutOfDescriptors) } else { admission.admit().ok_or(NoPlace::Full) };

@@ -82,13 +82,13 @@ impl Default for ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Reads what still comes and forgets it, until the end of the input or until the writer has closed the socket.
-    async fn discard_input(&self, stream: &TcpStream) {
+    /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
+    pub async fn discard_input(&self, stream: &TcpStream) {
         while stream.readable().await.is_ok() {
             match self.discard(stream) {
                 Ok(0) => return,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
-                _ => {}
+                _ => yield_now().await,
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,26 +12,23 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, State};
-use axum::http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use axum::http::{Method, Request, Response, StatusCode, Version};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sha1::{Digest, Sha1};
+use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::accept::{Accepted, Admission, NoPlace, Place, Visit, visit};
 use super::census::Census;
+use super::conversation::ReadBuffer;
+use super::handshake::{self, Refused};
 use super::metrics::ServerMetrics;
 use super::origin;
 use super::proxied::Proxies;
@@ -54,6 +52,10 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// On a listener's reserve a connection has one request and this long, silent or not: it is the only one that can be answered.
 const RESERVE_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long the input of a connection that was ended may go on. Closed with unread input, a socket answers with a reset that
+/// may destroy the last answer (RFC 9112 §9.6).
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
 /// A longer body is answered with 413, before it comes. No route takes one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 
@@ -62,12 +64,6 @@ const HEADERS_MAX: usize = 64;
 
 /// A request's head has at most so many bytes; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// Appended to the key before it is hashed (RFC 6455 §4.2.2).
-const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// The length of a key, decoded.
-const KEY_BYTES: usize = 16;
 
 /// What answers depend on.
 #[derive(Clone)]
@@ -93,6 +89,17 @@ struct Asking {
     peer: IpAddr,
     /// Set once it was switched to WebSocket: what it counts for the address that it asks for.
     visit: Cell<Option<Visit>>,
+}
+
+/// What a connection may do.
+struct Limits {
+    header_timeout: Duration,
+    /// For all of its requests.
+    time_max: Duration,
+    /// Its client asks for others.
+    is_proxy: bool,
+    /// It is on the listener's reserve.
+    is_reserve: bool,
 }
 
 /// A socket that was switched to WebSocket.
@@ -123,6 +130,8 @@ pub struct HttpHost {
     /// Of the worker's own writer.
     counts: Arc<WriterMetrics>,
     rules: HttpRules,
+    /// Of the worker: what comes behind the last answer is read into it, and forgotten.
+    buffer: ReadBuffer,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
@@ -132,6 +141,7 @@ impl HttpHost {
         state: HttpState,
         counts: Arc<WriterMetrics>,
         rules: HttpRules,
+        buffer: ReadBuffer,
         on_upgrade: impl Fn(Upgraded) + 'static,
     ) -> Self {
         let router = Router::new()
@@ -146,6 +156,7 @@ impl HttpHost {
             spare: Admission::new(SPARE_CONNECTIONS),
             counts,
             rules,
+            buffer,
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -176,12 +187,20 @@ impl HttpHost {
             }
         }
         let asking = Asking { standing: Standing(place.as_ref().err().copied()), peer, visit: Cell::default() };
-        // Nothing is built for a client that says nothing: until here it costs no more than a line client.
-        if !matches!(timeout(header_timeout, stream.readable()).await, Ok(Ok(()))) {
+        // Nothing is built for a client that says nothing: until here it costs no more than a line client. That there is a
+        // byte must be seen, for tokio takes a new socket to be readable until it has tried.
+        if !matches!(timeout(header_timeout, stream.peek(&mut [0])).await, Ok(Ok(_))) {
             return self.count_refused(Disconnect::HandshakeTimeout);
         }
-        let service = service_fn(|request| self.respond(request, &asking));
-        let connection = http1::Builder::new()
+        let limits = Limits { header_timeout, time_max, is_proxy, is_reserve };
+        Box::pin(self.answer(stream, place, asking, limits)).await;
+    }
+
+    /// The same once the client has said something. Boxed, since those that are silent are to be small.
+    async fn answer(&self, stream: TcpStream, place: Result<Place, NoPlace>, asking: Asking, limits: Limits) {
+        let Limits { header_timeout, time_max, is_proxy, is_reserve } = limits;
+        let service = service_fn(|request| Box::pin(self.respond(request, &asking)));
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .keep_alive(!is_reserve)
@@ -190,15 +209,33 @@ impl HttpHost {
             .serve_connection(TokioIo::new(stream), service);
         // An error is the client's: a malformed request was answered, a broken connection cannot be. A client that does not
         // read its answers is not to hold a place for ever.
-        let parts = match timeout(time_max, Box::pin(connection.without_shutdown())).await {
-            Ok(Ok(parts)) => parts,
-            Ok(Err(error)) if !error.is_timeout() => return,
-            _ => return self.count_refused(Disconnect::HandshakeTimeout),
-        };
-        if let (Some(visit), Ok(place)) = (asking.visit.take(), place) {
-            let place = if is_proxy { place.with(visit) } else { place };
-            let already_read = parts.read_buf.to_vec();
-            (self.on_upgrade)(Upgraded { stream: parts.io.into_inner(), place, already_read });
+        let ended = timeout(time_max, poll_fn(|context| connection.poll_without_shutdown(context))).await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let stream = io.into_inner();
+        match (ended, asking.visit.take(), place) {
+            (Ok(Ok(())), Some(visit), Ok(place)) => {
+                let place = if is_proxy { place.with(visit) } else { place };
+                (self.on_upgrade)(Upgraded { stream, place, already_read: read_buf.to_vec() });
+            }
+            // Its place stays taken for as long as it has its descriptor.
+            (ended, _, _place) => {
+                if ended.map_or(true, |ended| ended.is_err_and(|error| error.is_timeout())) {
+                    self.count_refused(Disconnect::HandshakeTimeout);
+                }
+                drop(read_buf);
+                self.close(stream, is_reserve).await;
+            }
+        }
+    }
+
+    /// Ends the output, and reads on for a while so that the last answer arrives. A reserve is needed for the next.
+    async fn close(&self, stream: TcpStream, is_reserve: bool) {
+        // Fails for one that was reset.
+        let _ = shutdown(&stream, Shutdown::Write);
+        if is_reserve {
+            let _ = self.buffer.discard(&stream);
+        } else {
+            let _ = timeout(CLOSE_LINGER, self.buffer.discard_input(&stream)).await;
         }
     }
 
@@ -215,12 +252,12 @@ impl HttpHost {
         }
         let answer = match self.unavailable(asking.standing) {
             Some(unavailable) => Err(unavailable),
-            None => accept_key(&request).and_then(|accept| Ok((accept, self.let_in(&request, asking)?))),
+            None => handshake::accept_key(&request).and_then(|accept| Ok((accept, self.let_in(&request, asking)?))),
         };
         Ok(match answer {
             Ok((accept, visit)) => {
                 asking.visit.set(Some(visit));
-                switching(accept)
+                handshake::switching(accept)
             }
             Err(refused) => refused.into_response(),
         })
@@ -288,66 +325,4 @@ async fn ready(
     } else {
         (StatusCode::OK, "ready")
     }
-}
-
-/// A handshake that is none. The connection closes: what was sent behind it is no second request.
-struct Refused {
-    status: StatusCode,
-    header: Option<(HeaderName, HeaderValue)>,
-    why: &'static str,
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response<Body> {
-        let close = [(CONNECTION, HeaderValue::from_static("close"))];
-        let mut response = (self.status, close, self.why).into_response();
-        response.headers_mut().extend(self.header);
-        response
-    }
-}
-
-/// Checks a handshake (RFC 6455 §4.2.1) and computes its answer (§4.2.2).
-fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
-    let refuse = |status, header, why| Err(Refused { status, header, why });
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        let allow = Some((ALLOW, HeaderValue::from_static("GET")));
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, allow, "a WebSocket handshake is a GET\n");
-    }
-    if request.version() != Version::HTTP_11 {
-        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake is HTTP/1.1\n");
-    }
-    if !has_token(headers, CONNECTION, "upgrade") || !has_token(headers, UPGRADE, "websocket") {
-        let upgrade = Some((UPGRADE, HeaderValue::from_static("websocket")));
-        return refuse(StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket: Upgrade: websocket is missing\n");
-    }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let version = Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
-        return refuse(StatusCode::UPGRADE_REQUIRED, version, "Sec-WebSocket-Version is 13\n");
-    }
-    if !request.body().is_end_stream() {
-        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake has no body\n");
-    }
-    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES) {
-        let digest = Sha1::new().chain_update(key).chain_update(HANDSHAKE_GUID).finalize();
-        let accept = HeaderValue::try_from(BASE64_STANDARD.encode(digest)).expect("base64 is a header value");
-        return Ok(accept);
-    }
-    refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is 16 bytes in base64\n")
-}
-
-fn switching(accept: HeaderValue) -> Response<Body> {
-    let headers = [
-        (CONNECTION, HeaderValue::from_static("Upgrade")),
-        (UPGRADE, HeaderValue::from_static("websocket")),
-        (SEC_WEBSOCKET_ACCEPT, accept),
-    ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
-}
-
-/// Whether a list of tokens, over all headers of that name, has this one in any case.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
 }

@@ -221,7 +221,8 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
             proxies: Proxies::new(&self.rules.trusted_proxies, announced),
         };
         let sessions = Rc::downgrade(sessions);
-        let host = Rc::new(HttpHost::new(state, counts, rules, move |upgraded| {
+        let buffer = self.buffer.clone();
+        let host = Rc::new(HttpHost::new(state, counts, rules, buffer, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);
             }

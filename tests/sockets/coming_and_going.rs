@@ -57,7 +57,7 @@ fn the_memory_of_clients_that_have_left_goes_back_to_the_system() {
     until_at_most(before + (with_clients - before) / 2, || program.private_bytes());
 }
 
-/// What ten thousand rooms at once leave behind while their clients stay, however often they come again: 10 to 13 MB. 4 MB of
+/// What ten thousand rooms at once leave behind while their clients stay, however often they come again: 10 to 13 MB. Some of
 /// it are the shards' tables, which do not shrink; the rest the allocator keeps for the next rooms, since no client has left.
 const ROOMS_KEPT: u64 = 16 * MIB;
 

@@ -1,6 +1,10 @@
 //! The descriptors run out, though there are places: somebody else holds more of them than was foreseen. Always in the built
 //! binary, whose limit is lowered while it serves.
 
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use roomcast::protocol::disconnect::Disconnect;
 
 use crate::harness::websocket::HANDSHAKE;
@@ -8,6 +12,9 @@ use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, until};
 
 /// Many more than a server with a pause after each could refuse before the failsafe.
 const REFUSED: usize = 1_000;
+
+/// For all of them together. It takes a hundredth of that; with a pause of a twentieth of a second after each it would take more.
+const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Leaves the server without a descriptor for another client, and returns those that it has.
 #[track_caller]
@@ -43,11 +50,13 @@ fn ask(program: &Program, request: &str) -> (u16, String) {
 fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     let program = Program::start(&["--workers", "1"]);
     let mut members = exhaust(&program);
+    let begun = Instant::now();
     for _ in 0..REFUSED {
-        let mut client = Lines::connect(program.tcp);
-        client.expect("ERR closed too-many-connections");
-        assert_eq!(client.line(), None);
+        assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
+        assert_eq!(members[0].ask("hello"), "[first] hello");
     }
+    println!("{:?}", begun.elapsed());
+    assert!(begun.elapsed() < REFUSED_WITHIN, "{:?}", begun.elapsed());
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     assert_eq!(Http::get(program.http, "/ready").1, "full");
     assert_eq!(ask(&program, HANDSHAKE), (503, "full\n".to_owned()));
@@ -64,6 +73,46 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     assert_eq!(told, 2, "{log:?}");
     assert!(!log.iter().any(|line| line.contains("accept failed")), "{log:?}");
     members.iter_mut().for_each(|member| member.expect_closed(Disconnect::Shutdown));
+}
+
+#[test]
+fn a_server_out_of_descriptors_does_not_spin_while_clients_wait_to_be_answered() {
+    const WAITING: usize = 20;
+    /// So long the second of them is looked at between two round trips: the server has nothing to do.
+    const LOOK: Duration = Duration::from_millis(10);
+    let program = Program::start(&["--workers", "1"]);
+    let mut members = exhaust(&program);
+    // Each has the one place that can be answered for a second, silent or not.
+    let waiting: Vec<TcpStream> =
+        (0..WAITING).map(|_| TcpStream::connect(program.http).expect("a server that listens")).collect();
+    let (mut second, mut byte) = (&waiting[1], [0]);
+    second.set_read_timeout(Some(LOOK)).expect("an option");
+    let (begun, before) = (Instant::now(), program.cpu_time());
+    until(|| {
+        assert_eq!(members[0].ask("hello"), "[first] hello");
+        matches!(second.read(&mut byte), Ok(0))
+    });
+    let (elapsed, taken) = (begun.elapsed(), program.cpu_time() - before);
+    println!("{taken:?} of {elapsed:?}");
+    assert!(elapsed > LOOK * 50 && taken < elapsed / 5, "{taken:?} of {elapsed:?}");
+}
+
+#[test]
+fn line_clients_do_not_take_the_descriptor_with_which_http_is_answered() {
+    const WAITING: usize = 3;
+    let program = Program::start(&["--workers", "1"]);
+    let mut members = exhaust(&program);
+    // Each has that descriptor for a second, and then somebody else might.
+    let waiting: Vec<TcpStream> =
+        (0..WAITING).map(|_| TcpStream::connect(program.http).expect("a server that listens")).collect();
+    let (mut last, mut byte) = (&waiting[WAITING - 1], [0]);
+    last.set_nonblocking(true).expect("an option");
+    until(|| {
+        assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
+        matches!(last.read(&mut byte), Ok(0))
+    });
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    members[0].expect_nothing();
 }
 
 #[test]

@@ -145,24 +145,6 @@ fn a_head_has_16_kib_and_no_more() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_or_closed_and_others_are_served() {
-    let server = TestServer::plain(Shape::ONE);
-    for bytes in [
-        &b"JOIN a\r\nhello\r\n\r\n"[..],
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
-        let client = Http::connect(server.http);
-        client.send(bytes);
-        let mut answer = Vec::new();
-        client.into_stream().read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    }
-    expect(&server, "/health", 200, "OK");
-}
-
-#[test]
 fn who_does_not_finish_a_head_is_closed_in_time() {
     let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(200));
     let server = TestServer::start(Shape::ONE, short);

@@ -3,11 +3,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast::config::Span;
 
-use crate::harness::{Client, Http, Program, Shape, TestServer, Transport};
+use crate::harness::{Client, Http, Program, Shape, TestServer, Transport, until};
 
 /// The status of the answer, if one came before the end or a reset.
 fn status_of(mut stream: TcpStream) -> Option<String> {
@@ -39,31 +39,56 @@ fn send_endlessly(server: &Program, first: &str, filler: &str, bytes: usize) -> 
 
 #[test]
 fn heads_without_end_are_refused_in_bounded_memory() {
-    const CLIENTS: usize = 50;
+    const CLIENTS: usize = 20;
     const HEAD_BYTES: usize = 20 * 1024 * 1024;
     /// Of a worker and of what a connection may have in a buffer; far less than one such head.
     const MEMORY_MAX: u64 = 8 * 1024 * 1024;
     let program = Program::start(&["--workers", "1"]);
     let mut other = Client::member(&program, Transport::Tcp, "a", "other");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
-    let before = program.private_bytes();
+    let before = program.peak_bytes();
     let begun = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
     let fillers = ["X-Header: value\r\n", "x"];
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
             let name = if number % 2 == 0 { "" } else { "X-Long: " };
-            send_endlessly(&program, &format!("{begun}{name}"), fillers[number % 2], HEAD_BYTES)
+            let client = send_endlessly(&program, &format!("{begun}{name}"), fillers[number % 2], HEAD_BYTES);
+            assert_eq!(other.ask("hello"), "[other] hello");
+            client
         })
         .collect();
-    assert_eq!(other.ask("hello"), "[other] hello");
-    let grown = program.private_bytes().saturating_sub(before);
-    assert!(grown < MEMORY_MAX, "{grown} bytes");
     for client in clients {
-        let status = status_of(client);
-        // A reset may have destroyed it.
-        assert!(status.is_none() || status.as_deref() == Some("431"), "{status:?}");
+        assert_eq!(status_of(client).as_deref(), Some("431"));
     }
+    let grown = program.peak_bytes() - before;
+    println!("{grown} bytes");
+    assert!(grown < MEMORY_MAX, "{grown} bytes");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
+}
+
+#[test]
+fn heads_of_nearly_the_limit_that_are_open_at_once_take_bounded_memory() {
+    const CLIENTS: usize = 50;
+    const HEAD_BYTES: usize = 15 * 1024;
+    /// A buffer that has doubled until the head fitted, and the connection itself.
+    const CLIENT_BYTES_MAX: usize = 48 * 1024;
+    let program = Program::start(&["--workers", "1"]);
+    let mut other = Client::member(&program, Transport::Tcp, "a", "other");
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    let before = program.peak_bytes();
+    let head = format!("GET /health HTTP/1.1\r\nX-Header: {}", "x".repeat(HEAD_BYTES));
+    let mut clients: Vec<Http> = (0..CLIENTS).map(|_| Http::connect(program.http)).collect();
+    for client in &clients {
+        client.send(&head);
+        assert_eq!(other.ask("hello"), "[other] hello");
+    }
+    for client in &mut clients {
+        client.send("\r\n\r\n");
+        assert_eq!(client.answer().1, "OK");
+    }
+    let grown = program.peak_bytes() - before;
+    println!("{grown} bytes");
+    assert!(grown < (CLIENTS * CLIENT_BYTES_MAX) as u64, "{grown} bytes");
 }
 
 #[test]
@@ -98,4 +123,112 @@ fn hundreds_that_send_their_heads_slowly_are_closed_in_time_while_others_are_ser
         assert!(status.is_none() || status.as_deref() == Some("408"), "{status:?}");
     }
     other.expect_nothing();
+}
+
+/// What has come on a connection that is still open; `None` at its end. Never waits.
+fn poll(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = [0; 1024];
+    match stream.read(&mut bytes) {
+        Ok(0) => None,
+        Ok(read) => Some(bytes[..read].to_vec()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Some(Vec::new()),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            None
+        }
+    }
+}
+
+#[test]
+fn heads_that_drip_on_are_closed_at_the_deadline_all_the_same() {
+    const CLIENTS: usize = 20;
+    let server = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(500)));
+    let mut other = Client::member(&server, Transport::WebSocket, "a", "other");
+    let connect = |_| {
+        let mut stream = TcpStream::connect(server.http).expect("a server that accepts");
+        stream.write_all(b"GET /health HTTP/1.1\r\nX-Header: ").expect("a server that reads");
+        stream.set_nonblocking(true).expect("an option");
+        stream
+    };
+    let mut open: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
+    let mut dripped = 0;
+    until(|| {
+        assert_eq!(other.ask("hello"), "[other] hello");
+        // Fails once it was closed, which reading tells.
+        open.iter_mut().for_each(|stream| drop(stream.write(b"x")));
+        dripped += 1;
+        open.retain_mut(|stream| {
+            poll(stream).inspect(|answer| assert_eq!(String::from_utf8_lossy(answer), "")).is_some()
+        });
+        open.is_empty()
+    });
+    println!("{dripped} bytes each");
+    assert!((2..15 * 1024).contains(&dripped), "{dripped} bytes each: it was not the deadline");
+}
+
+#[test]
+fn a_body_that_was_refused_and_drips_on_does_not_keep_its_connection() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut other = Client::member(&server, Transport::Tcp, "a", "other");
+    let mut client = Http::connect(server.http);
+    client.send("POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000000\r\n\r\n");
+    assert_eq!(client.answer().0.status, 413);
+    client.expect_end();
+    let mut output = client.write_half();
+    until(|| {
+        assert_eq!(other.ask("hello"), "[other] hello");
+        output.write_all(b"x").is_err()
+    });
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_is_not_waited_for_whether_it_comes_or_not() {
+    let program = Program::start(&["--workers", "1"]);
+    let mut other = Client::member(&program, Transport::Tcp, "a", "other");
+    let descriptors = program.descriptors().len();
+    for (method, status) in [("GET", 200), ("POST", 405)] {
+        let head = |length: &str| format!("{method} /health HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n");
+        // It never comes, and the client does not close.
+        let mut client = Http::connect(program.http);
+        client.send(head("Content-Length: 100"));
+        assert_eq!(client.answer().0.status, status);
+        client.expect_end();
+        until(|| program.descriptors().len() == descriptors);
+        // It never ends.
+        let mut client = Http::connect(program.http);
+        client.send(head("Transfer-Encoding: chunked"));
+        assert_eq!(client.answer().0.status, status);
+        let mut output = client.write_half();
+        until(|| {
+            assert_eq!(other.ask("hello"), "[other] hello");
+            output.write_all(b"4\r\nbody\r\n").is_err()
+        });
+        until(|| program.descriptors().len() == descriptors);
+    }
+}
+
+#[test]
+fn connections_that_are_slow_take_hardly_any_time_of_the_processor() {
+    const CLIENTS: usize = 50;
+    const ROUND_TRIPS: u32 = 200;
+    /// So long one of them is looked at between two round trips: the server has nothing to do.
+    const LOOK: Duration = Duration::from_millis(5);
+    let program = Program::start(&["--workers", "1", "--header-timeout", "60s"]);
+    let mut other = Client::member(&program, Transport::Tcp, "a", "other");
+    let mut slow: Vec<TcpStream> = (0..CLIENTS)
+        .map(|number| {
+            let mut stream = TcpStream::connect(program.http).expect("a server that accepts");
+            stream.set_read_timeout(Some(LOOK)).expect("an option");
+            stream.write_all(&b"GET /health HTTP/1.1\r\nHost: loc"[..number % 30]).expect("a server that reads");
+            stream
+        })
+        .collect();
+    let (begun, before) = (Instant::now(), program.cpu_time());
+    for number in 0..ROUND_TRIPS as usize {
+        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(poll(&mut slow[number % CLIENTS]), Some(Vec::new()), "it is open still");
+    }
+    let (elapsed, taken) = (begun.elapsed(), program.cpu_time() - before);
+    println!("{taken:?} of {elapsed:?}");
+    assert!(elapsed >= LOOK * ROUND_TRIPS && taken < elapsed / 5, "{taken:?} of {elapsed:?}");
 }

@@ -20,6 +20,8 @@ mod bytes;
 mod fairness;
 // However a connection ends: who leaves, what is still answered, what is said last.
 mod endings;
+// Cut short in mid-line and in mid-frame: who leaves, and that nothing is left of it.
+mod cut_short;
 // Members that do not read, and more clients than there are places.
 mod limits;
 // How many rooms there may be, and how large.
@@ -30,6 +32,10 @@ mod deliveries;
 mod addresses;
 // The descriptors run out: who is refused, and that it passes.
 mod descriptors;
+// As many clients as the descriptors allow, and more.
+mod storm;
+// Lines and frames that are begun and not ended, and what they cost.
+mod unfinished;
 // A descriptor table per worker: more clients than one table holds.
 mod descriptor_tables;
 // Members that read nothing or hardly anything, under load: both policies, and what they cost.
@@ -54,6 +60,12 @@ mod origins;
 mod metrics;
 // HTTP from those who mean harm: slow, endless, too large.
 mod http_abuse;
+// What stands behind a request that was refused.
+mod pipelined;
+// Connections that say nothing.
+mod silent;
+// What comes to the wrong port.
+mod wrong_port;
 // WebSocket clients, frame by frame.
 mod websocket;
 // The same in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.

@@ -11,6 +11,8 @@ fn the_three_plain_names_stand_alone_on_their_lines() {
         ada.say("hello");
         ada.expect("[ada] hello");
         bob.expect("[ada] hello");
+        // A shard counts a batch when it has told the writers, which may be on the other worker.
+        until(|| metrics(server.http)["total_messages"] == 1.0);
         let (_, text) = Http::get(server.http, "/metrics");
         for line in ["active_connections 2", "total_messages 1", "active_rooms 1"] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

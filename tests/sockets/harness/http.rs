@@ -61,6 +61,11 @@ impl Http {
         answer
     }
 
+    /// Another hold on the connection, to write from another thread.
+    pub fn write_half(&self) -> TcpStream {
+        self.0.get_ref().try_clone().expect("a descriptor")
+    }
+
     /// Writes all of it in one call.
     #[track_caller]
     pub fn send(&self, bytes: impl AsRef<[u8]>) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -122,11 +123,46 @@ impl Program {
     /// on how many of its kind are running, and just after a build the kernel calls it dirty.
     #[track_caller]
     pub fn private_bytes(&self) -> u64 {
-        let rollup =
-            std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("a child of ours");
+        let rollup = self.told("smaps_rollup");
         let written = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel counts it");
-        let kibibytes = written.split_ascii_whitespace().next().expect("a number");
-        kibibytes.parse::<u64>().expect("a number") * 1024
+        kibibytes(written)
+    }
+
+    /// The most memory that it has had at any time, with its code.
+    #[track_caller]
+    pub fn peak_bytes(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Memory that it has asked for, whether it has written to it or not.
+    #[track_caller]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.status("VmData:")
+    }
+
+    /// A figure of proc_pid_status(5), in bytes.
+    #[track_caller]
+    fn status(&self, name: &str) -> u64 {
+        let status = self.told("status");
+        kibibytes(status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel counts it"))
+    }
+
+    /// The processor's time that it has taken, in steps of 10 ms.
+    #[track_caller]
+    pub fn cpu_time(&self) -> Duration {
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = self.told("stat");
+        // The name of the program, in brackets, may hold anything; behind it is the third figure of proc_pid_stat(5).
+        let (_, figures) = stat.rsplit_once(')').expect("a name");
+        let figures: Vec<&str> = figures.split_ascii_whitespace().collect();
+        let [user, system] = [14, 15].map(|figure| figures[figure - 3].parse::<u32>().expect("a number"));
+        TICK * (user + system)
+    }
+
+    /// What the kernel tells of it.
+    #[track_caller]
+    fn told(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("a child of ours")
     }
 
     /// The descriptors that it has open, in the table of its main thread.
@@ -216,6 +252,12 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A figure of the kernel's, in bytes.
+fn kibibytes(figure: &str) -> u64 {
+    let kibibytes = figure.split_ascii_whitespace().next().expect("a number");
+    kibibytes.parse::<u64>().expect("a number") * 1024
 }
 
 fn log_of(child: &mut Child) -> Receiver<String> {

@@ -1,0 +1,127 @@
+//! What stands behind a request that was refused: never answered, whatever it looks like, and never in the way of the answer.
+
+use std::io::Write;
+use std::thread;
+
+use crate::harness::websocket::HANDSHAKE;
+use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
+
+/// Its sender did not mean it as a request.
+const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// Far more than the server has read when it refuses.
+const BEHIND_BYTES: usize = 1 << 20;
+
+/// A request, its status, and its answer.
+struct Refusal {
+    request: String,
+    status: u16,
+    why: &'static str,
+}
+
+impl Refusal {
+    /// Whatever else is going on.
+    fn of_any_server() -> Vec<Self> {
+        let length = |length: usize| format!("\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
+        vec![
+            Self {
+                request: HANDSHAKE.replace("localhost", "localhost\r\nOrigin: https://evil.example"),
+                status: 403,
+                why: "pages of this Origin may not connect: see allowed-origins\n",
+            },
+            Self {
+                request: format!("POST /health HTTP/1.1\r\nHost: localhost{}", length(16 * 1024 + 1)),
+                status: 413,
+                why: "a body has at most 16 KiB\n",
+            },
+            Self {
+                request: HANDSHAKE.replace("\r\n\r\n", &length(PIPELINED.len())),
+                status: 400,
+                why: "a WebSocket handshake has no body\n",
+            },
+            Self {
+                request: HANDSHAKE.replace("Version: 13", "Version: 12"),
+                status: 426,
+                why: "Sec-WebSocket-Version is 13\n",
+            },
+        ]
+    }
+
+    fn of_handshake(status: u16, why: &'static str) -> Self {
+        Self { request: HANDSHAKE.into(), status, why }
+    }
+
+    #[track_caller]
+    fn expect(&self, client: &mut Http) {
+        let (head, body) = client.answer();
+        assert_eq!((head.status, head.header("connection"), body.as_str()), (self.status, Some("close"), self.why));
+        // A second answer or a reset would be found here.
+        client.expect_end();
+    }
+
+    /// Refused, whatever is behind it, in the same packet or in those that follow.
+    #[track_caller]
+    fn expect_alone(&self, server: &TestServer) {
+        println!("{}", self.status);
+        for behind in [PIPELINED.repeat(3), HANDSHAKE.to_owned()] {
+            let mut client = Http::connect(server.http);
+            client.send([self.request.as_str(), &behind].concat());
+            self.expect(&mut client);
+        }
+        let mut client = Http::connect(server.http);
+        client.send(&self.request);
+        let mut output = client.write_half();
+        let write = thread::spawn(move || {
+            let behind = PIPELINED.repeat(64 * 1024 / PIPELINED.len());
+            for _ in 0..BEHIND_BYTES / behind.len() {
+                output.write_all(behind.as_bytes()).expect("a server that goes on reading");
+            }
+        });
+        self.expect(&mut client);
+        write.join().expect("a server that goes on reading");
+    }
+}
+
+#[test]
+fn what_is_behind_a_refused_request_is_never_answered_and_does_not_destroy_the_refusal() {
+    for shape in Shape::ALL {
+        let server = TestServer::plain(shape);
+        Refusal::of_any_server().iter().for_each(|refusal| refusal.expect_alone(&server));
+    }
+}
+
+#[test]
+fn what_is_behind_a_handshake_without_a_place_is_never_answered_and_does_not_destroy_the_refusal() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| settings.max_clients = Some(1));
+        let _only = Client::connect(&server, Transport::Tcp);
+        Refusal::of_handshake(503, "full\n").expect_alone(&server);
+    }
+}
+
+#[test]
+fn what_is_behind_a_handshake_of_a_busy_address_is_never_answered_and_does_not_destroy_the_refusal() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| settings.clients_per_address = 1);
+        let _only = Client::connect(&server, Transport::Tcp);
+        Refusal::of_handshake(429, "too many from your address\n").expect_alone(&server);
+    }
+}
+
+#[test]
+fn who_goes_on_for_ever_behind_a_refusal_is_cut_while_others_are_served() {
+    let server = TestServer::plain(Shape::ONE);
+    let mut other = Client::member(&server, Transport::Tcp, "a", "other");
+    let client = Http::connect(server.http);
+    client.send(HANDSHAKE.replace("GET", "PUT"));
+    let mut output = client.write_half();
+    let flood = thread::spawn(move || {
+        let behind = PIPELINED.repeat(1_000);
+        while output.write_all(behind.as_bytes()).is_ok() {}
+    });
+    until(|| {
+        assert_eq!(other.ask("hello"), "[other] hello");
+        flood.is_finished()
+    });
+    flood.join().expect("it only writes");
+}

@@ -1,0 +1,67 @@
+//! As many clients as the descriptors allow, and more: who is in is served all the while, who is not hears why, and places are
+//! given again.
+
+use crate::harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
+
+/// Of the server: somewhat fewer than a process may have here, since the clients' ends are in one with the other tests.
+const DESCRIPTORS: u64 = 18_500;
+
+/// What the server needs of them for itself.
+const RESERVED_MAX: usize = 200;
+
+/// Connects that are under way at once: fewer than a listener's backlog.
+const WAVE: usize = 500;
+
+/// Who comes when every place is taken, and then who leaves.
+const TOO_MANY: usize = 1_000;
+
+#[track_caller]
+fn expect_served(member: &mut Client) {
+    assert_eq!(member.ask("hello"), "[member] hello");
+}
+
+/// Clients come, many at once, until somebody is refused; the member is served while they wait. Returns those that were let in.
+fn come_until_refused(program: &Program, member: &mut Client) -> Vec<Lines> {
+    let mut clients = Vec::new();
+    let mut is_refused = false;
+    while !is_refused {
+        let wave: Vec<Lines> = (0..WAVE).map(|_| Lines::connect(program.tcp)).collect();
+        expect_served(member);
+        for mut client in wave {
+            match client.line().as_deref() {
+                Some(WELCOME) => clients.push(client),
+                refusal => {
+                    assert_eq!(refusal, Some("ERR closed too-many-connections"));
+                    assert_eq!(client.line(), None);
+                    is_refused = true;
+                }
+            }
+        }
+    }
+    clients
+}
+
+#[test]
+fn clients_are_let_in_up_to_the_descriptors_refused_beyond_and_let_in_again_while_members_are_served() {
+    let _turn = Turn::take();
+    let program = Program::start_within(DESCRIPTORS, &[]);
+    let mut member = Client::member(&program, Transport::WebSocket, "a", "member");
+    let mut clients = come_until_refused(&program, &mut member);
+    assert!(clients.len() >= DESCRIPTORS as usize - RESERVED_MAX, "only {} were let in", clients.len());
+    for _ in 0..TOO_MANY {
+        assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
+        expect_served(&mut member);
+    }
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    assert_eq!(Http::get(program.http, "/ready").1, "full");
+    clients.drain(..TOO_MANY).for_each(Lines::reset);
+    until(|| Http::get(program.http, "/ready").1 == "ready");
+    let mut newcomer = Client::member(&program, Transport::Tcp, "b", "newcomer");
+    newcomer.expect_nothing();
+    for client in &mut clients {
+        client.send("PING x\n");
+    }
+    clients.iter_mut().for_each(|client| client.expect("PONG x"));
+    member.expect_nothing();
+    clients.into_iter().for_each(Lines::reset);
+}

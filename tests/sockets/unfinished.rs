@@ -1,0 +1,117 @@
+//! Lines and frames that are begun and not ended, by many at once: what they cost stays within what was promised, and goes back.
+
+use std::net::SocketAddr;
+
+use roomcast::protocol::disconnect::Disconnect;
+
+use crate::harness::websocket::{FINAL_TEXT, frame};
+use crate::harness::{Client, Lines, Program, Transport, Turn, WELCOME, WebSocket, until};
+
+const MIB: u64 = 1 << 20;
+
+/// The longest line and the longest message, by default.
+const LIMIT: usize = 64 * 1024;
+
+/// What one read takes.
+const READ: usize = 64 * 1024;
+
+/// What the allocator keeps, and what the server has beside its clients.
+const SLACK: u64 = 4 * MIB;
+
+/// Clients with a line each.
+const LINES: usize = 200;
+
+/// Clients with a frame each.
+const FRAMES: usize = 500;
+
+#[track_caller]
+fn expect_served(watcher: &mut Client) {
+    assert_eq!(watcher.ask("hello"), "[watcher] hello");
+}
+
+fn line_client(server: SocketAddr) -> Lines {
+    let mut client = Lines::connect(server);
+    client.expect(WELCOME);
+    client
+}
+
+fn websocket_client(server: SocketAddr) -> WebSocket {
+    let mut client = WebSocket::connect(server);
+    client.expect(WELCOME);
+    client
+}
+
+#[test]
+fn lines_without_an_end_take_no_more_than_the_limit_and_a_read_each_and_give_it_back() {
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "1"]);
+    let mut watcher = Client::member(&program, Transport::Tcp, "a", "watcher");
+    let mut clients: Vec<Lines> = (0..LINES).map(|_| line_client(program.tcp)).collect();
+    let (before, peak_before) = (program.private_bytes(), program.peak_bytes());
+    for client in &clients {
+        client.send("x".repeat(LIMIT - 1));
+        expect_served(&mut watcher);
+    }
+    // All of it has come.
+    until(|| program.private_bytes() >= before + (LINES * (LIMIT - 1)) as u64);
+    for client in &clients {
+        client.send("x".repeat(1 << 20));
+        expect_served(&mut watcher);
+    }
+    for client in &mut clients {
+        let refusal = client.line().expect("a refusal, not the end");
+        assert!(refusal.starts_with("ERR too-long line of ") && refusal.ends_with(" exceeds 65536"), "{refusal}");
+        client.expect("ERR closed too-long");
+        assert_eq!(client.line(), None);
+        expect_served(&mut watcher);
+    }
+    let grown = program.peak_bytes() - peak_before;
+    println!("{grown} bytes");
+    assert!(grown <= (LINES * (LIMIT + READ)) as u64 + SLACK, "{grown} bytes");
+    until(|| program.private_bytes() <= before + SLACK);
+    expect_served(&mut watcher);
+    assert_eq!(watcher.ask("WHO"), r#"Members of a: ["watcher"]"#);
+}
+
+#[test]
+fn frames_that_were_announced_take_nothing_before_they_come() {
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "1"]);
+    let mut watcher = Client::member(&program, Transport::WebSocket, "a", "watcher");
+    let mut clients: Vec<WebSocket> = (0..FRAMES).map(|_| websocket_client(program.http)).collect();
+    let before = program.reserved_bytes();
+    let message = format!("PING {}", "x".repeat(LIMIT - "PING ".len()));
+    let announced = frame(FINAL_TEXT, &message);
+    let (first, rest) = announced.split_at(announced.len() - message.len() + 1);
+    for client in &clients {
+        client.send(first);
+        expect_served(&mut watcher);
+    }
+    let grown = program.reserved_bytes().saturating_sub(before);
+    println!("{grown} bytes");
+    assert!(grown <= SLACK, "{grown} bytes");
+    // They were waited for, and are whole.
+    clients[0].send(rest);
+    clients[0].expect(&message.replace("PING", "PONG"));
+    expect_served(&mut watcher);
+}
+
+#[test]
+fn frames_that_are_announced_with_the_longest_length_are_refused_before_anything_is_allocated() {
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "1"]);
+    let mut watcher = Client::member(&program, Transport::WebSocket, "a", "watcher");
+    let mut clients: Vec<WebSocket> = (0..FRAMES).map(|_| websocket_client(program.http)).collect();
+    let before = program.reserved_bytes();
+    for client in &clients {
+        client.send([&[FINAL_TEXT, 0xff][..], &i64::MAX.to_be_bytes(), b"mask", b"x"].concat());
+    }
+    for client in &mut clients {
+        client.expect_close(Disconnect::TooLong);
+        expect_served(&mut watcher);
+    }
+    assert_eq!(Disconnect::TooLong.close_code(), Some(1009));
+    let grown = program.reserved_bytes().saturating_sub(before);
+    println!("{grown} bytes");
+    assert!(grown <= SLACK, "{grown} bytes");
+}
