@@ -17,6 +17,9 @@ use crate::target::{Scheme, Target};
 const LINES: &str = "tcp://127.0.0.1:8080";
 const WEBSOCKET: &str = "ws://127.0.0.1:3000/ws";
 
+/// How many if nobody says.
+const CLIENTS: u32 = 1_000;
+
 /// More clients than one host has ports for.
 const CLIENTS_MAX: u32 = 1_000_000;
 
@@ -144,9 +147,9 @@ pub struct CompareArguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArguments {
-    /// Clients, shared out evenly over the rooms
-    #[arg(long, default_value_t = 1_000)]
-    pub clients: u32,
+    /// Clients, shared out evenly over the rooms; 1000 if not given
+    #[arg(long)]
+    pub clients: Option<u32>,
     /// Rooms; one for each hundred clients if not given
     #[arg(long)]
     pub rooms: Option<u32>,
@@ -227,9 +230,10 @@ pub struct OutputArguments {
 impl LoadArguments {
     /// Checked as a whole.
     pub fn plan(&self, targets: &[Target]) -> anyhow::Result<Plan> {
-        let rooms = self.rooms.unwrap_or(self.clients.div_ceil(100));
-        ensure!((1..=CLIENTS_MAX).contains(&self.clients), "--clients {}: 1 to {CLIENTS_MAX}", self.clients);
-        ensure!((1..=self.clients).contains(&rooms), "--rooms {rooms}: 1 to --clients {}", self.clients);
+        let clients = self.clients.unwrap_or(CLIENTS);
+        let rooms = self.rooms.unwrap_or(clients.div_ceil(100));
+        ensure!((1..=CLIENTS_MAX).contains(&clients), "--clients {clients}: 1 to {CLIENTS_MAX}");
+        ensure!((1..=clients).contains(&rooms), "--rooms {rooms}: 1 to --clients {clients}");
         ensure!(
             (MARK_BYTES..=SIZE_MAX).contains(&self.size),
             "--size {}: {MARK_BYTES} to {SIZE_MAX}, or a message could not be known again",
@@ -237,14 +241,14 @@ impl LoadArguments {
         );
         ensure!((0.0..=0.9).contains(&self.slow), "--slow {}: 0 to 0.9", self.slow);
         ensure!((0.0..=RATE_MAX).contains(&self.churn), "--churn {}: 0 to {RATE_MAX}", self.churn);
-        ensure!(self.churn == 0.0 || rooms < self.clients, "--churn: in rooms of one member nobody may leave");
+        ensure!(self.churn == 0.0 || rooms < clients, "--churn: in rooms of one member nobody may leave");
         ensure!(!self.duration.is_zero(), "--duration 0: longer than nothing");
         if let Some(rate) = self.connect_rate {
             ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
         Ok(Plan {
             targets: self.target_shares(targets)?,
-            clients: self.clients,
+            clients,
             rooms,
             giant: self.giant,
             pace: self.pace(rooms)?,

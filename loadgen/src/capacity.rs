@@ -33,6 +33,8 @@ pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow:
         arguments.from,
         arguments.to
     );
+    let varied = arguments.vary == Vary::Clients && arguments.load.clients.is_some();
+    anyhow::ensure!(!varied, "--clients is what is varied, from --from on: leave it out, or --vary rate");
     let paced = arguments.load.rate.is_some() || arguments.load.in_flight.is_some();
     anyhow::ensure!(arguments.vary == Vary::Clients || !paced, "--vary rate: leave --rate and --in-flight out");
     let mut steps: Vec<Step> = Vec::new();
@@ -73,7 +75,7 @@ impl Step {
 fn run(arguments: &CapacityArguments, load: u32, interrupts: &Receiver<()>) -> anyhow::Result<Option<Step>> {
     let mut wanted = arguments.load.clone();
     match arguments.vary {
-        Vary::Clients => wanted.clients = load,
+        Vary::Clients => wanted.clients = Some(load),
         Vary::Rate => wanted.rate = Some(f64::from(load)),
     }
     let measured = trial(&wanted.plan(&arguments.targets)?, &arguments.server, interrupts)?;

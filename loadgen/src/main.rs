@@ -59,7 +59,7 @@ const EXIT_PASSED: u8 = 0;
 /// Something was, or it was not.
 const EXIT_FAILED: u8 = 1;
 
-/// It could not begin: bad usage, nothing listens, nobody was let in.
+/// It could not be measured: bad usage, nothing listens, nobody was let in, a file cannot be written.
 const EXIT_USAGE: u8 = 2;
 
 /// Somebody stopped it.

@@ -134,6 +134,7 @@ fn what_cannot_be_asked_for_is_refused() {
         (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         (&["compare", "limit"], "2 values required"),
         (&["find-capacity"], "--slo"),
+        (&["find-capacity", "--slo", "p99=1s", "--clients", "5"], "--clients is what is varied"),
         (&["--spawn", "no-such-program", "tcp://127.0.0.1:1"], "no-such-program"),
         (&["--pid", "0"], "no process 0"),
     ] {
@@ -157,11 +158,11 @@ fn what_is_interrupted_drains_and_prints_what_it_has() {
 
 #[test]
 fn a_comparison_or_a_search_that_is_interrupted_prints_its_table() {
-    for command in [&["compare", "", ""][..], &["find-capacity", "", "--slo", "p99=1h", "--from", "6"]] {
+    for command in [&["compare", "", "", "--clients", "6"][..], &["find-capacity", "", "--slo", "p99=1h", "--from", "6"]] {
         let fake = Fake::start(&[]);
         let target = fake.target();
         let words: Vec<&str> = command.iter().map(|word| if word.is_empty() { &target[..] } else { word }).collect();
-        let mut command = loadgen(&[&words[..], &ENDLESS[..]].concat());
+        let mut command = loadgen(&[&words[..], &ENDLESS[2..]].concat());
         let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         fake.wait_for(20, |seen| *seen == Seen::Said);
         running.signal(Signal::SIGINT);
