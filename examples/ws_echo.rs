@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use roomcast::broker::{BrokerSeed, Capacity};
 use roomcast::config::{AddressLimits, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy};
+use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
@@ -104,7 +105,7 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let metrics = ServerMetrics::new(1, 1);
     let counts = metrics.writers[0].clone();
     let (own, commands) = mailbox();
-    let (writer_task, writer) = WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone());
+    let (writer_task, writer) = WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone(), &Needs::default());
     spawn_local(writer_task.run());
     // Nobody is ever in a room, so no shard is ever told anything.
     let (broker, _shards) = BrokerSeed::new(1, &Capacity::new(RoomLimits { rooms_max: 0, members_max: 0 }));
@@ -117,8 +118,8 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
-    let buffer = ReadBuffer::default();
-    spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions, buffer.clone()));
+    let buffer = ReadBuffer::new(Needs::default());
+    spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
     let http_buffer = buffer.clone();
     let on_upgrade = move |Upgraded { stream, place, already_read }| {
         let client = Client { stream, place, dialect: Dialect::WebSocket, label: Label::of_server("WS"), already_read };

@@ -1,7 +1,17 @@
-//! Memory that was freed and is not needed again soon, given back to the system. Never allocates, never keeps any.
+//! Memory that was needed and is not needed again soon, given back to the system. Holds none itself.
 //!
 //! The system's allocator returns only what lies at the end of an arena; what a thousand stalled clients were owed lies
-//! between what others are owed, and would stay.
+//! between what others are owed, and would stay. So the parts of a worker tell what they need, and once a second the worker
+//! looks whether that has become less.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+/// For so long less must have been needed.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Less than this is kept for the next burst, in bytes.
 const WORTH_BYTES: usize = 2 * 1024 * 1024;
@@ -9,32 +19,75 @@ const WORTH_BYTES: usize = 2 * 1024 * 1024;
 /// And so is less than this part of what was needed.
 const WORTH_PART: usize = 4;
 
-/// When giving back is worth it: not while memory is needed again and again. Goes by windows of time, and knows no clock.
+/// What all parts of one worker need, in bytes, roughly.
+#[derive(Clone, Debug, Default)]
+pub struct Needs(Rc<Cell<Slack>>);
+
+/// What one part of it needs.
+#[derive(Debug)]
+pub struct Need {
+    needs: Needs,
+    bytes: usize,
+}
+
+/// What was needed, over windows of time. Knows no clock.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Slack {
-    /// Needed at most since memory was last given back, in bytes.
-    most: usize,
-    /// In this window.
+struct Slack {
+    now: usize,
+    /// At most, in this window.
     lately: usize,
+    /// At most, since memory was last given back.
+    most: usize,
+}
+
+impl Needs {
+    /// A part that needs nothing yet.
+    pub fn part(&self) -> Need {
+        Need { needs: self.clone(), bytes: 0 }
+    }
+
+    /// Some part needed so many bytes and needs so many now.
+    pub fn change(&self, before: usize, after: usize) {
+        let mut slack = self.0.get();
+        slack.change(before, after);
+        self.0.set(slack);
+    }
+
+    /// Gives memory back that was needed and is not, for ever.
+    pub async fn give_back(self) {
+        let mut windows = interval(WINDOW);
+        windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            windows.tick().await;
+            let mut slack = self.0.get();
+            if slack.end_window() {
+                give_back();
+            }
+            self.0.set(slack);
+        }
+    }
+}
+
+impl Need {
+    /// So many bytes are needed now.
+    pub fn set(&mut self, bytes: usize) {
+        self.needs.change(self.bytes, bytes);
+        self.bytes = bytes;
+    }
 }
 
 impl Slack {
-    /// So many bytes are needed now.
-    pub fn observe(&mut self, needed: usize) {
-        self.lately = self.lately.max(needed);
+    fn change(&mut self, before: usize, after: usize) {
+        self.now = self.now + after - before;
+        self.lately = self.lately.max(self.now);
     }
 
-    /// Whether so much was needed that the end of a window is to be told.
-    pub fn is_worth_watching(&self) -> bool {
-        self.most.max(self.lately) >= WORTH_BYTES
-    }
-
-    /// A window has ended, and so many bytes are needed: whether memory is to be given back.
-    pub fn end_window(&mut self, needed: usize) -> bool {
+    /// Whether memory is to be given back: not while it is needed again and again.
+    fn end_window(&mut self) -> bool {
         let most = self.most.max(self.lately);
         let is_worth = most >= self.lately + WORTH_BYTES.max(most / WORTH_PART);
         self.most = if is_worth { self.lately } else { most };
-        self.lately = needed;
+        self.lately = self.now;
         is_worth
     }
 }
@@ -42,7 +95,7 @@ impl Slack {
 /// Gives free pages back: milliseconds for tens of MiB, in which other threads may wait for memory. Does nothing where the
 /// allocator has no such call.
 #[allow(unsafe_code)]
-pub fn give_back() {
+fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it takes a number, may be called from any thread at any time, and touches only memory that nobody has.
     unsafe {
@@ -58,8 +111,9 @@ mod tests {
     fn given_back(needed: &[usize]) -> Vec<bool> {
         let mut slack = Slack::default();
         let window = |&mebibytes: &usize| {
-            slack.observe(mebibytes << 20);
-            slack.is_worth_watching() && slack.end_window(0)
+            slack.change(0, mebibytes << 20);
+            slack.change(mebibytes << 20, 0);
+            slack.end_window()
         };
         needed.iter().map(window).collect()
     }
@@ -78,9 +132,20 @@ mod tests {
 
     #[test]
     fn what_is_needed_all_the_time_is_not_given_back() {
-        let mut slack = Slack::default();
-        slack.observe(100 << 20);
-        assert_eq!([(); 3].map(|()| slack.end_window(100 << 20)), [false; 3]);
-        assert_eq!([(); 3].map(|()| slack.end_window(0)), [false, true, false]);
+        let needs = Needs::default();
+        let (mut one, mut other) = (needs.part(), needs.part());
+        let end_windows = || {
+            [(); 3].map(|()| {
+                let mut slack = needs.0.get();
+                let is_worth = slack.end_window();
+                needs.0.set(slack);
+                is_worth
+            })
+        };
+        one.set(100 << 20);
+        other.set(1 << 20);
+        assert_eq!(end_windows(), [false; 3]);
+        one.set(0);
+        assert_eq!(end_windows(), [false, true, false]);
     }
 }

@@ -62,7 +62,6 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
     &[
         ("accept", "census"),
         ("conversation", "accept"),
-        ("conversation", "leftover"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
         ("http", "accept"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox, ShardTask};
+use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, mailbox};
@@ -61,7 +62,7 @@ impl SinkWriter {
 
 /// Starts the task of a shard on this thread.
 pub fn start_shard(mailbox: ShardMailbox, writers: Vec<BatchSender>) {
-    drop(spawn_local(ShardTask::new(mailbox, writers, Arc::default()).run()));
+    drop(spawn_local(ShardTask::new(mailbox, writers, Arc::default(), &Needs::default()).run()));
 }
 
 /// Rooms on one thread, which is the one that publishes.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use roomcast::broker::{Broker, BrokerSeed, Seat};
+use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::shutdown::Drain;
@@ -67,7 +68,7 @@ impl SocketSite {
         let streams = connect(members, over)?;
         let (seed, shards) = BrokerSeed::new(1, &capacity());
         let (batches, writer_mailbox) = mailbox();
-        let (task, writer) = WriterTask::new(batches.clone(), writer_mailbox, Arc::default(), ROOMY, Drain::default());
+        let (task, writer) = WriterTask::new(batches.clone(), writer_mailbox, Arc::default(), ROOMY, Drain::default(), &Needs::default());
         let (broker, room) = (seed.broker(), room(0));
         let member = runtime.block_on(async {
             shards.into_iter().for_each(|shard| start_shard(shard, vec![batches.clone()]));

@@ -40,9 +40,10 @@ impl Mark {
         out.resize(start + size.max(MARK_BYTES), PADDING);
     }
 
-    /// The mark in this text, and how long the message is that it begins.
-    pub fn find(text: &[u8]) -> Option<(Self, usize)> {
-        let start = memchr::memchr(SIGN[0], text)?;
+    /// The mark in this text, and how long the message is that it begins; found at once if that is `size`.
+    pub fn find(text: &[u8], size: usize) -> Option<(Self, usize)> {
+        let expected = text.len().checked_sub(size).filter(|&start| text[start..].starts_with(SIGN));
+        let start = expected.or_else(|| memchr::memchr(SIGN[0], text))?;
         let (mark, _) = text[start..].split_at_checked(MARK_BYTES)?;
         let bytes = read_digits(mark.strip_prefix(SIGN)?.first_chunk()?)?;
         let (room, number, intended) = ((bytes >> 96) as u32, (bytes >> 64) as u32, Nanos(bytes as u64));
@@ -80,7 +81,9 @@ mod tests {
         let mut text = b"[127.0.0.1:54012] ".to_vec();
         MARK.write(128, &mut text);
         assert_eq!(text.len(), 18 + 128);
-        assert_eq!(Mark::find(&text), Some((MARK, 128)));
+        for size in [0, 100, 128, 146, 1_000] {
+            assert_eq!(Mark::find(&text, size), Some((MARK, 128)), "{size} bytes were expected");
+        }
     }
 
     #[test]
@@ -88,12 +91,12 @@ mod tests {
         let mut text = Vec::new();
         MARK.write(0, &mut text);
         assert_eq!(text.len(), MARK_BYTES);
-        assert_eq!(Mark::find(&text[..MARK_BYTES - 1]), None, "cut");
+        assert_eq!(Mark::find(&text[..MARK_BYTES - 1], MARK_BYTES), None, "cut");
         for no_digit in [b'?', b'P', b'a', b'0', 0xc0] {
             let mut text = text.clone();
             text[10] = no_digit;
-            assert_eq!(Mark::find(&text), None, "no digit");
+            assert_eq!(Mark::find(&text, MARK_BYTES), None, "no digit");
         }
-        assert_eq!(Mark::find(b"[ada] ~ hello, and more than enough of other text behind it"), None);
+        assert_eq!(Mark::find(b"[ada] ~ hello, and more than enough of other text behind it", 128), None);
     }
 }

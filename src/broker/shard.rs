@@ -16,11 +16,18 @@ use super::picture::{Effort, Picture};
 use super::room::{Member, Room};
 use crate::config::RoomLimits;
 use crate::fault;
+use crate::memory::{Need, Needs};
 use crate::protocol::command::Refusal;
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
 use crate::writer::Address;
 use crate::writer::handle::BatchSender;
+
+/// About what a room takes in memory beside its members.
+const ROOM_BYTES: usize = 1_000;
+
+/// The table of rooms keeps space for this many, however few there are.
+const ROOMS_KEPT: usize = 64;
 
 /// The rooms of one shard.
 #[derive(Debug)]
@@ -116,7 +123,16 @@ impl Shard {
             if room.seats() == 0 {
                 self.rooms.remove(name);
                 self.capacity.give_room_back();
+                self.shrink();
             }
+        }
+    }
+
+    /// What ever was the most is not kept for ever. Constant time, amortised.
+    fn shrink(&mut self) {
+        let kept = ROOMS_KEPT.max(2 * self.rooms.len());
+        if self.rooms.capacity() > 4 * kept {
+            self.rooms.shrink_to(kept);
         }
     }
 
@@ -144,12 +160,14 @@ pub struct ShardTask {
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
     metrics: Arc<ShardMetrics>,
+    need: Need,
 }
 
 impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
-    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>) -> Self {
-        Self { shard: Shard::new(mailbox.keys(), mailbox.capacity()), mailbox, writers, metrics }
+    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>, needs: &Needs) -> Self {
+        let shard = Shard::new(mailbox.keys(), mailbox.capacity());
+        Self { shard, mailbox, writers, metrics, need: needs.part() }
     }
 
     /// Works until every handle is gone and the mailbox is empty.
@@ -174,12 +192,14 @@ impl ShardTask {
         }
     }
 
-    fn count(&self, batch: &mut Batch) {
+    fn count(&mut self, batch: &mut Batch) {
         let now = Instant::now();
         for read_at in batch.take_read_times() {
             self.metrics.published.add(1);
             self.metrics.fanned_out.record(now.saturating_duration_since(read_at), 1);
         }
-        self.metrics.rooms.set(self.shard.rooms.len() as u64);
+        let rooms = self.shard.rooms.len();
+        self.metrics.rooms.set(rooms as u64);
+        self.need.set(rooms * ROOM_BYTES);
     }
 }

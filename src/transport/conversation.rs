@@ -15,9 +15,8 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::accept::Place;
-use super::leftover::Leftover;
 use crate::fault;
-use crate::memory;
+use crate::memory::Needs;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -71,17 +70,20 @@ impl Turn {
     }
 }
 
-/// A worker's read buffer. Its turns never overlap. It knows how much of what was read the conversations still hold.
+/// A worker's read buffer. Its turns never overlap.
 #[derive(Clone)]
-pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>, Rc<Leftover>);
-
-impl Default for ReadBuffer {
-    fn default() -> Self {
-        Self(Rc::new(RefCell::new(vec![0; READ_BYTES].into())), Rc::default())
-    }
+pub struct ReadBuffer {
+    bytes: Rc<RefCell<Box<[u8]>>>,
+    /// What was read and is not executed yet is needed.
+    needs: Needs,
 }
 
 impl ReadBuffer {
+    /// The one buffer of a worker.
+    pub fn new(needs: Needs) -> Self {
+        Self { bytes: Rc::new(RefCell::new(vec![0; READ_BYTES].into())), needs }
+    }
+
     /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
     pub async fn discard_input(&self, stream: &TcpStream) {
         while stream.readable().await.is_ok() {
@@ -93,16 +95,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Gives back memory that the conversations have needed, once it is not needed any more. To be called from time to time.
-    pub fn give_back_memory(&self) {
-        if self.1.sweep() {
-            memory::give_back();
-        }
-    }
-
     /// Reads once and forgets it.
     pub fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
-        try_read(stream, &mut self.0.borrow_mut())
+        try_read(stream, &mut self.bytes.borrow_mut())
     }
 }
 
@@ -148,7 +143,7 @@ impl<R: Reader> Conversation<R> {
             // Let in at the last moment: those who leave do not wait for this one to finish talking.
             writer.hang_up(slot, Disconnect::Shutdown);
         }
-        buffer.1.change(0, already_read.capacity());
+        buffer.needs.change(0, already_read.capacity());
         Self {
             stream,
             slot,
@@ -178,7 +173,7 @@ impl<R: Reader> Conversation<R> {
         let last_words = reader.last_words();
         // What is not needed any more is not to wait for a client that lingers.
         drop((reader, tail));
-        buffer.1.change(held, 0);
+        buffer.needs.change(held, 0);
         session.end(reason, last_words).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
@@ -236,13 +231,13 @@ impl<R: Reader> Conversation<R> {
     fn turn(&mut self) -> Turn {
         let before = self.held_bytes();
         let turn = self.read_and_execute();
-        self.buffer.1.change(before, self.held_bytes());
+        self.buffer.needs.change(before, self.held_bytes());
         turn
     }
 
     fn read_and_execute(&mut self) -> Turn {
         let buffer = self.buffer.clone();
-        let buffer = &mut *buffer.0.borrow_mut();
+        let buffer = &mut *buffer.bytes.borrow_mut();
         if self.is_behind {
             return self.execute_tail(false);
         }

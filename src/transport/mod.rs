@@ -1,12 +1,11 @@
 //! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them: `accept`, `census`, `conversation`, `handshake`, `leftover`, `origin`, `proxied` and `metrics`.
+//! lies below them: `accept`, `census`, `conversation`, `handshake`, `origin`, `proxied` and `metrics`.
 
 pub mod accept;
 pub mod census;
 pub mod conversation;
 mod handshake;
 pub mod http;
-mod leftover;
 pub mod metrics;
 mod origin;
 pub mod proxied;

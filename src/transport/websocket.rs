@@ -137,23 +137,22 @@ impl Keepalive {
         alive
     }
 
-    /// Pings and cuts until the server stops, which ends all clients anyway. And gives back memory, since it comes by.
+    /// Pings and cuts until the server stops, which ends all clients anyway.
     pub fn run_until_stop(
         self: Rc<Self>,
         rules: KeepaliveRules,
         sessions: &SessionHost,
-        buffer: ReadBuffer,
     ) -> impl Future<Output = ()> + use<> {
         let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
         async move {
             tokio::select! {
                 () = drain.stopping() => {}
-                () = self.run(rules, writer, buffer) => {}
+                () = self.run(rules, writer) => {}
             }
         }
     }
 
-    async fn run(&self, rules: KeepaliveRules, writer: WriterHandle, buffer: ReadBuffer) {
+    async fn run(&self, rules: KeepaliveRules, writer: WriterHandle) {
         let shorter = rules.ping_interval.min(rules.pong_timeout);
         let mut sweeps = interval((shorter / SWEEPS_PER_TIME).min(SWEEP_INTERVAL_MAX));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,7 +161,6 @@ impl Keepalive {
             let due_at = sweeps.tick().await.into_std();
             let now = Instant::now();
             let late = now.saturating_duration_since(due_at);
-            buffer.give_back_memory();
             let mut due = Vec::new();
             self.clients.borrow_mut().retain(|client| {
                 let Some(client) = client.upgrade() else { return false };

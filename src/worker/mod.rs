@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::{BrokerSeed, ShardMailbox, ShardTask};
 use crate::config::{ProxyProtocol, Rules};
+use crate::memory::Needs;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -108,12 +109,14 @@ impl Worker {
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
         let own_counts = Arc::clone(&counts);
         let limits = self.rules.outbox.of_one_worker(self.workers);
-        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, limits, self.drain.clone());
+        let needs = Needs::default();
+        spawn_local(needs.clone().give_back());
+        let (writer_task, writer) = WriterTask::new(own, self.writer, counts, limits, self.drain.clone(), &needs);
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
         for mailbox in self.shards {
             let counts = self.metrics.shards[usize::from(mailbox.index.0)].clone();
-            spawn_local(tasks.track_future(ShardTask::new(mailbox, self.writers.clone(), counts).run()));
+            spawn_local(tasks.track_future(ShardTask::new(mailbox, self.writers.clone(), counts, &needs).run()));
         }
         // From here on only the shards tell other workers' writers: when the shards have ended, so do the writers.
         drop(self.writers);
@@ -139,7 +142,7 @@ impl Worker {
             rules: self.rules,
             census: self.census,
             ids: RefCell::new(ids),
-            buffer: ReadBuffer::default(),
+            buffer: ReadBuffer::new(needs),
             tasks,
         });
         spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
@@ -211,7 +214,7 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         sessions: &Rc<SessionHost>,
     ) -> impl Future<Output = ()> + use<Ids> {
         let keepalive = Rc::new(Keepalive::default());
-        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions, self.buffer.clone());
+        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
         let admission = state.admission.clone();
         let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);

@@ -19,15 +19,12 @@ use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
 use crate::fault;
-use crate::memory::{self, Slack};
+use crate::memory::{Need, Needs};
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 
 /// How often the clients that refused bytes or are closing are looked at. While there are none, nothing ticks.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
-
-/// For so long less memory must have been needed before any is given back.
-const MEMORY_WINDOW: Duration = Duration::from_secs(1);
 
 /// The task of one worker's writer.
 pub struct WriterTask {
@@ -37,9 +34,7 @@ pub struct WriterTask {
     /// One future per socket that has refused bytes; idle sockets cost nothing.
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
     next_sweep: Instant,
-    slack: Slack,
-    /// When to look whether memory is to be given back; never while little was needed.
-    window_ends: Option<Instant>,
+    need: Need,
     drain: Drain,
     hung_up: bool,
     cut: bool,
@@ -50,7 +45,6 @@ enum Woken {
     Command(Option<WriterCommand>),
     Writable(Slot),
     Sweep,
-    WindowEnded,
     Stopping,
     Cutting,
 }
@@ -63,6 +57,7 @@ impl WriterTask {
         metrics: Arc<WriterMetrics>,
         limits: OutboxLimits,
         drain: Drain,
+        needs: &Needs,
     ) -> (Self, WriterHandle) {
         let output = Output { writer: Writer::counting_in(metrics, limits), wire: SocketWire::default() };
         let output = Rc::new(RefCell::new(output));
@@ -73,8 +68,7 @@ impl WriterTask {
             mailbox_open: true,
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
-            slack: Slack::default(),
-            window_ends: None,
+            need: needs.part(),
             drain,
             hung_up: false,
             cut: false,
@@ -111,9 +105,6 @@ impl WriterTask {
         if self.needs_sweep() && Instant::now() >= self.next_sweep {
             self.handle(Woken::Sweep);
         }
-        if self.window_ends.is_some_and(|end| Instant::now() >= end) {
-            self.handle(Woken::WindowEnded);
-        }
         if !self.hung_up && self.drain.is_stopping() {
             self.handle(Woken::Stopping);
         }
@@ -124,13 +115,10 @@ impl WriterTask {
 
     async fn wait(&mut self) -> Woken {
         let needs_sweep = self.needs_sweep();
-        let has_window = self.window_ends.is_some();
-        let window_ends = self.window_ends.unwrap_or(self.next_sweep);
         tokio::select! {
             command = self.mailbox.recv(), if self.mailbox_open => Woken::Command(command),
             Some(slot) = self.watched.next() => Woken::Writable(slot),
             () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
-            () = sleep_until(window_ends.into()), if has_window => Woken::WindowEnded,
             () = self.drain.stopping(), if !self.hung_up => Woken::Stopping,
             () = self.drain.cutting(), if !self.cut => Woken::Cutting,
         }
@@ -148,7 +136,6 @@ impl WriterTask {
                 self.next_sweep = now + SWEEP_INTERVAL;
                 self.step(Input::Sweep { late });
             }
-            Woken::WindowEnded => self.give_back_memory(),
             Woken::Stopping => {
                 self.hung_up = true;
                 self.step(Input::HangUpAll(Disconnect::Shutdown));
@@ -169,10 +156,7 @@ impl WriterTask {
             // The first is due from here on: before it there was nothing to be late for.
             self.next_sweep = now + SWEEP_INTERVAL;
         }
-        self.slack.observe(needed_bytes(&output.writer, &self.mailbox));
-        if self.window_ends.is_none() && self.slack.is_worth_watching() {
-            self.window_ends = Some(now + MEMORY_WINDOW);
-        }
+        self.need.set(output.writer.needed_bytes() + self.mailbox.len() * BATCH_BYTES);
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.
@@ -181,14 +165,6 @@ impl WriterTask {
             };
             self.watched.push(writable.boxed_local());
         }
-    }
-
-    fn give_back_memory(&mut self) {
-        let needed = needed_bytes(&self.output.borrow().writer, &self.mailbox);
-        if self.slack.end_window(needed) {
-            memory::give_back();
-        }
-        self.window_ends = self.slack.is_worth_watching().then(|| Instant::now() + MEMORY_WINDOW);
     }
 
     fn is_dirty(&self) -> bool {
@@ -206,9 +182,4 @@ impl WriterTask {
     fn clients(&self) -> usize {
         self.output.borrow().writer.clients()
     }
-}
-
-/// Memory held for clients, for what they are owed and for what waits to be; roughly.
-fn needed_bytes(writer: &Writer, mailbox: &mpsc::Receiver<WriterCommand>) -> usize {
-    writer.needed_bytes() + mailbox.len() * BATCH_BYTES
 }

@@ -21,6 +21,8 @@ pub(super) struct Listener<'a> {
     /// Whether this is the member whose deliveries call for the next message.
     is_witness: bool,
     now: Nanos,
+    /// Whether what comes now is measured.
+    is_measured: bool,
 }
 
 impl Worker {
@@ -36,6 +38,7 @@ impl Worker {
             measured: &self.measured,
             size: self.share.manner.size,
             now,
+            is_measured: self.measured.contains(&now),
         }
     }
 }
@@ -54,7 +57,7 @@ impl Listener<'_> {
     /// A message.
     pub fn receive(&mut self, text: &[u8]) {
         // What others say in our rooms is no concern of ours.
-        let Some((mark, size)) = Mark::find(text) else { return };
+        let Some((mark, size)) = Mark::find(text, self.size) else { return };
         let tally = &mut self.counted.outcome.tally;
         let Some(seat) = self.seat.filter(|_| mark.room == self.lobby.number) else {
             tally.stray += 1;
@@ -69,7 +72,7 @@ impl Listener<'_> {
             Receipt::Damaged => return tally.damaged += 1,
         }
         tally.received += 1;
-        tally.received_in_time += u64::from(self.measured.contains(&self.now));
+        tally.received_in_time += u64::from(self.is_measured);
         if self.measured.contains(&mark.intended) {
             self.counted.latencies.record(self.now.since(mark.intended));
         }
