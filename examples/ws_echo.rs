@@ -105,7 +105,8 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let metrics = ServerMetrics::new(1, 1);
     let counts = metrics.writers[0].clone();
     let (own, commands) = mailbox();
-    let (writer_task, writer) = WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone(), &Needs::default());
+    let (writer_task, writer) =
+        WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone(), &Needs::default());
     spawn_local(writer_task.run());
     // Nobody is ever in a room, so no shard is ever told anything.
     let (broker, _shards) = BrokerSeed::new(1, &Capacity::new(RoomLimits { rooms_max: 0, members_max: 0 }));

@@ -68,7 +68,14 @@ impl SocketSite {
         let streams = connect(members, over)?;
         let (seed, shards) = BrokerSeed::new(1, &capacity());
         let (batches, writer_mailbox) = mailbox();
-        let (task, writer) = WriterTask::new(batches.clone(), writer_mailbox, Arc::default(), ROOMY, Drain::default(), &Needs::default());
+        let (task, writer) = WriterTask::new(
+            batches.clone(),
+            writer_mailbox,
+            Arc::default(),
+            ROOMY,
+            Drain::default(),
+            &Needs::default(),
+        );
         let (broker, room) = (seed.broker(), room(0));
         let member = runtime.block_on(async {
             shards.into_iter().for_each(|shard| start_shard(shard, vec![batches.clone()]));

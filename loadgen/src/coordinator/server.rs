@@ -122,11 +122,10 @@ impl Watched {
         Ok(used)
     }
 
-    /// Bytes of memory that only this process maps.
+    /// Bytes of memory that this process has written to. Whose the pages of its code are depends on how many others run it.
     fn private_bytes(&self) -> anyhow::Result<u64> {
         let rollup = self.0.smaps_rollup().context("reading the server's memory")?;
-        let private = ["Private_Clean", "Private_Dirty"];
-        let of_map = |map: MemoryMap| private.iter().filter_map(|name| map.extension.map.get(*name)).sum::<u64>();
+        let of_map = |map: MemoryMap| map.extension.map.get("Anonymous").copied().unwrap_or_default();
         Ok(rollup.memory_map_rollup.into_iter().map(of_map).sum())
     }
 }

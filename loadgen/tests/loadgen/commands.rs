@@ -158,7 +158,9 @@ fn what_is_interrupted_drains_and_prints_what_it_has() {
 
 #[test]
 fn a_comparison_or_a_search_that_is_interrupted_prints_its_table() {
-    for command in [&["compare", "", "", "--clients", "6"][..], &["find-capacity", "", "--slo", "p99=1h", "--from", "6"]] {
+    for command in
+        [&["compare", "", "", "--clients", "6"][..], &["find-capacity", "", "--slo", "p99=1h", "--from", "6"]]
+    {
         let fake = Fake::start(&[]);
         let target = fake.target();
         let words: Vec<&str> = command.iter().map(|word| if word.is_empty() { &target[..] } else { word }).collect();
