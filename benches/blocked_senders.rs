@@ -35,7 +35,7 @@ fn main() {
 
 fn measure(criterion: &mut Criterion, name: &str, storm: Storm) {
     let mut group = criterion.benchmark_group(name);
-    // A storm of ten thousand takes flume most of a second.
+    // A storm of ten thousand takes flume tens of milliseconds.
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for senders in SENDERS {
         group.throughput(Throughput::Elements(senders as u64));
