@@ -5,23 +5,20 @@
 
 mod common;
 
-use std::hash::RandomState;
-use std::hint::black_box;
-
-use common::{capacity, label, publish, room};
+use common::hall::{Hall, address};
+use common::{label, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Ack, Batch, Member, Seat, Shard, ShardCommand};
+use roomcast::broker::{Member, Seat, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::writer::{Address, Slot, WriterIndex};
+use roomcast::writer::Address;
 use tokio::sync::oneshot;
 
 const MEMBERS: [u32; 4] = [10, 100, 1_000, 10_000];
 
 /// A shard with one room, and a guest who comes and goes.
 struct Visited {
-    shard: Shard,
-    batch: Batch,
+    hall: Hall,
     room: RoomName,
     guest: Address,
     label: Label,
@@ -45,7 +42,8 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut Visited)) {
                 visited.join(visited.guest);
                 stay(visited);
                 visited.leave();
-                visited.end_batch();
+                // Each visit is a batch of its own: the dearest case, and the one of a quiet server.
+                visited.hall.end_batch();
             });
         });
     }
@@ -54,11 +52,10 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut Visited)) {
 impl Visited {
     /// A room of so many members besides the guest.
     fn by(members: u32) -> Self {
-        let shard = Shard::new(RandomState::new(), capacity());
-        let mut visited = Self { shard, batch: Batch::new(1), room: room(0), guest: address(members), label: label() };
+        let mut visited = Self { hall: Hall::new(), room: room(0), guest: address(members), label: label() };
         for member in 0..members {
             visited.join(address(member));
-            visited.end_batch();
+            visited.hall.end_batch();
         }
         visited
     }
@@ -67,31 +64,15 @@ impl Visited {
         // What was asked for is there when the batch is; nobody waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack });
+        self.hall.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack });
     }
 
     fn leave(&mut self) {
         let (ack, _) = oneshot::channel();
-        self.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
+        self.hall.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
     }
 
     fn publish(&mut self) {
-        self.step(ShardCommand::Publish(publish(self.room.clone(), self.guest)));
+        self.hall.step(ShardCommand::Publish(publish(self.room.clone(), self.guest)));
     }
-
-    fn step(&mut self, command: ShardCommand) {
-        self.shard.step(command, &mut self.batch);
-    }
-
-    /// Each visit is a batch of its own: the dearest case, and the one of a quiet server.
-    fn end_batch(&mut self) {
-        for (_, entries) in self.batch.take_entries() {
-            black_box(entries);
-        }
-        self.batch.take_acks().for_each(Ack::fire);
-    }
-}
-
-fn address(index: u32) -> Address {
-    Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
 }

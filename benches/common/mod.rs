@@ -1,6 +1,7 @@
 //! What the benches share: how they measure, names, a member in memory, and rooms full of such members. Measures nothing.
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
+pub mod hall;
 pub mod sink;
 pub mod site;
 

@@ -1,24 +1,24 @@
 //! What is counted: each step of a message on its way, and the way into a room and out of it. Everything is warm: each case
 //! has done it all before.
 
-use std::collections::hash_map::RandomState;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Ack, Batch, Member, Seat, Shard, ShardCommand};
+use roomcast::broker::{Member, Seat, ShardCommand};
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
 use roomcast::protocol::lines::next_line;
 use roomcast::protocol::websocket::{Message, Messages};
-use roomcast::writer::{Address, Entry, Frames, Input, Slot, Targets, Writer, WriterCommand, WriterIndex};
+use roomcast::writer::{Entry, Frames, Input, Slot, Targets, Writer, WriterCommand};
 use tokio::sync::oneshot;
 
 use crate::callgrind::counted_by_callgrind;
+use crate::common::hall::{Hall, address};
 use crate::common::sink::{Round, Sink, SinkWire};
-use crate::common::{ROOMY, TEXT, capacity, label, line, masked_text, publish, room};
+use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
 
 /// Of each room, and of each writer.
 const MEMBERS: u32 = 1_000;
@@ -63,36 +63,14 @@ fn count_warm(mut work: impl FnMut()) {
     counted_by_callgrind(&mut work);
 }
 
-/// A shard with one room, and what its commands lead to.
-struct Hall {
-    shard: Shard,
-    batch: Batch,
-}
-
-impl Hall {
-    fn with_members() -> Self {
-        let mut hall = Self { shard: Shard::new(RandomState::new(), capacity()), batch: Batch::new(1) };
-        for member in 0..MEMBERS {
-            hall.step(join_command(member));
-            hall.end_batch();
-        }
-        hall
+/// A shard with one room full of members.
+fn hall_with_members() -> Hall {
+    let mut hall = Hall::new();
+    for member in 0..MEMBERS {
+        hall.step(join_command(member));
+        hall.end_batch();
     }
-
-    fn step(&mut self, command: ShardCommand) {
-        self.shard.step(command, &mut self.batch);
-    }
-
-    fn end_batch(&mut self) {
-        for (_, entries) in self.batch.take_entries() {
-            black_box(entries);
-        }
-        self.batch.take_acks().for_each(Ack::fire);
-    }
-}
-
-fn address(index: u32) -> Address {
-    Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
+    hall
 }
 
 fn join_command(member: u32) -> ShardCommand {
@@ -120,7 +98,7 @@ fn guests() -> impl Iterator<Item = u32> {
 }
 
 fn publish_one_by_one() {
-    let mut hall = Hall::with_members();
+    let mut hall = hall_with_members();
     let mut rounds = [publish_commands(), publish_commands()].into_iter();
     count_warm(|| {
         for command in rounds.next().expect("it is done twice") {
@@ -131,12 +109,12 @@ fn publish_one_by_one() {
 }
 
 fn publish_in_batches() {
-    let mut hall = Hall::with_members();
+    let mut hall = hall_with_members();
     let mut rounds = [publish_commands(), publish_commands()].into_iter();
     count_warm(|| {
         for command in rounds.next().expect("it is done twice") {
             hall.step(command);
-            if hall.batch.is_full() {
+            if hall.is_full() {
                 hall.end_batch();
             }
         }
@@ -146,7 +124,7 @@ fn publish_in_batches() {
 
 /// The list of targets made anew, which grows with the room; the join and the leave that ask for it are in it.
 fn publish_after_join() {
-    let mut hall = Hall::with_members();
+    let mut hall = hall_with_members();
     let visit = || [join_command(MEMBERS), publish_command(), leave_command(MEMBERS)];
     let mut visits = [visit(), visit()].into_iter();
     count_warm(|| {
@@ -156,7 +134,7 @@ fn publish_after_join() {
 }
 
 fn join() {
-    let mut hall = Hall::with_members();
+    let mut hall = hall_with_members();
     let commands: Vec<ShardCommand> = guests().map(join_command).collect();
     // Once before, so that the room has the space.
     guests().for_each(|guest| hall.step(join_command(guest)));
@@ -172,7 +150,7 @@ fn join() {
 }
 
 fn leave() {
-    let mut hall = Hall::with_members();
+    let mut hall = hall_with_members();
     guests().for_each(|guest| hall.step(join_command(guest)));
     hall.end_batch();
     let mut commands = guests().map(leave_command).collect::<Vec<_>>().into_iter();

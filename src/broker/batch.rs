@@ -8,10 +8,8 @@ use super::command::Ack;
 use super::room::Audience;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
+use crate::writer::handle::BATCH_BYTES;
 use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};
-
-/// A batch is closed once its output has this many bytes.
-const BATCH_BYTES: usize = 64 * 1024;
 
 /// A batch is closed after this many commands.
 const BATCH_COMMANDS: usize = 256;

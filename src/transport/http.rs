@@ -38,7 +38,7 @@ use crate::metrics::Exposition;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
-use crate::writer::WriterMetrics;
+use crate::writer::{CLOSE_LINGER, WriterMetrics};
 
 /// Where the handshake is.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -51,10 +51,6 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// On a listener's reserve a connection has one request and this long, silent or not: it is the only one that can be answered.
 const RESERVE_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// How long the input of a connection that was ended may go on. Closed with unread input, a socket answers with a reset that
-/// may destroy the last answer (RFC 9112 §9.6).
-const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 /// A longer body is answered with 413, before it comes. No route takes one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;

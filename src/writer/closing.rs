@@ -11,8 +11,8 @@ use super::wire::Wire;
 use crate::protocol::disconnect::Disconnect;
 
 /// How long a closing client may take nothing, and how long its input may go on behind the end of the stream. Closed with
-/// unread input, a socket answers with a reset that destroys the last line.
-const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// unread input, a socket answers with a reset that may destroy the last line (RFC 9112 §9.6 has the same of HTTP).
+pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 impl Closing {
     /// The socket has taken something.

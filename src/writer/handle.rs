@@ -19,8 +19,8 @@ use crate::protocol::disconnect::Disconnect;
 /// Batches that wait in a writer's mailbox at most: 16 MiB.
 const MAILBOX_BATCHES: usize = 256;
 
-/// About what a batch holds when many wait.
-pub(super) const BATCH_BYTES: usize = 64 * 1024;
+/// A batch is closed once its output has this many bytes: about what each has when many wait.
+pub const BATCH_BYTES: usize = 64 * 1024;
 
 /// A writer's mailbox, not yet shared out.
 pub fn mailbox() -> (BatchSender, mpsc::Receiver<WriterCommand>) {

@@ -19,6 +19,7 @@ pub mod task;
 mod wire;
 
 pub use address::{Address, Slot, WriterIndex};
+pub use closing::CLOSE_LINGER;
 pub use frames::{Entry, Frames, Kind, Targets};
 pub use metrics::WriterMetrics;
 pub use pending::ENTRY_BYTES;
