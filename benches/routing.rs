@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use common::site::Site;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Broker, BrokerSeed, Publish, ShardMailbox};
+use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Publish, ShardMailbox};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 const SHARDS: [u16; 4] = [1, 2, 4, 8];
@@ -32,11 +32,12 @@ fn hand_over(criterion: &mut Criterion) {
     for shards in SHARDS {
         let (seed, mut mailboxes) = BrokerSeed::new(shards, &common::capacity());
         let broker = seed.broker();
+        let mut windows = vec![ClientWindow::default(); ROOMS];
         let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
             bencher.iter_batched(
                 publishes,
-                |publishes| pass(publishes, &broker, &mut mailboxes),
+                |publishes| pass(publishes, &broker, &mut windows, &mut mailboxes),
                 BatchSize::LargeInput,
             );
         });
@@ -44,9 +45,9 @@ fn hand_over(criterion: &mut Criterion) {
 }
 
 /// In through the broker, out of the mailboxes. Freeing the messages is in it, as it is in a shard.
-fn pass(publishes: Vec<Publish>, broker: &Broker, mailboxes: &mut [ShardMailbox]) {
-    for publish in publishes {
-        assert!(broker.try_publish(publish).is_ok(), "a mailbox takes them all");
+fn pass(publishes: Vec<Publish>, broker: &Broker, windows: &mut [ClientWindow], mailboxes: &mut [ShardMailbox]) {
+    for (publish, window) in publishes.into_iter().zip(windows) {
+        assert!(broker.try_publish(publish, window).is_ok(), "a mailbox takes them all");
     }
     for mailbox in mailboxes {
         while let Some(command) = mailbox.try_next() {

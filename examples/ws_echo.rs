@@ -72,7 +72,7 @@ impl Meaning for Echo {
     }
 }
 
-fn echo(session: &Session, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Handled {
+fn echo(session: &mut Session, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Handled {
     let mut message = Vec::with_capacity(encode::header_bytes(payload.len()) + payload.len());
     message.extend_from_slice(payload);
     encode(&mut message, 0);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use self::allowance::{Allowance, Charge};
-use crate::broker::{Broker, Joined, Member, Publish, Seat};
+use crate::broker::{Broker, ClientWindow, Joined, Member, Publish, Seat};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
@@ -47,6 +47,8 @@ pub struct Session {
     room: Option<RoomName>,
     /// Boxed: mostly there is none, and a client is to be small.
     allowance: Option<Box<Allowance>>,
+    /// What it has on the way to its room.
+    window: ClientWindow,
     talking: Option<Talking>,
 }
 
@@ -65,13 +67,13 @@ pub enum Handled {
 /// What must be waited for.
 #[derive(Debug)]
 pub enum Unfinished {
-    /// Until there is room for the message in the shard's mailbox.
-    Publish(Publish),
-    /// Until the client may cause deliveries again, or is refused. Boxed: every client has room for what it may wait for.
+    /// Until the client may have one more message on the way. Boxed: every client has room for what it may wait for.
+    Publish(Box<Publish>),
+    /// Until the client may cause deliveries again, or is refused.
     Pause(Box<Publish>),
-    /// Until there is room for the reply in the writer's mailbox.
+    /// Until there is room for the reply on its way.
     Reply(Bytes),
-    /// Until there is room for the answer to a ping frame there.
+    /// Until there is room for the answer to a ping frame in the writer's mailbox.
     Pong(Bytes),
     /// Until the client is out of its room and in this one.
     Join(RoomName),
@@ -81,8 +83,6 @@ pub enum Unfinished {
     List,
     /// Until the room's shard has said who is in it.
     Who,
-    /// Until everything on its way to the client is ahead of the answer.
-    Ping(Box<str>),
     /// Until the room's shard has been told the new label.
     Nick(Nick),
 }
@@ -92,12 +92,13 @@ impl Session {
     pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label) -> Self {
         let talking = Some(host.drain.talking());
         let allowance = host.deliveries.map(|limits| Box::new(Allowance::new(limits, Instant::now())));
-        Self { host, slot, dialect, label, room: None, allowance, talking }
+        Self { host, slot, dialect, label, room: None, allowance, window: ClientWindow::default(), talking }
     }
 
     /// Says hello.
-    pub fn greet(&self) -> Handled {
-        if self.host.greeting.is_empty() { Handled::Done } else { self.reply(&Event::Welcome(&self.host.greeting)) }
+    pub fn greet(&mut self) -> Handled {
+        let host = Rc::clone(&self.host);
+        if host.greeting.is_empty() { Handled::Done } else { self.reply(&Event::Welcome(&host.greeting)) }
     }
 
     /// Handles a command as far as that goes without waiting.
@@ -110,7 +111,6 @@ impl Session {
             Command::Leave | Command::Who => self.reply(&Event::JoinFirst),
             Command::List => Handled::Later(Unfinished::List),
             Command::Nick(nick) => Handled::Later(Unfinished::Nick(nick)),
-            Command::Ping(token) if self.room.is_some() => Handled::Later(Unfinished::Ping(token.into())),
             Command::Ping(token) => self.reply(&Event::Pong(token)),
             Command::Help => self.reply(&Event::Help),
             Command::Quit => Handled::Ended(Disconnect::Quit),
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Tells the client what was wrong with its line.
-    pub fn refuse(&self, refusal: &Refusal) -> Handled {
+    pub fn refuse(&mut self, refusal: &Refusal) -> Handled {
         self.reply(&Event::Refused(refusal))
     }
 
@@ -130,9 +130,14 @@ impl Session {
         }
     }
 
-    /// Sends bytes of the transport's own, behind all that is queued for the client.
-    pub fn send(&self, bytes: Bytes) -> Handled {
-        match self.host.writer.try_reply(self.slot, bytes) {
+    /// Sends a reply behind all that is queued for the client and all that it has said itself: through its room, where it
+    /// is in one, since that is the way that what it has said goes.
+    pub fn send(&mut self, bytes: Bytes) -> Handled {
+        let sent = match &self.room {
+            Some(room) => self.host.broker.try_reply(room, self.address(), bytes, &mut self.window),
+            None => self.host.writer.try_reply(self.slot, bytes),
+        };
+        match sent {
             Ok(()) => Handled::Done,
             Err(bytes) => Handled::Later(Unfinished::Reply(bytes)),
         }
@@ -141,9 +146,9 @@ impl Session {
     /// Does the rest of a command, waiting for whom it must.
     pub async fn finish(&mut self, unfinished: Unfinished) {
         match unfinished {
-            Unfinished::Publish(publish) => self.host.broker.publish(publish).await,
+            Unfinished::Publish(publish) => self.host.broker.publish(*publish, &mut self.window).await,
             Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
-            Unfinished::Reply(bytes) => self.host.writer.reply(self.slot, bytes).await,
+            Unfinished::Reply(bytes) => self.send_in_turn(bytes).await,
             Unfinished::Pong(bytes) => self.host.writer.pong(self.slot, bytes).await,
             Unfinished::Join(room) => self.join(room).await,
             Unfinished::Leave => {
@@ -157,7 +162,6 @@ impl Session {
                 self.answer(&Event::Rooms(&rooms)).await;
             }
             Unfinished::Who => self.who().await,
-            Unfinished::Ping(token) => self.ping(&token).await,
             Unfinished::Nick(nick) => self.rename(nick).await,
         }
     }
@@ -167,6 +171,7 @@ impl Session {
     /// shutdown nobody leaves before everybody has stopped talking, so that a message reaches all or none.
     pub async fn end(mut self, reason: Disconnect, last_words: Option<Bytes>) {
         if reason == Disconnect::Shutdown {
+            self.window.emptied().await;
             self.talking = None;
             self.host.drain.leaving().await;
         }
@@ -182,13 +187,14 @@ impl Session {
             return self.reply(&Event::JoinFirst);
         };
         let (room, address) = (room.clone(), self.address());
-        let publish = Publish { room, address, dialect: self.dialect, text: text.into(), read_at: Instant::now() };
+        let (text, read_at) = (text.into(), Instant::now());
+        let publish = Publish { room, address, dialect: self.dialect, text, read_at, permit: None };
         if let Some(Charge::DueIn(_)) = self.charge(publish.read_at) {
             return Handled::Later(Unfinished::Pause(publish.into()));
         }
-        match self.host.broker.try_publish(publish) {
+        match self.host.broker.try_publish(publish, &mut self.window) {
             Ok(()) => Handled::Done,
-            Err(publish) => Handled::Later(Unfinished::Publish(publish)),
+            Err(publish) => Handled::Later(Unfinished::Publish(publish.into())),
         }
     }
 
@@ -201,18 +207,18 @@ impl Session {
     /// take too long, after as long as it may take.
     async fn pause(&mut self, publish: Publish) {
         let (Some(limits), Some(Charge::DueIn(due))) = (self.host.deliveries, self.charge(Instant::now())) else {
-            return self.host.broker.publish(publish).await;
+            return self.host.broker.publish(publish, &mut self.window).await;
         };
         match self.ended_within(due.min(limits.pause_max)).await {
             // What was read is said.
-            Some(Disconnect::Shutdown) => self.host.broker.publish(publish).await,
+            Some(Disconnect::Shutdown) => self.host.broker.publish(publish, &mut self.window).await,
             Some(_) => {}
             None if matches!(self.charge(Instant::now()), Some(Charge::DueIn(_))) => {
                 let DeliveryLimits { per_second, burst, .. } = limits;
                 let refusal = Refusal::TooManyDeliveries { per_second: per_second.get(), burst };
                 self.answer(&Event::Refused(&refusal)).await;
             }
-            None => self.host.broker.publish(publish).await,
+            None => self.host.broker.publish(publish, &mut self.window).await,
         }
     }
 
@@ -251,18 +257,11 @@ impl Session {
         }
     }
 
-    async fn who(&self) {
+    async fn who(&mut self) {
         if let Some(room) = self.room.clone() {
             let members = self.host.broker.members(room.clone()).await.showing(&self.label);
             self.answer(&Event::Members(&room, &members)).await;
         }
-    }
-
-    async fn ping(&self, token: &str) {
-        if let Some(room) = &self.room {
-            self.host.broker.fence(room).await;
-        }
-        self.answer(&Event::Pong(token)).await;
     }
 
     async fn rename(&mut self, nick: Nick) {
@@ -273,12 +272,19 @@ impl Session {
         self.answer(&Event::Named(&nick)).await;
     }
 
-    fn reply(&self, event: &Event<'_>) -> Handled {
+    fn reply(&mut self, event: &Event<'_>) -> Handled {
         self.send(self.dialect.encode(event))
     }
 
-    async fn answer(&self, event: &Event<'_>) {
-        self.host.writer.reply(self.slot, self.dialect.encode(event)).await;
+    async fn answer(&mut self, event: &Event<'_>) {
+        self.send_in_turn(self.dialect.encode(event)).await;
+    }
+
+    async fn send_in_turn(&mut self, bytes: Bytes) {
+        match &self.room {
+            Some(room) => self.host.broker.reply(room, self.address(), bytes, &mut self.window).await,
+            None => self.host.writer.reply(self.slot, bytes).await,
+        }
     }
 
     fn address(&self) -> Address {

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::FutureExt;
 use roomcast::broker::{
-    Ack, Batch, Broker, BrokerSeed, Capacity, Member, Publish, Seat, Shard, ShardCommand, ShardMailbox,
+    Ack, Batch, Broker, BrokerSeed, Capacity, ClientWindow, Member, Publish, Seat, Shard, ShardCommand, ShardMailbox,
 };
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::writer::handle::{BatchSender, mailbox};
+use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterCommand, WriterIndex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// For a publish to one audience, its text included.
 const FIXED_MAX: u64 = 4;
@@ -55,7 +55,7 @@ impl Wire for Taking {
 /// One worker's output.
 struct Desk {
     batches: BatchSender,
-    mailbox: mpsc::Receiver<WriterCommand>,
+    mailbox: WriterMailbox,
     writer: Writer,
     wire: Taking,
 }
@@ -63,6 +63,7 @@ struct Desk {
 /// One room, with everything between a session and the sockets, without the tasks around it.
 struct Site {
     broker: Broker,
+    window: ClientWindow,
     mailbox: ShardMailbox,
     shard: Shard,
     batch: Batch,
@@ -78,7 +79,7 @@ impl Desk {
     }
 
     fn work(&mut self) {
-        while let Ok(command) = self.mailbox.try_recv() {
+        while let Ok(command) = self.mailbox.commands.try_recv() {
             self.step(Input::Command(command));
         }
         while self.writer.is_dirty() {
@@ -99,6 +100,7 @@ impl Site {
         let mailbox = mailboxes.pop().expect("one for each shard");
         let mut site = Self {
             broker: seed.broker(),
+            window: ClientWindow::default(),
             shard: Shard::new(mailbox.keys(), mailbox.capacity()),
             mailbox,
             batch: Batch::new(usize::from(writers)),
@@ -127,8 +129,9 @@ impl Site {
     fn publish(&mut self) {
         let (room, address) = (self.room.clone(), self.members[0]);
         let text = "as many words as people use".into();
-        let publish = Publish { room, address, dialect: Dialect::Lines, text, read_at: Instant::now() };
-        self.broker.try_publish(publish).expect("the mailbox is empty");
+        let read_at = Instant::now();
+        let publish = Publish { room, address, dialect: Dialect::Lines, text, read_at, permit: None };
+        self.broker.try_publish(publish, &mut self.window).expect("the mailbox is empty");
         while let Some(command) = self.mailbox.try_next() {
             self.shard.step(command, &mut self.batch);
         }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox};
+use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat, ShardMailbox};
 use roomcast::protocol::names::RoomName;
-use roomcast::writer::handle::{BatchSender, mailbox};
-use roomcast::writer::{Address, WriterCommand, WriterIndex};
-use tokio::sync::mpsc;
+use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
+use roomcast::writer::{Address, WriterIndex};
 use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::common::sink::{Round, Sink};
@@ -34,13 +33,14 @@ struct Worker {
     shard: ShardMailbox,
     seed: BrokerSeed,
     writers: Vec<BatchSender>,
-    mailbox: mpsc::Receiver<WriterCommand>,
+    mailbox: WriterMailbox,
     round: Arc<Round>,
     starts: flume::Receiver<()>,
 }
 
 /// A publisher's task, on the worker of the member that it is.
 struct Publisher {
+    window: ClientWindow,
     broker: Broker,
     rooms: Rc<[RoomName]>,
     /// By room.
@@ -97,6 +97,7 @@ impl Worker {
             .filter(own)
             .map(|publisher| Publisher {
                 broker: broker.clone(),
+                window: ClientWindow::default(),
                 rooms: Rc::clone(&rooms),
                 speakers: speakers(workload, &members),
                 guest: open(Sink::new(&Round::endless())),
@@ -143,9 +144,9 @@ impl Publisher {
         self
     }
 
-    fn publish(&self, number: usize) -> impl Future<Output = ()> {
+    async fn publish(&mut self, number: usize) {
         let speaker = self.speakers[number].expect("every room has a member on every worker");
-        self.broker.publish(publish(self.rooms[number].clone(), speaker))
+        self.broker.publish(publish(self.rooms[number].clone(), speaker), &mut self.window).await;
     }
 
     async fn visit(&mut self, number: usize) {

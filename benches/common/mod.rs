@@ -78,7 +78,7 @@ pub fn line_member(address: Address) -> Member {
 }
 
 pub fn publish(room: RoomName, address: Address) -> Publish {
-    Publish { room, address, dialect: Dialect::Lines, text: TEXT.into(), read_at: Instant::now() }
+    Publish { room, address, dialect: Dialect::Lines, text: TEXT.into(), read_at: Instant::now(), permit: None }
 }
 
 /// What a line member gets of one publish.

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, Seat, ShardMailbox, ShardTask};
+use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat, ShardMailbox, ShardTask};
 use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
-use roomcast::writer::handle::{BatchSender, mailbox};
+use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, Input, Slot, Writer, WriterCommand, WriterIndex};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
@@ -25,8 +25,9 @@ pub struct SinkWriter {
 }
 
 impl SinkWriter {
-    pub fn new(mailbox: mpsc::Receiver<WriterCommand>) -> Self {
-        Self { writer: Writer::new(ROOMY), wire: SinkWire::default(), mailbox }
+    pub fn new(WriterMailbox { commands, backlog }: WriterMailbox) -> Self {
+        let writer = Writer::counting_in(Arc::default(), ROOMY, backlog);
+        Self { writer, wire: SinkWire::default(), mailbox: commands }
     }
 
     pub fn open(&mut self, sink: Sink) -> Slot {
@@ -38,9 +39,7 @@ impl SinkWriter {
     /// Appends all that waits, writes a chunk, yields: the loop of the product's `WriterTask`.
     pub async fn run(mut self) {
         loop {
-            while self.writer.takes_commands()
-                && let Ok(command) = self.mailbox.try_recv()
-            {
+            while let Ok(command) = self.mailbox.try_recv() {
                 self.step(Input::Command(command));
             }
             if self.writer.is_dirty() {
@@ -107,9 +106,10 @@ impl Site {
     pub fn publish(&self) -> Duration {
         self.round.next(line().len());
         self.runtime.block_on(async {
+            let mut window = ClientWindow::default();
             let begun = Instant::now();
             for (room, member) in &self.rooms {
-                self.broker.publish(publish(room.clone(), *member)).await;
+                self.broker.publish(publish(room.clone(), *member), &mut window).await;
             }
             let over = self.rounds.recv_async().await.expect("the sinks are there");
             over.duration_since(begun)

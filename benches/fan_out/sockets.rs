@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Broker, BrokerSeed, Seat};
+use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat};
 use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
@@ -97,7 +97,7 @@ impl SocketSite {
     pub fn publish(&self) -> Duration {
         self.runtime.block_on(async {
             let begun = Instant::now();
-            self.broker.publish(publish(self.room.clone(), self.member)).await;
+            self.broker.publish(publish(self.room.clone(), self.member), &mut ClientWindow::default()).await;
             let over = self.rounds.recv_async().await.expect("the reader is there");
             over.duration_since(begun)
         })

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::command::Ack;
 use super::room::Audience;
 use crate::protocol::dialect::Dialect;
@@ -49,6 +51,8 @@ pub struct Batch {
     encoded: Vec<Encoded>,
     /// By writer.
     outgoing: Vec<Vec<Outgoing>>,
+    /// By writer, how many deliveries they are.
+    deliveries: Vec<usize>,
     acks: Vec<Ack>,
     /// When each message was read.
     read_at: Vec<Instant>,
@@ -84,7 +88,13 @@ impl Batch {
     pub fn new(writers: usize) -> Self {
         let outgoing = (0..writers).map(|_| Vec::new()).collect();
         let (blocks, encoded, acks, read_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { blocks, encoded, outgoing, acks, read_at, bytes: 0, commands: 0 }
+        let deliveries = vec![0; writers];
+        Self { blocks, encoded, outgoing, deliveries, acks, read_at, bytes: 0, commands: 0 }
+    }
+
+    /// How many deliveries it holds for a writer.
+    pub fn deliveries(&self, writer: WriterIndex) -> usize {
+        self.deliveries[usize::from(writer.0)]
     }
 
     /// Counts a command that the batch is to hold.
@@ -104,6 +114,14 @@ impl Batch {
         self.name_block(block, address.writer, Targets::One(address.slot));
     }
 
+    /// Adds an answer to one client that is encoded already.
+    pub(super) fn reply_encoded(&mut self, address: Address, bytes: Bytes) {
+        let block = self.begin_block(Kind::Reply);
+        self.bytes += bytes.len();
+        self.blocks[block].bytes = bytes.into();
+        self.name_block(block, address.writer, Targets::One(address.slot));
+    }
+
     /// Adds a message for all members, encoding it once per dialect.
     pub(super) fn deliver<'a>(
         &mut self,
@@ -114,6 +132,9 @@ impl Batch {
         self.read_at.push(read_at);
         for audiences in audiences {
             let dialect = audiences[0].dialect;
+            for audience in audiences.iter() {
+                self.deliveries[usize::from(audience.writer.0)] += audience.members();
+            }
             match self.open_block(audiences) {
                 Some(block) => {
                     let end = u32::try_from(self.blocks[block].bytes.len()).expect("a batch is shorter than 4 GiB");
@@ -141,6 +162,7 @@ impl Batch {
     /// Takes the entries out, by writer, without those that have none.
     pub fn take_entries(&mut self) -> impl Iterator<Item = (WriterIndex, Vec<Entry>)> {
         (self.bytes, self.commands) = (0, 0);
+        self.deliveries.fill(0);
         self.encoded.clear();
         self.encoded.extend(self.blocks.drain(..).map(Block::encoded));
         let encoded = &mut self.encoded;

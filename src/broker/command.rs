@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::in_flight::Permit;
 use super::room::{Member, Population};
 use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
@@ -25,6 +27,8 @@ pub struct Publish {
     pub text: Box<str>,
     /// When it was read.
     pub read_at: Instant,
+    /// Lets it be on its way. `None` where nobody counts.
+    pub permit: Option<Permit>,
 }
 
 /// What a member sits on.
@@ -102,11 +106,35 @@ pub enum ShardCommand {
         /// Answered with the rooms of this shard.
         ack: oneshot::Sender<Arc<Listing<RoomName>>>,
     },
-    /// Is all that came before with the writers?
-    Fence {
-        /// Answered when it is.
-        ack: oneshot::Sender<()>,
+    /// An answer to a member, behind everything that it has said to the room and everything that was said there before.
+    Reply {
+        /// The room that the member is in.
+        room: RoomName,
+        /// Who.
+        address: Address,
+        /// One whole message of its dialect.
+        bytes: Bytes,
+        /// Lets it be on its way. `None` where nobody counts.
+        permit: Option<Permit>,
     },
+}
+
+impl ShardCommand {
+    /// Whether it is a message to all members of a room.
+    pub fn is_publish(&self) -> bool {
+        matches!(self, Self::Publish(_))
+    }
+
+    /// The room and the member, for commands that a member of the room gives there.
+    pub fn of_member(&self) -> Option<(&RoomName, Address)> {
+        match self {
+            Self::Publish(Publish { room, address, .. })
+            | Self::Leave { room, address, .. }
+            | Self::Rename { room, address, .. }
+            | Self::Reply { room, address, .. } => Some((room, *address)),
+            Self::Hold { .. } | Self::Join { .. } | Self::Who { .. } | Self::Rooms { .. } => None,
+        }
+    }
 }
 
 /// An answer that waits until the batch is with the writers.
@@ -116,7 +144,7 @@ pub enum Ack {
     Held(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
     /// To a join.
     Joined(oneshot::Sender<Result<Joined, Refusal>>, Result<Joined, Refusal>),
-    /// To a leave or a fence.
+    /// To a leave.
     Done(oneshot::Sender<()>),
     /// To a question for members.
     Members(oneshot::Sender<Arc<Listing<Label>>>, Arc<Listing<Label>>),

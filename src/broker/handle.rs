@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
 use super::capacity::Capacity;
 use super::command::{Joined, Publish, Seat, ShardCommand};
+use super::in_flight::{ClientWindow, ShardWindow};
 use super::room::Member;
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::command::Refusal;
@@ -19,13 +21,13 @@ use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 
-/// Commands that wait in a shard's mailbox at most; of 64 KiB each, they are 64 MiB.
+/// Commands that wait in a shard's mailbox at most. What they hold together is bounded in bytes by their permits.
 const MAILBOX_COMMANDS: usize = 1_024;
 
 /// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
 #[derive(Clone, Debug)]
 pub struct BrokerSeed {
-    shards: Vec<mpsc::Sender<ShardCommand>>,
+    shards: Vec<(mpsc::Sender<ShardCommand>, ShardWindow)>,
     keys: RandomState,
 }
 
@@ -73,7 +75,7 @@ impl BrokerSeed {
         let mailbox = |index| {
             let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
             (
-                sender,
+                (sender, ShardWindow::new()),
                 ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone(), capacity: capacity.clone() },
             )
         };
@@ -83,7 +85,8 @@ impl BrokerSeed {
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        let shards = self.shards.into_iter().map(Mailbox::new).collect();
+        let shards = self.shards.into_iter().map(|(sender, window)| Shard { mailbox: Mailbox::new(sender), window });
+        let shards = shards.collect();
         Broker { shards, keys: self.keys, merged: Rc::default() }
     }
 }
@@ -92,9 +95,15 @@ impl BrokerSeed {
 /// answered return when the shard has handed everything before it to the writers.
 #[derive(Clone)]
 pub struct Broker {
-    shards: Rc<[Mailbox<ShardCommand>]>,
+    shards: Rc<[Shard]>,
     keys: RandomState,
     merged: Rc<RefCell<Merged>>,
+}
+
+/// A shard, as those see it who tell it.
+struct Shard {
+    mailbox: Mailbox<ShardCommand>,
+    window: ShardWindow,
 }
 
 /// The lists of all shards and what they make together, which stays so as long as they do.
@@ -138,23 +147,61 @@ impl Broker {
     /// Says something to a room, without waiting.
     ///
     /// # Errors
-    /// The message, when the shard has more to do than fits its mailbox.
-    pub fn try_publish(&self, publish: Publish) -> Result<(), Publish> {
+    /// The message, when its sender or all senders together have too much on the way, or the shard's mailbox is full.
+    pub fn try_publish(&self, mut publish: Publish, window: &mut ClientWindow) -> Result<(), Publish> {
         let shard = self.shard_of(&publish.room);
-        match shard.try_tell(ShardCommand::Publish(publish)) {
+        publish.permit = shard.window.try_enter(window, publish.text.len());
+        if publish.permit.is_none() {
+            return Err(publish);
+        }
+        match shard.mailbox.try_tell(ShardCommand::Publish(publish)) {
             Err(Full(ShardCommand::Publish(publish))) => Err(publish),
             _ => Ok(()),
         }
     }
 
-    /// Says something to a room, waiting for the shard: this is where a publisher feels backpressure.
-    pub fn publish(&self, publish: Publish) -> impl Future<Output = ()> {
-        self.shard_of(&publish.room).tell(ShardCommand::Publish(publish))
+    /// Says something to a room. Waits while its sender has too much on the way: this is where a publisher feels
+    /// backpressure.
+    pub async fn publish(&self, mut publish: Publish, window: &mut ClientWindow) {
+        let shard = self.shard_of(&publish.room);
+        if publish.permit.is_none() {
+            publish.permit = Some(shard.window.enter(window, publish.text.len()).await);
+        }
+        shard.mailbox.tell(ShardCommand::Publish(publish)).await;
+    }
+
+    /// Answers a member of a room behind everything that it has said there, without waiting.
+    ///
+    /// # Errors
+    /// The answer, when the client has too much on the way or the shard's mailbox is full.
+    pub fn try_reply(
+        &self,
+        room: &RoomName,
+        address: Address,
+        bytes: Bytes,
+        window: &mut ClientWindow,
+    ) -> Result<(), Bytes> {
+        let shard = self.shard_of(room);
+        let permit = shard.window.try_enter(window, bytes.len());
+        if permit.is_none() {
+            return Err(bytes);
+        }
+        match shard.mailbox.try_tell(ShardCommand::Reply { room: room.clone(), address, bytes, permit }) {
+            Err(Full(ShardCommand::Reply { bytes, .. })) => Err(bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers a member of a room behind everything that it has said there.
+    pub async fn reply(&self, room: &RoomName, address: Address, bytes: Bytes, window: &mut ClientWindow) {
+        let shard = self.shard_of(room);
+        let permit = Some(shard.window.enter(window, bytes.len()).await);
+        shard.mailbox.tell(ShardCommand::Reply { room: room.clone(), address, bytes, permit }).await;
     }
 
     /// Gives a member a new label, from its next message on.
     pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
-        self.shard_of(&room).tell(ShardCommand::Rename { room, address, label })
+        self.shard_of(&room).mailbox.tell(ShardCommand::Rename { room, address, label })
     }
 
     /// The labels of a room's members, at most `LIST_AGE_MAX` old.
@@ -178,20 +225,9 @@ impl Broker {
         self.merged.borrow_mut().of(parts)
     }
 
-    /// Returns when everything said to the room before is with the writers.
-    pub fn fence(&self, room: &RoomName) -> impl Future<Output = ()> {
-        let (ack, passed) = oneshot::channel();
-        self.ask(self.shard_of(room), ShardCommand::Fence { ack }, passed)
-    }
-
     /// Not an `async fn`, nor are its callers, so that the future holds the answer to come and no copy of the command.
-    fn ask<T>(
-        &self,
-        shard: &Mailbox<ShardCommand>,
-        command: ShardCommand,
-        answer: oneshot::Receiver<T>,
-    ) -> impl Future<Output = T> {
-        let told = shard.tell(command);
+    fn ask<T>(&self, shard: &Shard, command: ShardCommand, answer: oneshot::Receiver<T>) -> impl Future<Output = T> {
+        let told = shard.mailbox.tell(command);
         async move {
             told.await;
             answer.await.expect("a shard outlives every handle and answers every command")
@@ -200,7 +236,7 @@ impl Broker {
 
     /// By the middle bits of the hash: the rooms of a shard share what it is chosen by, and its map goes by the lowest and
     /// the highest.
-    fn shard_of(&self, room: &RoomName) -> &Mailbox<ShardCommand> {
+    fn shard_of(&self, room: &RoomName) -> &Shard {
         let middle = (self.keys.hash_one(room) >> 32) as u32;
         &self.shards[middle as usize % self.shards.len()]
     }

@@ -84,6 +84,11 @@ impl Audience {
         Self { writer, dialect, slots: Vec::new(), targets: None }
     }
 
+    /// How many members it has.
+    pub fn members(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The members in slot order. The same list, not only an equal one, as long as nobody joins or leaves; rebuilt at the
     /// first call after that. Slot order is accept order, in which walking the sockets costs 3 % less than at random.
     pub fn targets(&mut self) -> &Arc<[Slot]> {
@@ -173,6 +178,11 @@ impl Room {
         let label = self.seats.get(&address)?.label.clone();
         self.last.0 += 1;
         Some((self.last, label))
+    }
+
+    /// The audiences.
+    pub fn audiences(&self) -> &[Audience] {
+        &self.audiences
     }
 
     /// The audiences, those of one dialect together.

@@ -1,30 +1,22 @@
-//! One shard: the only task that touches its rooms. Never awaits a client, never knows a socket.
+//! One shard as a state machine: its rooms, and the commands that wait for their writers. Never awaits anything, never knows
+//! a socket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::yield_now;
-
 use super::batch::Batch;
 use super::capacity::Capacity;
 use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
-use super::handle::ShardMailbox;
-use super::metrics::ShardMetrics;
 use super::picture::{Effort, Picture};
-use super::room::{Member, Room};
+use super::room::{Audience, Member, Room};
+use super::waiting::WaitingRooms;
 use crate::config::RoomLimits;
-use crate::fault;
-use crate::memory::{Need, Needs};
 use crate::protocol::command::Refusal;
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
-use crate::writer::Address;
-use crate::writer::handle::BatchSender;
-
-/// About what a room takes in memory beside its members.
-const ROOM_BYTES: usize = 1_000;
+use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
 const ROOMS_KEPT: usize = 64;
@@ -37,12 +29,57 @@ pub struct Shard {
     capacity: Capacity,
     picture: Picture<RoomName>,
     effort: Effort,
+    waiting: WaitingRooms,
 }
 
 impl Shard {
     /// A shard without rooms. All maps of a server are keyed alike, at random, and its shards share the capacity.
     pub fn new(keys: RandomState, capacity: Capacity) -> Self {
-        Self { rooms: HashMap::with_hasher(keys), capacity, picture: Picture::default(), effort: Effort::default() }
+        Self {
+            rooms: HashMap::with_hasher(keys),
+            capacity,
+            picture: Picture::default(),
+            effort: Effort::default(),
+            waiting: WaitingRooms::default(),
+        }
+    }
+
+    /// The command, if it may be handled now. A message to a room whose writers have more to write than they should waits
+    /// in the shard, and so does everything that must stay behind it; `next_waiting` has it when its time has come.
+    /// `has_room` says whether a writer has room for a message to so many members.
+    pub fn admit(
+        &mut self,
+        command: ShardCommand,
+        has_room: impl Fn(WriterIndex, usize) -> bool,
+    ) -> Option<ShardCommand> {
+        let Some((room, sender)) = command.of_member() else { return Some(command) };
+        let must_wait = !self.waiting.is_empty() && self.waiting.must_wait_behind(room, sender, &command)
+            || command.is_publish() && !self.may_publish(room, &has_room);
+        if must_wait {
+            self.waiting.push(room.clone(), sender, command);
+            return None;
+        }
+        Some(command)
+    }
+
+    /// A command that has waited and may be handled now, the rooms by turns.
+    pub fn next_waiting(&mut self, has_room: impl Fn(WriterIndex, usize) -> bool) -> Option<ShardCommand> {
+        let Self { rooms, waiting, .. } = self;
+        waiting.pop(|room| rooms.get(room).is_none_or(|room| has_room_for(room.audiences(), &has_room)))
+    }
+
+    /// Whether commands wait for their writers.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many rooms there are.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    fn may_publish(&self, room: &RoomName, has_room: &impl Fn(WriterIndex, usize) -> bool) -> bool {
+        self.rooms.get(room).is_none_or(|room| has_room_for(room.audiences(), has_room))
     }
 
     /// Handles one command, adding to the batch what it leads to.
@@ -75,7 +112,7 @@ impl Shard {
             ShardCommand::Rooms { asked_at, ack } => {
                 batch.acknowledge_later(Ack::Rooms(ack, self.listing(asked_at)));
             }
-            ShardCommand::Fence { ack } => batch.acknowledge_later(Ack::Done(ack)),
+            ShardCommand::Reply { address, bytes, .. } => batch.reply_encoded(address, bytes),
         }
     }
 
@@ -143,7 +180,8 @@ impl Shard {
         self.picture.show(now, &mut self.effort, names)
     }
 
-    fn publish(&mut self, Publish { room, address, dialect, text, read_at }: &Publish, batch: &mut Batch) {
+    fn publish(&mut self, publish: &Publish, batch: &mut Batch) {
+        let Publish { room, address, dialect, text, read_at, .. } = publish;
         let room = self.rooms.get_mut(room);
         let Some((room, (offset, label))) = room.and_then(|room| room.speak(*address).map(|spoken| (room, spoken)))
         else {
@@ -153,53 +191,7 @@ impl Shard {
     }
 }
 
-/// The task of one shard.
-pub struct ShardTask {
-    shard: Shard,
-    mailbox: ShardMailbox,
-    /// By `WriterIndex`.
-    writers: Vec<BatchSender>,
-    metrics: Arc<ShardMetrics>,
-    need: Need,
-}
-
-impl ShardTask {
-    /// A shard without rooms, told through `mailbox`.
-    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>, needs: &Needs) -> Self {
-        let shard = Shard::new(mailbox.keys(), mailbox.capacity());
-        Self { shard, mailbox, writers, metrics, need: needs.part() }
-    }
-
-    /// Works until every handle is gone and the mailbox is empty.
-    pub async fn run(mut self) {
-        let mut batch = Batch::new(self.writers.len());
-        while let Some(command) = self.mailbox.next().await {
-            fault::may_strike("shard");
-            self.shard.step(command, &mut batch);
-            while !batch.is_full()
-                && let Some(command) = self.mailbox.try_next()
-            {
-                self.shard.step(command, &mut batch);
-            }
-            // Told before the writers are: they may keep the shard waiting.
-            self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
-            for (writer, entries) in batch.take_entries() {
-                self.writers[usize::from(writer.0)].deliver(entries).await;
-            }
-            batch.take_acks().for_each(Ack::fire);
-            self.count(&mut batch);
-            yield_now().await;
-        }
-    }
-
-    fn count(&mut self, batch: &mut Batch) {
-        let now = Instant::now();
-        for read_at in batch.take_read_times() {
-            self.metrics.published.add(1);
-            self.metrics.fanned_out.record(now.saturating_duration_since(read_at), 1);
-        }
-        let rooms = self.shard.rooms.len();
-        self.metrics.rooms.set(rooms as u64);
-        self.need.set(rooms * ROOM_BYTES);
-    }
+/// Whether every writer of a room has room for one more message.
+fn has_room_for(audiences: &[Audience], has_room: &impl Fn(WriterIndex, usize) -> bool) -> bool {
+    audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
 }

@@ -14,8 +14,8 @@ use crate::protocol::command;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::websocket::{Message, Messages, encode};
 use crate::session::{Handled, Session, SessionHost};
-use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
+use crate::writer::{EntryNumber, Slot};
 
 /// The sweep comes this many times within the shorter of the two keepalive times.
 const SWEEPS_PER_TIME: u32 = 4;
@@ -80,7 +80,24 @@ struct FrameReader<M> {
 
 impl<M: Meaning> Reader for FrameReader<M> {
     fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
-        self.alive.heard_at.set(Instant::now());
+        self.alive.hear(Instant::now());
+        let (turn, executed) = self.execute_frames(session, input);
+        self.alive.is_reading.set(matches!(turn, Turn::Idle));
+        (turn, executed)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.messages.held_bytes()
+    }
+
+    /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
+    fn last_words(&self) -> Option<Bytes> {
+        self.closed_with.map(|code| encode::close(code, "").into())
+    }
+}
+
+impl<M: Meaning> FrameReader<M> {
+    fn execute_frames(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
             let received = match self.messages.next(&mut input[executed..], self.message_bytes_max) {
@@ -105,22 +122,20 @@ impl<M: Meaning> Reader for FrameReader<M> {
         }
         (Turn::Yield, executed)
     }
-
-    fn held_bytes(&self) -> usize {
-        self.messages.held_bytes()
-    }
-
-    /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
-    fn last_words(&self) -> Option<Bytes> {
-        self.closed_with.map(|code| encode::close(code, "").into())
-    }
 }
 
-/// When a client was last heard of.
+/// Whether a client is there: when it was last heard of, and what it was asked since. A client is mute only if its socket
+/// has taken a ping, all that it has sent since was read, and it has had the time to answer.
 struct Alive {
     slot: Slot,
     heard_at: Cell<Instant>,
+    /// The connection has executed everything that it has read, and waits for more.
+    is_reading: Cell<bool>,
     pinged_at: Cell<Instant>,
+    /// The latest ping, until the client's socket has taken it.
+    unsent: Cell<Option<EntryNumber>>,
+    /// When the client had the first ping since it was last heard of.
+    asked_at: Cell<Option<Instant>>,
 }
 
 /// The keepalive of a worker's WebSocket clients: one coarse sweep, no timer per client.
@@ -132,7 +147,14 @@ pub struct Keepalive {
 impl Keepalive {
     fn watch(&self, slot: Slot) -> Rc<Alive> {
         let now = Instant::now();
-        let alive = Rc::new(Alive { slot, heard_at: Cell::new(now), pinged_at: Cell::new(now) });
+        let alive = Rc::new(Alive {
+            slot,
+            heard_at: Cell::new(now),
+            is_reading: Cell::new(true),
+            pinged_at: Cell::new(now),
+            unsent: Cell::new(None),
+            asked_at: Cell::new(None),
+        });
         self.clients.borrow_mut().push(Rc::downgrade(&alive));
         alive
     }
@@ -165,17 +187,17 @@ impl Keepalive {
             self.clients.borrow_mut().retain(|client| {
                 let Some(client) = client.upgrade() else { return false };
                 client.give_time(late);
-                match client.verdict(now, rules) {
+                match client.verdict(now, rules, &writer) {
                     Verdict::Alive => {}
                     Verdict::PingDue => due.push(client),
                     Verdict::Dead => writer.hang_up(client.slot, Disconnect::PingTimeout),
                 }
                 true
             });
-            // One command for all, so that ten thousand fit the mailbox; a full one is tried again at the next sweep.
-            let slots = due.iter().map(|client| client.slot).collect();
-            if !due.is_empty() && writer.try_reply_all(slots, ping.clone()).is_ok() {
-                due.iter().for_each(|client| client.pinged_at.set(now));
+            if !due.is_empty() {
+                let slots: Vec<Slot> = due.iter().map(|client| client.slot).collect();
+                let number = writer.ping(&slots, ping.clone());
+                due.iter().for_each(|client| client.pinged(now, number));
             }
         }
     }
@@ -189,18 +211,45 @@ enum Verdict {
 }
 
 impl Alive {
+    fn hear(&self, now: Instant) {
+        self.heard_at.set(now);
+        self.asked_at.set(None);
+    }
+
+    fn pinged(&self, now: Instant, number: EntryNumber) {
+        self.pinged_at.set(now);
+        self.unsent.set(Some(number));
+    }
+
     /// The server itself did not run for this long: it has neither pinged nor read what was answered.
     fn give_time(&self, time: Duration) {
         self.heard_at.set(self.heard_at.get() + time);
+        self.asked_at.set(self.asked_at.get().map(|asked_at| asked_at + time));
     }
 
-    fn verdict(&self, now: Instant, rules: KeepaliveRules) -> Verdict {
-        if now.duration_since(self.heard_at.get()) >= rules.pong_timeout {
+    fn verdict(&self, now: Instant, rules: KeepaliveRules, writer: &WriterHandle) -> Verdict {
+        if let Some(number) = self.unsent.get() {
+            // A client that takes nothing is a slow consumer's case.
+            if !writer.has_sent(self.slot, number) {
+                return Verdict::Alive;
+            }
+            self.unsent.set(None);
+            self.asked_at.set(self.asked_at.get().or(Some(now)));
+        }
+        if self.is_silent(now, rules) && self.is_reading.get() && !writer.has_unread_input(self.slot) {
             Verdict::Dead
-        } else if now.duration_since(self.pinged_at.get()) >= rules.ping_interval {
+        } else if now.saturating_duration_since(self.pinged_at.get()) >= rules.ping_interval {
             Verdict::PingDue
         } else {
             Verdict::Alive
         }
+    }
+
+    /// Nothing was read for too long, though the client has had a ping for as long as it may take to answer.
+    fn is_silent(&self, now: Instant, rules: KeepaliveRules) -> bool {
+        let answer_within = rules.pong_timeout.saturating_sub(rules.ping_interval);
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        is_over(self.heard_at.get(), rules.pong_timeout)
+            && self.asked_at.get().is_some_and(|asked_at| is_over(asked_at, answer_within))
     }
 }

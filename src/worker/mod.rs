@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
@@ -31,9 +31,9 @@ use crate::transport::metrics::ServerMetrics;
 use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
 use crate::transport::websocket::{self, Commands, Keepalive};
-use crate::writer::handle::BatchSender;
+use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
-use crate::writer::{Counts, WriterCommand, WriterIndex, WriterMetrics};
+use crate::writer::{Counts, WriterIndex, WriterMetrics};
 
 pub use table::OwnTable;
 
@@ -60,7 +60,7 @@ pub struct Worker {
     /// To tell the writers, by `WriterIndex`.
     pub writers: Vec<BatchSender>,
     /// What its own writer is told through.
-    pub writer: mpsc::Receiver<WriterCommand>,
+    pub writer: WriterMailbox,
     /// Where all workers count.
     pub metrics: ServerMetrics,
     /// What applies to its clients.

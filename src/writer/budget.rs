@@ -1,13 +1,13 @@
-//! The budget of a worker over all its outboxes, in memory held: who gives way when it is passed, the slowest first. Never
-//! counts against anybody what no socket has refused yet: until that is written, the writer reads no further commands.
+//! The budget of a worker over all its outboxes, in memory held: who gives way when it is passed. That is whoever has the
+//! most pending bytes, so that nobody gives way who holds no more than its share. Never counts against anybody what no
+//! socket has refused yet: until that is written, publishers wait.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
 use super::address::Slot;
-use super::pending::EntryNumber;
-use super::slots::{Phase, Row};
+use super::slots::{Phase, Row, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::config::SlowPolicy;
@@ -36,16 +36,16 @@ impl Measure {
         }
     }
 
-    /// The oldest entry that the measure frees of what a client is owed, if it does.
-    fn frees(self, row: &mut Row<'_>) -> Option<EntryNumber> {
-        if !row.hot.refused {
-            return None;
-        }
-        match self {
-            Self::DropOldest if row.hot.phase != Phase::Open => None,
-            Self::DropOldest => row.hot.outbox.oldest_delivery(&mut row.cold.backlog),
-            Self::Cut | Self::Close => row.hot.outbox.oldest(),
-        }
+    /// The pending bytes of a client for whom the measure would free something.
+    fn frees(self, row: &mut Row<'_>) -> Option<usize> {
+        let can_free = row.hot.state == SocketState::Blocked
+            && match self {
+                Self::DropOldest => {
+                    row.hot.phase == Phase::Open && row.hot.outbox.oldest_delivery(&mut row.cold.backlog).is_some()
+                }
+                Self::Cut | Self::Close => !row.hot.outbox.is_empty(),
+            };
+        can_free.then(|| row.weight().bytes)
     }
 }
 
@@ -55,9 +55,9 @@ impl Writer {
         self.meter.held() > self.limits.budget
     }
 
-    /// Sheds until the budget is kept, once all that is held is owed to clients that have refused bytes.
+    /// Sheds until the budget is kept, once all that is held is pending for blocked clients.
     pub(super) fn keep_budget(&mut self, now: Instant, wire: &mut impl Wire) {
-        if !self.is_over_budget() || self.owed > 0 {
+        if !self.is_over_budget() || self.waiting > 0 {
             return;
         }
         let enough = self.limits.budget - self.limits.budget / FREED_PART;
@@ -69,19 +69,21 @@ impl Writer {
         }
     }
 
-    /// Applies a measure until no more than `enough` is held: to the client first that is owed the oldest. Linear in the
-    /// clients that have refused bytes, logarithmic for each that is shed.
+    /// Applies a measure until no more than `enough` is held: first to the client with the most pending bytes. Linear in
+    /// the blocked clients, logarithmic for each that is shed.
     fn shed(&mut self, now: Instant, measure: Measure, enough: usize, wire: &mut impl Wire) {
         let frees = |writer: &mut Self, slot| measure.frees(&mut writer.slots.row(slot)?);
-        let slow: Vec<Slot> = self.swept.clone();
-        let mut slowest: BinaryHeap<_> =
-            slow.into_iter().filter_map(|slot| Some(Reverse((frees(self, slot)?, slot)))).collect();
+        let blocked: Vec<Slot> = self.swept.clone();
+        let mut largest: BinaryHeap<_> =
+            blocked.into_iter().filter_map(|slot| Some((frees(self, slot)?, Reverse(slot)))).collect();
         while self.meter.held() > enough
-            && let Some(Reverse((_, slot))) = slowest.pop()
+            && let Some((_, Reverse(slot))) = largest.pop()
         {
-            self.apply(now, measure, slot, wire);
+            if self.still_refuses(now, slot, wire) {
+                self.apply(now, measure, slot, wire);
+            }
             if measure == Measure::DropOldest {
-                slowest.extend(frees(self, slot).map(|oldest| Reverse((oldest, slot))));
+                largest.extend(frees(self, slot).map(|bytes| (bytes, Reverse(slot))));
             }
         }
     }
@@ -100,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// Drops all that is owed to a client that has refused bytes, replies as well, but for the message partly sent.
+    /// Drops all that is pending for a blocked client, replies as well, but for the message partly sent.
     fn drop_unbegun(&mut self, slot: Slot) {
         let Some(row) = self.slots.row(slot) else { return };
         let before = row.owed().bytes;

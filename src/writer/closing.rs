@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::address::Slot;
 use super::frames::{Frames, Kind};
-use super::slots::{Closing, Mark, Phase};
+use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::protocol::disconnect::Disconnect;
@@ -15,7 +15,7 @@ use crate::protocol::disconnect::Disconnect;
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 impl Closing {
-    /// The socket has taken something.
+    /// The socket has taken something, or was not offered anything until now: the second begins anew.
     pub(super) fn extend(&mut self, now: Instant) {
         self.deadline = now + CLOSE_LINGER;
     }
@@ -48,12 +48,12 @@ impl Writer {
         }
         self.metrics.owed_bytes.add(row.owed().bytes as u64);
         self.metrics.owed_bytes.subtract(owed_before as u64);
-        if !row.hot.refused {
-            self.owed = self.owed - dropped.messages() + added;
+        if row.hot.state != SocketState::Blocked {
+            self.waiting = self.waiting - dropped.messages() + added;
         }
-        // Marked even if nothing is owed: the end of the stream is sent where the outbox is found empty.
-        if !matches!(row.hot.mark, Mark::Small | Mark::Watched) {
-            row.hot.mark = Mark::Small;
+        // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
+        if matches!(row.hot.state, SocketState::Empty | SocketState::WaitsLarge) {
+            row.hot.state = SocketState::WaitsSmall;
             self.small.push_back(slot);
         }
         self.count_gone(dropped, reason);
@@ -90,8 +90,8 @@ impl Writer {
     pub(super) fn close(&mut self, slot: Slot, reason: Disconnect, wire: &mut impl Wire) {
         let Some(mut row) = self.slots.row(slot) else { return };
         let owed = row.owed();
-        if !row.hot.refused {
-            self.owed -= owed.messages;
+        if row.hot.state != SocketState::Blocked {
+            self.waiting -= owed.messages;
         }
         self.metrics.owed_bytes.subtract(owed.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);

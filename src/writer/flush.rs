@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::address::Slot;
 use super::outbox::Whole;
-use super::slots::{Mark, Phase, Refusal};
+use super::slots::{List, Phase, Refusal, SocketState};
 use super::state::Writer;
 use super::wire::{Sent, Wire};
 use crate::protocol::disconnect::Disconnect;
@@ -30,37 +30,37 @@ impl Writer {
         while writes < CHUNK_WRITES_SMALL
             && let Some(slot) = self.small.pop_front()
         {
-            writes += self.write_if_marked(now, slot, Mark::Small, wire);
+            writes += self.write_if_waiting(now, slot, List::Small, wire);
         }
         while writes < CHUNK_WRITES
-            && let Some((slot, mark)) = self.pop_large_first()
+            && let Some((slot, list)) = self.pop_large_first()
         {
-            writes += self.write_if_marked(now, slot, mark, wire);
+            writes += self.write_if_waiting(now, slot, list, wire);
         }
     }
 
-    /// A watched socket takes bytes again.
-    pub(super) fn writable(&mut self, slot: Slot) {
+    /// A watched socket takes bytes again. From here on its backlog is the server's own until it refuses anew.
+    pub(super) fn writable(&mut self, now: Instant, slot: Slot) {
         if let Some(row) = self.slots.row(slot)
-            && row.hot.mark == Mark::Watched
+            && row.hot.state == SocketState::Blocked
         {
-            row.hot.mark = Mark::Large;
+            row.hot.state = SocketState::Resumed;
+            row.cold.refusal.as_mut().expect("a refusal is dated").resumed_at = now;
+            self.waiting += row.owed().messages;
             self.large.push_back(slot);
         }
     }
 
-    fn pop_large_first(&mut self) -> Option<(Slot, Mark)> {
-        let large = self.large.pop_front().map(|slot| (slot, Mark::Large));
-        large.or_else(|| self.small.pop_front().map(|slot| (slot, Mark::Small)))
+    fn pop_large_first(&mut self) -> Option<(Slot, List)> {
+        let large = self.large.pop_front().map(|slot| (slot, List::Large));
+        large.or_else(|| self.small.pop_front().map(|slot| (slot, List::Small)))
     }
 
-    /// Writes the slot out if it still waits in the list it was found in; returns how many writes that took. The mark is
-    /// cleared first, so that whatever comes meanwhile marks it anew.
-    fn write_if_marked(&mut self, now: Instant, slot: Slot, mark: Mark, wire: &mut impl Wire) -> usize {
-        let Some(row) = self.slots.row(slot).filter(|row| row.hot.mark == mark) else {
+    /// Writes the slot out if it still waits in the list it was found in; returns how many writes that took.
+    fn write_if_waiting(&mut self, now: Instant, slot: Slot, list: List, wire: &mut impl Wire) -> usize {
+        if self.slots.row(slot).is_none_or(|row| row.hot.state.list() != Some(list)) {
             return 0;
-        };
-        row.hot.mark = Mark::Clean;
+        }
         let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             Outcome::Emptied => self.emptied(now, slot, wire),
@@ -71,10 +71,30 @@ impl Writer {
         (self.metrics.writes.get() - before).max(1) as usize
     }
 
+    /// Offers a blocked client its bytes once more, since it may have read since the last offer. True if its socket took
+    /// nothing at all: only then may the client be judged. One write, as long as the socket goes on to refuse.
+    pub(super) fn still_refuses(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> bool {
+        if self.slots.row(slot).is_none_or(|row| row.hot.state != SocketState::Blocked) {
+            return false;
+        }
+        let before = self.metrics.sent_bytes.get();
+        match self.write_out(now, slot, wire) {
+            Outcome::Emptied => self.emptied(now, slot, wire),
+            Outcome::Refused => {
+                let row = self.slots.row(slot).expect("a refusal ends nothing");
+                let bytes = row.owed().bytes;
+                row.cold.refusal.as_mut().expect("a refusal is dated").date(now, bytes);
+                return self.metrics.sent_bytes.get() == before;
+            }
+            Outcome::Broken => self.close(slot, Disconnect::IoError, wire),
+        }
+        false
+    }
+
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> Outcome {
         let row = self.slots.row(slot).expect("the caller has found the row");
         loop {
-            if row.hot.refused {
+            if row.hot.state.has_refused() {
                 let notice = row.hot.outbox.word_notice(row.cold.dialect);
                 self.metrics.owed_bytes.add(notice as u64);
             }
@@ -95,10 +115,11 @@ impl Writer {
                 // `now` is that of the chunk: at most half a millisecond too early.
                 self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
             }
-            if row.hot.refused {
+            if row.hot.state != SocketState::Blocked {
+                self.waiting -= whole.messages();
+            }
+            if row.hot.state.has_refused() {
                 row.cold.refusal.as_mut().expect("a refusal is dated").taken(now, taken);
-            } else {
-                self.owed -= whole.messages();
             }
             if row.hot.phase == Phase::Closing {
                 row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
@@ -108,10 +129,10 @@ impl Writer {
 
     fn emptied(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
-        if row.hot.refused {
-            row.hot.refused = false;
+        if row.hot.state.has_refused() {
             row.cold.refusal = None;
         }
+        row.hot.state = SocketState::Empty;
         if row.hot.phase == Phase::Closing {
             self.finish(now, slot, wire);
         }
@@ -121,15 +142,14 @@ impl Writer {
     fn refused(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let owed = row.owed();
-        row.hot.mark = Mark::Watched;
-        if !row.hot.refused {
-            row.hot.refused = true;
-            self.owed -= owed.messages;
-        }
+        self.waiting -= owed.messages;
+        row.hot.state = SocketState::Blocked;
         match &mut row.cold.refusal {
-            Some(refusal) if refusal.until > 0 => {}
-            Some(refusal) => (refusal.since, refusal.until) = (now, owed.bytes),
-            none => *none = Some(Box::new(Refusal { since: now, until: owed.bytes, taken_at: now, pong: None })),
+            Some(refusal) => refusal.go_on(now, owed.bytes),
+            none => *none = Some(Box::new(Refusal::new(now, owed.bytes))),
+        }
+        if let Some(closing) = &mut row.cold.closing {
+            closing.extend(now);
         }
         wire.watch(slot);
         self.sweep_later(slot);

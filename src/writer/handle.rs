@@ -2,47 +2,70 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::address::Slot;
-use super::frames::{Entry, Frames, Targets};
+use super::backlog::Backlog;
+use super::frames::Entry;
+use super::pending::EntryNumber;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
-/// Batches that wait in a writer's mailbox at most: 16 MiB.
-const MAILBOX_BATCHES: usize = 256;
+/// Commands that wait in a writer's mailbox at most, 16 MiB where all are batches. The writer empties it between two
+/// chunks of writes: what shards hand over is bounded by their count of deliveries, in `Backlog`.
+const MAILBOX_COMMANDS: usize = 256;
 
 /// A batch is closed once its output has this many bytes: about what each has when many wait.
 pub const BATCH_BYTES: usize = 64 * 1024;
 
 /// A writer's mailbox, not yet shared out.
-pub fn mailbox() -> (BatchSender, mpsc::Receiver<WriterCommand>) {
-    let (sender, receiver) = mpsc::channel(MAILBOX_BATCHES);
-    (BatchSender(sender), receiver)
+pub fn mailbox() -> (BatchSender, WriterMailbox) {
+    let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
+    let backlog = Arc::new(Backlog::default());
+    (BatchSender { sender, backlog: Arc::clone(&backlog) }, WriterMailbox { commands, backlog })
+}
+
+/// The receiving end of one writer.
+#[derive(Debug)]
+pub struct WriterMailbox {
+    /// What it is told.
+    pub commands: mpsc::Receiver<WriterCommand>,
+    /// Where it says what it has still to write.
+    pub backlog: Arc<Backlog>,
 }
 
 /// How a shard, on whichever worker, tells a writer.
 #[derive(Clone, Debug)]
-pub struct BatchSender(mpsc::Sender<WriterCommand>);
+pub struct BatchSender {
+    sender: mpsc::Sender<WriterCommand>,
+    backlog: Arc<Backlog>,
+}
 
 impl BatchSender {
-    /// Hands over what a batch led to, in order. Waits while the writer has more than it can write: that is how
-    /// publishers feel it.
+    /// Hands over what a batch led to, in order. The caller has looked whether the backlog has room for it, so it waits
+    /// for no more than one turn of the writer.
     pub async fn deliver(&self, entries: Vec<Entry>) {
-        let sent = self.0.send(WriterCommand::Batch(entries)).await;
+        self.backlog.hand_over(&entries);
+        let sent = self.sender.send(WriterCommand::Batch(entries)).await;
         assert!(sent.is_ok(), "a writer outlives every shard");
     }
 
+    /// What the writer has still to write.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
     /// The handle for the tasks of the writer's own worker.
-    pub(super) fn into_handle(self, output: Rc<RefCell<Output>>) -> WriterHandle {
-        WriterHandle { output, mailbox: Mailbox::new(self.0) }
+    pub(super) fn into_handle(self, output: Rc<RefCell<Output>>, wake: Rc<Notify>) -> WriterHandle {
+        WriterHandle { output, mailbox: Mailbox::new(self.sender), wake }
     }
 }
 
@@ -58,6 +81,8 @@ pub(super) struct Output {
 pub struct WriterHandle {
     output: Rc<RefCell<Output>>,
     mailbox: Mailbox<WriterCommand>,
+    /// Wakes the writer's task for what did not come through its mailbox.
+    wake: Rc<Notify>,
 }
 
 impl WriterHandle {
@@ -115,13 +140,21 @@ impl WriterHandle {
         }
     }
 
-    /// Queues one reply for many clients as one command.
-    ///
-    /// # Errors
-    /// The mailbox is full; nobody gets it.
-    pub fn try_reply_all(&self, slots: Vec<Slot>, bytes: Bytes) -> Result<(), Full<()>> {
-        let entry = Entry { targets: Targets::Audience(slots.into()), frames: Frames::reply(bytes) };
-        self.mailbox.try_tell(WriterCommand::Entry(entry)).map_err(|Full(_)| Full(()))
+    /// Sends a ping frame to each of these clients. It never waits, since it need not stay behind anything. Returns its number.
+    pub fn ping(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
+        let number = self.output.borrow_mut().writer.ping(slots, bytes);
+        self.wake.notify_one();
+        number
+    }
+
+    /// Whether the client's socket has taken all of that ping.
+    pub fn has_sent(&self, slot: Slot, ping: EntryNumber) -> bool {
+        self.output.borrow_mut().writer.has_sent(slot, ping)
+    }
+
+    /// Whether the client has sent bytes that its connection has not read. A system call.
+    pub fn has_unread_input(&self, slot: Slot) -> bool {
+        self.output.borrow().wire.has_unread_input(slot.index)
     }
 
     /// Queues a reply behind everything already queued for the client.

@@ -2,6 +2,7 @@
 //! command. `Writer` is a synchronous state machine over a `Wire`; `task` receives, steps it and waits, nothing more.
 
 mod address;
+mod backlog;
 mod budget;
 mod closing;
 mod flush;
@@ -19,9 +20,10 @@ pub mod task;
 mod wire;
 
 pub use address::{Address, Slot, WriterIndex};
+pub use backlog::Backlog;
 pub use closing::CLOSE_LINGER;
 pub use frames::{Entry, Frames, Kind, Targets};
 pub use metrics::WriterMetrics;
-pub use pending::ENTRY_BYTES;
+pub use pending::{ENTRY_BYTES, EntryNumber};
 pub use state::{Counts, Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};

@@ -35,7 +35,7 @@ impl Meter {
 
 /// Its place among all entries that came to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryNumber(pub u64);
+pub struct EntryNumber(pub(super) u64);
 
 /// An entry as the outboxes share it.
 #[derive(Debug)]

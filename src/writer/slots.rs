@@ -23,17 +23,47 @@ pub(super) enum Phase {
     Finished,
 }
 
-/// Whether and where a slot waits to be written.
+/// What a client's socket and outbox are to the writer. Only the writer's `flush`, `push` and `writable` change it.
+///
+/// What waits in one of the writer's lists is the server's own backlog, however often its socket has refused before: it
+/// counts for backpressure and never against the client. Only a blocked client ages, overflows and gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// It does not.
-    Clean,
-    /// In the list of those owed something small.
+pub(super) enum SocketState {
+    /// Nothing is pending.
+    Empty,
+    /// Pending, in the list of those that wait for something small.
+    WaitsSmall,
+    /// Pending, in the list of those that wait for a share of a large fan-out.
+    WaitsLarge,
+    /// Pending, in the list of the large ones: the socket was blocked, is writable again and was not written to since.
+    Resumed,
+    /// Pending, and the socket has refused the last offer. It is watched until it is writable.
+    Blocked,
+}
+
+/// A list of slots that wait to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Those that wait for something small.
     Small,
-    /// In the list of those owed a share of a large fan-out.
+    /// All others.
     Large,
-    /// Until its socket is writable.
-    Watched,
+}
+
+impl SocketState {
+    /// The list in which a slot of this state waits, if it does.
+    pub fn list(self) -> Option<List> {
+        match self {
+            Self::Empty | Self::Blocked => None,
+            Self::WaitsSmall => Some(List::Small),
+            Self::WaitsLarge | Self::Resumed => Some(List::Large),
+        }
+    }
+
+    /// Whether the socket has refused bytes that it still has not taken, so that the refusal is dated.
+    pub fn has_refused(self) -> bool {
+        matches!(self, Self::Resumed | Self::Blocked)
+    }
 }
 
 /// What every delivery touches: two rows to a cache line.
@@ -41,10 +71,8 @@ pub(super) enum Mark {
 pub(super) struct Hot {
     pub outbox: Head,
     pub generation: u32,
-    pub mark: Mark,
+    pub state: SocketState,
     pub phase: Phase,
-    /// The socket has refused bytes that it still has not taken.
-    pub refused: bool,
 }
 
 /// What only a backlog, a refusal or an ending touches.
@@ -63,7 +91,8 @@ pub(super) struct Cold {
     pub waker: Option<Waker>,
 }
 
-/// Bytes that a socket has refused.
+/// Bytes that a socket has refused. Its dates leave out all time in which the socket was writable and the server had not
+/// come round to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     /// When the bytes within `until` were first refused. Later ones are dated when these are taken, so that the age of
@@ -73,6 +102,8 @@ pub(super) struct Refusal {
     pub until: usize,
     /// When the socket last took anything.
     pub taken_at: Instant,
+    /// When the socket became writable, while the slot waits to be written.
+    pub resumed_at: Instant,
     /// The pong that came since: the next one takes its place.
     pub pong: Option<EntryNumber>,
 }
@@ -81,7 +112,7 @@ pub(super) struct Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     pub reason: Disconnect,
-    /// When it is cut unless its socket has taken something since.
+    /// When it is cut if its socket is blocked, or if everything is sent and its input has not ended.
     pub deadline: Instant,
     /// The connection has read its input to the end.
     pub input_ended: bool,
@@ -89,7 +120,7 @@ pub(super) struct Closing {
 
 impl Hot {
     fn vacant(generation: u32) -> Self {
-        Self { outbox: Head::default(), generation, mark: Mark::Clean, phase: Phase::Vacant, refused: false }
+        Self { outbox: Head::default(), generation, state: SocketState::Empty, phase: Phase::Vacant }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Slow consumers: who is one, and what becomes of each under the policy. Never waits for a client, and never counts
-//! against one what the server itself has not got round to writing.
+//! against one what the server itself has not got round to writing. Nobody is cut before its socket has refused once more.
 
 use std::time::{Duration, Instant};
 
 use super::address::Slot;
-use super::slots::{Phase, Refusal, Row};
+use super::slots::{Phase, Refusal, Row, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::config::{OutboxLimits, SlowPolicy};
@@ -40,17 +40,19 @@ impl Row<'_> {
 }
 
 impl Writer {
-    /// A client that had refused bytes was given more than it may be owed.
-    pub(super) fn overflow(&mut self, now: Instant, slot: Slot) {
+    /// A blocked client was given more than it may be owed.
+    pub(super) fn overflow(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         self.drop_to_bounds(now, slot);
         // What is left under drop-oldest are replies.
         let row = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open);
-        if row.is_some_and(|row| row.weight().bytes > BOUND_HARD * self.limits.bytes_max) {
+        if row.is_some_and(|row| row.weight().bytes > BOUND_HARD * self.limits.bytes_max)
+            && self.still_refuses(now, slot, wire)
+        {
             self.cut_slow(now, slot);
         }
     }
 
-    /// What drop-oldest does for a client that has refused bytes.
+    /// What drop-oldest does for a blocked client.
     pub(super) fn drop_to_bounds(&mut self, now: Instant, slot: Slot) {
         let limits = self.limits;
         if limits.policy == SlowPolicy::DropOldest && self.slots.row(slot).is_some_and(|row| row.overflows(&limits)) {
@@ -58,11 +60,10 @@ impl Writer {
         }
     }
 
-    /// Lets `drop` take messages out of the outbox of an open client that has refused bytes, and counts them.
+    /// Lets `drop` take messages out of the outbox of an open, blocked client, and counts them.
     pub(super) fn drop_from(&mut self, now: Instant, slot: Slot, drop: impl FnOnce(&mut Row<'_>) -> usize) {
-        let Some(mut row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open && row.hot.refused) else {
-            return;
-        };
+        let is_blocked = |row: &Row<'_>| row.hot.phase == Phase::Open && row.hot.state == SocketState::Blocked;
+        let Some(mut row) = self.slots.row(slot).filter(is_blocked) else { return };
         let before = row.owed().bytes;
         let messages = drop(&mut row);
         let after = row.owed().bytes;
@@ -90,9 +91,19 @@ impl Writer {
             match verdict(&row, now, &self.limits) {
                 Verdict::Settled => {}
                 Verdict::Waits => self.sweep_later(slot),
-                Verdict::Slow => self.cut_slow(now, slot),
-                Verdict::Expired => self.close(slot, Disconnect::IoError, wire),
+                Verdict::Over => self.close(slot, Disconnect::IoError, wire),
+                Verdict::Slow if self.still_refuses(now, slot, wire) => self.give_up(now, slot, wire),
+                Verdict::Slow => self.sweep_later(slot),
             }
+        }
+    }
+
+    /// A client whose time is over: cut and told so, or closed if it is on its way out.
+    fn give_up(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+        if self.slots.row(slot).is_some_and(|row| row.hot.phase == Phase::Open) {
+            self.cut_slow(now, slot);
+        } else {
+            self.close(slot, Disconnect::IoError, wire);
         }
     }
 
@@ -112,33 +123,64 @@ enum Verdict {
     Settled,
     /// To be looked at again.
     Waits,
-    /// A slow consumer.
+    /// Its time is over, unless its socket takes bytes now.
     Slow,
-    /// Closing, and its time is over.
-    Expired,
+    /// Everything is sent, and the time for the end of its input is over.
+    Over,
 }
 
 fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
-    let is_too_old = |since: Instant| now.duration_since(since) >= limits.slow_after;
-    let holds_old_bytes = || row.cold.refusal.as_deref().is_some_and(|refusal| is_too_old(refusal.since));
+    if row.hot.phase == Phase::Finished {
+        let closing = row.cold.closing.as_deref().expect("a finished slot has a reason");
+        return if now >= closing.deadline { Verdict::Over } else { Verdict::Waits };
+    }
+    let is_slow = match row.cold.refusal.as_deref() {
+        Some(refusal) if row.hot.state == SocketState::Blocked => is_slow(row, refusal, now, limits),
+        // Writable, as far as is known: whatever it waits for, it waits for the server.
+        Some(_) => false,
+        None if row.cold.closing.is_some() => false,
+        None => return Verdict::Settled,
+    };
+    if is_slow { Verdict::Slow } else { Verdict::Waits }
+}
+
+/// Whether a blocked client has been so for too long.
+fn is_slow(row: &Row<'_>, refusal: &Refusal, now: Instant, limits: &OutboxLimits) -> bool {
+    let is_too_old = |since: Instant| now.saturating_duration_since(since) >= limits.slow_after;
     if let Some(closing) = &row.cold.closing {
         // The grace period bounds a stop; every other ending is bounded as the conversation was.
-        let is_over = now >= closing.deadline || (closing.reason != Disconnect::Shutdown && holds_old_bytes());
-        return if is_over { Verdict::Expired } else { Verdict::Waits };
+        return now >= closing.deadline || (closing.reason != Disconnect::Shutdown && is_too_old(refusal.since));
     }
-    let Some(refusal) = row.cold.refusal.as_deref() else {
-        return Verdict::Settled;
-    };
     let aged = match limits.policy {
         SlowPolicy::Disconnect => is_too_old(refusal.since),
         // What it holds is ever newer: only one that takes nothing at all has no use of it.
         SlowPolicy::DropOldest => is_too_old(refusal.taken_at),
     };
-    let stalled = row.weight().is_over(limits) && now.duration_since(refusal.taken_at) >= STALL;
-    if stalled || aged { Verdict::Slow } else { Verdict::Waits }
+    aged || (row.weight().is_over(limits) && now.saturating_duration_since(refusal.taken_at) >= STALL)
 }
 
 impl Refusal {
+    /// A socket has refused so many bytes, of which it had taken all before.
+    pub(super) fn new(now: Instant, bytes: usize) -> Self {
+        Self { since: now, until: bytes, taken_at: now, resumed_at: now, pong: None }
+    }
+
+    /// The socket was writable, and refuses again; so many bytes are left. The time in which it waited to be written is
+    /// left out of its dates.
+    pub(super) fn go_on(&mut self, now: Instant, bytes: usize) {
+        let waited_since = |date: Instant| now.saturating_duration_since(self.resumed_at.max(date));
+        self.since = (self.since + waited_since(self.since)).min(now);
+        self.taken_at = (self.taken_at + waited_since(self.taken_at)).min(now);
+        self.date(now, bytes);
+    }
+
+    /// So many bytes are refused now: they are dated if those dated before are all taken.
+    pub(super) fn date(&mut self, now: Instant, bytes: usize) {
+        if self.until == 0 {
+            (self.since, self.until) = (now, bytes);
+        }
+    }
+
     /// The socket has taken bytes.
     pub(super) fn taken(&mut self, now: Instant, bytes: usize) {
         self.taken_at = now;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -39,6 +39,12 @@ impl SocketWire {
     /// The sockets to wait for since the last call.
     pub fn take_newly_watched(&mut self) -> impl Iterator<Item = (Slot, Rc<TcpStream>)> {
         self.newly_watched.drain(..)
+    }
+
+    /// Whether bytes have come, or the end of the input, that nobody has read.
+    pub fn has_unread_input(&self, index: u32) -> bool {
+        let stream = self.streams.get(index as usize).and_then(Option::as_ref);
+        stream.is_some_and(|stream| recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok())
     }
 
     fn stream(&self, index: u32) -> &Rc<TcpStream> {

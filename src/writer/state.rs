@@ -10,21 +10,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::address::Slot;
-use super::frames::{Entry, Frames, Kind};
+use super::backlog::Backlog;
+use super::frames::{Entry, Frames, Kind, Targets};
 use super::metrics::WriterMetrics;
 use super::outbox::Gone;
 use super::pending::{EntryNumber, Meter, Pending};
-use super::slots::{Mark, Phase, Slots};
+use super::slots::{List, Phase, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
 /// An entry for at most this many targets is small: it is not to wait behind a large fan-out.
-const SMALL_AUDIENCE: usize = 64;
-
-/// The writer reads no further commands while more messages than this are owed that no socket has refused yet.
-const OWED_MAX: usize = 1 << 20;
+pub(super) const SMALL_AUDIENCE: usize = 64;
 
 /// What one idle client takes, in this process: what `loadgen` measures.
 const CLIENT_BYTES: usize = 1_400;
@@ -104,8 +102,9 @@ pub struct Writer {
     pub(super) swept: Vec<Slot>,
     /// Clients found to be owed too much while appending, some perhaps more than once.
     overflowed: Vec<Slot>,
-    /// Messages owed that no socket has refused yet.
-    pub(super) owed: usize,
+    /// Messages pending for clients that are not blocked: what the server itself has still to write.
+    pub(super) waiting: usize,
+    backlog: Arc<Backlog>,
     pub(super) limits: OutboxLimits,
     pub(super) metrics: Arc<WriterMetrics>,
     pub(super) meter: Meter,
@@ -131,18 +130,19 @@ impl AddAssign for Counts {
 impl Writer {
     /// A writer without clients.
     pub fn new(limits: OutboxLimits) -> Self {
-        Self::counting_in(Arc::default(), limits)
+        Self::counting_in(Arc::default(), limits, Arc::default())
     }
 
-    /// A writer without clients that counts where others can read it.
-    pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits) -> Self {
+    /// A writer without clients that counts where others can read it, and says in `backlog` what it has still to write.
+    pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits, backlog: Arc<Backlog>) -> Self {
         Self {
             slots: Slots::default(),
             small: VecDeque::new(),
             large: VecDeque::new(),
             swept: Vec::new(),
             overflowed: Vec::new(),
-            owed: 0,
+            waiting: 0,
+            backlog,
             limits,
             meter: Meter::default(),
             metrics,
@@ -167,13 +167,14 @@ impl Writer {
         match input {
             Input::Command(command) => self.command(now, command, wire),
             Input::Flush => self.flush(now, wire),
-            Input::Writable(slot) => self.writable(slot),
+            Input::Writable(slot) => self.writable(now, slot),
             Input::Sweep { late } => self.sweep(now, late, wire),
             Input::HangUpAll(reason) => self.hang_up_all(reason),
             Input::Cut => self.cut_all(wire),
         }
         self.keep_budget(now, wire);
         self.metrics.held_bytes.set(self.meter.held() as u64);
+        self.backlog.settle(self.metrics.fanned_out.get(), self.waiting, self.is_over_budget());
     }
 
     /// Whether something waits to be written.
@@ -181,9 +182,14 @@ impl Writer {
         !(self.small.is_empty() && self.large.is_empty())
     }
 
-    /// Whether the next command may be taken, or the sockets must take something first.
-    pub fn takes_commands(&self) -> bool {
-        self.owed <= OWED_MAX && !self.is_over_budget()
+    /// Messages that no socket has refused and that are not written yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether publishers may go on, as far as memory is concerned.
+    pub fn is_within_budget(&self) -> bool {
+        !self.is_over_budget()
     }
 
     /// Whether a client's time may run out.
@@ -220,6 +226,19 @@ impl Writer {
         }
     }
 
+    /// Sends a ping frame to each of these clients, past everything that waits in the mailbox. Returns its number.
+    pub(super) fn ping(&mut self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
+        let targets = Targets::Audience(slots.into());
+        self.append(Entry { targets, frames: Frames::reply(bytes) });
+        EntryNumber(self.entries)
+    }
+
+    /// Whether the client's socket has taken all of that entry, or never will.
+    pub(super) fn has_sent(&mut self, slot: Slot, number: EntryNumber) -> bool {
+        let oldest = self.slots.row(slot).and_then(|row| row.hot.outbox.oldest());
+        oldest.is_none_or(|oldest| oldest > number)
+    }
+
     /// Ends one conversation: its connection is told why. The first reason stays.
     pub fn hang_up(&mut self, slot: Slot, reason: Disconnect) {
         if let Some(mut row) = self.slots.row(slot) {
@@ -248,9 +267,16 @@ impl Writer {
             WriterCommand::Close { slot, reason } => self.begin_close(now, slot, reason),
             WriterCommand::InputEnded(slot) => self.input_ended(now, slot, wire),
         }
-        while let Some(slot) = self.overflowed.pop() {
-            self.overflow(now, slot);
-        }
+        self.overflow_all(now, wire);
+    }
+
+    /// Each client once: one that takes bytes when it is offered some is not judged before it is given more.
+    fn overflow_all(&mut self, now: Instant, wire: &mut impl Wire) {
+        let mut overflowed = std::mem::take(&mut self.overflowed);
+        overflowed.sort_unstable();
+        overflowed.dedup();
+        overflowed.drain(..).for_each(|slot| self.overflow(now, slot, wire));
+        self.overflowed = overflowed;
     }
 
     fn append(&mut self, entry: Entry) {
@@ -259,9 +285,9 @@ impl Writer {
         if frames.kind() == Kind::Delivery {
             self.metrics.fanned_out.add((frames.messages() * targets.len()) as u64);
         }
-        let mark = if targets.len() <= SMALL_AUDIENCE { Mark::Small } else { Mark::Large };
+        let list = if targets.len() <= SMALL_AUDIENCE { List::Small } else { List::Large };
         for &slot in targets {
-            self.push(slot, &frames, mark);
+            self.push(slot, &frames, list);
         }
     }
 
@@ -288,25 +314,30 @@ impl Writer {
         Pending::new(frames, EntryNumber(self.entries), &self.meter)
     }
 
-    fn push(&mut self, slot: Slot, frames: &Rc<Pending>, mark: Mark) {
+    fn push(&mut self, slot: Slot, frames: &Rc<Pending>, list: List) {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return self.count_dropped(frames, Disconnect::IoError);
         };
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
         self.metrics.owed_bytes.add(frames.bytes().len() as u64);
-        if row.hot.refused {
+        if row.hot.state == SocketState::Blocked {
             if row.overflows(&self.limits) {
                 self.overflowed.push(slot);
             }
             return;
         }
-        self.owed += frames.messages();
-        match (row.hot.mark, mark) {
-            (Mark::Clean | Mark::Large, Mark::Small) => self.small.push_back(slot),
-            (Mark::Clean, _) => self.large.push_back(slot),
-            _ => return,
+        self.waiting += frames.messages();
+        match (row.hot.state, list) {
+            (SocketState::Empty | SocketState::WaitsLarge, List::Small) => {
+                row.hot.state = SocketState::WaitsSmall;
+                self.small.push_back(slot);
+            }
+            (SocketState::Empty, List::Large) => {
+                row.hot.state = SocketState::WaitsLarge;
+                self.large.push_back(slot);
+            }
+            _ => {}
         }
-        row.hot.mark = mark;
     }
 
     fn count_dropped(&mut self, frames: &Frames, reason: Disconnect) {

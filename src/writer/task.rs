@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::address::Slot;
-use super::handle::{BATCH_BYTES, BatchSender, Output, WriterHandle};
+use super::handle::{BATCH_BYTES, BatchSender, Output, WriterHandle, WriterMailbox};
 use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
@@ -31,6 +31,8 @@ pub struct WriterTask {
     output: Rc<RefCell<Output>>,
     mailbox: mpsc::Receiver<WriterCommand>,
     mailbox_open: bool,
+    /// Something came past the mailbox.
+    wake: Rc<Notify>,
     /// One future per socket that has refused bytes; idle sockets cost nothing.
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
     next_sweep: Instant,
@@ -44,6 +46,7 @@ pub struct WriterTask {
 enum Woken {
     Command(Option<WriterCommand>),
     Writable(Slot),
+    Pinged,
     Sweep,
     Stopping,
     Cutting,
@@ -53,19 +56,22 @@ impl WriterTask {
     /// A writer without clients, and the handle for the tasks of its worker.
     pub fn new(
         own: BatchSender,
-        mailbox: mpsc::Receiver<WriterCommand>,
+        mailbox: WriterMailbox,
         metrics: Arc<WriterMetrics>,
         limits: OutboxLimits,
         drain: Drain,
         needs: &Needs,
     ) -> (Self, WriterHandle) {
-        let output = Output { writer: Writer::counting_in(metrics, limits), wire: SocketWire::default() };
+        let WriterMailbox { commands, backlog } = mailbox;
+        let output = Output { writer: Writer::counting_in(metrics, limits, backlog), wire: SocketWire::default() };
         let output = Rc::new(RefCell::new(output));
-        let handle = own.into_handle(Rc::clone(&output));
+        let wake = Rc::new(Notify::new());
+        let handle = own.into_handle(Rc::clone(&output), Rc::clone(&wake));
         let task = Self {
             output,
-            mailbox,
+            mailbox: commands,
             mailbox_open: true,
+            wake,
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
             need: needs.part(),
@@ -94,9 +100,7 @@ impl WriterTask {
 
     /// Everything that can be had without waiting, so that it joins the next writes.
     fn take_what_waits(&mut self) {
-        while self.takes_commands()
-            && let Ok(command) = self.mailbox.try_recv()
-        {
+        while let Ok(command) = self.mailbox.try_recv() {
             self.step(Input::Command(command));
         }
         while let Some(Some(slot)) = self.watched.next().now_or_never() {
@@ -118,6 +122,7 @@ impl WriterTask {
         tokio::select! {
             command = self.mailbox.recv(), if self.mailbox_open => Woken::Command(command),
             Some(slot) = self.watched.next() => Woken::Writable(slot),
+            () = self.wake.notified() => Woken::Pinged,
             () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
             () = self.drain.stopping(), if !self.hung_up => Woken::Stopping,
             () = self.drain.cutting(), if !self.cut => Woken::Cutting,
@@ -130,6 +135,7 @@ impl WriterTask {
             Woken::Command(Some(command)) => self.step(Input::Command(command)),
             Woken::Command(None) => self.mailbox_open = false,
             Woken::Writable(slot) => self.step(Input::Writable(slot)),
+            Woken::Pinged => {}
             Woken::Sweep => {
                 let now = Instant::now();
                 let late = now.saturating_duration_since(self.next_sweep);
@@ -169,10 +175,6 @@ impl WriterTask {
 
     fn is_dirty(&self) -> bool {
         self.output.borrow().writer.is_dirty()
-    }
-
-    fn takes_commands(&self) -> bool {
-        self.output.borrow().writer.takes_commands()
     }
 
     fn needs_sweep(&self) -> bool {

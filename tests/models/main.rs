@@ -4,6 +4,7 @@
 // What the tests share: names, a random number, sockets in memory, a writer with its wire and its clock.
 mod common;
 mod harness;
+mod waiting;
 mod wire;
 
 // One piece each, against random inputs.

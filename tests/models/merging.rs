@@ -41,8 +41,14 @@ impl OneRoom {
     }
 
     fn publish(&mut self, address: Address, text: &str) {
-        let publish =
-            Publish { room: room(0), address, dialect: Dialect::Lines, text: text.into(), read_at: Instant::now() };
+        let publish = Publish {
+            room: room(0),
+            address,
+            dialect: Dialect::Lines,
+            text: text.into(),
+            read_at: Instant::now(),
+            permit: None,
+        };
         self.shard.step(ShardCommand::Publish(publish), &mut self.batch);
     }
 

@@ -25,7 +25,7 @@ enum Act {
     Rename(RoomName, Address, Label),
     Who(RoomName),
     Rooms,
-    Fence,
+    Reply(RoomName, Address),
     EndBatch,
 }
 
@@ -94,10 +94,9 @@ impl Pair {
             Act::Rename(room, address, label) => self.rename(room, address, label),
             Act::Who(room) => self.who(room),
             Act::Rooms => self.list(),
-            Act::Fence => {
-                let (ack, passed) = oneshot::channel();
-                self.step(ShardCommand::Fence { ack });
-                self.due.push(Due::Done(passed));
+            Act::Reply(room, address) => {
+                self.expect(address, &Event::Pong("behind"));
+                self.step(reply(room, address));
             }
             Act::EndBatch => self.end_batch(),
         }
@@ -141,7 +140,8 @@ impl Pair {
         self.expect_publish(&room, address, &text);
         let text = text.into();
         let dialect = Dialect::Lines;
-        self.step(ShardCommand::Publish(Publish { room, address, dialect, text, read_at: Instant::now() }));
+        let read_at = Instant::now();
+        self.step(ShardCommand::Publish(Publish { room, address, dialect, text, read_at, permit: None }));
     }
 
     fn expect_publish(&mut self, room: &RoomName, address: Address, text: &str) {
@@ -230,7 +230,7 @@ fn acts(writers: u16) -> impl Strategy<Value = Vec<Act>> {
         1 => (rooms(), addresses(), labels()).prop_map(|(room, address, label)| Act::Rename(room, address, label)),
         1 => rooms().prop_map(Act::Who),
         1 => Just(Act::Rooms),
-        1 => Just(Act::Fence),
+        2 => (rooms(), addresses()).prop_map(|(room, address)| Act::Reply(room, address)),
         1 => Just(Act::EndBatch),
     ];
     vec(act, 0..150)
@@ -251,16 +251,20 @@ proptest! {
     }
 }
 
+fn reply(room: RoomName, address: Address) -> ShardCommand {
+    ShardCommand::Reply { room, address, bytes: Dialect::Lines.encode(&Event::Pong("behind")), permit: None }
+}
+
 #[test]
 fn a_batch_is_full_at_256_commands() {
     let mut pair = Pair::new(1);
-    for _ in 0..255 {
+    let who = || {
         let (ack, _) = oneshot::channel();
-        pair.step(ShardCommand::Fence { ack });
-    }
+        ShardCommand::Who { room: room(0), asked_at: Instant::now(), ack }
+    };
+    (0..255).for_each(|_| pair.step(who()));
     assert!(!pair.batch.is_full());
-    let (ack, _) = oneshot::channel();
-    pair.step(ShardCommand::Fence { ack });
+    pair.step(who());
     assert!(pair.batch.is_full());
     assert_eq!(pair.batch.take_entries().count(), 0);
     assert!(!pair.batch.is_full());

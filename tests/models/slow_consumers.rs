@@ -8,7 +8,7 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, WriterCommand};
 
 use crate::common::ROOMY;
-use crate::harness::{Harness, delivery};
+use crate::harness::Harness;
 use crate::wire::ALL;
 
 const LIMITS: OutboxLimits =
@@ -239,7 +239,72 @@ fn what_no_socket_has_refused_is_no_clients_fault() {
     assert_eq!(harness.counts().delivered, 100 * LIMITS.messages_max as u64);
 }
 
-/// 2²⁰ messages owed to 1 024 clients.
+/// A client whose socket is writable again, and to which the writer does not come round.
+fn resumed(limits: OutboxLimits) -> (Harness, Slot) {
+    let (mut harness, slot) = refusing(limits, 3, 6);
+    let socket = harness.wire.socket_mut(slot).expect("open");
+    (socket.capacity, socket.watched) = (ALL, false);
+    harness.step(Input::Writable(slot));
+    (harness, slot)
+}
+
+#[test]
+fn a_client_that_waits_for_the_writer_is_never_cut_and_loses_nothing() {
+    for policy in [SlowPolicy::Disconnect, SlowPolicy::DropOldest] {
+        let (mut harness, slot) = resumed(OutboxLimits { policy, messages_max: 6, ..LIMITS });
+        for _ in 0..100 {
+            harness.deliver(&[slot], &"x".repeat(LIMITS.bytes_max));
+            harness.sweep_after(LIMITS.slow_after);
+        }
+        assert_eq!(harness.hang_up(slot), None);
+        harness.flush();
+        let counts = harness.counts();
+        assert_eq!((counts.delivered, counts.dropped_slow, counts.dropped_gap), (106, 0, 0));
+    }
+}
+
+#[test]
+fn the_time_in_which_a_client_waits_for_the_writer_makes_no_byte_older() {
+    let (mut harness, slot) = resumed(OutboxLimits { messages_max: 100, ..LIMITS });
+    harness.sweep_after(HOUR);
+    harness.wire.socket_mut(slot).expect("open").capacity = 1;
+    harness.flush();
+    harness.sweep_after(LIMITS.slow_after - MILLISECOND);
+    assert_eq!(harness.hang_up(slot), None);
+    harness.sweep_after(MILLISECOND);
+    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn whoever_has_read_meanwhile_is_not_cut_though_the_writer_has_not_heard_of_it() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 6);
+    harness.wire.socket_mut(slot).expect("open").capacity = ALL;
+    harness.sweep_after(HOUR);
+    assert_eq!((harness.hang_up(slot), harness.counts().delivered), (None, 6));
+    let (mut harness, slot) = refusing(LIMITS, 3, 6);
+    harness.wire.socket_mut(slot).expect("open").capacity = ALL;
+    harness.deliver(&[slot], &"x".repeat(8 * LIMITS.bytes_max));
+    assert_eq!((harness.hang_up(slot), harness.counts().delivered), (None, 7));
+}
+
+#[test]
+fn a_closing_client_is_given_all_the_time_that_the_writer_needs() {
+    let (mut harness, slot) = resumed(LIMITS);
+    harness.close(slot, Disconnect::Quit);
+    harness.sweep_after(HOUR);
+    assert!(harness.wire.is_open(slot));
+    harness.flush();
+    assert!(harness.heard(slot).ends_with("message 5\nBye\n"), "{}", harness.heard(slot));
+    let mut harness = Harness::new(LIMITS);
+    let slot = harness.open();
+    harness.deliver(&[slot], "message 0");
+    harness.close(slot, Disconnect::Shutdown);
+    harness.sweep_after(HOUR);
+    harness.flush();
+    assert_eq!(harness.heard(slot), "message 0\nERR closed shutdown\n");
+}
+
+/// 2²⁰ messages pending for 1 024 clients.
 fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
     let mut harness = Harness::new(ROOMY);
     let slots: Vec<Slot> = (0..1_024).map(|_| harness.open_taking(capacity)).collect();
@@ -250,44 +315,36 @@ fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
 }
 
 #[test]
-fn a_writer_that_owes_over_a_million_messages_takes_no_command_until_it_has_flushed() {
-    let (mut harness, slots) = owing_a_million(ALL);
-    assert!(harness.writer.takes_commands());
-    harness.deliver(&slots[..1], "one more");
-    assert!(!harness.writer.takes_commands());
+fn what_the_writer_has_to_write_counts_until_it_is_written() {
+    let (mut harness, _) = owing_a_million(ALL);
+    assert_eq!(harness.writer.waiting(), 1 << 20);
     harness.step(Input::Flush);
-    assert!(harness.writer.takes_commands());
+    assert!(harness.writer.waiting() < 1 << 20);
     harness.flush();
-    assert_eq!(harness.counts().delivered, (1 << 20) + 1);
+    assert_eq!((harness.writer.waiting(), harness.counts().delivered), (0, 1 << 20));
 }
 
 #[test]
-fn what_a_socket_has_refused_does_not_keep_the_writer_from_its_commands() {
+fn what_a_socket_refuses_is_not_the_writers_and_is_again_once_it_is_writable() {
     let (mut harness, slots) = owing_a_million(0);
-    harness.tell(WriterCommand::Batch(vec![delivery(&slots, "one more")]));
-    assert!(!harness.writer.takes_commands());
     harness.flush();
-    assert!(harness.writer.takes_commands());
-    harness.deliver(&slots, "and one more");
-    slots.iter().for_each(|&slot| harness.grant(slot, ALL));
-    assert!(harness.writer.takes_commands());
-    assert_eq!(harness.counts().delivered, harness.counts().fanned_out);
+    assert_eq!(harness.writer.waiting(), 0);
+    harness.deliver(&slots, "one more");
+    assert_eq!(harness.writer.waiting(), 0);
+    let socket = harness.wire.socket_mut(slots[0]).expect("open");
+    (socket.capacity, socket.watched) = (ALL, false);
+    harness.step(Input::Writable(slots[0]));
+    assert_eq!(harness.writer.waiting(), 1_025);
+    harness.flush();
+    slots[1..].iter().for_each(|&slot| harness.grant(slot, ALL));
+    assert_eq!((harness.writer.waiting(), harness.counts().delivered), (0, harness.counts().fanned_out));
 }
 
 #[test]
-fn closed_clients_do_not_keep_the_writer_from_its_commands() {
+fn what_closed_and_cut_clients_had_pending_is_not_waited_for() {
     let (mut harness, slots) = owing_a_million(ALL);
-    harness.deliver(&slots[..1], "one more");
     harness.close(slots[0], Disconnect::TooLong);
-    assert!(harness.writer.takes_commands(), "its deliveries are dropped");
-}
-
-#[test]
-fn cut_clients_do_not_keep_the_writer_from_its_commands() {
-    let (mut harness, slots) = owing_a_million(ALL);
-    harness.deliver(&slots[..1], "one more");
-    assert!(!harness.writer.takes_commands());
+    assert_eq!(harness.writer.waiting(), (1 << 20) - 1_024 + 1, "its last line");
     harness.step(Input::Cut);
-    assert!(harness.writer.takes_commands());
-    assert_eq!(harness.counts().dropped_gone, harness.counts().fanned_out);
+    assert_eq!((harness.writer.waiting(), harness.counts().dropped_gone), (0, harness.counts().fanned_out));
 }

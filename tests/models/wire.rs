@@ -26,8 +26,12 @@ pub struct Socket {
     pub finished: bool,
     /// How many sends took bytes.
     pub writes: usize,
+    /// How many sends were refused.
+    pub refusals: usize,
     slot: Slot,
     refused: bool,
+    /// It took bytes since it is watched.
+    watch_is_due: bool,
 }
 
 /// The sockets of a writer, those that were closed included.
@@ -50,8 +54,10 @@ impl Socket {
             watched: false,
             finished: false,
             writes: 0,
+            refusals: 0,
             slot,
             refused: false,
+            watch_is_due: false,
         }
     }
 
@@ -114,9 +120,13 @@ impl Wire for MemoryWire {
             return Sent::Broken;
         }
         if socket.capacity == 0 {
-            socket.refused = true;
+            // One that is watched may be offered bytes again, and is watched still.
+            socket.refused = !socket.watched;
+            socket.refusals += 1;
             return Sent::Refused;
         }
+        // It has become writable, and whoever watches it is still to hear of it.
+        socket.watch_is_due = socket.watched;
         let (slot, taken) = (socket.slot, socket.take(bytes));
         self.writes.push(slot);
         Sent::Taken(taken)
@@ -125,9 +135,9 @@ impl Wire for MemoryWire {
     fn watch(&mut self, slot: Slot) {
         let socket = self.at(slot.index);
         assert_eq!(socket.slot, slot, "another client is watched");
-        assert!(socket.refused, "{slot:?} is watched and has not refused");
-        assert!(!socket.watched, "{slot:?} is watched twice");
-        (socket.refused, socket.watched) = (false, true);
+        assert!(socket.refused || socket.watch_is_due, "{slot:?} is watched and has not refused");
+        assert!(!socket.watched || socket.watch_is_due, "{slot:?} is watched twice");
+        (socket.refused, socket.watched, socket.watch_is_due) = (false, true, false);
     }
 
     fn finish(&mut self, index: u32) {

@@ -1,10 +1,11 @@
 //! The budget over all outboxes as it is promised: what is held, each entry counted once, and who gives way in which order.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::writer::{Counts, ENTRY_BYTES};
+use roomcast::writer::{Counts, ENTRY_BYTES, Slot};
 
 use crate::writer_model::Client;
 
@@ -27,7 +28,7 @@ impl Entries {
     }
 }
 
-/// What the budget asks for, if it is passed: every measure the slowest first, and no more of it than is needed.
+/// What the budget asks for, if it is passed: every measure to the largest first, and no more of it than is needed.
 pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits, counts: &mut Counts) {
     let enough = limits.budget - limits.budget / 16;
     if entries.held(clients) <= limits.budget || clients.iter().any(Client::is_waited_for) {
@@ -35,36 +36,38 @@ pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits
     }
     if limits.policy == SlowPolicy::DropOldest {
         while entries.held(clients) > enough
-            && let Some((entry, _, slowest)) = (0..clients.len()).filter_map(|at| oldest_delivery(clients, at)).min()
+            && let Some((_, _, entry, largest)) = (0..clients.len()).filter_map(|at| oldest_delivery(clients, at)).min()
         {
-            clients[slowest].drop_entry(entry, counts);
+            clients[largest].drop_entry(entry, counts);
         }
     }
-    for slowest in by_oldest(clients) {
-        if entries.held(clients) > enough && clients[slowest].is_open() {
-            clients[slowest].cut_for_budget(entries, counts);
+    for largest in by_pending_bytes(clients) {
+        if entries.held(clients) > enough && clients[largest].is_open() {
+            clients[largest].cut_for_budget(entries, counts);
         } else if entries.held(clients) > enough {
-            clients[slowest].closed(counts);
+            clients[largest].closed(counts);
         }
     }
-    for slowest in by_oldest(clients) {
+    for largest in by_pending_bytes(clients) {
         if entries.held(clients) > enough {
-            clients[slowest].close_for_budget(counts);
+            clients[largest].close_for_budget(counts);
         }
     }
 }
 
-fn oldest_delivery(clients: &[Client], at: usize) -> Option<(u64, roomcast::writer::Slot, usize)> {
+/// For a client that could lose messages: who is first, and with which entry.
+fn oldest_delivery(clients: &[Client], at: usize) -> Option<(Reverse<usize>, Slot, u64, usize)> {
     let client = &clients[at];
-    let is_slow = client.is_open() && client.is_refused();
-    Some((client.oldest_delivery().filter(|_| is_slow)?, client.slot, at))
+    let can_lose = client.is_open() && client.is_blocked();
+    Some((Reverse(client.bytes()), client.slot, client.oldest_delivery().filter(|_| can_lose)?, at))
 }
 
-/// Who has refused bytes, whoever is owed the oldest entry first.
-fn by_oldest(clients: &[Client]) -> Vec<usize> {
-    let mut slow: Vec<usize> = (0..clients.len()).filter(|&at| clients[at].is_refused()).collect();
-    slow.sort_by_key(|&at| (clients[at].oldest(), clients[at].slot));
-    slow
+/// The blocked clients, whoever has the most pending bytes first.
+fn by_pending_bytes(clients: &[Client]) -> Vec<usize> {
+    let is_asked = |&at: &usize| clients[at].is_blocked() && clients[at].has_pending();
+    let mut blocked: Vec<usize> = (0..clients.len()).filter(is_asked).collect();
+    blocked.sort_by_key(|&at| (Reverse(clients[at].bytes()), clients[at].slot));
+    blocked
 }
 
 impl Client {

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::Event;
-use roomcast::writer::{Counts, Kind, Slot};
+use roomcast::writer::{Counts, Frames, Kind, Slot};
 
 use crate::common::line;
 use crate::wire::Socket;
@@ -50,6 +51,12 @@ pub struct Client {
     pub gone: bool,
     /// Something was added in this step.
     pub pushed: bool,
+    /// Its socket took something in this step.
+    pub took: bool,
+    /// Its socket has refused the last offer and was not said to be writable since.
+    blocked: bool,
+    /// Refusals that were looked at.
+    refusals: usize,
     queue: VecDeque<Message>,
     /// How much of the first message the socket took.
     sent: usize,
@@ -67,6 +74,8 @@ pub struct Client {
 struct Refused {
     since: Instant,
     taken_at: Instant,
+    /// When the socket was last said to be writable.
+    resumed_at: Instant,
 }
 
 impl Client {
@@ -78,6 +87,9 @@ impl Client {
             finished: false,
             gone: false,
             pushed: false,
+            took: false,
+            blocked: false,
+            refusals: 0,
             queue: VecDeque::new(),
             sent: 0,
             seen: 0,
@@ -142,7 +154,8 @@ impl Client {
 
     /// Looks at what the socket took and how it ended since the last look.
     pub fn look(&mut self, now: Instant, socket: &Socket, counts: &mut Counts) {
-        if socket.taken.len() > self.seen {
+        self.took = socket.taken.len() > self.seen;
+        if self.took {
             let taken = &socket.taken[self.seen..];
             self.seen = socket.taken.len();
             self.take(taken, counts);
@@ -164,21 +177,28 @@ impl Client {
         self.now
     }
 
-    /// Its socket has refused bytes that it has not taken.
-    pub fn is_refused(&self) -> bool {
-        !self.gone && self.refused.is_some()
+    /// Its socket refuses bytes.
+    pub fn is_blocked(&self) -> bool {
+        !self.gone && self.blocked
     }
 
-    /// It is owed messages, and its socket has not refused any.
+    /// Messages are pending for it, and its socket does not refuse them.
     pub fn is_waited_for(&self) -> bool {
-        !self.gone && self.refused.is_none() && !self.queue.is_empty()
+        !self.gone && !self.blocked && !self.queue.is_empty()
+    }
+
+    /// The writer is told that the socket takes bytes again: from here on the client waits for the writer.
+    pub fn resume(&mut self, now: Instant) {
+        if std::mem::take(&mut self.blocked) {
+            self.refused.iter_mut().for_each(|refused| refused.resumed_at = now);
+        }
     }
 
     /// The oldest messages of rooms give way to the newest, up to the bounds.
     pub fn drop_to_bounds(&mut self, limits: &OutboxLimits, counts: &mut Counts) {
         while limits.policy == SlowPolicy::DropOldest
             && self.is_open()
-            && self.is_refused()
+            && self.is_blocked()
             && self.is_over(limits)
             && let Some(oldest) = self.oldest_unbegun()
         {
@@ -221,9 +241,9 @@ impl Client {
         self.oldest_unbegun().map(|at| self.queue[at].entry)
     }
 
-    /// What the oldest came with.
-    pub fn oldest(&self) -> Option<u64> {
-        self.queue.front().map(|message| message.entry)
+    /// Whether anything is pending for it.
+    pub fn has_pending(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// What it holds.
@@ -249,11 +269,20 @@ impl Client {
     }
 
     fn look_at_refusal(&mut self, now: Instant, socket: &Socket) {
-        if self.queue.is_empty() {
-            self.refused = None;
-        } else if socket.watched {
-            let (since, taken_at) = (now, now);
-            self.refused.get_or_insert(Refused { since, taken_at });
+        let has_refused = socket.refusals > self.refusals;
+        self.refusals = socket.refusals;
+        if self.queue.is_empty() && !has_refused {
+            (self.refused, self.blocked) = (None, self.blocked && self.closing.is_some() && !self.finished);
+        } else if has_refused && !self.blocked {
+            self.blocked = true;
+            self.deadline = now + SECOND;
+            match &mut self.refused {
+                Some(refused) => {
+                    let waited = now - refused.resumed_at.max(refused.taken_at);
+                    refused.taken_at += waited;
+                }
+                none => *none = Some(Refused { since: now, taken_at: now, resumed_at: now }),
+            }
         }
     }
 
@@ -265,20 +294,20 @@ impl Client {
         self.gone = true;
     }
 
-    /// A closing client whose time is over.
+    /// A closing client whose time is over: not while the writer has still to write to it.
     pub fn has_expired(&self, now: Instant) -> bool {
-        self.closing.is_some() && now >= self.deadline
+        self.closing.is_some() && (self.finished || self.blocked) && now >= self.deadline
     }
 
     /// Over a bound, having taken nothing for a second.
     pub fn has_stalled(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let stalled = |refused: Refused| now - refused.taken_at >= SECOND;
-        self.is_over(limits) && self.refused.is_some_and(stalled)
+        self.blocked && self.is_over(limits) && self.refused.is_some_and(stalled)
     }
 
     /// Has taken nothing at all for too long.
     pub fn has_taken_nothing(&self, now: Instant, limits: &OutboxLimits) -> bool {
-        self.refused.is_some_and(|refused| now - refused.taken_at >= limits.slow_after)
+        self.blocked && self.refused.is_some_and(|refused| now - refused.taken_at >= limits.slow_after)
     }
 
     fn is_over(&self, limits: &OutboxLimits) -> bool {
@@ -286,19 +315,19 @@ impl Client {
         self.bytes() > limits.bytes_max || messages > limits.messages_max
     }
 
-    /// Eight times over a bound, its socket having refused bytes.
+    /// Eight times over a bound, its socket refusing bytes.
     pub fn is_far_over(&self, limits: &OutboxLimits) -> bool {
-        self.refused.is_some() && self.bytes() > 8 * limits.bytes_max
+        self.blocked && self.bytes() > 8 * limits.bytes_max
     }
 
     /// Its oldest refused byte may be older than it is allowed to be.
     pub fn may_hold_old_bytes(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let old = |refused: Refused| now - refused.since >= limits.slow_after;
-        self.refused.is_some_and(old)
+        self.blocked && self.refused.is_some_and(old)
     }
 
     /// Without notices, which are not held against it.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let sent = if self.queue.front().is_some_and(|first| first.missing == 0) { self.sent } else { 0 };
         let messages = self.queue.iter().filter(|message| message.missing == 0);
         messages.map(|message| message.bytes.len()).sum::<usize>() - sent
@@ -310,4 +339,17 @@ fn count_dropped(deliveries: u64, reason: Disconnect, counts: &mut Counts) {
         Disconnect::SlowConsumer => counts.dropped_slow += deliveries,
         _ => counts.dropped_gone += deliveries,
     }
+}
+
+/// The messages as one entry has them.
+pub fn frames(messages: &[Message], kind: Kind) -> Frames {
+    let bytes: Bytes = messages.iter().flat_map(|message| message.bytes.clone()).collect();
+    if kind == Kind::Reply {
+        return Frames::reply(bytes);
+    }
+    let ends = messages.iter().scan(0, |end, message| {
+        *end += message.bytes.len() as u32;
+        Some(*end)
+    });
+    Frames::delivery(bytes, ends.take(messages.len() - 1).collect())
 }

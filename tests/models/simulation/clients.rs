@@ -91,7 +91,7 @@ impl Client {
     fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
         match part {
             Part::Tell(shard, command) => {
-                return shards[shard].tell(self.address, command).map_err(|command| Part::Tell(shard, command));
+                return shards[shard].tell(command).map_err(|command| Part::Tell(shard, command));
             }
             Part::Write(command) => return writer.tell(command).map_err(Part::Write),
             Part::WaitHeld(mut ack) => ack.try_recv().map_err(|_| Part::WaitHeld(ack))?.expect("there is room"),
@@ -141,6 +141,7 @@ impl Client {
             dialect: Dialect::Lines,
             text: format!("{}.{}", self.number, self.said).into(),
             read_at: Instant::now(),
+            permit: None,
         };
         self.parts.push_back(Part::Tell(shard, ShardCommand::Publish(publish)));
     }
@@ -192,13 +193,7 @@ impl Client {
     }
 
     fn ping(&mut self) {
-        let Some(&(_, shard)) = self.room.as_ref() else {
-            return self.reply(&Event::Pong("at once"));
-        };
-        let (ack, passed) = oneshot::channel();
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Fence { ack }));
-        self.parts.push_back(Part::WaitDone(passed));
-        self.reply(&Event::Pong("behind the room"));
+        self.reply(&Event::Pong(if self.room.is_some() { "behind the room" } else { "at once" }));
     }
 
     fn rename(&mut self, random: &mut Random) {
@@ -221,7 +216,10 @@ impl Client {
 
     fn reply(&mut self, event: &Event<'_>) {
         let bytes: Bytes = Dialect::Lines.encode(event);
-        let entry = Entry::reply(self.address.slot, bytes);
-        self.parts.push_back(Part::Write(WriterCommand::Entry(entry)));
+        let address = self.address;
+        self.parts.push_back(match self.room.clone() {
+            Some((room, shard)) => Part::Tell(shard, ShardCommand::Reply { room, address, bytes, permit: None }),
+            None => Part::Write(WriterCommand::Entry(Entry::reply(address.slot, bytes))),
+        });
     }
 }

@@ -30,7 +30,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn record(&mut self, from: Address, command: &ShardCommand) {
+    pub fn record(&mut self, command: &ShardCommand) {
         match command {
             ShardCommand::Join { room, member, .. } => self.join(room, member.address, &member.label),
             ShardCommand::Leave { room, address, .. } => self.leave(room, *address),
@@ -39,10 +39,11 @@ impl Ledger {
                 let seat = self.members.get_mut(room).and_then(|members| members.get_mut(address));
                 *seat.expect("who has a new label is a member") = label.clone();
             }
-            ShardCommand::Fence { .. } => {
-                let membership = self.current(from);
+            ShardCommand::Reply { address, bytes, .. } if bytes.starts_with(b"PONG") => {
+                let membership = self.current(*address);
                 membership.fences.push(membership.messages.len());
             }
+            ShardCommand::Reply { .. } => {}
             ShardCommand::Hold { .. } | ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
         }
     }

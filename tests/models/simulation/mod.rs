@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use self::clients::Client;
 use self::ledger::Ledger;
-use self::tasks::{ShardTask, WriterTask};
+use self::tasks::{DELIVERIES_MAX, ShardTask, WriterTask};
 use crate::common::{ROOMY, Random};
 use crate::wire::ALL;
 
@@ -30,6 +30,9 @@ const BUDGET: usize = 1_500;
 /// Clients that come over time, and how many are there at once at most.
 const CLIENTS: usize = 9;
 const CLIENTS_AT_ONCE: usize = 6;
+
+/// Replies that wait to be written beside the deliveries: those of all commands that are ever given, at most.
+const REPLIES: usize = 40;
 
 /// A run that has not ended by then never will.
 const TICKS_MAX: usize = 100_000;
@@ -76,6 +79,7 @@ impl World {
             self.tick();
             if tick % 64 == 0 {
                 self.check_conservation();
+                self.check_bound();
                 if self.is_over() {
                     return self.check_end();
                 }
@@ -189,6 +193,7 @@ impl World {
         assert_eq!(counts.delivered, heard);
         assert!(counts.dropped_gap >= missed, "{missed} were said to be missing, but for those who were cut since");
         assert!(self.writers.iter().all(WriterTask::holds_nothing));
+        self.check_readers();
         self.ledger.check_nobody_is_left();
         self.check_no_room_is_left();
     }
@@ -196,6 +201,27 @@ impl World {
     fn check_heard(&self, address: Address) -> (u64, u64) {
         let writer = &self.writers[usize::from(address.writer.0)];
         self.ledger.check_heard(address, writer.socket(address.slot))
+    }
+
+    /// No client whose socket always takes bytes is ever cut or loses a message, whatever others do.
+    fn check_readers(&self) {
+        for (client, appetite) in self.clients.iter().zip(&self.appetites) {
+            let writer = &self.writers[usize::from(client.address.writer.0)];
+            let socket = writer.socket(client.address.slot);
+            if let (Appetite::All, false) = (appetite, socket.broken) {
+                let heard = String::from_utf8_lossy(&socket.taken);
+                assert!(!heard.contains("ERR closed slow-consumer") && !heard.contains("GAP "), "{heard}");
+                assert!(socket.finished, "cut off: {heard}");
+            }
+        }
+    }
+
+    /// A reply waits behind no more deliveries than shards may hand over while there is room, each its own batch.
+    fn check_bound(&self) {
+        let bound = self.shards.len() * (DELIVERIES_MAX + CLIENTS_AT_ONCE) + REPLIES;
+        for writer in &self.writers {
+            assert!(writer.unwritten() <= bound, "{} are on their way", writer.unwritten());
+        }
     }
 
     fn check_no_room_is_left(&mut self) {

@@ -8,7 +8,7 @@ use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::writer::{Address, Counts, Entry, Input, Kind, Slot, Writer, WriterCommand};
+use roomcast::writer::{Address, Counts, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex};
 
 use super::ledger::Ledger;
 use crate::common::{Random, address, shard};
@@ -18,10 +18,13 @@ use crate::wire::{MemoryWire, Socket};
 const SHARD_COMMANDS_MAX: usize = 6;
 const WRITER_COMMANDS_MAX: usize = 3;
 
+/// A writer has room for more while less than this is on its way to its sockets.
+pub const DELIVERIES_MAX: usize = 12;
+
 /// A shard, its mailbox and the batch it is about to hand over.
 pub struct ShardTask {
     shard: Shard,
-    mailbox: VecDeque<(Address, ShardCommand)>,
+    mailbox: VecDeque<ShardCommand>,
     batch: Batch,
     handed_over: VecDeque<(usize, Vec<Entry>)>,
 }
@@ -39,11 +42,11 @@ impl ShardTask {
     }
 
     /// The command comes back if the mailbox is full.
-    pub fn tell(&mut self, from: Address, command: ShardCommand) -> Result<(), ShardCommand> {
+    pub fn tell(&mut self, command: ShardCommand) -> Result<(), ShardCommand> {
         if self.mailbox.len() == SHARD_COMMANDS_MAX {
             return Err(command);
         }
-        self.mailbox.push_back((from, command));
+        self.mailbox.push_back(command);
         Ok(())
     }
 
@@ -57,7 +60,7 @@ impl ShardTask {
     /// Hands over one writer's entries, or takes a batch.
     pub fn step(&mut self, random: &mut Random, ledger: &mut Ledger, writers: &mut [WriterTask]) {
         if self.handed_over.is_empty() {
-            self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger);
+            self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger, writers);
         } else if let Some((writer, entries)) = self.handed_over.pop_front()
             && let Err(WriterCommand::Batch(entries)) = writers[writer].tell(WriterCommand::Batch(entries))
         {
@@ -68,13 +71,20 @@ impl ShardTask {
         }
     }
 
-    fn take_batch(&mut self, commands: usize, ledger: &mut Ledger) {
+    fn take_batch(&mut self, commands: usize, ledger: &mut Ledger, writers: &[WriterTask]) {
         for _ in 0..commands {
-            let Some((from, command)) = self.mailbox.pop_front() else {
-                break;
+            let batch = &self.batch;
+            let has_room = |writer: WriterIndex, _| {
+                writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
             };
-            ledger.record(from, &command);
-            self.shard.step(command, &mut self.batch);
+            let command = match (self.shard.next_waiting(has_room), self.mailbox.is_empty()) {
+                (None, false) => self.mailbox.pop_front().and_then(|command| self.shard.admit(command, has_room)),
+                (waited, _) => waited,
+            };
+            if let Some(command) = command {
+                ledger.record(&command);
+                self.shard.step(command, &mut self.batch);
+            }
         }
         let entries = self.batch.take_entries();
         self.handed_over.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
@@ -85,7 +95,7 @@ impl ShardTask {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.mailbox.is_empty() && self.handed_over.is_empty()
+        self.mailbox.is_empty() && self.handed_over.is_empty() && !self.shard.is_waiting()
     }
 }
 
@@ -115,9 +125,7 @@ impl WriterTask {
     }
 
     pub fn take_command(&mut self, now: Instant) {
-        if self.writer.takes_commands()
-            && let Some(command) = self.mailbox.pop_front()
-        {
+        if let Some(command) = self.mailbox.pop_front() {
             self.step(now, Input::Command(command));
         }
     }
@@ -163,6 +171,11 @@ impl WriterTask {
             _ => 0,
         });
         batches.sum()
+    }
+
+    /// What is on its way to sockets that have not refused it.
+    pub fn unwritten(&self) -> usize {
+        self.writer.waiting() + self.deliveries_on_their_way() as usize
     }
 
     pub fn is_idle(&self) -> bool {

@@ -1,0 +1,87 @@
+//! Commands that wait until the writers of their room have room: kept in order room by room, so that a room whose members
+//! are written to slowly holds up no other. Plain synchronous code; what may wait is bounded by its senders' permits.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::command::ShardCommand;
+use crate::protocol::names::RoomName;
+use crate::writer::Address;
+
+/// A room has this many commands handled before the next room has its turn.
+const TURN_COMMANDS: u32 = 64;
+
+/// The rooms of a shard that have commands waiting.
+#[derive(Debug, Default)]
+pub struct WaitingRooms {
+    rooms: HashMap<RoomName, Queue>,
+    /// Each of them once, the next one first.
+    turns: VecDeque<RoomName>,
+    /// Commands that the first of them has had handled in its turn.
+    handled: u32,
+}
+
+/// What waits for one room.
+#[derive(Debug, Default)]
+struct Queue {
+    commands: VecDeque<ShardCommand>,
+    /// How many of them are of which client.
+    senders: HashMap<Address, u32>,
+}
+
+impl WaitingRooms {
+    /// Whether no room waits.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// Whether a command must wait behind others: a publish behind whatever waits for its room, anything else behind what
+    /// the same client has said before.
+    pub fn must_wait_behind(&self, room: &RoomName, sender: Address, command: &ShardCommand) -> bool {
+        self.rooms.get(room).is_some_and(|queue| command.is_publish() || queue.senders.contains_key(&sender))
+    }
+
+    /// Adds a command behind all that wait for its room.
+    pub fn push(&mut self, room: RoomName, sender: Address, command: ShardCommand) {
+        let queue = self.rooms.entry(room).or_insert_with_key(|room| {
+            self.turns.push_back(room.clone());
+            Queue::default()
+        });
+        queue.commands.push_back(command);
+        *queue.senders.entry(sender).or_default() += 1;
+    }
+
+    /// The next command of a room that may go on, the rooms by turns. Linear in the rooms that may not.
+    pub fn pop(&mut self, mut may_publish: impl FnMut(&RoomName) -> bool) -> Option<ShardCommand> {
+        for _ in 0..self.turns.len() {
+            let room = self.turns.front()?;
+            let queue = self.rooms.get_mut(room).expect("a room that has a turn has a queue");
+            let is_publish = queue.commands.front().is_some_and(ShardCommand::is_publish);
+            if self.handled < TURN_COMMANDS && (!is_publish || may_publish(room)) {
+                self.handled += 1;
+                let command = queue.pop();
+                if queue.commands.is_empty() {
+                    self.rooms.remove(room);
+                    self.turns.pop_front();
+                    self.handled = 0;
+                }
+                return Some(command);
+            }
+            self.turns.rotate_left(1);
+            self.handled = 0;
+        }
+        None
+    }
+}
+
+impl Queue {
+    fn pop(&mut self) -> ShardCommand {
+        let command = self.commands.pop_front().expect("a queue is removed when it is empty");
+        let (_, sender) = command.of_member().expect("only commands of members wait");
+        let left = self.senders.get_mut(&sender).expect("whoever has a command waiting is counted");
+        *left -= 1;
+        if *left == 0 {
+            self.senders.remove(&sender);
+        }
+        command
+    }
+}

@@ -1,0 +1,143 @@
+//! What waits in a shard for the writers of its room, and what does not.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use bytes::Bytes;
+use roomcast::broker::{Batch, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::writer::{Address, WriterIndex};
+use tokio::sync::oneshot;
+
+use crate::common::{address, label, room, shard, slot};
+
+/// A shard over two writers, of which one may be full.
+struct Site {
+    shard: Shard,
+    batch: Batch,
+    full: Cell<Option<WriterIndex>>,
+    /// What was handled, in order.
+    handled: Vec<String>,
+}
+
+const FIRST: WriterIndex = WriterIndex(0);
+const SECOND: WriterIndex = WriterIndex(1);
+
+impl Site {
+    /// Rooms 0 and 1 have two members each on the first writer; room 2 has them on the second, room 3 on both.
+    fn open() -> Self {
+        let mut site = Self { shard: shard(), batch: Batch::new(2), full: Cell::new(Some(FIRST)), handled: Vec::new() };
+        for (number, writers) in [(0, [0, 0]), (1, [0, 0]), (2, [1, 1]), (3, [0, 1])] {
+            for (at, writer) in (0..).zip(writers) {
+                let address = member(number, at, writer);
+                let member = Member { address, dialect: Dialect::Lines, label: label(number) };
+                let (ack, _) = oneshot::channel();
+                site.shard
+                    .step(ShardCommand::Join { room: room(number), member, seat: Seat::Free, ack }, &mut site.batch);
+            }
+        }
+        site
+    }
+
+    fn tell(&mut self, command: ShardCommand) {
+        let full = self.full.get();
+        if let Some(command) = self.shard.admit(command, |writer, _| Some(writer) != full) {
+            self.handle(command);
+        }
+        self.go_on();
+    }
+
+    /// Handles what waits and need not.
+    fn go_on(&mut self) {
+        let full = self.full.get();
+        while let Some(command) = self.shard.next_waiting(|writer, _| Some(writer) != full) {
+            self.handle(command);
+        }
+    }
+
+    fn handle(&mut self, command: ShardCommand) {
+        self.handled.push(match &command {
+            ShardCommand::Publish(publish) => publish.text.to_string(),
+            ShardCommand::Reply { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+            ShardCommand::Leave { .. } => "leave".to_owned(),
+            other => format!("{other:?}"),
+        });
+        self.shard.step(command, &mut self.batch);
+    }
+}
+
+fn member(room: usize, at: u32, writer: u16) -> Address {
+    address(writer, slot(10 * room as u32 + at))
+}
+
+fn say(number: usize, address: Address, text: &str) -> ShardCommand {
+    let (room, text) = (room(number), text.into());
+    ShardCommand::Publish(Publish {
+        room,
+        address,
+        dialect: Dialect::Lines,
+        text,
+        read_at: Instant::now(),
+        permit: None,
+    })
+}
+
+fn reply(number: usize, address: Address, text: &'static str) -> ShardCommand {
+    ShardCommand::Reply { room: room(number), address, bytes: Bytes::from_static(text.as_bytes()), permit: None }
+}
+
+#[test]
+fn a_full_writer_holds_up_only_the_rooms_that_have_members_there() {
+    let mut site = Site::open();
+    site.tell(say(0, member(0, 0, 0), "first"));
+    site.tell(say(3, member(3, 1, 1), "both"));
+    site.tell(say(2, member(2, 0, 1), "second"));
+    assert_eq!(site.handled, ["second"]);
+    site.full.set(Some(SECOND));
+    site.go_on();
+    assert_eq!(site.handled, ["second", "first"]);
+    site.full.set(None);
+    site.go_on();
+    assert_eq!(site.handled, ["second", "first", "both"]);
+    assert!(!site.shard.is_waiting());
+}
+
+#[test]
+fn answers_stay_behind_what_their_client_has_said_and_pass_what_others_have() {
+    let mut site = Site::open();
+    let (speaker, listener) = (member(0, 0, 0), member(0, 1, 0));
+    site.tell(say(0, speaker, "said"));
+    site.tell(reply(0, speaker, "to the speaker"));
+    site.tell(reply(0, listener, "to the listener"));
+    assert_eq!(site.handled, ["to the listener"]);
+    site.full.set(None);
+    site.go_on();
+    assert_eq!(site.handled, ["to the listener", "said", "to the speaker"]);
+}
+
+#[test]
+fn a_room_keeps_its_order_while_some_of_it_waits() {
+    let mut site = Site::open();
+    site.tell(say(0, member(0, 0, 0), "one"));
+    site.tell(say(0, member(0, 1, 0), "two"));
+    let (ack, _) = oneshot::channel();
+    site.tell(ShardCommand::Leave { room: room(0), address: member(0, 1, 0), ack });
+    assert!(site.handled.is_empty());
+    site.full.set(None);
+    // It comes when there is room again, and yet not ahead of what waits.
+    site.tell(say(0, member(0, 0, 0), "three"));
+    assert_eq!(site.handled, ["one", "two", "leave", "three"]);
+}
+
+#[test]
+fn rooms_that_wait_have_their_turns() {
+    let mut site = Site::open();
+    for number in 0..100 {
+        site.tell(say(0, member(0, 0, 0), &format!("busy {number}")));
+    }
+    site.tell(say(1, member(1, 0, 0), "quiet"));
+    site.full.set(None);
+    site.go_on();
+    let quiet = site.handled.iter().position(|text| text == "quiet");
+    assert_eq!((quiet, site.handled.len()), (Some(64), 101));
+}
