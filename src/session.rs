@@ -146,7 +146,9 @@ impl Session {
     /// Does the rest of a command, waiting for whom it must.
     pub async fn finish(&mut self, unfinished: Unfinished) {
         match unfinished {
-            Unfinished::Publish(publish) => self.host.broker.publish(*publish, &mut self.window).await,
+            Unfinished::Publish(publish) => {
+                Box::pin(self.host.broker.publish(*publish, &mut self.window)).await;
+            }
             Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
             Unfinished::Reply(bytes) => self.send_in_turn(bytes).await,
             Unfinished::Pong(bytes) => self.host.writer.pong(self.slot, bytes).await,
@@ -280,10 +282,13 @@ impl Session {
         self.send_in_turn(self.dialect.encode(event)).await;
     }
 
+    /// Boxed where it must wait, as is all that thousands who join at once do not wait for: what they hold is to be small.
     async fn send_in_turn(&mut self, bytes: Bytes) {
-        match &self.room {
-            Some(room) => self.host.broker.reply(room, self.address(), bytes, &mut self.window).await,
-            None => self.host.writer.reply(self.slot, bytes).await,
+        if let Handled::Later(Unfinished::Reply(bytes)) = self.send(bytes) {
+            match &self.room {
+                Some(room) => Box::pin(self.host.broker.reply(room, self.address(), bytes, &mut self.window)).await,
+                None => self.host.writer.reply(self.slot, bytes).await,
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
-use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterCommand, WriterIndex};
+use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterIndex};
 use tokio::sync::oneshot;
 
 /// For a publish to one audience, its text included.

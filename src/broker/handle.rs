@@ -21,8 +21,9 @@ use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 
-/// Commands that wait in a shard's mailbox at most. What they hold together is bounded in bytes by their permits.
-const MAILBOX_COMMANDS: usize = 1_024;
+/// Commands that wait in a shard's mailbox at most, 3 MiB of them; their texts are bounded in bytes by their permits. So many
+/// that a crowd that joins at once waits here and not in futures, whose memory would stay in holes.
+const MAILBOX_COMMANDS: usize = 16 * 1_024;
 
 /// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
 #[derive(Clone, Debug)]

@@ -58,23 +58,20 @@ impl ShardTask {
 
     /// Waits until there is something to do. False when nothing ever will be.
     async fn begin(&mut self, batch: &mut Batch) -> bool {
-        let command = if self.shard.is_waiting() {
-            self.next_or_freed(batch).await
-        } else if self.mailbox_open {
-            self.mailbox.next().await.map(Some).unwrap_or_else(|| {
-                self.mailbox_open = false;
-                None
-            })
-        } else {
-            return false;
-        };
-        if let Some(command) = command {
-            self.handle(command, batch);
+        if self.shard.is_waiting() {
+            if let Some(command) = self.next_or_freed(batch).await {
+                self.shard.step(command, batch);
+            }
+            return true;
         }
-        true
+        match self.mailbox.next().await {
+            Some(command) => self.handle(command, batch),
+            None => self.mailbox_open = false,
+        }
+        self.mailbox_open
     }
 
-    /// The next command to handle while some wait for their writers; `None` if there is none, as when the mailbox has closed.
+    /// The next command that may be handled while some wait for their writers; `None` if there is none yet.
     async fn next_or_freed(&mut self, batch: &Batch) -> Option<ShardCommand> {
         let Self { shard, mailbox, mailbox_open, writers, .. } = self;
         // Before the look, so that nothing is missed between it and the wait.

@@ -52,7 +52,8 @@ impl WaitingRooms {
 
     /// The next command of a room that may go on, the rooms by turns. Linear in the rooms that may not.
     pub fn pop(&mut self, mut may_publish: impl FnMut(&RoomName) -> bool) -> Option<ShardCommand> {
-        for _ in 0..self.turns.len() {
+        // The first one comes twice if its turn was over.
+        for _ in 0..=self.turns.len() {
             let room = self.turns.front()?;
             let queue = self.rooms.get_mut(room).expect("a room that has a turn has a queue");
             let is_publish = queue.commands.front().is_some_and(ShardCommand::is_publish);

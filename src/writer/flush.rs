@@ -58,7 +58,7 @@ impl Writer {
 
     /// Writes the slot out if it still waits in the list it was found in; returns how many writes that took.
     fn write_if_waiting(&mut self, now: Instant, slot: Slot, list: List, wire: &mut impl Wire) -> usize {
-        if self.slots.row(slot).is_none_or(|row| row.hot.state.list() != Some(list)) {
+        if self.slots.row(slot).is_none_or(|row| !row.hot.state.waits_in(list)) {
             return 0;
         }
         let before = self.metrics.writes.get();
@@ -73,6 +73,7 @@ impl Writer {
 
     /// Offers a blocked client its bytes once more, since it may have read since the last offer. True if its socket took
     /// nothing at all: only then may the client be judged. One write, as long as the socket goes on to refuse.
+    #[cold]
     pub(super) fn still_refuses(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> bool {
         if self.slots.row(slot).is_none_or(|row| row.hot.state != SocketState::Blocked) {
             return false;
@@ -91,10 +92,13 @@ impl Writer {
         false
     }
 
+    /// Inlined where all deliveries come through; the call would cost 3 % of their instructions.
+    #[inline(always)]
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> Outcome {
         let row = self.slots.row(slot).expect("the caller has found the row");
+        let (has_refused, is_blocked) = (row.hot.state.has_refused(), row.hot.state == SocketState::Blocked);
         loop {
-            if row.hot.state.has_refused() {
+            if has_refused {
                 let notice = row.hot.outbox.word_notice(row.cold.dialect);
                 self.metrics.owed_bytes.add(notice as u64);
             }
@@ -115,10 +119,10 @@ impl Writer {
                 // `now` is that of the chunk: at most half a millisecond too early.
                 self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
             }
-            if row.hot.state != SocketState::Blocked {
+            if !is_blocked {
                 self.waiting -= whole.messages();
             }
-            if row.hot.state.has_refused() {
+            if has_refused {
                 row.cold.refusal.as_mut().expect("a refusal is dated").taken(now, taken);
             }
             if row.hot.phase == Phase::Closing {
@@ -127,6 +131,7 @@ impl Writer {
         }
     }
 
+    #[inline(always)]
     fn emptied(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         if row.hot.state.has_refused() {

@@ -51,12 +51,11 @@ pub(super) enum List {
 }
 
 impl SocketState {
-    /// The list in which a slot of this state waits, if it does.
-    pub fn list(self) -> Option<List> {
-        match self {
-            Self::Empty | Self::Blocked => None,
-            Self::WaitsSmall => Some(List::Small),
-            Self::WaitsLarge | Self::Resumed => Some(List::Large),
+    /// Whether a slot of this state waits in that list.
+    pub fn waits_in(self, list: List) -> bool {
+        match list {
+            List::Small => self == Self::WaitsSmall,
+            List::Large => matches!(self, Self::WaitsLarge | Self::Resumed),
         }
     }
 

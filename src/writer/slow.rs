@@ -40,14 +40,16 @@ impl Row<'_> {
 }
 
 impl Writer {
-    /// A blocked client was given more than it may be owed.
+    /// A blocked client was given more than it may be owed: it is offered its bytes once more before anything is held
+    /// against it.
     pub(super) fn overflow(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+        if !self.still_refuses(now, slot, wire) {
+            return;
+        }
         self.drop_to_bounds(now, slot);
         // What is left under drop-oldest are replies.
         let row = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open);
-        if row.is_some_and(|row| row.weight().bytes > BOUND_HARD * self.limits.bytes_max)
-            && self.still_refuses(now, slot, wire)
-        {
+        if row.is_some_and(|row| row.weight().bytes > BOUND_HARD * self.limits.bytes_max) {
             self.cut_slow(now, slot);
         }
     }

@@ -240,7 +240,9 @@ impl Pair {
     fn look(&mut self, client: &mut Client, step: Step) {
         let (now, limits) = (self.now, self.limits);
         client.look(now, self.wire.socket(client.slot), &mut self.counts);
-        client.drop_to_bounds(&limits, &mut self.counts);
+        if !self.wire.socket(client.slot).failed {
+            client.drop_to_bounds(&limits, &mut self.counts);
+        }
         let takes_nothing = limits.policy == SlowPolicy::DropOldest && client.has_taken_nothing(now, &limits);
         let is_over = match step {
             Step::Sweep => client.has_stalled(now, &limits) || takes_nothing,

@@ -53,6 +53,8 @@ pub struct Client {
     pub pushed: bool,
     /// Its socket took something in this step.
     pub took: bool,
+    /// Its socket has refused in this step what it was to be written.
+    is_newly_blocked: bool,
     /// Its socket has refused the last offer and was not said to be writable since.
     blocked: bool,
     /// Refusals that were looked at.
@@ -88,6 +90,7 @@ impl Client {
             gone: false,
             pushed: false,
             took: false,
+            is_newly_blocked: false,
             blocked: false,
             refusals: 0,
             queue: VecDeque::new(),
@@ -199,6 +202,7 @@ impl Client {
         while limits.policy == SlowPolicy::DropOldest
             && self.is_open()
             && self.is_blocked()
+            && (self.is_newly_blocked || self.pushed && !self.took)
             && self.is_over(limits)
             && let Some(oldest) = self.oldest_unbegun()
         {
@@ -270,10 +274,11 @@ impl Client {
 
     fn look_at_refusal(&mut self, now: Instant, socket: &Socket) {
         let has_refused = socket.refusals > self.refusals;
+        self.is_newly_blocked = has_refused && !self.blocked;
         self.refusals = socket.refusals;
         if self.queue.is_empty() && !has_refused {
             (self.refused, self.blocked) = (None, self.blocked && self.closing.is_some() && !self.finished);
-        } else if has_refused && !self.blocked {
+        } else if self.is_newly_blocked {
             self.blocked = true;
             self.deadline = now + SECOND;
             match &mut self.refused {

@@ -18,6 +18,8 @@ mod order;
 mod bytes;
 // One client's flood and the turns of the others.
 mod fairness;
+// More than the server can do at once: who waits, and who does not.
+mod overload;
 // However a connection ends: who leaves, what is still answered, what is said last.
 mod endings;
 // Cut short in mid-line and in mid-frame: who leaves, and that nothing is left of it.
