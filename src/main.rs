@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use roomcast::config::{Config, Invocation, InvocationError, Settings, Task};
-use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, log, print, stop_on_signals, tell};
-use roomcast::server;
+use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, print, start_log, watch_signals};
+use roomcast::{log, server};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Err(error) => Err((EXIT_USAGE, error.into())),
     };
     let code = outcome.map_or_else(report, |()| EXIT_OK);
+    log::flush();
     ExitCode::from(code)
 }
 
@@ -28,14 +29,16 @@ fn main() -> ExitCode {
 type Failure = (u8, anyhow::Error);
 
 fn serve(settings: Settings) -> Result<(), Failure> {
-    log(settings.log, settings.log_format);
+    start_log(settings.log, settings.log_format)
+        .context("cannot start the log")
+        .map_err(|error| (EXIT_FAILED, error))?;
     // Whatever fails before clients are accepted is a matter of how the server was started.
     let mut code = EXIT_USAGE;
     let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
-            stop_on_signals(shutdown.clone()).context("cannot watch for signals")?;
+            watch_signals(shutdown.clone()).context("cannot watch for signals")?;
             server::run(config, shutdown, |_| code = EXIT_FAILED).await
         })
     });
@@ -49,6 +52,6 @@ fn check_config(settings: Settings) -> Result<(), Failure> {
 }
 
 fn report((code, error): Failure) -> u8 {
-    tell(format_args!("roomcast: {error:#}"));
+    log::tell(format_args!("roomcast: {error:#}"));
     code
 }

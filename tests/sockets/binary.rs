@@ -1,7 +1,7 @@
 //! The built binary while it serves: ready file, signals, log.
 
 use std::io::Read;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
@@ -75,24 +75,71 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
     }
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once_whoever_is_still_owed_something() {
+/// A server that is told to stop and would take hours: it owes megabytes to a client that reads byte by byte, for longer than
+/// a test needs, yet never so still that it is cut.
+fn stop_that_takes_hours(arguments: &[&str], tell: impl FnOnce(&Program)) -> (Program, JoinHandle<()>) {
     let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
-    let program = Program::start(&[&outboxes[..], &["--grace", "1h"]].concat());
+    let program = Program::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
     let mut slow = Lines::connect_short_of_buffer(program.tcp);
     slow.send("JOIN a\n");
     slow.expect(WELCOME);
     slow.expect("Joined a");
     program.say_megabytes("a");
-    program.signal(Signal::TERM);
-    // Byte by byte: for longer than this test needs, yet never so still that it is cut.
+    tell(&program);
     let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
     program.log_until("stopping");
-    program.signal(Signal::TERM);
+    (program, reading)
+}
+
+#[test]
+fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_something() {
+    const SAID: &str = "roomcast: second signal, not waiting for clients";
+    for format in ["text", "json"] {
+        let (mut program, reading) =
+            stop_that_takes_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
+        program.signal_until_end(Signal::INT);
+        let (code, log) = program.end();
+        assert_eq!(code, Some(1), "{log:?}");
+        assert_eq!(log.len(), 1, "{log:?}");
+        let said = match format {
+            "json" => serde_json::from_str::<serde_json::Value>(&log[0]).expect("JSON")["message"].to_string(),
+            _ => format!("{:?}", log[0]),
+        };
+        assert_eq!(said, format!("{SAID:?}"));
+        reading.join().unwrap();
+    }
+}
+
+#[test]
+fn two_signals_at_once_are_one() {
+    let program = Program::start(&[]);
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    program.stand_still(|| [Signal::TERM, Signal::INT].into_iter().for_each(|signal| program.signal(signal)));
+    client.expect("ERR closed shutdown");
+    assert_eq!(client.line(), None);
+    drop(client);
     let (code, log) = program.end();
-    assert_eq!(code, Some(1), "{log:?}");
-    assert_eq!(log, ["roomcast: second signal, not waiting for clients"]);
-    reading.join().unwrap();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(log.last().is_some_and(|line| line.contains("stopped")), "{log:?}");
+}
+
+#[test]
+fn other_signals_leave_it_be_and_the_log_says_so() {
+    let program = Program::start(&[]);
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    for (signal, name, does) in [
+        (Signal::HUP, "SIGHUP", "nothing to reload"),
+        (Signal::USR1, "SIGUSR1", "does nothing"),
+        (Signal::USR2, "SIGUSR2", "does nothing"),
+    ] {
+        program.signal(signal);
+        let log = program.log_until(name);
+        assert!(log.last().is_some_and(|line| line.contains(does)), "{log:?}");
+    }
+    client.send("PING x\n");
+    client.expect("PONG x");
 }
 
 #[test]

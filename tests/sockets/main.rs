@@ -82,6 +82,8 @@ mod keepalive;
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
+// Its log, read by nobody: nothing waits for it, and what is lost is counted.
+mod log;
 // The built binary's command line: what is refused, what overrides what.
 mod command_line;
 // The end after a panic. The binary fails on request in debug builds alone.
