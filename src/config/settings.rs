@@ -1,15 +1,13 @@
 //! The settings as people give them: one name each as a flag, in the environment and in the settings file.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
-use std::{fs, io};
 
-use clap::value_parser;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use super::addresses::ListenAddress;
 use super::units::{Size, Span};
 use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy};
 
@@ -19,15 +17,15 @@ use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPo
 pub struct Settings {
     /// Where line clients connect; port 0 is any free one (default: 127.0.0.1:8080)
     #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
-    pub tcp: SocketAddr,
+    pub tcp: ListenAddress,
     /// Where browsers and operators connect; port 0 is any free one (default: 127.0.0.1:3000)
     #[arg(long, env = "ROOMCAST_HTTP", value_name = "ADDRESS")]
-    pub http: SocketAddr,
+    pub http: ListenAddress,
     /// Threads that serve clients (default: the processor's cores)
-    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
     pub workers: u16,
     /// Tasks among which the rooms are shared out (default: as many as workers)
-    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
     pub shards: Option<u16>,
     /// The first line that a client gets; none if empty (default: a welcome and the first commands)
     #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
@@ -151,42 +149,6 @@ impl Default for Settings {
     }
 }
 
-/// A settings file that cannot be used.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read settings file {path}: {error}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// It is no TOML, or says something that is no setting.
-    #[error("settings file {path} line {line}: {what}")]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// Where, counted from 1.
-        line: usize,
-        /// What is wrong and what would be right.
-        what: String,
-    },
-}
-
-impl Settings {
-    /// The settings of a TOML file, the others at their defaults.
-    pub(super) fn from_file(path: &Path) -> Result<Self, FileError> {
-        let unreadable = |error| FileError::Unreadable { path: path.into(), error };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        toml::from_str(&text).map_err(|error| {
-            let before = error.span().map_or("", |span| &text[..span.start]);
-            let what = error.message().replace('\n', "; ");
-            FileError::Invalid { path: path.into(), line: before.matches('\n').count() + 1, what }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,22 +159,5 @@ mod tests {
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
-    }
-
-    #[test]
-    fn a_file_names_the_line_that_is_wrong() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("roomcast.toml");
-        let refused = |text: &str| {
-            fs::write(&path, text).unwrap();
-            Settings::from_file(&path).unwrap_err().to_string()
-        };
-        let error = refused("workers = 1\nwrokers = 2\n");
-        assert!(error.contains("line 2: unknown field `wrokers`, expected one of `tcp`"), "{error}");
-        let error = refused("slow-after = \"soon\"\n");
-        assert!(error.ends_with("line 1: duration \"soon\": a number and a unit, as in 30s"), "{error}");
-        assert!(!refused("a = = b").contains('\n'));
-        let error = Settings::from_file(&folder.path().join("none")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read settings file"), "{error}");
     }
 }

@@ -76,6 +76,15 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     Ok(counts)
 }
 
+/// Refuses a configuration that [`run`] would refuse on this machine, as far as can be told without listening.
+///
+/// # Errors
+/// A limit is too low, or the ready file has no folder.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    descriptors::check_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
+}
+
 /// One listener per worker; `flag` is where the address came from.
 fn listen(address: SocketAddr, flag: &str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     listen::listeners(address, config.workers, config.backlog)
