@@ -46,7 +46,9 @@ pub struct Config {
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
     pub backlog: u32,
-    /// How long a stop may take.
+    /// How long a server that is told to stop goes on accepting.
+    pub drain_delay: Duration,
+    /// How long a stop may take after that.
     pub grace: Duration,
     /// Where the bound addresses are written.
     pub ready_file: Option<PathBuf>,
@@ -71,6 +73,8 @@ pub struct Rules {
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+    /// Whether HTTP connections are accepted to the very end of a stop.
+    pub probes_until_end: bool,
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
     /// The networks of proxies that are believed.
@@ -252,6 +256,7 @@ impl TryFrom<Settings> for Config {
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+            drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
             rules: Rules::try_from(settings)?,
         })
@@ -289,6 +294,7 @@ impl TryFrom<Settings> for Rules {
             },
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
             trusted_proxies: lists::networks("trusted-proxies", &settings.trusted_proxies)?,
+            probes_until_end: settings.probes_until_end,
             proxy_protocol: proxy_protocol(&settings)?,
             origins: lists::origins(&settings.allowed_origins)?,
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,

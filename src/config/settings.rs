@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use clap::ArgAction;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::ListenAddress;
@@ -97,6 +98,14 @@ pub struct Settings {
     /// How long a stop may take (default: 30s)
     #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
     pub grace: Span,
+    /// How long a server that is told to stop goes on accepting, for load balancers that must notice first (default: 0s)
+    #[arg(long, env = "ROOMCAST_DRAIN_DELAY", value_name = "DURATION")]
+    pub drain_delay: Span,
+    /// Whether HTTP connections are accepted to the very end of a stop, so that probes are answered: then no other server can
+    /// take the port before (default: false)
+    #[arg(long, env = "ROOMCAST_PROBES_UNTIL_END", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub probes_until_end: bool,
     /// Connections that the kernel keeps for each worker to accept (default: 4096)
     #[arg(long, env = "ROOMCAST_BACKLOG", value_name = "COUNT")]
     pub backlog: u32,
@@ -141,6 +150,8 @@ impl Default for Settings {
             pong_timeout: Span(Duration::from_secs(60)),
             header_timeout: Span(Duration::from_secs(10)),
             grace: Span(Duration::from_secs(30)),
+            drain_delay: Span(Duration::ZERO),
+            probes_until_end: false,
             backlog: 4096,
             ready_file: None,
             log: LogLevel::Info,

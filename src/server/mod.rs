@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -37,7 +37,8 @@ pub struct Bound {
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
-/// accepted. Returns what was done; takes at most the grace period and five seconds to stop.
+/// accepted. Returns what was done; takes at most the drain delay, the grace period and five seconds
+/// to stop.
 ///
 /// With [`DescriptorTables::PerWorker`] the server wants the process to itself: every worker's table holds a copy of what is
 /// open at the start, and whoever closes it does not end a connection before this returns.
@@ -47,11 +48,12 @@ pub struct Bound {
 /// could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    let lines = listen(config.tcp, "tcp", &config)?;
+    let http = listen(config.http, "http", &config)?;
+    // Not before the addresses are ours: it may be the file of a server that runs.
     if let Some(path) = &config.ready_file {
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
-    let lines = listen(config.tcp, "tcp", &config)?;
-    let http = listen(config.http, "http", &config)?;
     let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards);
@@ -69,7 +71,17 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     info!(address = %bound.http, "listening for http");
     on_bound(bound);
     shutdown.cancelled().await;
-    info!(grace = ?config.grace, "stopping");
+    drain.announce();
+    info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
+    if !config.drain_delay.is_zero() {
+        sleep(config.drain_delay).await;
+    }
+    if let Some(path) = &config.ready_file
+        && let Err(error) = ready_file::remove(path)
+    {
+        // While the addresses are still ours: whoever binds them next may use the same file.
+        warn!(%error, path = %path.display(), "cannot remove the ready file");
+    }
     let cut_before = WriterMetrics::cut(&metrics.writers);
     let counts = stop(workers, &drain, config.grace).await?;
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");

@@ -282,7 +282,7 @@ pub enum NoPlace {
     TooManyOfAddress,
 }
 
-/// Accepts line clients until the server stops. The listener closes when this returns.
+/// Accepts until the server stops. The listener closes when this returns.
 pub async fn accept_until_stop(
     listener: Listener,
     admission: Admission,

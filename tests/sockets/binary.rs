@@ -1,8 +1,5 @@
 //! The built binary while it serves: ready file, signals, log.
 
-use std::io::Read;
-use std::thread::{self, JoinHandle};
-
 use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
 
@@ -34,6 +31,19 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
     client.expect(WELCOME);
     client.send("PING x\n");
     client.expect("PONG x");
+}
+
+#[test]
+fn the_ready_file_is_gone_after_a_clean_stop_and_a_second_server_on_the_same_port_leaves_it() {
+    let mut program = Program::start(&[]);
+    let (path, address) = (program.ready_file(), program.http.to_string());
+    let file = path.to_str().unwrap();
+    let second = run(&["--tcp", "127.0.0.1:0", "--http", &address, "--ready-file", file]);
+    assert_eq!(second.status.code(), Some(2));
+    assert!(path.exists(), "it is of the server that runs");
+    program.signal_until_end(Signal::TERM);
+    assert!(!path.exists());
+    assert_eq!(program.end().0, Some(0));
 }
 
 #[test]
@@ -75,28 +85,12 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
     }
 }
 
-/// A server that is told to stop and would take hours: it owes megabytes to a client that reads byte by byte, for longer than
-/// a test needs, yet never so still that it is cut.
-fn stop_that_takes_hours(arguments: &[&str], tell: impl FnOnce(&Program)) -> (Program, JoinHandle<()>) {
-    let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
-    let program = Program::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
-    let mut slow = Lines::connect_short_of_buffer(program.tcp);
-    slow.send("JOIN a\n");
-    slow.expect(WELCOME);
-    slow.expect("Joined a");
-    program.say_megabytes("a");
-    tell(&program);
-    let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
-    program.log_until("stopping");
-    (program, reading)
-}
-
 #[test]
 fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_something() {
     const SAID: &str = "roomcast: second signal, not waiting for clients";
     for format in ["text", "json"] {
         let (mut program, reading) =
-            stop_that_takes_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
+            Program::start_that_stops_for_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
         program.signal_until_end(Signal::INT);
         let (code, log) = program.end();
         assert_eq!(code, Some(1), "{log:?}");

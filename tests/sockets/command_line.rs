@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::harness::{command, command_within, run, run_to_end};
 
 /// Arguments that cannot be followed, and what the one line about them holds.
-const REFUSED: [(&[&str], &[&str]); 25] = [
+const REFUSED: [(&[&str], &[&str]); 26] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
     (&["--colour", "red"], &["no flag --colour: see --help"]),
@@ -19,6 +19,7 @@ const REFUSED: [(&[&str], &[&str]); 25] = [
     (&["--workers", "0"], &["--workers 0: 1 to 1024"]),
     (&["--workers", "-1"], &["--workers \"-1\": a whole number, 0 to 65535"]),
     (&["--workers", "two"], &["--workers \"two\": a whole number"]),
+    (&["--probes-until-end=maybe"], &["--probes-until-end \"maybe\": one of true, false"]),
     (&["--rooms", "many"], &["--rooms \"many\": a whole number"]),
     (&["--slow-after", "soon"], &["--slow-after \"soon\": a number and a unit, as in 30s"]),
     (&["--slow-after", "10"], &["--slow-after \"10\": a number and a unit, as in 30s"]),
@@ -170,6 +171,7 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
         ("workers = \"2\"\n", &["line 1: workers \"2\": a whole number without quotes, as in workers = 10"]),
         ("slow-after = 10\n", &["line 1: slow-after 10: a duration in quotes, as in slow-after = \"10s\""]),
         ("message-bytes = 10\n", &["line 1: message-bytes 10: a size in quotes, as in message-bytes = \"64KiB\""]),
+        ("probes-until-end = 1\n", &["line 1: probes-until-end 1: true or false without quotes"]),
         ("labels = 1\n", &["line 1: labels 1: a text in quotes"]),
         ("allowed-origins = [1]\n", &["line 1: allowed-origins: a list of texts in quotes"]),
         ("labels = \"names\"\n", &["line 1: labels \"names\": one of "]),
@@ -217,6 +219,8 @@ fn effective(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
 
 #[test]
 fn check_config_prints_what_can_be_given_back() {
+    assert!(effective(&["--probes-until-end"], &[]).probes_until_end);
+    assert!(effective(&[], &[("ROOMCAST_PROBES_UNTIL_END", "true")]).probes_until_end);
     let arguments = [
         &["--workers", "3", "--greeting", "Grüß \"dich\"", "--slow-after", "1min 30s"][..],
         &["--message-bytes", "1000B", "--labels", "id", "--max-clients", "7", "--shards", "5"],
@@ -270,7 +274,7 @@ fn help_and_version_are_no_mistakes() {
     let text = String::from_utf8(help.stdout).unwrap();
     let settings = toml::Table::try_from(Settings::default()).unwrap();
     for name in settings.keys() {
-        assert!(text.contains(&format!("--{name} ")), "{name}");
+        assert!([" ", "["].iter().any(|end| text.contains(&format!("--{name}{end}"))), "{name}");
         let variable = format!("ROOMCAST_{}", name.to_uppercase().replace('-', "_"));
         assert!(text.contains(&format!("[env: {variable}]")), "{variable}");
     }

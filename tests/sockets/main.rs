@@ -48,6 +48,8 @@ mod coming_and_going;
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
 mod drain;
+// Stopping behind a load balancer, and beside the server that takes over.
+mod drain_delay;
 // The process that stands still for seconds under load, and goes on.
 mod pauses;
 // HTTP: health, readiness, refused handshakes.

@@ -1,11 +1,11 @@
 //! The built binary as a child process, that ends with its test.
 
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -106,6 +106,22 @@ impl Program {
         let log = log_of(&mut child);
         let [tcp, http] = wait_until_ready(&ready_file, &mut child);
         Self { child, log, folder, tcp, http }
+    }
+
+    /// A server that is told to stop by `tell` and would take hours: it owes megabytes to a client that reads byte by byte, for
+    /// longer than a test needs, yet never so still that it is cut. With the thread of that client.
+    pub fn start_that_stops_for_hours(arguments: &[&str], tell: impl FnOnce(&Self)) -> (Self, JoinHandle<()>) {
+        let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
+        let program = Self::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
+        let mut slow = Lines::connect_short_of_buffer(program.tcp);
+        slow.send("JOIN a\n");
+        slow.expect(WELCOME);
+        slow.expect("Joined a");
+        program.say_megabytes("a");
+        tell(&program);
+        let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
+        program.log_until("stopping");
+        (program, reading)
     }
 
     pub fn ready_file(&self) -> PathBuf {
