@@ -26,8 +26,8 @@ impl ListenAddress {
     }
 }
 
-/// An IPv4 address that was written as IPv6 (`::ffff:192.0.2.1`) is IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// An IPv4 address that was mapped to IPv6 (`::ffff:192.0.2.1`), as a listener for both sees it, is IPv4.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => SocketAddr::new(v6.ip().to_canonical(), v6.port()),
         _ => address,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, within};
 
-pub use addresses::ListenAddress;
+pub use addresses::{ListenAddress, canonical};
 pub use arguments::{Invocation, InvocationError, Task, log_format};
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
@@ -148,6 +148,8 @@ pub struct KeepaliveRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Labels {
+    /// Its address where that is a loopback address, which tells nobody anything; else its transport and a number.
+    Auto,
     /// Its address.
     Address,
     /// Its transport and a number, as in `TCP-12`.

@@ -31,7 +31,8 @@ pub struct Settings {
     /// The first line that a client gets; none if empty (default: a welcome and the first commands)
     #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
     pub greeting: String,
-    /// What stands in front of the messages of a client without a nick (default: address)
+    /// What stands in front of the messages of a client without a nick: its address, its number, or for clients of other hosts
+    /// the number (default: auto)
     #[arg(long, env = "ROOMCAST_LABELS", value_enum)]
     pub labels: Labels,
     /// Clients at once (default: what the descriptors allow)
@@ -128,7 +129,7 @@ impl Default for Settings {
             workers: available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
             shards: None,
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
-            labels: Labels::Address,
+            labels: Labels::Auto,
             max_clients: None,
             clients_per_address: 0,
             connects_per_address: 0,

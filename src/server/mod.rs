@@ -27,6 +27,9 @@ use crate::writer::{Counts, WriterIndex, WriterMetrics};
 /// What is left of a stop after the grace period: cutting takes no longer, whatever clients do.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
+/// A hard limit below this was probably not meant for a server: 1024 is what many systems give to any program.
+const DESCRIPTORS_FEW: u64 = 4096;
+
 /// Where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
@@ -69,6 +72,7 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     info!(descriptors, tables, clients_max, "descriptor limit");
     info!(address = %bound.tcp, "listening for tcp lines");
     info!(address = %bound.http, "listening for http");
+    warn_at_start(limit, bound);
     on_bound(bound);
     shutdown.cancelled().await;
     drain.announce();
@@ -86,6 +90,17 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     let counts = stop(workers, &drain, config.grace).await?;
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
+}
+
+/// What an operator may not have meant.
+fn warn_at_start(limit: descriptors::Limit, bound: Bound) {
+    let descriptors::Limit { descriptors, clients_max, .. } = limit;
+    if descriptors < DESCRIPTORS_FEW {
+        warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
+    }
+    for address in [bound.tcp, bound.http].into_iter().filter(|address| !address.ip().is_loopback()) {
+        warn!(%address, "listening for other hosts without tokens: anybody who can reach it may join");
+    }
 }
 
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as can be told without listening.

@@ -40,6 +40,8 @@ mod unfinished;
 mod descriptor_tables;
 // Members that read nothing or hardly anything, under load: both policies, and what they cost.
 mod slow_consumers;
+// The smallest budget of outboxes.
+mod budget;
 // What those cost, by the figures of the process.
 mod stalled_memory;
 // Rooms and clients that come and go, and their memory.
@@ -84,7 +86,7 @@ mod keepalive;
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
-// Its log, read by nobody: nothing waits for it, and what is lost is counted.
+// Its log: nothing waits for it, and what an operator can mend is told.
 mod log;
 // The built binary's command line: what is refused, what overrides what.
 mod command_line;

@@ -58,7 +58,12 @@ pub struct Program {
 impl Program {
     /// The binary on free ports, once its ready file is there.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_logging_to(command(arguments), Stdio::piped(), log_of)
+        Self::start_command(command(arguments))
+    }
+
+    /// The same, of a command.
+    pub fn start_command(command: Command) -> Self {
+        Self::start_logging_to(command, Stdio::piped(), log_of)
     }
 
     /// The same, with no more descriptors than this in a table.
