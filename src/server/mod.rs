@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerSeed, Capacity};
-use crate::config::{Config, DescriptorTables};
+use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
 use crate::transport::census::Census;
@@ -112,10 +112,12 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
 }
 
-/// One listener per worker; `flag` is where the address came from.
-fn listen(address: SocketAddr, flag: &str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    listen::listeners(address, config.workers, config.backlog)
-        .with_context(|| format!("cannot listen on {flag} {address}, choose another with --{flag}"))
+/// One listener per worker, on the address of this setting.
+fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    listen::listeners(address, config.workers, config.backlog).map_err(|error| {
+        let rule = format!("cannot listen there: {error}: choose another with --{setting}");
+        ConfigError::new(setting, address, rule).into()
+    })
 }
 
 /// Waits until all workers accept, then says so in the ready file.

@@ -24,7 +24,8 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
             assert_eq!(second.status.code(), Some(2));
             let said = String::from_utf8(second.stderr).unwrap();
             assert_eq!(said.lines().count(), 1, "{said}");
-            assert!(said.contains(address) && said.contains("in use") && said.contains(flag), "{said}");
+            let expected = format!("roomcast: {flag} {address}: cannot listen there: Address already in use");
+            assert!(said.starts_with(&expected) && said.ends_with(&format!("choose another with {flag}\n")), "{said}");
         }
     }
     let mut client = Lines::connect(program.tcp);
