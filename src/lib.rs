@@ -17,13 +17,14 @@
 //! | 3 | [`session`] | one client's conversation, the same on every transport |
 //! | 2 | [`broker`] | rooms; knows writers and bytes, no socket |
 //! | 1 | [`writer`] | the write sides of sockets; knows slots and bytes, no room |
-//! | 0 | [`protocol`], [`config`], [`fault`], [`mailbox`], [`memory`], [`metrics`], [`shutdown`] | what is said, what applies, what may fail in a test, how tasks are told, what is given back, what is counted, when to stop |
+//! | 0 | [`protocol`], [`config`], [`fault`], [`log`], [`mailbox`], [`memory`], [`metrics`], [`shutdown`] | what is said, what applies, what may fail in a test, what is logged, how tasks are told, what is given back, what is counted, when to stop |
 //!
-//! [`process`], on floor 6 beside the server, is what only `main` uses: the log, the signals, the end after a panic.
+//! [`process`], on floor 6 beside the server, is what only `main` uses: the signals, the end after a panic.
 
 pub mod broker;
 pub mod config;
 pub mod fault;
+pub mod log;
 pub mod mailbox;
 pub mod memory;
 pub mod metrics;

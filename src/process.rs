@@ -1,14 +1,18 @@
-//! The process around the server: its log, its signals, its end when something panics.
+//! The process around the server: its signals, its end when something panics.
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
-use std::panic;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write};
+use std::time::Duration;
+use std::{panic, thread};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogLevel};
+use crate::log;
 
 /// Exit code of a server that was stopped and drained.
 pub const EXIT_OK: u8 = 0;
@@ -22,18 +26,42 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code after a panic (`EX_SOFTWARE` of sysexits.h).
 pub const EXIT_PANIC: i32 = 70;
 
-/// Ends the process with a message and exit code 70 on any panic in any thread: never a server with a dead shard.
+/// Signals to stop that come so soon after the first are the same wish: a terminal and a wrapper may both forward it.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// Ends the process with a message and exit code 70 on any panic in any thread: never a server with a dead shard. The message
+/// goes through the log, since writing it here might wait for ever.
 pub fn end_on_panic() {
-    let report = panic::take_hook();
-    panic::set_hook(Box::new(move |details| {
-        report(details);
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("<unnamed>");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            log::tell(format_args!("thread '{name}' {panic}\n{backtrace}"));
+        } else {
+            log::tell(format_args!("thread '{name}' {panic}"));
+        }
+        log::flush();
         std::process::exit(EXIT_PANIC);
     }));
 }
 
-/// Writes a line to standard error. That nobody reads it is no reason to end.
-pub fn tell(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// Logs to standard error from here on.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn start_log(level: LogLevel, format: LogFormat) -> io::Result<()> {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let format = match format {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    };
+    log::start(level, format)
 }
 
 /// Writes a text to standard output, as far as somebody reads it.
@@ -41,47 +69,45 @@ pub fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// Logs to standard error from here on.
-pub fn log(level: LogLevel, format: LogFormat) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // Colours only for a person: a file or a pipe would get escape codes around every field.
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // It would be reported with a panic: a log that nobody reads any more must not end the server.
-        .log_internal_errors(false)
-        .with_target(false);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
-/// Cancels `shutdown` at the first SIGTERM or SIGINT; the second ends the process at once. To be called on a runtime.
+/// Cancels `shutdown` at the first SIGTERM or SIGINT; another one, a second later or more, ends the process at once. SIGHUP,
+/// SIGUSR1 and SIGUSR2 do nothing, and the log says so. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.
-pub fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
+    let stops = [SignalKind::terminate(), SignalKind::interrupt()];
+    let [mut terminate, mut interrupt] = watch(stops)?;
     tokio::spawn(async move {
+        let mut asked_at = None;
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if shutdown.is_cancelled() {
-                tell("roomcast: second signal, not waiting for clients");
+            let asked_at = *asked_at.get_or_insert_with(Instant::now);
+            if shutdown.is_cancelled() && asked_at.elapsed() >= SAME_WISH {
+                log::tell("roomcast: second signal, not waiting for clients");
+                log::flush();
                 std::process::exit(EXIT_FAILED.into());
             }
             shutdown.cancel();
         }
     });
+    let [mut hangup, mut user1, mut user2] =
+        watch([SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()])?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => info!(signal = "SIGHUP", "nothing to reload: settings apply from the start"),
+                _ = user1.recv() => warn!(signal = "SIGUSR1", "this signal does nothing"),
+                _ = user2.recv() => warn!(signal = "SIGUSR2", "this signal does nothing"),
+            }
+        }
+    });
     Ok(())
+}
+
+fn watch<const COUNT: usize>(kinds: [SignalKind; COUNT]) -> io::Result<[Signal; COUNT]> {
+    let signals = kinds.map(signal).into_iter().collect::<io::Result<Vec<_>>>()?;
+    Ok(signals.try_into().unwrap_or_else(|_| unreachable!("as many signals as kinds")))
 }

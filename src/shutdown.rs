@@ -7,6 +7,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// The phases of a drain. Each begins on all workers before the next; a clone is the same drain.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
+    announced: CancellationToken,
     stopping: CancellationToken,
     talking: TaskTracker,
     leaving: CancellationToken,
@@ -27,9 +28,15 @@ pub struct Serving {
 }
 
 impl Drain {
+    /// Phase 0: load balancers are told, and nothing else changes yet.
+    pub fn announce(&self) {
+        self.announced.cancel();
+    }
+
     /// Phases 1 and 2: no more clients and no more input; returns when every session has finished its turn. From then on
     /// nothing can be published, so whoever leaves misses nothing that another member gets.
     pub async fn stop_talking(&self) {
+        self.announce();
         self.stopping.cancel();
         self.serving.close();
         self.talking.close();
@@ -50,6 +57,11 @@ impl Drain {
     /// A session begins.
     pub fn talking(&self) -> Talking {
         Talking { _token: self.talking.token() }
+    }
+
+    /// Whether load balancers are to send nobody any more.
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_cancelled()
     }
 
     /// Whether the server has begun to stop.

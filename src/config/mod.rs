@@ -1,22 +1,28 @@
 //! The configuration: data, validated whole at the start and handed down in pieces. Nobody below the server sees all of it.
 
+mod addresses;
 mod arguments;
+mod checks;
+mod file;
+mod lists;
 mod settings;
+mod sources;
 mod units;
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-pub use arguments::{Invocation, InvocationError, Task};
+use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, within};
+
+pub use addresses::{ListenAddress, canonical};
+pub use arguments::{Invocation, InvocationError, Task, log_format};
 pub use settings::Settings;
+pub use sources::{ConfigError, Sources};
 pub use units::{Size, Span};
 
 /// A server's whole configuration, every value within its rule.
@@ -40,7 +46,9 @@ pub struct Config {
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for the server to accept, per worker.
     pub backlog: u32,
-    /// How long a stop may take.
+    /// How long a server that is told to stop goes on accepting.
+    pub drain_delay: Duration,
+    /// How long a stop may take after that.
     pub grace: Duration,
     /// Where the bound addresses are written.
     pub ready_file: Option<PathBuf>,
@@ -65,6 +73,8 @@ pub struct Rules {
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+    /// Whether HTTP connections are accepted to the very end of a stop.
+    pub probes_until_end: bool,
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
     /// The networks of proxies that are believed.
@@ -138,6 +148,8 @@ pub struct KeepaliveRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Labels {
+    /// Its address where that is a loopback address, which tells nobody anything; else its transport and a number.
+    Auto,
     /// Its address.
     Address,
     /// Its transport and a number, as in `TCP-12`.
@@ -210,15 +222,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// A setting out of its range: which, what it is, what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name} {value}: {rule}")]
-pub struct ConfigError {
-    name: &'static str,
-    value: String,
-    rule: String,
-}
-
 const WORKERS_MAX: u16 = 1_024;
 const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
@@ -239,8 +242,8 @@ impl TryFrom<Settings> for Config {
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
         let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
         Ok(Self {
-            tcp: settings.tcp,
-            http: settings.http,
+            tcp: listen_address("tcp", &settings.tcp)?,
+            http: listen_address("http", &settings.http)?,
             workers,
             shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
@@ -255,6 +258,7 @@ impl TryFrom<Settings> for Config {
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+            drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
             rules: Rules::try_from(settings)?,
         })
@@ -268,16 +272,19 @@ impl TryFrom<Settings> for Rules {
         let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
         let ping_interval = within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?;
         // A bound below one message would be passed by any client whose socket refuses one.
-        let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
+        let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)
+            .map_err(|error| error.since(format!("at least {{message-bytes}} {message_bytes}")))?;
         // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
-        let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0;
+        let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)
+            .map_err(|error| error.since(format!("at least twice {{ping-interval}} {ping_interval}")))?
+            .0;
         let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
         let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
         // Who is not read cannot be heard, and is not to be cut for that.
         let pause_max = PAUSE_MAX.min(pong_timeout / 2);
         Ok(Self {
             deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
-            greeting: one_line("greeting", settings.greeting)?,
+            greeting: one_line("greeting", settings.greeting.clone())?,
             labels: settings.labels,
             message_bytes_max: message_bytes.0,
             outbox: OutboxLimits {
@@ -285,67 +292,16 @@ impl TryFrom<Settings> for Rules {
                 messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
                 slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
                 policy: settings.slow,
-                budget: within("outbox-budget", settings.outbox_budget, message_bytes..=OUTBOX_BUDGET_MAX)?.0,
+                budget: outbox_budget(&settings)?,
             },
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
-            trusted_proxies: networks("trusted-proxies", &settings.trusted_proxies)?,
-            proxy_protocol: settings.proxy_protocol,
-            origins: origins(settings.allowed_origins)?,
+            trusted_proxies: lists::networks("trusted-proxies", &settings.trusted_proxies)?,
+            probes_until_end: settings.probes_until_end,
+            proxy_protocol: proxy_protocol(&settings)?,
+            origins: lists::origins(&settings.allowed_origins)?,
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
         })
     }
-}
-
-fn within<T: PartialOrd + fmt::Display>(
-    name: &'static str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<T, ConfigError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(ConfigError { name, value: value.to_string(), rule: format!("{} to {}", range.start(), range.end()) })
-}
-
-/// Zero is no limit.
-fn limit(name: &'static str, value: u32, max: u32) -> Result<Option<NonZeroU32>, ConfigError> {
-    within(name, value, 0..=max).map(NonZeroU32::new)
-}
-
-fn origins(listed: Vec<String>) -> Result<Origins, ConfigError> {
-    if listed.iter().any(|origin| origin == "*") {
-        return Ok(Origins::Any);
-    }
-    let is_origin = |origin: &str| {
-        let host = origin.split_once("://").map(|(_, host)| host);
-        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']))
-    };
-    match listed.iter().find(|origin| !is_origin(origin)) {
-        Some(wrong) => Err(ConfigError {
-            name: "allowed-origins",
-            value: format!("{wrong:?}"),
-            rule: "a scheme and a host without a path, as in https://example.org, or *".into(),
-        }),
-        None => Ok(Origins::SameHostAnd(listed)),
-    }
-}
-
-/// A plain address is a network of its own.
-fn networks(name: &'static str, listed: &[String]) -> Result<Vec<IpNet>, ConfigError> {
-    let network = |text: &String| {
-        let parsed = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        let rule = || "a network or an address, as in 10.0.0.0/8".to_owned();
-        parsed.ok_or_else(|| ConfigError { name, value: format!("{text:?}"), rule: rule() })
-    };
-    listed.iter().map(network).collect()
-}
-
-fn one_line(name: &'static str, value: String) -> Result<String, ConfigError> {
-    if value.contains(char::is_control) {
-        let rule = "one line without control characters".into();
-        return Err(ConfigError { name, value: format!("{value:?}"), rule });
-    }
-    Ok(value)
 }
 
 #[cfg(test)]
@@ -378,18 +334,23 @@ mod tests {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
-        assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
-        assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 64KiB to 1024GiB");
-        assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
+        assert_eq!(
+            refused(|settings| settings.outbox_bytes = Size(1024)),
+            "outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"
+        );
+        assert_eq!(
+            refused(|settings| settings.outbox_budget = Size(512 * 1024 - 1)),
+            "outbox-budget 524287B: 512KiB to 1024GiB, at least 4 of message-bytes 64KiB for each of workers 2"
+        );
+        assert_eq!(
+            refused(|settings| settings.pong_timeout = SPAN_MIN),
+            "pong-timeout 1ms: 1m to 1day, at least twice ping-interval 30s"
+        );
+        assert_eq!(
+            refused(|settings| settings.proxy_protocol = ProxyProtocol::Tcp),
+            "proxy-protocol tcp: needs trusted-proxies, the networks of the proxies, as in 10.0.0.0/8"
+        );
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
-        assert_eq!(
-            refused(|settings| settings.allowed_origins = vec!["https://a.example/chat".into()]),
-            r#"allowed-origins "https://a.example/chat": a scheme and a host without a path, as in https://example.org, or *"#
-        );
-        assert_eq!(
-            refused(|settings| settings.trusted_proxies = vec!["10.0.0.0/33".into()]),
-            r#"trusted-proxies "10.0.0.0/33": a network or an address, as in 10.0.0.0/8"#
-        );
         assert_eq!(
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#

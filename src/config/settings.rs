@@ -1,15 +1,14 @@
 //! The settings as people give them: one name each as a flag, in the environment and in the settings file.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
-use std::{fs, io};
 
-use clap::value_parser;
+use clap::ArgAction;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use super::addresses::ListenAddress;
 use super::units::{Size, Span};
 use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy};
 
@@ -19,20 +18,21 @@ use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPo
 pub struct Settings {
     /// Where line clients connect; port 0 is any free one (default: 127.0.0.1:8080)
     #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
-    pub tcp: SocketAddr,
+    pub tcp: ListenAddress,
     /// Where browsers and operators connect; port 0 is any free one (default: 127.0.0.1:3000)
     #[arg(long, env = "ROOMCAST_HTTP", value_name = "ADDRESS")]
-    pub http: SocketAddr,
+    pub http: ListenAddress,
     /// Threads that serve clients (default: the processor's cores)
-    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
     pub workers: u16,
     /// Tasks among which the rooms are shared out (default: as many as workers)
-    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
     pub shards: Option<u16>,
     /// The first line that a client gets; none if empty (default: a welcome and the first commands)
     #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
     pub greeting: String,
-    /// What stands in front of the messages of a client without a nick (default: address)
+    /// What stands in front of the messages of a client without a nick: its address, its number, or for clients of other hosts
+    /// the number (default: auto)
     #[arg(long, env = "ROOMCAST_LABELS", value_enum)]
     pub labels: Labels,
     /// Clients at once (default: what the descriptors allow)
@@ -99,6 +99,14 @@ pub struct Settings {
     /// How long a stop may take (default: 30s)
     #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
     pub grace: Span,
+    /// How long a server that is told to stop goes on accepting, for load balancers that must notice first (default: 0s)
+    #[arg(long, env = "ROOMCAST_DRAIN_DELAY", value_name = "DURATION")]
+    pub drain_delay: Span,
+    /// Whether HTTP connections are accepted to the very end of a stop, so that probes are answered: then no other server can
+    /// take the port before (default: false)
+    #[arg(long, env = "ROOMCAST_PROBES_UNTIL_END", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub probes_until_end: bool,
     /// Connections that the kernel keeps for each worker to accept (default: 4096)
     #[arg(long, env = "ROOMCAST_BACKLOG", value_name = "COUNT")]
     pub backlog: u32,
@@ -121,7 +129,7 @@ impl Default for Settings {
             workers: available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
             shards: None,
             greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
-            labels: Labels::Address,
+            labels: Labels::Auto,
             max_clients: None,
             clients_per_address: 0,
             connects_per_address: 0,
@@ -143,47 +151,13 @@ impl Default for Settings {
             pong_timeout: Span(Duration::from_secs(60)),
             header_timeout: Span(Duration::from_secs(10)),
             grace: Span(Duration::from_secs(30)),
+            drain_delay: Span(Duration::ZERO),
+            probes_until_end: false,
             backlog: 4096,
             ready_file: None,
             log: LogLevel::Info,
             log_format: LogFormat::Text,
         }
-    }
-}
-
-/// A settings file that cannot be used.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read settings file {path}: {error}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// It is no TOML, or says something that is no setting.
-    #[error("settings file {path} line {line}: {what}")]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// Where, counted from 1.
-        line: usize,
-        /// What is wrong and what would be right.
-        what: String,
-    },
-}
-
-impl Settings {
-    /// The settings of a TOML file, the others at their defaults.
-    pub(super) fn from_file(path: &Path) -> Result<Self, FileError> {
-        let unreadable = |error| FileError::Unreadable { path: path.into(), error };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        toml::from_str(&text).map_err(|error| {
-            let before = error.span().map_or("", |span| &text[..span.start]);
-            let what = error.message().replace('\n', "; ");
-            FileError::Invalid { path: path.into(), line: before.matches('\n').count() + 1, what }
-        })
     }
 }
 
@@ -197,22 +171,5 @@ mod tests {
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
-    }
-
-    #[test]
-    fn a_file_names_the_line_that_is_wrong() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("roomcast.toml");
-        let refused = |text: &str| {
-            fs::write(&path, text).unwrap();
-            Settings::from_file(&path).unwrap_err().to_string()
-        };
-        let error = refused("workers = 1\nwrokers = 2\n");
-        assert!(error.contains("line 2: unknown field `wrokers`, expected one of `tcp`"), "{error}");
-        let error = refused("slow-after = \"soon\"\n");
-        assert!(error.ends_with("line 1: duration \"soon\": a number and a unit, as in 30s"), "{error}");
-        assert!(!refused("a = = b").contains('\n'));
-        let error = Settings::from_file(&folder.path().join("none")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read settings file"), "{error}");
     }
 }

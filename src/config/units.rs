@@ -17,7 +17,7 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let size = text.parse::<ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok());
-        size.map(Self).ok_or_else(|| format!("size {text:?}: a number and a unit, as in 64KiB"))
+        size.map(Self).ok_or_else(|| "a number and a unit, as in 64KiB".into())
     }
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let span = humantime::parse_duration(text);
-        span.map(Self).map_err(|_| format!("duration {text:?}: a number and a unit, as in 30s"))
+        span.map(Self).map_err(|_| "a number and a unit, as in 30s".into())
     }
 }
 
@@ -71,6 +71,8 @@ macro_rules! as_text {
     };
 }
 
+pub(super) use as_text;
+
 as_text!(Size);
 as_text!(Span);
 
@@ -86,7 +88,7 @@ mod tests {
             assert_eq!(size.to_string(), text);
         }
         assert_eq!("64 KiB".parse(), Ok(Size(65_536)));
-        assert_eq!("many".parse::<Size>(), Err(r#"size "many": a number and a unit, as in 64KiB"#.into()));
+        assert_eq!("many".parse::<Size>(), Err("a number and a unit, as in 64KiB".into()));
     }
 
     #[test]
@@ -94,6 +96,6 @@ mod tests {
         for text in ["30s", "100ms", "1m 30s", "1day"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
-        assert_eq!("soon".parse::<Span>(), Err(r#"duration "soon": a number and a unit, as in 30s"#.into()));
+        assert_eq!("soon".parse::<Span>(), Err("a number and a unit, as in 30s".into()));
     }
 }

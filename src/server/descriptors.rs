@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::DescriptorTables;
+use crate::config::{ConfigError, DescriptorTables};
 use crate::transport::http::SPARE_CONNECTIONS;
 
 /// What a table holds for the process itself: standard streams, the runtime of the main thread, files opened in passing.
@@ -31,6 +31,12 @@ pub struct Limit {
 pub fn raise_limit(wanted: Option<usize>, workers: u16, tables: DescriptorTables) -> anyhow::Result<Limit> {
     let descriptors = raise().context("cannot raise the descriptor limit")?;
     Layout::new(descriptors, workers, tables).allow(wanted)
+}
+
+/// Refuses what [`raise_limit`] would refuse, and changes nothing.
+pub fn check_limit(wanted: Option<usize>, workers: u16, tables: DescriptorTables) -> anyhow::Result<()> {
+    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    Layout::new(descriptors, workers, tables).allow(wanted).map(drop)
 }
 
 fn raise() -> rustix::io::Result<u64> {
@@ -63,14 +69,14 @@ impl Layout {
         let clients_max = wanted.unwrap_or(room);
         let instead = Self { tables: self.workers, ..self };
         let remedies = if instead.room() >= clients_max {
-            ", lower max-clients or use --descriptor-tables per-worker"
+            ", lower max-clients or use descriptor-tables per-worker"
         } else {
             " or lower max-clients"
         };
-        ensure!(
-            clients_max <= room,
-            "max-clients {clients_max} is more than {room}, what {self} allow: raise the limit (ulimit -Hn){remedies}"
-        );
+        if clients_max > room {
+            let rule = format!("at most {room}, what {self} allow: raise the limit (ulimit -Hn){remedies}");
+            return Err(ConfigError::new("max-clients", clients_max, rule).into());
+        }
         let Self { descriptors, tables, .. } = self;
         Ok(Limit { descriptors, tables, clients_max, table_clients_max: self.table_room() })
     }
@@ -134,14 +140,14 @@ mod tests {
         assert!(error.contains("5000") && error.contains("936"), "{error}");
         assert!(error.ends_with("or lower max-clients"), "one worker has one table either way: {error}");
         let error = refused(Layout::new(1_000, 2, PerWorker), 5_000);
-        assert!(error.contains("more than 1840, what 2 tables of 1000 descriptors allow"), "{error}");
+        assert!(error.contains("at most 1840, what 2 tables of 1000 descriptors allow"), "{error}");
         assert!(Layout::new(40, 1, Shared).allow(None).is_err());
     }
 
     #[test]
     fn tables_per_worker_are_named_where_they_would_grant_the_wish() {
         let named = |workers, wanted| {
-            refused(Layout::new(1_000, workers, Shared), wanted).ends_with("or use --descriptor-tables per-worker")
+            refused(Layout::new(1_000, workers, Shared), wanted).ends_with("or use descriptor-tables per-worker")
         };
         assert!(named(2, 1_840));
         assert!(!named(2, 1_841));

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerSeed, Capacity};
-use crate::config::{Config, DescriptorTables};
+use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
 use crate::transport::census::Census;
@@ -27,6 +27,9 @@ use crate::writer::{Counts, WriterIndex, WriterMetrics};
 /// What is left of a stop after the grace period: cutting takes no longer, whatever clients do.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
+/// A hard limit below this was probably not meant for a server: 1024 is what many systems give to any program.
+const DESCRIPTORS_FEW: u64 = 4096;
+
 /// Where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
@@ -37,7 +40,8 @@ pub struct Bound {
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
-/// accepted. Returns what was done; takes at most the grace period and five seconds to stop.
+/// accepted. Returns what was done; takes at most the drain delay, the grace period and five seconds
+/// to stop.
 ///
 /// With [`DescriptorTables::PerWorker`] the server wants the process to itself: every worker's table holds a copy of what is
 /// open at the start, and whoever closes it does not end a connection before this returns.
@@ -47,11 +51,12 @@ pub struct Bound {
 /// could not be written.
 pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    let lines = listen(config.tcp, "tcp", &config)?;
+    let http = listen(config.http, "http", &config)?;
+    // Not before the addresses are ours: it may be the file of a server that runs.
     if let Some(path) = &config.ready_file {
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
-    let lines = listen(config.tcp, "tcp", &config)?;
-    let http = listen(config.http, "http", &config)?;
     let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards);
@@ -67,19 +72,52 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     info!(descriptors, tables, clients_max, "descriptor limit");
     info!(address = %bound.tcp, "listening for tcp lines");
     info!(address = %bound.http, "listening for http");
+    warn_at_start(limit, bound);
     on_bound(bound);
     shutdown.cancelled().await;
-    info!(grace = ?config.grace, "stopping");
+    drain.announce();
+    info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
+    if !config.drain_delay.is_zero() {
+        sleep(config.drain_delay).await;
+    }
+    if let Some(path) = &config.ready_file
+        && let Err(error) = ready_file::remove(path)
+    {
+        // While the addresses are still ours: whoever binds them next may use the same file.
+        warn!(%error, path = %path.display(), "cannot remove the ready file");
+    }
     let cut_before = WriterMetrics::cut(&metrics.writers);
     let counts = stop(workers, &drain, config.grace).await?;
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
 }
 
-/// One listener per worker; `flag` is where the address came from.
-fn listen(address: SocketAddr, flag: &str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    listen::listeners(address, config.workers, config.backlog)
-        .with_context(|| format!("cannot listen on {flag} {address}, choose another with --{flag}"))
+/// What an operator may not have meant.
+fn warn_at_start(limit: descriptors::Limit, bound: Bound) {
+    let descriptors::Limit { descriptors, clients_max, .. } = limit;
+    if descriptors < DESCRIPTORS_FEW {
+        warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
+    }
+    for address in [bound.tcp, bound.http].into_iter().filter(|address| !address.ip().is_loopback()) {
+        warn!(%address, "listening for other hosts without tokens: anybody who can reach it may join");
+    }
+}
+
+/// Refuses a configuration that [`run`] would refuse on this machine, as far as can be told without listening.
+///
+/// # Errors
+/// A limit is too low, or the ready file has no folder.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    descriptors::check_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
+}
+
+/// One listener per worker, on the address of this setting.
+fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    listen::listeners(address, config.workers, config.backlog).map_err(|error| {
+        let rule = format!("cannot listen there: {error}: choose another with --{setting}");
+        ConfigError::new(setting, address, rule).into()
+    })
 }
 
 /// Waits until all workers accept, then says so in the ready file.

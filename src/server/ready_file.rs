@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::{fs, io};
 
+use anyhow::ensure;
+
 use super::Bound;
 
 /// Removes what an earlier server left, which a script would believe.
@@ -12,6 +14,14 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Refuses a path that cannot be written since there is no folder for it.
+pub fn check(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder_is_there = fs::metadata(folder).is_ok_and(|folder| folder.is_dir());
+    ensure!(folder_is_there, "cannot write the ready file {}: there is no folder {}", path.display(), folder.display());
+    Ok(())
 }
 
 /// Writes the file whole: who finds it finds every line.

@@ -16,7 +16,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::census::{Census, Presence};
+use crate::config::canonical;
 use crate::fault;
+use crate::log::Occasion;
 use crate::shutdown::Drain;
 
 /// The pause after an accept that failed for want of something that only time or leaving clients can give back.
@@ -50,7 +52,26 @@ pub type Visit = Option<Presence>;
 /// # Errors
 /// It may not.
 pub fn visit(census: &Census, address: IpAddr) -> Result<Visit, NoPlace> {
-    census.arrive(address, Instant::now()).map_err(|_| NoPlace::TooManyOfAddress)
+    census.arrive(address, Instant::now()).map_err(|_| {
+        warn_too_many(address);
+        NoPlace::TooManyOfAddress
+    })
+}
+
+/// What an operator can do about connections that are refused, in at most one line each ten seconds for each worker.
+fn warn_full() {
+    thread_local! { static FULL: Occasion = const { Occasion::new() }; }
+    if let Some(times) = FULL.with(Occasion::arises) {
+        warn!(times, "the server is full: raise max-clients, or the descriptor limit where that is the bound");
+    }
+}
+
+fn warn_too_many(address: IpAddr) {
+    thread_local! { static TOO_MANY: Occasion = const { Occasion::new() }; }
+    if let Some(times) = TOO_MANY.with(Occasion::arises) {
+        let remedy = "raise clients-per-address or connects-per-address, or list its proxy in trusted-proxies";
+        warn!(times, %address, remedy, "an address has too many clients");
+    }
 }
 
 impl Place {
@@ -265,7 +286,7 @@ impl Drop for Listener {
 pub struct Accepted {
     /// Its socket.
     pub stream: TcpStream,
-    /// Its address.
+    /// Its address; of IPv4 even where the listener is of IPv6.
     pub peer: SocketAddr,
     /// Its place among the clients, or why it has none.
     pub place: Result<Place, NoPlace>,
@@ -282,7 +303,7 @@ pub enum NoPlace {
     TooManyOfAddress,
 }
 
-/// Accepts line clients until the server stops. The listener closes when this returns.
+/// Accepts until the server stops. The listener closes when this returns.
 pub async fn accept_until_stop(
     listener: Listener,
     admission: Admission,
@@ -301,9 +322,12 @@ pub async fn accept(mut listener: Listener, admission: Admission, mut on_client:
     loop {
         if let Some(Arrival { stream, peer, on_reserve }) = listener.next(&admission).await {
             fault::may_strike("accept");
-            let place =
-                if on_reserve { Err(NoPlace::OutOfDescriptors) } else { admission.admit().ok_or(NoPlace::Full) };
-            on_client(Accepted { stream, peer, place });
+            let place = if on_reserve {
+                Err(NoPlace::OutOfDescriptors)
+            } else {
+                admission.admit().ok_or(NoPlace::Full).inspect_err(|_| warn_full())
+            };
+            on_client(Accepted { stream, peer: canonical(peer), place });
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::accept::Place;
+use crate::config::canonical;
 use crate::fault;
 use crate::memory::Needs;
 use crate::protocol::dialect::Dialect;
@@ -275,7 +276,7 @@ impl<R: Reader> Conversation<R> {
 
 /// What an operator should see is told by default, the rest on request.
 fn log_end(stream: &TcpStream, reason: Disconnect) {
-    let (peer, reason_text) = (stream.peer_addr().ok().map(tracing::field::display), reason.reason());
+    let (peer, reason_text) = (stream.peer_addr().ok().map(canonical).map(tracing::field::display), reason.reason());
     match reason {
         Disconnect::SlowConsumer => info!(peer, reason = reason_text, "connection ended"),
         _ => debug!(peer, reason = reason_text, "connection ended"),

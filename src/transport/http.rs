@@ -314,7 +314,7 @@ async fn ready(
         Some(NoPlace::Full) => state.admission.is_full(),
         Some(NoPlace::OutOfDescriptors) => true,
     };
-    if state.drain.is_stopping() {
+    if state.drain.is_announced() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if is_full {
         (StatusCode::SERVICE_UNAVAILABLE, "full")

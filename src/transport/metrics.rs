@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::ShardMetrics;
+use crate::log;
 use crate::metrics::Exposition;
 use crate::writer::WriterMetrics;
 
@@ -33,6 +34,11 @@ impl ServerMetrics {
         out.gauge("active_rooms", "Rooms with members.", ShardMetrics::rooms(&self.shards));
         WriterMetrics::expose(&self.writers, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
+        out.counter(
+            "roomcast_log_lines_dropped_total",
+            "Log lines lost since nobody read the log.",
+            log::lines_dropped(),
+        );
         out.into_text()
     }
 }

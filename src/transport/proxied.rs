@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::config::canonical;
 use crate::protocol::disconnect::Disconnect;
 
 /// The header in which proxies for HTTP say for whom they ask, each adding whom it has seen behind what it was told.
@@ -59,7 +60,7 @@ impl Proxies {
         within: Duration,
     ) -> Result<SocketAddr, Disconnect> {
         match timeout(within, read_header(stream)).await {
-            Ok(Ok(announced)) => Ok(announced.unwrap_or(peer)),
+            Ok(Ok(announced)) => Ok(announced.map_or(peer, canonical)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(Disconnect::ProtocolError),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Disconnect::ClosedByPeer),
             Ok(Err(_)) => Err(Disconnect::IoError),

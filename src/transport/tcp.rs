@@ -41,7 +41,8 @@ pub fn open(
     };
     let label = match rules.labels {
         Labels::Address => Label::of_server(peer),
-        Labels::Id => Label::of_server(format_args!("TCP-{id}")),
+        Labels::Auto if peer.ip().is_loopback() => Label::of_server(peer),
+        Labels::Auto | Labels::Id => Label::of_server(format_args!("TCP-{id}")),
     };
     let client = Client { stream, place, dialect: Dialect::Lines, label, already_read: Vec::new() };
     let reader = |_| LineReader { line_bytes_max: rules.line_bytes_max, is_new: true };

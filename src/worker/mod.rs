@@ -158,7 +158,7 @@ impl Worker {
         door.tasks.close();
         door.tasks.wait().await;
         let counts = writer_task.await.expect("a panic ends the process");
-        // HTTP is answered until the last client of all workers is gone.
+        // Open HTTP connections are answered until the last client of all workers is gone.
         drop(self.serving);
         self.drain.served().await;
         Ok(counts)
@@ -205,7 +205,8 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         }
     }
 
-    /// Accepts until the worker ends: a server that drains still answers. So this keeps no handle to the sessions alive.
+    /// Accepts until the server stops, so that another one can take the port, or until the worker ends. Connections that were
+    /// accepted are answered in any case: a server that drains says so. So this keeps no handle to the sessions alive.
     fn serve_http(
         self: Rc<Self>,
         listener: Listener,
@@ -216,7 +217,8 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let keepalive = Rc::new(Keepalive::default());
         let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
         spawn_local(self.tasks.track_future(pinging));
-        let admission = state.admission.clone();
+        let (admission, drain) = (state.admission.clone(), state.drain.clone());
+        let until_end = self.rules.probes_until_end;
         let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);
         let rules = HttpRules {
             header_timeout: self.rules.header_timeout,
@@ -232,7 +234,11 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         }));
         async move {
             let on_connection = |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)));
-            accept(listener, admission, on_connection).await;
+            if until_end {
+                accept(listener, admission, on_connection).await;
+            } else {
+                accept_until_stop(listener, admission, drain, on_connection).await;
+            }
         }
     }
 

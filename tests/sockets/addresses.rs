@@ -1,12 +1,13 @@
-//! What one address may have. Clients come from several addresses of the loopback network.
+//! What one address may have, and where it is shown. Clients come from several addresses of the loopback network.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
+use roomcast::config::{Labels, ProxyProtocol};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
+use crate::harness::{Client, Http, Lines, Program, Shape, TestServer, Transport, WELCOME, contract, until};
 
 /// Beside 127.0.0.1, from which all others come.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -70,5 +71,57 @@ fn an_address_that_connects_too_fast_is_refused_for_a_while_and_others_are_let_i
         other.read_exact(&mut greeting_of_other).unwrap();
         assert_eq!(greeting_of_other, WELCOME.as_bytes());
         until(|| greeting() == WELCOME);
+    }
+}
+
+#[test]
+fn a_client_that_comes_by_ipv4_to_a_listener_of_ipv6_has_an_ipv4_address_in_rooms_limits_and_log() {
+    let program =
+        Program::start(&["--tcp", "[::]:0", "--http", "[::]:0", "--clients-per-address", "2", "--log", "debug"]);
+    let by_ipv4 = SocketAddr::from((Ipv4Addr::LOCALHOST, program.tcp.port()));
+    let mut client = Lines::connect(by_ipv4);
+    client.send("JOIN a\nhello\n");
+    client.expect(WELCOME);
+    client.expect("Joined a");
+    let label = client.label();
+    assert!(label.starts_with("127.0.0.1:"), "{label}");
+    client.expect(&format!("[{label}] hello"));
+    let _second = Lines::connect(by_ipv4);
+    assert_eq!(Lines::connect(by_ipv4).rest(), "ERR closed too-many-connections\n");
+    Lines::connect((Ipv6Addr::LOCALHOST, program.tcp.port()).into()).expect(WELCOME);
+    client.send("QUIT\n");
+    client.expect("Bye");
+    drop(client);
+    let log = program.log_until("reason=\"quit\"");
+    assert!(log.last().is_some_and(|line| line.contains(&format!("peer={label}"))), "{log:?}");
+}
+
+#[test]
+fn addresses_are_shown_of_clients_on_the_same_host_alone_unless_all_or_none_are_wanted() {
+    // Through a proxy on this host, which announces a client of another.
+    let strangers = ["PROXY TCP4 192.0.2.7 198.51.100.1 4711 8080", "PROXY TCP6 ::ffff:192.0.2.7 ::1 4711 8080"];
+    for (labels, is_stranger_shown, is_neighbour_shown) in
+        [(Labels::Auto, false, true), (Labels::Address, true, true), (Labels::Id, false, false)]
+    {
+        let server = TestServer::start(Shape::ONE, |settings| {
+            settings.labels = labels;
+            settings.trusted_proxies = vec!["127.0.0.1".into()];
+            settings.proxy_protocol = ProxyProtocol::Tcp;
+        });
+        let label = |header: &str| {
+            let mut client = Lines::connect(server.tcp);
+            client.send(format!("{header}\r\nJOIN a\nhello\n"));
+            client.expect(WELCOME);
+            client.expect("Joined a");
+            (client.line().expect("its own message"), format!("[{}] hello", client.label()))
+        };
+        for header in strangers {
+            let (heard, _) = label(header);
+            assert_eq!(heard == "[192.0.2.7:4711] hello", is_stranger_shown, "{heard}");
+            assert_eq!(heard.starts_with("[TCP-"), !is_stranger_shown, "{heard}");
+        }
+        let (heard, with_address) = label("PROXY UNKNOWN");
+        assert_eq!(heard == with_address, is_neighbour_shown, "{heard}");
+        assert_eq!(heard.starts_with("[TCP-"), !is_neighbour_shown, "{heard}");
     }
 }

@@ -1,8 +1,5 @@
 //! The built binary while it serves: ready file, signals, log.
 
-use std::io::Read;
-use std::thread;
-
 use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
 
@@ -27,13 +24,27 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
             assert_eq!(second.status.code(), Some(2));
             let said = String::from_utf8(second.stderr).unwrap();
             assert_eq!(said.lines().count(), 1, "{said}");
-            assert!(said.contains(address) && said.contains("in use") && said.contains(flag), "{said}");
+            let expected = format!("roomcast: {flag} {address}: cannot listen there: Address already in use");
+            assert!(said.starts_with(&expected) && said.ends_with(&format!("choose another with {flag}\n")), "{said}");
         }
     }
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
     client.send("PING x\n");
     client.expect("PONG x");
+}
+
+#[test]
+fn the_ready_file_is_gone_after_a_clean_stop_and_a_second_server_on_the_same_port_leaves_it() {
+    let mut program = Program::start(&[]);
+    let (path, address) = (program.ready_file(), program.http.to_string());
+    let file = path.to_str().unwrap();
+    let second = run(&["--tcp", "127.0.0.1:0", "--http", &address, "--ready-file", file]);
+    assert_eq!(second.status.code(), Some(2));
+    assert!(path.exists(), "it is of the server that runs");
+    program.signal_until_end(Signal::TERM);
+    assert!(!path.exists());
+    assert_eq!(program.end().0, Some(0));
 }
 
 #[test]
@@ -76,23 +87,54 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_whoever_is_still_owed_something() {
-    let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
-    let program = Program::start(&[&outboxes[..], &["--grace", "1h"]].concat());
-    let mut slow = Lines::connect_short_of_buffer(program.tcp);
-    slow.send("JOIN a\n");
-    slow.expect(WELCOME);
-    slow.expect("Joined a");
-    program.say_megabytes("a");
-    program.signal(Signal::TERM);
-    // Byte by byte: for longer than this test needs, yet never so still that it is cut.
-    let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
-    program.log_until("stopping");
-    program.signal(Signal::TERM);
+fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_something() {
+    const SAID: &str = "roomcast: second signal, not waiting for clients";
+    for format in ["text", "json"] {
+        let (mut program, reading) =
+            Program::start_that_stops_for_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
+        program.signal_until_end(Signal::INT);
+        let (code, log) = program.end();
+        assert_eq!(code, Some(1), "{log:?}");
+        assert_eq!(log.len(), 1, "{log:?}");
+        let said = match format {
+            "json" => serde_json::from_str::<serde_json::Value>(&log[0]).expect("JSON")["message"].to_string(),
+            _ => format!("{:?}", log[0]),
+        };
+        assert_eq!(said, format!("{SAID:?}"));
+        reading.join().unwrap();
+    }
+}
+
+#[test]
+fn two_signals_at_once_are_one() {
+    let program = Program::start(&[]);
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    program.stand_still(|| [Signal::TERM, Signal::INT].into_iter().for_each(|signal| program.signal(signal)));
+    client.expect("ERR closed shutdown");
+    assert_eq!(client.line(), None);
+    drop(client);
     let (code, log) = program.end();
-    assert_eq!(code, Some(1), "{log:?}");
-    assert_eq!(log, ["roomcast: second signal, not waiting for clients"]);
-    reading.join().unwrap();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(log.last().is_some_and(|line| line.contains("stopped")), "{log:?}");
+}
+
+#[test]
+fn other_signals_leave_it_be_and_the_log_says_so() {
+    let program = Program::start(&[]);
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    for (signal, name, does) in [
+        (Signal::HUP, "SIGHUP", "nothing to reload"),
+        (Signal::USR1, "SIGUSR1", "does nothing"),
+        (Signal::USR2, "SIGUSR2", "does nothing"),
+    ] {
+        program.signal(signal);
+        let log = program.log_until(name);
+        assert!(log.last().is_some_and(|line| line.contains(does)), "{log:?}");
+    }
+    client.send("PING x\n");
+    client.expect("PONG x");
 }
 
 #[test]

@@ -10,19 +10,45 @@ use tempfile::TempDir;
 use crate::harness::{command, command_within, run, run_to_end};
 
 /// Arguments that cannot be followed, and what the one line about them holds.
-const REFUSED: [(&[&str], &[&str]); 12] = [
-    (&["--wrokers", "2"], &["--wrokers", "--workers"]),
+const REFUSED: [(&[&str], &[&str]); 26] = [
+    (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
+    (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
+    (&["--colour", "red"], &["no flag --colour: see --help"]),
     (&["serve"], &["serve"]),
     (&["--workers"], &["--workers <COUNT>"]),
-    (&["--workers", "0"], &["'--workers <COUNT>': 0 is not in 1..=1024"]),
-    (&["--workers", "two"], &["'two'", "--workers"]),
-    (&["--slow-after", "soon"], &["duration \"soon\": a number and a unit, as in 30s"]),
-    (&["--message-bytes", "big"], &["size \"big\": a number and a unit, as in 64KiB"]),
-    (&["--labels", "names"], &["'names'", "address, id"]),
-    (&["--descriptor-tables", "none"], &["'none'", "shared, per-worker"]),
-    (&["--tcp", "localhost"], &["'localhost'", "--tcp <ADDRESS>"]),
-    (&["--max-clients", "1000000"], &["max-clients 1000000", "ulimit"]),
-    (&["--outbox-bytes", "1KiB"], &["outbox-bytes 1KiB: 64KiB to 1GiB"]),
+    (&["--workers", "0"], &["--workers 0: 1 to 1024"]),
+    (&["--workers", "-1"], &["--workers \"-1\": a whole number, 0 to 65535"]),
+    (&["--workers", "two"], &["--workers \"two\": a whole number"]),
+    (&["--probes-until-end=maybe"], &["--probes-until-end \"maybe\": one of true, false"]),
+    (&["--rooms", "many"], &["--rooms \"many\": a whole number"]),
+    (&["--slow-after", "soon"], &["--slow-after \"soon\": a number and a unit, as in 30s"]),
+    (&["--slow-after", "10"], &["--slow-after \"10\": a number and a unit, as in 30s"]),
+    (&["--message-bytes", "big"], &["--message-bytes \"big\": a number and a unit, as in 64KiB"]),
+    (&["--labels", "names"], &["--labels \"names\": one of ", "address, id"]),
+    (&["--descriptor-tables", "none"], &["--descriptor-tables \"none\": one of shared, per-worker"]),
+    (&["--tcp", "localhost"], &["--tcp \"localhost\": an address and a port, as in localhost:8080"]),
+    (&["--tcp", "8080"], &["--tcp \"8080\": an address and a port, as in 127.0.0.1:8080"]),
+    (&["--http", "no-such-host.invalid:80"], &["--http no-such-host.invalid:80: ", "does not resolve"]),
+    (&["--max-clients", "1000000"], &["--max-clients 1000000: at most ", "ulimit"]),
+    (&["--outbox-bytes", "1KiB"], &["--outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"]),
+    (
+        &["--outbox-budget", "1MiB", "--workers", "64"],
+        &["--outbox-budget 1MiB: 16MiB to 1024GiB, at least 4 of message-bytes 64KiB for each of --workers 64"],
+    ),
+    (
+        &["--ping-interval", "60s", "--pong-timeout", "30s"],
+        &["--pong-timeout 30s: 2m to 1day, at least twice --ping-interval 1m"],
+    ),
+    (&["--proxy-protocol", "tcp"], &["--proxy-protocol tcp: needs trusted-proxies, the networks of the proxies"]),
+    (
+        &["--proxy-protocol", "both", "--trusted-proxies", " ,"],
+        &["--proxy-protocol both: needs --trusted-proxies, the networks of the proxies"],
+    ),
+    (&["--trusted-proxies", "10.0.0.1, proxy"], &["--trusted-proxies \"proxy\": a network or an address"]),
+    (
+        &["--allowed-origins", "https://bücher.example"],
+        &["--allowed-origins \"https://bücher.example\": a host in the ASCII"],
+    ),
 ];
 
 #[track_caller]
@@ -41,32 +67,88 @@ fn expect_refusal(output: &Output, parts: &[&str]) {
 fn a_wrong_flag_ends_it_with_one_line_that_says_what_would_be_right() {
     for (arguments, parts) in REFUSED {
         expect_refusal(&run(arguments), parts);
+        expect_refusal(&run(&[&["check-config"], arguments].concat()), parts);
     }
 }
 
 #[test]
 fn more_clients_than_one_table_holds_name_the_setting_that_grants_them() {
     for (workers, room, remedies) in
-        [("1", 236, " or lower max-clients"), ("2", 204, ", lower max-clients or use --descriptor-tables per-worker")]
+        [("1", 236, " or lower max-clients"), ("2", 204, ", lower max-clients or use descriptor-tables per-worker")]
     {
         let too_many = format!(
-            "max-clients 300 is more than {room}, what 300 descriptors allow: raise the limit (ulimit -Hn){remedies}\n"
+            "--max-clients 300: at most {room}, what 300 descriptors allow: raise the limit (ulimit -Hn){remedies}\n"
         );
-        let output = run_to_end(&mut command_within(300, &["--max-clients", "300", "--workers", workers]));
-        expect_refusal(&output, &[&too_many]);
+        let arguments = ["--max-clients", "300", "--workers", workers];
+        expect_refusal(&run_to_end(&mut command_within(300, &arguments)), &[&too_many]);
+        let arguments = [&["check-config"], &arguments[..]].concat();
+        expect_refusal(&run_to_end(&mut command_within(300, &arguments)), &[&too_many]);
     }
 }
 
 #[test]
 fn a_wrong_variable_ends_it_with_one_line_that_says_what_would_be_right() {
     for (name, value, part) in [
-        ("ROOMCAST_WORKERS", "0", "'--workers <COUNT>': 0 is not in 1..=1024"),
-        ("ROOMCAST_WORKERS", "two", "'two'"),
-        ("ROOMCAST_GRACE", "later", "duration \"later\": a number and a unit, as in 30s"),
+        ("ROOMCAST_WORKERS", "0", "ROOMCAST_WORKERS 0: 1 to 1024"),
+        ("ROOMCAST_WORKERS", "two", "ROOMCAST_WORKERS \"two\": a whole number"),
+        ("ROOMCAST_GRACE", "later", "ROOMCAST_GRACE \"later\": a number and a unit, as in 30s"),
+        ("ROOMCAST_LOG", "loud", "ROOMCAST_LOG \"loud\": one of error, warn, info, debug"),
+        ("ROOMCAST_PONG_TIMEOUT", "1s", "ROOMCAST_PONG_TIMEOUT 1s: 1m to 1day, at least twice ping-interval 30s"),
         ("ROOMCAST_CONFIG", "/no/such/file", "cannot read settings file /no/such/file"),
     ] {
         let output = run_to_end(command(&["--tcp", "127.0.0.1:0"]).env(name, value));
         expect_refusal(&output, &[part]);
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let settings = toml::Table::try_from(Settings::default()).unwrap();
+    let names = settings.keys().map(|name| name.to_uppercase().replace('-', "_"));
+    let variables: Vec<String> = names.chain(["CONFIG".into()]).map(|name| format!("ROOMCAST_{name}")).collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|name| (name.as_str(), "")).collect();
+    assert_eq!(effective(&[], &variables), Settings::default());
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_warned_about_and_named_right() {
+    let of_others =
+        [("ROOMCAST_PORT", "tcp://10.0.0.1:80"), ("ROOMCAST_PORT_80_TCP_ADDR", "a"), ("ROOMCAST_SERVICE_HOST", "a")];
+    for (name, question) in [
+        ("ROOMCAST_WOKERS", ": did you mean ROOMCAST_WORKERS?\n"),
+        ("ROOMCAST_PORT", ": did you mean ROOMCAST_TCP or ROOMCAST_HTTP?\n"),
+        ("ROOMCAST_COLOUR", "does nothing\n"),
+    ] {
+        let output = run_to_end(command(&["check-config"]).envs(of_others).env(name, "3"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("WARN") && said.contains(name) && said.ends_with(question), "{said}");
+    }
+}
+
+#[test]
+fn with_a_json_log_a_refusal_is_one_json_object() {
+    let address = "127.0.0.1:0";
+    let taken = std::net::TcpListener::bind(address).unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, part) in [
+        (&["--wrokers", "2"][..], "did you mean --workers?"),
+        (&["--workers", "0"], "--workers 0"),
+        (&["--tcp", &taken, "--http", address], "in use"),
+    ] {
+        let json = &["--log-format", "json"][..];
+        for output in [
+            run(&[json, arguments].concat()),
+            run(&[arguments, json].concat()),
+            run_to_end(command(arguments).env("ROOMCAST_LOG_FORMAT", "json")),
+        ] {
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            let line: serde_json::Value = serde_json::from_str(&said).expect(&said);
+            assert!(line["message"].as_str().is_some_and(|message| message.contains(part)), "{said}");
+            assert_eq!(line["level"], "ERROR");
+        }
     }
 }
 
@@ -81,10 +163,24 @@ fn settings_file(text: &str) -> (TempDir, PathBuf) {
 #[test]
 fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
     for (text, parts) in [
-        ("workers = 1\nwrokers = 2\n", &["line 2", "`wrokers`", "`workers`"][..]),
-        ("grace = \"later\"\n", &["line 1", "as in 30s"]),
+        ("workers = 1\nwrokers = 2\n", &["line 2: no setting `wrokers`: did you mean `workers`?"][..]),
+        ("grace = \"later\"\n", &["line 1: grace \"later\": a number and a unit, as in 30s"]),
         ("workers = \n", &["line 1"]),
-        ("workers = 0\n", &["workers 0: 1 to 1024"]),
+        ("\nworkers = 0\n", &["line 2: workers 0: 1 to 1024"]),
+        ("workers = 70000\n", &["line 1: workers \"70000\": a whole number, 0 to 65535"]),
+        ("workers = \"2\"\n", &["line 1: workers \"2\": a whole number without quotes, as in workers = 10"]),
+        ("slow-after = 10\n", &["line 1: slow-after 10: a duration in quotes, as in slow-after = \"10s\""]),
+        ("message-bytes = 10\n", &["line 1: message-bytes 10: a size in quotes, as in message-bytes = \"64KiB\""]),
+        ("probes-until-end = 1\n", &["line 1: probes-until-end 1: true or false without quotes"]),
+        ("labels = 1\n", &["line 1: labels 1: a text in quotes"]),
+        ("allowed-origins = [1]\n", &["line 1: allowed-origins: a list of texts in quotes"]),
+        ("labels = \"names\"\n", &["line 1: labels \"names\": one of "]),
+        ("[server]\nworkers = 1\n", &["line 1: no setting `server`"]),
+        ("config = \"other.toml\"\n", &["line 1: no setting `config`"]),
+        (
+            "pong-timeout = \"30s\"\nping-interval = \"60s\"\n",
+            &["line 1: pong-timeout 30s: ", "line 2: ping-interval 1m"],
+        ),
         ("greeting = \"two\\nlines\"\n", &["greeting \"two\\nlines\": one line"]),
     ] {
         let (_folder, path) = settings_file(text);
@@ -101,6 +197,8 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
 #[test]
 fn a_ready_file_that_cannot_be_written_ends_it() {
     let output = run(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
+    expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
+    let output = run(&["check-config", "--ready-file", "/no/such/folder/ready"]);
     expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
 }
 
@@ -121,10 +219,12 @@ fn effective(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
 
 #[test]
 fn check_config_prints_what_can_be_given_back() {
+    assert!(effective(&["--probes-until-end"], &[]).probes_until_end);
+    assert!(effective(&[], &[("ROOMCAST_PROBES_UNTIL_END", "true")]).probes_until_end);
     let arguments = [
         &["--workers", "3", "--greeting", "Grüß \"dich\"", "--slow-after", "1min 30s"][..],
         &["--message-bytes", "1000B", "--labels", "id", "--max-clients", "7", "--shards", "5"],
-        &["--ready-file", "some where/ready", "--log-format", "json"],
+        &["--ready-file", "ready file", "--log-format", "json"],
     ];
     for arguments in [&[][..], &arguments.concat()] {
         let printed = checked(arguments, &[]);
@@ -133,6 +233,18 @@ fn check_config_prints_what_can_be_given_back() {
     }
     assert_eq!(effective(&[], &[]), Settings::default());
     assert_eq!(effective(&arguments.concat(), &[]).greeting, "Grüß \"dich\"");
+}
+
+#[test]
+fn numbers_with_marks_and_names_of_hosts_are_taken_as_they_are_written() {
+    let (_folder, path) = settings_file("rooms = 1_000\ntcp = \"localhost:0\"\nallowed-origins = []\n");
+    let arguments = ["--config", path.to_str().unwrap(), "--http", "localhost:0"];
+    let settings = effective(&arguments, &[("ROOMCAST_TRUSTED_PROXIES", " 10.0.0.1 , 10.0.0.2 ,")]);
+    assert_eq!((settings.rooms, settings.trusted_proxies), (1_000, vec!["10.0.0.1".into(), "10.0.0.2".into()]));
+    let text = checked(&arguments, &[]);
+    assert!(text.contains("tcp = \"localhost:0\"\nhttp = \"localhost:0\"\n"), "{text}");
+    let output = run(&["--tcp", "localhost:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
+    expect_refusal(&output, &["cannot write the ready file"]);
 }
 
 #[test]
@@ -162,7 +274,9 @@ fn help_and_version_are_no_mistakes() {
     let text = String::from_utf8(help.stdout).unwrap();
     let settings = toml::Table::try_from(Settings::default()).unwrap();
     for name in settings.keys() {
-        assert!(text.contains(&format!("--{name} ")), "{name}");
+        assert!([" ", "["].iter().any(|end| text.contains(&format!("--{name}{end}"))), "{name}");
+        let variable = format!("ROOMCAST_{}", name.to_uppercase().replace('-', "_"));
+        assert!(text.contains(&format!("[env: {variable}]")), "{variable}");
     }
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));

@@ -1,15 +1,13 @@
 //! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and in this
 //! process that would be the sockets of other tests.
 
-use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 
 use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
 
 use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, run, until};
+use crate::harness::{Client, Http, Program, Transport, WELCOME, run, until};
 
 /// A table per worker of two, and labels by which clients tell whose they are.
 const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", "id", "--workers", "2"];
@@ -157,23 +155,15 @@ fn a_stop_tells_everybody_and_the_addresses_can_be_bound_again_at_once() {
 
 #[test]
 fn a_server_that_still_drains_listens_no_more_and_its_successor_may_at_once() {
-    let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
-    let program = Program::start(&[&PER_WORKER[..], &outboxes, &["--grace", "1h"]].concat());
-    let mut slow = Lines::connect_short_of_buffer(program.tcp);
-    slow.send("JOIN a\n");
-    slow.expect(WELCOME);
-    slow.expect("Joined a");
-    program.say_megabytes("a");
-    program.signal(Signal::TERM);
-    // Byte by byte: for longer than this test needs, yet never so still that it is cut.
-    let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
-    program.log_until("stopping");
+    let arguments = [&PER_WORKER[..], &["--probes-until-end"]].concat();
+    let (mut program, reading) =
+        Program::start_that_stops_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
     let successor = Program::start(&[&PER_WORKER[..], &["--tcp", &program.tcp.to_string()]].concat());
     assert_eq!(successor.tcp, program.tcp);
     all_hear(&mut fill(&successor, 8), 0);
     assert_eq!(Http::get(program.http, "/ready").1, "draining");
-    program.signal(Signal::TERM);
+    program.signal_until_end(Signal::TERM);
     assert_eq!(program.end().0, Some(1));
     reading.join().unwrap();
 }

@@ -240,13 +240,14 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
             settings.outbox_budget = Size(1 << 40);
             settings.outbox_messages = 1 << 20;
             settings.slow_after = Span(Duration::from_secs(60));
+            settings.probes_until_end = true;
         });
         let slow = SlowReader::start(&server);
         let mut kept = Http::connect(server.http);
         kept.send(PIPELINED);
         assert_eq!(kept.answer().1, "OK");
         server.begin_stop();
-        until(|| Http::get(server.http, "/ready").1 == "draining");
+        until(|| TcpStream::connect(server.tcp).is_err());
         expect(&server, "/ready", 503, "draining");
         expect(&server, "/health", 200, "OK");
         kept.send(PIPELINED);
@@ -257,7 +258,6 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         assert_eq!((head.status, body.as_str()), (503, "draining\n"));
         assert_eq!(head.header("connection"), Some("close"));
         client.expect_end();
-        until(|| TcpStream::connect(server.tcp).is_err());
         slow.read_all();
         let address = server.http;
         assert_eq!(server.stop().cut, 0);

@@ -42,6 +42,8 @@ mod unfinished;
 mod descriptor_tables;
 // Members that read nothing or hardly anything, under load: both policies, and what they cost.
 mod slow_consumers;
+// The smallest budget of outboxes.
+mod budget;
 // What those cost, by the figures of the process.
 mod stalled_memory;
 // Rooms and clients that come and go, and their memory.
@@ -50,6 +52,8 @@ mod coming_and_going;
 mod crowds;
 // Stopping: everybody gets what was accepted, nobody can hold it up.
 mod drain;
+// Stopping behind a load balancer, and beside the server that takes over.
+mod drain_delay;
 // The process that stands still for seconds under load, and goes on.
 mod pauses;
 // HTTP: health, readiness, refused handshakes.
@@ -84,6 +88,8 @@ mod keepalive;
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
+// Its log: nothing waits for it, and what an operator can mend is told.
+mod log;
 // The built binary's command line: what is refused, what overrides what.
 mod command_line;
 // The end after a panic. The binary fails on request in debug builds alone.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use roomcast::config::{ProxyProtocol, Settings, Span};
+use roomcast::config::{Labels, ProxyProtocol, Settings, Span};
 
 use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
 use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
@@ -22,6 +22,7 @@ const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 fn behind_proxies(settings: &mut Settings) {
     settings.trusted_proxies = vec!["127.0.0.0/8".into(), "::1".into()];
     settings.proxy_protocol = ProxyProtocol::Both;
+    settings.labels = Labels::Address;
 }
 
 fn header_of(address: &str) -> String {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 
-use roomcast::config::{Config, Settings};
+use roomcast::config::{Config, ListenAddress, Settings};
 use roomcast::server;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,14 @@ pub struct Product {
 impl Product {
     /// With the limits that it has by default.
     pub fn start() -> Self {
-        let any_port = (Ipv4Addr::LOCALHOST, 0).into();
-        let settings =
-            Settings { tcp: any_port, http: any_port, workers: 1, greeting: String::new(), ..Settings::default() };
+        let any_port = ListenAddress::from((Ipv4Addr::LOCALHOST, 0));
+        let settings = Settings {
+            tcp: any_port.clone(),
+            http: any_port,
+            workers: 1,
+            greeting: String::new(),
+            ..Settings::default()
+        };
         let config = Config::try_from(settings).expect("settings within their rules");
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();

@@ -1,13 +1,14 @@
 //! The built binary as a child process, that ends with its test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
@@ -57,42 +58,75 @@ pub struct Program {
 impl Program {
     /// The binary on free ports, once its ready file is there.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_logging_to(command(arguments), log_of)
+        Self::start_command(command(arguments))
+    }
+
+    /// The same, of a command.
+    pub fn start_command(command: Command) -> Self {
+        Self::start_logging_to(command, Stdio::piped(), log_of)
     }
 
     /// The same, with no more descriptors than this in a table.
     pub fn start_within(descriptors: u64, arguments: &[&str]) -> Self {
-        Self::start_logging_to(command_within(descriptors, arguments), log_of)
+        Self::start_logging_to(command_within(descriptors, arguments), Stdio::piped(), log_of)
     }
 
     /// The same, with a log that nobody reads.
     pub fn start_deaf(arguments: &[&str]) -> Self {
-        Self::start_logging_to(command(arguments), |child| {
+        Self::start_logging_to(command(arguments), Stdio::piped(), |child| {
             drop(child.stderr.take());
             channel().1
         })
+    }
+
+    /// The same, with a log that is full from the start and not read yet.
+    pub fn start_with_full_log(command: Command) -> (Self, PipeReader) {
+        let (reader, writer) = full_pipe();
+        (Self::start_logging_to(command, writer.into(), |_| channel().1), reader)
     }
 
     /// The same, with a fault in every task of this kind.
     pub fn start_with_fault(task: &str, arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         command.env("ROOMCAST_FAULT", task);
-        Self::start_logging_to(command, log_of)
+        Self::start_logging_to(command, Stdio::piped(), log_of)
     }
 
-    fn start_logging_to(mut command: Command, log_of: impl FnOnce(&mut Child) -> Receiver<String>) -> Self {
+    fn start_logging_to(
+        mut command: Command,
+        stderr: Stdio,
+        log_of: impl FnOnce(&mut Child) -> Receiver<String>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ready_file = folder.path().join("ready");
         let mut child = command
             .env("ROOMCAST_TCP", "127.0.0.1:0")
             .env("ROOMCAST_HTTP", "127.0.0.1:0")
             .env("ROOMCAST_READY_FILE", &ready_file)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("a binary that was built");
+        // The pipe of its log is to end with it.
+        drop(command);
         let log = log_of(&mut child);
         let [tcp, http] = wait_until_ready(&ready_file, &mut child);
         Self { child, log, folder, tcp, http }
+    }
+
+    /// A server that is told to stop by `tell` and would take hours: it owes megabytes to a client that reads byte by byte, for
+    /// longer than a test needs, yet never so still that it is cut. With the thread of that client.
+    pub fn start_that_stops_for_hours(arguments: &[&str], tell: impl FnOnce(&Self)) -> (Self, JoinHandle<()>) {
+        let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
+        let program = Self::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
+        let mut slow = Lines::connect_short_of_buffer(program.tcp);
+        slow.send("JOIN a\n");
+        slow.expect(WELCOME);
+        slow.expect("Joined a");
+        program.say_megabytes("a");
+        tell(&program);
+        let reading = thread::spawn(move || while matches!(slow.stream().read(&mut [0]), Ok(1)) {});
+        program.log_until("stopping");
+        (program, reading)
     }
 
     pub fn ready_file(&self) -> PathBuf {
@@ -193,6 +227,18 @@ impl Program {
         kill_process(pid, signal).expect("a child that was not waited for");
     }
 
+    /// Sends the signal again and again until it ends.
+    #[track_caller]
+    pub fn signal_until_end(&mut self, signal: Signal) {
+        until(|| {
+            let has_ended = self.child.try_wait().expect("a child of ours").is_some();
+            if !has_ended {
+                self.signal(signal);
+            }
+            has_ended
+        });
+    }
+
     /// Whether every thread of it stands still after a `SIGSTOP`.
     fn is_stopped(&self) -> bool {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a child that runs");
@@ -258,6 +304,19 @@ impl Drop for Program {
 fn kibibytes(figure: &str) -> u64 {
     let kibibytes = figure.split_ascii_whitespace().next().expect("a number");
     kibibytes.parse::<u64>().expect("a number") * 1024
+}
+
+/// A pipe that takes nothing more until it is read.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let set_blocking = |writer: &PipeWriter, is_blocking| {
+        let flags = fcntl_getfl(writer).expect("a pipe");
+        fcntl_setfl(writer, if is_blocking { flags - OFlags::NONBLOCK } else { flags | OFlags::NONBLOCK })
+    };
+    set_blocking(&writer, false).expect("a pipe");
+    while writer.write(b"full\n").is_ok() {}
+    set_blocking(&writer, true).expect("a pipe");
+    (reader, writer)
 }
 
 fn log_of(child: &mut Child) -> Receiver<String> {
