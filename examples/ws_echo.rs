@@ -115,6 +115,7 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
+        message_bytes_max,
         deliveries: None,
         drain: drain.clone(),
     });

@@ -125,6 +125,7 @@ impl Worker {
             writer,
             writer_index: self.index,
             greeting: self.rules.greeting.clone(),
+            message_bytes_max: self.rules.message_bytes_max,
             deliveries: self.rules.deliveries,
             drain: self.drain.clone(),
         });

@@ -135,14 +135,21 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
 }
 
 #[test]
-fn a_message_of_the_limit_passes_and_one_byte_more_ends_the_connection() {
+fn a_message_of_the_limit_with_its_label_passes_and_a_line_over_the_limit_ends_the_connection() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut bob = Client::member(&server, transport, "a", "bob");
         let mut alice = Client::member(&server, transport, "a", "alice");
-        let longest = "x".repeat(64 * 1024);
+        let longest = "x".repeat(64 * 1024 - "[alice] ".len());
         alice.say(&longest);
         assert!(alice.hear() == format!("[alice] {longest}") && bob.hear() == format!("[alice] {longest}"));
+        // Too long only with its label: nobody gets it, and the conversation goes on.
+        for said in [longest.clone() + "x", "x".repeat(64 * 1024)] {
+            let bytes = "[alice] ".len() + said.len();
+            let answer = format!("ERR too-long message of {bytes} bytes with its label exceeds 65536");
+            assert_eq!(alice.ask(&said), answer);
+        }
+        let longest = "x".repeat(64 * 1024);
         let mut sender = Lines::connect(server.tcp);
         sender.send(format!("JOIN a\n{longest}y\nnever executed\n"));
         sender.expect(WELCOME);
