@@ -96,6 +96,12 @@ pub enum Refusal {
         /// Where in the line, in bytes.
         at: usize,
     },
+    /// A carriage return that does not belong to the end of a line.
+    #[error("control-character U+000D at byte {at}: lines end with a line feed")]
+    LoneReturn {
+        /// Where in the line, in bytes.
+        at: usize,
+    },
     /// A command word without what it needs.
     #[error("unknown {word} needs {needs}")]
     Unknown {
@@ -189,6 +195,7 @@ fn may_hold_control(text: &[u8]) -> bool {
 #[cold]
 fn refuse_control(text: &str) -> Result<(), Refusal> {
     match text.char_indices().find(|(_, character)| character.is_control() && *character != '\t') {
+        Some((at, '\r')) => Err(Refusal::LoneReturn { at }),
         Some((at, character)) => Err(Refusal::ControlCharacter { character, at }),
         None => Ok(()),
     }
@@ -261,9 +268,11 @@ mod tests {
     fn control_characters_are_refused_but_for_tab() {
         let refusal = parse(b"a\x1b[31m").unwrap_err();
         assert_eq!(refusal.to_string(), "control-character U+001B at byte 1: none but tab is allowed");
-        for bad in ["\0", "a\rb", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
+        for bad in ["\0", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
             assert!(matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })), "{bad:?}");
         }
+        let refusal = parse(b"a\rb").unwrap_err();
+        assert_eq!(refusal.to_string(), "control-character U+000D at byte 1: lines end with a line feed");
         for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
             assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");
         }

@@ -22,6 +22,9 @@ impl Dialect {
     /// Every dialect, in the order of its index.
     pub const ALL: [Self; 2] = [Self::Lines, Self::WebSocket];
 
+    /// What keeps a line client's connection alive without saying anything.
+    pub const EMPTY_LINE: &[u8] = b"\n";
+
     /// The constant phrase for logs and metric labels.
     pub const fn transport(self) -> &'static str {
         match self {

@@ -113,7 +113,7 @@ fn carriage_returns_before_line_feeds_are_dropped() {
             client.expect(line);
         }
         client.send("two\r\r\n");
-        client.expect("ERR control-character U+000D at byte 3: none but tab is allowed");
+        client.expect("ERR control-character U+000D at byte 3: lines end with a line feed");
     });
 }
 

@@ -52,3 +52,19 @@ fn another_client_is_served_within_ten_thousand_empty_lines() {
         other.expect_nothing();
     }
 }
+
+#[test]
+fn commands_that_wait_for_nobody_are_turns_like_all_others() {
+    for command in ["JOIN a", "NICK talker", "WHO", "PING", "LIST"] {
+        let (program, mut talker, mut other) = open();
+        program.stand_still(|| {
+            talker.send(format!("{command}\n").repeat(LINES));
+            other.say("hello");
+        });
+        let lines = std::iter::from_fn(|| talker.line());
+        let ahead = lines.take_while(|line| line != "[other] hello").count();
+        println!("{command}: {ahead} lines were ahead");
+        assert!(ahead <= AHEAD_MAX, "{command}: {ahead} lines were ahead");
+        other.expect("[other] hello");
+    }
+}

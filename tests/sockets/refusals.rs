@@ -29,7 +29,7 @@ const UNCLEAN: [(&[u8], &str); 16] = [
     (b"SAY caf\xc3", "ERR not-utf8 byte 7 begins no character: lines are UTF-8"),
     (b"nul\0", "ERR control-character U+0000 at byte 3: none but tab is allowed"),
     (b"\x1b[31mred", "ERR control-character U+001B at byte 0: none but tab is allowed"),
-    (b"a\rb", "ERR control-character U+000D at byte 1: none but tab is allowed"),
+    (b"a\rb", "ERR control-character U+000D at byte 1: lines end with a line feed"),
     (b"del\x7f", "ERR control-character U+007F at byte 3: none but tab is allowed"),
     (b"next\xc2\x85line", "ERR control-character U+0085 at byte 4: none but tab is allowed"),
 ];
@@ -117,7 +117,8 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
         for control in controls() {
             let refusal = |at: usize| {
                 let code = u32::from(control);
-                format!("ERR control-character U+{code:04X} at byte {at}: none but tab is allowed")
+                let rule = if control == '\r' { "lines end with a line feed" } else { "none but tab is allowed" };
+                format!("ERR control-character U+{code:04X} at byte {at}: {rule}")
             };
             for before in ["", "x", "SAY ", "SAY x", "NICK x", "JOIN x", "PING x", "LIST "] {
                 assert_eq!(alice.ask(&format!("{before}{control}y")), refusal(before.len()));
