@@ -42,7 +42,7 @@ fn lines(criterion: &mut Criterion) {
 }
 
 fn parse_lines(mut input: &[u8]) {
-    while let Some(line) = next_line(input, BYTES_MAX).expect("a short line") {
+    while let Some(line) = next_line(input, 0, BYTES_MAX).expect("a short line") {
         black_box(parse(line.bytes).expect("a good line"));
         input = &input[line.consumed..];
     }

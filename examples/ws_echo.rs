@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use roomcast::broker::{BrokerSeed, Capacity};
-use roomcast::config::{AddressLimits, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy};
+use roomcast::config::{
+    AddressLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
+};
 use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
@@ -22,6 +24,7 @@ use roomcast::transport::conversation::{Client, ReadBuffer};
 use roomcast::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
 use roomcast::transport::metrics::ServerMetrics;
 use roomcast::transport::proxied::Proxies;
+use roomcast::transport::watch::Watch;
 use roomcast::transport::websocket::{self, Keepalive, Meaning};
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
@@ -40,6 +43,9 @@ const KEEPALIVE: KeepaliveRules =
     KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: Duration::from_secs(60) };
 
 /// A suite may send much before it reads anything.
+const INPUT: InputRules =
+    InputRules { budget: 256 * 1024 * 1024, message_timeout: None, idle_timeout: None, line_keepalive: None };
+
 const OUTBOX: OutboxLimits = OutboxLimits {
     bytes_max: 256 * 1024 * 1024,
     messages_max: 1 << 20,
@@ -115,11 +121,12 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
+        message_bytes_max,
         deliveries: None,
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
-    let buffer = ReadBuffer::new(Needs::default());
+    let buffer = ReadBuffer::new(Needs::default(), Rc::new(Watch::new(INPUT)));
     spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
     let http_buffer = buffer.clone();
     let on_upgrade = move |Upgraded { stream, place, already_read }| {

@@ -76,6 +76,12 @@ impl Need {
     }
 }
 
+impl Drop for Need {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Slack {
     fn change(&mut self, before: usize, after: usize) {
         self.now = self.now + after - before;

@@ -16,7 +16,7 @@ use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::event::{Event, Listing};
+use crate::protocol::event::{Event, Listing, labelled_bytes};
 use crate::protocol::names::{Label, Nick, RoomName};
 use crate::shutdown::{Drain, Talking};
 use crate::writer::handle::WriterHandle;
@@ -32,6 +32,8 @@ pub struct SessionHost {
     pub writer_index: WriterIndex,
     /// Sent to every client first; nothing if empty.
     pub greeting: String,
+    /// The longest line that a client gets of what others say or of a list, in bytes.
+    pub message_bytes_max: usize,
     /// What a client may cost the others; as much as it likes if `None`.
     pub deliveries: Option<DeliveryLimits>,
     /// When to stop.
@@ -161,6 +163,7 @@ impl Session {
                 let rooms = self.host.broker.rooms().await;
                 // A list may be a moment old, but never older than what the client itself has done.
                 let rooms = self.room.iter().fold(rooms, Listing::showing);
+                let rooms = rooms.within(self.host.message_bytes_max.saturating_sub("Rooms: ".len()));
                 self.answer(&Event::Rooms(&rooms)).await;
             }
             Unfinished::Who => self.who().await,
@@ -188,6 +191,10 @@ impl Session {
         let Some(room) = &self.room else {
             return self.reply(&Event::JoinFirst);
         };
+        let (bytes, bytes_max) = (labelled_bytes(&self.label, text), self.host.message_bytes_max);
+        if bytes > bytes_max {
+            return self.refuse(&Refusal::TooLongLabelled { bytes, bytes_max });
+        }
         let (room, address) = (room.clone(), self.address());
         let (text, read_at) = (text.into(), Instant::now());
         let publish = Publish { room, address, dialect: self.dialect, text, read_at, permit: None };
@@ -262,6 +269,8 @@ impl Session {
     async fn who(&mut self) {
         if let Some(room) = self.room.clone() {
             let members = self.host.broker.members(room.clone()).await.showing(&self.label);
+            let in_front = "Members of : ".len() + room.as_str().len();
+            let members = members.within(self.host.message_bytes_max.saturating_sub(in_front));
             self.answer(&Event::Members(&room, &members)).await;
         }
     }

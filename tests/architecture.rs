@@ -63,6 +63,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
     &[
         ("accept", "census"),
         ("conversation", "accept"),
+        ("conversation", "watch"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
         ("http", "accept"),

@@ -234,7 +234,7 @@ fn decode_lines() {
     let input = format!("{TEXT}\n").repeat(TIMES as usize);
     count_warm(|| {
         let mut rest = input.as_bytes();
-        while let Some(line) = next_line(rest, BYTES_MAX).expect("short lines") {
+        while let Some(line) = next_line(rest, 0, BYTES_MAX).expect("short lines") {
             black_box(parse(line.bytes).expect("good lines"));
             rest = &rest[line.consumed..];
         }

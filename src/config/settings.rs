@@ -81,6 +81,19 @@ pub struct Settings {
     /// worker has its share (default: 256MiB)
     #[arg(long, env = "ROOMCAST_OUTBOX_BUDGET", value_name = "SIZE")]
     pub outbox_budget: Size,
+    /// What all clients of the server may have begun to say together, in bytes of memory; each worker has its share, and past it
+    /// the client that has begun most is closed (default: 256MiB)
+    #[arg(long, env = "ROOMCAST_INPUT_BUDGET", value_name = "SIZE")]
+    pub input_budget: Size,
+    /// How long a client may leave a message unfinished that it has begun; 0s is no limit (default: 60s)
+    #[arg(long, env = "ROOMCAST_MESSAGE_TIMEOUT", value_name = "DURATION")]
+    pub message_timeout: Span,
+    /// How long a line client may stay that has joined nothing and said nothing; 0s is no limit (default: 60s)
+    #[arg(long, env = "ROOMCAST_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub idle_timeout: Span,
+    /// How often a silent line client is written an empty line, for proxies that close what is silent; 0s is never (default: 0s)
+    #[arg(long, env = "ROOMCAST_LINE_KEEPALIVE", value_name = "DURATION")]
+    pub line_keepalive: Span,
     /// What becomes of a slow client: it is cut, or loses its oldest messages and is told how many (default: disconnect)
     #[arg(long, env = "ROOMCAST_SLOW", value_enum)]
     pub slow: SlowPolicy,
@@ -145,6 +158,10 @@ impl Default for Settings {
             outbox_bytes: Size(1024 * 1024),
             outbox_messages: 1024,
             outbox_budget: Size(256 * 1024 * 1024),
+            input_budget: Size(256 * 1024 * 1024),
+            message_timeout: Span(Duration::from_secs(60)),
+            idle_timeout: Span(Duration::from_secs(60)),
+            line_keepalive: Span(Duration::ZERO),
             slow: SlowPolicy::Disconnect,
             slow_after: Span(Duration::from_secs(10)),
             ping_interval: Span(Duration::from_secs(30)),

@@ -44,6 +44,14 @@ pub enum Refusal {
     /// A line over the limit; the connection ends with it.
     #[error("too-long {0}")]
     TooLong(#[from] LineTooLong),
+    /// A message that is over the limit with its label; the conversation goes on.
+    #[error("too-long message of {bytes} bytes with its label exceeds {bytes_max}")]
+    TooLongLabelled {
+        /// The length of the message as members get it.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// A message of more lines than one may hold.
     #[error("too-many message of {lines} lines: at most 64")]
     TooManyLines {
@@ -88,6 +96,12 @@ pub enum Refusal {
         /// Where in the line, in bytes.
         at: usize,
     },
+    /// A carriage return that does not belong to the end of a line.
+    #[error("control-character U+000D at byte {at}: lines end with a line feed")]
+    LoneReturn {
+        /// Where in the line, in bytes.
+        at: usize,
+    },
     /// A command word without what it needs.
     #[error("unknown {word} needs {needs}")]
     Unknown {
@@ -109,7 +123,8 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
     }
 }
 
-/// Reads one message of a transport that frames them: a line, with or without an end, or up to 64 lines of chat.
+/// Reads one message of a transport that frames them: a line, with or without an end, or up to 64 lines of chat. A message
+/// of nothing but line ends is as empty as each of its lines.
 ///
 /// # Errors
 /// What was wrong with the message and the rule; the conversation goes on.
@@ -123,27 +138,25 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
     if lines > MESSAGE_LINES_MAX {
         return Err(Refusal::TooManyLines { lines });
     }
-    let text = text.trim_end_matches([' ', '\t', '\r', '\n']);
-    if text.is_empty() {
+    text.split('\n').try_for_each(|line| refuse_control(line.strip_suffix('\r').unwrap_or(line)))?;
+    if text.bytes().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Ok(None);
     }
-    let text = text.strip_prefix("SAY ").unwrap_or(text);
-    text.split('\n').try_for_each(|line| refuse_control(line.strip_suffix('\r').unwrap_or(line)))?;
-    Ok(Some(Command::Say(text)))
+    Ok(Some(Command::Say(text.strip_prefix("SAY ").unwrap_or(text))))
 }
 
 fn parse_text(text: &str) -> Result<Option<Command<'_>>, Refusal> {
-    let text = text.trim_end_matches([' ', '\t']);
     if may_hold_control(text.as_bytes()) {
         refuse_control(text)?;
     }
     if text.is_empty() { Ok(None) } else { command(text).map(Some) }
 }
 
-/// A command if the first word is one and the rest fits it, else chat. A leading blank makes any line chat.
+/// A command if the first word is one and the rest fits it, else chat. A leading blank makes any line chat. Trailing blanks
+/// count only in what is said.
 fn command(text: &str) -> Result<Command<'_>, Refusal> {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    Ok(match (word, rest) {
+    Ok(match (word, rest.trim_end_matches([' ', '\t'])) {
         ("JOIN", "") => {
             return Err(Refusal::Unknown { word: "JOIN", needs: "a room: JOIN <room>" });
         }
@@ -155,7 +168,7 @@ fn command(text: &str) -> Result<Command<'_>, Refusal> {
         }
         ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(Refusal::RoomName)?),
         ("NICK", name) => Command::Nick(Nick::parse(name).map_err(Refusal::Nick)?),
-        ("SAY", text) => Command::Say(text),
+        ("SAY", _) => Command::Say(rest),
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
         ("LIST", "") => Command::List,
@@ -182,6 +195,7 @@ fn may_hold_control(text: &[u8]) -> bool {
 #[cold]
 fn refuse_control(text: &str) -> Result<(), Refusal> {
     match text.char_indices().find(|(_, character)| character.is_control() && *character != '\t') {
+        Some((at, '\r')) => Err(Refusal::LoneReturn { at }),
         Some((at, character)) => Err(Refusal::ControlCharacter { character, at }),
         None => Ok(()),
     }
@@ -219,14 +233,18 @@ mod tests {
     fn say_is_verbatim_behind_its_one_blank() {
         assert_eq!(parse(b"SAY JOIN a"), say("JOIN a"));
         assert_eq!(parse(b"SAY   x"), say("  x"));
-        assert_eq!(parse(b"SAY \tx \t "), say("\tx"));
+        assert_eq!(parse(b"SAY \tx \t "), say("\tx \t "));
     }
 
     #[test]
-    fn trailing_blanks_are_dropped_and_an_empty_line_is_nothing() {
+    fn trailing_blanks_count_in_what_is_said_alone_and_only_an_empty_line_is_nothing() {
         assert_eq!(parse(b"LIST  \t"), Ok(Some(Command::List)));
+        assert_eq!(parse(b"PING x \t"), Ok(Some(Command::Ping("x"))));
+        assert_eq!(parse(b"NICK bob "), Ok(Some(Command::Nick(Nick::parse("bob").unwrap()))));
+        assert_eq!(parse(b"col1\tcol2\t"), say("col1\tcol2\t"));
+        assert_eq!(parse(b"LIST of things "), say("LIST of things "));
         assert_eq!(parse(b""), Ok(None));
-        assert_eq!(parse(b"  \t "), Ok(None));
+        assert_eq!(parse(b"  \t "), say("  \t "));
     }
 
     #[test]
@@ -250,20 +268,24 @@ mod tests {
     fn control_characters_are_refused_but_for_tab() {
         let refusal = parse(b"a\x1b[31m").unwrap_err();
         assert_eq!(refusal.to_string(), "control-character U+001B at byte 1: none but tab is allowed");
-        for bad in ["\0", "a\rb", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
+        for bad in ["\0", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
             assert!(matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })), "{bad:?}");
         }
+        let refusal = parse(b"a\rb").unwrap_err();
+        assert_eq!(refusal.to_string(), "control-character U+000D at byte 1: lines end with a line feed");
         for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
             assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");
         }
     }
 
     #[test]
-    fn a_message_of_several_lines_is_chat_without_its_blank_end() {
+    fn a_message_of_several_lines_is_chat_without_one_line_end() {
         assert_eq!(parse_message("LIST\r\n"), Ok(Some(Command::List)));
-        assert_eq!(parse_message("a\nb \n\n"), say("a\nb"));
+        assert_eq!(parse_message("a \n"), say("a "));
+        assert_eq!(parse_message("a\nb \n\n"), say("a\nb \n"));
         assert_eq!(parse_message("SAY JOIN a\nLIST"), say("JOIN a\nLIST"));
-        assert_eq!(parse_message(" \n\t\n"), Ok(None));
+        assert_eq!(parse_message(" \n\t\n"), say(" \n\t"));
+        assert_eq!(parse_message("\n\r\n\n"), Ok(None));
         assert!(matches!(parse_message("a\nb\x1b"), Err(Refusal::ControlCharacter { .. })));
         assert_eq!(parse_message(&"\n".repeat(66)), Err(Refusal::TooManyLines { lines: 66 }));
     }

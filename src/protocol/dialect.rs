@@ -22,6 +22,9 @@ impl Dialect {
     /// Every dialect, in the order of its index.
     pub const ALL: [Self; 2] = [Self::Lines, Self::WebSocket];
 
+    /// What keeps a line client's connection alive without saying anything.
+    pub const EMPTY_LINE: &[u8] = b"\n";
+
     /// The constant phrase for logs and metric labels.
     pub const fn transport(self) -> &'static str {
         match self {
@@ -34,24 +37,20 @@ impl Dialect {
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
         out.reserve(self.framed(event.size_hint()));
         match (self, event) {
-            // One labelled line per line, so that nobody can make another's line.
-            (Self::Lines, Event::Message { offset, label, text }) => {
-                for text in text.split('\n') {
-                    let text = text.strip_suffix('\r').unwrap_or(text);
-                    write_line(&Event::Message { offset: *offset, label, text }, out);
-                }
+            (Self::Lines, event) => {
+                write_text(event, out);
+                out.push(b'\n');
             }
-            (Self::Lines, event) => write_line(event, out),
             (Self::WebSocket, event) => {
                 let start = out.len();
-                write!(out, "{event}").expect("a vector takes every byte");
+                write_text(event, out);
                 encode::text(out, start);
             }
         }
     }
 
-    /// The length of a message with a text of one line and so many bytes. Exact: bytes that fill their vector are shared
-    /// without another allocation.
+    /// The length of a message with a text of so many bytes. Exact: bytes that fill their vector are shared without another
+    /// allocation.
     const fn framed(self, text_bytes: usize) -> usize {
         text_bytes
             + match self {
@@ -83,8 +82,21 @@ impl Dialect {
     }
 }
 
-fn write_line(event: &Event<'_>, out: &mut Vec<u8>) {
-    writeln!(out, "{event}").expect("a vector takes every byte");
+/// The event as text, without an end. What members say is labelled on each of its lines, so that nobody can make another's
+/// line.
+fn write_text(event: &Event<'_>, out: &mut Vec<u8>) {
+    match event {
+        Event::Message { offset, label, text } => {
+            for (at, text) in text.split('\n').enumerate() {
+                if at > 0 {
+                    out.push(b'\n');
+                }
+                let text = text.strip_suffix('\r').unwrap_or(text);
+                write!(out, "{}", Event::Message { offset: *offset, label, text }).expect("a vector takes every byte");
+            }
+        }
+        event => write!(out, "{event}").expect("a vector takes every byte"),
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +119,8 @@ mod tests {
     fn what_is_said_most_fills_its_vector_to_the_last_byte() {
         let (label, room) = (Label::of_server("TCP-1"), RoomName::parse("lounge").unwrap());
         let joined = Event::Joined(&room);
-        for text in [String::new(), "a".repeat(117), "a".repeat(118), "a".repeat(65_527), "a".repeat(65_528)] {
+        let of_one_line = [0, 117, 118, 65_527, 65_528].map(|length| "a".repeat(length));
+        for text in of_one_line.into_iter().chain(["\n".repeat(63), "ab\n\nc".into()]) {
             let message = Event::Message { offset: Offset(1), label: &label, text: &text };
             for (dialect, event) in Dialect::ALL.into_iter().flat_map(|dialect| [(dialect, message), (dialect, joined)])
             {
@@ -128,7 +141,11 @@ mod tests {
     fn a_text_of_several_lines_is_labelled_on_each() {
         let event = Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\n[bob] b" };
         assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] [bob] b\n");
-        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x10[WS-1] a\n[bob] b"[..]);
+        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x17[WS-1] a\n[WS-1] [bob] b"[..]);
+        let event =
+            Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\r\nERR closed quit" };
+        assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] ERR closed quit\n");
+        assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x1f[WS-1] a\n[WS-1] ERR closed quit"[..]);
     }
 
     #[test]

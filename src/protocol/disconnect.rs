@@ -27,11 +27,17 @@ pub enum Disconnect {
     HandshakeTimeout,
     /// The socket failed.
     IoError,
+    /// A line client has said nothing since it came.
+    IdleTimeout,
+    /// A message was begun and not finished for too long.
+    MessageTimeout,
+    /// All clients together had begun more than there is memory for, and this one the most.
+    InputBudget,
 }
 
 impl Disconnect {
     /// Every reason, in the order of its index.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::ClosedByPeer,
         Self::Quit,
         Self::Shutdown,
@@ -44,6 +50,9 @@ impl Disconnect {
         Self::TooManyConnections,
         Self::HandshakeTimeout,
         Self::IoError,
+        Self::IdleTimeout,
+        Self::MessageTimeout,
+        Self::InputBudget,
     ];
 
     /// The constant phrase for logs, metric labels and the last line.
@@ -61,6 +70,9 @@ impl Disconnect {
             Self::TooManyConnections => "too-many-connections",
             Self::HandshakeTimeout => "handshake-timeout",
             Self::IoError => "io-error",
+            Self::IdleTimeout => "idle-timeout",
+            Self::MessageTimeout => "message-timeout",
+            Self::InputBudget => "input-budget",
         }
     }
 
@@ -75,9 +87,11 @@ impl Disconnect {
             Self::Unsupported => Some(1003),
             Self::NotUtf8 => Some(1007),
             Self::TooLong => Some(1009),
-            Self::TooManyConnections => Some(1013),
+            Self::TooManyConnections | Self::InputBudget => Some(1013),
             Self::SlowConsumer => Some(4008),
             Self::PingTimeout => Some(4009),
+            Self::IdleTimeout => Some(4013),
+            Self::MessageTimeout => Some(4014),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use memchr::{memchr_iter, memchr2_iter};
+
 use super::command::Refusal;
 use super::disconnect::Disconnect;
 use super::names::{Label, Nick, RoomName};
@@ -20,6 +22,12 @@ QUIT: end the connection";
 
 /// How many names a list shows before `… and N more`.
 const LISTING_MAX: usize = 1_000;
+
+/// The longest list, in bytes: with what stands in front of it a line of 64 KiB, the longest that many readers of lines take.
+const LISTING_BYTES_MAX: usize = 64 * 1024 - "Members of : ".len() - RoomName::BYTES_MAX;
+
+/// What a list needs beside its names: the brackets and the longest `… and N more`.
+const LISTING_ENDS_BYTES: usize = 48;
 
 /// A place in a room's stream, counted from 1. Every member sees the same message at the same offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,12 +105,18 @@ impl Event<'_> {
     pub(super) fn size_hint(&self) -> usize {
         match self {
             Self::Joined(room) => "Joined ".len() + room.as_str().len(),
-            Self::Message { label, text, .. } => "[] ".len() + label.as_str().len() + text.len(),
+            Self::Message { label, text, .. } => labelled_bytes(label, text),
             Self::Rooms(rooms) => "Rooms: ".len() + rooms.text.len(),
             Self::Members(room, labels) => "Members of : ".len() + room.as_str().len() + labels.text.len(),
             _ => 0,
         }
     }
+}
+
+/// How many bytes a message has with its label, which stands in front of each of its lines.
+pub fn labelled_bytes(label: &Label, text: &str) -> usize {
+    let lines = memchr_iter(b'\n', text.as_bytes()).count() + 1;
+    lines * ("[] ".len() + label.as_str().len()) + text.len()
 }
 
 /// The first names of a sorted list, and how many more there are; written once, however many ask.
@@ -127,13 +141,14 @@ impl<T: Ord + AsRef<str>> Listing<T> {
     }
 
     fn with_more(mut names: Vec<T>, more: usize) -> Self {
-        let over = names.len().saturating_sub(LISTING_MAX);
-        if over > 0 {
+        let all = names.len();
+        if all > LISTING_MAX {
             names.select_nth_unstable(LISTING_MAX);
             names.truncate(LISTING_MAX);
         }
         names.sort_unstable();
-        let more = more + over;
+        names.truncate(fitting(&names, LISTING_BYTES_MAX));
+        let more = more + all - names.len();
         let text = json(&names, more).into();
         Self { names, more, text }
     }
@@ -153,6 +168,16 @@ impl<T: Ord + AsRef<str> + Clone> Listing<T> {
         Self::with_more(names, more)
     }
 
+    /// The same, unless it has more bytes than this: then the first names that fit.
+    pub fn within(self: Arc<Self>, bytes_max: usize) -> Arc<Self> {
+        if self.text.len() <= bytes_max {
+            return self;
+        }
+        let names = self.names[..fitting(&self.names, bytes_max)].to_vec();
+        let more = self.more + self.names.len() - names.len();
+        Arc::new(Self { text: json(&names, more).into(), names, more })
+    }
+
     /// The same, unless it lacks this name where that would stand: then one that has it.
     pub fn showing(self: Arc<Self>, name: &T) -> Arc<Self> {
         let is_behind_the_cap = self.more > 0 && self.names.last() < Some(name);
@@ -163,6 +188,19 @@ impl<T: Ord + AsRef<str> + Clone> Listing<T> {
         names.push(name.clone());
         Arc::new(Self::with_more(names, self.more))
     }
+}
+
+/// The names at the front that fit so many bytes as JSON. Which those are does not depend on what stands behind them.
+fn fitting<T: AsRef<str>>(names: &[T], bytes_max: usize) -> usize {
+    let mut left = bytes_max.saturating_sub(LISTING_ENDS_BYTES);
+    let fits = |name: &&T| {
+        let text = name.as_ref();
+        let bytes = text.len() + memchr2_iter(b'"', b'\\', text.as_bytes()).count() + "\"\", ".len();
+        let rest = left.checked_sub(bytes);
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    names.iter().take_while(fits).count()
 }
 
 /// Names as a JSON array of strings. They hold no control characters, so the quote and the backslash are all there is to escape.
@@ -217,6 +255,25 @@ mod tests {
         let part =
             |names: Vec<(usize, RoomName)>| Arc::new(Listing::new(names.into_iter().map(|(_, name)| name).collect()));
         assert_eq!(Listing::merge(&[part(left), part(right)]), Listing::new(all));
+    }
+
+    #[test]
+    fn a_list_of_long_names_is_cut_where_its_line_would_be_too_long_and_merges_as_one() {
+        let long = |number: usize| RoomName::parse(&format!("{number:05}{}", "\"".repeat(123))).unwrap();
+        let all: Vec<_> = (0..900).map(long).collect();
+        let listing = Listing::new(all.clone());
+        let line = Event::Rooms(&listing).to_string();
+        let shown = line.matches(", \"0").count() + 1;
+        assert!(line.len() <= 64 * 1024 && line.len() + 500 > 64 * 1024, "{}", line.len());
+        assert!(line.ends_with(&format!("\"… and {} more\"]", 900 - shown)), "{shown}");
+        let (left, right) = all.split_at(450);
+        let [left, right] = [left, right].map(|names| Arc::new(Listing::new(names.to_vec())));
+        assert_eq!(Listing::merge(&[left, right]), listing);
+        for bytes_max in [1_024, 4_096] {
+            let short = Arc::new(listing.clone()).within(bytes_max);
+            assert!(short.text.len() <= bytes_max && short.text.len() + 300 > bytes_max, "{}", short.text);
+            assert_eq!(short.names.len() + short.more, 900);
+        }
     }
 
     #[test]

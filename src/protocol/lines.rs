@@ -24,12 +24,13 @@ pub struct Line<'a> {
     pub consumed: usize,
 }
 
-/// The first whole line of `input`; `None` when more bytes are needed. Linear in the line.
+/// The first whole line of `input`, the first `searched` bytes of which are known to hold no end; `None` when more bytes are
+/// needed. Linear in what was not searched.
 ///
 /// # Errors
 /// The line, whole or not, is longer than `bytes_max`.
-pub fn next_line(input: &[u8], bytes_max: usize) -> Result<Option<Line<'_>>, LineTooLong> {
-    let end = memchr(b'\n', input);
+pub fn next_line(input: &[u8], searched: usize, bytes_max: usize) -> Result<Option<Line<'_>>, LineTooLong> {
+    let end = memchr(b'\n', &input[searched..]).map(|end| searched + end);
     let bytes = &input[..end.unwrap_or(input.len())];
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     if bytes.len() > bytes_max {
@@ -38,14 +39,73 @@ pub fn next_line(input: &[u8], bytes_max: usize) -> Result<Option<Line<'_>>, Lin
     Ok(end.map(|end| Line { bytes, consumed: end + 1 }))
 }
 
-/// Whether a conversation that begins with `input` is TLS or HTTP, which were meant for another port. HTTP shows at the
-/// end of its first line: `<METHOD> … HTTP/1.x`.
-pub fn is_foreign(input: &[u8]) -> bool {
-    input.first() == Some(&TLS_HANDSHAKE) || memchr(b'\n', input).is_some_and(|end| is_http_request_line(&input[..end]))
+/// Cuts the lines of one conversation, and keeps in mind what was found of the one that has no end yet.
+#[derive(Debug)]
+pub struct Cutter {
+    bytes_max: u32,
+    /// Bytes of the unfinished line that hold no end.
+    searched: u32,
+    /// The unfinished line was given out as refused, and is not given out again.
+    is_refused: bool,
 }
 
-fn is_http_request_line(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+/// What a cutter finds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Cut<'a> {
+    /// A line.
+    Line(Line<'a>),
+    /// The end of a line that was given out as refused before, and the bytes to skip with it.
+    Refused(usize),
+    /// An unfinished line with a carriage return here, which can be no part of its end. Who ends lines with carriage returns alone
+    /// would wait for ever, unless told.
+    LoneReturn(usize),
+    /// More bytes are needed.
+    More,
+}
+
+impl Cutter {
+    /// For lines of at most so many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        let bytes_max = u32::try_from(bytes_max).expect("a line is shorter than 4 GiB");
+        Self { bytes_max, searched: 0, is_refused: false }
+    }
+
+    /// Looks at the first line of `input`, which begins with what was left of it the last time. Linear in what is new.
+    ///
+    /// # Errors
+    /// The line, whole or not, is too long.
+    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Cut<'a>, LineTooLong> {
+        let searched = self.searched as usize;
+        if let Some(line) = next_line(input, searched, self.bytes_max as usize)? {
+            self.searched = 0;
+            let is_refused = std::mem::take(&mut self.is_refused);
+            return Ok(if is_refused { Cut::Refused(line.consumed) } else { Cut::Line(line) });
+        }
+        // A carriage return at the end may be half of a line's end.
+        let looked_at = input.len() - usize::from(input.ends_with(b"\r"));
+        self.searched = u32::try_from(looked_at).expect("no more than the limit");
+        match memchr(b'\r', &input[searched.min(looked_at)..looked_at]) {
+            Some(at) if !self.is_refused => {
+                self.is_refused = true;
+                Ok(Cut::LoneReturn(searched + at))
+            }
+            _ => Ok(Cut::More),
+        }
+    }
+
+    /// Only so many bytes are left of the unfinished line.
+    pub fn shorten(&mut self, left: usize) {
+        self.searched = self.searched.min(u32::try_from(left).unwrap_or(u32::MAX));
+    }
+}
+
+/// Whether a conversation that begins with `input` is TLS, which was meant for another port.
+pub fn is_tls(input: &[u8]) -> bool {
+    input.first() == Some(&TLS_HANDSHAKE)
+}
+
+/// Whether a conversation whose first line this is, is HTTP: `<METHOD> … HTTP/1.x`.
+pub fn is_http(line: &[u8]) -> bool {
     let mut words = line.split(|&byte| byte == b' ');
     let method = words.next().unwrap_or_default();
     let version = words.next_back().unwrap_or_default();
@@ -59,7 +119,7 @@ mod tests {
 
     fn lines(mut input: &[u8]) -> Vec<&[u8]> {
         let mut found = Vec::new();
-        while let Some(line) = next_line(input, 8).unwrap() {
+        while let Some(line) = next_line(input, 0, 8).unwrap() {
             found.push(line.bytes);
             input = &input[line.consumed..];
         }
@@ -74,22 +134,55 @@ mod tests {
 
     #[test]
     fn a_line_of_the_limit_passes_and_one_more_byte_does_not() {
-        assert!(next_line(b"12345678\n", 8).unwrap().is_some());
-        assert!(next_line(b"12345678\r\n", 8).unwrap().is_some());
-        assert_eq!(next_line(b"12345678", 8), Ok(None));
-        let error = next_line(b"123456789\n", 8).unwrap_err();
+        assert!(next_line(b"12345678\n", 0, 8).unwrap().is_some());
+        assert!(next_line(b"12345678\r\n", 0, 8).unwrap().is_some());
+        assert_eq!(next_line(b"12345678", 0, 8), Ok(None));
+        let error = next_line(b"123456789\n", 0, 8).unwrap_err();
         assert_eq!(error.to_string(), "line of 9 bytes exceeds 8");
-        let error = next_line(b"1234567890", 8).unwrap_err();
+        let error = next_line(b"1234567890", 0, 8).unwrap_err();
         assert_eq!(error.to_string(), "line of 10 or more bytes exceeds 8");
     }
 
     #[test]
+    fn a_line_is_searched_for_its_end_only_behind_what_was_searched() {
+        assert_eq!(next_line(b"ab\ncd\n", 3, 8).unwrap().unwrap().bytes, b"ab\ncd");
+        assert_eq!(next_line(b"ab\ncd", 3, 8), Ok(None));
+    }
+
+    #[test]
+    fn a_mebibyte_in_single_bytes_is_searched_once() {
+        const BYTES: usize = 1 << 20;
+        let mut cutter = Cutter::new(16 << 20);
+        let input = vec![b'x'; BYTES];
+        let mut searched = 0;
+        for length in 1..=BYTES {
+            searched += length - cutter.searched as usize;
+            assert_eq!(cutter.next(&input[..length]), Ok(Cut::More));
+        }
+        assert_eq!(searched, BYTES);
+    }
+
+    #[test]
+    fn a_line_with_a_lone_carriage_return_is_refused_once_before_its_end_comes() {
+        let mut cutter = Cutter::new(16);
+        let refused = [Cut::More, Cut::More, Cut::LoneReturn(1), Cut::More, Cut::More, Cut::Refused(6)];
+        for (at, cut) in refused.into_iter().enumerate() {
+            assert_eq!(cutter.next(&b"a\rb\rc\n"[..=at]), Ok(cut));
+        }
+        assert_eq!(cutter.next(b"ab\r"), Ok(Cut::More), "it may be half of an end");
+        assert_eq!(cutter.next(b"ab\r\n"), Ok(Cut::Line(Line { bytes: b"ab", consumed: 4 })));
+        assert_eq!(cutter.next(b"ab\r\r"), Ok(Cut::LoneReturn(2)));
+        assert_eq!(cutter.next(b"ab\r\r\n"), Ok(Cut::Refused(5)));
+        // A whole line is refused by who reads it.
+        assert_eq!(cutter.next(b"a\rb\n"), Ok(Cut::Line(Line { bytes: b"a\rb", consumed: 4 })));
+    }
+
+    #[test]
     fn tls_and_http_are_foreign_and_chat_is_not() {
-        assert!(is_foreign(b"\x16\x03\x01"));
-        assert!(is_foreign(b"GET / HTTP/1.1\r\n"));
-        assert!(is_foreign(b"POST /a HTTP/1.0\nx"));
-        assert!(!is_foreign(b"GET / HTTP/1.1"), "the line has not ended");
-        assert!(!is_foreign(b"I like HTTP/1.1\n"), "the first word is no method");
-        assert!(!is_foreign(b"JOIN a\nGET / HTTP/1.1\n"), "only the first line counts");
+        assert!(is_tls(b"\x16\x03\x01"));
+        assert!(!is_tls(b"") && !is_tls(b"a\x16"));
+        assert!(is_http(b"GET / HTTP/1.1"));
+        assert!(is_http(b"POST /a HTTP/1.0"));
+        assert!(!is_http(b"I like HTTP/1.1"), "the first word is no method");
     }
 }

@@ -7,4 +7,5 @@ pub mod disconnect;
 pub mod event;
 pub mod lines;
 pub mod names;
+pub mod telnet;
 pub mod websocket;

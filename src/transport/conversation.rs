@@ -15,9 +15,10 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::accept::Place;
+use super::watch::{WaitsFor, Watch};
 use crate::config::canonical;
 use crate::fault;
-use crate::memory::Needs;
+use crate::memory::{Need, Needs};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -29,12 +30,18 @@ use crate::writer::handle::WriterHandle;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Commands that one connection has executed before the next connection has its turn.
-pub const TURN_COMMANDS: usize = 64;
+const TURN_COMMANDS: u8 = 64;
 
 /// What a transport makes of the bytes.
 pub trait Reader {
-    /// Executes what is whole in `input`, up to the end of a turn. Returns how many bytes that was.
-    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize);
+    /// Takes out of `fresh`, which was read behind `_kept`, what is not of the conversation. Returns how many bytes are left, at its
+    /// front.
+    fn take_out(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
+        fresh.len()
+    }
+
+    /// Executes what is whole in `input`, at most so many commands.
+    fn execute(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed);
 
     /// Memory that what is not whole yet takes, in bytes, besides the input itself.
     fn held_bytes(&self) -> usize {
@@ -45,6 +52,19 @@ pub trait Reader {
     fn last_words(&self) -> Option<Bytes> {
         None
     }
+}
+
+/// What was executed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Executed {
+    /// The bytes of input that it was.
+    pub bytes: usize,
+    /// The commands, or what costs as much.
+    pub commands: usize,
+    /// Whether a message was finished with it.
+    pub has_finished: bool,
+    /// Whether a line client said something with it.
+    pub has_spoken: bool,
 }
 
 /// How a turn ended.
@@ -71,18 +91,31 @@ impl Turn {
     }
 }
 
-/// A worker's read buffer. Its turns never overlap.
+/// A worker's read buffer, and what becomes known where input is read. Its turns never overlap.
 #[derive(Clone)]
-pub struct ReadBuffer {
-    bytes: Rc<RefCell<Box<[u8]>>>,
+pub struct ReadBuffer(Rc<Reading>);
+
+struct Reading {
+    bytes: RefCell<Box<[u8]>>,
     /// What was read and is not executed yet is needed.
     needs: Needs,
+    watch: Rc<Watch>,
 }
 
 impl ReadBuffer {
     /// The one buffer of a worker.
-    pub fn new(needs: Needs) -> Self {
-        Self { bytes: Rc::new(RefCell::new(vec![0; READ_BYTES].into())), needs }
+    pub fn new(needs: Needs, watch: Rc<Watch>) -> Self {
+        Self(Rc::new(Reading { bytes: RefCell::new(vec![0; READ_BYTES].into()), needs, watch }))
+    }
+
+    /// Who watches the clients that are read into it.
+    pub fn watch(&self) -> &Rc<Watch> {
+        &self.0.watch
+    }
+
+    /// A part of the worker that needs memory.
+    pub fn need(&self) -> Need {
+        self.0.needs.part()
     }
 
     /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
@@ -98,7 +131,7 @@ impl ReadBuffer {
 
     /// Reads once and forgets it.
     pub fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
-        try_read(stream, &mut self.bytes.borrow_mut())
+        try_read(stream, &mut self.0.bytes.borrow_mut())
     }
 }
 
@@ -128,6 +161,10 @@ pub struct Conversation<R> {
     tail: Vec<u8>,
     /// The tail may hold a whole command.
     is_behind: bool,
+    /// A line client has said something.
+    has_spoken: bool,
+    /// Commands that may still be executed before others have their turn.
+    commands_left: u8,
     _place: Place,
 }
 
@@ -144,7 +181,7 @@ impl<R: Reader> Conversation<R> {
             // Let in at the last moment: those who leave do not wait for this one to finish talking.
             writer.hang_up(slot, Disconnect::Shutdown);
         }
-        buffer.needs.change(0, already_read.capacity());
+        buffer.0.needs.change(0, already_read.capacity());
         Self {
             stream,
             slot,
@@ -154,6 +191,8 @@ impl<R: Reader> Conversation<R> {
             reader: reader(slot),
             is_behind: !already_read.is_empty(),
             tail: already_read,
+            has_spoken: false,
+            commands_left: TURN_COMMANDS,
             _place: place,
         }
     }
@@ -174,7 +213,8 @@ impl<R: Reader> Conversation<R> {
         let last_words = reader.last_words();
         // What is not needed any more is not to wait for a client that lingers.
         drop((reader, tail));
-        buffer.needs.change(held, 0);
+        buffer.0.needs.change(held, 0);
+        buffer.watch().forget(slot);
         session.end(reason, last_words).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
@@ -194,11 +234,15 @@ impl<R: Reader> Conversation<R> {
             }
             handled = match self.turn() {
                 Turn::Idle => match self.readable().await {
-                    Ok(()) => Handled::Done,
+                    Ok(()) => {
+                        self.commands_left = TURN_COMMANDS;
+                        Handled::Done
+                    }
                     Err(reason) => Handled::Ended(reason),
                 },
                 Turn::Yield => {
                     yield_now().await;
+                    self.commands_left = TURN_COMMANDS;
                     Handled::Done
                 }
                 Turn::Later(unfinished) => Handled::Later(unfinished),
@@ -228,49 +272,65 @@ impl<R: Reader> Conversation<R> {
         self.tail.capacity() + self.reader.held_bytes()
     }
 
-    /// One read or 64 commands, without waiting.
+    /// One read or as many commands as are left, without waiting.
     fn turn(&mut self) -> Turn {
         let before = self.held_bytes();
-        let turn = self.read_and_execute();
-        self.buffer.needs.change(before, self.held_bytes());
+        let (turn, has_finished) = self.read_and_execute();
+        let held = self.held_bytes();
+        self.buffer.0.needs.change(before, held);
+        if before > 0 || held > 0 {
+            let waits_for = if self.is_behind { WaitsFor::Server } else { WaitsFor::Client };
+            for largest in self.buffer.watch().keeps(self.slot, held, waits_for, has_finished) {
+                self.writer.hang_up(largest, Disconnect::InputBudget);
+            }
+        }
         turn
     }
 
-    fn read_and_execute(&mut self) -> Turn {
-        let buffer = self.buffer.clone();
-        let buffer = &mut *buffer.bytes.borrow_mut();
+    /// The second is whether a message was finished.
+    fn read_and_execute(&mut self) -> (Turn, bool) {
         if self.is_behind {
             return self.execute_tail(false);
         }
+        let buffer = self.buffer.clone();
+        let buffer = &mut *buffer.0.bytes.borrow_mut();
         let read = match try_read(&self.stream, buffer) {
-            Ok(0) => return Turn::Last(Handled::Done, Disconnect::ClosedByPeer),
+            Ok(0) => return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), false),
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
-            Err(_) => return Turn::Last(Handled::Done, Disconnect::IoError),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Turn::Idle, false),
+            Err(_) => return (Turn::Last(Handled::Done, Disconnect::IoError), false),
         };
         fault::may_strike("conversation");
         // A full buffer means that there is more to read.
         let is_more = read == READ_BYTES;
+        let fresh = self.reader.take_out(&mut self.tail, &mut buffer[..read]);
         if !self.tail.is_empty() {
-            self.tail.extend_from_slice(&buffer[..read]);
+            self.tail.extend_from_slice(&buffer[..fresh]);
             return self.execute_tail(is_more);
         }
-        let (turn, executed) = self.reader.execute(&mut self.session, &mut buffer[..read]);
-        self.tail = buffer[executed..read].to_vec();
-        self.after(turn, is_more)
+        let commands_max = self.commands_left.into();
+        let (turn, executed) = self.reader.execute(&mut self.session, &mut buffer[..fresh], commands_max);
+        self.tail = buffer[executed.bytes..fresh].to_vec();
+        self.after(turn, executed, is_more)
     }
 
-    fn execute_tail(&mut self, is_more: bool) -> Turn {
+    fn execute_tail(&mut self, is_more: bool) -> (Turn, bool) {
         let mut tail = mem::take(&mut self.tail);
-        let (turn, executed) = self.reader.execute(&mut self.session, &mut tail);
-        tail.drain(..executed);
+        let (turn, executed) = self.reader.execute(&mut self.session, &mut tail, self.commands_left.into());
+        tail.drain(..executed.bytes);
         self.tail = if tail.is_empty() { Vec::new() } else { tail };
-        self.after(turn, is_more)
+        self.after(turn, executed, is_more)
     }
 
-    fn after(&mut self, turn: Turn, is_more: bool) -> Turn {
+    fn after(&mut self, turn: Turn, executed: Executed, is_more: bool) -> (Turn, bool) {
+        // Commands that wait for nobody are part of the turn as well.
+        self.commands_left = self.commands_left.saturating_sub(executed.commands.try_into().unwrap_or(u8::MAX));
         self.is_behind = !matches!(turn, Turn::Idle);
-        if is_more && !self.is_behind { Turn::Yield } else { turn }
+        if executed.has_spoken {
+            self.buffer.watch().line_client_spoke(self.slot, !mem::replace(&mut self.has_spoken, true));
+        }
+        let turn = if is_more && !self.is_behind { Turn::Yield } else { turn };
+        (turn, executed.has_finished)
     }
 }
 

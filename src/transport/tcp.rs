@@ -6,14 +6,15 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 
 use super::accept::Accepted;
-use super::conversation::{Client, Conversation, ReadBuffer, Reader, TURN_COMMANDS, Turn};
+use super::conversation::{Client, Conversation, Executed, ReadBuffer, Reader, Turn};
 use crate::config::Labels;
 use crate::protocol::command::{self, Refusal};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
-use crate::protocol::lines::{is_foreign, next_line};
+use crate::protocol::lines::{Cut, Cutter, is_http, is_tls};
 use crate::protocol::names::Label;
+use crate::protocol::telnet::Telnet;
 use crate::session::{Handled, Session, SessionHost};
 
 /// What applies to the line clients of a worker.
@@ -45,7 +46,10 @@ pub fn open(
         Labels::Auto | Labels::Id => Label::of_server(format_args!("TCP-{id}")),
     };
     let client = Client { stream, place, dialect: Dialect::Lines, label, already_read: Vec::new() };
-    let reader = |_| LineReader { line_bytes_max: rules.line_bytes_max, is_new: true };
+    let reader = |slot| {
+        buffer.watch().line_client_came(slot);
+        LineReader { telnet: Telnet::default(), cutter: Cutter::new(rules.line_bytes_max), beginning: Beginning::First }
+    };
     Some(Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run())
 }
 
@@ -60,35 +64,100 @@ pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessi
     let _ = buffer.discard(stream);
 }
 
+/// What editors put in front of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Cuts lines and executes them.
 struct LineReader {
-    line_bytes_max: usize,
-    /// Nothing was executed yet, so what comes may turn out to be another protocol.
-    is_new: bool,
+    telnet: Telnet,
+    cutter: Cutter,
+    beginning: Beginning,
+}
+
+/// How far a conversation has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// Nothing has come; a byte order mark or another protocol may.
+    First,
+    /// Behind the byte order mark; another protocol may still come.
+    Marked,
+    /// It is a conversation.
+    Past,
 }
 
 impl Reader for LineReader {
-    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
-        if self.is_new && is_foreign(input) {
-            return (Turn::Last(Handled::Done, Disconnect::ProtocolError), 0);
+    fn take_out(&mut self, kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
+        let left = self.telnet.take_out(kept, fresh);
+        self.cutter.shorten(kept.len());
+        left
+    }
+
+    fn execute(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed) {
+        let mut executed = Executed::default();
+        let turn = self.execute_lines(session, input, commands_max, &mut executed);
+        (turn, executed)
+    }
+}
+
+impl LineReader {
+    fn execute_lines(
+        &mut self,
+        session: &mut Session,
+        input: &[u8],
+        commands_max: usize,
+        executed: &mut Executed,
+    ) -> Turn {
+        if let Some(answers) = self.telnet.take_answers()
+            && let Some(turn) = Turn::after(session.send(answers.into()))
+        {
+            return turn;
         }
-        let mut executed = 0;
-        for _ in 0..TURN_COMMANDS {
-            let line = match next_line(&input[executed..], self.line_bytes_max) {
-                Ok(None) => return (Turn::Idle, executed),
-                Ok(Some(line)) => line,
+        executed.bytes = self.byte_order_mark(input);
+        if self.beginning != Beginning::Past && is_tls(&input[executed.bytes..]) {
+            return Turn::Last(Handled::Done, Disconnect::ProtocolError);
+        }
+        while executed.commands < commands_max {
+            let (handled, consumed) = match self.cutter.next(&input[executed.bytes..]) {
+                Ok(Cut::More) => return Turn::Idle,
+                Ok(Cut::LoneReturn(at)) => {
+                    let told = session.refuse(&Refusal::LoneReturn { at });
+                    return Turn::after(told).unwrap_or(Turn::Idle);
+                }
+                Ok(Cut::Refused(consumed)) => {
+                    executed.has_spoken = true;
+                    (Handled::Done, consumed)
+                }
+                Ok(Cut::Line(line)) if self.beginning != Beginning::Past && is_http(line.bytes) => {
+                    return Turn::Last(Handled::Done, Disconnect::ProtocolError);
+                }
+                Ok(Cut::Line(line)) => {
+                    executed.has_spoken |= !line.bytes.is_empty();
+                    (handle(session, line.bytes), line.consumed)
+                }
                 Err(too_long) => {
                     let told = session.refuse(&Refusal::from(too_long));
-                    return (Turn::Last(told, Disconnect::TooLong), executed);
+                    return Turn::Last(told, Disconnect::TooLong);
                 }
             };
-            self.is_new = false;
-            executed += line.consumed;
-            if let Some(turn) = Turn::after(handle(session, line.bytes)) {
-                return (turn, executed);
+            self.beginning = Beginning::Past;
+            executed.bytes += consumed;
+            executed.commands += 1;
+            executed.has_finished = true;
+            if let Some(turn) = Turn::after(handled) {
+                return turn;
             }
         }
-        (Turn::Yield, executed)
+        Turn::Yield
+    }
+
+    /// The length of the byte order mark that a conversation may begin with.
+    fn byte_order_mark(&mut self, input: &[u8]) -> usize {
+        if self.beginning != Beginning::First || !input.starts_with(BYTE_ORDER_MARK) {
+            return 0;
+        }
+        self.beginning = Beginning::Marked;
+        self.cutter.shorten(0);
+        BYTE_ORDER_MARK.len()
     }
 }
 
@@ -96,6 +165,10 @@ fn handle(session: &mut Session, line: &[u8]) -> Handled {
     match command::parse(line) {
         Ok(Some(command)) => session.handle(command),
         Ok(None) => Handled::Done,
-        Err(refusal) => session.refuse(&refusal),
+        Err(refusal) => {
+            // The same answer as to a line that was looked at before its end came.
+            let lone_return = line.iter().position(|byte| *byte == b'\r');
+            session.refuse(&lone_return.map_or(refusal, |at| Refusal::LoneReturn { at }))
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::conversation::{Client, Conversation, ReadBuffer, Reader, TURN_COMMANDS, Turn};
+use super::conversation::{Client, Conversation, Executed, ReadBuffer, Reader, Turn};
 use crate::config::KeepaliveRules;
 use crate::protocol::command;
 use crate::protocol::disconnect::Disconnect;
@@ -33,10 +33,16 @@ pub trait Meaning {
 }
 
 /// A text is a command of the text dialect, or chat; binary is not understood.
-pub struct Commands;
+#[derive(Default)]
+pub struct Commands {
+    /// Something was said; only in front of that may stand a byte order mark.
+    has_begun: Cell<bool>,
+}
 
 impl Meaning for Commands {
     fn text(&self, session: &mut Session, text: &str) -> Handled {
+        let begins = !self.has_begun.replace(true);
+        let text = if begins { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
         match command::parse_message(text) {
             Ok(Some(command)) => session.handle(command),
             Ok(None) => Handled::Done,
@@ -79,9 +85,9 @@ struct FrameReader<M> {
 }
 
 impl<M: Meaning> Reader for FrameReader<M> {
-    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
+    fn execute(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed) {
         self.alive.hear(Instant::now());
-        let (turn, executed) = self.execute_frames(session, input);
+        let (turn, executed) = self.execute_frames(session, input, commands_max);
         self.alive.is_reading.set(matches!(turn, Turn::Idle));
         (turn, executed)
     }
@@ -97,15 +103,17 @@ impl<M: Meaning> Reader for FrameReader<M> {
 }
 
 impl<M: Meaning> FrameReader<M> {
-    fn execute_frames(&mut self, session: &mut Session, input: &mut [u8]) -> (Turn, usize) {
-        let mut executed = 0;
-        for _ in 0..TURN_COMMANDS {
-            let received = match self.messages.next(&mut input[executed..], self.message_bytes_max) {
+    fn execute_frames(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed) {
+        let mut executed = Executed::default();
+        while executed.commands < commands_max {
+            let received = match self.messages.next(&mut input[executed.bytes..], self.message_bytes_max) {
                 Ok(None) => return (Turn::Idle, executed),
                 Ok(Some(received)) => received,
                 Err(error) => return (Turn::Last(Handled::Done, error.disconnect()), executed),
             };
-            executed += received.consumed;
+            executed.bytes += received.consumed;
+            executed.commands += 1;
+            executed.has_finished |= matches!(received.message, Some(Message::Text(_) | Message::Binary(_)));
             let handled = match received.message {
                 None | Some(Message::Pong) => Handled::Done,
                 Some(Message::Text(text)) => self.meaning.text(session, text),

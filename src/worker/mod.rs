@@ -30,6 +30,7 @@ use crate::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
 use crate::transport::metrics::ServerMetrics;
 use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
+use crate::transport::watch::Watch;
 use crate::transport::websocket::{self, Commands, Keepalive};
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
@@ -125,6 +126,7 @@ impl Worker {
             writer,
             writer_index: self.index,
             greeting: self.rules.greeting.clone(),
+            message_bytes_max: self.rules.message_bytes_max,
             deliveries: self.rules.deliveries,
             drain: self.drain.clone(),
         });
@@ -136,13 +138,15 @@ impl Worker {
             census: self.census.clone(),
             metrics: self.metrics,
         };
+        let watch = Rc::new(Watch::new(self.rules.input.of_one_worker(self.workers)));
+        spawn_local(tasks.track_future(Rc::clone(&watch).run_until_stop(&sessions)));
         let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Tcp | ProxyProtocol::Both);
         let door = Rc::new(Door {
             proxies: Proxies::new(&self.rules.trusted_proxies, announced),
             rules: self.rules,
             census: self.census,
             ids: RefCell::new(ids),
-            buffer: ReadBuffer::new(needs),
+            buffer: ReadBuffer::new(needs, watch),
             tasks,
         });
         spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
@@ -246,8 +250,14 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let Upgraded { stream, place, already_read } = upgraded;
         let label = Label::of_server(format_args!("WS-{}", self.next_id()));
         let client = Client { stream, place, dialect: Dialect::WebSocket, label, already_read };
-        let conversation =
-            websocket::open(client, self.rules.message_bytes_max, Commands, &self.buffer, sessions, keepalive);
+        let conversation = websocket::open(
+            client,
+            self.rules.message_bytes_max,
+            Commands::default(),
+            &self.buffer,
+            sessions,
+            keepalive,
+        );
         spawn_local(self.tasks.track_future(conversation));
     }
 

@@ -140,7 +140,8 @@ impl WriterHandle {
         }
     }
 
-    /// Sends a ping frame to each of these clients. It never waits, since it need not stay behind anything. Returns its number.
+    /// Sends a ping frame, or what stands for one, to each of these clients. It never waits, since it need not stay behind
+    /// anything. Returns its number.
     pub fn ping(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
         let number = self.output.borrow_mut().writer.ping(slots, bytes);
         self.wake.notify_one();

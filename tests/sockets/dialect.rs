@@ -118,18 +118,22 @@ fn a_line_that_does_not_fit_a_command_is_chat() {
 }
 
 #[test]
-fn trailing_blanks_are_dropped_and_empty_lines_ignored() {
+fn trailing_blanks_do_not_count_in_a_command_and_stay_in_what_is_said() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut alice = Client::connect(&server, transport);
+        assert_eq!(alice.ask(" "), "Join a room first");
         assert_eq!(alice.ask("NICK alice\t "), "You are alice");
         assert_eq!(alice.ask("JOIN a "), "Joined a");
-        assert_eq!(alice.ask("hello \t "), "[alice] hello");
         assert_eq!(alice.ask("LIST  "), r#"Rooms: ["a"]"#);
-        for line in ["", " ", "\t", " \t "] {
-            alice.say(line);
-            alice.expect_nothing();
+        assert_eq!(alice.ask("PING x\t"), "PONG x");
+        for said in ["hello \t ", "col1\tcol2\t", " ", "\t", " \t ", "LIST of things  ", "LEAVE me "] {
+            assert_eq!(alice.ask(said), format!("[alice] {said}"));
         }
+        assert_eq!(alice.ask("SAY LIST  "), "[alice] LIST  ");
+        assert_eq!(alice.ask("SAY  "), "ERR unknown SAY needs a text: SAY <text>");
+        alice.say("");
+        alice.expect_nothing();
     });
 }
 

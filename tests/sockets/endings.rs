@@ -208,12 +208,14 @@ fn an_over_long_line_is_refused_in_spite_of_megabytes_behind_it() {
 #[test]
 fn the_limit_of_a_line_is_a_setting() {
     contract(|shape, _| {
-        let server = TestServer::start(shape, |settings| settings.message_bytes = Size(16));
+        let server = TestServer::start(shape, |settings| settings.message_bytes = Size(24));
         let mut client = member(&server, "alice");
         client.send("0123456789abcdef\r\n");
         client.expect("[alice] 0123456789abcdef");
-        client.send("0123456789abcdefg\nPING x\n");
-        client.expect("ERR too-long line of 17 bytes exceeds 16");
+        client.send("0123456789abcdefg\n");
+        client.expect("ERR too-long message of 25 bytes with its label exceeds 24");
+        client.send("0123456789abcdefghijklmno\nPING x\n");
+        client.expect("ERR too-long line of 25 bytes exceeds 24");
         client.expect("ERR closed too-long");
         assert_eq!(client.line(), None);
     });

@@ -211,7 +211,7 @@ impl SlowReader {
         slow.expect(WELCOME);
         slow.expect("Joined a");
         let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
-        let text = "x".repeat(64 * 1024);
+        let text = "x".repeat(64 * 1024 - 64);
         for _ in 0..256 {
             publisher.say(&text);
             publisher.hear();

@@ -65,6 +65,7 @@ impl Room {
         let heard = self.stalled.rest_if_not_reset();
         let heard_reason = heard.strip_suffix("ERR closed slow-consumer\n");
         assert!(self.said.starts_with(heard_reason.unwrap_or(&heard)), "something was lost in between");
+        assert!(!heard_reason.unwrap_or(&heard).is_empty(), "it got nothing of what the kernel took for it");
         assert!(heard.len() < self.said.len(), "it got everything");
         if let Some(messages) = heard_reason {
             assert!(messages.ends_with('\n'), "the last message was cut in two");
@@ -118,6 +119,7 @@ fn a_stalled_websocket_reader_finds_whole_messages_and_then_perhaps_why_it_was_c
         let message = [&header[..], text.as_bytes()].concat();
         let heard = stalled.rest_if_not_reset();
         let messages = heard.strip_suffix(b"\x88\x0f\x0f\xa8slow-consumer").unwrap_or(&heard);
+        assert!(!messages.is_empty(), "it got nothing of what the kernel took for it");
         assert!(messages.chunks(message.len()).all(|chunk| message.starts_with(chunk)));
         let is_whole = messages.len().is_multiple_of(message.len());
         assert!(is_whole || messages.len() == heard.len(), "the last message was cut in two");

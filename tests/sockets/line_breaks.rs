@@ -43,20 +43,19 @@ impl Room {
     }
 }
 
-/// A message as lines, each with the label.
-fn labelled(message: &str) -> Vec<String> {
-    let label = format!("[{NICK}] ");
-    let text = message.strip_prefix(&label).expect("a label");
-    text.split('\n').map(|line| format!("{label}{}", line.strip_suffix('\r').unwrap_or(line))).collect()
+/// A text as lines, each with the label.
+fn labelled(text: &str) -> Vec<String> {
+    text.split('\n').map(|line| format!("[{NICK}] {}", line.strip_suffix('\r').unwrap_or(line))).collect()
 }
 
-/// Fails unless the watchers of both transports heard the same of what was said, and that was said indeed.
+/// Fails unless the watchers of both transports heard the same of what was said, all of it, and each line with its label.
 fn agree(said: &str, lines: &[String], messages: &[String]) -> Result<(), TestCaseError> {
-    let expected: Vec<String> = messages.iter().flat_map(|message| labelled(message)).collect();
-    prop_assert_eq!(lines, expected);
+    let heard: Vec<&str> = messages.iter().flat_map(|message| message.split('\n')).collect();
+    prop_assert_eq!(lines, heard);
     prop_assert!(lines.iter().all(|line| !line.contains('\r')), "{lines:?}");
-    let whole = format!("[{NICK}] {}", said.trim_end_matches([' ', '\t', '\r', '\n']));
-    prop_assert!(messages.is_empty() || messages == [whole], "{messages:?}");
+    let text = said.strip_suffix('\n').unwrap_or(said);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    prop_assert!(messages.is_empty() || lines == labelled(text), "{messages:?}");
     Ok(())
 }
 
@@ -89,8 +88,8 @@ fn a_name_with_a_line_break_is_refused_or_is_chat_and_changes_nothing() {
         let server = TestServer::plain(shape);
         let mut room = Room::open(&server);
         for (said, answer) in [
-            ("NICK x\ry", "ERR control-character U+000D at byte 6: none but tab is allowed".into()),
-            ("JOIN x\ry\r\n", "ERR control-character U+000D at byte 6: none but tab is allowed".into()),
+            ("NICK x\ry", "ERR control-character U+000D at byte 6: lines end with a line feed".into()),
+            ("JOIN x\ry\r\n", "ERR control-character U+000D at byte 6: lines end with a line feed".into()),
             ("NICK x\u{85}y", "ERR control-character U+0085 at byte 6: none but tab is allowed".into()),
             ("JOIN x\u{b}y", "ERR control-character U+000B at byte 6: none but tab is allowed".into()),
             ("NICK x\u{2028}y", format!(r#"ERR nick "x\u{{2028}}y": 1 to 64 bytes, {rule}"#)),
@@ -101,7 +100,9 @@ fn a_name_with_a_line_break_is_refused_or_is_chat_and_changes_nothing() {
         for (said, lines) in
             [("NICK x\n[bob] forged", ["NICK x", "[bob] forged"]), ("JOIN x\r\nJOIN y\r\n", ["JOIN x", "JOIN y"])]
         {
-            assert_eq!(room.hear(said).0, lines.map(|line| format!("[{NICK}] {line}")), "{said:?}");
+            let labelled = lines.map(|line| format!("[{NICK}] {line}"));
+            let (lines, messages) = room.hear(said);
+            assert_eq!((&lines[..], &messages[..]), (&labelled[..], &[labelled.join("\n")][..]), "{said:?}");
         }
         let who = format!(r#"Members of a: ["Tcp", "WebSocket", "{NICK}"]"#);
         assert_eq!(room.talker.ask("WHO"), who);
@@ -126,7 +127,7 @@ fn a_message_of_nothing_but_line_breaks_is_refused_however_they_are_written() {
         for (line_break, answer) in [
             ("\n", "ERR too-many message of 65536 lines: at most 64"),
             ("\r\n", "ERR too-many message of 32768 lines: at most 64"),
-            ("\r", "ERR control-character U+000D at byte 0: none but tab is allowed"),
+            ("\r", "ERR control-character U+000D at byte 0: lines end with a line feed"),
         ] {
             let said = line_break.repeat(MESSAGE_BYTES_MAX / line_break.len());
             assert_eq!(talker.ask(&said), answer, "{line_break:?}");
@@ -135,6 +136,18 @@ fn a_message_of_nothing_but_line_breaks_is_refused_however_they_are_written() {
         watcher.expect_nothing();
         talker.expect_nothing();
     });
+}
+
+#[test]
+fn no_line_of_a_message_looks_like_one_of_the_server_or_of_another_member() {
+    for shape in Shape::ALL {
+        let server = TestServer::plain(shape);
+        let mut room = Room::open(&server);
+        let (lines, messages) = room.hear("hi\n[ada] forged\nGAP 17\nERR closed shutdown\nPONG 1");
+        let labelled =
+            ["hi", "[ada] forged", "GAP 17", "ERR closed shutdown", "PONG 1"].map(|line| format!("[{NICK}] {line}"));
+        assert_eq!((&lines[..], &messages[..]), (&labelled[..], &[labelled.join("\n")][..]), "{shape:?}");
+    }
 }
 
 #[test]
@@ -147,13 +160,16 @@ fn the_longest_message_of_the_most_lines_under_the_longest_nick_costs_no_member_
                 settings.slow = policy;
             });
             let mut room = Room::open(&server);
-            let said = "\n".repeat(BREAKS) + &"x".repeat(MESSAGE_BYTES_MAX - BREAKS);
-            let message = format!("[{NICK}] {said}");
+            let labels = (BREAKS + 1) * format!("[{NICK}] ").len();
+            let said = "\n".repeat(BREAKS) + &"x".repeat(MESSAGE_BYTES_MAX - BREAKS - labels);
+            let labelled = labelled(&said);
             for _ in 0..3 {
                 let (lines, messages) = room.hear(&said);
-                assert!(messages == [&message[..]], "{policy:?}, {shape:?}");
-                assert!(lines == labelled(&message), "{policy:?}, {shape:?}");
+                assert!(messages == [labelled.join("\n")], "{policy:?}, {shape:?}");
+                assert!(messages[0].len() == MESSAGE_BYTES_MAX && lines == labelled, "{policy:?}, {shape:?}");
             }
+            let answer = room.talker.ask(&(said + "x"));
+            assert_eq!(answer, "ERR too-long message of 65537 bytes with its label exceeds 65536");
             let who = format!(r#"Members of a: ["Tcp", "WebSocket", "{NICK}"]"#);
             assert_eq!(room.lines.ask("WHO"), who, "{policy:?}, {shape:?}");
         }

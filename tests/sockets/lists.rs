@@ -1,5 +1,7 @@
 //! Lists that are asked for without end: they may be a moment old then, but never lack what the asker itself has done.
 
+use roomcast::config::Size;
+
 use crate::harness::{Client, Shape, TestServer, Transport, Turn};
 
 /// Asked for a hundred times within a tenth of a second, these are more names than a shard lists anew.
@@ -44,5 +46,29 @@ fn who_takes_a_name_finds_it_in_every_list_of_its_room() {
         }
         drop(members);
         restless.ask_until("WHO", &format!("Members of a: [\"own-{}\"]", ASKED - 1));
+    }
+}
+
+#[test]
+fn a_list_of_long_names_stays_within_the_longest_line_and_counts_the_rest() {
+    const MEMBERS: usize = 30;
+    const NAME_BYTES: usize = 64;
+    let _turn = Turn::take();
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| settings.message_bytes = Size(1024));
+        let name = |number: usize| format!("{number:02}{}", "n".repeat(NAME_BYTES - 2));
+        let members: Vec<Client> =
+            (0..MEMBERS).map(|number| Client::member(&server, Transport::Tcp, &name(number), &name(number))).collect();
+        let mut others: Vec<Client> =
+            (0..MEMBERS).map(|number| Client::member(&server, Transport::WebSocket, "a", &name(number))).collect();
+        for (question, list) in [("LIST", "Rooms: "), ("WHO", "Members of a: ")] {
+            let line = others[0].ask(question);
+            assert!(line.len() <= 1024 && line.len() + 2 * NAME_BYTES > 1024, "{} bytes: {line}", line.len());
+            let shown = line.matches("nn\"").count();
+            assert!(line.starts_with(&format!("{list}[\"{}\", \"{}\"", name(0), name(1))), "{line}");
+            let all = if question == "LIST" { MEMBERS + 1 } else { MEMBERS };
+            assert!(line.ends_with(&format!("\"… and {} more\"]", all - shown)), "{line}");
+        }
+        drop(members);
     }
 }

@@ -16,6 +16,8 @@ mod lists;
 mod order;
 // However the bytes are cut: at every point, one by one, thousands of lines at once.
 mod bytes;
+// Telnet's negotiation, byte order marks, line ends of other kinds.
+mod telnet;
 // One client's flood and the turns of the others.
 mod fairness;
 // More than the server can do at once: who waits, and who does not.
@@ -38,6 +40,8 @@ mod descriptors;
 mod storm;
 // Lines and frames that are begun and not ended, and what they cost.
 mod unfinished;
+// How long the server waits for what was begun and for who says nothing, and who gives way.
+mod waiting;
 // A descriptor table per worker: more clients than one table holds.
 mod descriptor_tables;
 // Members that read nothing or hardly anything, under load: both policies, and what they cost.

@@ -57,14 +57,30 @@ fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
         let server = TestServer::plain(shape);
         let stalled = Lines::connect_short_of_buffer(server.tcp);
         stalled.send("JOIN a\n");
-        let _blast = Blast::start(server.tcp, "a");
+        let blast = Blast::start(server.tcp, "a");
         until(|| {
             metrics(server.http)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] == 1.0
         });
-        let found = metrics(server.http);
-        assert!(found["roomcast_dropped_total{reason=\"slow\"}"] > 0.0);
-        assert!(found["roomcast_write_seconds_count"] > 0.0 && found["roomcast_fan_out_seconds_count"] > 0.0);
-        assert!(found["roomcast_sent_bytes_total"] > 0.0 && found["roomcast_writes_total"] > 0.0);
+        drop(blast);
+        until(|| metrics(server.http)["active_connections"] == 0.0);
+        // No client is left that anything could still be written to, and what waited for them is dropped.
+        let mut found = metrics(server.http);
+        until(|| {
+            found = metrics(server.http);
+            found["roomcast_queued_deliveries"] == 0.0
+        });
+        let [slow, gap, gone] =
+            ["slow", "gap", "gone"].map(|reason| found[&format!("roomcast_dropped_total{{reason=\"{reason}\"}}")]);
+        let [due, made] = ["roomcast_fanned_out_total", "roomcast_deliveries_total"].map(|name| found[name]);
+        // Each delivery counts once, and was made or dropped for one reason.
+        assert!(slow >= 1.0 && gap == 0.0, "{slow} slow, {gap} in gaps");
+        assert_eq!(due, made + slow + gone, "{made} made, {slow} slow, {gone} gone");
+        assert!(due >= found["total_messages"] && due <= 2.0 * found["total_messages"], "{due} due");
+        assert_eq!(found["roomcast_write_seconds_count"], made);
+        assert_eq!(found["roomcast_fan_out_seconds_count"], found["total_messages"]);
+        // "[", a label of at least "127.0.0.1:1", "] ", the text and the line feed.
+        assert!(found["roomcast_sent_bytes_total"] >= made * 32.0, "{}", found["roomcast_sent_bytes_total"]);
+        assert!((1.0..=made + 10.0).contains(&found["roomcast_writes_total"]), "{}", found["roomcast_writes_total"]);
     }
 }
 

@@ -29,7 +29,7 @@ const UNCLEAN: [(&[u8], &str); 16] = [
     (b"SAY caf\xc3", "ERR not-utf8 byte 7 begins no character: lines are UTF-8"),
     (b"nul\0", "ERR control-character U+0000 at byte 3: none but tab is allowed"),
     (b"\x1b[31mred", "ERR control-character U+001B at byte 0: none but tab is allowed"),
-    (b"a\rb", "ERR control-character U+000D at byte 1: none but tab is allowed"),
+    (b"a\rb", "ERR control-character U+000D at byte 1: lines end with a line feed"),
     (b"del\x7f", "ERR control-character U+007F at byte 3: none but tab is allowed"),
     (b"next\xc2\x85line", "ERR control-character U+0085 at byte 4: none but tab is allowed"),
 ];
@@ -117,7 +117,8 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
         for control in controls() {
             let refusal = |at: usize| {
                 let code = u32::from(control);
-                format!("ERR control-character U+{code:04X} at byte {at}: none but tab is allowed")
+                let rule = if control == '\r' { "lines end with a line feed" } else { "none but tab is allowed" };
+                format!("ERR control-character U+{code:04X} at byte {at}: {rule}")
             };
             for before in ["", "x", "SAY ", "SAY x", "NICK x", "JOIN x", "PING x", "LIST "] {
                 assert_eq!(alice.ask(&format!("{before}{control}y")), refusal(before.len()));
@@ -135,14 +136,21 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
 }
 
 #[test]
-fn a_message_of_the_limit_passes_and_one_byte_more_ends_the_connection() {
+fn a_message_of_the_limit_with_its_label_passes_and_a_line_over_the_limit_ends_the_connection() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut bob = Client::member(&server, transport, "a", "bob");
         let mut alice = Client::member(&server, transport, "a", "alice");
-        let longest = "x".repeat(64 * 1024);
+        let longest = "x".repeat(64 * 1024 - "[alice] ".len());
         alice.say(&longest);
         assert!(alice.hear() == format!("[alice] {longest}") && bob.hear() == format!("[alice] {longest}"));
+        // Too long only with its label: nobody gets it, and the conversation goes on.
+        for said in [longest.clone() + "x", "x".repeat(64 * 1024)] {
+            let bytes = "[alice] ".len() + said.len();
+            let answer = format!("ERR too-long message of {bytes} bytes with its label exceeds 65536");
+            assert_eq!(alice.ask(&said), answer);
+        }
+        let longest = "x".repeat(64 * 1024);
         let mut sender = Lines::connect(server.tcp);
         sender.send(format!("JOIN a\n{longest}y\nnever executed\n"));
         sender.expect(WELCOME);

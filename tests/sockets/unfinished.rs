@@ -1,11 +1,11 @@
-//! Lines and frames that are begun and not ended, by many at once: what they cost stays within what was promised, and goes back.
+//! Lines, frames and requests that are begun and not ended, by many at once: what they cost stays within what was promised, and goes back.
 
 use std::net::SocketAddr;
 
 use roomcast::protocol::disconnect::Disconnect;
 
 use crate::harness::websocket::{FINAL_TEXT, frame};
-use crate::harness::{Client, Lines, Program, Transport, Turn, WELCOME, WebSocket, until};
+use crate::harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, WebSocket, until, until_at_most};
 
 const MIB: u64 = 1 << 20;
 
@@ -114,4 +114,31 @@ fn frames_that_are_announced_with_the_longest_length_are_refused_before_anything
     let grown = program.reserved_bytes().saturating_sub(before);
     println!("{grown} bytes");
     assert!(grown <= SLACK, "{grown} bytes");
+}
+
+#[test]
+fn http_connections_that_come_and_go_give_back_what_they_took() {
+    const CONNECTIONS: usize = 2_000;
+    let _turn = Turn::take();
+    let program = Program::start(&["--workers", "1", "--header-timeout", "60s"]);
+    let mut watcher = Client::member(&program, Transport::Tcp, "a", "watcher");
+    assert_eq!(Http::get(program.http, "/health").1, "OK");
+    let before = program.private_bytes();
+    let head = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Http::connect(program.http);
+        // One whole request, and another without its end.
+        client.send(format!("{head}\r\n{head}X-Filler: {}", "x".repeat(8 * 1024)));
+        assert_eq!(client.answer().1, "OK");
+        clients.push(client);
+    }
+    // Much more than what may stay.
+    let most = program.private_bytes();
+    assert!(most >= before + 4 * SLACK, "from {before} to {most} bytes");
+    // What came later and stays lies behind it in memory.
+    let _later: Vec<Lines> = (0..100).map(|_| line_client(program.tcp)).collect();
+    drop(clients);
+    until_at_most(before + SLACK, || program.private_bytes());
+    expect_served(&mut watcher);
 }

@@ -264,7 +264,7 @@ impl Program {
         publisher.send(format!("JOIN {room}\n"));
         publisher.expect(WELCOME);
         publisher.expect(&format!("Joined {room}"));
-        let text = "x".repeat(64 * 1024 - 1);
+        let text = "x".repeat(64 * 1024 - 64);
         for _ in 0..512 {
             publisher.send(format!("{text}\n"));
             assert!(publisher.line().is_some_and(|line| line.ends_with(&text)));

@@ -1,0 +1,186 @@
+//! What is begun and not finished, and who says nothing: how long the server waits, for how much, and who gives way.
+
+use std::time::Duration;
+
+use roomcast::config::{Settings, Size, Span};
+use roomcast::protocol::disconnect::Disconnect;
+
+use crate::harness::websocket::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, frame};
+use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, metrics, until};
+
+const KIB: usize = 1024;
+
+/// What all clients of one worker may have begun.
+const BUDGET: usize = 512 * KIB;
+
+/// What each has begun, and at most takes in a vector that has doubled.
+const BEGUN: usize = 40 * KIB;
+const TAKEN: usize = 2 * (BEGUN + KIB);
+
+/// Clients that have begun too much together.
+const CLIENTS: usize = 32;
+
+fn small_budget(settings: &mut Settings) {
+    settings.input_budget = Size(BUDGET);
+}
+
+fn line_client(server: &TestServer) -> Lines {
+    let mut client = Lines::connect(server.tcp);
+    client.expect(WELCOME);
+    client
+}
+
+fn websocket_client(server: &TestServer) -> WebSocket {
+    let mut client = WebSocket::connect(server.http);
+    client.expect(WELCOME);
+    client
+}
+
+/// How many clients were closed for this reason.
+fn closed(server: &TestServer, transport: &str, reason: &str) -> usize {
+    let name = format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"{reason}\"}}");
+    metrics(server.http)[&name] as usize
+}
+
+/// As many give way as must, and no more.
+#[track_caller]
+fn expect_some_to_have_given_way(cut: usize) {
+    let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
+    let most = CLIENTS - BUDGET / TAKEN + 1;
+    assert!((least..=most).contains(&cut), "{cut} of {CLIENTS} were cut");
+}
+
+#[test]
+fn lines_that_were_begun_stay_within_the_budget_and_the_largest_give_way() {
+    let server = TestServer::start(Shape::ONE, small_budget);
+    let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
+    let mut small = line_client(&server);
+    small.send("PING sm");
+    let mut clients: Vec<Lines> = (0..CLIENTS).map(|_| line_client(&server)).collect();
+    let token = "x".repeat(BEGUN);
+    for client in &clients {
+        client.send(format!("PING {token}"));
+        assert_eq!(watcher.ask("hello"), "[watcher] hello");
+    }
+    let mut cut = 0;
+    for client in &mut clients {
+        // Who was cut may have gone already.
+        let _ = std::io::Write::write_all(&mut client.stream(), b"\n");
+        let line = client.line().expect("an answer, not the end");
+        if line == "ERR closed input-budget" {
+            cut += 1;
+        } else {
+            assert_eq!(line, format!("PONG {token}"));
+        }
+    }
+    expect_some_to_have_given_way(cut);
+    small.send("all\n");
+    small.expect("PONG small");
+    // What was kept is free again.
+    assert_eq!(watcher.ask(&token), format!("[watcher] {token}"));
+}
+
+#[test]
+fn messages_that_were_begun_stay_within_the_budget_in_fragments_too() {
+    let server = TestServer::start(Shape::ONE, small_budget);
+    let mut watcher = Client::member(&server, Transport::WebSocket, "a", "watcher");
+    let mut clients: Vec<WebSocket> = (0..CLIENTS).map(|_| websocket_client(&server)).collect();
+    let half = "x".repeat(BEGUN / 2);
+    for client in &clients {
+        let rest = frame(FINAL | CONTINUATION, &half);
+        client.send([&frame(TEXT, format!("PING {half}"))[..], &rest[..rest.len() - 1]].concat());
+        assert_eq!(watcher.ask("hello"), "[watcher] hello");
+    }
+    // Counted once they are gone.
+    let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
+    for client in &mut clients[..least] {
+        client.expect_close(Disconnect::InputBudget);
+    }
+    assert_eq!(Disconnect::InputBudget.close_code(), Some(1013));
+    until(|| closed(&server, "websocket", "input-budget") >= least);
+    expect_some_to_have_given_way(closed(&server, "websocket", "input-budget"));
+}
+
+#[test]
+fn a_message_that_is_not_finished_in_time_ends_its_connection_and_nobody_elses() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| settings.message_timeout = Span(Duration::from_millis(200)));
+        let mut listener = Client::member(&server, Transport::Tcp, "a", "listener");
+        let mut websocket_listener = Client::member(&server, Transport::WebSocket, "a", "other");
+        let mut line = line_client(&server);
+        line.send("PING x\nhel");
+        line.expect("PONG x");
+        let mut cut_frame = websocket_client(&server);
+        cut_frame.send(&frame(FINAL_TEXT, "hello")[..5]);
+        let mut fragment = websocket_client(&server);
+        fragment.send(frame(TEXT, "hel"));
+        // Pings between the fragments finish no message.
+        let mut pings = 0;
+        let closed = loop {
+            fragment.send(frame(FINAL_PING, "beat"));
+            match fragment.frame().expect("a frame, not the end") {
+                (FINAL_PONG, _) => pings += 1,
+                (_, close) => break close,
+            }
+        };
+        assert_eq!(closed, [&4014_u16.to_be_bytes()[..], b"message-timeout"].concat(), "after {pings} pings");
+        line.expect("ERR closed message-timeout");
+        assert_eq!(line.line(), None);
+        cut_frame.expect_close(Disconnect::MessageTimeout);
+        listener.expect_nothing();
+        websocket_listener.expect_nothing();
+    }
+}
+
+#[test]
+fn a_line_client_that_says_nothing_at_all_is_closed_and_leaves_its_place_to_others() {
+    const CLIENTS_MAX: usize = 10;
+    let server = TestServer::start(Shape::MANY, |settings| {
+        settings.idle_timeout = Span(Duration::from_millis(500));
+        settings.max_clients = Some(CLIENTS_MAX);
+    });
+    let mut silent: Vec<Lines> = (0..CLIENTS_MAX).map(|_| line_client(&server)).collect();
+    silent[0].send("\n\n");
+    silent[1].send("half a line");
+    for client in &mut silent {
+        client.expect("ERR closed idle-timeout");
+        assert_eq!(client.line(), None);
+    }
+    drop(silent);
+    // A failed connect is told why; one that was let in is greeted.
+    until(|| Lines::connect(server.tcp).line().is_some_and(|line| line == WELCOME));
+}
+
+#[test]
+fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.idle_timeout = Span(Duration::from_millis(500)));
+    let mut member = Client::member(&server, Transport::Tcp, "a", "member");
+    let mut websocket = Client::connect(&server, Transport::WebSocket);
+    let mut talker = Client::connect(&server, Transport::Tcp);
+    assert_eq!(talker.ask("hello"), "Join a room first");
+    for _ in 0..3 {
+        let mut silent = Lines::connect(server.tcp);
+        assert_eq!(silent.rest(), format!("{WELCOME}\nERR closed idle-timeout\n"));
+    }
+    member.expect_nothing();
+    talker.expect_nothing();
+    websocket.expect_nothing();
+}
+
+#[test]
+fn silent_line_clients_are_written_empty_lines_if_that_is_set() {
+    for shape in [Shape::ONE, Shape::MANY] {
+        let server = TestServer::start(shape, |settings| settings.line_keepalive = Span(Duration::from_millis(50)));
+        let mut members: Vec<Client> =
+            (0..4).map(|number| Client::member(&server, Transport::Tcp, "a", &format!("m{number}"))).collect();
+        let mut websocket = Client::connect(&server, Transport::WebSocket);
+        for _ in 0..3 {
+            members.iter_mut().for_each(|member| member.expect(""));
+        }
+        websocket.expect_nothing();
+        let without = TestServer::plain(shape);
+        let mut silent = Client::connect(&without, Transport::Tcp);
+        members[0].expect("");
+        silent.expect_nothing();
+    }
+}
