@@ -1,6 +1,7 @@
 //! The configuration: data, validated whole at the start and handed down in pieces. Nobody below the server sees all of it.
 
 mod arguments;
+mod input;
 mod settings;
 mod units;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use arguments::{Invocation, InvocationError, Task};
+pub use input::InputRules;
 pub use settings::Settings;
 pub use units::{Size, Span};
 
@@ -178,26 +180,6 @@ impl OutboxLimits {
     }
 }
 
-/// How long clients may say nothing whole, and what is kept of it. A time that is `None` is no limit.
-#[derive(Clone, Copy, Debug)]
-pub struct InputRules {
-    /// Memory of all input together that is unfinished or not executed yet, in bytes.
-    pub budget: usize,
-    /// How long a message that was begun may stay unfinished.
-    pub message_timeout: Option<Duration>,
-    /// How long a line client may stay that has said nothing at all.
-    pub idle_timeout: Option<Duration>,
-    /// How long a line client is silent before it is written an empty line.
-    pub line_keepalive: Option<Duration>,
-}
-
-impl InputRules {
-    /// The same for one of so many workers, each of which has its share of the budget for itself.
-    pub fn of_one_worker(self, workers: u16) -> Self {
-        Self { budget: self.budget / usize::from(workers), ..self }
-    }
-}
-
 /// What becomes of a client past a bound of its outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -246,9 +228,6 @@ const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const OUTBOX_BUDGET_MAX: Size = Size(1 << 40);
-const INPUT_BUDGET_MAX: Size = Size(1 << 40);
-/// What a client's input may take in memory beside twice the longest message: a read, in a vector that has doubled.
-const INPUT_BESIDE_BYTES: usize = 128 * 1024;
 const CLIENTS_MAX: usize = 1 << 24;
 const PER_ADDRESS_MAX: u32 = 1 << 20;
 const DELIVERIES_MAX: u32 = 1 << 30;
@@ -296,7 +275,7 @@ impl TryFrom<Settings> for Rules {
         let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)?;
         // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
         let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)?.0;
-        let input_min = Size(usize::from(settings.workers) * (2 * message_bytes.0 + INPUT_BESIDE_BYTES));
+        let input = InputRules::of(&settings, message_bytes)?;
         let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
         let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
         // Who is not read cannot be heard, and is not to be cut for that.
@@ -313,13 +292,7 @@ impl TryFrom<Settings> for Rules {
                 policy: settings.slow,
                 budget: within("outbox-budget", settings.outbox_budget, message_bytes..=OUTBOX_BUDGET_MAX)?.0,
             },
-            input: InputRules {
-                // A worker's share holds whatever one client may have begun.
-                budget: within("input-budget", settings.input_budget, input_min..=INPUT_BUDGET_MAX)?.0,
-                message_timeout: timeout("message-timeout", settings.message_timeout)?,
-                idle_timeout: timeout("idle-timeout", settings.idle_timeout)?,
-                line_keepalive: timeout("line-keepalive", settings.line_keepalive)?,
-            },
+            input,
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
             trusted_proxies: networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: settings.proxy_protocol,
@@ -343,11 +316,6 @@ fn within<T: PartialOrd + fmt::Display>(
 /// Zero is no limit.
 fn limit(name: &'static str, value: u32, max: u32) -> Result<Option<NonZeroU32>, ConfigError> {
     within(name, value, 0..=max).map(NonZeroU32::new)
-}
-
-/// Zero is no limit.
-fn timeout(name: &'static str, value: Span) -> Result<Option<Duration>, ConfigError> {
-    within(name, value, Span(Duration::ZERO)..=SPAN_MAX).map(|Span(time)| (!time.is_zero()).then_some(time))
 }
 
 fn origins(listed: Vec<String>) -> Result<Origins, ConfigError> {
@@ -405,23 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn workers_share_the_budget_and_each_has_the_whole_of_every_other_bound() {
-        let outbox = Config::try_from(Settings::default()).unwrap().rules.outbox;
-        let share = outbox.of_one_worker(4);
-        assert_eq!((share.budget, share.bytes_max), (64 * 1024 * 1024, outbox.bytes_max));
-        let input = Config::try_from(Settings::default()).unwrap().rules.input;
-        assert_eq!(input.of_one_worker(4).budget, 64 * 1024 * 1024);
-    }
-
-    #[test]
     fn a_value_out_of_its_rule_is_named_with_the_rule() {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         assert_eq!(refused(|settings| settings.outbox_bytes = Size(1024)), "outbox-bytes 1KiB: 64KiB to 1GiB");
         assert_eq!(refused(|settings| settings.outbox_budget = Size(1024)), "outbox-budget 1KiB: 64KiB to 1024GiB");
-        assert_eq!(refused(|settings| settings.input_budget = Size(1024)), "input-budget 1KiB: 512KiB to 1024GiB");
-        assert_eq!(refused(|settings| settings.idle_timeout.0 *= 10_000), "idle-timeout 6days 22h 40m: 0s to 1day");
         assert_eq!(refused(|settings| settings.pong_timeout = SPAN_MIN), "pong-timeout 1ms: 1m to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(
