@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{ConfigError, ListenAddress, OUTBOX_BUDGET_MAX, ProxyProtocol, SPAN_MAX, Settings, Size, Span, lists};
+use super::{ConfigError, ListenAddress, OUTBOX_BUDGET_MAX, ProxyProtocol, Settings, Size, lists};
 
 pub(super) fn within<T: PartialOrd + fmt::Display>(
     name: &'static str,
@@ -62,9 +61,4 @@ pub(super) fn one_line(name: &'static str, value: String) -> Result<String, Conf
         return Err(ConfigError { name, value: format!("{value:?}"), rule });
     }
     Ok(value)
-}
-
-/// Zero is never.
-pub(super) fn timeout(name: &'static str, value: Span) -> Result<Option<Duration>, ConfigError> {
-    within(name, value, Span(Duration::ZERO)..=SPAN_MAX).map(|Span(time)| (!time.is_zero()).then_some(time))
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod arguments;
 mod checks;
 mod file;
+mod input;
 mod lists;
 mod settings;
 mod sources;
@@ -17,10 +18,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, timeout, within};
+use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, within};
 
 pub use addresses::{ListenAddress, canonical};
 pub use arguments::{Invocation, InvocationError, Task, log_format};
+pub use input::InputRules;
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
 pub use units::{Size, Span};
@@ -190,26 +192,6 @@ impl OutboxLimits {
     }
 }
 
-/// How long clients may say nothing whole, and what is kept of it. A time that is `None` is no limit.
-#[derive(Clone, Copy, Debug)]
-pub struct InputRules {
-    /// Memory of all input together that is unfinished or not executed yet, in bytes.
-    pub budget: usize,
-    /// How long a message that was begun may stay unfinished.
-    pub message_timeout: Option<Duration>,
-    /// How long a line client may stay that has said nothing at all.
-    pub idle_timeout: Option<Duration>,
-    /// How long a line client is silent before it is written an empty line.
-    pub line_keepalive: Option<Duration>,
-}
-
-impl InputRules {
-    /// The same for one of so many workers, each of which has its share of the budget for itself.
-    pub fn of_one_worker(self, workers: u16) -> Self {
-        Self { budget: self.budget / usize::from(workers), ..self }
-    }
-}
-
 /// What becomes of a client past a bound of its outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -249,9 +231,6 @@ const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const OUTBOX_BUDGET_MAX: Size = Size(1 << 40);
-const INPUT_BUDGET_MAX: Size = Size(1 << 40);
-/// What a client's input may take in memory beside twice the longest message: a read, in a vector that has doubled.
-const INPUT_BESIDE_BYTES: usize = 128 * 1024;
 const CLIENTS_MAX: usize = 1 << 24;
 const PER_ADDRESS_MAX: u32 = 1 << 20;
 const DELIVERIES_MAX: u32 = 1 << 30;
@@ -303,7 +282,7 @@ impl TryFrom<Settings> for Rules {
         let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)
             .map_err(|error| error.since(format!("at least twice {{ping-interval}} {ping_interval}")))?
             .0;
-        let input_min = Size(usize::from(settings.workers) * (2 * message_bytes.0 + INPUT_BESIDE_BYTES));
+        let input = InputRules::of(&settings, message_bytes)?;
         let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
         let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
         // Who is not read cannot be heard, and is not to be cut for that.
@@ -320,13 +299,7 @@ impl TryFrom<Settings> for Rules {
                 policy: settings.slow,
                 budget: outbox_budget(&settings)?,
             },
-            input: InputRules {
-                // A worker's share holds whatever one client may have begun.
-                budget: within("input-budget", settings.input_budget, input_min..=INPUT_BUDGET_MAX)?.0,
-                message_timeout: timeout("message-timeout", settings.message_timeout)?,
-                idle_timeout: timeout("idle-timeout", settings.idle_timeout)?,
-                line_keepalive: timeout("line-keepalive", settings.line_keepalive)?,
-            },
+            input,
             keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
             trusted_proxies: lists::networks("trusted-proxies", &settings.trusted_proxies)?,
             probes_until_end: settings.probes_until_end,
@@ -353,15 +326,6 @@ mod tests {
         assert_eq!(config.shards, config.workers);
         assert_eq!(config.rules.message_bytes_max, 65_536);
         assert_eq!(config.grace, Duration::from_secs(30));
-    }
-
-    #[test]
-    fn workers_share_the_budget_and_each_has_the_whole_of_every_other_bound() {
-        let outbox = Config::try_from(Settings::default()).unwrap().rules.outbox;
-        let share = outbox.of_one_worker(4);
-        assert_eq!((share.budget, share.bytes_max), (64 * 1024 * 1024, outbox.bytes_max));
-        let input = Config::try_from(Settings::default()).unwrap().rules.input;
-        assert_eq!(input.of_one_worker(4).budget, 64 * 1024 * 1024);
     }
 
     #[test]
