@@ -274,11 +274,20 @@ impl Session {
     }
 
     fn reply(&self, event: &Event<'_>) -> Handled {
+        self.count(event);
         self.send(self.dialect.encode(event))
     }
 
     async fn answer(&self, event: &Event<'_>) {
+        self.count(event);
         self.host.writer.reply(self.slot, self.dialect.encode(event)).await;
+    }
+
+    /// Every answer with an error passes here.
+    fn count(&self, event: &Event<'_>) {
+        if let Event::Refused(refusal) = event {
+            self.host.writer.count_error(refusal);
+        }
     }
 
     fn address(&self) -> Address {

@@ -64,6 +64,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("conversation", "accept"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
+        ("handshake", "metrics"),
         ("http", "accept"),
         ("http", "census"),
         ("http", "conversation"),

@@ -1,6 +1,7 @@
 //! The configuration: data, validated whole at the start and handed down in pieces. Nobody below the server sees all of it.
 
 mod arguments;
+mod http;
 mod settings;
 mod units;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use arguments::{Invocation, InvocationError, Task};
+pub use http::{HostName, HttpLimits, ProxyProtocol};
 pub use settings::Settings;
 pub use units::{Size, Span};
 
@@ -65,26 +67,14 @@ pub struct Rules {
     pub keepalive: KeepaliveRules,
     /// How long an HTTP client may take for the head of a request.
     pub header_timeout: Duration,
+    /// What else applies to HTTP connections.
+    pub http: HttpLimits,
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
     /// The networks of proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where those begin each connection with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// Where trusted proxies begin each connection with a PROXY header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProxyProtocol {
-    /// Nowhere.
-    Off,
-    /// At the port for line clients.
-    Tcp,
-    /// At the port for HTTP.
-    Http,
-    /// At both.
-    Both,
 }
 
 /// Which web pages may open a WebSocket.
@@ -276,6 +266,7 @@ impl TryFrom<Settings> for Rules {
         // Who is not read cannot be heard, and is not to be cut for that.
         let pause_max = PAUSE_MAX.min(pong_timeout / 2);
         Ok(Self {
+            http: HttpLimits::try_from(&settings)?,
             deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             greeting: one_line("greeting", settings.greeting)?,
             labels: settings.labels,

@@ -248,6 +248,7 @@ impl<R: Reader> Conversation<R> {
             Err(_) => return Turn::Last(Handled::Done, Disconnect::IoError),
         };
         fault::may_strike("conversation");
+        self.writer.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == READ_BYTES;
         if !self.tail.is_empty() {

@@ -43,11 +43,12 @@ fn who_is_turned_away_is_counted_and_is_no_client() {
     assert_eq!(Lines::connect(server.tcp).rest(), "ERR closed too-many-connections\n");
     assert_eq!(Http::get(server.http, "/ws").0.status, 503);
     let found = metrics(server.http);
-    for transport in ["tcp", "websocket"] {
-        let refused =
-            format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"too-many-connections\"}}");
-        assert_eq!(found[&refused], 1.0, "{transport}");
+    assert_eq!(found["roomcast_connections_closed_total{transport=\"tcp\",reason=\"too-many-connections\"}"], 1.0);
+    for transport in ["tcp", "http"] {
+        let refused = |reason: &str| found[&format!("roomcast_{transport}_refused_total{{reason=\"{reason}\"}}")];
+        assert_eq!((refused("full"), refused("address")), (1.0, 0.0), "{transport}");
     }
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 0.0, "it never became one");
     assert_eq!(found["active_connections"], 1.0);
 }
 
