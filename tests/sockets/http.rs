@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roomcast::config::{Settings, Size, Span};
 
+use crate::harness::Head;
 use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
 use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
 
@@ -67,6 +68,76 @@ fn another_method_is_told_which_ones_there_are() {
             let (head, _) = client.answer();
             assert_eq!((head.status, head.header("allow")), (405, Some(allowed)), "{method} {path}");
         }
+    }
+}
+
+#[test]
+fn every_path_tells_its_methods_and_a_load_balancer_that_somebody_is_there() {
+    let server = TestServer::plain(Shape::ONE);
+    for (path, version, allowed) in [
+        ("/health", "1.1", "GET,HEAD,OPTIONS"),
+        ("/", "1.0", "GET,HEAD,OPTIONS"),
+        ("*", "1.1", "GET,HEAD,OPTIONS"),
+        ("/ws", "1.1", "GET,OPTIONS"),
+    ] {
+        let mut client = Http::connect(server.http);
+        client.send(format!("OPTIONS {path} HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        let (head, body) = client.answer();
+        assert_eq!((head.status, head.header("allow"), body.as_str()), (204, Some(allowed), ""), "{path}");
+    }
+}
+
+#[test]
+fn answers_are_not_to_be_kept_by_proxies() {
+    let server = TestServer::plain(Shape::ONE);
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(Http::get(server.http, path).0.header("cache-control"), Some("no-store"), "{path}");
+    }
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let server = TestServer::plain(Shape::ONE);
+    for (hosts, version, status) in [
+        ("", "1.1", 400),
+        ("Host: a\r\nHost: a\r\n", "1.1", 400),
+        ("Host: a\r\nHost: b\r\n", "1.0", 400),
+        ("", "1.0", 200),
+        ("Host: a\r\n", "1.1", 200),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let client = Http::connect(server.http);
+            client.send(format!("{method} /health HTTP/{version}\r\n{hosts}\r\n"));
+            assert_eq!(Head::read(&mut client.into_stream()).status, status, "{hosts:?} {version}");
+        }
+    }
+}
+
+#[test]
+fn the_last_answer_of_a_connection_whose_time_is_over_says_so() {
+    let server = TestServer::start(Shape::ONE, |settings| {
+        settings.http_connection_time = Span(Duration::from_millis(50));
+    });
+    let mut client = Http::connect(server.http);
+    let mut answers = 0;
+    until(|| {
+        client.send(PIPELINED);
+        let (head, body) = client.answer();
+        assert_eq!((head.status, body.as_str()), (200, "OK"));
+        answers += 1;
+        head.header("connection") == Some("close")
+    });
+    client.expect_end();
+    println!("{answers} answers");
+}
+
+#[test]
+fn without_a_limit_a_connection_is_kept() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.http_connection_time = Span(Duration::ZERO));
+    let mut client = Http::connect(server.http);
+    for _ in 0..100 {
+        client.send(PIPELINED);
+        assert_eq!(client.answer().0.header("connection"), None);
     }
 }
 
