@@ -185,6 +185,7 @@ pub struct TransportMetrics {
     closed: [Count; HttpEnd::ALL.len()],
     http_refused: [Count; RefusalReason::ALL.len()],
     lines_refused: [Count; RefusalReason::OF_LINES.len()],
+    requests: Count,
     scrapes: Count,
 }
 
@@ -197,6 +198,11 @@ impl TransportMetrics {
     /// An HTTP connection ended.
     pub fn count_closed(&self, end: HttpEnd) {
         self.closed[end.index()].add(1);
+    }
+
+    /// An HTTP request came.
+    pub fn count_request(&self) {
+        self.requests.add(1);
     }
 
     /// An HTTP request or connection was refused.
@@ -231,6 +237,11 @@ impl TransportMetrics {
     fn expose(all: &[Arc<Self>], out: &mut Exposition) {
         let sum = |count: &dyn Fn(&Self) -> &Count| all.iter().map(|one| count(one).get()).sum::<u64>();
         let label = |reason: RefusalReason| format!("reason=\"{}\"", reason.reason());
+        out.counter(
+            "roomcast_http_requests_total",
+            "HTTP requests that came whole, WebSocket handshakes among them, whatever the answer.",
+            sum(&|one| &one.requests),
+        );
         out.counters(
             "roomcast_http_refused_total",
             "HTTP requests and WebSocket handshakes that were refused, by reason. At log level debug each has a line.",

@@ -76,6 +76,7 @@ impl HttpHost {
         asking: &Asking,
     ) -> Result<Response<Body>, Infallible> {
         fault::may_strike("http");
+        self.counts.count_request();
         let before = asking.requests.replace(asking.requests.get() + 1);
         if before % TURN_ANSWERS == TURN_ANSWERS - 1 {
             yield_now().await;
