@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use roomcast::broker::{BrokerSeed, Capacity};
 use roomcast::config::{
-    AddressLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
+    AddressLimits, HttpLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
 };
 use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
@@ -108,11 +108,10 @@ fn bind(address: SocketAddr) -> io::Result<Listener> {
 /// What `Worker` puts together, without line clients, shards and an end.
 async fn serve(listener: Listener, message_bytes_max: usize) {
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(1, 1);
-    let counts = metrics.writers[0].clone();
+    let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
+    let (counts, transport_counts) = (metrics.writers[0].clone(), metrics.transports[0].clone());
     let (own, commands) = mailbox();
-    let (writer_task, writer) =
-        WriterTask::new(own, commands, counts.clone(), OUTBOX, drain.clone(), &Needs::default());
+    let (writer_task, writer) = WriterTask::new(own, commands, counts, OUTBOX, drain.clone(), &Needs::default());
     spawn_local(writer_task.run());
     // Nobody is ever in a room, so no shard is ever told anything.
     let (broker, _shards) = BrokerSeed::new(1, &Capacity::new(RoomLimits { rooms_max: 0, members_max: 0 }));
@@ -136,7 +135,9 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
     let admission = Admission::new(CLIENTS_MAX);
     let census = Census::new(AddressLimits { clients_max: None, connects_per_second: None });
     let state = HttpState { drain, admission: admission.clone(), census, metrics };
-    let rules = HttpRules { header_timeout: HEADER_TIMEOUT, origins: Origins::Any, proxies: Proxies::new(&[], false) };
-    let host = Rc::new(HttpHost::new(state, counts, rules, http_buffer, on_upgrade));
+    let limits = HttpLimits { connection_time: None, hosts: Vec::new() };
+    let proxies = Proxies::new(&[], false);
+    let rules = HttpRules { header_timeout: HEADER_TIMEOUT, limits, origins: Origins::Any, proxies };
+    let host = Rc::new(HttpHost::new(state, transport_counts, rules, http_buffer, on_upgrade));
     accept(listener, admission, |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)))).await;
 }

@@ -4,6 +4,8 @@
 //! A count is a plain load and store of an atomic that only its owner writes, so nothing is contended and a scrape waits
 //! for nobody.
 
+mod process;
+
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

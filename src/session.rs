@@ -284,10 +284,12 @@ impl Session {
     }
 
     fn reply(&mut self, event: &Event<'_>) -> Handled {
+        self.count(event);
         self.send(self.dialect.encode(event))
     }
 
     async fn answer(&mut self, event: &Event<'_>) {
+        self.count(event);
         self.send_in_turn(self.dialect.encode(event)).await;
     }
 
@@ -298,6 +300,13 @@ impl Session {
                 Some(room) => Box::pin(self.host.broker.reply(room, self.address(), bytes, &mut self.window)).await,
                 None => self.host.writer.reply(self.slot, bytes).await,
             }
+        }
+    }
+
+    /// Every answer with an error passes here.
+    fn count(&self, event: &Event<'_>) {
+        if let Event::Refused(refusal) = event {
+            self.host.writer.count_error(refusal);
         }
     }
 

@@ -66,6 +66,7 @@ const APART: [(&str, &[(&str, &str)]); 1] = [(
         ("conversation", "watch"),
         ("tcp", "accept"),
         ("tcp", "conversation"),
+        ("handshake", "metrics"),
         ("http", "accept"),
         ("http", "census"),
         ("http", "conversation"),

@@ -18,14 +18,15 @@ impl ShardMetrics {
     pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
         out.gauges(
             "roomcast_shard_mailbox_commands",
-            "Commands that waited in a shard's mailbox behind its newest batch.",
+            "Commands that waited in the mailbox of a shard when it took its newest batch; a number that stays high means that the \
+             shard cannot keep up.",
             all.iter()
                 .enumerate()
                 .map(|(shard, one)| (format!("shard=\"{shard}\""), one.as_ref().mailbox_commands.get())),
         );
         out.times(
             "roomcast_fan_out_seconds",
-            "From the read of a message until all its writers have it.",
+            "Seconds from the read of a message off its sender's socket until every worker with members of its room has it.",
             all.iter().map(|one| &one.as_ref().fanned_out),
         );
     }

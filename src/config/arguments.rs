@@ -96,7 +96,7 @@ impl Invocation {
         let given = |flag: &&&Arg| is_given(&matches, flag);
         flags.iter().filter(given).filter_map(|flag| flag.get_long()).for_each(|name| sources.set(name, Source::Flag));
         settings.update_from_arg_matches_mut(&mut matches).map_err(refusal)?;
-        for list in [&mut settings.allowed_origins, &mut settings.trusted_proxies] {
+        for list in [&mut settings.allowed_origins, &mut settings.hosts, &mut settings.trusted_proxies] {
             *list = trimmed(list).map(str::to_owned).collect();
         }
         Ok(Self { settings, sources, task, warnings })

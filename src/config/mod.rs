@@ -4,6 +4,7 @@ mod addresses;
 mod arguments;
 mod checks;
 mod file;
+mod http;
 mod input;
 mod lists;
 mod settings;
@@ -22,6 +23,7 @@ use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, wit
 
 pub use addresses::{ListenAddress, canonical};
 pub use arguments::{Invocation, InvocationError, Task, log_format};
+pub use http::{HostName, HttpLimits, ProxyProtocol};
 pub use input::InputRules;
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
@@ -79,26 +81,14 @@ pub struct Rules {
     pub header_timeout: Duration,
     /// Whether HTTP connections are accepted to the very end of a stop.
     pub probes_until_end: bool,
+    /// What else applies to HTTP connections.
+    pub http: HttpLimits,
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
     /// The networks of proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where those begin each connection with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// Where trusted proxies begin each connection with a PROXY header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProxyProtocol {
-    /// Nowhere.
-    Off,
-    /// At the port for line clients.
-    Tcp,
-    /// At the port for HTTP.
-    Http,
-    /// At both.
-    Both,
 }
 
 /// Which web pages may open a WebSocket.
@@ -288,6 +278,7 @@ impl TryFrom<Settings> for Rules {
         // Who is not read cannot be heard, and is not to be cut for that.
         let pause_max = PAUSE_MAX.min(pong_timeout / 2);
         Ok(Self {
+            http: HttpLimits::try_from(&settings)?,
             deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             greeting: one_line("greeting", settings.greeting.clone())?,
             labels: settings.labels,

@@ -59,6 +59,10 @@ pub struct Settings {
     /// Web pages that may open a WebSocket besides those of the same host, as in `https://example.org`; * is every page
     #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
+    /// Names under which the server is reached, as in `chat.example,chat.example:8443`: only pages of these count as pages of
+    /// the same host (default: any name; on a loopback address only loopback names)
+    #[arg(long, env = "ROOMCAST_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// Networks whose proxies are believed who their clients are, as in 10.0.0.0/8,192.168.1.7 (default: none)
     #[arg(long, env = "ROOMCAST_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
@@ -109,6 +113,9 @@ pub struct Settings {
     /// How long an HTTP client may take for the head of a request (default: 10s)
     #[arg(long, env = "ROOMCAST_HEADER_TIMEOUT", value_name = "DURATION")]
     pub header_timeout: Span,
+    /// How long an HTTP connection may be kept: the first answer after that says that it closes; 0s is no limit (default: 60s)
+    #[arg(long, env = "ROOMCAST_HTTP_CONNECTION_TIME", value_name = "DURATION")]
+    pub http_connection_time: Span,
     /// How long a stop may take (default: 30s)
     #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
     pub grace: Span,
@@ -149,6 +156,7 @@ impl Default for Settings {
             deliveries_per_second: 0,
             deliveries_burst: 10_000,
             allowed_origins: Vec::new(),
+            hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
             rooms: 1_000_000,
@@ -167,6 +175,7 @@ impl Default for Settings {
             ping_interval: Span(Duration::from_secs(30)),
             pong_timeout: Span(Duration::from_secs(60)),
             header_timeout: Span(Duration::from_secs(10)),
+            http_connection_time: Span(Duration::from_secs(60)),
             grace: Span(Duration::from_secs(30)),
             drain_delay: Span(Duration::ZERO),
             probes_until_end: false,

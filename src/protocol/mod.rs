@@ -4,6 +4,7 @@
 pub mod command;
 pub mod dialect;
 pub mod disconnect;
+pub mod error_code;
 pub mod event;
 pub mod lines;
 pub mod names;

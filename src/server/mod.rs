@@ -59,7 +59,7 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     }
     let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(config.workers, config.shards);
+    let metrics = ServerMetrics::new(config.workers, config.shards, limit.clients_max);
     let mut workers = start(&config, limit, lines.into_iter().zip(http), &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.

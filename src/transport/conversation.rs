@@ -301,6 +301,7 @@ impl<R: Reader> Conversation<R> {
             Err(_) => return (Turn::Last(Handled::Done, Disconnect::IoError), false),
         };
         fault::may_strike("conversation");
+        self.writer.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == READ_BYTES;
         let fresh = self.reader.take_out(&mut self.tail, &mut buffer[..read]);

@@ -12,15 +12,22 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::body::Incoming;
 use sha1::{Digest, Sha1};
 
+use super::metrics::RefusalReason;
+
 /// Appended to the key before it is hashed (RFC 6455 §4.2.2).
 const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The length of a key, decoded.
 const KEY_BYTES: usize = 16;
 
+/// The methods of a path where the handshake is.
+pub const METHODS: &str = "GET,OPTIONS";
+
 /// The answer to a request that is no handshake, or to one that comes to nothing. The connection closes: what was sent behind it is no
 /// second request.
 pub struct Refused {
+    /// What it counts as.
+    pub reason: RefusalReason,
     /// Of the answer.
     pub status: StatusCode,
     /// What would be right, where a header says it.
@@ -40,25 +47,40 @@ impl IntoResponse for Refused {
 
 /// Checks a handshake (RFC 6455 §4.2.1) and computes its answer (§4.2.2).
 pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
-    let refuse = |status, header, why| Err(Refused { status, header, why });
+    let refuse = |reason, status, header, why| Err(Refused { reason, status, header, why });
     let headers = request.headers();
     if request.method() != Method::GET {
-        let allow = Some((ALLOW, HeaderValue::from_static("GET")));
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, allow, "a WebSocket handshake is a GET\n");
+        let allow = Some((ALLOW, HeaderValue::from_static(METHODS)));
+        return refuse(
+            RefusalReason::Method,
+            StatusCode::METHOD_NOT_ALLOWED,
+            allow,
+            "a WebSocket handshake is a GET\n",
+        );
     }
     if request.version() != Version::HTTP_11 {
-        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake is HTTP/1.1\n");
+        return refuse(
+            RefusalReason::HttpVersion,
+            StatusCode::BAD_REQUEST,
+            None,
+            "a WebSocket handshake is HTTP/1.1\n",
+        );
     }
     if !has_token(headers, CONNECTION, "upgrade") || !has_token(headers, UPGRADE, "websocket") {
         let upgrade = Some((UPGRADE, HeaderValue::from_static("websocket")));
-        return refuse(StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket: Upgrade: websocket is missing\n");
+        return refuse(
+            RefusalReason::Upgrade,
+            StatusCode::UPGRADE_REQUIRED,
+            upgrade,
+            "this is a WebSocket: Upgrade: websocket is missing\n",
+        );
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let version = Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
-        return refuse(StatusCode::UPGRADE_REQUIRED, version, "Sec-WebSocket-Version is 13\n");
+        return refuse(RefusalReason::Version, StatusCode::UPGRADE_REQUIRED, version, "Sec-WebSocket-Version is 13\n");
     }
     if !request.body().is_end_stream() {
-        return refuse(StatusCode::BAD_REQUEST, None, "a WebSocket handshake has no body\n");
+        return refuse(RefusalReason::Body, StatusCode::BAD_REQUEST, None, "a WebSocket handshake has no body\n");
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES) {
@@ -66,7 +88,7 @@ pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
         let accept = HeaderValue::try_from(BASE64_STANDARD.encode(digest)).expect("base64 is a header value");
         return Ok(accept);
     }
-    refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is 16 bytes in base64\n")
+    refuse(RefusalReason::Key, StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is 16 bytes in base64\n")
 }
 
 /// The answer to a handshake: from here on the connection is a WebSocket.

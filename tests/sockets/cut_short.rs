@@ -75,7 +75,9 @@ fn goner(program: &Program, transport: Transport, in_the_middle: bool) -> TcpStr
 /// How many clients there are, and how many have ended.
 fn clients(program: &Program) -> (f64, f64) {
     let found = metrics(program.http);
-    let closed = found.iter().filter(|(name, _)| name.starts_with("roomcast_connections_closed_total{"));
+    // Those that ask for the metrics come and go too.
+    let is_closed = |name: &str| name.starts_with("roomcast_connections_closed_total{") && !name.contains("\"http\"");
+    let closed = found.iter().filter(|(name, _)| is_closed(name));
     (found["active_connections"], closed.map(|(_, count)| count).sum())
 }
 

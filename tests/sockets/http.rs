@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roomcast::config::{Settings, Size, Span};
 
+use crate::harness::Head;
 use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
 use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
 
@@ -50,7 +51,7 @@ fn a_connection_is_kept_for_the_next_request() {
 #[test]
 fn what_does_not_exist_is_not_found() {
     let server = TestServer::plain(Shape::ONE);
-    for path in ["/", "/healthy", "/health/", "/ws/", "/HEALTH", "/%2e%2e/etc/passwd"] {
+    for path in ["/", "/healthy", "/health/", "/ws/x", "/HEALTH", "/%2e%2e/etc/passwd"] {
         let (head, body) = Http::get(server.http, path);
         assert_eq!(head.status, 404, "{path}");
         assert!(body.starts_with("not found: ") && body.ends_with('\n'), "{body}");
@@ -60,13 +61,83 @@ fn what_does_not_exist_is_not_found() {
 #[test]
 fn another_method_is_told_which_ones_there_are() {
     let server = TestServer::plain(Shape::ONE);
-    for (path, allowed) in [("/health", "GET,HEAD"), ("/ready", "GET,HEAD"), ("/ws", "GET")] {
+    for (path, allowed) in [("/health", "GET,HEAD,OPTIONS"), ("/ready", "GET,HEAD,OPTIONS"), ("/ws", "GET,OPTIONS")] {
         for method in ["POST", "PUT", "DELETE"] {
             let mut client = Http::connect(server.http);
             client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"));
             let (head, _) = client.answer();
             assert_eq!((head.status, head.header("allow")), (405, Some(allowed)), "{method} {path}");
         }
+    }
+}
+
+#[test]
+fn every_path_tells_its_methods_and_a_load_balancer_that_somebody_is_there() {
+    let server = TestServer::plain(Shape::ONE);
+    for (path, version, allowed) in [
+        ("/health", "1.1", "GET,HEAD,OPTIONS"),
+        ("/", "1.0", "GET,HEAD,OPTIONS"),
+        ("*", "1.1", "GET,HEAD,OPTIONS"),
+        ("/ws", "1.1", "GET,OPTIONS"),
+    ] {
+        let mut client = Http::connect(server.http);
+        client.send(format!("OPTIONS {path} HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        let (head, body) = client.answer();
+        assert_eq!((head.status, head.header("allow"), body.as_str()), (204, Some(allowed), ""), "{path}");
+    }
+}
+
+#[test]
+fn answers_are_not_to_be_kept_by_proxies() {
+    let server = TestServer::plain(Shape::ONE);
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(Http::get(server.http, path).0.header("cache-control"), Some("no-store"), "{path}");
+    }
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let server = TestServer::plain(Shape::ONE);
+    for (hosts, version, status) in [
+        ("", "1.1", 400),
+        ("Host: a\r\nHost: a\r\n", "1.1", 400),
+        ("Host: a\r\nHost: b\r\n", "1.0", 400),
+        ("", "1.0", 200),
+        ("Host: a\r\n", "1.1", 200),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let client = Http::connect(server.http);
+            client.send(format!("{method} /health HTTP/{version}\r\n{hosts}\r\n"));
+            assert_eq!(Head::read(&mut client.into_stream()).status, status, "{hosts:?} {version}");
+        }
+    }
+}
+
+#[test]
+fn the_last_answer_of_a_connection_whose_time_is_over_says_so() {
+    let server = TestServer::start(Shape::ONE, |settings| {
+        settings.http_connection_time = Span(Duration::from_millis(50));
+    });
+    let mut client = Http::connect(server.http);
+    let mut answers = 0;
+    until(|| {
+        client.send(PIPELINED);
+        let (head, body) = client.answer();
+        assert_eq!((head.status, body.as_str()), (200, "OK"));
+        answers += 1;
+        head.header("connection") == Some("close")
+    });
+    client.expect_end();
+    println!("{answers} answers");
+}
+
+#[test]
+fn without_a_limit_a_connection_is_kept() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.http_connection_time = Span(Duration::ZERO));
+    let mut client = Http::connect(server.http);
+    for _ in 0..100 {
+        client.send(PIPELINED);
+        assert_eq!(client.answer().0.header("connection"), None);
     }
 }
 
@@ -79,7 +150,7 @@ const NO_HANDSHAKES: [(&str, &str, u16, &str); 12] = [
     ("dGhlIHNhbXBsZSBub25jZQ==", "", 400, ""),
     ("Version: 13", "Version: 12", 426, "sec-websocket-version: 13"),
     ("Sec-WebSocket-Version: 13\r\n", "", 426, "sec-websocket-version: 13"),
-    ("GET", "POST", 405, "allow: GET"),
+    ("GET", "POST", 405, "allow: GET,OPTIONS"),
     ("HTTP/1.1", "HTTP/1.0", 400, ""),
     ("Upgrade: websocket\r\n", "", 426, "upgrade: websocket"),
     ("Upgrade: websocket", "Upgrade: h2c", 426, "upgrade: websocket"),
@@ -125,7 +196,9 @@ fn a_handshake_may_follow_another_request() {
 #[test]
 fn a_head_has_64_headers_and_no_more() {
     let server = TestServer::plain(Shape::ONE);
-    let head = |headers: usize| format!("GET /health HTTP/1.1\r\n{}\r\n", "X-Header: value\r\n".repeat(headers));
+    let head = |headers: usize| {
+        format!("GET /health HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Header: value\r\n".repeat(headers - 1))
+    };
     for (headers, status) in [(64, 200), (65, 431), (200, 431)] {
         let mut client = Http::connect(server.http);
         client.send(head(headers));
@@ -136,7 +209,7 @@ fn a_head_has_64_headers_and_no_more() {
 #[test]
 fn a_head_has_16_kib_and_no_more() {
     let server = TestServer::plain(Shape::ONE);
-    let head = |bytes: usize| format!("GET /health HTTP/1.1\r\nX-Header: {}\r\n\r\n", "x".repeat(bytes));
+    let head = |bytes: usize| format!("GET /health HTTP/1.1\r\nHost: a\r\nX-Header: {}\r\n\r\n", "x".repeat(bytes));
     for (bytes, status) in [(15 * 1024, 200), (20 * 1024, 431), (200 * 1024, 431)] {
         let mut client = Http::connect(server.http);
         client.send(head(bytes));

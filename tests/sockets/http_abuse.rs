@@ -76,7 +76,7 @@ fn heads_of_nearly_the_limit_that_are_open_at_once_take_bounded_memory() {
     let mut other = Client::member(&program, Transport::Tcp, "a", "other");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     let before = program.peak_bytes();
-    let head = format!("GET /health HTTP/1.1\r\nX-Header: {}", "x".repeat(HEAD_BYTES));
+    let head = format!("GET /health HTTP/1.1\r\nHost: a\r\nX-Header: {}", "x".repeat(HEAD_BYTES));
     let mut clients: Vec<Http> = (0..CLIENTS).map(|_| Http::connect(program.http)).collect();
     for client in &clients {
         client.send(&head);

@@ -70,6 +70,12 @@ mod origins;
 mod metrics;
 // HTTP from those who mean harm: slow, endless, too large.
 mod http_abuse;
+// Who is served while others pipeline requests.
+mod http_turns;
+// A full server's answers to its monitors.
+mod http_spare;
+// What operators see of refused requests.
+mod http_refused;
 // What stands behind a request that was refused.
 mod pipelined;
 // Connections that say nothing.

@@ -1,5 +1,9 @@
 //! What is counted, as an operator reads it.
 
+use std::time::Duration;
+
+use roomcast::config::{Settings, Span};
+
 use crate::harness::{Blast, Client, Http, Lines, Shape, TestServer, Transport, contract, metrics, until};
 
 #[test]
@@ -43,11 +47,12 @@ fn who_is_turned_away_is_counted_and_is_no_client() {
     assert_eq!(Lines::connect(server.tcp).rest(), "ERR closed too-many-connections\n");
     assert_eq!(Http::get(server.http, "/ws").0.status, 503);
     let found = metrics(server.http);
-    for transport in ["tcp", "websocket"] {
-        let refused =
-            format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"too-many-connections\"}}");
-        assert_eq!(found[&refused], 1.0, "{transport}");
+    assert_eq!(found["roomcast_connections_closed_total{transport=\"tcp\",reason=\"too-many-connections\"}"], 1.0);
+    for transport in ["tcp", "http"] {
+        let refused = |reason: &str| found[&format!("roomcast_{transport}_refused_total{{reason=\"{reason}\"}}")];
+        assert_eq!((refused("full"), refused("address")), (1.0, 0.0), "{transport}");
     }
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 0.0, "it never became one");
     assert_eq!(found["active_connections"], 1.0);
 }
 
@@ -107,4 +112,76 @@ fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
         assert_eq!(found["roomcast_write_seconds_bucket{le=\"+Inf\"}"], 500.0);
         assert_eq!(found["roomcast_fan_out_seconds_count"], 100.0);
     });
+}
+
+#[test]
+fn plain_http_counts_apart_and_its_normal_end_is_no_failure() {
+    let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(300));
+    let server = TestServer::start(Shape::ONE, short);
+    let mut kept = Http::connect(server.http);
+    kept.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(kept.answer().1, "OK");
+    let mut silent = Http::connect(server.http);
+    kept.expect_end();
+    silent.expect_end();
+    let mut websocket = Client::connect(&server, Transport::WebSocket);
+    let closed = |reason: &str| format!("roomcast_connections_closed_total{{transport=\"http\",reason=\"{reason}\"}}");
+    until(|| metrics(server.http)[&closed("handshake-timeout")] == 1.0);
+    let found = metrics(server.http);
+    assert_eq!(found[&closed("upgraded")], 1.0);
+    // The idle one, and those that have asked for metrics.
+    assert!(found[&closed("done")] >= 1.0);
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 1.0);
+    assert_eq!(found["roomcast_http_refused_total{reason=\"timeout\"}"], 1.0);
+    let closed: Vec<_> =
+        found.iter().filter(|(name, _)| name.contains("closed_total{transport=\"websocket\"")).collect();
+    assert!(closed.iter().all(|(_, count)| **count == 0.0), "{closed:?}");
+    assert_eq!(found["active_connections"], 1.0);
+    assert_eq!(websocket.ask("PING"), "PONG");
+}
+
+#[test]
+fn errors_count_by_code_and_input_by_its_bytes() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut client = Client::connect(&server, transport);
+        let received = metrics(server.http)["roomcast_received_bytes_total"];
+        for (said, code) in
+            [("JOIN a b", "room-name"), ("NICK a b", "nick"), ("JOIN", "unknown"), ("a\x1b", "control-character")]
+        {
+            let answer = client.ask(said);
+            assert!(answer.starts_with(&format!("ERR {code} ")), "{answer}");
+            assert_eq!(metrics(server.http)[&format!("roomcast_errors_total{{code=\"{code}\"}}")], 1.0);
+        }
+        let taken = metrics(server.http)["roomcast_received_bytes_total"] - received;
+        let framing = if matches!(transport, Transport::Tcp) { 1 } else { 6 };
+        let said = ["JOIN a b", "NICK a b", "JOIN", "a\x1b"].map(|said| said.len() + framing);
+        assert_eq!(taken, said.into_iter().sum::<usize>() as f64);
+    });
+}
+
+#[test]
+fn an_operator_sees_the_limit_the_version_and_the_process() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.max_clients = Some(42));
+    let found = metrics(server.http);
+    assert_eq!(found["roomcast_clients_max"], 42.0);
+    assert_eq!(found[&format!("roomcast_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
+    for name in ["cpu_seconds_total", "resident_memory_bytes", "virtual_memory_bytes", "start_time_seconds", "max_fds"]
+    {
+        assert!(found[&format!("process_{name}")] > 0.0, "{name}");
+    }
+}
+
+#[test]
+fn every_metric_has_a_help_that_is_a_sentence() {
+    let server = TestServer::plain(Shape::ONE);
+    let (_, text) = Http::get(server.http, "/metrics");
+    let helps: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    assert!(helps.len() > 20, "{text}");
+    for help in helps {
+        let (name, help) = help.split_once(' ').expect("a name and a help");
+        assert!(help.ends_with('.') && help.split(' ').count() >= 5, "{name}: {help}");
+        let unit = ["seconds", "bytes"].into_iter().find(|unit| name.contains(unit));
+        assert!(unit.is_none_or(|unit| help.to_lowercase().contains(unit)), "{name} does not name its unit: {help}");
+    }
 }

@@ -36,6 +36,41 @@ fn pages_of_the_same_host_may_and_others_hear_why_not() {
     WebSocket::connect(server.http).expect(WELCOME);
 }
 
+/// A handshake whose page is of the host that was asked, whatever that is called.
+fn handshake_to(host: &str) -> String {
+    HANDSHAKE.replace("Host: localhost", &format!("Host: {host}\r\nOrigin: http://{host}"))
+}
+
+#[track_caller]
+fn status(server: &TestServer, handshake: &str) -> u16 {
+    let mut client = Http::connect(server.http);
+    client.send(handshake);
+    client.answer().0.status
+}
+
+#[test]
+fn a_name_that_was_made_to_resolve_to_loopback_is_not_the_servers_own() {
+    let server = TestServer::plain(Shape::ONE);
+    for own in ["localhost:3000", "chat.localhost:3000", "127.0.0.1:3000", "[::1]:3000"] {
+        assert_eq!(status(&server, &handshake_to(own)), 101, "{own}");
+    }
+    for rebound in ["evil.example:3000", "localhost.evil.example:3000"] {
+        assert_eq!(status(&server, &handshake_to(rebound)), 403, "{rebound}");
+    }
+    let listed = "http://chat.example:3000".to_owned();
+    let server = TestServer::start(Shape::ONE, |settings| settings.allowed_origins = vec![listed]);
+    assert_eq!(status(&server, &handshake_to("chat.example:3000")), 101);
+}
+
+#[test]
+fn where_hosts_are_named_only_they_are_the_servers_own() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.hosts = vec!["chat.example".to_owned()]);
+    assert_eq!(status(&server, &handshake_to("chat.example:3000")), 101);
+    for other in ["localhost:3000", "evil.example:3000"] {
+        assert_eq!(status(&server, &handshake_to(other)), 403, "{other}");
+    }
+}
+
 #[test]
 fn listed_pages_may_too_and_with_a_star_all() {
     let listed = ["https://a.example".to_owned(), "https://b.example:8443".to_owned()];

@@ -161,6 +161,31 @@ fn limits_count_whom_a_proxy_for_http_asks_for() {
 }
 
 #[test]
+fn a_page_is_of_the_host_that_a_trusted_proxy_was_asked_for() {
+    let handshake = |head: &str| HANDSHAKE.replace("Host: localhost", &format!("Origin: https://chat.example{head}"));
+    let status = |server: &TestServer, head: &str| {
+        let mut client = Http::connect(server.http);
+        client.send(handshake(head));
+        client.answer().0.status
+    };
+    let forwarded = "X-Forwarded-For: 192.0.2.1\r\n";
+    let trusting = TestServer::start(Shape::ONE, |settings| settings.trusted_proxies = vec!["127.0.0.1".into()]);
+    let plain = TestServer::plain(Shape::ONE);
+    for (head, of_trusted) in [
+        (format!("\r\n{forwarded}Host: chat.example"), 101),
+        (format!("\r\n{forwarded}Host: chat.example:443"), 101),
+        (format!(":8443\r\n{forwarded}Host: chat.example"), 101),
+        (format!("\r\n{forwarded}X-Forwarded-Host: chat.example\r\nHost: backend"), 101),
+        (format!("\r\n{forwarded}X-Forwarded-Host: evil.example\r\nHost: chat.example"), 403),
+        // It does not say that it was asked by another: it may be a browser on the same machine.
+        ("\r\nHost: chat.example".to_owned(), 403),
+    ] {
+        assert_eq!(status(&trusting, &head), of_trusted, "{head}");
+        assert_eq!(status(&plain, &head), 403, "a stranger is not believed: {head}");
+    }
+}
+
+#[test]
 fn a_stop_does_not_wait_for_who_was_not_announced_yet() {
     let server = TestServer::start(Shape::ONE, behind_proxies);
     let mut silent = Lines::connect(server.tcp);

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 
 use super::lines::READ_TIMEOUT;
 
 /// Small, so that thousands of clients fit.
 const READ_BUFFER_BYTES: usize = 1024;
+
+/// The metric that counts how often the text of the metrics was made.
+const SCRAPES: &str = "roomcast_scrapes_total";
 
 /// What comes before the body of an answer.
 #[derive(Debug)]
@@ -96,15 +100,37 @@ impl Http {
     }
 }
 
-/// Every sample of `GET /metrics`, by its name with its labels.
+/// Every sample of `GET /metrics`, by its name with its labels, as of a moment after the call. A worker makes the text at most
+/// every 100 ms and counts how often, so one that it made after another that was read is a new one.
 #[track_caller]
 pub fn metrics(server: SocketAddr) -> HashMap<String, f64> {
-    let (head, text) = Http::get(server, "/metrics");
+    let mut client = Http::connect(server);
+    let (is_kept, first) = scrape(&mut client);
+    // Without a place each request is a connection of its own, to either of two workers: the other has made at most two texts
+    // while this one was young.
+    let newer = if is_kept { 1.0 } else { 3.0 };
+    loop {
+        if !is_kept {
+            client = Http::connect(server);
+        }
+        let (_, found) = scrape(&mut client);
+        if found[SCRAPES] >= first[SCRAPES] + newer {
+            return found;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Whether the connection is kept, and the samples of one answer.
+#[track_caller]
+fn scrape(client: &mut Http) -> (bool, HashMap<String, f64>) {
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let (head, text) = client.answer();
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/plain; version=0.0.4")));
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ').expect("a name and a value");
         (name.to_owned(), value.parse().expect("a number"))
     };
-    samples.map(sample).collect()
+    (head.header("connection") != Some("close"), samples.map(sample).collect())
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use blast::Blast;
 pub use client::{Client, Transport};
-pub use http::{Http, metrics};
+pub use http::{Head, Http, metrics};
 pub use lines::Lines;
 pub use program::{Program, command, command_within, run, run_to_end};
 pub use server::{Addresses, Shape, TestServer};
