@@ -23,11 +23,12 @@ const FLOORS: [(&str, u8); 15] = [
 ];
 
 /// The same in `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 27] = [
+const LOADGEN_FLOORS: [(&str, u8); 28] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
     ("limit", 7),
+    ("overload", 7),
     ("measure", 6),
     ("arguments", 5),
     ("coordinator", 5),

@@ -13,7 +13,7 @@ use crate::end::End;
 use crate::plan::Plan;
 use crate::report::{html, table};
 use crate::spawn::Spawned;
-use crate::target::Scheme;
+use crate::target::{Scheme, Target};
 
 /// Runs it and shows what came of it.
 pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
@@ -34,8 +34,9 @@ pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyho
 
 /// One load on one server, which is started first and stopped afterwards if that is wanted.
 pub fn trial(plan: &Plan, server: &ServerArguments, interrupts: &Receiver<()>) -> anyhow::Result<Measured> {
-    let spawned = server.spawn.as_deref().map(|command| Spawned::start(command, plan)).transpose()?;
-    let watched = watched(server, spawned.as_ref(), plan)?;
+    let targets: Vec<_> = plan.targets.iter().map(|share| &share.target).collect();
+    let spawned = server.spawn.as_deref().map(|command| Spawned::start(command, &targets)).transpose()?;
+    let watched = watched(server, spawned.as_ref(), &plan.targets[0].target)?;
     let surroundings = Surroundings { server: watched.as_ref(), interrupts, command: &command_line() };
     let measured = coordinator::run(plan, &surroundings).map_err(|error| explain(error, plan))?;
     spawned.map_or(Ok(()), Spawned::stop)?;
@@ -43,11 +44,15 @@ pub fn trial(plan: &Plan, server: &ServerArguments, interrupts: &Receiver<()>) -
 }
 
 /// The process to look at: as named, as started, or as it listens.
-fn watched(arguments: &ServerArguments, spawned: Option<&Spawned>, plan: &Plan) -> anyhow::Result<Option<Watched>> {
+pub fn watched(
+    arguments: &ServerArguments,
+    spawned: Option<&Spawned>,
+    target: &Target,
+) -> anyhow::Result<Option<Watched>> {
     match (arguments.pid, spawned) {
         (Some(process_id), _) => Watched::by_id(process_id).map(Some),
         (None, Some(spawned)) => Watched::by_id(spawned.process_id()).map(Some),
-        (None, None) => Ok(Watched::by_listener(plan.targets[0].target.address)),
+        (None, None) => Ok(Watched::by_listener(target.address)),
     }
 }
 

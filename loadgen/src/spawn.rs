@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::end::End;
-use crate::plan::Plan;
+use crate::target::Target;
 
 /// The hidden command that becomes another one which ends with this program.
 pub const BOUND_TO_PARENT: &str = "bound-to-parent";
@@ -33,18 +33,18 @@ pub struct Spawned {
 
 impl Spawned {
     /// Starts it and waits until it listens wherever the load will go.
-    pub fn start(command: &str, plan: &Plan) -> anyhow::Result<Self> {
+    pub fn start(command: &str, targets: &[&Target]) -> anyhow::Result<Self> {
         let words: Vec<&str> = command.split_whitespace().collect();
         ensure!(!words.is_empty(), "--spawn: a command is missing");
-        for share in &plan.targets {
-            ensure!(!listens(share.target.address), "{} is taken already: stop what listens there", share.target);
+        for target in targets {
+            ensure!(!listens(target.address), "{target} is taken already: stop what listens there");
         }
         let mut start = Command::new(std::env::current_exe().context("finding this program")?);
         start.arg(BOUND_TO_PARENT).arg("--").args(&words).stdin(Stdio::null()).stdout(Stdio::null());
         let process = start.process_group(0).spawn().with_context(|| format!("starting {command:?}"))?;
         let mut spawned = Self { process, command: command.to_owned() };
-        for share in &plan.targets {
-            spawned.wait_until_it_listens(share.target.address)?;
+        for target in targets {
+            spawned.wait_until_it_listens(target.address)?;
         }
         Ok(spawned)
     }
@@ -68,9 +68,16 @@ impl Spawned {
         bail!("{:?} does not listen on {address} after {LISTENS_WITHIN:?}", self.command)
     }
 
-    /// Ends it as an operator would.
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.process.try_wait().context("asking for the server's end")
+    }
+
+    /// Ends it as an operator would, unless it has ended already.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(self.process_id()), Signal::SIGTERM).context("stopping the server")?;
+        if self.ended()?.is_none() {
+            kill(Pid::from_raw(self.process_id()), Signal::SIGTERM).context("stopping the server")?;
+        }
         let deadline = Instant::now() + ENDS_WITHIN;
         while Instant::now() < deadline {
             if self.process.try_wait()?.is_some() {

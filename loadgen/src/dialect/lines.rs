@@ -55,6 +55,9 @@ pub fn understand(line: &[u8]) -> Heard<'_> {
     if line.starts_with(b"Joined ") || line == b"Left room" {
         return Heard::Done;
     }
+    if let Some(token) = line.strip_prefix(b"PONG ") {
+        return Heard::Pong(token);
+    }
     match line.strip_prefix(b"ERR ") {
         Some(error) => match error.strip_prefix(b"closed ") {
             Some(reason) => Heard::Ended(String::from_utf8_lossy(reason).into_owned()),
@@ -78,6 +81,7 @@ mod tests {
         assert_eq!(hear(b"[ada] hello\n[bob"), Some((12, Heard::Message(b"[ada] hello"))));
         assert_eq!(hear(b"Joined lobby\r\n"), Some((14, Heard::Done)));
         assert_eq!(hear(b"Left room\n"), Some((10, Heard::Done)));
+        assert_eq!(hear(b"PONG 7\n"), Some((7, Heard::Pong(b"7"))));
         assert_eq!(hear(b"Welcome!\n"), Some((9, Heard::Nothing)));
     }
 

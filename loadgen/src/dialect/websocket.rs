@@ -97,7 +97,9 @@ fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, Nonsense> {
 fn reason(payload: &[u8]) -> String {
     match *payload {
         [high, low] => format!("close code {}", u16::from_be_bytes([high, low])),
-        [_, _, ref reason @ ..] => String::from_utf8_lossy(reason).into_owned(),
+        [high, low, ref reason @ ..] => {
+            format!("{}, close code {}", String::from_utf8_lossy(reason), u16::from_be_bytes([high, low]))
+        }
         _ => "close without a code".to_owned(),
     }
 }
@@ -169,7 +171,7 @@ mod tests {
         frame(FINAL_PONG, b"hi", &mut pong);
         assert_eq!(hear(b"\x89\x02hi"), Some((4, Heard::Asked(pong))));
         assert_eq!(hear(b"\x88\x02\x0f\xa8"), Some((4, Heard::Ended("close code 4008".into()))));
-        assert_eq!(hear(b"\x88\x06\x0f\xa8slow"), Some((8, Heard::Ended("slow".into()))));
+        assert_eq!(hear(b"\x88\x06\x0f\xa8slow"), Some((8, Heard::Ended("slow, close code 4008".into()))));
     }
 
     #[test]

@@ -28,9 +28,10 @@ use crate::messages::{News, Order, Outcome, Progress};
 use crate::schedule::Schedule;
 use crate::share::Share;
 use churn::Churn;
-use client::{Client, Stage};
-use link::{Link, Told};
+pub use client::{Client, Sent, Stage};
+pub use link::{Link, Told};
 use opening::Opening;
+pub use opening::reason_of;
 use room::Room;
 
 /// How often the coordinator hears of progress.
@@ -176,7 +177,7 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => self.timer_is_set_to = None,
-                    ORDERS => match self.link.hear()? {
+                    ORDERS => match self.link.hear::<Order>()? {
                         Told::Orders(orders) => orders.into_iter().try_for_each(|order| self.obey(order))?,
                         Told::Leave => {
                             self.clients.iter_mut().for_each(Client::close);
