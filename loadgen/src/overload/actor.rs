@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::part::{Group, Part, Role};
+use super::skim::Skimmed;
 use crate::clock::Nanos;
 use crate::dialect::{Dialect, Heard};
 use crate::mark::Mark;
@@ -19,6 +20,8 @@ pub struct Actor {
     pub group: usize,
     /// Messages that it was sent.
     pub deliveries: u64,
+    /// What it has only skimmed.
+    pub skimmed: Skimmed,
     /// Their numbers in order, if it is a watcher.
     pub heard: Vec<u32>,
     /// Messages that are none of this load's, or were changed.
@@ -69,6 +72,7 @@ impl Actor {
             client: Client::new(0, 0, None),
             group,
             deliveries: 0,
+            skimmed: Skimmed::default(),
             heard: Vec::new(),
             strange: 0,
             disordered: 0,

@@ -146,6 +146,7 @@ fn parts(arguments: &BurstArguments, targets: &[Target], connections_max: u32) -
     };
     let part = |groups, is_prompt, first_speaker, clients_before| Part {
         groups,
+        late: 0,
         is_prompt,
         size: arguments.size,
         messages: arguments.messages,
@@ -155,6 +156,8 @@ fn parts(arguments: &BurstArguments, targets: &[Target], connections_max: u32) -
         patience: arguments.patience,
     };
     let mut parts = vec![part(groups(Role::Watcher, arguments.watchers, 0), true, 0, 0)];
+    // Half of them are in before the crowd, half behind it: a server may serve members in the order of their coming.
+    parts[0].late = arguments.watchers / 2;
     let mut first = 0;
     while first < arguments.clients {
         let clients = connections_max.min(arguments.clients - first);

@@ -100,6 +100,7 @@ fn parts(arguments: &FloodArguments, targets: &[Target], connections_max: u32) -
     beside.push(group(Role::Newcomer, target, arguments.newcomers, None));
     let part = |groups: Vec<Group>, is_prompt, clients_before| Part {
         groups,
+        late: 0,
         is_prompt,
         size: arguments.size,
         messages: 0,

@@ -10,6 +10,7 @@ mod part;
 mod priority;
 mod run;
 mod show;
+mod skim;
 mod worker;
 
 use std::path::Path;

@@ -16,6 +16,8 @@ use crate::target::Target;
 pub struct Part {
     /// Its clients.
     pub groups: Vec<Group>,
+    /// How many of its clients, the last of them, come only when it is told to open.
+    pub late: u32,
     /// Whether the system should let it run before all others.
     pub is_prompt: bool,
     /// Bytes of a message.
@@ -79,6 +81,8 @@ impl Role {
 /// What a process is told. The end of its input tells it to go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Call {
+    /// Those who come late may.
+    Open,
     /// The load begins at this time.
     Start(Nanos),
     /// It is over: answers may still come, and then the outcome is wanted.

@@ -138,6 +138,10 @@ impl<'a> Run<'a> {
                 add_reasons(&mut all.failed, &ready.failed);
                 all.priority = all.priority.or(ready.priority);
                 waiting -= 1;
+                // The process of the watchers is the only one in which some come late: behind all others.
+                if waiting == 1 {
+                    self.children.tell(&Call::Open)?;
+                }
             }
         }
         if all.connected == 0 && !self.interrupted {
