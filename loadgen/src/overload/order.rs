@@ -38,10 +38,10 @@ pub fn compare(heard: &[Vec<u32>], messages: u32) -> (Vec<Compared>, Vec<u32>) {
     (compared, unheard)
 }
 
-/// Where each message stands in the common order: that of the member who has heard most; what it lacks comes behind.
+/// Where each message stands in the common order: that of the first member who has heard most; what it lacks comes behind.
 fn places(heard: &[Vec<u32>], messages: u32) -> Vec<Option<u32>> {
     let mut places = vec![None; messages as usize];
-    let longest = heard.iter().max_by_key(|numbers| numbers.len());
+    let longest = heard.iter().rev().max_by_key(|numbers| numbers.len());
     let mut next = 0;
     for &number in longest.into_iter().chain(heard).flatten() {
         let place = &mut places[number as usize];

@@ -10,7 +10,7 @@ use crate::messages::{add_reason, add_reasons};
 /// All that it has found.
 pub fn of(worker: &mut Worker, now: Nanos) -> Outcome {
     let mut outcome = Outcome { said: worker.said, ..Outcome::default() };
-    let Worker { part, actors, waits, .. } = worker;
+    let Worker { part, actors, waits, moved, .. } = worker;
     let mut watchers = Vec::new();
     let mut heard = Vec::new();
     let mut speaker = part.first_speaker;
@@ -27,7 +27,7 @@ pub fn of(worker: &mut Worker, now: Nanos) -> Outcome {
         }
         if role == Role::Watcher {
             if actor.is_alive() {
-                actor.be_silent_until(now, part);
+                actor.be_silent_until(*moved, part);
             }
             let (strange, silence, cut) = (actor.strange, actor.silence, actor.cut.clone());
             watchers.push(Watched { strange, silence, cut, ..Watched::default() });

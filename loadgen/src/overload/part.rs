@@ -85,8 +85,8 @@ pub enum Call {
     Open,
     /// The load begins at this time.
     Start(Nanos),
-    /// It is over: answers may still come, and then the outcome is wanted.
-    Finish,
+    /// It is over, and nothing has moved since this time: answers may still come, and then the outcome is wanted.
+    Finish(Nanos),
 }
 
 /// What a process tells.

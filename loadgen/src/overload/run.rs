@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
 
     /// Ends the load and gathers what the processes have found; then stops the server if it was started here.
     pub fn finish(&mut self) -> anyhow::Result<Vec<Outcome>> {
-        self.children.tell(&Call::Finish)?;
+        self.children.tell(&Call::Finish(self.moved))?;
         let mut outcomes = Vec::new();
         while outcomes.len() < self.children.len() {
             if let Some(Word::Outcome(outcome)) = self.hear()? {

@@ -94,6 +94,8 @@ pub struct Worker {
     phase: Phase,
     due: BinaryHeap<Reverse<(Nanos, Due)>>,
     next_progress: Nanos,
+    /// When anything moved last, as the coordinator says at the end.
+    pub moved: Nanos,
     /// Whether those that come late may.
     is_open: bool,
     begun: usize,
@@ -126,6 +128,7 @@ impl Worker {
             phase: Phase::Opening,
             due: BinaryHeap::new(),
             next_progress: Nanos::now(),
+            moved: Nanos(0),
             is_open: false,
             begun: 0,
             done: 0,
@@ -171,7 +174,10 @@ impl Worker {
                 self.is_open = true;
                 self.progressed = Nanos::now();
             }
-            Call::Finish => self.phase = Phase::Finishing(Nanos::now() + self.part.patience),
+            Call::Finish(moved) => {
+                self.moved = moved;
+                self.phase = Phase::Finishing(Nanos::now() + self.part.patience);
+            }
         }
     }
 
