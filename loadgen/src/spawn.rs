@@ -34,8 +34,11 @@ pub struct Spawned {
 impl Spawned {
     /// Starts it and waits until it listens wherever the load will go.
     pub fn start(command: &str, targets: &[&Target]) -> anyhow::Result<Self> {
-        let words: Vec<&str> = command.split_whitespace().collect();
+        let mut words: Vec<&str> = command.split_whitespace().collect();
         ensure!(!words.is_empty(), "--spawn: a command is missing");
+        if targets.iter().all(|target| target.address.ip().is_loopback()) {
+            words.extend(only_on_loopback(&words));
+        }
         for target in targets {
             ensure!(!listens(target.address), "{target} is taken already: stop what listens there");
         }
@@ -105,6 +108,39 @@ pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<End> {
     Err(error).with_context(|| format!("starting {program:?}"))
 }
 
+/// What keeps a server of others from listening on every address of this host, unless the command says where it listens.
+fn only_on_loopback(words: &[&str]) -> &'static [&'static str] {
+    const SERVERS: [(&str, &[&str], &[&str]); 3] = [
+        ("nats-server", &["-a", "--addr", "--net", "-c", "--config"], &["-a", "127.0.0.1"]),
+        ("redis-server", &["--bind"], &["--bind", "127.0.0.1"]),
+        ("valkey-server", &["--bind"], &["--bind", "127.0.0.1"]),
+    ];
+    let program = words[0].rsplit('/').next().unwrap_or_default();
+    let known = SERVERS.iter().find(|(name, ..)| *name == program);
+    let is_said = |flags: &[&str]| words.iter().any(|word| flags.contains(&word.split('=').next().unwrap_or(word)));
+    known.filter(|(_, flags, _)| !is_said(flags)).map_or(&[], |(_, _, added)| added)
+}
+
 fn listens(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_of_others_listen_on_loopback_unless_the_command_says_where() {
+        for (command, added) in [
+            ("nats-server -p 4222", &["-a", "127.0.0.1"][..]),
+            ("/usr/sbin/nats-server -a 10.0.0.1 -p 4222", &[]),
+            ("nats-server --addr=10.0.0.1", &[]),
+            ("redis-server --port 6379 --save", &["--bind", "127.0.0.1"]),
+            ("redis-server --bind 10.0.0.1", &[]),
+            ("target/release/roomcast --workers 1", &[]),
+        ] {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            assert_eq!(only_on_loopback(&words), added, "{command}");
+        }
+    }
 }

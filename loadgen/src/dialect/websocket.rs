@@ -8,6 +8,9 @@ use crate::target::Target;
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// How every answer to the handshake begins.
+const HTTP: &[u8] = b"HTTP/";
+
 /// Not zero, so that the server has its work.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -57,6 +60,13 @@ impl Dialect for WebSocket {
 
 /// The answer to the handshake.
 fn hear_answer(input: &[u8]) -> Result<Option<(usize, Heard<'_>)>, Nonsense> {
+    let shared = input.len().min(HTTP.len());
+    if input[..shared] != HTTP[..shared] {
+        let Some((line, _)) = line(input) else { return Ok(None) };
+        let words = Nonsense::new(line).0;
+        let reason = format!("is this the port for lines? tcp:// speaks to it; it says {words:?}");
+        return Ok(Some((input.len(), Heard::Ended(reason))));
+    }
     let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..end]);
     if !head.starts_with("HTTP/1.1 101 ") {
@@ -163,6 +173,13 @@ mod tests {
         let full = b"HTTP/1.1 503 Service Unavailable\r\n\r\n";
         let reason = "HTTP/1.1 503 Service Unavailable".to_owned();
         assert_eq!(WebSocket.hear(false, full), Ok(Some((full.len(), Heard::Ended(reason)))));
+    }
+
+    #[test]
+    fn an_answer_of_the_port_for_lines_is_known() {
+        assert_eq!(WebSocket.hear(false, b"HT"), Ok(None));
+        let Ok(Some((_, Heard::Ended(reason)))) = WebSocket.hear(false, b"Welcome!\nERR") else { panic!("it goes on") };
+        assert!(reason.starts_with("is this the port for lines?") && reason.ends_with("\"Welcome!\""), "{reason}");
     }
 
     #[test]

@@ -120,6 +120,10 @@ pub struct ServerReport {
     pub bytes_per_client: f64,
     /// Private memory with all clients in.
     pub bytes: u64,
+    /// Private memory before any client of a load came.
+    pub bytes_before: u64,
+    /// Whether no load is known to have met it before.
+    pub is_fresh: bool,
     /// Context switches that it asked for, over all deliveries.
     pub voluntary_switches_per_delivery: f64,
     /// Context switches that it did not ask for, over all deliveries.

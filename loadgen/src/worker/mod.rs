@@ -82,6 +82,8 @@ struct Worker {
     counted: Counted,
     /// When the coordinator hears of progress again.
     next_progress: Nanos,
+    /// When it heard of progress last.
+    progress_told: Nanos,
     /// Into which all clients read.
     read_buffer: Vec<u8>,
     /// In which messages are written.
@@ -161,6 +163,7 @@ impl Worker {
             rooms_to_fill: false,
             counted: Counted::default(),
             next_progress: Nanos::now(),
+            progress_told: Nanos::now(),
             read_buffer: Vec::new(),
             write_buffer: Vec::new(),
         })
@@ -282,7 +285,9 @@ impl Worker {
         let received = self.counted.outcome.tally.received;
         let deliveries = received - std::mem::replace(&mut self.counted.received_before, received);
         let latencies = self.counted.latencies.take();
-        self.link.tell(&News::Progress(Progress { clients: self.counted.clients, deliveries, latencies }))
+        let now = Nanos::now();
+        let over = now.since(std::mem::replace(&mut self.progress_told, now));
+        self.link.tell(&News::Progress(Progress { clients: self.counted.clients, deliveries, over, latencies }))
     }
 
     fn tell_outcome(&mut self) -> anyhow::Result<()> {

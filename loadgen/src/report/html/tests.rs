@@ -104,6 +104,8 @@ fn good() -> Report {
     report.generator.deliveries_per_read = 1.29;
     report.generator.lag = latencies(0.06, 9_000, &mut random).quantiles();
     report.server = Some(ServerReport {
+        bytes_before: 4 << 20,
+        is_fresh: true,
         process_id: 4711,
         nanos_per_delivery: 7_634.0,
         cores: 0.229,
