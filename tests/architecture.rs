@@ -23,7 +23,7 @@ const FLOORS: [(&str, u8); 15] = [
 ];
 
 /// The same in `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 28] = [
+const LOADGEN_FLOORS: [(&str, u8); 29] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -50,6 +50,7 @@ const LOADGEN_FLOORS: [(&str, u8); 28] = [
     ("end", 0),
     ("latency", 0),
     ("objective", 0),
+    ("output", 0),
     ("spread", 0),
     ("target", 0),
 ];

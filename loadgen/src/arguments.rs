@@ -107,9 +107,12 @@ pub struct CapacityArguments {
     /// How near the last load that was carried and the first that was not must be, in percent
     #[arg(long, default_value_t = 5)]
     pub within: u32,
-    /// The steps, as JSON
+    /// The steps, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// One page with the steps
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArguments,
     #[command(flatten)]
@@ -128,7 +131,7 @@ pub enum Vary {
 /// The bare loop.
 #[derive(Debug, Args)]
 pub struct LimitArguments {
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     #[command(flatten)]
@@ -144,9 +147,12 @@ pub struct CompareArguments {
     /// How often each is measured, by turns
     #[arg(long, default_value_t = 7)]
     pub rounds: u32,
-    /// Every run, as JSON
+    /// Every run, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// One page with the table
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub load: LoadArguments,
 }
@@ -224,7 +230,7 @@ pub struct OutputArguments {
     /// Fails unless a latency is kept, as p99=50ms
     #[arg(long, value_name = "QUANTILE=TIME")]
     pub slo: Option<Objective>,
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// One page with curves

@@ -11,7 +11,7 @@
 //! 3 messages  schedule             what coordinator and workers say; when which message is due
 //! 2 share  record  dialect/  contestant   a Plan cut into parts; a room in several parts; wire forms
 //! 1 plan  mark  children           a load; how a message is known again; processes of this program
-//! 0 clock  descriptors  end  latency  objective  spread  target
+//! 0 clock  descriptors  end  latency  objective  output  spread  target
 //! ```
 //!
 //! A module uses only lower floors.
@@ -33,6 +33,7 @@ mod mark;
 mod measure;
 mod messages;
 mod objective;
+mod output;
 mod overload;
 mod plan;
 mod record;

@@ -59,7 +59,7 @@ pub struct BurstArguments {
     /// How long to wait while nothing at all happens
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     #[command(flatten)]
@@ -96,7 +96,7 @@ pub struct FloodArguments {
     /// How long to wait for answers when the flood is over
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     #[command(flatten)]

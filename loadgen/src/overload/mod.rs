@@ -13,14 +13,13 @@ mod show;
 mod skim;
 mod worker;
 
-use std::path::Path;
 use std::sync::mpsc::Receiver;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use crate::arguments::{OverloadArguments, OverloadLoad};
 use crate::end::End;
+use crate::output::{self, Sink, Words};
 pub use worker::work;
 
 /// The hidden command of a process of an overload.
@@ -30,35 +29,27 @@ const WORKER: &str = "overload-worker";
 pub fn run(arguments: &OverloadArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
     match &arguments.load {
         OverloadLoad::Burst(arguments) => {
-            let file = open(arguments.json.as_deref())?;
+            let json = Sink::open(arguments.json.as_deref())?;
             let report = burst::measure(arguments, interrupts)?;
-            println!("{}", show::burst(&report));
-            conclude(&report, &report.faults, report.interrupted, file)
+            conclude(&show::burst(&report), &report, &report.faults, report.interrupted, json)
         }
         OverloadLoad::Flood(arguments) => {
-            let file = open(arguments.json.as_deref())?;
+            let json = Sink::open(arguments.json.as_deref())?;
             let report = flood::measure(arguments, interrupts)?;
-            println!("{}", show::flood(&report));
-            conclude(&report, &report.faults, report.interrupted, file)
+            conclude(&show::flood(&report), &report, &report.faults, report.interrupted, json)
         }
     }
-}
-
-/// Opened before anything is measured: what cannot be written should fail at once.
-fn open(path: Option<&Path>) -> anyhow::Result<Option<std::fs::File>> {
-    let create = |path: &Path| std::fs::File::create(path).with_context(|| format!("writing {}", path.display()));
-    path.map(create).transpose()
 }
 
 fn conclude(
+    table: &str,
     report: &impl Serialize,
     faults: &[String],
     interrupted: bool,
-    file: Option<std::fs::File>,
+    mut json: Option<Sink>,
 ) -> anyhow::Result<End> {
-    if let Some(file) = file {
-        serde_json::to_writer_pretty(file, report).context("writing the report")?;
-    }
+    Words::beside(&[&json]).say(table);
+    output::write(&mut json, || Ok(serde_json::to_vec_pretty(report)?))?;
     Ok(match (faults, interrupted) {
         (_, true) => End::Interrupted,
         ([], false) => End::Passed,

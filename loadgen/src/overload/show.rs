@@ -1,7 +1,5 @@
 //! The reports of overloads as one reads them in a terminal.
 
-use std::fmt::Write;
-
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::burst::{BurstReport, Deliveries, Ended, Stop};
@@ -9,6 +7,7 @@ use super::flood::{FloodReport, name};
 use super::part::Role;
 use super::run::{Memory, RoleReport};
 use crate::messages::Reasons;
+use crate::output;
 use crate::report::in_words;
 use crate::report::table::time;
 
@@ -51,14 +50,17 @@ pub fn flood(report: &FloodReport) -> String {
     lines.add_memory(report.memory);
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["clients", "", "waited, p50 ms", "p99 ms", "max ms", "cut"]);
+    output::fit(&mut table);
+    table.set_header(["clients", "", "waited p50", "p99 ms", "max ms", "cut"]);
     for (role, found) in &report.roles {
         let RoleReport { clients, waits, cut_without_ping, pings, .. } = found;
         let cell = |value: f64| if waits.count > 0 { time(value) } else { String::new() };
-        let mut cut = found.cut_count().to_string();
         if *role == Role::Quiet {
-            let _ = write!(cut, ", {cut_without_ping} unpinged ({pings} pings)");
+            let words =
+                format!("{pings} pings heard by quiet clients; {cut_without_ping} were cut without having heard one");
+            lines.add("", words);
         }
+        let cut = found.cut_count().to_string();
         table.add_row([
             clients.to_string(),
             name(*role).to_owned(),
@@ -91,6 +93,7 @@ struct Lines(Table);
 impl Lines {
     fn add(&mut self, name: &str, words: String) {
         self.0.load_style(presets::NOTHING);
+        output::fit(&mut self.0);
         self.0.add_row([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]);
     }
 

@@ -192,11 +192,15 @@ impl Worker {
             }
             Phase::Finishing(_) | Phase::Over => {}
         }
-        if now >= self.next_progress && self.phase != Phase::Over {
+        if now >= self.next_progress {
             self.next_progress = now + PROGRESS_EVERY;
-            self.link.tell(&Word::Progress(self.progress))?;
+            if self.phase != Phase::Over {
+                self.link.tell(&Word::Progress(self.progress))?;
+            }
         }
-        let due = self.due.peek().map(|Reverse((due, _))| *due).filter(|_| self.phase != Phase::Over);
+        // When the load is over nothing is due any more: a process that runs before all others must not spin.
+        let is_under_way = matches!(self.phase, Phase::Waiting | Phase::Loaded);
+        let due = self.due.peek().map(|Reverse((due, _))| *due).filter(|_| is_under_way);
         let next = due.map_or(self.next_progress, |due| due.min(self.next_progress)).max(now + Duration::from_nanos(1));
         let at = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(next.0)));
         self.timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME).context("setting the timer")

@@ -187,10 +187,14 @@ impl Report {
 }
 
 impl ConnectReport {
+    /// Whether the server has turned clients away because it is full.
+    pub fn is_full(&self) -> bool {
+        self.failed.keys().any(|reason| FULL.iter().any(|words| reason.contains(words)))
+    }
+
     /// What helps a server that is full.
     fn hint(&self) -> &'static str {
-        let is_full = |reason: &String| FULL.iter().any(|words| reason.contains(words));
-        if self.failed.keys().any(is_full) {
+        if self.is_full() {
             "; the server is full: it holds more with --descriptor-tables per-worker and more --workers"
         } else {
             ""

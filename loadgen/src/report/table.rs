@@ -4,11 +4,13 @@ use comfy_table::{Cell, CellAlignment, Color, Row, Table, presets};
 
 use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
 use crate::latency::Quantiles;
+use crate::output;
 
 /// The table, with colours if it is for a terminal.
 pub fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    output::fit(&mut table);
     add_connects(&mut table, &report.connects);
     add_group(&mut table, "rooms", &report.rooms);
     if let Some(giant) = &report.giant {

@@ -20,7 +20,7 @@ fn paths(svg: &str) -> Vec<&str> {
 
 /// What stands at the axes, from left to right or from below.
 fn labels(chart: &Chart) -> (Vec<String>, Vec<String>) {
-    let Drawing { columns, rows, .. } = chart.drawing();
+    let Drawing { columns, rows, .. } = chart.drawing(WIDTH);
     let labels = |marks: Vec<Mark>| marks.into_iter().map(|mark| mark.label).collect();
     (labels(columns), labels(rows))
 }
@@ -103,7 +103,7 @@ fn each_nine_is_as_long_as_the_one_before() {
 fn names_of_lines_that_end_together_stand_apart() {
     let lines = ["a", "b", "c"].map(|name| Series::unbroken(name, [(0.0, 1.0), (1.0, 1.0)]));
     let chart = chart(Scale::Linear, Scale::Linear, lines.into());
-    let mut heights: Vec<f64> = chart.drawing().lines.iter().map(|line| line.name_y).collect();
+    let mut heights: Vec<f64> = chart.drawing(WIDTH).lines.iter().map(|line| line.name_y).collect();
     heights.sort_by(f64::total_cmp);
     assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= NAME_HEIGHT), "{heights:?}");
 }
