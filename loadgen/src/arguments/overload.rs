@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::{CLIENTS_MAX, SIZE_MAX, ServerArguments};
 use crate::mark::MARK_BYTES;
+use crate::objective::Objective;
 use crate::target::{Scheme, Target};
 
 /// More messages of one client at one moment are a flood.
@@ -90,6 +91,9 @@ pub struct FloodArguments {
     /// Clients that connect each second and wait for the greeting
     #[arg(long, default_value_t = 10)]
     pub newcomers: u32,
+    /// Fails unless PINGs in other rooms and in no room, and greetings, keep this, as p99=100ms
+    #[arg(long, value_name = "QUANTILE=TIME")]
+    pub slo: Option<Objective>,
     /// WebSocket clients in rooms of ten that only answer the server's pings
     #[arg(long, default_value_t = 0)]
     pub quiet: u32,

@@ -11,6 +11,7 @@ use crate::arguments::{self, FloodArguments};
 use crate::clock::Nanos;
 use crate::descriptors;
 use crate::messages::Reasons;
+use crate::objective::Objective;
 use crate::report::in_words;
 use crate::target::Target;
 
@@ -76,6 +77,7 @@ pub fn measure(arguments: &FloodArguments, interrupts: &Receiver<()>) -> anyhow:
         faults: Vec::new(),
     };
     report.faults = faults(&report, &ready, &parts, run.server_end.is_some());
+    report.faults.extend(missed(&report, arguments.slo.as_ref()));
     run.end()?;
     Ok(report)
 }
@@ -150,6 +152,18 @@ fn faults(report: &FloodReport, ready: &Ready, parts: &[Part], server_is_gone: b
         faults.push("the server has ended under the load".to_owned());
     }
     faults
+}
+
+/// Those who have nothing to do with the flooded room, and did not keep the objective.
+fn missed(report: &FloodReport, objective: Option<&Objective>) -> Vec<String> {
+    let Some(objective) = objective else { return Vec::new() };
+    let apart = [Role::Elsewhere, Role::Nowhere, Role::Newcomer];
+    let roles = report.roles.iter().filter(|(role, found)| apart.contains(role) && found.waits.count > 0);
+    let fault = |(role, found): (&Role, &RoleReport)| {
+        let fault = objective.fault(found.latencies.quantile(objective.share()))?;
+        Some(format!("{}: {fault}", name(*role)))
+    };
+    roles.filter_map(fault).collect()
 }
 
 /// As one reads it.

@@ -85,6 +85,9 @@ pub struct RoleReport {
     pub pings: u64,
     /// How long answers or greetings took, in milliseconds.
     pub waits: Quantiles,
+    /// The same, each of them.
+    #[serde(skip)]
+    pub latencies: Latencies,
     /// Answers or greetings that never came.
     pub unanswered: u64,
     /// Messages that did not follow the one before, or were none.
@@ -259,7 +262,7 @@ pub fn by_role(outcomes: &[Outcome]) -> BTreeMap<Role, RoleReport> {
         waits.add(&found.waits);
     }
     let finish = |(role, (report, waits)): (Role, (RoleReport, Latencies))| {
-        (role, RoleReport { waits: waits.quantiles(), ..report })
+        (role, RoleReport { waits: waits.quantiles(), latencies: waits, ..report })
     };
     all.into_iter().map(finish).collect()
 }

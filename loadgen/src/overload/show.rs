@@ -25,7 +25,7 @@ pub fn burst(report: &BurstReport) -> String {
     lines.add("watchers", format!("{watchers}, {}", report.priority));
     lines.add("", format!("{heard} of {expected} deliveries heard, of {accepted_messages} messages"));
     lines.add("", format!("lost {lost}, doubled {doubled}, out of order {reordered}, changed {strange}, due {due}"));
-    lines.add("", format!("{} heard everything; cut: {}", report.whole, reasons(&report.cut)));
+    lines.add("", format!("{} heard all that was heard by any; cut: {}", report.whole, reasons(&report.cut)));
     lines.add("", format!("longest silence {:.2} s", report.longest_silence));
     lines.add("crowd", format!("cut: {}", reasons(&report.crowd.cut)));
     lines.add(

@@ -169,6 +169,16 @@ fn a_ping_without_an_answer_fails_the_flood() {
 }
 
 #[test]
+fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
+    let fake = Fake::start(&[Fault::Delay(std::time::Duration::from_millis(50))]);
+    let target = fake.target();
+    let load = ["--members", "1", "--bystanders", "2", "--inside", "0", "--newcomers", "0", "--for", "300ms"];
+    let flood = Overload::of(&[&["flood", &target, "--slo", "p50=20ms"], &load]);
+    assert_eq!(flood.ended.code, Some(1), "{flood:?}");
+    assert!(flood.ended.out.contains("in other rooms: p50 is"), "{flood:?}");
+}
+
+#[test]
 fn the_real_server_is_flooded_on_both_transports() {
     let server = Server::roomcast();
     let load = ["--members", "20", "--bystanders", "5", "--inside", "5", "--quiet", "5", "--for", "1s"];

@@ -13,6 +13,15 @@ fn linear(points: Vec<(f64, Option<f64>)>) -> Chart {
 }
 
 /// The shapes of all lines.
+#[test]
+fn a_narrow_chart_has_fewer_numbers_and_none_upon_another() {
+    let points: Vec<(f64, Option<f64>)> = (0..6).map(|nines| (1.0 - 0.1_f64.powi(nines), Some(1.0))).collect();
+    let chart = chart(Scale::Percentile, Scale::Linear, vec![Series { name: "one".to_owned(), points }]);
+    let numbers = |width| chart.drawing(width).columns.iter().map(|mark| mark.place).collect::<Vec<_>>();
+    assert_eq!((numbers(WIDTH).len(), numbers(NARROW_WIDTH).len()), (7, 3));
+    assert!(numbers(NARROW_WIDTH).windows(2).all(|pair| pair[1] - pair[0] > 40.0));
+}
+
 fn paths(svg: &str) -> Vec<&str> {
     let lines = svg.split(r#"<g class="line "#).skip(1).flat_map(|line| line.split(r#"<path d=""#).nth(1));
     lines.filter_map(|path| path.split('"').next()).collect()
