@@ -212,10 +212,17 @@ fn cells(step: &Step) -> [String; 3] {
     [step.load.to_string(), latency, format!("{:.0}", step.deliveries)]
 }
 
-/// Why loads were not carried.
+/// Why loads were not carried; what several have in common stands there once.
 fn reasons(steps: &[Step]) -> Vec<String> {
-    let broken = steps.iter().filter(|step| !step.broken.is_empty());
-    broken.map(|step| format!("{}: {}", step.load, step.broken.join("; "))).collect()
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for step in steps.iter().filter(|step| !step.broken.is_empty()) {
+        let reason = step.broken.join("; ");
+        match reasons.iter_mut().find(|(_, known)| *known == reason) {
+            Some((loads, _)) => loads.push_str(&format!(", {}", step.load)),
+            None => reasons.push((step.load.to_string(), reason)),
+        }
+    }
+    reasons.into_iter().map(|(loads, reason)| format!("{loads}: {reason}")).collect()
 }
 
 fn knee(arguments: &CapacityArguments, search: &Search, steps: &[Step]) -> String {

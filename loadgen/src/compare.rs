@@ -27,12 +27,12 @@ struct Figure {
 
 const FIGURES: [Figure; 7] = [
     Figure {
-        name: "server, µs per delivery",
+        name: "server, µs/delivery",
         read: |report| Some(report.server.as_ref()?.nanos_per_delivery / 1e3),
         decimals: 3,
     },
     Figure {
-        name: "server, private bytes per client",
+        name: "server, bytes/client",
         read: |report| Some(report.server.as_ref()?.bytes_per_client).filter(|_| !is_limit(report)),
         decimals: 0,
     },
@@ -41,7 +41,7 @@ const FIGURES: [Figure; 7] = [
     Figure { name: "p99, ms", read: |report| Some(report.rooms.latency.p99), decimals: 3 },
     Figure { name: "connecting, s", read: |report| Some(report.connects.seconds), decimals: 2 },
     Figure {
-        name: "generator, µs per delivery",
+        name: "generator, µs/delivery",
         read: |report| Some(report.generator.nanos_per_delivery / 1e3),
         decimals: 3,
     },
