@@ -24,11 +24,12 @@ const FLOORS: [(&str, u8); 16] = [
 ];
 
 /// The same in `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 27] = [
+const LOADGEN_FLOORS: [(&str, u8); 29] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
     ("limit", 7),
+    ("overload", 7),
     ("measure", 6),
     ("arguments", 5),
     ("coordinator", 5),
@@ -50,6 +51,7 @@ const LOADGEN_FLOORS: [(&str, u8); 27] = [
     ("end", 0),
     ("latency", 0),
     ("objective", 0),
+    ("output", 0),
     ("spread", 0),
     ("target", 0),
 ];

@@ -1,5 +1,7 @@
 //! The command line: as typed, then as a `Plan`. Every mistake is told with the value and the rule.
 
+mod overload;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,9 +14,10 @@ use crate::mark::MARK_BYTES;
 use crate::objective::Objective;
 use crate::plan::{Giant, Manner, Pace, Plan, Publishers, TargetShare};
 use crate::target::{Scheme, Target};
+pub use overload::{BurstArguments, FloodArguments, OverloadArguments, OverloadLoad};
 
 /// Where Roomcast listens if nobody says otherwise.
-const LINES: &str = "tcp://127.0.0.1:8080";
+pub const LINES: &str = "tcp://127.0.0.1:8080";
 const WEBSOCKET: &str = "ws://127.0.0.1:3000/ws";
 
 /// How many if nobody says.
@@ -49,9 +52,14 @@ pub enum Command {
     Limit(LimitArguments),
     /// The same load on several targets by turns, and the ratios between them
     Compare(CompareArguments),
+    /// More than a server can do at once: what happens to those who read and wait as they should
+    Overload(OverloadArguments),
     /// A process of a load; not for people.
     #[command(hide = true)]
     Worker,
+    /// A process of an overload; not for people.
+    #[command(hide = true)]
+    OverloadWorker,
     /// The bare loop; not for people.
     #[command(hide = true)]
     BareSender,
@@ -99,9 +107,12 @@ pub struct CapacityArguments {
     /// How near the last load that was carried and the first that was not must be, in percent
     #[arg(long, default_value_t = 5)]
     pub within: u32,
-    /// The steps, as JSON
+    /// The steps, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// One page with the steps
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArguments,
     #[command(flatten)]
@@ -120,7 +131,7 @@ pub enum Vary {
 /// The bare loop.
 #[derive(Debug, Args)]
 pub struct LimitArguments {
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     #[command(flatten)]
@@ -136,9 +147,12 @@ pub struct CompareArguments {
     /// How often each is measured, by turns
     #[arg(long, default_value_t = 7)]
     pub rounds: u32,
-    /// Every run, as JSON
+    /// Every run, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// One page with the table
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub load: LoadArguments,
 }
@@ -216,7 +230,7 @@ pub struct OutputArguments {
     /// Fails unless a latency is kept, as p99=50ms
     #[arg(long, value_name = "QUANTILE=TIME")]
     pub slo: Option<Objective>,
-    /// Everything, as JSON
+    /// Everything, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// One page with curves
@@ -310,7 +324,7 @@ fn mixed_share(part: &str, targets: &[Target]) -> anyhow::Result<TargetShare> {
 }
 
 /// A room of this name was never used before.
-fn room_prefix() -> String {
+pub fn room_prefix() -> String {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("load-{:x}-{:x}", std::process::id(), since_epoch.as_millis())
 }

@@ -1,14 +1,17 @@
-//! `loadgen find-capacity`: raises the load until the objective breaks, then narrows down between the last that was carried
-//! and the first that was not.
+//! `loadgen find-capacity`: how much one server carries. The load is doubled until the objective breaks, then halved between
+//! the last that was carried and the first that was not. Never goes beyond what the server lets in.
 
 use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::arguments::{CapacityArguments, Vary};
+use crate::arguments::{CapacityArguments, LINES, Vary};
 use crate::end::End;
-use crate::measure::{trial, write};
+use crate::measure::{command_line, trial};
+use crate::output::{self, Sink, Words};
+use crate::report::chart::{Axis, Chart, Scale, Series};
+use crate::report::html::Sheet;
 use crate::report::table::time;
 
 /// One load on the way.
@@ -23,10 +26,54 @@ struct Step {
     broken: Vec<String>,
     /// Whether the generator, not the server, was at its end.
     generator_limited: bool,
+    /// How many clients a full server let in; `None` if it was not full.
+    full_at: Option<u32>,
 }
 
 /// Measures and prints.
 pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+    check(arguments)?;
+    let began = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut json = Sink::open(arguments.json.as_deref())?;
+    let mut html = Sink::open(arguments.html.as_deref())?;
+    let words = Words::beside(&[&json, &html]);
+    let columns = Columns::of(arguments);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut search = Search::new(arguments.from, arguments.to, arguments.within);
+    let mut is_interrupted = false;
+    words.say(&columns.header());
+    while let Some(load) = search.next() {
+        let step = match run(arguments, load, interrupts) {
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => Step::failed(load, &error),
+            Ok(Some(step)) => step,
+            Ok(None) => {
+                is_interrupted = true;
+                break;
+            }
+        };
+        words.say(&columns.row(&step));
+        match step.full_at.filter(|_| arguments.vary == Vary::Clients) {
+            Some(clients) => search.learn_full(load, clients),
+            None => search.learn(load, step.broken.is_empty()),
+        }
+        steps.push(step);
+    }
+    reasons(&steps).iter().for_each(|reason| words.say(&output::wrapped(reason)));
+    let verdict = if is_interrupted { "stopped before its time".to_owned() } else { knee(arguments, &search, &steps) };
+    words.say(&output::wrapped(&verdict));
+    output::write(&mut json, || Ok(serde_json::to_vec_pretty(&steps)?))?;
+    let is_carried = search.carried.is_some();
+    output::write(&mut html, || Ok(sheet(arguments, &steps, began, (is_carried, verdict)).page()?.into_bytes()))?;
+    words.say_where("report", html.as_ref());
+    Ok(match (is_interrupted, is_carried) {
+        (true, _) => End::Interrupted,
+        (false, true) => End::Passed,
+        (false, false) => End::Failed,
+    })
+}
+
+fn check(arguments: &CapacityArguments) -> anyhow::Result<()> {
     anyhow::ensure!(
         (1..=arguments.to).contains(&arguments.from),
         "--from {}: 1 to --to {}",
@@ -37,37 +84,25 @@ pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow:
     anyhow::ensure!(!varied, "--clients is what is varied, from --from on: leave it out, or --vary rate");
     let paced = arguments.load.rate.is_some() || arguments.load.in_flight.is_some();
     anyhow::ensure!(arguments.vary == Vary::Clients || !paced, "--vary rate: leave --rate and --in-flight out");
-    let mut steps: Vec<Step> = Vec::new();
-    let mut search = Search::new(arguments.from, arguments.to, arguments.within);
-    while let Some(load) = search.next() {
-        eprintln!("{load} {}", unit(arguments.vary));
-        let step = match run(arguments, load, interrupts) {
-            Err(error) if steps.is_empty() => return Err(error),
-            Err(error) => Step::failed(load, &error),
-            Ok(Some(step)) => step,
-            Ok(None) => {
-                show(arguments, &steps)?;
-                return Ok(End::Interrupted);
-            }
-        };
-        search.learn(load, step.broken.is_empty());
-        steps.push(step);
-    }
-    show(arguments, &steps)?;
-    println!("{}", knee(arguments, &search, &steps));
-    Ok(if search.carried.is_some() { End::Passed } else { End::Failed })
-}
-
-fn show(arguments: &CapacityArguments, steps: &[Step]) -> anyhow::Result<()> {
-    println!("{}", table(arguments, steps));
-    arguments.json.as_ref().map_or(Ok(()), |path| write(path, &serde_json::to_vec_pretty(steps)?))
+    Ok(())
 }
 
 impl Step {
     /// A load that could not even be measured.
     fn failed(load: u32, error: &anyhow::Error) -> Self {
         let broken = vec![format!("{error:#}")];
-        Self { load, latency: f64::NAN, deliveries: 0.0, broken, generator_limited: false }
+        Self { load, latency: f64::NAN, deliveries: 0.0, broken, generator_limited: false, full_at: None }
+    }
+
+    /// In a word or two; the reasons stand elsewhere.
+    fn verdict(&self) -> &'static str {
+        match (&self.broken[..], self.full_at, self.generator_limited) {
+            ([], _, false) => "carried",
+            ([], _, true) => "carried, generator-limited",
+            (_, Some(_), _) => "the server is full",
+            (_, None, false) => "broken",
+            (_, None, true) => "broken, generator-limited",
+        }
     }
 }
 
@@ -81,9 +116,12 @@ fn run(arguments: &CapacityArguments, load: u32, interrupts: &Receiver<()>) -> a
     let measured = trial(&wanted.plan(&arguments.targets)?, &arguments.server, interrupts)?;
     let latency = measured.latencies.quantile(arguments.slo.share());
     let generator_limited = measured.report.generator.limited.is_some();
+    let connects = &measured.report.connects;
+    let full_at = connects.is_full().then_some(connects.connected);
     let mut broken = measured.report.faults;
     broken.extend(arguments.slo.fault(latency));
-    let step = Step { load, latency, deliveries: measured.report.rooms.deliveries, broken, generator_limited };
+    let deliveries = measured.report.rooms.deliveries;
+    let step = Step { load, latency, deliveries, broken, generator_limited, full_at };
     Ok((!measured.report.interrupted).then_some(step))
 }
 
@@ -97,15 +135,26 @@ struct Search {
     carried: Option<u32>,
     /// The smallest that was not.
     broken: Option<u32>,
+    /// How many clients the server holds, once it has been full.
+    full_at: Option<u32>,
 }
 
 impl Search {
     fn new(from: u32, to: u32, within: u32) -> Self {
-        Self { next: Some(from), to, within, carried: None, broken: None }
+        Self { next: Some(from), to, within, carried: None, broken: None, full_at: None }
     }
 
     fn next(&self) -> Option<u32> {
         self.next
+    }
+
+    /// A limit of connections is no knee: what the server holds is tried once, and nothing beyond.
+    fn learn_full(&mut self, load: u32, clients: u32) {
+        let held = clients.min(load.saturating_sub(1)).min(self.full_at.unwrap_or(u32::MAX));
+        let was_full = self.full_at.replace(held).is_some();
+        self.to = held;
+        let is_worth_it = !was_full && self.carried.is_none_or(|carried| carried < held) && held > 0;
+        self.next = is_worth_it.then_some(held);
     }
 
     fn learn(&mut self, load: u32, is_carried: bool) {
@@ -115,7 +164,7 @@ impl Search {
             self.broken = Some(load);
         }
         self.next = match (self.carried, self.broken) {
-            (Some(carried), None) if carried == self.to => None,
+            (Some(carried), None) if carried >= self.to => None,
             (Some(carried), None) => Some(carried.saturating_mul(2).min(self.to)),
             (carried, Some(broken)) => {
                 let carried = carried.unwrap_or_default();
@@ -128,31 +177,67 @@ impl Search {
     }
 }
 
-fn table(arguments: &CapacityArguments, steps: &[Step]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header([unit(arguments.vary), &arguments.slo.to_string(), "deliveries/s", ""]);
-    for step in steps {
-        let verdict = match (&step.broken[..], step.generator_limited) {
-            ([], false) => "carried".to_owned(),
-            ([], true) => "carried, generator-limited".to_owned(),
-            (broken, false) => broken.join("; "),
-            (broken, true) => format!("generator-limited: {}", broken.join("; ")),
-        };
-        let latency = format!("{} ms", time(step.latency));
-        table.add_row([step.load.to_string(), latency, format!("{:.0}", step.deliveries), verdict]);
+/// The columns of the table, wide enough before its first row is known.
+struct Columns {
+    names: [String; 3],
+    widths: [usize; 3],
+}
+
+impl Columns {
+    fn of(arguments: &CapacityArguments) -> Self {
+        let names = [unit(arguments.vary).to_owned(), arguments.slo.to_string(), "deliveries/s".to_owned()];
+        let widths = [0, 1, 2].map(|column: usize| names[column].chars().count().max(12));
+        Self { names, widths }
     }
-    table
+
+    fn header(&self) -> String {
+        let [load, latency, deliveries] = &self.names;
+        self.line([load, latency, deliveries], "")
+    }
+
+    fn row(&self, step: &Step) -> String {
+        let [load, latency, deliveries] = cells(step);
+        self.line([&load, &latency, &deliveries], step.verdict())
+    }
+
+    fn line(&self, cells: [&str; 3], verdict: &str) -> String {
+        let cells = cells.iter().zip(self.widths).map(|(cell, width)| format!("{cell:>width$}"));
+        let line = cells.chain([verdict.to_owned()]).collect::<Vec<_>>().join("  ");
+        line.trim_end().to_owned()
+    }
+}
+
+fn cells(step: &Step) -> [String; 3] {
+    let latency = if step.latency.is_finite() { format!("{} ms", time(step.latency)) } else { String::new() };
+    [step.load.to_string(), latency, format!("{:.0}", step.deliveries)]
+}
+
+/// Why loads were not carried; what several have in common stands there once.
+fn reasons(steps: &[Step]) -> Vec<String> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for step in steps.iter().filter(|step| !step.broken.is_empty()) {
+        let reason = step.broken.join("; ");
+        match reasons.iter_mut().find(|(_, known)| *known == reason) {
+            Some((loads, _)) => loads.push_str(&format!(", {}", step.load)),
+            None => reasons.push((step.load.to_string(), reason)),
+        }
+    }
+    reasons.into_iter().map(|(loads, reason)| format!("{loads}: {reason}")).collect()
 }
 
 fn knee(arguments: &CapacityArguments, search: &Search, steps: &[Step]) -> String {
     let unit = unit(arguments.vary);
     let limited = steps.iter().any(|step| step.generator_limited && !step.broken.is_empty());
     let whose = if limited { "; the generator was at its end first, so the server may carry more" } else { "" };
-    match (search.carried, search.broken) {
-        (Some(carried), Some(broken)) => format!("knee: {carried} {unit} are carried, {broken} are not{whose}"),
-        (Some(carried), None) => format!("no knee up to {carried} {unit}: raise --to"),
-        (None, _) => format!("no load from {} {unit} down is carried{whose}", arguments.from),
+    let full = search.full_at.map(|held| {
+        format!("the server is full at {held} clients: that is its limit of connections (--max-clients, or what its descriptors allow)")
+    });
+    match (search.carried, search.broken, full) {
+        (Some(carried), Some(broken), _) => format!("knee: {carried} {unit} are carried, {broken} are not{whose}"),
+        (Some(carried), None, Some(full)) => format!("no knee: {carried} {unit} are carried, and {full}"),
+        (Some(carried), None, None) => format!("no knee up to {carried} {unit}: raise --to"),
+        (None, None, Some(full)) => full,
+        (None, ..) => format!("no load from {} {unit} down is carried{whose}", arguments.from),
     }
 }
 
@@ -160,6 +245,34 @@ fn unit(vary: Vary) -> &'static str {
     match vary {
         Vary::Clients => "clients",
         Vary::Rate => "messages/s",
+    }
+}
+
+fn sheet(arguments: &CapacityArguments, steps: &[Step], began: String, verdict: (bool, String)) -> Sheet {
+    let mut by_load: Vec<&Step> = steps.iter().filter(|step| step.latency.is_finite()).collect();
+    by_load.sort_by_key(|step| step.load);
+    let points = by_load.iter().map(|step| (f64::from(step.load), step.latency));
+    let chart = Chart {
+        title: "Latency by load".to_owned(),
+        x: Axis::new(unit(arguments.vary), Scale::Linear),
+        y: Axis::new("milliseconds", Scale::Linear),
+        series: vec![Series::unbroken("latency", points)],
+        empty: "no load was measured".to_owned(),
+        height: 300.0,
+    };
+    let names = Columns::of(arguments).names;
+    let targets: Vec<String> = arguments.targets.iter().map(ToString::to_string).collect();
+    Sheet {
+        kind: "Search for the capacity",
+        title: if targets.is_empty() { LINES.to_owned() } else { targets.join(", ") },
+        began,
+        command: command_line(),
+        verdict: vec![verdict],
+        heading: "Loads",
+        charts: vec![chart],
+        header: names.into_iter().chain([String::new()]).collect(),
+        rows: steps.iter().map(|step| cells(step).into_iter().chain([step.verdict().to_owned()]).collect()).collect(),
+        notes: reasons(steps),
     }
 }
 
@@ -182,6 +295,24 @@ mod tests {
         let (tried, carried, broken) = tried(5_000, Search::new(1_000, 100_000, 5));
         assert_eq!(tried, [1_000, 2_000, 4_000, 8_000, 6_000, 5_000, 5_500, 5_250]);
         assert_eq!((carried, broken), (Some(5_000), Some(5_250)));
+    }
+
+    #[test]
+    fn a_full_server_ends_the_search_at_what_it_holds() {
+        let mut search = Search::new(10, 1_000, 5);
+        search.learn(10, true);
+        search.learn(20, true);
+        search.learn_full(40, 25);
+        assert_eq!(search.next(), Some(25), "what it holds is tried");
+        search.learn(25, true);
+        assert_eq!((search.next(), search.carried, search.full_at), (None, Some(25), Some(25)));
+        let mut search = Search::new(40, 1_000, 5);
+        search.learn_full(40, 25);
+        search.learn_full(25, 24);
+        assert_eq!(search.next(), None, "others may hold some of its places");
+        search = Search::new(40, 1_000, 5);
+        search.learn_full(40, 0);
+        assert_eq!(search.next(), None);
     }
 
     #[test]

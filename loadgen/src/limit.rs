@@ -7,7 +7,8 @@ use comfy_table::{Table, presets};
 
 use crate::arguments::{LimitArguments, ServerArguments};
 use crate::end::End;
-use crate::measure::{trial, write};
+use crate::measure::trial;
+use crate::output::{self, Sink, Words};
 use crate::report::Report;
 use crate::report::table::time;
 use crate::target::Target;
@@ -17,6 +18,8 @@ const MESSAGES_PER_WRITE: [u32; 2] = [1, 8];
 
 /// Measures and prints.
 pub fn measure(arguments: &LimitArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+    let mut json = Sink::open(arguments.json.as_deref())?;
+    let words = Words::beside(&[&json]);
     let mut reports = Vec::new();
     for messages_per_write in MESSAGES_PER_WRITE {
         let mut plan = arguments.load.plan(&[Target::limit()])?;
@@ -25,23 +28,22 @@ pub fn measure(arguments: &LimitArguments, interrupts: &Receiver<()>) -> anyhow:
         let interrupted = report.interrupted;
         reports.push(report);
         if interrupted {
-            println!("{}", table(&reports));
+            words.say(&table(&reports).to_string());
             return Ok(End::Interrupted);
         }
     }
-    println!("{}", table(&reports));
-    if let Some(path) = &arguments.json {
-        write(path, &serde_json::to_vec_pretty(&reports)?)?;
-    }
+    words.say(&table(&reports).to_string());
+    output::write(&mut json, || Ok(serde_json::to_vec_pretty(&reports)?))?;
     let faults: Vec<_> = reports.iter().flat_map(|report| &report.faults).collect();
-    faults.iter().for_each(|fault| println!("failed: {fault}"));
+    faults.iter().for_each(|fault| words.say(&output::wrapped(&format!("failed: {fault}"))));
     Ok(if faults.is_empty() { End::Passed } else { End::Failed })
 }
 
 fn table(reports: &[Report]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["messages a write", "ns per send", "ns per delivery", "deliveries/s", "p50 ms", "p99 ms"]);
+    output::fit(&mut table);
+    table.set_header(["a write", "ns per send", "ns per delivery", "deliveries/s", "p50 ms", "p99 ms"]);
     for report in reports {
         let messages_per_write = report.plan.manner.messages_per_write;
         let nanos = report.server.as_ref().map_or(f64::NAN, |server| server.nanos_per_delivery);

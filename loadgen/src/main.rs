@@ -4,14 +4,14 @@
 //!
 //! ```text
 //! 8 main                           command → exit code
-//! 7 capacity  compare  limit       many loads, judged together
+//! 7 capacity  compare  limit  overload  many loads, judged together
 //! 6 measure                        one load on one server: start it, measure, show
 //! 5 arguments  coordinator/  spawn   as typed → a Plan; one load through its phases; a server's process
 //! 4 bare/  worker/  report/        the bare loop; tens of thousands of clients around one epoll; the verdict
 //! 3 messages  schedule             what coordinator and workers say; when which message is due
 //! 2 share  record  dialect/  contestant   a Plan cut into parts; a room in several parts; wire forms
 //! 1 plan  mark  children           a load; how a message is known again; processes of this program
-//! 0 clock  descriptors  end  latency  objective  spread  target
+//! 0 clock  descriptors  end  latency  objective  output  spread  target
 //! ```
 //!
 //! A module uses only lower floors.
@@ -33,6 +33,8 @@ mod mark;
 mod measure;
 mod messages;
 mod objective;
+mod output;
+mod overload;
 mod plan;
 mod record;
 mod report;
@@ -83,6 +85,8 @@ fn run(arguments: Arguments) -> anyhow::Result<End> {
         Some(Command::FindCapacity(arguments)) => capacity::find(&arguments, &interrupts()?),
         Some(Command::Limit(arguments)) => limit::measure(&arguments, &interrupts()?),
         Some(Command::Compare(arguments)) => compare::compare(&arguments, &interrupts()?),
+        Some(Command::Overload(arguments)) => overload::run(&arguments, &interrupts()?),
+        Some(Command::OverloadWorker) => overload::work().map(|()| End::Passed),
         Some(Command::Worker) => worker::run().map(|()| End::Passed),
         Some(Command::BareSender) => bare::sender::run().map(|()| End::Passed),
         Some(Command::BoundToParent { command }) => spawn::become_bound_to_parent(&command),

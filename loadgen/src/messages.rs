@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct Progress {
     pub clients: u32,
     /// Copies received.
     pub deliveries: u64,
+    /// The time in which they were: since the report before.
+    pub over: Duration,
     /// Their latencies, of those that are measured.
     pub latencies: Counts,
 }

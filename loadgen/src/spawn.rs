@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::end::End;
-use crate::plan::Plan;
+use crate::target::Target;
 
 /// The hidden command that becomes another one which ends with this program.
 pub const BOUND_TO_PARENT: &str = "bound-to-parent";
@@ -33,18 +33,21 @@ pub struct Spawned {
 
 impl Spawned {
     /// Starts it and waits until it listens wherever the load will go.
-    pub fn start(command: &str, plan: &Plan) -> anyhow::Result<Self> {
-        let words: Vec<&str> = command.split_whitespace().collect();
+    pub fn start(command: &str, targets: &[&Target]) -> anyhow::Result<Self> {
+        let mut words: Vec<&str> = command.split_whitespace().collect();
         ensure!(!words.is_empty(), "--spawn: a command is missing");
-        for share in &plan.targets {
-            ensure!(!listens(share.target.address), "{} is taken already: stop what listens there", share.target);
+        if targets.iter().all(|target| target.address.ip().is_loopback()) {
+            words.extend(only_on_loopback(&words));
+        }
+        for target in targets {
+            ensure!(!listens(target.address), "{target} is taken already: stop what listens there");
         }
         let mut start = Command::new(std::env::current_exe().context("finding this program")?);
         start.arg(BOUND_TO_PARENT).arg("--").args(&words).stdin(Stdio::null()).stdout(Stdio::null());
         let process = start.process_group(0).spawn().with_context(|| format!("starting {command:?}"))?;
         let mut spawned = Self { process, command: command.to_owned() };
-        for share in &plan.targets {
-            spawned.wait_until_it_listens(share.target.address)?;
+        for target in targets {
+            spawned.wait_until_it_listens(target.address)?;
         }
         Ok(spawned)
     }
@@ -68,9 +71,16 @@ impl Spawned {
         bail!("{:?} does not listen on {address} after {LISTENS_WITHIN:?}", self.command)
     }
 
-    /// Ends it as an operator would.
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.process.try_wait().context("asking for the server's end")
+    }
+
+    /// Ends it as an operator would, unless it has ended already.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(self.process_id()), Signal::SIGTERM).context("stopping the server")?;
+        if self.ended()?.is_none() {
+            kill(Pid::from_raw(self.process_id()), Signal::SIGTERM).context("stopping the server")?;
+        }
         let deadline = Instant::now() + ENDS_WITHIN;
         while Instant::now() < deadline {
             if self.process.try_wait()?.is_some() {
@@ -98,6 +108,39 @@ pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<End> {
     Err(error).with_context(|| format!("starting {program:?}"))
 }
 
+/// What keeps a server of others from listening on every address of this host, unless the command says where it listens.
+fn only_on_loopback(words: &[&str]) -> &'static [&'static str] {
+    const SERVERS: [(&str, &[&str], &[&str]); 3] = [
+        ("nats-server", &["-a", "--addr", "--net", "-c", "--config"], &["-a", "127.0.0.1"]),
+        ("redis-server", &["--bind"], &["--bind", "127.0.0.1"]),
+        ("valkey-server", &["--bind"], &["--bind", "127.0.0.1"]),
+    ];
+    let program = words[0].rsplit('/').next().unwrap_or_default();
+    let known = SERVERS.iter().find(|(name, ..)| *name == program);
+    let is_said = |flags: &[&str]| words.iter().any(|word| flags.contains(&word.split('=').next().unwrap_or(word)));
+    known.filter(|(_, flags, _)| !is_said(flags)).map_or(&[], |(_, _, added)| added)
+}
+
 fn listens(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_of_others_listen_on_loopback_unless_the_command_says_where() {
+        for (command, added) in [
+            ("nats-server -p 4222", &["-a", "127.0.0.1"][..]),
+            ("/usr/sbin/nats-server -a 10.0.0.1 -p 4222", &[]),
+            ("nats-server --addr=10.0.0.1", &[]),
+            ("redis-server --port 6379 --save", &["--bind", "127.0.0.1"]),
+            ("redis-server --bind 10.0.0.1", &[]),
+            ("target/release/roomcast --workers 1", &[]),
+        ] {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            assert_eq!(only_on_loopback(&words), added, "{command}");
+        }
+    }
 }

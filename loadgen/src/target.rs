@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 /// Which wire form.
@@ -80,7 +80,10 @@ impl FromStr for Target {
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         ensure!(scheme == Scheme::WebSocket || path.is_empty(), "{text:?}: only ws:// has a path");
         let path = if path.is_empty() && scheme == Scheme::WebSocket { "/ws" } else { path };
-        let mut addresses = host.to_socket_addrs().with_context(|| format!("{host:?} is no host:port"))?;
+        let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        ensure!(matches!(port, Some(Ok(_))), "{host:?} is no host:port");
+        // The reason stands in the same line: whoever prints an argument's error prints no more than that.
+        let mut addresses = host.to_socket_addrs().map_err(|error| anyhow!("{host:?} does not resolve: {error}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
         Ok(Self { scheme, host: host.to_owned(), address, path: path.to_owned() })
     }
@@ -114,6 +117,8 @@ mod tests {
             ("127.0.0.1:8080", "scheme://host:port"),
             ("http://127.0.0.1:8080", "tcp, ws, nats, redis or echo"),
             ("tcp://127.0.0.1", "host:port"),
+            ("tcp://127.0.0.1:808080", "host:port"),
+            ("tcp://no-such-host.invalid:8080", "\"no-such-host.invalid:8080\" does not resolve: "),
             ("tcp://127.0.0.1:8080/ws", "only ws:// has a path"),
         ] {
             let error = format!("{:#}", text.parse::<Target>().unwrap_err());

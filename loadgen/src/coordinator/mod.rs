@@ -1,6 +1,7 @@
 //! One load from its first connect to its last delivery: starts the processes, tells them when, watches the server, puts
 //! together what they found. Never has a client of its own.
 
+mod first_sight;
 mod merge;
 mod progress;
 mod server;

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use procfs::net::{TcpState, tcp, tcp6};
 use procfs::process::{MemoryMap, Process, all_processes};
 
+use super::first_sight;
 use crate::clock::Nanos;
 use crate::report::ServerReport;
 
@@ -29,6 +30,8 @@ struct Used {
 /// A server during one load.
 pub struct Observation<'a> {
     watched: &'a Watched,
+    /// Whether an earlier load is known to have met it.
+    is_fresh: bool,
     memory_before: u64,
     memory: u64,
     began: Nanos,
@@ -43,9 +46,11 @@ impl<'a> Observation<'a> {
     /// No client is there yet.
     pub fn begin(watched: &'a Watched) -> anyhow::Result<Self> {
         let (memory, before) = (watched.private_bytes()?, watched.used()?);
+        let first = first_sight::of(&watched.0, memory);
+        let (is_fresh, memory_before) = (first.is_none(), first.unwrap_or(memory));
         let (nanos, voluntary, involuntary) = (0, 0, 0);
         let (began, elapsed) = (Nanos::now(), Duration::ZERO);
-        Ok(Self { watched, memory_before: memory, memory, began, before, nanos, elapsed, voluntary, involuntary })
+        Ok(Self { watched, is_fresh, memory_before, memory, began, before, nanos, elapsed, voluntary, involuntary })
     }
 
     /// All clients are in, and nothing is said yet.
@@ -75,6 +80,8 @@ impl<'a> Observation<'a> {
             cores: self.nanos as f64 / self.elapsed.as_nanos().max(1) as f64,
             bytes_per_client: self.memory.saturating_sub(self.memory_before) as f64 / f64::from(clients.max(1)),
             bytes: self.memory,
+            bytes_before: self.memory_before,
+            is_fresh: self.is_fresh,
             voluntary_switches_per_delivery: per_delivery(self.voluntary),
             involuntary_switches_per_delivery: per_delivery(self.involuntary),
         }
@@ -120,6 +127,13 @@ impl Watched {
         }
         ensure!(!used.processor.is_empty(), "no thread of process {} may be looked at", self.process_id());
         Ok(used)
+    }
+
+    /// Resident bytes that this process has written to, read without a walk through its pages: cheap enough to be asked often.
+    /// `None` once it has ended.
+    pub fn private_bytes_now(&self) -> Option<u64> {
+        let kibibytes = self.0.status().ok()?.rssanon?;
+        Some(kibibytes * 1024)
     }
 
     /// Bytes of memory that this process has written to. Whose the pages of its code are depends on how many others run it.

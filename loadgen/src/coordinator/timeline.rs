@@ -10,35 +10,53 @@ use crate::report::Moment;
 /// Between two moments.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// A process that has not reported by then has nothing to report.
+const MOMENT_MAX: Duration = Duration::from_secs(1);
+
 /// What happens from moment to moment.
 #[derive(Default)]
 pub struct Timeline {
     /// The moments so far.
     pub moments: Vec<Moment>,
-    clients: Vec<u32>,
+    processes: Vec<Process>,
     /// Deliveries so far.
     pub received: u64,
-    received_before: u64,
     latencies: Latencies,
     /// Of all that is measured so far.
     pub all: Latencies,
     last: Option<Nanos>,
 }
 
+/// What one process has reported.
+#[derive(Clone, Copy, Debug, Default)]
+struct Process {
+    /// Clients that are in.
+    clients: u32,
+    /// Deliveries of this moment.
+    deliveries: u64,
+    /// The time that its reports of this moment cover, which is hardly ever the moment's own.
+    covered: Duration,
+    has_reported: bool,
+}
+
 impl Timeline {
     /// Over so many processes.
     pub fn new(processes: usize) -> Self {
-        Self { clients: vec![0; processes], ..Self::default() }
+        Self { processes: vec![Process::default(); processes], ..Self::default() }
     }
 
     /// Clients in their rooms now.
     pub fn clients_now(&self) -> u32 {
-        self.clients.iter().sum()
+        self.processes.iter().map(|process| process.clients).sum()
     }
 
     /// What has come from one process.
     pub fn add(&mut self, index: usize, progress: &Progress) {
-        self.clients[index] = progress.clients;
+        let process = &mut self.processes[index];
+        process.clients = progress.clients;
+        process.deliveries += progress.deliveries;
+        process.covered += progress.over;
+        process.has_reported = true;
         self.received += progress.deliveries;
         self.latencies.add(&progress.latencies);
         self.all.add(&progress.latencies);
@@ -46,21 +64,73 @@ impl Timeline {
 
     /// Ends a moment when its time has come.
     pub fn advance(&mut self, began: Nanos) {
-        let now = Nanos::now();
+        self.advance_to(Nanos::now(), began);
+    }
+
+    /// A moment lasts until every process has reported once.
+    fn advance_to(&mut self, now: Nanos, began: Nanos) {
         let elapsed = now.since(self.last.unwrap_or(began));
-        if elapsed < MOMENT {
+        let all_have_reported = self.processes.iter().all(|process| process.has_reported);
+        if elapsed < MOMENT || (elapsed < MOMENT_MAX && !all_have_reported) {
             return;
         }
         self.last = Some(now);
-        let received = self.received - std::mem::replace(&mut self.received_before, self.received);
         let measured = std::mem::take(&mut self.latencies);
         let quantile = |share| (measured.count() > 0).then(|| measured.quantile(share));
         self.moments.push(Moment {
             seconds: now.since(began).as_secs_f64(),
             clients: self.clients_now(),
-            deliveries: received as f64 / elapsed.as_secs_f64(),
+            deliveries: self.processes.iter().map(Process::rate).sum(),
             p50: quantile(0.5),
             p99: quantile(0.99),
         });
+        for process in &mut self.processes {
+            *process = Process { clients: process.clients, ..Process::default() };
+        }
+    }
+}
+
+impl Process {
+    /// Deliveries a second.
+    fn rate(&self) -> f64 {
+        if self.covered.is_zero() { 0.0 } else { self.deliveries as f64 / self.covered.as_secs_f64() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Nanos {
+        Nanos(milliseconds * 1_000_000)
+    }
+
+    fn report(milliseconds: u64, deliveries: u64) -> Progress {
+        Progress { deliveries, over: Duration::from_millis(milliseconds), ..Progress::default() }
+    }
+
+    #[test]
+    fn a_steady_load_is_flat_however_many_reports_a_moment_holds() {
+        let mut timeline = Timeline::new(2);
+        for (now, reports) in [(260, [1, 1]), (510, [2, 1]), (780, [1, 2]), (1_030, [1, 1])] {
+            for (index, count) in reports.into_iter().enumerate() {
+                (0..count).for_each(|_| timeline.add(index, &report(250, 1_000)));
+            }
+            timeline.advance_to(at(now), at(0));
+        }
+        let rates: Vec<f64> = timeline.moments.iter().map(|moment| moment.deliveries).collect();
+        assert_eq!(rates, [8_000.0; 4]);
+        assert_eq!(timeline.received, 10_000);
+    }
+
+    #[test]
+    fn a_moment_waits_for_all_reports_but_not_for_ever() {
+        let mut timeline = Timeline::new(2);
+        timeline.add(0, &report(250, 1_000));
+        timeline.advance_to(at(300), at(0));
+        assert!(timeline.moments.is_empty(), "one is missing");
+        timeline.advance_to(at(1_000), at(0));
+        assert_eq!(timeline.moments.len(), 1);
+        assert!((timeline.moments[0].deliveries - 4_000.0).abs() < 1e-6);
     }
 }

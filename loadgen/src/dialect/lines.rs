@@ -52,8 +52,15 @@ pub fn understand(line: &[u8]) -> Heard<'_> {
     if line.starts_with(b"[") {
         return Heard::Message(line);
     }
+    if line.starts_with(b"HTTP/1.") {
+        let answer = String::from_utf8_lossy(line);
+        return Heard::Ended(format!("{answer}: is this the HTTP port? ws://host:port/ws speaks to it"));
+    }
     if line.starts_with(b"Joined ") || line == b"Left room" {
         return Heard::Done;
+    }
+    if let Some(token) = line.strip_prefix(b"PONG ") {
+        return Heard::Pong(token);
     }
     match line.strip_prefix(b"ERR ") {
         Some(error) => match error.strip_prefix(b"closed ") {
@@ -78,7 +85,14 @@ mod tests {
         assert_eq!(hear(b"[ada] hello\n[bob"), Some((12, Heard::Message(b"[ada] hello"))));
         assert_eq!(hear(b"Joined lobby\r\n"), Some((14, Heard::Done)));
         assert_eq!(hear(b"Left room\n"), Some((10, Heard::Done)));
+        assert_eq!(hear(b"PONG 7\n"), Some((7, Heard::Pong(b"7"))));
         assert_eq!(hear(b"Welcome!\n"), Some((9, Heard::Nothing)));
+    }
+
+    #[test]
+    fn an_answer_of_the_http_port_is_known() {
+        let Some((_, Heard::Ended(reason))) = hear(b"HTTP/1.1 400 Bad Request\r\n") else { panic!("it goes on") };
+        assert!(reason.starts_with("HTTP/1.1 400 Bad Request: is this the HTTP port?"), "{reason}");
     }
 
     #[test]

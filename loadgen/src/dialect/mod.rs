@@ -60,6 +60,8 @@ pub enum Heard<'a> {
     Refused(String),
     /// The last words, with the reason.
     Ended(String),
+    /// The answer to `PING <token>`, with the token.
+    Pong(&'a [u8]),
     /// Anything else.
     Nothing,
 }

@@ -8,6 +8,9 @@ use crate::target::Target;
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// How every answer to the handshake begins.
+const HTTP: &[u8] = b"HTTP/";
+
 /// Not zero, so that the server has its work.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -57,6 +60,13 @@ impl Dialect for WebSocket {
 
 /// The answer to the handshake.
 fn hear_answer(input: &[u8]) -> Result<Option<(usize, Heard<'_>)>, Nonsense> {
+    let shared = input.len().min(HTTP.len());
+    if input[..shared] != HTTP[..shared] {
+        let Some((line, _)) = line(input) else { return Ok(None) };
+        let words = Nonsense::new(line).0;
+        let reason = format!("is this the port for lines? tcp:// speaks to it; it says {words:?}");
+        return Ok(Some((input.len(), Heard::Ended(reason))));
+    }
     let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..end]);
     if !head.starts_with("HTTP/1.1 101 ") {
@@ -97,7 +107,9 @@ fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, Nonsense> {
 fn reason(payload: &[u8]) -> String {
     match *payload {
         [high, low] => format!("close code {}", u16::from_be_bytes([high, low])),
-        [_, _, ref reason @ ..] => String::from_utf8_lossy(reason).into_owned(),
+        [high, low, ref reason @ ..] => {
+            format!("{}, close code {}", String::from_utf8_lossy(reason), u16::from_be_bytes([high, low]))
+        }
         _ => "close without a code".to_owned(),
     }
 }
@@ -164,12 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_the_port_for_lines_is_known() {
+        assert_eq!(WebSocket.hear(false, b"HT"), Ok(None));
+        let Ok(Some((_, Heard::Ended(reason)))) = WebSocket.hear(false, b"Welcome!\nERR") else { panic!("it goes on") };
+        assert!(reason.starts_with("is this the port for lines?") && reason.ends_with("\"Welcome!\""), "{reason}");
+    }
+
+    #[test]
     fn pings_are_answered_and_closes_have_reasons() {
         let mut pong = Vec::new();
         frame(FINAL_PONG, b"hi", &mut pong);
         assert_eq!(hear(b"\x89\x02hi"), Some((4, Heard::Asked(pong))));
         assert_eq!(hear(b"\x88\x02\x0f\xa8"), Some((4, Heard::Ended("close code 4008".into()))));
-        assert_eq!(hear(b"\x88\x06\x0f\xa8slow"), Some((8, Heard::Ended("slow".into()))));
+        assert_eq!(hear(b"\x88\x06\x0f\xa8slow"), Some((8, Heard::Ended("slow, close code 4008".into()))));
     }
 
     #[test]

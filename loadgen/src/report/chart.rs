@@ -11,6 +11,9 @@ use axis::{Mark, Ruler};
 /// In units of the picture, which scales.
 const WIDTH: f64 = 760.0;
 
+/// The same on a phone, where letters must not become smaller.
+const NARROW_WIDTH: f64 = 360.0;
+
 /// Room for the title and the label of the vertical axis.
 const TOP: f64 = 52.0;
 
@@ -85,11 +88,16 @@ impl Series {
 impl Chart {
     /// The picture: an `<svg>` for a page, or for a file of its own.
     pub fn svg(&self) -> askama::Result<String> {
-        self.drawing().render()
+        self.drawing(WIDTH).render()
     }
 
-    fn drawing(&self) -> Drawing<'_> {
-        let frame = Frame { left: LEFT, top: TOP, right: WIDTH - self.margin(), bottom: self.height - BOTTOM };
+    /// The same for a narrow page, with fewer numbers.
+    pub fn narrow_svg(&self) -> askama::Result<String> {
+        self.drawing(NARROW_WIDTH).render()
+    }
+
+    fn drawing(&self, width: f64) -> Drawing<'_> {
+        let frame = Frame { left: LEFT, top: TOP, right: width - self.margin(), bottom: self.height - BOTTOM };
         let xs = self.series.iter().flat_map(|series| &series.points).map(|point| point.0);
         let ys = self.series.iter().flat_map(|series| &series.points).filter_map(|point| point.1);
         let across = Ruler::over(self.x.scale, xs, 1.0);
@@ -122,7 +130,7 @@ impl Chart {
             is_filled: self.series.len() == 1 && self.y.scale == Scale::Linear,
             lines,
             frame,
-            width: WIDTH,
+            width,
         }
     }
 

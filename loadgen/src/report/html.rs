@@ -4,17 +4,19 @@
 mod charts;
 mod numbers;
 mod rows;
+mod sheet;
 
 use anyhow::Context;
 use askama::Template;
 
 use crate::report::Report;
+use crate::report::chart::Chart;
 use numbers::{count, significant};
 use rows::{Counts, Distribution, Row};
+pub use sheet::Sheet;
 
 /// The page, whole.
 pub fn page(report: &Report) -> anyhow::Result<String> {
-    let charts = charts::of(report).iter().map(|chart| chart.svg()).collect::<Result<_, _>>();
     let page = Page {
         report,
         title: report.targets.join(", "),
@@ -27,7 +29,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         connects: rows::connects(report),
         server: rows::server(report),
         generator: rows::generator(report),
-        charts: charts.context("drawing the charts")?,
+        charts: charts::of(report).iter().map(Figure::of).collect::<anyhow::Result<_>>()?,
     };
     page.render().context("writing the page")
 }
@@ -46,7 +48,20 @@ struct Page<'a> {
     connects: Vec<Row>,
     server: Vec<Row>,
     generator: Vec<Row>,
-    charts: Vec<String>,
+    charts: Vec<Figure>,
+}
+
+/// A chart, drawn for wide pages and for narrow ones; the page shows one of them.
+struct Figure {
+    wide: String,
+    narrow: String,
+}
+
+impl Figure {
+    fn of(chart: &Chart) -> anyhow::Result<Self> {
+        let draw = || Ok::<_, askama::Error>(Self { wide: chart.svg()?, narrow: chart.narrow_svg()? });
+        draw().context("drawing a chart")
+    }
 }
 
 /// What is to be known before any figure is read.

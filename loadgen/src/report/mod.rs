@@ -120,6 +120,10 @@ pub struct ServerReport {
     pub bytes_per_client: f64,
     /// Private memory with all clients in.
     pub bytes: u64,
+    /// Private memory before any client of a load came.
+    pub bytes_before: u64,
+    /// Whether no load is known to have met it before.
+    pub is_fresh: bool,
     /// Context switches that it asked for, over all deliveries.
     pub voluntary_switches_per_delivery: f64,
     /// Context switches that it did not ask for, over all deliveries.
@@ -183,10 +187,14 @@ impl Report {
 }
 
 impl ConnectReport {
+    /// Whether the server has turned clients away because it is full.
+    pub fn is_full(&self) -> bool {
+        self.failed.keys().any(|reason| FULL.iter().any(|words| reason.contains(words)))
+    }
+
     /// What helps a server that is full.
     fn hint(&self) -> &'static str {
-        let is_full = |reason: &String| FULL.iter().any(|words| reason.contains(words));
-        if self.failed.keys().any(is_full) {
+        if self.is_full() {
             "; the server is full: it holds more with --descriptor-tables per-worker and more --workers"
         } else {
             ""

@@ -4,11 +4,13 @@ use comfy_table::{Cell, CellAlignment, Color, Row, Table, presets};
 
 use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
 use crate::latency::Quantiles;
+use crate::output;
 
 /// The table, with colours if it is for a terminal.
 pub fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    output::fit(&mut table);
     add_connects(&mut table, &report.connects);
     add_group(&mut table, "rooms", &report.rooms);
     if let Some(giant) = &report.giant {
@@ -60,6 +62,10 @@ fn add_server(table: &mut Table, server: &ServerReport) {
         "",
         format!("{bytes:.0} bytes of private memory gained per client, {:.1} MiB", server.bytes as f64 / 1048576.0),
     );
+    if !server.is_fresh {
+        let held = server.bytes_before as f64 / 1048576.0;
+        add(table, "", format!("not fresh: gained over the {held:.1} MiB that it had before an earlier load came"));
+    }
     let (voluntary, involuntary) = (server.voluntary_switches_per_delivery, server.involuntary_switches_per_delivery);
     add(table, "", format!("context switches per delivery: {voluntary:.3} voluntary, {involuntary:.3} not"));
 }

@@ -159,6 +159,11 @@ impl Client {
         Ok(())
     }
 
+    /// Whether the kernel has yet to take something.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// As much as the kernel takes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;

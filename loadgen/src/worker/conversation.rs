@@ -193,7 +193,7 @@ impl Worker {
             Heard::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
             Heard::Refused(reason) => add_reason(&mut self.counted.outcome.refused, reason),
             Heard::Ended(reason) => self.end(index, reason, now)?,
-            Heard::Nothing => {}
+            Heard::Pong(_) | Heard::Nothing => {}
         }
         Ok(())
     }

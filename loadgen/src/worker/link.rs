@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use anyhow::Context;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-
-use crate::messages::{News, Order};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Both directions.
 pub struct Link {
@@ -20,9 +20,9 @@ pub struct Link {
 
 /// What has come from the coordinator.
 #[derive(Debug)]
-pub enum Told {
+pub enum Told<O> {
     /// These orders.
-    Orders(Vec<Order>),
+    Orders(Vec<O>),
     /// To go.
     Leave,
 }
@@ -38,7 +38,7 @@ impl Link {
     }
 
     /// What has come.
-    pub fn hear(&mut self) -> anyhow::Result<Told> {
+    pub fn hear<O: DeserializeOwned>(&mut self) -> anyhow::Result<Told<O>> {
         let mut buffer = [0; 4096];
         loop {
             match self.orders.read(&mut buffer) {
@@ -56,7 +56,7 @@ impl Link {
     }
 
     /// Tells something.
-    pub fn tell(&mut self, news: &News) -> anyhow::Result<()> {
+    pub fn tell(&mut self, news: &impl Serialize) -> anyhow::Result<()> {
         serde_json::to_writer(&mut self.news, news)?;
         self.news.write_all(b"\n").and_then(|()| self.news.flush()).context("telling the coordinator")
     }

@@ -28,9 +28,10 @@ use crate::messages::{News, Order, Outcome, Progress};
 use crate::schedule::Schedule;
 use crate::share::Share;
 use churn::Churn;
-use client::{Client, Stage};
-use link::{Link, Told};
+pub use client::{Client, Sent, Stage};
+pub use link::{Link, Told};
 use opening::Opening;
+pub use opening::reason_of;
 use room::Room;
 
 /// How often the coordinator hears of progress.
@@ -81,6 +82,8 @@ struct Worker {
     counted: Counted,
     /// When the coordinator hears of progress again.
     next_progress: Nanos,
+    /// When it heard of progress last.
+    progress_told: Nanos,
     /// Into which all clients read.
     read_buffer: Vec<u8>,
     /// In which messages are written.
@@ -160,6 +163,7 @@ impl Worker {
             rooms_to_fill: false,
             counted: Counted::default(),
             next_progress: Nanos::now(),
+            progress_told: Nanos::now(),
             read_buffer: Vec::new(),
             write_buffer: Vec::new(),
         })
@@ -176,7 +180,7 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => self.timer_is_set_to = None,
-                    ORDERS => match self.link.hear()? {
+                    ORDERS => match self.link.hear::<Order>()? {
                         Told::Orders(orders) => orders.into_iter().try_for_each(|order| self.obey(order))?,
                         Told::Leave => {
                             self.clients.iter_mut().for_each(Client::close);
@@ -281,7 +285,9 @@ impl Worker {
         let received = self.counted.outcome.tally.received;
         let deliveries = received - std::mem::replace(&mut self.counted.received_before, received);
         let latencies = self.counted.latencies.take();
-        self.link.tell(&News::Progress(Progress { clients: self.counted.clients, deliveries, latencies }))
+        let now = Nanos::now();
+        let over = now.since(std::mem::replace(&mut self.progress_told, now));
+        self.link.tell(&News::Progress(Progress { clients: self.counted.clients, deliveries, over, latencies }))
     }
 
     fn tell_outcome(&mut self) -> anyhow::Result<()> {

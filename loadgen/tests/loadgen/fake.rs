@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ const LABEL: &str = "[127.0.0.1:1] ";
 
 /// No test waits that long unless it fails.
 const HAPPENS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What has been heard and not dealt with: whoever says more has to wait, as with any server.
+const HAPPENINGS_MAX: usize = 64;
 
 /// One delivery: the client as they were accepted, from 0, and how many it has had before.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +46,8 @@ pub enum Fault {
     HauntTheFirstToLeave,
     /// Nothing is ever answered.
     AnswerNothing,
+    /// So many `PING` are answered, and no more.
+    AnswerPings(usize),
     /// So long nothing goes out, once, from this message on.
     Stall { message: usize, time: Duration },
     /// Everything goes out so much later.
@@ -65,7 +70,7 @@ pub enum Seen {
 /// A server. Ends when dropped.
 pub struct Fake {
     address: SocketAddr,
-    happen: Sender<Happening>,
+    happen: SyncSender<Happening>,
     seen: Receiver<Seen>,
 }
 
@@ -74,7 +79,7 @@ impl Fake {
     pub fn start(script: &[Fault]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (happen, happenings) = channel();
+        let (happen, happenings) = sync_channel(HAPPENINGS_MAX);
         let (see, seen) = channel();
         let server = Server { script: script.to_vec(), see, ..Server::new() };
         let accepted = happen.clone();
@@ -121,7 +126,7 @@ enum Happening {
     End,
 }
 
-fn accept(listener: &TcpListener, happen: &Sender<Happening>) {
+fn accept(listener: &TcpListener, happen: &SyncSender<Happening>) {
     for (client, stream) in listener.incoming().enumerate() {
         let stream = stream.expect("a client");
         stream.set_nodelay(true).expect("an option");
@@ -135,7 +140,7 @@ fn accept(listener: &TcpListener, happen: &Sender<Happening>) {
 }
 
 /// Until the client or the server ends.
-fn listen(client: usize, lines: impl BufRead, happen: &Sender<Happening>) {
+fn listen(client: usize, lines: impl BufRead, happen: &SyncSender<Happening>) {
     for line in lines.lines().map_while(Result::ok) {
         if happen.send(Happening::Heard(client, line)).is_err() {
             return;
@@ -172,6 +177,7 @@ struct Server {
     /// What was said last in each room.
     said: BTreeMap<String, String>,
     messages: usize,
+    pings: usize,
     stalled_until: Option<Instant>,
     /// When, then in which order.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -188,6 +194,7 @@ impl Server {
             rooms: BTreeMap::new(),
             said: BTreeMap::new(),
             messages: 0,
+            pings: 0,
             stalled_until: None,
             due: BinaryHeap::new(),
             acts: BTreeMap::new(),
@@ -229,6 +236,7 @@ impl Server {
         match (line.strip_prefix("JOIN "), line) {
             (Some(room), _) => self.join(client, room),
             (None, "LEAVE") => self.answer_leave(client),
+            (None, text) if text.starts_with("PING ") => self.answer_ping(client, text),
             (None, text) => self.publish(client, text),
         }
     }
@@ -257,6 +265,14 @@ impl Server {
             self.script.remove(place);
             self.promise(client, Act::Send(said));
         }
+    }
+
+    fn answer_ping(&mut self, client: usize, text: &str) {
+        let is_mute = |fault: &Fault| matches!(fault, Fault::AnswerPings(count) if *count <= self.pings);
+        if !self.script.iter().any(is_mute) {
+            self.promise(client, Act::Send(text.replacen("PING", "PONG", 1) + "\n"));
+        }
+        self.pings += 1;
     }
 
     fn publish(&mut self, client: usize, text: &str) {

@@ -9,6 +9,9 @@ mod servers;
 // Each fault that a server can have, counted exactly; and what is no fault, not counted.
 mod faults;
 
+// What happens to those who read at once while a server has more to do than it can.
+mod overload;
+
 // Roomcast itself, and the servers one may compare it with.
 mod others;
 mod real;

@@ -1,7 +1,7 @@
 //! Roomcast itself under every kind of load, on each transport and on both: nothing is lost, doubled or out of order.
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen_within, measure, measure_with, short};
+use crate::harness::{Measured, loadgen, loadgen_within, measure, measure_with, run, short};
 use crate::servers::{Server, free_port, roomcast};
 
 const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
@@ -111,6 +111,45 @@ fn each_process_has_an_address_of_its_own() {
     addresses.sort();
     addresses.dedup();
     assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
+}
+
+#[test]
+fn a_second_load_measures_memory_against_what_was_before_the_first() {
+    let server = Server::roomcast();
+    let load = ["--clients", "300", "--rooms", "3", "--rate", "30"];
+    let (first, second) = (measure(server.tcp(), &load), measure(server.tcp(), &load));
+    assert_eq!(
+        (&first.report["server"]["is_fresh"], &second.report["server"]["is_fresh"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(first.number("/server/bytes_before"), second.number("/server/bytes_before"));
+    assert!(second.number("/server/bytes_per_client") > 0.5 * first.number("/server/bytes_per_client"), "{second:?}");
+    assert!(second.ended.out.contains("not fresh") && !first.ended.out.contains("not fresh"), "{second:?}");
+}
+
+#[test]
+fn the_other_port_is_named() {
+    let server = Server::roomcast();
+    let http = server.websocket().replace("ws://", "tcp://").replace("/ws", "");
+    let lines = server.tcp().replace("tcp://", "ws://");
+    for (target, question) in [(http, "is this the HTTP port?"), (lines, "is this the port for lines?")] {
+        let ended = run(&mut loadgen(&[&target, "--clients", "2"]));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(question), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_search_ends_where_the_server_is_full_and_says_so() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let command = format!("{} --tcp {address} --http 127.0.0.1:0 --max-clients 25", roomcast().display());
+    let target = format!("tcp://{address}");
+    let search = ["find-capacity", &target, "--slo", "p50=1h", "--from", "10", "--spawn", &command, "--rate", "20"];
+    let ended = run(&mut loadgen(&[&search, &short(&[])[..]].concat()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let rows = ended.out.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+    assert_eq!(rows.collect::<Vec<_>>(), [10, 20, 40, 25], "{ended:?}");
+    assert!(ended.out.contains("no knee: 25 clients are carried, and the server is full at 25 clients"), "{ended:?}");
 }
 
 #[test]

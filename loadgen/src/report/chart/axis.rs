@@ -108,7 +108,7 @@ impl Ruler {
         match self.scale {
             Scale::Linear => self.even(most),
             Scale::Logarithmic => self.decades(most),
-            Scale::Percentile => self.percentiles(),
+            Scale::Percentile => self.percentiles(most),
         }
     }
 
@@ -135,12 +135,24 @@ impl Ruler {
         inside.map(|(decade, value)| Mark { place: self.place(value), label: label(decade, value) }).collect()
     }
 
-    fn percentiles(&self) -> Vec<Mark> {
+    fn percentiles(&self, most: f64) -> Vec<Mark> {
+        /// With room for fewer numbers than this, those too near to the one before are left out.
+        const CROWDED: f64 = 6.0;
+        /// Of the room for one number.
+        const APART: f64 = 0.8;
         let nines = (1..=NINES_MAX as i32).map(|digits| 1.0 - 10_f64.powi(-digits));
         let shares = [0.0, 0.5].into_iter().chain(nines).zip([0, 0, 0, 0, 1, 2, 3, 4, 5, 6]);
         let inside = shares.filter(|(share, _)| self::nines(*share) <= self.to + 1e-9);
         let label = |share: f64, decimals: usize| format!("{:.decimals$}\u{202f}%", share * 100.0);
-        inside.map(|(share, decimals)| Mark { place: self.place(share), label: label(share, decimals) }).collect()
+        let mut marks: Vec<Mark> = Vec::new();
+        for (share, decimals) in inside {
+            let place = self.place(share);
+            let is_near = marks.last().is_some_and(|last| place - last.place < APART / most);
+            if most >= CROWDED || !is_near {
+                marks.push(Mark { place, label: label(share, decimals) });
+            }
+        }
+        marks
     }
 }
 

@@ -13,6 +13,15 @@ fn linear(points: Vec<(f64, Option<f64>)>) -> Chart {
 }
 
 /// The shapes of all lines.
+#[test]
+fn a_narrow_chart_has_fewer_numbers_and_none_upon_another() {
+    let points: Vec<(f64, Option<f64>)> = (0..6).map(|nines| (1.0 - 0.1_f64.powi(nines), Some(1.0))).collect();
+    let chart = chart(Scale::Percentile, Scale::Linear, vec![Series { name: "one".to_owned(), points }]);
+    let numbers = |width| chart.drawing(width).columns.iter().map(|mark| mark.place).collect::<Vec<_>>();
+    assert_eq!((numbers(WIDTH).len(), numbers(NARROW_WIDTH).len()), (7, 3));
+    assert!(numbers(NARROW_WIDTH).windows(2).all(|pair| pair[1] - pair[0] > 40.0));
+}
+
 fn paths(svg: &str) -> Vec<&str> {
     let lines = svg.split(r#"<g class="line "#).skip(1).flat_map(|line| line.split(r#"<path d=""#).nth(1));
     lines.filter_map(|path| path.split('"').next()).collect()
@@ -20,7 +29,7 @@ fn paths(svg: &str) -> Vec<&str> {
 
 /// What stands at the axes, from left to right or from below.
 fn labels(chart: &Chart) -> (Vec<String>, Vec<String>) {
-    let Drawing { columns, rows, .. } = chart.drawing();
+    let Drawing { columns, rows, .. } = chart.drawing(WIDTH);
     let labels = |marks: Vec<Mark>| marks.into_iter().map(|mark| mark.label).collect();
     (labels(columns), labels(rows))
 }
@@ -103,7 +112,7 @@ fn each_nine_is_as_long_as_the_one_before() {
 fn names_of_lines_that_end_together_stand_apart() {
     let lines = ["a", "b", "c"].map(|name| Series::unbroken(name, [(0.0, 1.0), (1.0, 1.0)]));
     let chart = chart(Scale::Linear, Scale::Linear, lines.into());
-    let mut heights: Vec<f64> = chart.drawing().lines.iter().map(|line| line.name_y).collect();
+    let mut heights: Vec<f64> = chart.drawing(WIDTH).lines.iter().map(|line| line.name_y).collect();
     heights.sort_by(f64::total_cmp);
     assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= NAME_HEIGHT), "{heights:?}");
 }

@@ -229,10 +229,16 @@ pub fn server(report: &Report) -> Vec<Row> {
         Row::new("CPU", with_unit(server.cores, "cores")),
         Row::new("Memory per client", bytes(server.bytes_per_client)),
         Row::new("Memory with all clients", bytes(server.bytes as f64)),
+        Row::new("Memory before", before(server.bytes_before, server.is_fresh)),
         Row::new("Voluntary switches", significant(server.voluntary_switches_per_delivery)),
         Row::new("Involuntary switches", significant(server.involuntary_switches_per_delivery)),
         Row::new("Process", server.process_id.to_string()),
     ]
+}
+
+fn before(held: u64, is_fresh: bool) -> String {
+    let held = bytes(held as f64);
+    if is_fresh { held } else { format!("{held}, before an earlier load: the server is not fresh") }
 }
 
 /// The generator's side.

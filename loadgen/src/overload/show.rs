@@ -1,0 +1,138 @@
+//! The reports of overloads as one reads them in a terminal.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use super::burst::{BurstReport, Deliveries, Ended, Stop};
+use super::flood::{FloodReport, name};
+use super::part::Role;
+use super::run::{Memory, RoleReport};
+use crate::messages::Reasons;
+use crate::output;
+use crate::report::in_words;
+use crate::report::table::time;
+
+const MEBIBYTE: f64 = 1_048_576.0;
+
+/// The table of a burst, and its verdict.
+pub fn burst(report: &BurstReport) -> String {
+    let BurstReport { clients, size, messages, watchers, connected, seconds, .. } = report;
+    let mut lines = Lines::default();
+    let each = if *messages == 1 { "one message".to_owned() } else { format!("{messages} messages") };
+    lines.add("burst", format!("{clients} clients × {each} of {size} bytes, {}", report.targets.join(", ")));
+    lines.add("connected", format!("{connected} of {}", clients + watchers));
+    lines.add("ended", format!("after {seconds:.1} s: {}", report.ended.words()));
+    let Deliveries { expected, accepted_messages, heard, lost, doubled, reordered, strange, due } = report.deliveries;
+    lines.add("watchers", format!("{watchers}, {}", report.priority));
+    lines.add("", format!("{heard} of {expected} deliveries heard, of {accepted_messages} messages"));
+    lines.add("", format!("lost {lost}, doubled {doubled}, out of order {reordered}, changed {strange}, due {due}"));
+    lines.add("", format!("{} heard all that was heard by any; cut: {}", report.whole, reasons(&report.cut)));
+    lines.add("", format!("longest silence {:.2} s", report.longest_silence));
+    lines.add("crowd", format!("cut: {}", reasons(&report.crowd.cut)));
+    lines.add(
+        "",
+        format!("{} deliveries, {:.0}/s with the watchers'", report.crowd.deliveries, report.deliveries_per_second),
+    );
+    lines.add_memory(report.memory);
+    if let Some(stop) = &report.stop {
+        lines.add_stop(stop, *watchers);
+    }
+    lines.conclude(&report.faults, report.interrupted)
+}
+
+/// The table of a flood, and its verdict.
+pub fn flood(report: &FloodReport) -> String {
+    let FloodReport { members, size, said, seconds, connected, .. } = report;
+    let mut lines = Lines::default();
+    lines.add("flood", format!("{members} members, lines of {size} bytes, {}", report.targets.join(", ")));
+    lines.add("connected", format!("{connected}; bystanders: {}", report.priority));
+    lines
+        .add("lasted", format!("{seconds:.1} s, {said} lines taken, {:.0} deliveries/s", report.deliveries_per_second));
+    lines.add_memory(report.memory);
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    output::fit(&mut table);
+    table.set_header(["clients", "", "waited p50", "p99 ms", "max ms", "cut"]);
+    for (role, found) in &report.roles {
+        let RoleReport { clients, waits, cut_without_ping, pings, .. } = found;
+        let cell = |value: f64| if waits.count > 0 { time(value) } else { String::new() };
+        if *role == Role::Quiet {
+            let words =
+                format!("{pings} pings heard by quiet clients; {cut_without_ping} were cut without having heard one");
+            lines.add("", words);
+        }
+        let cut = found.cut_count().to_string();
+        table.add_row([
+            clients.to_string(),
+            name(*role).to_owned(),
+            cell(waits.p50),
+            cell(waits.p99),
+            cell(waits.max),
+            cut,
+        ]);
+    }
+    format!("{}\n{table}\n{}", lines.text(), Lines::default().conclude(&report.faults, report.interrupted))
+}
+
+impl Ended {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Complete => "every watcher had everything, or was cut",
+            Self::Quiet => "nothing moved any more",
+            Self::TimeOver => "its time was over",
+            Self::ServerStopped => "the server has stopped",
+            Self::ServerGone => "the server is gone",
+            Self::Interrupted => "somebody stopped it",
+        }
+    }
+}
+
+/// Names and words, in two columns.
+#[derive(Default)]
+struct Lines(Table);
+
+impl Lines {
+    fn add(&mut self, name: &str, words: String) {
+        self.0.load_style(presets::NOTHING);
+        output::fit(&mut self.0);
+        self.0.add_row([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]);
+    }
+
+    fn add_memory(&mut self, memory: Option<Memory>) {
+        if let Some(Memory { before, with_clients, peak }) = memory {
+            let [before, with_clients, peak] = [before, with_clients, peak].map(|bytes| bytes as f64 / MEBIBYTE);
+            let words =
+                format!("private MiB: {before:.0} before, {with_clients:.0} with all clients, {peak:.0} at most");
+            self.add("server", words);
+        }
+    }
+
+    fn add_stop(&mut self, stop: &Stop, watchers: u32) {
+        let Stop { after, seconds, server, whole_to_the_last_line } = stop;
+        let end = server.as_ref().map_or("it goes on".to_owned(), |end| end.status.clone());
+        let took = seconds.map_or(String::new(), |seconds| format!(" after {seconds:.1} s"));
+        self.add("stop", format!("SIGTERM after {after:.1} s: {end}{took}"));
+        self.add("", format!("{whole_to_the_last_line} of {watchers} watchers whole to the last line"));
+    }
+
+    fn conclude(mut self, faults: &[String], interrupted: bool) -> String {
+        faults.iter().for_each(|fault| self.add("failed", fault.clone()));
+        if interrupted {
+            self.add("stopped", "before its time; the figures are of what happened so far".to_owned());
+        }
+        if faults.is_empty() && !interrupted {
+            self.add("passed", "nobody who read at once was cut, and nothing was lost".to_owned());
+        }
+        self.text()
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn reasons(reasons: &Reasons) -> String {
+    match reasons.values().sum::<u64>() {
+        0 => "0".to_owned(),
+        count => format!("{count}: {}", in_words(reasons)),
+    }
+}

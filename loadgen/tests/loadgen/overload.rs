@@ -1,0 +1,220 @@
+//! Overloads, on a server that lies and on the real one: what a watcher or a bystander meets is counted exactly, and decides the
+//! exit code.
+
+use serde_json::Value;
+
+use crate::fake::{At, Fake, Fault};
+use crate::harness::{Ended, loadgen, number, read_json, run};
+use crate::servers::{Server, free_port, roomcast};
+
+/// Four speak twice, and two listen.
+const BURST: [&str; 8] = ["--clients", "4", "--watchers", "2", "--messages", "2", "--size", "64"];
+
+/// The last one to come in is a watcher: half of them come behind the crowd.
+const WATCHER: usize = 5;
+
+/// A flood that is over soon, of one member, with one more who asks `PING`.
+const FLOOD: [&str; 10] =
+    ["--members", "1", "--inside", "1", "--bystanders", "0", "--newcomers", "0", "--for", "300ms"];
+
+/// A report and how the command ended.
+#[derive(Debug)]
+struct Overload {
+    ended: Ended,
+    report: Value,
+}
+
+impl Overload {
+    #[track_caller]
+    fn of(arguments: &[&[&str]]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("report.json");
+        let ended = run(loadgen(&[&["overload"], &arguments.concat()[..]].concat()).arg("--json").arg(&path));
+        Self { report: read_json(&path, &ended), ended }
+    }
+
+    /// What comes of a burst on a server with these faults.
+    #[track_caller]
+    fn burst(script: &[Fault]) -> Self {
+        let fake = Fake::start(script);
+        Self::of(&[&["burst", &fake.target(), "--patience", "2s"], &BURST])
+    }
+
+    /// What comes of a flood on a server with these faults, whichever of the two came in first.
+    #[track_caller]
+    fn flood(script: &[fn(usize) -> Fault]) -> Self {
+        let both: Vec<Fault> = script.iter().flat_map(|fault| [fault(0), fault(1)]).collect();
+        let fake = Fake::start(&both);
+        Self::of(&[&["flood", &fake.target(), "--patience", "2s"], &FLOOD])
+    }
+
+    #[track_caller]
+    fn number(&self, pointer: &str) -> u64 {
+        number(&self.report, pointer) as u64
+    }
+
+    /// Of the deliveries to watchers this is wrong, and nothing else.
+    #[track_caller]
+    fn expect_only(&self, fault: &str, count: u64) {
+        for counted in ["lost", "doubled", "reordered", "strange", "due"] {
+            let wanted = if counted == fault { count } else { 0 };
+            assert_eq!(self.number(&format!("/deliveries/{counted}")), wanted, "{counted}: {self:?}");
+        }
+        assert_eq!(self.number("/deliveries/expected"), 16, "{self:?}");
+        assert_eq!(self.ended.code, Some(i32::from(count > 0)), "{self:?}");
+    }
+}
+
+#[test]
+fn a_burst_that_everybody_hears_passes() {
+    let burst = Overload::burst(&[]);
+    burst.expect_only("lost", 0);
+    assert_eq!((burst.number("/deliveries/heard"), burst.number("/whole")), (16, 2));
+    assert_eq!(burst.report["ended"], "complete");
+    assert!(burst.ended.out.contains("passed"), "{burst:?}");
+}
+
+#[test]
+fn what_a_watcher_never_hears_is_lost() {
+    for delivery in [3, 7] {
+        let burst = Overload::burst(&[Fault::Lose(At { client: WATCHER, delivery })]);
+        burst.expect_only("lost", 1);
+        assert_eq!((burst.number("/whole"), &burst.report["ended"]), (1, &Value::from("quiet")));
+    }
+}
+
+#[test]
+fn what_no_watcher_hears_is_lost_to_all() {
+    let all = (0..=WATCHER).map(|client| Fault::Lose(At { client, delivery: 4 }));
+    Overload::burst(&all.collect::<Vec<_>>()).expect_only("lost", 2);
+}
+
+#[test]
+fn what_comes_twice_or_in_another_order_or_changed_is_counted() {
+    let here = At { client: WATCHER, delivery: 3 };
+    Overload::burst(&[Fault::Double(here)]).expect_only("doubled", 1);
+    Overload::burst(&[Fault::Swap(here)]).expect_only("reordered", 1);
+    let changed = Overload::burst(&[Fault::Cut(here)]);
+    assert_eq!((changed.number("/deliveries/strange"), changed.ended.code), (1, Some(1)), "{changed:?}");
+}
+
+#[test]
+fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
+    let here = At { client: WATCHER, delivery: 6 };
+    let burst = Overload::burst(&[Fault::Dismiss(here, "ERR closed slow-consumer\n")]);
+    burst.expect_only("lost", 2);
+    assert_eq!(burst.number("/cut/slow-consumer"), 1);
+    assert!(burst.ended.out.contains("1 of 2 watchers were cut: slow-consumer (1)"), "{burst:?}");
+    let burst = Overload::burst(&[Fault::Close(here)]);
+    assert_eq!(burst.number("/cut/closed without a word"), 1);
+}
+
+#[test]
+fn a_speaker_that_is_cut_is_a_figure_and_no_failure() {
+    let burst = Overload::burst(&[Fault::Dismiss(At { client: 4, delivery: 7 }, "ERR closed slow-consumer\n")]);
+    // Either four speakers and one watcher came first, in any order, or it was the watcher who was cut.
+    let (speakers, watchers) =
+        (number_or_zero(&burst, "/crowd/cut/slow-consumer"), number_or_zero(&burst, "/cut/slow-consumer"));
+    assert_eq!(speakers + watchers, 1, "{burst:?}");
+    assert_eq!(burst.ended.code, Some(i32::from(watchers > 0)), "{burst:?}");
+}
+
+fn number_or_zero(of: &Overload, pointer: &str) -> u64 {
+    of.report.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+#[test]
+fn a_flood_beside_which_everybody_is_answered_passes() {
+    let fake = Fake::start(&[]);
+    let flood = Overload::of(&[&[
+        "flood",
+        &fake.target(),
+        "--members",
+        "3",
+        "--inside",
+        "2",
+        "--bystanders",
+        "12",
+        "--newcomers",
+        "0",
+        "--for",
+        "1100ms",
+    ]]);
+    assert_eq!(flood.ended.code, Some(0), "{flood:?}");
+    for (role, clients) in [("elsewhere", 12), ("nowhere", 12), ("inside", 2)] {
+        assert_eq!(flood.number(&format!("/roles/{role}/clients")), clients);
+        assert!(flood.number(&format!("/roles/{role}/waits/count")) > 0, "{role}: {flood:?}");
+    }
+    assert!(flood.number("/roles/inside/deliveries") > 0 && flood.number("/said") > 0, "{flood:?}");
+}
+
+#[test]
+fn a_bystander_that_is_cut_fails_the_flood() {
+    let flood = Overload::flood(&[|client| Fault::Dismiss(At { client, delivery: 50 }, "ERR closed slow-consumer\n")]);
+    assert_eq!(flood.number("/roles/inside/cut/slow-consumer"), 1, "{flood:?}");
+    assert_eq!(flood.ended.code, Some(1), "{flood:?}");
+}
+
+#[test]
+fn a_hole_in_the_flood_is_noticed_by_a_bystander_inside() {
+    let flood = Overload::flood(&[|client| Fault::Lose(At { client, delivery: 50 })]);
+    assert_eq!((flood.number("/roles/inside/disordered"), flood.ended.code), (1, Some(1)), "{flood:?}");
+}
+
+#[test]
+fn a_ping_without_an_answer_fails_the_flood() {
+    let flood = Overload::flood(&[|_| Fault::AnswerPings(0)]);
+    assert_eq!((flood.number("/roles/inside/unanswered"), flood.ended.code), (1, Some(1)), "{flood:?}");
+    assert!(number(&flood.report, "/roles/inside/waits/max") >= 2_000.0, "it waited as long as patience: {flood:?}");
+}
+
+#[test]
+fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
+    let fake = Fake::start(&[Fault::Delay(std::time::Duration::from_millis(50))]);
+    let target = fake.target();
+    let load = ["--members", "1", "--bystanders", "2", "--inside", "0", "--newcomers", "0", "--for", "300ms"];
+    let flood = Overload::of(&[&["flood", &target, "--slo", "p50=20ms"], &load]);
+    assert_eq!(flood.ended.code, Some(1), "{flood:?}");
+    assert!(flood.ended.out.contains("in other rooms: p50 is"), "{flood:?}");
+}
+
+#[test]
+fn the_real_server_is_flooded_on_both_transports() {
+    let server = Server::roomcast();
+    let load = ["--members", "20", "--bystanders", "5", "--inside", "5", "--quiet", "5", "--for", "1s"];
+    let flood = Overload::of(&[&["flood", server.tcp(), server.websocket()], &load]);
+    assert_eq!(flood.ended.code, Some(0), "{flood:?}");
+    assert_eq!(flood.number("/roles/quiet/clients"), 5);
+    assert!(flood.number("/roles/newcomer/waits/count") >= 10, "{flood:?}");
+    assert!(flood.number("/memory/peak") > 0, "{flood:?}");
+}
+
+#[test]
+fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
+    let (lines, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let command = format!("{} --tcp {lines} --http {http}", roomcast().display());
+    let (tcp, websocket) = (format!("tcp://{lines}"), format!("ws://{http}/ws"));
+    let load = ["--clients", "40", "--watchers", "10", "--stop-after", "300ms", "--spawn", &command];
+    let burst = Overload::of(&[&["burst", &tcp, &websocket], &load]);
+    assert_eq!(burst.ended.code, Some(0), "{burst:?}");
+    assert_eq!((burst.number("/stop/server/code"), burst.number("/stop/whole_to_the_last_line")), (0, 10), "{burst:?}");
+    assert_eq!(burst.number("/cut/shutdown") + burst.number("/cut/shutdown, close code 1001"), 10, "{burst:?}");
+}
+
+#[test]
+fn what_is_no_overload_is_refused_with_the_rule() {
+    for (arguments, rule) in [
+        (&["burst", "--clients", "0"][..], "--clients 0: 1 to"),
+        (&["burst", "--size", "10"], "--size 10: 36 to 65536"),
+        (&["burst", "--watchers", "100000", "--clients", "100000"], "fewer --watchers help"),
+        (&["burst", "nats://127.0.0.1:4222"], "tcp:// or ws:// only"),
+        (&["flood", "--quiet", "5"], "--quiet 5: it needs a ws:// target"),
+        (&["flood", "tcp://127.0.0.1:1"], "nothing listens at tcp://127.0.0.1:1"),
+        (&["burst", "tcp://127.0.0.1:1", "--stop-after", "1s"], "no process is found"),
+        (&["burst", "--json", "/no such folder/x"], "/no such folder/x"),
+    ] {
+        let ended = run(&mut loadgen(&[&["overload"], arguments].concat()));
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(rule), "{arguments:?}: {ended:?}");
+    }
+}
