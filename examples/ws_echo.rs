@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use roomcast::broker::{BrokerSeed, Capacity};
@@ -16,7 +16,7 @@ use roomcast::memory::Needs;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
-use roomcast::session::{Handled, Session, SessionHost};
+use roomcast::session::{Handled, Session, SessionHost, SpentAllowances};
 use roomcast::shutdown::Drain;
 use roomcast::transport::accept::{Admission, Listener, accept};
 use roomcast::transport::census::Census;
@@ -122,14 +122,16 @@ async fn serve(listener: Listener, message_bytes_max: usize) {
         greeting: String::new(),
         message_bytes_max,
         deliveries: None,
+        spent: SpentAllowances::new(Instant::now()),
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
     let buffer = ReadBuffer::new(Needs::default(), Rc::new(Watch::new(INPUT)));
     spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
     let http_buffer = buffer.clone();
-    let on_upgrade = move |Upgraded { stream, place, already_read }| {
-        let client = Client { stream, place, dialect: Dialect::WebSocket, label: Label::of_server("WS"), already_read };
+    let on_upgrade = move |Upgraded { stream, place, address, already_read }| {
+        let label = Label::of_server("WS");
+        let client = Client { stream, place, dialect: Dialect::WebSocket, label, address, already_read };
         spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));
     };
     let admission = Admission::new(CLIENTS_MAX);

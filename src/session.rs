@@ -4,14 +4,16 @@
 mod allowance;
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
+pub use self::allowance::SpentAllowances;
 use self::allowance::{Allowance, Charge};
-use crate::broker::{Broker, ClientWindow, Joined, Member, Publish, Seat};
+use crate::broker::{Broker, ClientWindow, Joined, Member, Population, Publish, Seat};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, Refusal};
 use crate::protocol::dialect::Dialect;
@@ -36,6 +38,8 @@ pub struct SessionHost {
     pub message_bytes_max: usize,
     /// What a client may cost the others; as much as it likes if `None`.
     pub deliveries: Option<DeliveryLimits>,
+    /// What clients have cost that are gone, by address, over all workers.
+    pub spent: SpentAllowances,
     /// When to stop.
     pub drain: Drain,
 }
@@ -47,7 +51,11 @@ pub struct Session {
     dialect: Dialect,
     label: Label,
     room: Option<RoomName>,
-    /// Boxed: mostly there is none, and a client is to be small.
+    /// Where the client comes from, as far as that is known.
+    address: IpAddr,
+    /// How many members its room has.
+    population: Option<Population>,
+    /// Made when it says something for the first time, and boxed: most clients only listen, and are to be small.
     allowance: Option<Box<Allowance>>,
     /// What it has on the way to its room.
     window: ClientWindow,
@@ -91,10 +99,20 @@ pub enum Unfinished {
 
 impl Session {
     /// A conversation in no room yet.
-    pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label) -> Self {
+    pub fn new(host: Rc<SessionHost>, slot: Slot, dialect: Dialect, label: Label, address: IpAddr) -> Self {
         let talking = Some(host.drain.talking());
-        let allowance = host.deliveries.map(|limits| Box::new(Allowance::new(limits, Instant::now())));
-        Self { host, slot, dialect, label, room: None, allowance, window: ClientWindow::default(), talking }
+        Self {
+            host,
+            slot,
+            dialect,
+            label,
+            room: None,
+            address,
+            population: None,
+            allowance: None,
+            window: ClientWindow::default(),
+            talking,
+        }
     }
 
     /// Says hello.
@@ -180,6 +198,7 @@ impl Session {
             self.talking = None;
             self.host.drain.leaving().await;
         }
+        self.allowance.iter().for_each(|allowance| allowance.end(&self.host.spent, self.address));
         self.leave().await;
         if let Some(last_words) = last_words {
             self.host.writer.reply(self.slot, last_words).await;
@@ -209,7 +228,13 @@ impl Session {
 
     /// Whether a message may be published now; `None` if that costs nothing.
     fn charge(&mut self, now: Instant) -> Option<Charge> {
-        self.allowance.as_mut().map(|allowance| allowance.charge(now))
+        let limits = self.host.deliveries?;
+        let allowance = self.allowance.get_or_insert_with(|| {
+            let mut allowance = Allowance::new(limits, &self.host.spent, self.address, now);
+            self.population.iter().for_each(|population| allowance.move_to(population.clone()));
+            Box::new(allowance)
+        });
+        Some(allowance.charge(now))
     }
 
     /// Waits until the message may be published, which keeps the client's socket from being read; refuses it if that would
@@ -255,6 +280,7 @@ impl Session {
             Ok(Joined { room, population }) => {
                 self.room = Some(room);
                 self.allowance.iter_mut().for_each(|allowance| allowance.move_to(population.clone()));
+                self.population = Some(population);
             }
             Err(refusal) => self.answer(&Event::Refused(&refusal)).await,
         }

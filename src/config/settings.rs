@@ -50,10 +50,10 @@ pub struct Settings {
     /// Members of one room (default: 1000000)
     #[arg(long, env = "ROOMCAST_ROOM_MEMBERS", value_name = "COUNT")]
     pub room_members: usize,
-    /// Deliveries a second that one client may cause; 0 is no limit (default: 0)
+    /// Deliveries a second that one client may cause; 0 is no limit (default: 1000000)
     #[arg(long, env = "ROOMCAST_DELIVERIES_PER_SECOND", value_name = "COUNT")]
     pub deliveries_per_second: u32,
-    /// Deliveries that one client may cause at once, where they are limited (default: 10000)
+    /// Deliveries that one client may cause at once, where they are limited (default: 1000000)
     #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
     pub deliveries_burst: u32,
     /// Web pages that may open a WebSocket besides those of the same host, as in `https://example.org`; * is every page
@@ -153,8 +153,8 @@ impl Default for Settings {
             max_clients: None,
             clients_per_address: 0,
             connects_per_address: 0,
-            deliveries_per_second: 0,
-            deliveries_burst: 10_000,
+            deliveries_per_second: 1_000_000,
+            deliveries_burst: 1_000_000,
             allowed_origins: Vec::new(),
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

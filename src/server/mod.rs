@@ -7,7 +7,7 @@ mod ready_file;
 use std::iter::repeat_with;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::broker::{BrokerSeed, Capacity};
 use crate::config::{Config, ConfigError, DescriptorTables};
+use crate::session::SpentAllowances;
 use crate::shutdown::Drain;
 use crate::transport::accept::Admission;
 use crate::transport::census::Census;
@@ -146,6 +147,7 @@ fn start(
         homes[home].push(shard);
     }
     let census = Census::new(config.per_address);
+    let spent = SpentAllowances::new(Instant::now());
     let parts = listeners.zip(mailboxes).zip(homes).zip(tables_and_places(config, limit)).zip(0..);
     let worker = |(((((lines, http), writer), shards), (table, admission)), index)| Worker {
         index: WriterIndex(index),
@@ -160,6 +162,7 @@ fn start(
         writers: writers.clone(),
         writer,
         metrics: metrics.clone(),
+        spent: spent.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),
         serving: drain.serving(),

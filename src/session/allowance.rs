@@ -1,5 +1,11 @@
-//! What one client may cost the others: a token bucket of deliveries. Plain synchronous code; waits for nothing.
+//! What one client may cost the others: a token bucket of deliveries, and what addresses have spent whose clients have gone.
+//! Plain synchronous code; waits for nothing.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::broker::Population;
@@ -26,10 +32,61 @@ pub enum Charge {
     DueIn(Duration),
 }
 
+/// The cells in which addresses share what they have spent: 512 KiB, of which only those take memory that are used.
+const CELLS: usize = 1 << 16;
+
+/// The bits of an IPv6 address that are one customer's.
+const IPV6_PREFIX_BITS: u32 = 64;
+
+/// What the clients of an address had spent when they went, so that nobody has a whole burst again by connecting anew. All
+/// clones are one. Addresses share cells by chance: whoever meets the cell of a spender begins with less of a burst.
+#[derive(Clone, Debug)]
+pub struct SpentAllowances {
+    keys: RandomState,
+    begun: Instant,
+    /// When all is earned again, in nanoseconds since it was begun.
+    earned_at: Arc<[AtomicU64]>,
+}
+
+impl SpentAllowances {
+    /// Nobody has spent anything.
+    pub fn new(now: Instant) -> Self {
+        Self { keys: RandomState::new(), begun: now, earned_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// How long an address has to wait until it has earned a whole burst.
+    fn earned_within(&self, address: IpAddr, now: Instant) -> Duration {
+        let earned_at = Duration::from_nanos(self.cell(address).load(Ordering::Relaxed));
+        earned_at.saturating_sub(now.saturating_duration_since(self.begun))
+    }
+
+    fn remember(&self, address: IpAddr, now: Instant, earned_within: Duration) {
+        let earned_at = now.saturating_duration_since(self.begun) + earned_within;
+        self.cell(address).fetch_max(u64::try_from(earned_at.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn cell(&self, address: IpAddr) -> &AtomicU64 {
+        let hash = match address.to_canonical() {
+            IpAddr::V4(address) => self.keys.hash_one(address),
+            IpAddr::V6(address) => self.keys.hash_one(address.to_bits() >> (u128::BITS - IPV6_PREFIX_BITS)),
+        };
+        &self.earned_at[hash as usize % CELLS]
+    }
+}
+
 impl Allowance {
-    /// A whole burst is left.
-    pub fn new(limits: DeliveryLimits, now: Instant) -> Self {
-        Self { limits, population: Population::default(), left: f64::from(limits.burst), counted_at: now }
+    /// A burst is left, less what others from this address have spent that is not earned again.
+    pub fn new(limits: DeliveryLimits, spent: &SpentAllowances, address: IpAddr, now: Instant) -> Self {
+        let spent = spent.earned_within(address, now).as_secs_f64() * f64::from(limits.per_second.get());
+        let left = f64::from(limits.burst) - spent;
+        Self { limits, population: Population::default(), left, counted_at: now }
+    }
+
+    /// The client goes, and its address is remembered for what it has spent.
+    pub fn end(&self, spent: &SpentAllowances, address: IpAddr) {
+        let deliveries = (f64::from(self.limits.burst) - self.left).max(0.0);
+        let earned_within = Duration::try_from_secs_f64(deliveries / f64::from(self.limits.per_second.get()));
+        spent.remember(address, self.counted_at, earned_within.unwrap_or(Duration::MAX / 2));
     }
 
     /// Another room, whose members are counted from now on.
@@ -60,9 +117,36 @@ mod tests {
     fn allowance(members: usize, now: Instant) -> Allowance {
         let limits =
             DeliveryLimits { per_second: NonZeroU32::new(100).unwrap(), burst: 200, pause_max: Duration::from_secs(1) };
-        let mut allowance = Allowance::new(limits, now);
+        allowance_of(limits, &SpentAllowances::new(now), members, now)
+    }
+
+    fn allowance_of(limits: DeliveryLimits, spent: &SpentAllowances, members: usize, now: Instant) -> Allowance {
+        let mut allowance = Allowance::new(limits, spent, address("192.0.2.1"), now);
         allowance.move_to(Population::of(members));
         allowance
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn whoever_connects_anew_has_no_new_burst_and_others_have() {
+        let now = Instant::now();
+        let spent = SpentAllowances::new(now);
+        let limits = allowance(0, now).limits;
+        let mut first = allowance_of(limits, &spent, 150, now);
+        assert_eq!(first.charge(now), Charge::Paid);
+        assert_eq!(first.charge(now), Charge::Paid);
+        first.end(&spent, address("192.0.2.1"));
+        // 300 were spent of 200: what is missing is earned at 100 a second.
+        let mut second = allowance_of(limits, &spent, 150, now);
+        assert_eq!(second.charge(now), Charge::DueIn(Duration::from_millis(1_010)));
+        assert_eq!(second.charge(now + Duration::from_secs(2)), Charge::Paid);
+        let other = Allowance::new(limits, &spent, address("192.0.2.2"), now);
+        assert!((other.left - 200.0).abs() < 0.01, "{}", other.left);
+        let later = Allowance::new(limits, &spent, address("192.0.2.1"), now + Duration::from_secs(4));
+        assert!((later.left - 200.0).abs() < 0.01, "{}", later.left);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -145,6 +146,8 @@ pub struct Client {
     pub dialect: Dialect,
     /// What stands in front of its messages.
     pub label: Label,
+    /// Where it comes from, behind the proxies that are believed.
+    pub address: IpAddr,
     /// What was read from the socket already.
     pub already_read: Vec<u8>,
 }
@@ -171,12 +174,12 @@ pub struct Conversation<R> {
 impl<R: Reader> Conversation<R> {
     /// Gives the write side to the writer. `reader` gets to know the slot.
     pub fn open(client: Client, buffer: ReadBuffer, sessions: Rc<SessionHost>, reader: impl FnOnce(Slot) -> R) -> Self {
-        let Client { stream, place, dialect, label, already_read } = client;
+        let Client { stream, place, dialect, label, address, already_read } = client;
         let stream = Rc::new(stream);
         let writer = sessions.writer.clone();
         let slot = writer.open(Rc::clone(&stream), dialect);
         let drain = sessions.drain.clone();
-        let session = Session::new(sessions, slot, dialect, label);
+        let session = Session::new(sessions, slot, dialect, label, address);
         if drain.is_stopping() {
             // Let in at the last moment: those who leave do not wait for this one to finish talking.
             writer.hang_up(slot, Disconnect::Shutdown);

@@ -45,7 +45,7 @@ pub fn open(
         Labels::Auto if peer.ip().is_loopback() => Label::of_server(peer),
         Labels::Auto | Labels::Id => Label::of_server(format_args!("TCP-{id}")),
     };
-    let client = Client { stream, place, dialect: Dialect::Lines, label, already_read: Vec::new() };
+    let client = Client { stream, place, dialect: Dialect::Lines, label, address: peer.ip(), already_read: Vec::new() };
     let reader = |slot| {
         buffer.watch().line_client_came(slot);
         LineReader { telnet: Telnet::default(), cutter: Cutter::new(rules.line_bytes_max), beginning: Beginning::First }

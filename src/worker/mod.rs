@@ -21,7 +21,7 @@ use crate::memory::Needs;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
-use crate::session::SessionHost;
+use crate::session::{SessionHost, SpentAllowances};
 use crate::shutdown::{Drain, Serving};
 use crate::transport::accept::{Accepted, Admission, Listener, accept, accept_until_stop};
 use crate::transport::census::Census;
@@ -64,6 +64,8 @@ pub struct Worker {
     pub writer: WriterMailbox,
     /// Where all workers count.
     pub metrics: ServerMetrics,
+    /// What clients have cost that are gone, over all workers.
+    pub spent: SpentAllowances,
     /// What applies to its clients.
     pub rules: Rules,
     /// When to stop.
@@ -128,6 +130,7 @@ impl Worker {
             greeting: self.rules.greeting.clone(),
             message_bytes_max: self.rules.message_bytes_max,
             deliveries: self.rules.deliveries,
+            spent: self.spent,
             drain: self.drain.clone(),
         });
         // Numbers that no other worker gives: index + 1, then every `workers`-th.
@@ -252,9 +255,9 @@ impl<Ids: Iterator<Item = u64> + 'static> Door<Ids> {
     }
 
     fn let_in_websocket_client(&self, upgraded: Upgraded, sessions: &Rc<SessionHost>, keepalive: &Keepalive) {
-        let Upgraded { stream, place, already_read } = upgraded;
+        let Upgraded { stream, place, address, already_read } = upgraded;
         let label = Label::of_server(format_args!("WS-{}", self.next_id()));
-        let client = Client { stream, place, dialect: Dialect::WebSocket, label, already_read };
+        let client = Client { stream, place, dialect: Dialect::WebSocket, label, address, already_read };
         let conversation = websocket::open(
             client,
             self.rules.message_bytes_max,

@@ -86,7 +86,8 @@ fn a_client_that_comes_by_ipv4_to_a_listener_of_ipv6_has_an_ipv4_address_in_room
     let label = client.label();
     assert!(label.starts_with("127.0.0.1:"), "{label}");
     client.expect(&format!("[{label}] hello"));
-    let _second = Lines::connect(by_ipv4);
+    let mut second = Lines::connect(by_ipv4);
+    second.expect(WELCOME);
     assert_eq!(Lines::connect(by_ipv4).rest(), "ERR closed too-many-connections\n");
     Lines::connect((Ipv6Addr::LOCALHOST, program.tcp.port()).into()).expect(WELCOME);
     client.send("QUIT\n");

@@ -95,3 +95,17 @@ fn who_is_kept_waiting_leaves_at_once_when_the_server_stops_and_what_was_read_is
         }
     });
 }
+
+#[test]
+fn whoever_connects_anew_has_no_new_burst() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, hardly_any);
+        let mut members = room_of(8, &server, transport);
+        assert_eq!(members[0].ask("hello"), "[0] hello");
+        drop(members.remove(0));
+        let mut anew = Client::member(&server, transport, "b", "0");
+        members[1].fence();
+        members[1].ask_until("WHO", r#"Members of a: ["1", "2", "3", "4", "5", "6", "7"]"#);
+        assert_eq!(anew.ask("hello again"), REFUSED);
+    });
+}

@@ -7,7 +7,7 @@ mod routes;
 mod spare;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub struct Upgraded {
     pub stream: TcpStream,
     /// Its place among the clients.
     pub place: Place,
+    /// The client's, behind the proxies that are believed.
+    pub address: IpAddr,
     /// What the client sent behind its handshake.
     pub already_read: Vec<u8>,
 }
@@ -227,7 +229,8 @@ impl HttpHost {
         let stream = io.into_inner();
         match (&ended, asking.visit.take(), place) {
             (Some(Ok(())), Some(visit), Some(place)) => {
-                (self.on_upgrade)(Upgraded { stream, place: place.with(visit), already_read: read_buf.to_vec() });
+                let (place, address) = (place.with(visit), asking.client.get());
+                (self.on_upgrade)(Upgraded { stream, place, address, already_read: read_buf.to_vec() });
                 HttpEnd::Upgraded
             }
             // Its place stays taken for as long as it has its descriptor.

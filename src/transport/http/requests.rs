@@ -39,6 +39,8 @@ pub struct Asking {
     pub standing: Standing,
     /// The client, as far as its connection tells: it may be a proxy that asks for many.
     peer: IpAddr,
+    /// The client, as far as its proxy tells, once that has asked for it.
+    pub client: Cell<IpAddr>,
     /// It came to a loopback address by itself.
     is_over_loopback: bool,
     /// From then on each answer is the last; `None` is never.
@@ -59,6 +61,7 @@ impl Asking {
         Self {
             standing,
             peer: peer.ip(),
+            client: Cell::new(peer.ip()),
             is_over_loopback: is_loopback && !is_announced,
             last_at: time_max.map(|time_max| Instant::now() + time_max),
             deadline: None,
@@ -149,6 +152,7 @@ impl HttpHost {
             return Ok(None);
         }
         let client = self.proxies.forwarded_for(asking.peer, headers);
+        asking.client.set(client);
         visit(&self.state.census, client).map_err(without_place)
     }
 }
