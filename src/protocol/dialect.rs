@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use super::disconnect::Disconnect;
 use super::event::Event;
@@ -86,16 +87,23 @@ impl Dialect {
 /// line.
 fn write_text(event: &Event<'_>, out: &mut Vec<u8>) {
     match event {
-        Event::Message { offset, label, text } => {
-            for (at, text) in text.split('\n').enumerate() {
-                if at > 0 {
-                    out.push(b'\n');
-                }
-                let text = text.strip_suffix('\r').unwrap_or(text);
-                write!(out, "{}", Event::Message { offset: *offset, label, text }).expect("a vector takes every byte");
+        Event::Message { label, text, .. } => {
+            let (label, mut rest) = (label.as_str().as_bytes(), text.as_bytes());
+            while let Some(end) = memchr(b'\n', rest) {
+                write_labelled(label, rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]), out);
+                out.push(b'\n');
+                rest = &rest[end + 1..];
             }
+            write_labelled(label, rest.strip_suffix(b"\r").unwrap_or(rest), out);
         }
         event => write!(out, "{event}").expect("a vector takes every byte"),
+    }
+}
+
+/// By hand: what is published most is not to go through formatting.
+fn write_labelled(label: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    for part in [b"[", label, b"] ", text] {
+        out.extend_from_slice(part);
     }
 }
 

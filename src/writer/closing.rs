@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::address::Slot;
+use super::flush::WAITS;
 use super::frames::{Frames, Kind};
 use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
@@ -49,7 +50,7 @@ impl Writer {
         self.metrics.owed_bytes.add(row.owed().bytes as u64);
         self.metrics.owed_bytes.subtract(owed_before as u64);
         if row.hot.state != SocketState::Blocked {
-            self.waiting = self.waiting - dropped.messages() + added;
+            self.waiting = (self.waiting + added).checked_sub(dropped.messages()).expect(WAITS);
         }
         // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
         if matches!(row.hot.state, SocketState::Empty | SocketState::WaitsLarge) {
@@ -91,7 +92,7 @@ impl Writer {
         let Some(mut row) = self.slots.row(slot) else { return };
         let owed = row.owed();
         if row.hot.state != SocketState::Blocked {
-            self.waiting -= owed.messages;
+            self.waiting = self.waiting.checked_sub(owed.messages).expect(WAITS);
         }
         self.metrics.owed_bytes.subtract(owed.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);

@@ -15,6 +15,9 @@ const CHUNK_WRITES: usize = 64;
 /// The share of a chunk that slots owed something small have while both kinds wait.
 const CHUNK_WRITES_SMALL: usize = CHUNK_WRITES / 2;
 
+/// The writer's count of what it has to write never wraps: it would believe itself full for ever.
+pub(super) const WAITS: &str = "nothing is written that does not wait";
+
 /// What came of writing one slot out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -120,7 +123,7 @@ impl Writer {
                 self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
             }
             if !is_blocked {
-                self.waiting -= whole.messages();
+                self.waiting = self.waiting.checked_sub(whole.messages()).expect(WAITS);
             }
             if has_refused {
                 row.cold.refusal.as_mut().expect("a refusal is dated").taken(now, taken);
@@ -147,7 +150,7 @@ impl Writer {
     fn refused(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let owed = row.owed();
-        self.waiting -= owed.messages;
+        self.waiting = self.waiting.checked_sub(owed.messages).expect(WAITS);
         row.hot.state = SocketState::Blocked;
         match &mut row.cold.refusal {
             Some(refusal) => refusal.go_on(now, owed.bytes),
