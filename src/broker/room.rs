@@ -12,6 +12,9 @@ use crate::protocol::event::{Listing, Offset};
 use crate::protocol::names::Label;
 use crate::writer::{Address, Slot, WriterIndex};
 
+/// The tables of a room keep space for this many members, however few there are.
+const SEATS_KEPT: usize = 64;
+
 /// Who joins.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -153,8 +156,14 @@ impl Room {
         };
         self.population.tell(self.seats.len());
         outdate(&mut self.picture);
+        if self.seats.capacity() > 4 * SEATS_KEPT.max(2 * self.seats.len()) {
+            self.seats.shrink_to(SEATS_KEPT.max(2 * self.seats.len()));
+        }
         let audience = audience(&mut self.audiences, address.writer, dialect);
         audience.slots.swap_remove(place);
+        if audience.slots.capacity() > 4 * SEATS_KEPT.max(2 * audience.slots.len()) {
+            audience.slots.shrink_to(SEATS_KEPT.max(2 * audience.slots.len()));
+        }
         audience.targets = None;
         if let Some(&slot) = audience.slots.get(place) {
             let moved = Address { writer: address.writer, slot };
@@ -217,4 +226,23 @@ fn audience(audiences: &mut Vec<Audience>, writer: WriterIndex, dialect: Dialect
         }
     };
     &mut audiences[at]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_a_room_shrink_after_a_peak_though_a_member_stays() {
+        const CROWD: u32 = 10_000;
+        let address = |index| Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } };
+        let mut room = Room::default();
+        for index in 0..CROWD {
+            room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::of_server(index) });
+        }
+        (1..CROWD).for_each(|index| assert!(room.leave(address(index))));
+        let kept = [room.seats.capacity(), room.audiences[0].slots.capacity()];
+        assert!(kept.iter().all(|&kept| kept <= 8 * SEATS_KEPT), "{kept:?}");
+        assert_eq!(room.audiences[0].targets().as_ref(), [address(0).slot]);
+    }
 }

@@ -261,3 +261,37 @@ impl Alive {
             && self.asked_at.get().is_some_and(|asked_at| is_over(asked_at, answer_within))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: KeepaliveRules =
+        KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: Duration::from_secs(60) };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn only_a_client_that_had_a_ping_and_the_time_to_answer_it_is_silent() {
+        let now = Instant::now();
+        let keepalive = Keepalive::default();
+        let alive = keepalive.watch(Slot { index: 0, generation: 0 });
+        assert!(!alive.is_silent(now + 3_600 * SECOND, RULES), "it was never asked");
+        alive.asked_at.set(Some(now + 3_600 * SECOND));
+        assert!(!alive.is_silent(now + 3_629 * SECOND, RULES));
+        assert!(alive.is_silent(now + 3_631 * SECOND, RULES));
+        alive.hear(now + 3_631 * SECOND);
+        assert!(!alive.is_silent(now + 7_200 * SECOND, RULES), "it was not asked since it was heard");
+    }
+
+    #[test]
+    fn a_client_that_answers_late_is_heard_and_time_in_which_the_server_stood_still_is_given_back() {
+        let now = Instant::now();
+        let alive = Keepalive::default().watch(Slot { index: 0, generation: 0 });
+        alive.hear(now);
+        alive.asked_at.set(Some(now + 30 * SECOND));
+        assert!(!alive.is_silent(now + 59 * SECOND, RULES));
+        alive.give_time(10 * SECOND);
+        assert!(!alive.is_silent(now + 69 * SECOND, RULES));
+        assert!(alive.is_silent(now + 70 * SECOND, RULES));
+    }
+}
