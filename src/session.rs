@@ -5,7 +5,9 @@ mod allowance;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -166,9 +168,7 @@ impl Session {
     /// Does the rest of a command, waiting for whom it must.
     pub async fn finish(&mut self, unfinished: Unfinished) {
         match unfinished {
-            Unfinished::Publish(publish) => {
-                Box::pin(self.host.broker.publish(*publish, &mut self.window)).await;
-            }
+            Unfinished::Publish(publish) => Box::pin(self.publish(*publish)).await,
             Unfinished::Pause(publish) => Box::pin(self.pause(*publish)).await,
             Unfinished::Reply(bytes) => self.send_in_turn(bytes).await,
             Unfinished::Pong(bytes) => self.host.writer.pong(self.slot, bytes).await,
@@ -226,6 +226,11 @@ impl Session {
         }
     }
 
+    async fn publish(&mut self, publish: Publish) {
+        let published = self.host.broker.publish(publish, &mut self.window);
+        unless_cut(&self.host.writer, self.slot, published).await;
+    }
+
     /// Whether a message may be published now; `None` if that costs nothing.
     fn charge(&mut self, now: Instant) -> Option<Charge> {
         let limits = self.host.deliveries?;
@@ -241,18 +246,18 @@ impl Session {
     /// take too long, after as long as it may take.
     async fn pause(&mut self, publish: Publish) {
         let (Some(limits), Some(Charge::DueIn(due))) = (self.host.deliveries, self.charge(Instant::now())) else {
-            return self.host.broker.publish(publish, &mut self.window).await;
+            return self.publish(publish).await;
         };
         match self.ended_within(due.min(limits.pause_max)).await {
             // What was read is said.
-            Some(Disconnect::Shutdown) => self.host.broker.publish(publish, &mut self.window).await,
+            Some(Disconnect::Shutdown) => self.publish(publish).await,
             Some(_) => {}
             None if matches!(self.charge(Instant::now()), Some(Charge::DueIn(_))) => {
                 let DeliveryLimits { per_second, burst, .. } = limits;
                 let refusal = Refusal::TooManyDeliveries { per_second: per_second.get(), burst };
                 self.answer(&Event::Refused(&refusal)).await;
             }
-            None => self.host.broker.publish(publish, &mut self.window).await,
+            None => self.publish(publish).await,
         }
     }
 
@@ -288,6 +293,7 @@ impl Session {
 
     async fn leave(&mut self) {
         if let Some(room) = self.room.take() {
+            self.population = None;
             self.host.broker.leave(room, self.address()).await;
         }
     }
@@ -321,9 +327,13 @@ impl Session {
 
     /// Boxed where it must wait, as is all that thousands who join at once do not wait for: what they hold is to be small.
     async fn send_in_turn(&mut self, bytes: Bytes) {
+        let address = self.address();
         if let Handled::Later(Unfinished::Reply(bytes)) = self.send(bytes) {
             match &self.room {
-                Some(room) => Box::pin(self.host.broker.reply(room, self.address(), bytes, &mut self.window)).await,
+                Some(room) => {
+                    let replied = self.host.broker.reply(room, address, bytes, &mut self.window);
+                    Box::pin(unless_cut(&self.host.writer, self.slot, replied)).await;
+                }
                 None => self.host.writer.reply(self.slot, bytes).await,
             }
         }
@@ -339,4 +349,15 @@ impl Session {
     fn address(&self) -> Address {
         Address { writer: self.host.writer_index, slot: self.slot }
     }
+}
+
+/// Waits for a message or an answer that finds no room, unless the client is cut meanwhile: then it holds its place for
+/// nothing that it has said. At a stop what was read is said.
+async fn unless_cut(writer: &WriterHandle, slot: Slot, sent: impl Future<Output = ()>) {
+    let mut sent = pin!(sent);
+    poll_fn(|context| match writer.poll_hang_up(slot, context) {
+        Poll::Ready(reason) if reason != Disconnect::Shutdown => Poll::Ready(()),
+        _ => sent.as_mut().poll(context),
+    })
+    .await;
 }

@@ -25,8 +25,8 @@ pub struct SinkWriter {
 }
 
 impl SinkWriter {
-    pub fn new(WriterMailbox { commands, backlog }: WriterMailbox) -> Self {
-        let writer = Writer::counting_in(Arc::default(), ROOMY, backlog);
+    pub fn new(WriterMailbox { commands, load }: WriterMailbox) -> Self {
+        let writer = Writer::counting_in(Arc::default(), ROOMY, load);
         Self { writer, wire: SinkWire::default(), mailbox: commands }
     }
 

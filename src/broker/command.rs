@@ -110,7 +110,7 @@ pub enum ShardCommand {
     Reply {
         /// The room that the member is in.
         room: RoomName,
-        /// Who.
+        /// The member's address.
         address: Address,
         /// One whole message of its dialect.
         bytes: Bytes,

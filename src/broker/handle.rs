@@ -86,7 +86,8 @@ impl BrokerSeed {
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        let shards = self.shards.into_iter().map(|(sender, window)| Shard { mailbox: Mailbox::new(sender), window });
+        let shards =
+            self.shards.into_iter().map(|(sender, window)| ShardHandle { mailbox: Mailbox::new(sender), window });
         let shards = shards.collect();
         Broker { shards, keys: self.keys, merged: Rc::default() }
     }
@@ -96,13 +97,13 @@ impl BrokerSeed {
 /// answered return when the shard has handed everything before it to the writers.
 #[derive(Clone)]
 pub struct Broker {
-    shards: Rc<[Shard]>,
+    shards: Rc<[ShardHandle]>,
     keys: RandomState,
     merged: Rc<RefCell<Merged>>,
 }
 
-/// A shard, as those see it who tell it.
-struct Shard {
+/// The way to a shard.
+struct ShardHandle {
     mailbox: Mailbox<ShardCommand>,
     window: ShardWindow,
 }
@@ -129,20 +130,20 @@ impl Broker {
     /// Holds a seat in a room for one who leaves another first. Whoever has it must join.
     pub fn hold(&self, room: RoomName) -> impl Future<Output = Result<(), Refusal>> {
         let (ack, held) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Hold { room, ack }, held)
+        self.ask(self.shard_of(&room).0, ShardCommand::Hold { room, ack }, held)
     }
 
     /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the room as it is known, or why
     /// there was no seat, which the client was not told.
     pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<Joined, Refusal>> {
         let (ack, joined) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Join { room, member, seat, ack }, joined)
+        self.ask(self.shard_of(&room).0, ShardCommand::Join { room, member, seat, ack }, joined)
     }
 
     /// Leaves a room; nothing from it follows.
     pub fn leave(&self, room: RoomName, address: Address) -> impl Future<Output = ()> {
         let (ack, left) = oneshot::channel();
-        self.ask(self.shard_of(&room), ShardCommand::Leave { room, address, ack }, left)
+        self.ask(self.shard_of(&room).0, ShardCommand::Leave { room, address, ack }, left)
     }
 
     /// Says something to a room, without waiting.
@@ -150,8 +151,8 @@ impl Broker {
     /// # Errors
     /// The message, when its sender or all senders together have too much on the way, or the shard's mailbox is full.
     pub fn try_publish(&self, mut publish: Publish, window: &mut ClientWindow) -> Result<(), Publish> {
-        let shard = self.shard_of(&publish.room);
-        publish.permit = shard.window.try_enter(window, publish.text.len());
+        let (shard, room_hash) = self.shard_of(&publish.room);
+        publish.permit = shard.window.try_enter(window, room_hash, publish.text.len());
         if publish.permit.is_none() {
             return Err(publish);
         }
@@ -164,9 +165,9 @@ impl Broker {
     /// Says something to a room. Waits while its sender has too much on the way: this is where a publisher feels
     /// backpressure.
     pub async fn publish(&self, mut publish: Publish, window: &mut ClientWindow) {
-        let shard = self.shard_of(&publish.room);
+        let (shard, room_hash) = self.shard_of(&publish.room);
         if publish.permit.is_none() {
-            publish.permit = Some(shard.window.enter(window, publish.text.len()).await);
+            publish.permit = Some(shard.window.enter(window, room_hash, publish.text.len()).await);
         }
         shard.mailbox.tell(ShardCommand::Publish(publish)).await;
     }
@@ -182,8 +183,8 @@ impl Broker {
         bytes: Bytes,
         window: &mut ClientWindow,
     ) -> Result<(), Bytes> {
-        let shard = self.shard_of(room);
-        let permit = shard.window.try_enter(window, bytes.len());
+        let (shard, _) = self.shard_of(room);
+        let permit = window.try_enter(bytes.len());
         if permit.is_none() {
             return Err(bytes);
         }
@@ -195,21 +196,21 @@ impl Broker {
 
     /// Answers a member of a room behind everything that it has said there.
     pub async fn reply(&self, room: &RoomName, address: Address, bytes: Bytes, window: &mut ClientWindow) {
-        let shard = self.shard_of(room);
-        let permit = Some(shard.window.enter(window, bytes.len()).await);
+        let (shard, _) = self.shard_of(room);
+        let permit = Some(window.enter(bytes.len()).await);
         shard.mailbox.tell(ShardCommand::Reply { room: room.clone(), address, bytes, permit }).await;
     }
 
     /// Gives a member a new label, from its next message on.
     pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
-        self.shard_of(&room).mailbox.tell(ShardCommand::Rename { room, address, label })
+        self.shard_of(&room).0.mailbox.tell(ShardCommand::Rename { room, address, label })
     }
 
     /// The labels of a room's members, at most `LIST_AGE_MAX` old.
     pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
         let (ack, members) = oneshot::channel();
         let asked_at = Instant::now();
-        self.ask(self.shard_of(&room), ShardCommand::Who { room, asked_at, ack }, members)
+        self.ask(self.shard_of(&room).0, ShardCommand::Who { room, asked_at, ack }, members)
     }
 
     /// All rooms with members, over every shard, at most `LIST_AGE_MAX` old.
@@ -227,7 +228,12 @@ impl Broker {
     }
 
     /// Not an `async fn`, nor are its callers, so that the future holds the answer to come and no copy of the command.
-    fn ask<T>(&self, shard: &Shard, command: ShardCommand, answer: oneshot::Receiver<T>) -> impl Future<Output = T> {
+    fn ask<T>(
+        &self,
+        shard: &ShardHandle,
+        command: ShardCommand,
+        answer: oneshot::Receiver<T>,
+    ) -> impl Future<Output = T> {
         let told = shard.mailbox.tell(command);
         async move {
             told.await;
@@ -236,9 +242,10 @@ impl Broker {
     }
 
     /// By the middle bits of the hash: the rooms of a shard share what it is chosen by, and its map goes by the lowest and
-    /// the highest.
-    fn shard_of(&self, room: &RoomName) -> &Shard {
-        let middle = (self.keys.hash_one(room) >> 32) as u32;
-        &self.shards[middle as usize % self.shards.len()]
+    /// the highest. Also what else of the hash may be chosen by.
+    fn shard_of(&self, room: &RoomName) -> (&ShardHandle, u64) {
+        let hash = self.keys.hash_one(room);
+        let middle = (hash >> 32) as u32;
+        (&self.shards[middle as usize % self.shards.len()], hash >> 8)
     }
 }

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::capacity::Capacity;
 use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
 use super::picture::{Effort, Picture};
-use super::room::{Audience, Member, Room};
+use super::room::{Member, Room};
 use super::waiting::WaitingRooms;
 use crate::config::RoomLimits;
 use crate::protocol::command::Refusal;
@@ -53,9 +53,8 @@ impl Shard {
         has_room: impl Fn(WriterIndex, usize) -> bool,
     ) -> Option<ShardCommand> {
         let Some((room, sender)) = command.of_member() else { return Some(command) };
-        let must_wait = !self.waiting.is_empty() && self.waiting.must_wait_behind(room, sender, &command)
-            || command.is_publish() && !self.may_publish(room, &has_room);
-        if must_wait {
+        let must_wait = !self.waiting.is_empty() && self.waiting.must_wait_behind(room, sender, &command);
+        if must_wait || !may_go(&self.rooms, &command, &has_room) {
             self.waiting.push(room.clone(), sender, command);
             return None;
         }
@@ -65,7 +64,7 @@ impl Shard {
     /// A command that has waited and may be handled now, the rooms by turns.
     pub fn next_waiting(&mut self, has_room: impl Fn(WriterIndex, usize) -> bool) -> Option<ShardCommand> {
         let Self { rooms, waiting, .. } = self;
-        waiting.pop(|room| rooms.get(room).is_none_or(|room| has_room_for(room.audiences(), &has_room)))
+        waiting.pop(|command| may_go(rooms, command, &has_room))
     }
 
     /// Whether commands wait for their writers.
@@ -76,10 +75,6 @@ impl Shard {
     /// How many rooms there are.
     pub fn rooms(&self) -> usize {
         self.rooms.len()
-    }
-
-    fn may_publish(&self, room: &RoomName, has_room: &impl Fn(WriterIndex, usize) -> bool) -> bool {
-        self.rooms.get(room).is_none_or(|room| has_room_for(room.audiences(), has_room))
     }
 
     /// Handles one command, adding to the batch what it leads to.
@@ -191,7 +186,19 @@ impl Shard {
     }
 }
 
-/// Whether every writer of a room has room for one more message.
-fn has_room_for(audiences: &[Audience], has_room: &impl Fn(WriterIndex, usize) -> bool) -> bool {
-    audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
+/// Whether the writers that a command leads to have room for it: those of its room for a message, that of its client for
+/// an answer, as far as memory is concerned. Everything else may always go.
+fn may_go(
+    rooms: &HashMap<RoomName, Room, RandomState>,
+    command: &ShardCommand,
+    has_room: &impl Fn(WriterIndex, usize) -> bool,
+) -> bool {
+    match command {
+        ShardCommand::Publish(publish) => {
+            let audiences = rooms.get(&publish.room).map_or(&[][..], Room::audiences);
+            audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
+        }
+        ShardCommand::Reply { address, .. } => has_room(address.writer, 0),
+        _ => true,
+    }
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::select_all;
+use futures_util::future::{SelectAll, select_all};
+use tokio::sync::futures::OwnedNotified;
 use tokio::task::yield_now;
 
 use super::batch::Batch;
@@ -21,6 +22,9 @@ use crate::writer::handle::BatchSender;
 /// About what a room takes in memory beside its members.
 const ROOM_BYTES: usize = 1_000;
 
+/// Commands that are looked at for one batch, whether they are handled or wait.
+const SORTED_COMMANDS_MAX: usize = 4_096;
+
 /// The task of one shard.
 pub struct ShardTask {
     shard: Shard,
@@ -28,6 +32,8 @@ pub struct ShardTask {
     mailbox_open: bool,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
+    /// Ready when a writer has made room. There is one while commands wait and none of them could go at the last look.
+    freed: Option<SelectAll<Pin<Box<OwnedNotified>>>>,
     metrics: Arc<ShardMetrics>,
     need: Need,
 }
@@ -36,7 +42,7 @@ impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
     pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>, needs: &Needs) -> Self {
         let shard = Shard::new(mailbox.keys(), mailbox.capacity());
-        Self { shard, mailbox, mailbox_open: true, writers, metrics, need: needs.part() }
+        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, need: needs.part() }
     }
 
     /// Works until every handle is gone, the mailbox is empty and nothing waits for a writer.
@@ -58,60 +64,60 @@ impl ShardTask {
 
     /// Waits until there is something to do. False when nothing ever will be.
     async fn begin(&mut self, batch: &mut Batch) -> bool {
-        if self.shard.is_waiting() {
-            if let Some(command) = self.next_or_freed(batch).await {
+        if !self.shard.is_waiting() {
+            self.freed = None;
+            match self.mailbox.next().await {
+                Some(command) => self.handle(command, batch),
+                None => self.mailbox_open = false,
+            }
+            return self.mailbox_open;
+        }
+        if self.freed.is_none() {
+            // Made before the look, so that nothing is missed between the look and the wait.
+            let freed = select_all(self.writers.iter().map(|writer| Box::pin(writer.load().freed())));
+            if let Some(command) = self.shard.next_waiting(has_room(&self.writers, batch)) {
                 self.shard.step(command, batch);
+                return true;
             }
-            return true;
+            self.freed = Some(freed);
         }
-        match self.mailbox.next().await {
-            Some(command) => self.handle(command, batch),
-            None => self.mailbox_open = false,
-        }
-        self.mailbox_open
-    }
-
-    /// The next command that may be handled while some wait for their writers; `None` if there is none yet.
-    async fn next_or_freed(&mut self, batch: &Batch) -> Option<ShardCommand> {
-        let Self { shard, mailbox, mailbox_open, writers, .. } = self;
-        // Before the look, so that nothing is missed between it and the wait.
-        let freed = writers.iter().map(|writer| Box::pin(writer.backlog().freed()));
-        let freed: Vec<Pin<Box<_>>> = freed.collect();
-        if let Some(command) = shard.next_waiting(has_room(writers, batch)) {
-            return Some(command);
-        }
+        let freed = self.freed.as_mut().expect("it was made");
         tokio::select! {
-            command = mailbox.next(), if *mailbox_open => match command {
-                Some(command) => shard.admit(command, has_room(writers, batch)),
-                None => {
-                    *mailbox_open = false;
-                    None
-                }
+            command = self.mailbox.next(), if self.mailbox_open => match command {
+                Some(command) => self.handle(command, batch),
+                None => self.mailbox_open = false,
             },
-            _ = select_all(freed) => None,
+            _ = freed => self.freed = None,
         }
+        true
     }
 
-    /// Handles what can be had without waiting, until the batch is full: what has waited before what comes now.
+    /// Handles what can be had without waiting, until the batch is full: by turns what has waited and what comes now, so that
+    /// neither holds up the other. What has waited is looked at only if a writer may have made room since the last look.
     fn fill(&mut self, batch: &mut Batch) {
-        while !batch.is_full() {
-            let waited =
-                if self.shard.is_waiting() { self.shard.next_waiting(has_room(&self.writers, batch)) } else { None };
-            match waited {
-                Some(command) => self.shard.step(command, batch),
-                None => match self.mailbox.try_next() {
-                    Some(command) => self.handle(command, batch),
-                    None => return,
-                },
+        let mut sorted = 0;
+        let mut may_go_on = self.freed.is_none();
+        while !batch.is_full() && sorted < SORTED_COMMANDS_MAX {
+            let waited = if may_go_on && self.shard.is_waiting() {
+                self.shard.next_waiting(has_room(&self.writers, batch))
+            } else {
+                None
+            };
+            may_go_on = waited.is_some();
+            waited.into_iter().for_each(|command| self.shard.step(command, batch));
+            match self.mailbox.try_next() {
+                Some(command) => self.handle(command, batch),
+                None if !may_go_on => return,
+                None => {}
             }
+            sorted += 1;
         }
     }
 
     /// Handles a command or lets it wait.
     fn handle(&mut self, command: ShardCommand, batch: &mut Batch) {
-        match self.shard.admit(command, has_room(&self.writers, batch)) {
-            Some(command) => self.shard.step(command, batch),
-            None => batch.begin_command(),
+        if let Some(command) = self.shard.admit(command, has_room(&self.writers, batch)) {
+            self.shard.step(command, batch);
         }
     }
 
@@ -129,5 +135,5 @@ impl ShardTask {
 
 /// Whether a writer has room for a message to so many members, behind what the batch holds for it already.
 fn has_room<'a>(writers: &'a [BatchSender], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + 'a {
-    |writer, targets| writers[usize::from(writer.0)].backlog().has_room(batch.deliveries(writer), targets)
+    |writer, targets| writers[usize::from(writer.0)].load().has_room(batch.deliveries(writer), targets)
 }

@@ -34,8 +34,8 @@ impl WaitingRooms {
         self.turns.is_empty()
     }
 
-    /// Whether a command must wait behind others: a publish behind whatever waits for its room, anything else behind what
-    /// the same client has said before.
+    /// Whether a command must wait behind others. A message waits behind everything that waits for its room; anything else
+    /// only behind what the same client has said there before.
     pub fn must_wait_behind(&self, room: &RoomName, sender: Address, command: &ShardCommand) -> bool {
         self.rooms.get(room).is_some_and(|queue| command.is_publish() || queue.senders.contains_key(&sender))
     }
@@ -50,20 +50,21 @@ impl WaitingRooms {
         *queue.senders.entry(sender).or_default() += 1;
     }
 
-    /// The next command of a room that may go on, the rooms by turns. Linear in the rooms that may not.
-    pub fn pop(&mut self, mut may_publish: impl FnMut(&RoomName) -> bool) -> Option<ShardCommand> {
+    /// The next command that may go on, the rooms by turns. Linear in the rooms whose first command may not.
+    pub fn pop(&mut self, mut may_go: impl FnMut(&ShardCommand) -> bool) -> Option<ShardCommand> {
         // The first one comes twice if its turn was over.
         for _ in 0..=self.turns.len() {
             let room = self.turns.front()?;
             let queue = self.rooms.get_mut(room).expect("a room that has a turn has a queue");
-            let is_publish = queue.commands.front().is_some_and(ShardCommand::is_publish);
-            if self.handled < TURN_COMMANDS && (!is_publish || may_publish(room)) {
+            let first = queue.commands.front().expect("a queue is removed when it is empty");
+            if self.handled < TURN_COMMANDS && may_go(first) {
                 self.handled += 1;
                 let command = queue.pop();
                 if queue.commands.is_empty() {
                     self.rooms.remove(room);
                     self.turns.pop_front();
                     self.handled = 0;
+                    self.shrink();
                 }
                 return Some(command);
             }
@@ -71,6 +72,14 @@ impl WaitingRooms {
             self.handled = 0;
         }
         None
+    }
+
+    /// Gives back what a crowd of waiting rooms took, once they have all gone.
+    fn shrink(&mut self) {
+        if self.turns.is_empty() {
+            self.rooms.shrink_to(TURN_COMMANDS as usize);
+            self.turns.shrink_to(TURN_COMMANDS as usize);
+        }
     }
 }
 

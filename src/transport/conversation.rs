@@ -297,7 +297,9 @@ impl<R: Reader> Conversation<R> {
         }
         let buffer = self.buffer.clone();
         let buffer = &mut *buffer.0.bytes.borrow_mut();
-        let read = match try_read(&self.stream, buffer) {
+        // Less and less as the budget of input fills, so that a client that the server makes wait is not read and not cut.
+        let read_max = self.buffer.watch().read_bytes_max(READ_BYTES);
+        let read = match try_read(&self.stream, &mut buffer[..read_max]) {
             Ok(0) => return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), false),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Turn::Idle, false),
@@ -306,7 +308,7 @@ impl<R: Reader> Conversation<R> {
         fault::may_strike("conversation");
         self.writer.count_received(read);
         // A full buffer means that there is more to read.
-        let is_more = read == READ_BYTES;
+        let is_more = read == read_max;
         let fresh = self.reader.take_out(&mut self.tail, &mut buffer[..read]);
         if !self.tail.is_empty() {
             self.tail.extend_from_slice(&buffer[..fresh]);

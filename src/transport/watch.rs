@@ -133,6 +133,13 @@ impl Watch {
         std::iter::from_fn(|| self.unfinished.borrow_mut().gives_way(self.rules.budget))
     }
 
+    /// How much of a client's input to read at once, of at most `most` bytes: as much as there is room for, and little once
+    /// seven eighths of the budget are taken. The last eighth is for those that begin a message then.
+    pub fn read_bytes_max(&self, most: usize) -> usize {
+        let budget = self.rules.budget - self.rules.budget / 8;
+        budget.saturating_sub(self.unfinished.borrow().bytes).clamp(READ_BYTES_MIN.min(most), most)
+    }
+
     /// The client's input has ended.
     pub fn forget(&self, slot: Slot) {
         self.unfinished.borrow_mut().remove(slot);
@@ -202,6 +209,9 @@ impl Watch {
         began.elapsed().saturating_sub(lost)
     }
 }
+
+/// A client is read this much at once however full the budget is.
+const READ_BYTES_MIN: usize = 1024;
 
 impl Unfinished {
     fn set(&mut self, slot: Slot, bytes: usize, waits_for: WaitsFor, is_new: bool, now: Duration) {
@@ -274,6 +284,21 @@ mod tests {
 
     fn keeps(watch: &Watch, index: u32, bytes: usize, waits_for: WaitsFor) -> Vec<u32> {
         watch.keeps(slot(index), bytes, waits_for, false).map(|slot| slot.index).collect()
+    }
+
+    #[test]
+    fn less_is_read_as_the_budget_fills() {
+        const MEBIBYTE: usize = 1024 * 1024;
+        let rules = InputRules { budget: 8 * MEBIBYTE, ..RULES };
+        let watch = Watch::new(rules);
+        let slot = Slot { index: 0, generation: 0 };
+        let after = |bytes| {
+            assert_eq!(watch.keeps(slot, bytes, WaitsFor::Server, false).count(), 0);
+            watch.read_bytes_max(64 * 1024)
+        };
+        assert_eq!(after(0), 64 * 1024);
+        assert_eq!(after(7 * MEBIBYTE - 10_000), 10_000);
+        assert_eq!(after(7 * MEBIBYTE + 10_000), READ_BYTES_MIN);
     }
 
     #[test]

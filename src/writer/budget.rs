@@ -16,6 +16,9 @@ use crate::protocol::disconnect::Disconnect;
 /// This part of the budget is free once it was passed, so that not every entry begins it anew.
 const FREED_PART: usize = 16;
 
+/// Nobody is shed before this many slots have been written out, while anything waits to be written.
+const TURNS_BEFORE_SHEDDING_MIN: usize = 1_024;
+
 /// What is done to clients that have refused bytes; a harsher measure only where the one before has not been enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
@@ -55,11 +58,19 @@ impl Writer {
         self.meter.held() > self.limits.budget
     }
 
-    /// Sheds until the budget is kept, once all that is held is pending for blocked clients.
+    /// Sheds until the budget is kept, once all that is held is pending for blocked clients, or everything that waited when
+    /// the budget was passed has been written since: what comes meanwhile does not keep it passed for ever.
     pub(super) fn keep_budget(&mut self, now: Instant, wire: &mut impl Wire) {
-        if !self.is_over_budget() || self.waiting > 0 {
+        if !self.is_over_budget() {
+            self.turns_before_shedding = None;
             return;
         }
+        let waits = 2 * (self.small.len() + self.large.len());
+        let left = *self.turns_before_shedding.get_or_insert(waits.max(TURNS_BEFORE_SHEDDING_MIN));
+        if self.waiting > 0 && left > 0 {
+            return;
+        }
+        self.turns_before_shedding = None;
         let enough = self.limits.budget - self.limits.budget / FREED_PART;
         for &measure in Measure::of(self.limits.policy) {
             self.shed(now, measure, enough, wire);

@@ -1,6 +1,6 @@
 //! Flushing: one write per dirty slot with all it is owed, in chunks, so that nothing waits long behind a large fan-out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::address::Slot;
 use super::outbox::Whole;
@@ -14,6 +14,9 @@ const CHUNK_WRITES: usize = 64;
 
 /// The share of a chunk that slots owed something small have while both kinds wait.
 const CHUNK_WRITES_SMALL: usize = CHUNK_WRITES / 2;
+
+/// A blocked client that is given more and more is offered its bytes this often, so that it costs no system call a message.
+const OFFER_EVERY: Duration = Duration::from_millis(10);
 
 /// The writer's count of what it has to write never wraps: it would believe itself full for ever.
 pub(super) const WAITS: &str = "nothing is written that does not wait";
@@ -64,6 +67,9 @@ impl Writer {
         if self.slots.row(slot).is_none_or(|row| !row.hot.state.waits_in(list)) {
             return 0;
         }
+        if let Some(left) = &mut self.turns_before_shedding {
+            *left = left.saturating_sub(1);
+        }
         let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             Outcome::Emptied => self.emptied(now, slot, wire),
@@ -81,14 +87,21 @@ impl Writer {
         if self.slots.row(slot).is_none_or(|row| row.hot.state != SocketState::Blocked) {
             return false;
         }
+        let is_recent = |refusal: &Refusal| refusal.offered_at.is_some_and(|at| now < at + OFFER_EVERY);
+        if self.slots.row(slot).is_some_and(|row| row.cold.refusal.as_deref().is_some_and(is_recent)) {
+            return true;
+        }
         let before = self.metrics.sent_bytes.get();
         match self.write_out(now, slot, wire) {
             Outcome::Emptied => self.emptied(now, slot, wire),
             Outcome::Refused => {
                 let row = self.slots.row(slot).expect("a refusal ends nothing");
                 let bytes = row.owed().bytes;
-                row.cold.refusal.as_mut().expect("a refusal is dated").date(now, bytes);
-                return self.metrics.sent_bytes.get() == before;
+                let refusal = row.cold.refusal.as_mut().expect("a refusal is dated");
+                refusal.date(now, bytes);
+                let has_taken = self.metrics.sent_bytes.get() > before;
+                refusal.offered_at = (!has_taken).then_some(now);
+                return !has_taken;
             }
             Outcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::address::Slot;
-use super::backlog::Backlog;
 use super::frames::Entry;
+use super::load::WriterLoad;
 use super::pending::EntryNumber;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
@@ -21,7 +21,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
 /// Commands that wait in a writer's mailbox at most, 16 MiB where all are batches. The writer empties it between two
-/// chunks of writes: what shards hand over is bounded by their count of deliveries, in `Backlog`.
+/// chunks of writes: what shards hand over is bounded by their count of deliveries, in `WriterLoad`.
 const MAILBOX_COMMANDS: usize = 256;
 
 /// A batch is closed once its output has this many bytes: about what each has when many wait.
@@ -30,8 +30,8 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 /// A writer's mailbox, not yet shared out.
 pub fn mailbox() -> (BatchSender, WriterMailbox) {
     let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
-    let backlog = Arc::new(Backlog::default());
-    (BatchSender { sender, backlog: Arc::clone(&backlog) }, WriterMailbox { commands, backlog })
+    let load = Arc::new(WriterLoad::default());
+    (BatchSender { sender, load: Arc::clone(&load) }, WriterMailbox { commands, load })
 }
 
 /// The receiving end of one writer.
@@ -40,28 +40,28 @@ pub struct WriterMailbox {
     /// What it is told.
     pub commands: mpsc::Receiver<WriterCommand>,
     /// Where it says what it has still to write.
-    pub backlog: Arc<Backlog>,
+    pub load: Arc<WriterLoad>,
 }
 
 /// How a shard, on whichever worker, tells a writer.
 #[derive(Clone, Debug)]
 pub struct BatchSender {
     sender: mpsc::Sender<WriterCommand>,
-    backlog: Arc<Backlog>,
+    load: Arc<WriterLoad>,
 }
 
 impl BatchSender {
-    /// Hands over what a batch led to, in order. The caller has looked whether the backlog has room for it, so it waits
+    /// Hands over what a batch led to, in order. The caller has looked whether the writer has room for it, so it waits
     /// for no more than one turn of the writer.
     pub async fn deliver(&self, entries: Vec<Entry>) {
-        self.backlog.hand_over(&entries);
+        self.load.hand_over(&entries);
         let sent = self.sender.send(WriterCommand::Batch(entries)).await;
         assert!(sent.is_ok(), "a writer outlives every shard");
     }
 
     /// What the writer has still to write.
-    pub fn backlog(&self) -> &Backlog {
-        &self.backlog
+    pub fn load(&self) -> &WriterLoad {
+        &self.load
     }
 
     /// The handle for the tasks of the writer's own worker.

@@ -2,13 +2,13 @@
 //! command. `Writer` is a synchronous state machine over a `Wire`; `task` receives, steps it and waits, nothing more.
 
 mod address;
-mod backlog;
 mod budget;
 mod closing;
 mod flush;
 mod frames;
 mod gaps;
 pub mod handle;
+mod load;
 mod metrics;
 mod outbox;
 mod pending;
@@ -20,9 +20,9 @@ pub mod task;
 mod wire;
 
 pub use address::{Address, Slot, WriterIndex};
-pub use backlog::Backlog;
 pub use closing::CLOSE_LINGER;
 pub use frames::{Entry, Frames, Kind, Targets};
+pub use load::WriterLoad;
 pub use metrics::{OtherConnections, WriterMetrics};
 pub use pending::{ENTRY_BYTES, EntryNumber};
 pub use state::{Counts, Input, Writer, WriterCommand};

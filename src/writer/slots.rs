@@ -101,6 +101,8 @@ pub(super) struct Refusal {
     pub until: usize,
     /// When the socket last took anything.
     pub taken_at: Instant,
+    /// When the socket last refused an offer that was made only to see whether it still refuses.
+    pub offered_at: Option<Instant>,
     /// When the socket became writable, while the slot waits to be written.
     pub resumed_at: Instant,
     /// The pong that came since: the next one takes its place.

@@ -164,7 +164,7 @@ fn is_slow(row: &Row<'_>, refusal: &Refusal, now: Instant, limits: &OutboxLimits
 impl Refusal {
     /// A socket has refused so many bytes, of which it had taken all before.
     pub(super) fn new(now: Instant, bytes: usize) -> Self {
-        Self { since: now, until: bytes, taken_at: now, resumed_at: now, pong: None }
+        Self { since: now, until: bytes, taken_at: now, offered_at: None, resumed_at: now, pong: None }
     }
 
     /// The socket was writable, and refuses again; so many bytes are left. The time in which it waited to be written is

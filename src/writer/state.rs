@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::address::Slot;
-use super::backlog::Backlog;
 use super::frames::{Entry, Frames, Kind, Targets};
+use super::load::WriterLoad;
 use super::metrics::WriterMetrics;
 use super::outbox::Gone;
 use super::pending::{EntryNumber, Meter, Pending};
@@ -104,7 +104,9 @@ pub struct Writer {
     overflowed: Vec<Slot>,
     /// Messages pending for clients that are not blocked: what the server itself has still to write.
     pub(super) waiting: usize,
-    backlog: Arc<Backlog>,
+    load: Arc<WriterLoad>,
+    /// While the budget is passed: slots that are still written out before anybody gives way.
+    pub(super) turns_before_shedding: Option<usize>,
     pub(super) limits: OutboxLimits,
     pub(super) metrics: Arc<WriterMetrics>,
     pub(super) meter: Meter,
@@ -133,8 +135,8 @@ impl Writer {
         Self::counting_in(Arc::default(), limits, Arc::default())
     }
 
-    /// A writer without clients that counts where others can read it, and says in `backlog` what it has still to write.
-    pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits, backlog: Arc<Backlog>) -> Self {
+    /// A writer without clients that counts where others can read it, and says in `load` what it has still to write.
+    pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits, load: Arc<WriterLoad>) -> Self {
         Self {
             slots: Slots::default(),
             small: VecDeque::new(),
@@ -142,7 +144,8 @@ impl Writer {
             swept: Vec::new(),
             overflowed: Vec::new(),
             waiting: 0,
-            backlog,
+            load,
+            turns_before_shedding: None,
             limits,
             meter: Meter::default(),
             metrics,
@@ -174,7 +177,7 @@ impl Writer {
         }
         self.keep_budget(now, wire);
         self.metrics.held_bytes.set(self.meter.held() as u64);
-        self.backlog.settle(self.metrics.fanned_out.get(), self.waiting, self.is_over_budget());
+        self.load.settle(self.metrics.fanned_out.get(), self.waiting, self.is_over_budget());
     }
 
     /// Whether something waits to be written.

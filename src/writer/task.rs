@@ -62,8 +62,8 @@ impl WriterTask {
         drain: Drain,
         needs: &Needs,
     ) -> (Self, WriterHandle) {
-        let WriterMailbox { commands, backlog } = mailbox;
-        let output = Output { writer: Writer::counting_in(metrics, limits, backlog), wire: SocketWire::default() };
+        let WriterMailbox { commands, load } = mailbox;
+        let output = Output { writer: Writer::counting_in(metrics, limits, load), wire: SocketWire::default() };
         let output = Rc::new(RefCell::new(output));
         let wake = Rc::new(Notify::new());
         let handle = own.into_handle(Rc::clone(&output), Rc::clone(&wake));

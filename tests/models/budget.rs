@@ -180,3 +180,25 @@ fn all_is_given_back_however_a_client_ends() {
     harness.step(Input::Cut);
     assert_eq!(harness.writer.held_bytes(), 0);
 }
+
+#[test]
+fn whoever_is_blocked_gives_way_though_others_are_always_answered() {
+    let mut harness = Harness::new(CUTTING);
+    let talker = harness.open();
+    let blocked: Vec<Slot> = (0..3).map(|_| harness.open_taking(0)).collect();
+    for _ in 0..6 {
+        fill(&mut harness, &blocked, "x");
+    }
+    // An answer waits at the end of every step, and yet the budget is kept before long.
+    harness.reply(talker, &text("y"));
+    let mut answers = 0;
+    while harness.writer.held_bytes() > CUTTING.budget {
+        harness.reply(talker, "answer");
+        harness.step(Input::Flush);
+        harness.reply(talker, "answer");
+        answers += 1;
+        assert!(answers < 10_000, "the budget is passed for ever");
+    }
+    assert!(cut(&mut harness, &blocked).contains(&true));
+    assert_eq!(harness.hang_up(talker), None);
+}

@@ -41,7 +41,7 @@ impl Site {
 
     fn tell(&mut self, command: ShardCommand) {
         let full = self.full.get();
-        if let Some(command) = self.shard.admit(command, |writer, _| Some(writer) != full) {
+        if let Some(command) = self.shard.admit(command, |writer, targets| targets == 0 || Some(writer) != full) {
             self.handle(command);
         }
         self.go_on();
@@ -50,7 +50,7 @@ impl Site {
     /// Handles what waits and need not.
     fn go_on(&mut self) {
         let full = self.full.get();
-        while let Some(command) = self.shard.next_waiting(|writer, _| Some(writer) != full) {
+        while let Some(command) = self.shard.next_waiting(|writer, targets| targets == 0 || Some(writer) != full) {
             self.handle(command);
         }
     }

@@ -74,8 +74,8 @@ impl ShardTask {
     fn take_batch(&mut self, commands: usize, ledger: &mut Ledger, writers: &[WriterTask]) {
         for _ in 0..commands {
             let batch = &self.batch;
-            let has_room = |writer: WriterIndex, _| {
-                writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
+            let has_room = |writer: WriterIndex, targets| {
+                targets == 0 || writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
             };
             let command = match (self.shard.next_waiting(has_room), self.mailbox.is_empty()) {
                 (None, false) => self.mailbox.pop_front().and_then(|command| self.shard.admit(command, has_room)),

@@ -1,0 +1,175 @@
+//! The load of a writer: how much it has still to write, as the shards that feed it know it. A few numbers in atomics: nobody waits for
+//! another, and a shard that finds no room is told when there is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+use super::frames::{Entry, Kind};
+use super::state::SMALL_AUDIENCE;
+
+/// A writer has room while fewer deliveries than this are on their way to its sockets. Messages to as many members as a
+/// process has descriptors wait behind no more than a few writes of each, which is tens of milliseconds of work.
+const DELIVERIES_MAX: usize = 1 << 16;
+
+/// Messages to a small audience pass those to large ones up to this many deliveries.
+const DELIVERIES_SMALL_MAX: usize = 2 * DELIVERIES_MAX;
+
+/// Shards that found no room are told once there are fewer deliveries than this.
+const DELIVERIES_RESUME: usize = DELIVERIES_MAX / 2;
+
+/// A batch of a shard holds no more messages to rooms once it has this many deliveries for a writer: what comes behind them
+/// in the shard's mailbox is not to wait for them.
+const BATCH_DELIVERIES_MAX: usize = 1 << 14;
+
+/// What a writer has still to write: in its mailbox, and pending for sockets that have not refused it.
+#[derive(Debug, Default)]
+pub struct WriterLoad {
+    /// Deliveries that shards have handed over, ever.
+    handed_over: AtomicU64,
+    /// Those of them that the writer has taken out of its mailbox.
+    appended: AtomicU64,
+    /// Messages pending for clients that are not blocked.
+    waiting: AtomicUsize,
+    is_over_budget: AtomicBool,
+    /// A shard has found no room and waits to be told: until then nobody takes what becomes free bit by bit.
+    is_wanted: AtomicBool,
+    /// Deliveries to small audiences that were handed over since then.
+    passed: AtomicUsize,
+    freed: Arc<Notify>,
+}
+
+impl WriterLoad {
+    /// Whether a message to `targets` members may be handed over behind a batch of `in_batch` deliveries. A caller that is
+    /// refused waits on [`Self::freed`], created before this call. With no target only the budget counts.
+    pub fn has_room(&self, in_batch: usize, targets: usize) -> bool {
+        if targets > 0 && in_batch >= BATCH_DELIVERIES_MAX {
+            // The next batch begins at once.
+            return false;
+        }
+        if self.is_below(in_batch, targets) {
+            return true;
+        }
+        self.is_wanted.store(true, Ordering::SeqCst);
+        // The writer may have made room before it could know.
+        self.is_below(in_batch, targets)
+    }
+
+    /// Returns once there is room again. Counts from the call on, not from the first poll.
+    pub fn freed(&self) -> OwnedNotified {
+        Arc::clone(&self.freed).notified_owned()
+    }
+
+    /// A shard hands entries over.
+    pub(super) fn hand_over(&self, entries: &[Entry]) {
+        let (mut deliveries, mut small) = (0, 0);
+        for entry in entries.iter().filter(|entry| entry.frames.kind() == Kind::Delivery) {
+            let targets = entry.targets.as_slice().len();
+            deliveries += entry.frames.messages() * targets;
+            small += if targets <= SMALL_AUDIENCE { entry.frames.messages() * targets } else { 0 };
+        }
+        if small > 0 && self.is_wanted.load(Ordering::SeqCst) {
+            self.passed.fetch_add(small, Ordering::SeqCst);
+        }
+        self.handed_over.fetch_add(deliveries as u64, Ordering::SeqCst);
+    }
+
+    /// The writer says where it is: deliveries taken out of the mailbox so far, and messages that it has still to write.
+    pub(super) fn settle(&self, appended: u64, waiting: usize, is_over_budget: bool) {
+        // In this order, what is appended just now counts twice for whoever looks meanwhile, and never not at all.
+        self.waiting.store(waiting, Ordering::SeqCst);
+        self.appended.store(appended, Ordering::SeqCst);
+        self.is_over_budget.store(is_over_budget, Ordering::SeqCst);
+        if self.is_wanted.load(Ordering::SeqCst) && !is_over_budget && self.deliveries() < DELIVERIES_RESUME {
+            self.passed.store(0, Ordering::SeqCst);
+            self.is_wanted.store(false, Ordering::SeqCst);
+            self.freed.notify_waiters();
+        }
+    }
+
+    fn is_below(&self, in_batch: usize, targets: usize) -> bool {
+        if self.is_over_budget.load(Ordering::SeqCst) {
+            return false;
+        }
+        let deliveries = self.deliveries() + in_batch;
+        let is_wanted = self.is_wanted.load(Ordering::SeqCst);
+        match targets {
+            0 => true,
+            1..=SMALL_AUDIENCE => {
+                deliveries < DELIVERIES_SMALL_MAX && (!is_wanted || self.passed.load(Ordering::SeqCst) < DELIVERIES_MAX)
+            }
+            _ if is_wanted => deliveries < DELIVERIES_RESUME,
+            _ => deliveries < DELIVERIES_MAX,
+        }
+    }
+
+    /// Deliveries on their way to the sockets.
+    fn deliveries(&self) -> usize {
+        let appended = self.appended.load(Ordering::SeqCst);
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        let in_mailbox = self.handed_over.load(Ordering::SeqCst).saturating_sub(appended);
+        waiting + in_mailbox as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::super::address::Slot;
+    use super::super::frames::{Frames, Targets};
+    use super::*;
+
+    /// A message to so many targets.
+    fn entry(targets: usize) -> Entry {
+        let slots: Vec<Slot> = (0..targets as u32).map(|index| Slot { index, generation: 0 }).collect();
+        Entry {
+            targets: Targets::Audience(slots.into()),
+            frames: Frames::delivery(Bytes::from_static(b"x"), Vec::new()),
+        }
+    }
+
+    #[test]
+    fn deliveries_count_from_the_shard_to_the_socket() {
+        let load = WriterLoad::default();
+        assert!(load.has_room(0, 1_000));
+        assert!(!load.has_room(BATCH_DELIVERIES_MAX, 1_000));
+        load.hand_over(&[entry(DELIVERIES_MAX)]);
+        assert!(!load.has_room(0, 1_000));
+        load.settle(DELIVERIES_MAX as u64, DELIVERIES_MAX, false);
+        assert!(!load.has_room(0, 1_000), "appended and not written");
+        load.settle(DELIVERIES_MAX as u64, 0, false);
+        assert!(load.has_room(0, 1_000));
+    }
+
+    #[test]
+    fn a_small_audience_passes_a_large_one_for_a_while_and_nobody_passes_the_budget() {
+        let load = WriterLoad::default();
+        load.hand_over(&[entry(DELIVERIES_MAX)]);
+        assert!(!load.has_room(0, SMALL_AUDIENCE + 1) && load.has_room(0, SMALL_AUDIENCE));
+        let small: Vec<Entry> = (0..DELIVERIES_MAX / SMALL_AUDIENCE).map(|_| entry(SMALL_AUDIENCE)).collect();
+        load.hand_over(&small);
+        load.settle(2 * DELIVERIES_MAX as u64, DELIVERIES_RESUME, false);
+        assert!(!load.has_room(0, 1), "a large one waits, and enough has passed it");
+        load.settle(2 * DELIVERIES_MAX as u64, DELIVERIES_RESUME - 1, false);
+        assert!(load.has_room(0, 1) && load.has_room(0, 1_000));
+        load.settle(2 * DELIVERIES_MAX as u64, 0, true);
+        assert!(!load.has_room(0, 1) && !load.has_room(0, 0));
+    }
+
+    #[test]
+    fn whoever_found_no_room_is_told_when_half_of_it_is_free_and_nobody_takes_it_before() {
+        let load = WriterLoad::default();
+        load.hand_over(&[entry(DELIVERIES_MAX)]);
+        let [mut one, mut other] = [load.freed(), load.freed()].map(Box::pin);
+        assert!(!load.has_room(0, 1_000));
+        load.settle(DELIVERIES_MAX as u64, DELIVERIES_RESUME, false);
+        assert!(!load.has_room(0, 1_000), "another has waited for longer");
+        assert!(one.as_mut().now_or_never().is_none());
+        load.settle(DELIVERIES_MAX as u64, DELIVERIES_RESUME - 1, false);
+        assert!(one.as_mut().now_or_never().is_some() && other.as_mut().now_or_never().is_some());
+    }
+}
