@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen, measure, measure_with, run};
+use crate::harness::{Measured, loadgen, measure, measure_with, run, turn};
 
 /// Some of it is not measured.
 const WARMED_UP: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "40", "--warmup", "250ms"];
@@ -156,9 +156,12 @@ fn a_search_and_a_comparison_have_pages_too_and_say_where() {
 
 #[test]
 fn tables_fit_the_terminal() {
+    let _turn = turn();
     let fake = Fake::start(&[Fault::Dismiss(At { client: 1, delivery: 1 }, "ERR closed slow-consumer\n")]);
     let target = fake.target();
-    let load = ["--rate", "20", "--warmup", "0s", "--duration", "200ms"];
+    let honest_fake = Fake::start(&[]);
+    let honest = honest_fake.target();
+    let load = ["--rate", "20", "--warmup", "0s", "--duration", "200ms", "--patience", "1s"];
     let clients = ["--clients", "2", "--rounds", "1"];
     let four = [&["compare", &target, &target, &target, &target], &clients[..]].concat();
     for columns in ["80", "150"] {
@@ -167,8 +170,8 @@ fn tables_fit_the_terminal() {
             &["find-capacity", &target, "--slo", "p99=10s", "--from", "2", "--to", "4"],
             &four,
             &["limit", "--clients", "2"],
-            &["overload", "flood", &target, "--members", "2", "--for", "100ms"],
-            &["overload", "burst", &target, "--clients", "2", "--watchers", "2"],
+            &["overload", "flood", &target, "--members", "2", "--for", "100ms", "--patience", "1s"],
+            &["overload", "burst", &honest, "--clients", "2", "--watchers", "2", "--patience", "1s"],
         ] {
             let load = if command[0] == "overload" { &[][..] } else { &load };
             let ended = run(loadgen(&[command, load].concat()).env("COLUMNS", columns));

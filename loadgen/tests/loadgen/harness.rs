@@ -9,6 +9,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// Loads that run at real-time priority take turns: beside each other nothing else would have its time.
+#[allow(clippy::disallowed_types)]
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// A turn, until dropped.
+#[allow(clippy::disallowed_types)]
+pub fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// No test waits that long unless it fails.
 const ENDS_WITHIN: Duration = Duration::from_secs(50);
 
