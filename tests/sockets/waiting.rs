@@ -1,5 +1,6 @@
 //! What is begun and not finished, and who says nothing: how long the server waits, for how much, and who gives way.
 
+use std::io::Write;
 use std::time::Duration;
 
 use roomcast::config::{Settings, Size, Span};
@@ -93,12 +94,17 @@ fn messages_that_were_begun_stay_within_the_budget_in_fragments_too() {
     }
     // Counted once they are gone.
     let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
-    for client in &mut clients[..least] {
-        client.expect_close(Disconnect::InputBudget);
-    }
-    assert_eq!(Disconnect::InputBudget.close_code(), Some(1013));
     until(|| closed(&server, "websocket", "input-budget") >= least);
     expect_some_to_have_given_way(closed(&server, "websocket", "input-budget"));
+    assert_eq!(Disconnect::InputBudget.close_code(), Some(1013));
+    // Whoever was cut was told why; the others finish their message and are answered.
+    for client in &mut clients {
+        let _ = client.write_half().write_all(b"x");
+        match client.frame().expect("an answer or a close, not the end") {
+            (FINAL_TEXT, answer) => assert!(answer.starts_with(b"PONG x"), "{answer:?}"),
+            (_, close) => assert_eq!(close[..2], 1013_u16.to_be_bytes()),
+        }
+    }
 }
 
 #[test]
