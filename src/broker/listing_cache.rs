@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::protocol::event::Listing;
+use crate::protocol::listing::Listing;
 
 /// No list that is shown is older, if it has changed since.
 pub const AGE_MAX: Duration = Duration::from_millis(100);

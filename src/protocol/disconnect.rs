@@ -4,7 +4,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Disconnect {
     /// The client closed its side, or its input ended.
     ClosedByPeer,
@@ -40,8 +40,8 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// The constant phrase for logs, metric labels and the last line: the variant's name in kebab case.
-    pub const fn reason(self) -> &'static str {
-        self.into_str()
+    pub fn reason(self) -> &'static str {
+        self.into()
     }
 
     /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the client

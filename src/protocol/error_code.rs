@@ -6,7 +6,7 @@ use super::command::CommandError;
 
 /// The kind of rule that a command broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 #[expect(missing_docs, reason = "clients read the names as they are")]
 pub enum ErrorCode {
     RoomName,
@@ -20,8 +20,8 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// The word as clients see it: the variant's name in kebab case.
-    pub const fn word(self) -> &'static str {
-        self.into_str()
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is said on the wire, as plain values: names, commands, events, dialects and the reasons why a connection ends.
+//! The wire format as plain values: names, commands, events, dialects and the reasons why a connection ends.
 //! Never does I/O, never waits, knows no task.
 
 pub mod command;

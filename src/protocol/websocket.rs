@@ -243,16 +243,13 @@ fn payload_length(input: &[u8], short: u8) -> Result<Option<(u64, usize)>, Frame
     }
 }
 
-/// Works on eight bytes at a time, which the compiler turns into SIMD.
+/// Works on whole words, which the compiler turns into SIMD.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let word = u64::from_ne_bytes((&*chunk).try_into().expect("eight bytes")) ^ wide;
-        chunk.copy_from_slice(&word.to_ne_bytes());
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
     }
-    for (byte, mask) in chunks.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, mask) in rest.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }

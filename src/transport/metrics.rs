@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use strum::VariantArray;
+
 use crate::broker::ShardMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
@@ -155,12 +157,12 @@ pub enum HttpEnd {
 }
 
 impl HttpEnd {
-    const ALL: [Self; 2 + Disconnect::ALL.len()] = {
-        let mut all = [Self::Upgraded; 2 + Disconnect::ALL.len()];
+    const ALL: [Self; 2 + Disconnect::VARIANTS.len()] = {
+        let mut all = [Self::Upgraded; 2 + Disconnect::VARIANTS.len()];
         all[1] = Self::Done;
         let mut index = 0;
-        while index < Disconnect::ALL.len() {
-            all[2 + index] = Self::Failed(Disconnect::ALL[index]);
+        while index < Disconnect::VARIANTS.len() {
+            all[2 + index] = Self::Failed(Disconnect::VARIANTS[index]);
             index += 1;
         }
         all

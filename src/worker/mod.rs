@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::acceptor::{ClientAcceptor, Ids};
 use crate::broker::{ShardMailbox, ShardSenders, ShardTask};
@@ -22,7 +23,7 @@ use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::session::{SessionContext, SpentDeliveries};
-use crate::shutdown::{Drain, ServingToken};
+use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
 use crate::transport::http::HttpState;
 use crate::transport::input_guard::InputGuard;
@@ -71,7 +72,7 @@ pub struct Worker {
     /// The mailbox of its writer.
     pub writer: WriterMailbox,
     /// Held until its last client is gone.
-    pub serving: ServingToken,
+    pub serving: TaskTrackerToken,
 }
 
 /// A worker's thread as the server knows it.
