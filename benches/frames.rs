@@ -1,5 +1,5 @@
-//! What does it cost to encode a message in each dialect, and to decode a WebSocket message that is whole, cut by the end of a
-//! packet, or in fragments?
+//! What does it cost to encode a message in each dialect, and to decode a WebSocket message that is whole, cut by the
+//! end of a packet, or in fragments?
 //!
 //! `cargo bench --bench frames -- [encode|decode]`
 

@@ -1,12 +1,12 @@
 //! Stage 3: one room for all clients, with a task per client and one `broadcast` channel.
 //!
-//! - **Shows** what threads cannot do: a task waits for its client's next line and for the messages of all clients at once.
-//!   Every line reaches every client, its sender too, byte for byte, in one order.
-//! - **Costs** a task and a small read buffer per client, and a wake-up and a write per message and client. The channel keeps
-//!   up to 1 024 messages for the slowest client, of any length: at worst 64 MiB.
-//! - **Breaks** when groups of clients want to talk among themselves, since every client gets every message. A client that reads
-//!   too slowly loses messages (`GAP 17` is the number), and publishers feel no backpressure. So stage 4, `chat_rooms_locked`,
-//!   has rooms.
+//! - **Shows** what threads cannot do: a task waits for its client's next line and for the messages of all clients at
+//!   once. Every line reaches every client, its sender too, byte for byte, in one order.
+//! - **Costs** a task and a small read buffer per client, and a wake-up and a write per message and client. The channel
+//!   keeps up to 1 024 messages for the slowest client, of any length: at worst 64 MiB.
+//! - **Breaks** when groups of clients want to talk among themselves, since every client gets every message. A client
+//!   that reads too slowly loses messages (`GAP 17` is the number), and publishers feel no backpressure. So stage 4,
+//!   `chat_rooms_locked`, has rooms.
 //!
 //! `cargo run --example chat_broadcast [ADDRESS]`, then `nc localhost 8080` in two terminals.
 #![expect(clippy::disallowed_types, reason = "this baseline measures the cost of a `broadcast` channel")]

@@ -1,11 +1,13 @@
 //! Stage 4: rooms behind one lock, with a task per client and a `broadcast` channel per room.
 //!
-//! - **Shows** `JOIN <room>`, `LEAVE` and `LIST` with the replies of Roomcast, so that the same client programs work with both.
-//! - **Costs** a ring of 56 KiB per room, a read lock per message and a write lock per join and leave, besides the costs of
-//!   stage 3.
-//! - **Breaks** at the lock: a message wakes all members of its room under it, one task each, and every join and leave of any
-//!   room waits for that. A busy room delays the others, publishers feel no backpressure, and a slow member loses messages
-//!   (`GAP 17`) although its room's ring may hold 64 MiB. So stage 5, Roomcast itself, gives every room one owner and no lock.
+//! - **Shows** `JOIN <room>`, `LEAVE` and `LIST` with the replies of Roomcast, so that the same client programs work
+//!   with both.
+//! - **Costs** a ring of 56 KiB per room, a read lock per message and a write lock per join and leave, besides the
+//!   costs of stage 3.
+//! - **Breaks** at the lock: a message wakes all members of its room under it, one task each, and every join and leave
+//!   of any room waits for that. A busy room delays the others, publishers feel no backpressure, and a slow member
+//!   loses messages (`GAP 17`) although its room's ring may hold 64 MiB. So stage 5, Roomcast itself, gives every room
+//!   one owner and no lock.
 //!
 //! `cargo run --example chat_rooms_locked [ADDRESS]`, then `nc localhost 8080` in two terminals.
 #![expect(clippy::disallowed_types, reason = "this baseline measures the cost of shared state behind a lock")]

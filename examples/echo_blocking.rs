@@ -2,8 +2,8 @@
 //!
 //! - **Shows** the minimum that serves a client: accept, read a line, write it back byte for byte.
 //! - **Costs** one thread and one line buffer for any number of connections.
-//! - **Breaks** with the second client: it is not served until the first has disconnected, which a silent one never does. So
-//!   stage 2, `echo_threaded`, gives each client a thread.
+//! - **Breaks** with the second client: it is not served until the first has disconnected, which a silent one never
+//!   does. So stage 2, `echo_threaded`, gives each client a thread.
 //!
 //! `cargo run --example echo_blocking [ADDRESS]`, then `nc localhost 8080`.
 

@@ -1,10 +1,11 @@
 //! Stage 2: the same echo server with a thread per client, with `std` only.
 //!
 //! - **Shows** that blocking code serves many clients at once: the handler is that of stage 1, word for word.
-//! - **Costs** a thread per client: 2 MiB of address space for the stack, about 14 KiB of memory, and two context switches per
-//!   line.
-//! - **Breaks** at about ten thousand clients, even silent ones. It cannot send one client's line to another, because each thread
-//!   waits in its own `read`. So stage 3, `chat_broadcast`, waits for several events at once, in tasks of about 2 KiB.
+//! - **Costs** a thread per client: 2 MiB of address space for the stack, about 14 KiB of memory, and two context
+//!   switches per line.
+//! - **Breaks** at about ten thousand clients, even silent ones. It cannot send one client's line to another, because
+//!   each thread waits in its own `read`. So stage 3, `chat_broadcast`, waits for several events at once, in tasks of
+//!   about 2 KiB.
 //!
 //! `cargo run --example echo_threaded [ADDRESS]`, then `nc localhost 8080` in two terminals.
 
@@ -19,9 +20,9 @@ const ADDRESS_DEFAULT: &str = "127.0.0.1:8080";
 /// The longest line, in bytes without its end.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The most clients at once. A thread takes four memory mappings (its stack, its signal stack and a guard page for each), a
-/// long line may take a fifth, and Linux allows a process 65 530 (`vm.max_map_count`). A thread that starts beyond that
-/// aborts the process inside `std`.
+/// The most clients at once. A thread takes four memory mappings (its stack, its signal stack and a guard page for
+/// each), a long line may take a fifth, and Linux allows a process 65 530 (`vm.max_map_count`). A thread that starts
+/// beyond that aborts the process inside `std`.
 pub const CLIENTS_MAX: usize = 10_000;
 
 /// The pause after a failed accept: without descriptors the next one would fail at once.

@@ -1,4 +1,5 @@
-//! Deliberate panics, for tests of the built binary: what becomes of the process if a task panics. Not in release builds.
+//! Deliberate panics, for tests of the built binary: what becomes of the process if a task panics. Not in release
+//! builds.
 
 use std::env;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Roomcast is a real-time room server: clients join rooms, and every message that is published to a room reaches all of its
-//! members in one order. Line clients over TCP and browsers over WebSocket share the rooms.
+//! Roomcast is a real-time room server: clients join rooms, and every message that is published to a room reaches all
+//! of its members in one order. Line clients over TCP and browsers over WebSocket share the rooms.
 //!
 //! # The way of a message
 //!
@@ -9,23 +9,25 @@
 //!
 //! 1. A **connection** ([`transport::connection`]) reads its socket. A protocol handler ([`transport::tcp`],
 //!    [`transport::websocket`]) decodes the input, and [`protocol::command`] parses it.
-//! 2. The **session** ([`session`]) executes the command. It publishes through the [`broker`], and waits while the room or the
-//!    client has too much on its way: that is the backpressure, and it stops the connection from reading.
-//! 3. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, encodes it once per dialect, and sends
-//!    each writer one entry for all members there. Rooms are assigned to shards by the hash of their names.
-//! 4. The **writer** of a worker ([`writer`]) appends the entry to the outbox of each member, then flushes: one `send` per client
-//!    with everything that is pending for it. It disconnects slow consumers or drops their oldest messages.
+//! 2. The **session** ([`session`]) executes the command. It publishes through the [`broker`], and waits while the room
+//!    or the client has too much on its way: that is the backpressure, and it stops the connection from reading.
+//! 3. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, encodes it once per dialect,
+//!    and sends each writer one entry for all members there. Rooms are assigned to shards by the hash of their names.
+//! 4. The **writer** of a worker ([`writer`]) appends the entry to the outbox of each member, then flushes: one `send`
+//!    per client with everything that is pending for it. It disconnects slow consumers or drops their oldest messages.
 //!
-//! A **worker** ([`worker`]) is a thread with its own runtime, listeners, shards and writer. Workers share mailboxes and limits.
+//! A **worker** ([`worker`]) is a thread with its own runtime, listeners, shards and writer. Workers share mailboxes
+//! and limits.
 //!
 //! # Rules
 //!
-//! - Nothing is locked. Each piece of state has one owner: a room its shard, the write side of a socket its writer. Others send
-//!   messages to the owner.
+//! - Nothing is locked. Each piece of state has one owner: a room its shard, the write side of a socket its writer.
+//!   Others send messages to the owner.
 //! - A shard never waits for a client, and a writer never waits for a socket.
 //! - Every queue is bounded, by a setting or by a named constant with its unit.
-//! - [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are synchronous code without I/O. The tasks around them
-//!   only receive, step and send, so that tests run the same code with random input, a seeded scheduler and sockets in memory.
+//! - [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are synchronous code without I/O. The tasks
+//!   around them only receive, step and send, so that tests run the same code with random input, a seeded scheduler and
+//!   sockets in memory.
 //! - A module uses only modules of lower floors. `tests/architecture.rs` checks this rule and the absence of locks.
 //!
 //! # Floors
@@ -41,7 +43,7 @@
 //! | 3 | [`broker`] | rooms and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
-//! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames, reasons for a disconnect |
+//! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
 //! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |
 //! | 0 | [`mailbox`] | the queue into a task |

@@ -29,8 +29,8 @@ pub const EXIT_PANIC: i32 = 70;
 /// A second signal within this time counts as the first: a terminal and a wrapper may both forward it.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Ends the process with a message and exit code 70 on a panic in any thread, since a server without one of its shards is
-/// worse than none. The message goes through the log, because standard error may be blocked.
+/// Ends the process with a message and exit code 70 on a panic in any thread, since a server without one of its shards
+/// is worse than none. The message goes through the log, because standard error may be blocked.
 pub fn end_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -65,8 +65,8 @@ pub fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once. SIGHUP,
-/// SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
+/// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once.
+/// SIGHUP, SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.

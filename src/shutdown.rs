@@ -21,8 +21,9 @@ impl Drain {
         self.announced.cancel();
     }
 
-    /// Begins phase 1, in which clients and input are no longer accepted, and phase 2 when the last session has finished its
-    /// turn. Nothing is published from then on, so a session that leaves its room misses nothing that another member gets.
+    /// Begins phase 1, in which clients and input are no longer accepted, and phase 2 when the last session has
+    /// finished its turn. Nothing is published from then on, so a session that leaves its room misses nothing that
+    /// another member gets.
     pub async fn stop_publishing(&self) {
         self.announce();
         self.stopping.cancel();

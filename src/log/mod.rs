@@ -1,8 +1,8 @@
-//! The log on standard error. A task that logs never waits: lines go through a bounded queue to a thread of their own, and are
-//! dropped and counted if the queue is full.
+//! The log on standard error. A task that logs never waits: lines go through a bounded queue to a thread of their own,
+//! and are dropped and counted if the queue is full.
 //!
-//! The queue is our own. `tracing-appender` bounds lines and not bytes, flushes only when a guard is dropped, which a panic hook
-//! cannot do, and neither counts lines that could not be written nor reports dropped ones.
+//! The queue is our own. `tracing-appender` bounds lines and not bytes, flushes only when a guard is dropped, which a
+//! panic hook cannot do, and neither counts lines that could not be written nor reports dropped ones.
 
 mod throttle;
 
@@ -67,7 +67,8 @@ pub fn start(level: LevelFilter, is_json: bool) -> io::Result<()> {
     thread::Builder::new().name("log".into()).spawn(move || write_lines(&queued, &mut io::stderr())).map(drop)
 }
 
-/// Writes the last message of the process, such as why it could not start: without a timestamp, or as JSON if the log is JSON.
+/// Writes the last message of the process, such as why it could not start: without a timestamp, or as JSON if the log
+/// is JSON.
 pub fn write_last(line: impl Display) {
     match LOG.get() {
         Some(Log { is_json: true, .. }) => error!("{line}"),
@@ -132,7 +133,8 @@ fn write_lines(queued: &Receiver<Message>, stderr: &mut impl Write) {
         if written.is_err() {
             LINES_DROPPED.fetch_add(1, Ordering::Relaxed);
         } else if lines_dropped() > reported && queued_bytes < QUEUED_BYTES_MAX / 2 {
-            // Only behind a line that was written: otherwise the report would be dropped, counted and reported again for ever.
+            // Only behind a line that was written: otherwise the report would be dropped, counted and reported again
+            // for ever.
             let lines = lines_dropped() - reported;
             reported += lines;
             warn!(lines, "log lines were dropped: standard error was not read");

@@ -1,5 +1,5 @@
-//! Throttles warnings that would otherwise be logged once per client: one line in ten seconds at most, with the number of
-//! occurrences since the last line.
+//! Throttles warnings that would otherwise be logged once per client: one line in ten seconds at most, with the number
+//! of occurrences since the last line.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

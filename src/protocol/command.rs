@@ -77,8 +77,8 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, CommandError> {
     }
 }
 
-/// Parses one message of a transport with framing: one line, with or without its end, or several lines of chat. A message
-/// that consists of line ends is `None`, like an empty line.
+/// Parses one message of a transport with framing: one line, with or without its end, or several lines of chat. A
+/// message that consists of line ends is `None`, like an empty line.
 ///
 /// # Errors
 /// The message breaks a rule. The connection stays.
@@ -106,8 +106,8 @@ fn parse_text(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     if text.is_empty() { Ok(None) } else { command(text).map(Some) }
 }
 
-/// A line is a command if its first word is one and the rest fits; any other line is chat, also one with a leading blank.
-/// Trailing blanks are kept in chat and ignored in commands.
+/// A line is a command if its first word is one and the rest fits; any other line is chat, also one with a leading
+/// blank. Trailing blanks are kept in chat and ignored in commands.
 fn command(text: &str) -> Result<Command<'_>, CommandError> {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     Ok(match (word, rest.trim_end_matches([' ', '\t'])) {
@@ -133,8 +133,8 @@ fn not_utf8(line: &[u8]) -> CommandError {
     CommandError::NotUtf8 { valid_up_to }
 }
 
-/// Whether there may be a control character; exact if false. One pass without a branch per byte, which the compiler turns
-/// into SIMD. The two-byte control characters, U+0080 to U+009F, begin with 0xC2.
+/// Whether there may be a control character; exact if false. One pass without a branch per byte, which the compiler
+/// turns into SIMD. The two-byte control characters, U+0080 to U+009F, begin with 0xC2.
 fn may_hold_control(text: &[u8]) -> bool {
     let ascii = text.iter().fold(false, |found, &byte| found | (byte < b' ') & (byte != b'\t') | (byte == 0x7f));
     ascii || memchr_iter(0xC2, text).any(|at| matches!(text.get(at + 1), Some(0x80..=0x9F)))

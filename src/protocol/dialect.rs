@@ -1,5 +1,5 @@
-//! How an event is framed for one kind of client. The broker and the writer know dialects only as a way to get bytes: a new
-//! one is a variant here and a transport that reads it.
+//! How an event is framed for one kind of client. The broker and the writer know dialects only as a way to get bytes: a
+//! new one is a variant here and a transport that reads it.
 
 use bytes::Bytes;
 
@@ -43,8 +43,8 @@ impl Dialect {
         }
     }
 
-    /// The bytes that frame a text of that length. Exact, because a vector without spare capacity becomes `Bytes` without
-    /// another allocation.
+    /// The bytes that frame a text of that length. Exact, because a vector without spare capacity becomes `Bytes`
+    /// without another allocation.
     const fn framing_bytes(self, text_bytes: usize) -> usize {
         match self {
             Self::Lines => "\n".len(),

@@ -44,8 +44,8 @@ impl Disconnect {
         self.into()
     }
 
-    /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the client
-    /// is gone or has closed by itself.
+    /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the
+    /// client is gone or has closed by itself.
     pub const fn close_code(self) -> Option<u16> {
         match self {
             Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError => None,

@@ -24,8 +24,8 @@ pub struct Line<'a> {
     pub consumed: usize,
 }
 
-/// The first line of `input`; `None` if its end is not there yet. The first `searched` bytes are known to hold no end. Linear
-/// in the other bytes.
+/// The first line of `input`; `None` if its end is not there yet. The first `searched` bytes are known to hold no end.
+/// Linear in the other bytes.
 ///
 /// # Errors
 /// The line, complete or not, is longer than `bytes_max`.
@@ -56,8 +56,8 @@ pub enum DecodedLine<'a> {
     Line(Line<'a>),
     /// The end of a line that was reported as a `LoneReturn`; holds the bytes to skip.
     Refused(usize),
-    /// The incomplete line has a carriage return at this byte that is not part of a line end. Reported before the line is
-    /// complete, since a client that ends its lines with carriage returns alone would wait for ever.
+    /// The incomplete line has a carriage return at this byte that is not part of a line end. Reported before the line
+    /// is complete, since a client that ends its lines with carriage returns alone would wait for ever.
     LoneReturn(usize),
     /// The line is incomplete.
     More,
@@ -70,7 +70,8 @@ impl LineDecoder {
         Self { bytes_max, searched: 0, is_refused: false }
     }
 
-    /// Finds the first line of `input`, which begins with the incomplete line of the last call. Linear in the new bytes.
+    /// Finds the first line of `input`, which begins with the incomplete line of the last call. Linear in the new
+    /// bytes.
     ///
     /// # Errors
     /// The line, complete or not, is too long.

@@ -9,7 +9,8 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 /// An error repeats this much of a refused name, in characters.
 const ECHO_CHARS_MAX: usize = 64;
 
-/// The name of a room: 1 to 128 bytes of UTF-8 in Unicode NFC, without spaces or control characters. Clones share the text.
+/// The name of a room: 1 to 128 bytes of UTF-8 in Unicode NFC, without spaces or control characters. Clones share the
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomName(Arc<str>);
 
@@ -37,8 +38,8 @@ impl AsRef<str> for RoomName {
     }
 }
 
-/// The text in front of a member's messages: an address, a number or a nick. It does not identify the member. Clones share
-/// the text.
+/// The text in front of a member's messages: an address, a number or a nick. It does not identify the member. Clones
+/// share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label(Arc<str>);
 

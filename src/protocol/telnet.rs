@@ -68,9 +68,9 @@ enum Action {
 struct Options([u64; 4]);
 
 impl Telnet {
-    /// Removes telnet commands from `fresh`, which is the input behind `before`, and returns the length of the text that is
-    /// left at the front of `fresh`. `CR NUL` becomes a line end. An `IAC` at the end of `before` is removed if it proves to be a
-    /// command.
+    /// Removes telnet commands from `fresh`, which is the input behind `before`, and returns the length of the text
+    /// that is left at the front of `fresh`. `CR NUL` becomes a line end. An `IAC` at the end of `before` is removed if
+    /// it proves to be a command.
     pub fn strip(&mut self, before: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         if self.is_in_text() && memchr2(IAC, b'\0', fresh).is_none() {
             self.after_return = fresh.last().map_or(self.after_return, |&last| last == b'\r');

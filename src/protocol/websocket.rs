@@ -1,8 +1,8 @@
 //! WebSocket frames and messages (RFC 6455 §5), decoded in place. Never allocates for a message in one frame.
 //!
-//! The decoder is our own. The sans-I/O crate `websocket-sans-io` returns chunks, so that the connection would have to assemble
-//! every frame that a packet cuts, and keeps 48 bytes of state per client. Here an incomplete frame is `Ok(None)`, as with
-//! lines, and an idle client keeps 16 bytes (docs/decisions/0005-own-frame-decoder.md).
+//! The decoder is our own. The sans-I/O crate `websocket-sans-io` returns chunks, so that the connection would have to
+//! assemble every frame that a packet cuts, and keeps 48 bytes of state per client. Here an incomplete frame is
+//! `Ok(None)`, as with lines, and an idle client keeps 16 bytes (docs/decisions/0005-own-frame-decoder.md).
 
 use thiserror::Error;
 
@@ -14,7 +14,8 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// A message may have this many fragments in any case.
 const FRAGMENTS_MAX: usize = 1_024;
 
-/// If the limit allows longer messages, they may be sent in fragments of this size. Only an attacker sends them byte by byte.
+/// If the limit allows longer messages, they may be sent in fragments of this size. Only an attacker sends them byte by
+/// byte.
 const FRAGMENT_BYTES: usize = 64;
 
 /// Why a frame was refused.

@@ -1,5 +1,5 @@
-//! One client's session, the same on every transport: turns commands into calls of the broker and replies. Knows neither
-//! sockets nor framing. Never executes a command before the reply to the previous one is on its way.
+//! One client's session, the same on every transport: turns commands into calls of the broker and replies. Knows
+//! neither sockets nor framing. Never executes a command before the reply to the previous one is on its way.
 
 mod rate_limiter;
 
@@ -80,7 +80,8 @@ pub enum Outcome {
 /// A command that has to wait.
 #[derive(Debug)]
 pub enum PendingCommand {
-    /// Waits until the client may have one more message on its way. Boxed, because every client has space for this enum.
+    /// Waits until the client may have one more message on its way. Boxed, because every client has space for this
+    /// enum.
     Publish(Box<Publish>),
     /// Waits until the rate limiter allows the message, or refuses it.
     Pause(Box<Publish>),
@@ -152,8 +153,8 @@ impl Session {
         }
     }
 
-    /// Sends a reply behind everything that is queued for the client and behind the client's own messages. So a member's
-    /// reply goes the way of its messages, through the room.
+    /// Sends a reply behind everything that is queued for the client and behind the client's own messages. So a
+    /// member's reply goes the way of its messages, through the room.
     pub fn send(&mut self, bytes: Bytes) -> Outcome {
         let sent = match &self.joined {
             Some(joined) => self.context.broker.try_reply(&joined.room, self.address(), bytes, &mut self.window),
@@ -183,9 +184,9 @@ impl Session {
         }
     }
 
-    /// Ends the session, whatever the reason, in the one place for that: leaves the room, sends the transport's final bytes and
-    /// closes the output. At a shutdown no session leaves before all sessions have stopped publishing, so that a message
-    /// reaches all members or none.
+    /// Ends the session, whatever the reason, in the one place for that: leaves the room, sends the transport's final
+    /// bytes and closes the output. At a shutdown no session leaves before all sessions have stopped publishing, so
+    /// that a message reaches all members or none.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
@@ -236,28 +237,24 @@ impl Session {
         rate_limiter.acquire(joined.member_count.members(), now)
     }
 
-    /// Waits until the message may be published, for `pause_max` at most, and then refuses it. Meanwhile the client's socket is
-    /// not read.
+    /// Waits until the message may be published, for `pause_max` at most, and then refuses it. Meanwhile the client's
+    /// socket is not read.
     async fn pause(&mut self, publish: Publish) {
         let (Some(limits), Err(wait)) = (self.context.deliveries, self.charge(Instant::now())) else {
             return self.publish(publish).await;
         };
-        match self.disconnected_within(wait.min(limits.pause_max)).await {
+        let disconnected = poll_fn(|context| self.context.writer.poll_disconnect(self.slot, context));
+        match timeout(wait.min(limits.pause_max), disconnected).await {
             // A server that stops still publishes what it has read.
-            Some(Disconnect::Shutdown) => self.publish(publish).await,
-            Some(_) => {}
-            None if self.charge(Instant::now()).is_err() => {
+            Ok(Disconnect::Shutdown) => self.publish(publish).await,
+            Ok(_) => {}
+            Err(_) if self.charge(Instant::now()).is_err() => {
                 let DeliveryLimits { per_second, burst, .. } = limits;
                 let error = CommandError::TooManyDeliveries { per_second: per_second.get(), burst };
                 self.reply_and_wait(&Event::Error(&error)).await;
             }
-            None => self.publish(publish).await,
+            Err(_) => self.publish(publish).await,
         }
-    }
-
-    /// Waits for a time, or until the session is to end; then returns the reason.
-    async fn disconnected_within(&self, time: Duration) -> Option<Disconnect> {
-        timeout(time, poll_fn(|context| self.context.writer.poll_disconnect(self.slot, context))).await.ok()
     }
 
     async fn join(&mut self, room: RoomName) {
@@ -266,8 +263,8 @@ impl Session {
         }
         let mut reservation = Reservation::None;
         if self.joined.is_some() {
-            // A client stays in its room until the next one has a reservation for it. Boxed, as is the pause: thousands of clients
-            // join at once and hold the memory of this future, and few of them change rooms.
+            // A client stays in its room until the next one has a reservation for it. Boxed, as is the pause: thousands
+            // of clients join at once and hold the memory of this future, and few of them change rooms.
             if let Err(error) = Box::pin(self.context.broker.reserve(room.clone())).await {
                 return self.reply_and_wait(&Event::Error(&error)).await;
             }
@@ -323,7 +320,8 @@ impl Session {
         self.send_and_wait(self.dialect.encode(event)).await;
     }
 
-    /// Boxed where it waits, because thousands of clients that join at once hold the memory of this future without waiting.
+    /// Boxed where it waits, because thousands of clients that join at once hold the memory of this future without
+    /// waiting.
     async fn send_and_wait(&mut self, bytes: Bytes) {
         let address = self.address();
         if let Outcome::Pending(PendingCommand::Reply(bytes)) = self.send(bytes) {
@@ -349,8 +347,8 @@ impl Session {
     }
 }
 
-/// Waits for `sending`, and gives up if the client is disconnected meanwhile: a dead client is not to keep its connection
-/// permit. A server that stops does not give up, since it still sends what it has read.
+/// Waits for `sending`, and gives up if the client is disconnected meanwhile: a dead client is not to keep its
+/// connection permit. A server that stops does not give up, since it still sends what it has read.
 async fn unless_disconnected(writer: &WriterHandle, slot: Slot, sending: impl Future<Output = ()>) {
     let mut sending = pin!(sending);
     poll_fn(|context| match writer.poll_disconnect(slot, context) {

@@ -1,5 +1,5 @@
-//! Limits the deliveries that one client may cause: a token bucket per client, and a record of what the disconnected clients
-//! of each address have spent. Plain synchronous code; never waits.
+//! Limits the deliveries that one client may cause: a token bucket per client, and a record of what the disconnected
+//! clients of each address have spent. Plain synchronous code; never waits.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -14,8 +14,8 @@ use crate::net::address_limiter::address_key;
 /// The number of cells for addresses: 512 KiB of address space, of which only the used pages take memory.
 const CELLS: usize = 1 << 16;
 
-/// A client's token bucket, of deliveries. A message costs one delivery per member of its room. It may put the client into
-/// debt, since a room may have more members than a whole burst.
+/// A client's token bucket, of deliveries. A message costs one delivery per member of its room. It may put the client
+/// into debt, since a room may have more members than a whole burst.
 #[derive(Debug)]
 pub struct RateLimiter {
     limits: DeliveryLimits,
@@ -24,8 +24,9 @@ pub struct RateLimiter {
     updated_at: Instant,
 }
 
-/// What the clients of each address had spent when they disconnected, so that a new connection does not bring a new burst.
-/// Clones share the record. Addresses share a cell by chance; then one begins with less of a burst for what another has spent.
+/// What the clients of each address had spent when they disconnected, so that a new connection does not bring a new
+/// burst. Clones share the record. Addresses share a cell by chance; then one begins with less of a burst for what
+/// another has spent.
 #[derive(Clone, Debug)]
 pub struct SpentDeliveries {
     hasher: RandomState,

@@ -59,6 +59,11 @@ fn a_list_of_long_names_ends_where_its_line_would_be_too_long_and_merges_alike()
 }
 
 #[test]
+fn a_list_in_which_no_name_fits_says_how_many_there_are() {
+    assert_eq!(listing(&rooms(2)).truncated_to(8).json(), r#"["… and 2 more"]"#);
+}
+
+#[test]
 fn a_list_includes_a_name_unless_that_is_behind_its_end() {
     let two = listing(&rooms(2));
     assert!(Arc::ptr_eq(&two, &Arc::clone(&two).including(&room("r00000"))));

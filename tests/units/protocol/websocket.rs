@@ -5,7 +5,6 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::websocket::{FrameError, Message, MessageDecoder, Received, encode};
 
 const BYTES_MAX: usize = 64 * 1024;
-
 const FRAGMENTS_MAX: usize = 1_024;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -104,6 +103,14 @@ fn expect_protocol_error(bytes: &[u8], rule: &'static str) {
     assert_eq!(error.disconnect().close_code(), Some(1002));
 }
 
+/// Expects that the decoder needs more bytes, and leaves these unchanged.
+#[track_caller]
+fn expect_incomplete(bytes: &[u8]) {
+    let mut input = bytes.to_vec();
+    assert_eq!(MessageDecoder::default().next(&mut input, BYTES_MAX), Ok(None), "{bytes:x?}");
+    assert_eq!(input, bytes);
+}
+
 #[test]
 fn a_frame_cut_at_any_byte_is_incomplete() {
     for (bytes, received) in [
@@ -115,13 +122,7 @@ fn a_frame_cut_at_any_byte_is_incomplete() {
         (frame(FINAL | CLOSE, b"\x03\xe8bye"), Owned::Close(Some(1000))),
     ] {
         for length in 0..bytes.len() {
-            let mut part = bytes[..length].to_vec();
-            assert_eq!(
-                MessageDecoder::default().next(&mut part, BYTES_MAX),
-                Ok(None),
-                "{length} bytes of {received:?}"
-            );
-            assert_eq!(part, bytes[..length], "an incomplete frame is left unchanged");
+            expect_incomplete(&bytes[..length]);
         }
         assert_eq!(decode(&bytes), Ok(vec![received]));
     }
@@ -132,8 +133,7 @@ fn a_long_frame_cut_near_its_header_or_end_is_incomplete() {
     let text = "x".repeat(BYTES_MAX);
     let bytes = frame(FINAL | TEXT, &text);
     for length in (0..20).chain(bytes.len() - 20..bytes.len()) {
-        let mut part = bytes[..length].to_vec();
-        assert_eq!(MessageDecoder::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes");
+        expect_incomplete(&bytes[..length]);
     }
     assert_eq!(decode(&bytes), Ok(vec![Owned::Text(text)]));
 }
@@ -231,8 +231,7 @@ fn a_text_in_several_frames_is_one_message_with_a_ping_between_them_answered_fir
         frame(TEXT, "a"),
         frame(FINAL | CONTINUATION, "b"),
     ];
-    let texts = ["Hello", "next", "ab"].map(|text| Owned::Text(text.into()));
-    let [hello, next, ab] = texts;
+    let [hello, next, ab] = ["Hello", "next", "ab"].map(|text| Owned::Text(text.into()));
     assert_eq!(decode(&bytes.concat()), Ok(vec![Owned::Ping(b"beat".into()), Owned::Pong, hello, next, ab]));
 }
 
