@@ -96,9 +96,16 @@ fn markdown_group(page: &mut String, heading: &str, group: &[Arg]) {
         let (_, details) = texts(argument);
         let details: Vec<String> = details.into_iter().chain(values(argument, "`")).collect();
         if !details.is_empty() {
-            wrap(page, &format!("**`{}`**: {}", name(argument), details.join(" ")), "", PAGE_WIDTH);
+            let text = format!("**`{}`**: {}", name(argument), details.join(" "));
+            wrap(page, &linked(&text), "", PAGE_WIDTH);
         }
     }
+}
+
+/// The text with links to the other pages, which the help names by their paths.
+fn linked(text: &str) -> String {
+    let pages = ["operating.md", "protocol.md", "proxies.md"];
+    pages.iter().fold(text.to_owned(), |text, page| text.replace(&format!("docs/{page}"), &format!("[{page}]({page})")))
 }
 
 fn plain_group(page: &mut String, heading: &str, group: &[Arg]) {
