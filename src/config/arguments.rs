@@ -1,5 +1,5 @@
-//! The command line: flags override variables, which override the settings file, which overrides the defaults. Every value is
-//! parsed as a flag, one by one, so that an error names where it was set.
+//! The command line: flags override variables, which override the settings file, which overrides the defaults. Every
+//! value is parsed as a flag, one by one, so that an error names where it was set.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -128,8 +128,8 @@ fn flags_of(matches: &ArgMatches, command: &Command) -> Vec<Entry> {
     command.get_arguments().filter_map(entry).collect()
 }
 
-/// The settings that variables give, and a line for each variable that looks like a setting and is none. An empty variable
-/// counts as unset.
+/// The settings that variables give, and a line for each variable that looks like a setting and is none. An empty
+/// variable counts as unset.
 fn variables_of(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     command: &Command,
@@ -151,8 +151,8 @@ fn variables_of(
     (entries, warnings)
 }
 
-/// Whether a variable is not meant as a setting: the fault that a test puts in, and what Kubernetes and Docker set for a
-/// service of this name.
+/// Whether a variable is not meant as a setting: the fault that a test puts in, and what Kubernetes and Docker set for
+/// a service of this name.
 fn is_of_others(name: &str, value: &OsString) -> bool {
     let is_fault = cfg!(debug_assertions) && name == "ROOMCAST_FAULT";
     let is_address = name == "ROOMCAST_PORT" && value.to_str().is_some_and(|value| value.contains("://"));

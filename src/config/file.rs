@@ -15,7 +15,8 @@ use super::sources::{Entry, did_you_mean};
 /// Reads a settings file. Entries come in the order of the file, so that of several errors the first is told.
 ///
 /// # Errors
-/// The file cannot be read, is not TOML, or has a name or a value that is none of a setting. The text says what would be right.
+/// The file cannot be read, is not TOML, or has a name or a value that is none of a setting. The text says what would
+/// be right.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     let file = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read settings file {file}: {error}"))?;
@@ -38,8 +39,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     pairs.into_iter().map(entry).collect()
 }
 
-/// What stands behind the flag on a command line for this value, if it has the type of the setting. The value name of the
-/// flag says which type that is.
+/// What stands behind the flag on a command line for this value, if it has the type of the setting. The value name of
+/// the flag says which type that is.
 fn flag_texts(setting: &str, value: &DeValue<'_>, flags: &[Arg]) -> Result<Vec<OsString>, String> {
     let Some(flag) = flags.iter().find(|flag| flag.get_long() == Some(setting)) else {
         let meant = did_you_mean(setting, flags.iter().filter_map(Arg::get_long), |name| format!("`{name}`"));

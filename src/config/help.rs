@@ -24,12 +24,14 @@ Examples:
   printf 'JOIN lobby\\nbuild 43 is live\\n' | nc -N localhost 8080";
 
 const INTRODUCTION: &str = "\
-Every setting has one name: `--outbox-bytes` as a flag, `ROOMCAST_OUTBOX_BYTES` as an environment variable, `outbox-bytes` in \
-the TOML file that `--config PATH` or `ROOMCAST_CONFIG` names. Flags override variables, which override the file, which overrides \
-the defaults. `roomcast check-config` prints what applies, or one line that says what was set where and what would be right.
+Every setting has one name: `--outbox-bytes` as a flag, `ROOMCAST_OUTBOX_BYTES` as an environment variable, \
+`outbox-bytes` in the TOML file that `--config PATH` or `ROOMCAST_CONFIG` names. Flags override variables, which \
+override the file, which overrides the defaults. `roomcast check-config` prints what applies, or one line that says \
+what was set where and what would be right.
 
-Sizes are written `64KiB`, durations `30s`. Lists are separated by commas, or are lists in the file; blanks around the entries do \
-not count. An empty variable counts as unset, and a `ROOMCAST_` variable that is no setting is warned about.";
+Sizes are written `64KiB`, durations `30s`. Lists are separated by commas, or are lists in the file; blanks around \
+the entries do not count. An empty variable counts as unset, and a `ROOMCAST_` variable that is no setting is warned \
+about.";
 
 /// The page fills the lines of the repository's documents; the help fits a terminal behind the indent of clap.
 const PAGE_WIDTH: usize = 120;
@@ -68,7 +70,8 @@ fn described(argument: Arg) -> Arg {
 pub(super) fn settings_page(is_markdown: bool) -> String {
     let mut page = String::new();
     if is_markdown {
-        page += "# Settings\n\nWritten by `roomcast settings --markdown` from the doc comments in `src/config/settings.rs`.\n\n";
+        page += "# Settings\n\n\
+            Written by `roomcast settings --markdown` from the doc comments in `src/config/settings.rs`.\n\n";
     }
     for paragraph in INTRODUCTION.split("\n\n") {
         wrap(&mut page, paragraph, "", PAGE_WIDTH);

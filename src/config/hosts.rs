@@ -1,5 +1,5 @@
-//! Host names, web origins and networks. Each listed entry is brought into the form that can match; an entry that could never
-//! match is refused.
+//! Host names, web origins and networks. Each listed entry is brought into the form that can match; an entry that could
+//! never match is refused.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! The configuration: data that is validated whole at the start and handed down in pieces. Nobody below the server sees all
-//! of it.
+//! The configuration: data that is validated whole at the start and handed down in pieces. Nobody below the server sees
+//! all of it.
 
 mod arguments;
 mod file;

@@ -1,7 +1,7 @@
 //! The settings as people give them: one name each as a flag, in the environment and in the settings file.
 //!
-//! The doc comments are the help text and `docs/settings.md`: the first paragraph is the short help, all of them the long
-//! one. A default that depends on the machine stands in the first paragraph as `(default: …)`.
+//! The doc comments are the help text and `docs/settings.md`: the first paragraph is the short help, all of them the
+//! long one. A default that depends on the machine stands in the first paragraph as `(default: …)`.
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -33,21 +33,22 @@ pub struct Settings {
     pub backlog: u32,
     /// File that receives the bound addresses once clients are accepted.
     ///
-    /// One line per listener, `tcp 127.0.0.1:54321` and `http 127.0.0.1:54322`, written whole. The file is removed at a clean
-    /// stop, so a script can wait for it.
+    /// One line per listener, `tcp 127.0.0.1:54321` and `http 127.0.0.1:54322`, written whole. The file is removed at a
+    /// clean stop, so a script can wait for it.
     #[arg(long, help_heading = "Listening", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
 
     /// Threads that serve clients (default: one per processor core).
-    #[arg(long, help_heading = "Threads", value_name = "COUNT", default_value_t = processor_cores(), hide_default_value = true)]
+    #[arg(long, help_heading = "Threads", value_name = "COUNT")]
+    #[arg(default_value_t = processor_cores(), hide_default_value = true)]
     pub workers: u16,
     /// Tasks that share the rooms among them (default: as many as workers).
     #[arg(long, help_heading = "Threads", value_name = "COUNT")]
     pub shards: Option<u16>,
     /// Table of file descriptors for the workers: shared or per-worker.
     ///
-    /// With `per-worker` each worker may hold as many descriptors as the system allows a process. It needs a system that
-    /// permits `unshare(CLONE_FILES)`; see docs/operating.md.
+    /// With `per-worker` each worker may hold as many descriptors as the system allows a process. It needs a system
+    /// that permits `unshare(CLONE_FILES)`; see docs/operating.md.
     #[arg(long, help_heading = "Threads", value_enum, value_name = "KIND", default_value = "shared")]
     pub descriptor_tables: DescriptorTables,
 
@@ -77,9 +78,9 @@ pub struct Settings {
     pub room_members: usize,
     /// Deliveries per second that one client may cause; 0 is no limit.
     ///
-    /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is over
-    /// its rate, for 5 s at most, and then refuses its messages with `ERR too-many`. A client that reconnects gets no new
-    /// burst until its address has earned it.
+    /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is
+    /// over its rate, for 5 s at most, and then refuses its messages with `ERR too-many`. A client that reconnects gets
+    /// no new burst until its address has earned it.
     #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
     pub deliveries_per_second: u32,
     /// Deliveries that one client may cause at once.
@@ -152,22 +153,23 @@ pub struct Settings {
     pub outbox_messages: usize,
     /// Memory for what all clients have not read yet.
     ///
-    /// Each worker has an equal share, which must hold four `message-bytes`. A message that is pending for many clients of a
-    /// worker counts once. Past its share, a worker first makes publishers wait, then applies the policy to the slow client
-    /// with the most pending bytes.
+    /// Each worker has an equal share, which must hold four `message-bytes`. A message that is pending for many clients
+    /// of a worker counts once. Past its share, a worker first makes publishers wait, then applies the policy to the
+    /// slow client with the most pending bytes.
     #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "256MiB")]
     pub outbox_budget: Size,
 
     /// Web pages of other hosts that may open a WebSocket; `*` is every page.
     ///
-    /// As in `https://example.org,https://example.com`. Pages of the host that serves them may always. Other pages get status
-    /// 403, and the log names them. Clients that are no browser send no `Origin` and are not affected.
+    /// As in `https://example.org,https://example.com`. Pages of the same host are always allowed. Other pages get
+    /// status 403, and the log names them. Clients that are no browser send no `Origin` and are not affected.
     #[arg(long, help_heading = "HTTP", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Names of this server in origins of its own pages (default: any name).
     ///
-    /// As in `chat.example,chat.example:8443`: only pages of these count as pages of the same host. Without it any name does,
-    /// but on a connection to a loopback address only loopback names, because anybody can make a name resolve to 127.0.0.1.
+    /// As in `chat.example,chat.example:8443`: only pages of these count as pages of the same host. Without it any name
+    /// does, but on a connection to a loopback address only loopback names, because anybody can make a name resolve to
+    /// 127.0.0.1.
     #[arg(long, help_heading = "HTTP", value_name = "HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// CIDRs of trusted proxies, as in 10.0.0.0/8,192.168.1.7.
@@ -178,7 +180,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     /// Ports at which trusted proxies send a PROXY header: off, tcp, http or both.
     ///
-    /// Version 1 or 2. A connection of a trusted proxy without the header is refused; on other connections it is not read.
+    /// Version 1 or 2. A connection of a trusted proxy without the header is refused; on other connections it is not
+    /// read.
     #[arg(long, help_heading = "HTTP", value_enum, value_name = "PORTS", default_value = "off")]
     pub proxy_protocol: ProxyProtocol,
     /// Time to begin a request, and then to send its head.
@@ -200,15 +203,16 @@ pub struct Settings {
     pub grace: Span,
     /// Whether HTTP connections are accepted to the end of a stop.
     ///
-    /// Then probes are answered to the end, but no other server can take the port before. Otherwise another server can take
-    /// both ports while this one drains.
+    /// Then probes are answered to the end, but no other server can take the port before. Otherwise another server can
+    /// take both ports while this one drains.
     #[arg(long, help_heading = "Stopping", value_name = "BOOL", action = ArgAction::Set, default_value = "false")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub probes_until_end: bool,
 
     /// Least important level that is logged: error, warn, info or debug.
     ///
-    /// The log goes to standard error. Lines that nobody reads are dropped and counted; the server never waits for its log.
+    /// The log goes to standard error. Lines that nobody reads are dropped and counted; the server never waits for its
+    /// log.
     #[arg(long, help_heading = "Logging", value_enum, value_name = "LEVEL", default_value = "info")]
     pub log: LogLevel,
     /// Format of the log: text or json.

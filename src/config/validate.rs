@@ -27,8 +27,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 
-/// A worker holds the longest message twice for the clients of each dialect: the one that it writes, and the next. With a
-/// smaller share of the outbox budget its clients would be cut though they read.
+/// A worker holds the longest message twice for the clients of each dialect: the one that it writes, and the next. With
+/// a smaller share of the outbox budget its clients would be cut though they read.
 const OUTBOX_MESSAGES_MIN: usize = 4;
 
 /// Memory for the input of a client besides twice the longest message: one read, in a vector that has doubled.

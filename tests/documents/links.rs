@@ -1,5 +1,5 @@
-//! Every link between the documents leads somewhere: the file is there, and so is the heading. Reads the Markdown as plain text;
-//! addresses of the web are not looked at.
+//! Every link between the documents leads somewhere: the file is there, and so is the heading. Reads the Markdown as
+//! plain text; addresses of the web are not looked at.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Folders that hold no documents of ours.
 const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 
-/// Folders of the repository. A path in backticks that begins with one of them names a file or folder; `.rs` may be left out.
+/// Folders of the repository. A path in backticks that begins with one of them names a file or folder; `.rs` may be
+/// left out.
 const FOLDERS: [&str; 7] = ["benches/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
 
 fn documents(folder: &Path) -> Vec<PathBuf> {
@@ -54,7 +55,8 @@ fn targets(outside_code: &str) -> Vec<String> {
         .collect()
 }
 
-/// The anchors that code hosts make of the headings: lower case, blanks as hyphens, punctuation dropped, repeats numbered.
+/// The anchors that code hosts make of the headings: lower case, blanks as hyphens, punctuation dropped, repeats
+/// numbered.
 fn anchors(prose: &str) -> HashSet<String> {
     let mut found = HashSet::new();
     for heading in prose.lines().filter(|line| line.starts_with('#')) {

@@ -1,4 +1,5 @@
-//! The table of metrics in `docs/operating.md` names what `GET /metrics` serves: every metric with its type and its labels.
+//! The table of metrics in `docs/operating.md` names what `GET /metrics` serves: every metric with its type and its
+//! labels.
 
 use std::collections::BTreeMap;
 use std::fs;
