@@ -4,7 +4,7 @@ mod sockets;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
 use crate::mark::Mark;
 use crate::messages::Reasons;
-use crate::worker::{Link, Sent, Told, reason_of};
+use crate::worker::{Link, Sent, reason_of};
 
 /// How often the coordinator hears how far this process is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -43,8 +43,8 @@ const CALLS: Token = Token(usize::MAX - 2);
 
 /// Does its part of an overload; the part itself is the first line of standard input, calls follow.
 pub fn work() -> anyhow::Result<()> {
-    let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
-    let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
+    let (link, part) = Link::open()?;
+    let mut worker = Worker::new(part, link)?;
     if let Err(error) = worker.work() {
         // It cannot be told if the coordinator has ended, which is then why it failed.
         let _ = worker.link.tell(&Word::Failed(format!("{error:#}")));
@@ -110,11 +110,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn new(part: Part) -> anyhow::Result<Self> {
+    fn new(part: Part, link: Link) -> anyhow::Result<Self> {
         let poll = Poll::new().context("creating an epoll")?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
-        let link = Link::open(poll.registry(), CALLS)?;
+        link.watch(poll.registry(), CALLS)?;
         let seated = part.groups.iter().enumerate().filter(|(_, group)| group.role != Role::Newcomer);
         let actors = seated.flat_map(|(index, group)| (0..group.clients).map(move |_| Actor::new(index))).collect();
         Ok(Self {
@@ -145,7 +145,8 @@ impl Worker {
     fn work(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.step()?;
-        loop {
+        let mut is_wanted = self.obey_calls()?;
+        while is_wanted {
             self.do_what_is_due(Nanos::now())?;
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -154,17 +155,20 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => {}
-                    CALLS => match self.link.hear::<Call>()? {
-                        Told::Orders(calls) => calls.into_iter().for_each(|call| self.obey(&call)),
-                        Told::Leave => {
-                            self.actors.iter_mut().for_each(|actor| actor.client.close());
-                            return Ok(());
-                        }
-                    },
+                    CALLS => is_wanted = self.obey_calls()?,
                     Token(index) => self.attend(index, event)?,
                 }
             }
         }
+        self.actors.iter_mut().for_each(|actor| actor.client.close());
+        Ok(())
+    }
+
+    /// Obeys all calls that have come. Returns false once the coordinator has closed the pipe.
+    fn obey_calls(&mut self) -> anyhow::Result<bool> {
+        let Some(calls) = self.link.hear::<Call>()? else { return Ok(false) };
+        calls.iter().for_each(|call| self.obey(call));
+        Ok(true)
     }
 
     fn obey(&mut self, call: &Call) {

@@ -29,7 +29,7 @@ use crate::schedule::Schedule;
 use crate::share::Share;
 use churn::Churn;
 pub use client::{Client, Sent, Stage};
-pub use link::{Link, Told};
+pub use link::Link;
 use opening::Opening;
 pub use opening::reason_of;
 use room::Room;
@@ -51,8 +51,8 @@ const ORDERS: Token = Token(usize::MAX - 2);
 
 /// Does its part of a load; the part itself is the first line of standard input, orders follow.
 pub fn run() -> anyhow::Result<()> {
-    let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
-    let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
+    let (link, share) = Link::open()?;
+    let mut worker = Worker::new(share, link)?;
     if let Err(error) = worker.work() {
         // It cannot be told if the coordinator has ended, which is then why it failed.
         let _ = worker.link.tell(&News::Failed(format!("{error:#}")));
@@ -140,11 +140,11 @@ struct Counted {
 }
 
 impl Worker {
-    fn new(share: Share) -> anyhow::Result<Self> {
+    fn new(share: Share, link: Link) -> anyhow::Result<Self> {
         let poll = Poll::new().context("creating an epoll")?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
-        let link = Link::open(poll.registry(), ORDERS)?;
+        link.watch(poll.registry(), ORDERS)?;
         let (rooms, clients) = opening::seat(&share);
         Ok(Self {
             opening: Opening::new(&share, clients.len()),
@@ -171,7 +171,8 @@ impl Worker {
 
     fn work(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        loop {
+        let mut is_wanted = self.obey_orders()?;
+        while is_wanted {
             self.do_what_is_due(Nanos::now())?;
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -180,17 +181,20 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => self.timer_is_set_to = None,
-                    ORDERS => match self.link.hear::<Order>()? {
-                        Told::Orders(orders) => orders.into_iter().try_for_each(|order| self.obey(order))?,
-                        Told::Leave => {
-                            self.clients.iter_mut().for_each(Client::close);
-                            return Ok(());
-                        }
-                    },
+                    ORDERS => is_wanted = self.obey_orders()?,
                     Token(client) => self.attend(client, event)?,
                 }
             }
         }
+        self.clients.iter_mut().for_each(Client::close);
+        Ok(())
+    }
+
+    /// Obeys all orders that have come. Returns false once the coordinator has closed the pipe.
+    fn obey_orders(&mut self) -> anyhow::Result<bool> {
+        let Some(orders) = self.link.hear::<Order>()? else { return Ok(false) };
+        orders.into_iter().for_each(|order| self.obey(order));
+        Ok(true)
     }
 
     /// What the time alone brings about.
@@ -217,7 +221,7 @@ impl Worker {
         self.set_timer()
     }
 
-    fn obey(&mut self, order: Order) -> anyhow::Result<()> {
+    fn obey(&mut self, order: Order) {
         match order {
             Order::Start(start) => self.start(start),
             Order::Stop => {
@@ -234,7 +238,6 @@ impl Worker {
                 self.phase = Phase::Draining { received: 0, since: Nanos::now(), complete: None };
             }
         }
-        Ok(())
     }
 
     fn start(&mut self, start: Nanos) {
