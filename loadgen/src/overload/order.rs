@@ -1,25 +1,25 @@
-//! What several members have heard of one room, compared with one common order. Never does I/O.
+//! Compares the messages that several members of one room received with one common order. Never does I/O.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// What one member has heard.
+/// The messages of one member, compared with the common order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compared {
-    /// Messages heard, each once.
+pub struct OrderCheck {
+    /// Messages received, each counted once.
     pub heard: u64,
-    /// Messages heard again.
+    /// Messages received again.
     pub doubled: u64,
-    /// Messages heard behind one that others heard later.
+    /// Messages received behind one that comes later in the common order.
     pub reordered: u64,
-    /// Messages missing before the last one heard.
+    /// Messages missing before the last one that this member received.
     pub lost: u64,
-    /// Messages that others have heard behind the last one that this member heard.
+    /// Messages of the common order behind the last one that this member received.
     pub behind: u64,
 }
 
-impl AddAssign for Compared {
+impl AddAssign for OrderCheck {
     fn add_assign(&mut self, other: Self) {
         self.heard += other.heard;
         self.doubled += other.doubled;
@@ -29,8 +29,9 @@ impl AddAssign for Compared {
     }
 }
 
-/// Compares what members have heard, numbers below `messages`. Returns a comparison for each, and what nobody has heard.
-pub fn compare(heard: &[Vec<u32>], messages: u32) -> (Vec<Compared>, Vec<u32>) {
+/// Compares the received message numbers, all below `messages`. Returns one comparison per member, and the numbers that
+/// no member received.
+pub fn compare(heard: &[Vec<u32>], messages: u32) -> (Vec<OrderCheck>, Vec<u32>) {
     let places = places(heard, messages);
     let accepted = places.iter().flatten().count() as u64;
     let compared = heard.iter().map(|numbers| compare_one(numbers, &places, accepted)).collect();
@@ -38,7 +39,7 @@ pub fn compare(heard: &[Vec<u32>], messages: u32) -> (Vec<Compared>, Vec<u32>) {
     (compared, unheard)
 }
 
-/// Where each message stands in the common order: that of the first member who has heard most; what it lacks comes behind.
+/// Position of each message in the common order: the order of the member that received most, then what others received.
 fn places(heard: &[Vec<u32>], messages: u32) -> Vec<Option<u32>> {
     let mut places = vec![None; messages as usize];
     let longest = heard.iter().rev().max_by_key(|numbers| numbers.len());
@@ -53,10 +54,10 @@ fn places(heard: &[Vec<u32>], messages: u32) -> Vec<Option<u32>> {
     places
 }
 
-fn compare_one(numbers: &[u32], places: &[Option<u32>], accepted: u64) -> Compared {
-    let mut compared = Compared::default();
+fn compare_one(numbers: &[u32], places: &[Option<u32>], accepted: u64) -> OrderCheck {
+    let mut compared = OrderCheck::default();
     let mut has_heard = vec![false; places.len()];
-    // The place behind the farthest message heard.
+    // Position behind the farthest message received.
     let mut reached = 0;
     for &number in numbers {
         let place = u64::from(places[number as usize].unwrap_or_default());
@@ -81,11 +82,11 @@ mod tests {
     fn each_fault_is_counted_for_the_member_that_met_it() {
         let heard = [vec![2, 0, 1, 3, 4], vec![2, 1, 3, 4], vec![2, 0, 0, 1], vec![2, 1, 0, 3, 4], vec![]];
         let (compared, unheard) = compare(&heard, 6);
-        assert_eq!(compared[0], Compared { heard: 5, ..Compared::default() });
-        assert_eq!(compared[1], Compared { heard: 4, lost: 1, ..Compared::default() });
-        assert_eq!(compared[2], Compared { heard: 3, doubled: 1, behind: 2, ..Compared::default() });
-        assert_eq!(compared[3], Compared { heard: 5, reordered: 1, ..Compared::default() });
-        assert_eq!(compared[4], Compared { behind: 5, ..Compared::default() });
+        assert_eq!(compared[0], OrderCheck { heard: 5, ..OrderCheck::default() });
+        assert_eq!(compared[1], OrderCheck { heard: 4, lost: 1, ..OrderCheck::default() });
+        assert_eq!(compared[2], OrderCheck { heard: 3, doubled: 1, behind: 2, ..OrderCheck::default() });
+        assert_eq!(compared[3], OrderCheck { heard: 5, reordered: 1, ..OrderCheck::default() });
+        assert_eq!(compared[4], OrderCheck { behind: 5, ..OrderCheck::default() });
         assert_eq!(unheard, [5]);
     }
 }

@@ -1,14 +1,14 @@
-//! The best priority that the system gives to a process whose clients must read at once.
+//! Scheduling priority for a process whose clients must read at once.
 
 use nix::libc;
 
-/// Above every ordinary process, below the kernel's own threads.
+/// Above every ordinary process and below the kernel's own threads.
 const REAL_TIME_PRIORITY: libc::c_int = 50;
 
-/// The best of ordinary processes.
+/// The best priority of ordinary processes.
 const NICE: libc::c_int = -20;
 
-/// Takes the best priority that may be had, and says which.
+/// Takes the best priority that the system grants, and returns its name.
 pub fn take_best() -> String {
     if be_real_time() {
         return format!("SCHED_FIFO {REAL_TIME_PRIORITY}");

@@ -1,4 +1,4 @@
-//! The report as one reads it in a terminal: a table, and the verdict below it.
+//! Formats the report for a terminal: a table with the verdict below it.
 
 use comfy_table::{Cell, CellAlignment, Color, Row, Table, presets};
 
@@ -6,7 +6,7 @@ use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
 use crate::latency::Quantiles;
 use crate::output;
 
-/// The table, with colours if it is for a terminal.
+/// Formats the table, with colours if the output is a terminal.
 pub fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -113,7 +113,7 @@ fn quantiles(quantiles: &Quantiles) -> String {
     of.map(|(name, value)| format!("{name} {}", time(value))).join("  ")
 }
 
-/// Three digits that count, in milliseconds.
+/// Formats milliseconds with three significant digits.
 pub fn time(milliseconds: f64) -> String {
     match milliseconds {
         small if small < 1.0 => format!("{small:.3}"),

@@ -1,14 +1,14 @@
-//! The reports of overloads as one reads them in a terminal.
+//! Formats the reports of overloads for a terminal.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::burst::{BurstReport, Deliveries, Ended, Stop};
+use super::burst::{BurstReport, Deliveries, EndReason, Stop};
 use super::flood::{FloodReport, name};
-use super::part::Role;
-use super::run::{Memory, RoleReport};
+use super::messages::Role;
+use super::run::{RoleReport, ServerMemory};
 use crate::messages::Reasons;
 use crate::output;
-use crate::report::in_words;
+use crate::report::format_reasons;
 use crate::report::table::time;
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -16,7 +16,7 @@ const MEBIBYTE: f64 = 1_048_576.0;
 /// The table of a burst, and its verdict.
 pub fn burst(report: &BurstReport) -> String {
     let BurstReport { clients, size, messages, watchers, connected, seconds, .. } = report;
-    let mut lines = Lines::default();
+    let mut lines = TextTable::default();
     let each = if *messages == 1 { "one message".to_owned() } else { format!("{messages} messages") };
     lines.add("burst", format!("{clients} clients × {each} of {size} bytes, {}", report.targets.join(", ")));
     lines.add("connected", format!("{connected} of {}", clients + watchers));
@@ -42,7 +42,7 @@ pub fn burst(report: &BurstReport) -> String {
 /// The table of a flood, and its verdict.
 pub fn flood(report: &FloodReport) -> String {
     let FloodReport { members, size, said, seconds, connected, .. } = report;
-    let mut lines = Lines::default();
+    let mut lines = TextTable::default();
     lines.add("flood", format!("{members} members, lines of {size} bytes, {}", report.targets.join(", ")));
     lines.add("connected", format!("{connected}; bystanders: {}", report.priority));
     lines
@@ -70,10 +70,10 @@ pub fn flood(report: &FloodReport) -> String {
             cut,
         ]);
     }
-    format!("{}\n{table}\n{}", lines.text(), Lines::default().conclude(&report.faults, report.interrupted))
+    format!("{}\n{table}\n{}", lines.text(), TextTable::default().conclude(&report.faults, report.interrupted))
 }
 
-impl Ended {
+impl EndReason {
     fn words(self) -> &'static str {
         match self {
             Self::Complete => "every watcher had everything, or was cut",
@@ -86,19 +86,19 @@ impl Ended {
     }
 }
 
-/// Names and words, in two columns.
+/// A table of two columns: names and text.
 #[derive(Default)]
-struct Lines(Table);
+struct TextTable(Table);
 
-impl Lines {
+impl TextTable {
     fn add(&mut self, name: &str, words: String) {
         self.0.load_style(presets::NOTHING);
         output::fit(&mut self.0);
         self.0.add_row([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]);
     }
 
-    fn add_memory(&mut self, memory: Option<Memory>) {
-        if let Some(Memory { before, with_clients, peak }) = memory {
+    fn add_memory(&mut self, memory: Option<ServerMemory>) {
+        if let Some(ServerMemory { before, with_clients, peak }) = memory {
             let [before, with_clients, peak] = [before, with_clients, peak].map(|bytes| bytes as f64 / MEBIBYTE);
             let words =
                 format!("private MiB: {before:.0} before, {with_clients:.0} with all clients, {peak:.0} at most");
@@ -133,6 +133,6 @@ impl Lines {
 fn reasons(reasons: &Reasons) -> String {
     match reasons.values().sum::<u64>() {
         0 => "0".to_owned(),
-        count => format!("{count}: {}", in_words(reasons)),
+        count => format!("{count}: {}", format_reasons(reasons)),
     }
 }
