@@ -39,7 +39,7 @@ const SIZE_MAX: usize = 64 * 1024;
 /// missed objective, 2 the load could not run, 130 stopped by Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
-#[command(after_help = MEASURE_EXAMPLES, after_long_help = MEASURE_EXAMPLES)]
+#[command(after_help = MEASURE_EXAMPLES)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -21,10 +21,10 @@ pub struct ChildProcesses<E> {
 impl<E: DeserializeOwned + Send + 'static> ChildProcesses<E> {
     /// Starts this program once for each assignment, with a hidden command that reads the assignment from standard
     /// input.
-    pub fn start(command: &str, parts: &[impl Serialize]) -> anyhow::Result<Self> {
+    pub fn start(command: &str, assignments: &[impl Serialize]) -> anyhow::Result<Self> {
         let (sender, events) = channel();
-        let start = |(index, part)| start_one(command, index, part, &sender);
-        let processes = parts.iter().enumerate().map(start).collect::<anyhow::Result<_>>()?;
+        let start = |(index, assignment)| start_one(command, index, assignment, &sender);
+        let processes = assignments.iter().enumerate().map(start).collect::<anyhow::Result<_>>()?;
         Ok(Self { processes, events })
     }
 
@@ -65,7 +65,7 @@ impl<E: DeserializeOwned + Send + 'static> ChildProcesses<E> {
 fn start_one<E: DeserializeOwned + Send + 'static>(
     command: &str,
     index: usize,
-    part: &impl Serialize,
+    assignment: &impl Serialize,
     sender: &Sender<(usize, anyhow::Result<E>)>,
 ) -> anyhow::Result<(Child, ChildStdin)> {
     let program = std::env::current_exe().context("finding this program")?;
@@ -75,7 +75,7 @@ fn start_one<E: DeserializeOwned + Send + 'static>(
     let mut child = start.spawn().context("starting a process of the load")?;
     let mut commands = child.stdin.take().context("a process without input")?;
     let events = BufReader::new(child.stdout.take().context("a process without output")?);
-    write_line(&mut commands, part)?;
+    write_line(&mut commands, assignment)?;
     let sender = sender.clone();
     thread::spawn(move || {
         for line in events.lines() {

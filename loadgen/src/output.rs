@@ -1,11 +1,12 @@
 //! Output files and the console. Files are opened before anything is measured, so that a wrong path costs no run.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 /// The file name that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
@@ -94,6 +95,37 @@ pub fn columns() -> Option<u16> {
 pub fn fit(table: &mut Table) {
     if let Some(columns) = columns() {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+}
+
+/// A table with a name and text in each row.
+pub struct NamedRows(Table);
+
+impl NamedRows {
+    /// An empty table that fits the terminal.
+    pub fn new() -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        fit(&mut table);
+        Self(table)
+    }
+
+    /// Adds a row.
+    pub fn add(&mut self, name: &str, text: String) {
+        self.add_in(Color::Reset, name, text);
+    }
+
+    /// Adds a row in a colour, which is shown on terminals only.
+    pub fn add_in(&mut self, color: Color, name: &str, text: String) {
+        let name = Cell::new(name).set_alignment(CellAlignment::Right);
+        let colored = |cell: Cell| if color == Color::Reset { cell } else { cell.fg(color) };
+        self.0.add_row([colored(name), colored(Cell::new(text))]);
+    }
+}
+
+impl fmt::Display for NamedRows {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

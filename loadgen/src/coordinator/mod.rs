@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
         let mut waiting = self.processes.len();
         while waiting > 0 {
             if let Some((index, WorkerEvent::Result(result))) = self.next_event()? {
-                self.add_outcome(self.assignments[index].group, *result);
+                self.add_result(self.assignments[index].group, *result);
                 waiting -= 1;
             }
             self.progress_line.draining(self.timeline.received);
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn add_outcome(&mut self, group: RoomGroup, result: WorkerResult) {
+    fn add_result(&mut self, group: RoomGroup, result: WorkerResult) {
         self.generator.processor_nanos += result.processor_nanos;
         self.generator.busy = self.generator.busy.max(result.busy);
         self.groups.entry(group).or_default().add(result);

@@ -120,7 +120,7 @@ pub fn measure(arguments: &BurstArguments, interrupts: &Receiver<()>) -> anyhow:
     );
     let ready = run.connect()?;
     let start = run.begin()?;
-    let (ended, stopped) = until_it_ends(&mut run, arguments, start)?;
+    let (ended, stopped) = wait_for_end(&mut run, arguments, start)?;
     let end = Nanos::now();
     let results = run.finish()?;
     let report = report(arguments, &targets, &run, ready, &results, Times { start, end, stopped, ended });
@@ -168,11 +168,7 @@ fn assignments(arguments: &BurstArguments, targets: &[Target], connections_max: 
 }
 
 /// Waits for the end. Returns its reason and when the server was asked to stop.
-fn until_it_ends(
-    run: &mut Run,
-    arguments: &BurstArguments,
-    start: Nanos,
-) -> anyhow::Result<(EndReason, Option<Nanos>)> {
+fn wait_for_end(run: &mut Run, arguments: &BurstArguments, start: Nanos) -> anyhow::Result<(EndReason, Option<Nanos>)> {
     let mut stopped = None;
     loop {
         run.next_event()?;
@@ -225,7 +221,7 @@ fn report(
         |watcher: &&&WatcherResult| watcher.cut.as_ref().is_some_and(|reason| reason.starts_with(SHUTDOWN));
     let seconds = times.end.since(times.start).as_secs_f64();
     let mut roles = by_role(results);
-    let deliveries: u64 = roles.values().map(|role| role.deliveries).sum();
+    let deliveries: u64 = roles.values().map(|role| role.counts.deliveries).sum();
     let mut report = BurstReport {
         load: "burst",
         targets: targets.iter().map(Target::to_string).collect(),
@@ -283,7 +279,7 @@ fn deliveries_of(results: &[WorkerResult], watchers: &[&WatcherResult], ended: E
         }
     }
     deliveries.accepted_messages = said.saturating_sub(unheard.len() as u64);
-    deliveries.heard = all.heard;
+    deliveries.heard = all.received;
     deliveries.lost += all.lost;
     deliveries.doubled = all.doubled;
     deliveries.reordered = all.reordered;

@@ -21,7 +21,7 @@ pub struct OverloadClient {
     /// Counts its lines while they are not decoded.
     pub line_counter: LineCounter,
     /// Numbers of the received messages in order, for a watcher.
-    pub heard: Vec<u32>,
+    pub received: Vec<u32>,
     /// Messages that are damaged or not of this load.
     pub strange: u64,
     /// Messages that do not follow the one before.
@@ -71,7 +71,7 @@ impl OverloadClient {
             group,
             deliveries: 0,
             line_counter: LineCounter::default(),
-            heard: Vec::new(),
+            received: Vec::new(),
             strange: 0,
             disordered: 0,
             next_number: None,
@@ -99,11 +99,11 @@ impl OverloadClient {
 
     /// Whether a watcher has received everything. It is not silent after that.
     pub fn is_complete(&self, assignment: &Assignment) -> bool {
-        self.heard.len() as u64 >= u64::from(assignment.expected)
+        self.received.len() as u64 >= u64::from(assignment.expected)
     }
 
     /// Records the time since its last message as silence, unless it has received everything.
-    pub fn be_silent_until(&mut self, now: Nanos, assignment: &Assignment) {
+    pub fn record_silence_until(&mut self, now: Nanos, assignment: &Assignment) {
         if !self.is_complete(assignment) {
             self.silence = self.silence.max(now.since(self.last));
         }
@@ -113,7 +113,7 @@ impl OverloadClient {
     pub fn handle(&mut self, incoming: Incoming<'_>, assignment: &Assignment, now: Nanos) -> ClientEvent {
         let role = assignment.groups[self.group].role;
         match incoming {
-            Incoming::Message(text) => self.take(text, role, assignment),
+            Incoming::Message(text) => self.receive(text, role, assignment),
             Incoming::HandshakeDone => return ClientEvent::HandshakeDone,
             Incoming::Acknowledged if self.socket.stage == Stage::Joining => return ClientEvent::Joined,
             Incoming::Pong(_) if self.socket.stage == Stage::Joining => return ClientEvent::Joined,
@@ -138,14 +138,14 @@ impl OverloadClient {
     /// Ends the client with this reason.
     pub fn end(&mut self, reason: String, assignment: &Assignment, now: Nanos) -> ClientEvent {
         if self.is_alive() {
-            self.be_silent_until(now, assignment);
+            self.record_silence_until(now, assignment);
             self.socket.close();
             self.cut = Some(reason);
         }
         ClientEvent::Closed
     }
 
-    fn take(&mut self, text: &[u8], role: Role, assignment: &Assignment) {
+    fn receive(&mut self, text: &[u8], role: Role, assignment: &Assignment) {
         self.deliveries += 1;
         if !matches!(role, Role::Watcher | Role::Inside) {
             return;
@@ -158,7 +158,7 @@ impl OverloadClient {
             return;
         };
         if role == Role::Watcher {
-            self.heard.push(payload.number);
+            self.received.push(payload.number);
         } else {
             self.disordered += u64::from(self.next_number.is_some_and(|next| next != payload.number));
             self.next_number = Some(payload.number.wrapping_add(1));

@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use serde::Serialize;
 
-use super::messages::{Assignment, ClientGroup, Ready, Role};
+use super::messages::{Assignment, ClientGroup, Ready, Role, RoleCounts};
 use super::run::{RoleReport, Run, ServerMemory, by_role};
 use crate::arguments::{self, FloodArguments};
 use crate::clock::Nanos;
@@ -142,10 +142,14 @@ fn faults(report: &FloodReport, ready: &Ready, assignments: &[Assignment], serve
         if matches!(role, Role::Flooder | Role::Member) {
             continue;
         }
-        let RoleReport { clients, unanswered, disordered, .. } = *found;
+        let RoleCounts { clients, unanswered, disordered, .. } = found.counts;
         let name = name(*role);
-        if !found.cut.is_empty() {
-            faults.push(format!("{} of {clients} {name} were cut: {}", found.cut_count(), format_reasons(&found.cut)));
+        if !found.counts.cut.is_empty() {
+            faults.push(format!(
+                "{} of {clients} {name} were cut: {}",
+                found.cut_count(),
+                format_reasons(&found.counts.cut)
+            ));
         }
         if unanswered > 0 {
             faults.push(format!("{unanswered} answers to {name} never came"));

@@ -22,7 +22,7 @@ impl LineCounter {
     }
 
     /// The reason in the last line, if that line is a close.
-    pub fn last_words(&self) -> Option<String> {
+    pub fn close_reason(&self) -> Option<String> {
         let tail = String::from_utf8_lossy(&self.tail);
         tail.lines().last()?.strip_prefix(LAST_LINE).map(str::to_owned)
     }
@@ -38,16 +38,16 @@ mod tests {
         for cut in 0..text.len() {
             let mut line_counter = LineCounter::default();
             assert_eq!(line_counter.add(&text[..cut]) + line_counter.add(&text[cut..]), 3);
-            assert_eq!(line_counter.last_words().as_deref(), Some("slow-consumer"));
+            assert_eq!(line_counter.close_reason().as_deref(), Some("slow-consumer"));
         }
     }
 
     #[test]
     fn what_nobody_closed_has_no_last_words() {
         let mut line_counter = LineCounter::default();
-        assert_eq!(line_counter.last_words(), None);
+        assert_eq!(line_counter.close_reason(), None);
         line_counter.add(&[b'x'; 1_000]);
         line_counter.add(b"[ada] ERR closed slow-consumer\n");
-        assert_eq!(line_counter.last_words(), None);
+        assert_eq!(line_counter.close_reason(), None);
     }
 }

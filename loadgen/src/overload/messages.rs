@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::order::OrderCheck;
 use crate::clock::Nanos;
 use crate::latency::HistogramCounts;
-use crate::messages::Reasons;
+use crate::messages::{Reasons, add_reasons};
 use crate::target::Target;
 
 /// What one worker process has to do.
@@ -69,7 +69,7 @@ pub enum Role {
 
 impl Role {
     /// Whether the role sends `PING`.
-    pub fn asks(self) -> bool {
+    pub fn sends_pings(self) -> bool {
         matches!(self, Self::Elsewhere | Self::Nowhere | Self::Inside)
     }
 }
@@ -135,9 +135,17 @@ pub struct WorkerResult {
     pub unheard: Vec<u32>,
 }
 
-/// The result of all clients with one role.
+/// The result of all clients with one role in one process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RoleResult {
+    pub counts: RoleCounts,
+    /// Waiting times for answers or greetings.
+    pub waits: HistogramCounts,
+}
+
+/// What is counted for all clients with one role.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RoleCounts {
     /// Clients that joined.
     pub clients: u32,
     /// Messages received.
@@ -148,15 +156,27 @@ pub struct RoleResult {
     pub cut_without_ping: u32,
     /// Pings answered.
     pub pings: u64,
-    /// Waiting times for answers or greetings.
-    pub waits: HistogramCounts,
-    /// Answers or greetings that had not arrived when the patience was over. Those of connected clients are also in
-    /// `waits`.
+    /// Answers or greetings that had not arrived when the patience was over. Those of connected clients are also among
+    /// the waiting times.
     pub unanswered: u64,
-    /// Messages that do not follow the one before.
+    /// Messages that do not follow the one before, or are damaged.
     pub disordered: u64,
     /// Refused commands by reason.
     pub refused: Reasons,
+}
+
+impl RoleCounts {
+    /// Adds the counts of another process.
+    pub fn add(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.deliveries += other.deliveries;
+        self.cut_without_ping += other.cut_without_ping;
+        self.pings += other.pings;
+        self.unanswered += other.unanswered;
+        self.disordered += other.disordered;
+        add_reasons(&mut self.cut, &other.cut);
+        add_reasons(&mut self.refused, &other.refused);
+    }
 }
 
 /// The result of one watcher.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderCheck {
     /// Messages received, each counted once.
-    pub heard: u64,
+    pub received: u64,
     /// Messages received again.
     pub doubled: u64,
     /// Messages received behind one that comes later in the common order.
@@ -21,7 +21,7 @@ pub struct OrderCheck {
 
 impl AddAssign for OrderCheck {
     fn add_assign(&mut self, other: Self) {
-        self.heard += other.heard;
+        self.received += other.received;
         self.doubled += other.doubled;
         self.reordered += other.reordered;
         self.lost += other.lost;
@@ -31,20 +31,20 @@ impl AddAssign for OrderCheck {
 
 /// Compares the received message numbers, all below `messages`. Returns one comparison per member, and the numbers that
 /// no member received.
-pub fn compare(heard: &[Vec<u32>], messages: u32) -> (Vec<OrderCheck>, Vec<u32>) {
-    let places = places(heard, messages);
+pub fn compare(received: &[Vec<u32>], messages: u32) -> (Vec<OrderCheck>, Vec<u32>) {
+    let places = places(received, messages);
     let accepted = places.iter().flatten().count() as u64;
-    let compared = heard.iter().map(|numbers| compare_one(numbers, &places, accepted)).collect();
+    let compared = received.iter().map(|numbers| compare_one(numbers, &places, accepted)).collect();
     let unheard = (0..messages).filter(|&number| places[number as usize].is_none()).collect();
     (compared, unheard)
 }
 
 /// Position of each message in the common order: the order of the member that received most, then what others received.
-fn places(heard: &[Vec<u32>], messages: u32) -> Vec<Option<u32>> {
+fn places(received: &[Vec<u32>], messages: u32) -> Vec<Option<u32>> {
     let mut places = vec![None; messages as usize];
-    let longest = heard.iter().rev().max_by_key(|numbers| numbers.len());
+    let longest = received.iter().rev().max_by_key(|numbers| numbers.len());
     let mut next = 0;
-    for &number in longest.into_iter().chain(heard).flatten() {
+    for &number in longest.into_iter().chain(received).flatten() {
         let place = &mut places[number as usize];
         if place.is_none() {
             *place = Some(next);
@@ -65,11 +65,11 @@ fn compare_one(numbers: &[u32], places: &[Option<u32>], accepted: u64) -> OrderC
             compared.doubled += 1;
             continue;
         }
-        compared.heard += 1;
+        compared.received += 1;
         compared.reordered += u64::from(place < reached);
         reached = reached.max(place + 1);
     }
-    compared.lost = reached - compared.heard;
+    compared.lost = reached - compared.received;
     compared.behind = accepted - reached;
     compared
 }
@@ -80,12 +80,12 @@ mod tests {
 
     #[test]
     fn each_fault_is_counted_for_the_member_that_met_it() {
-        let heard = [vec![2, 0, 1, 3, 4], vec![2, 1, 3, 4], vec![2, 0, 0, 1], vec![2, 1, 0, 3, 4], vec![]];
-        let (compared, unheard) = compare(&heard, 6);
-        assert_eq!(compared[0], OrderCheck { heard: 5, ..OrderCheck::default() });
-        assert_eq!(compared[1], OrderCheck { heard: 4, lost: 1, ..OrderCheck::default() });
-        assert_eq!(compared[2], OrderCheck { heard: 3, doubled: 1, behind: 2, ..OrderCheck::default() });
-        assert_eq!(compared[3], OrderCheck { heard: 5, reordered: 1, ..OrderCheck::default() });
+        let received = [vec![2, 0, 1, 3, 4], vec![2, 1, 3, 4], vec![2, 0, 0, 1], vec![2, 1, 0, 3, 4], vec![]];
+        let (compared, unheard) = compare(&received, 6);
+        assert_eq!(compared[0], OrderCheck { received: 5, ..OrderCheck::default() });
+        assert_eq!(compared[1], OrderCheck { received: 4, lost: 1, ..OrderCheck::default() });
+        assert_eq!(compared[2], OrderCheck { received: 3, doubled: 1, behind: 2, ..OrderCheck::default() });
+        assert_eq!(compared[3], OrderCheck { received: 5, reordered: 1, ..OrderCheck::default() });
         assert_eq!(compared[4], OrderCheck { behind: 5, ..OrderCheck::default() });
         assert_eq!(unheard, [5]);
     }

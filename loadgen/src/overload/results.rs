@@ -12,7 +12,7 @@ pub fn collect(worker: &mut Worker, now: Nanos) -> WorkerResult {
     let mut result = WorkerResult { said: worker.said, ..WorkerResult::default() };
     let Worker { assignment, clients, waits, moved, .. } = worker;
     let mut watchers = Vec::new();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut speaker = assignment.first_speaker;
     for client in clients.iter_mut() {
         let role = assignment.groups[client.group].role;
@@ -27,30 +27,30 @@ pub fn collect(worker: &mut Worker, now: Nanos) -> WorkerResult {
         }
         if role == Role::Watcher {
             if client.is_alive() {
-                client.be_silent_until(*moved, assignment);
+                client.record_silence_until(*moved, assignment);
             }
             let (strange, silence, cut) = (client.strange, client.silence, client.cut.clone());
             watchers.push(WatcherResult { strange, silence, cut, ..WatcherResult::default() });
-            heard.push(std::mem::take(&mut client.heard));
+            received.push(std::mem::take(&mut client.received));
         }
-        let of_role = result.roles.entry(role).or_default();
-        of_role.clients += 1;
-        of_role.deliveries += client.deliveries;
-        of_role.pings += client.pings;
-        of_role.disordered += client.disordered + client.strange;
-        add_reasons(&mut of_role.refused, &client.refused);
+        let counts = &mut result.roles.entry(role).or_default().counts;
+        counts.clients += 1;
+        counts.deliveries += client.deliveries;
+        counts.pings += client.pings;
+        counts.disordered += client.disordered + client.strange;
+        add_reasons(&mut counts.refused, &client.refused);
         if let Some(reason) = &client.cut {
-            add_reason(&mut of_role.cut, reason.clone());
-            of_role.cut_without_ping += u32::from(client.pings == 0);
+            add_reason(&mut counts.cut, reason.clone());
+            counts.cut_without_ping += u32::from(client.pings == 0);
         }
-        of_role.unanswered += client.waiting.len() as u64;
+        counts.unanswered += client.waiting.len() as u64;
         if client.is_alive() {
             client.waiting.iter().for_each(|&due| waits[client.group].record(now.since(due)));
         }
     }
     add_waits(worker, &mut result);
-    if !heard.is_empty() {
-        let (compared, unheard) = order::compare(&heard, worker.assignment.expected);
+    if !received.is_empty() {
+        let (compared, unheard) = order::compare(&received, worker.assignment.expected);
         watchers.iter_mut().zip(compared).for_each(|(watcher, compared)| watcher.compared = compared);
         result.unheard = unheard;
     }

@@ -10,14 +10,16 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::WORKER;
-use super::messages::{Assignment, Progress, Ready, Role, RoleResult, WorkerCommand, WorkerEvent, WorkerResult};
+use super::messages::{
+    Assignment, Progress, Ready, Role, RoleCounts, RoleResult, WorkerCommand, WorkerEvent, WorkerResult,
+};
 use crate::arguments::ServerArguments;
 use crate::child_processes::ChildProcesses;
 use crate::clock::Nanos;
 use crate::coordinator::ServerProcess;
 use crate::latency::{Latencies, Quantiles};
 use crate::measure;
-use crate::messages::{Reasons, add_reasons};
+use crate::messages::add_reasons;
 use crate::spawn::SpawnedServer;
 use crate::target::Target;
 
@@ -72,33 +74,19 @@ pub struct ServerExit {
 /// The reported result of all clients with one role.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RoleReport {
-    /// Clients that joined.
-    pub clients: u32,
-    /// Messages received.
-    pub deliveries: u64,
-    /// Disconnected clients by reason.
-    pub cut: Reasons,
-    /// Clients disconnected without having received a ping.
-    pub cut_without_ping: u32,
-    /// Pings answered.
-    pub pings: u64,
+    #[serde(flatten)]
+    pub counts: RoleCounts,
     /// Waiting times for answers or greetings, in milliseconds.
     pub waits: Quantiles,
     /// The histogram of `waits`.
     #[serde(skip)]
     pub latencies: Latencies,
-    /// Answers or greetings that never came.
-    pub unanswered: u64,
-    /// Messages that do not follow the one before, or are damaged.
-    pub disordered: u64,
-    /// Refused commands by reason.
-    pub refused: Reasons,
 }
 
 impl RoleReport {
     /// Number of disconnected clients.
     pub fn cut_count(&self) -> u64 {
-        self.cut.values().sum()
+        self.counts.cut.values().sum()
     }
 }
 
@@ -245,22 +233,12 @@ impl<'a> Run<'a> {
 
 /// Merges the results of all processes by role.
 pub fn by_role(results: &[WorkerResult]) -> BTreeMap<Role, RoleReport> {
-    let mut all: BTreeMap<Role, (RoleReport, Latencies)> = BTreeMap::new();
-    for (role, found) in results.iter().flat_map(|result| &result.roles) {
-        let (report, waits) = all.entry(*role).or_default();
-        let RoleResult { clients, deliveries, cut_without_ping, pings, unanswered, disordered, .. } = *found;
-        report.clients += clients;
-        report.deliveries += deliveries;
-        report.cut_without_ping += cut_without_ping;
-        report.pings += pings;
-        report.unanswered += unanswered;
-        report.disordered += disordered;
-        add_reasons(&mut report.cut, &found.cut);
-        add_reasons(&mut report.refused, &found.refused);
-        waits.add(&found.waits);
+    let mut all: BTreeMap<Role, RoleReport> = BTreeMap::new();
+    for (role, RoleResult { counts, waits }) in results.iter().flat_map(|result| &result.roles) {
+        let report = all.entry(*role).or_default();
+        report.counts.add(counts);
+        report.latencies.add(waits);
+        report.waits = report.latencies.quantiles();
     }
-    let finish = |(role, (report, waits)): (Role, (RoleReport, Latencies))| {
-        (role, RoleReport { waits: waits.quantiles(), latencies: waits, ..report })
-    };
-    all.into_iter().map(finish).collect()
+    all
 }

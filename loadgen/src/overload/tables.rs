@@ -1,13 +1,13 @@
 //! Formats the reports of overloads for a terminal.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 
 use super::burst::{BurstReport, Deliveries, EndReason, Stop};
 use super::flood::{FloodReport, name};
-use super::messages::Role;
+use super::messages::{Role, RoleCounts};
 use super::run::{RoleReport, ServerMemory};
 use crate::messages::Reasons;
-use crate::output;
+use crate::output::{self, NamedRows};
 use crate::report::format_reasons;
 use crate::report::table::time;
 
@@ -16,7 +16,7 @@ const MEBIBYTE: f64 = 1_048_576.0;
 /// The table of a burst, and its verdict.
 pub fn burst(report: &BurstReport) -> String {
     let BurstReport { clients, size, messages, watchers, connected, seconds, .. } = report;
-    let mut lines = TextTable::default();
+    let mut lines = NamedRows::new();
     let each = if *messages == 1 { "one message".to_owned() } else { format!("{messages} messages") };
     lines.add("burst", format!("{clients} clients × {each} of {size} bytes, {}", report.targets.join(", ")));
     lines.add("connected", format!("{connected} of {}", clients + watchers));
@@ -27,33 +27,37 @@ pub fn burst(report: &BurstReport) -> String {
     lines.add("", format!("lost {lost}, doubled {doubled}, out of order {reordered}, changed {strange}, due {due}"));
     lines.add("", format!("{} heard all that was heard by any; cut: {}", report.whole, reasons(&report.cut)));
     lines.add("", format!("longest silence {:.2} s", report.longest_silence));
-    lines.add("crowd", format!("cut: {}", reasons(&report.crowd.cut)));
+    lines.add("crowd", format!("cut: {}", reasons(&report.crowd.counts.cut)));
     lines.add(
         "",
-        format!("{} deliveries, {:.0}/s with the watchers'", report.crowd.deliveries, report.deliveries_per_second),
+        format!(
+            "{} deliveries, {:.0}/s with the watchers'",
+            report.crowd.counts.deliveries, report.deliveries_per_second
+        ),
     );
-    lines.add_memory(report.memory);
+    add_memory(&mut lines, report.memory);
     if let Some(stop) = &report.stop {
-        lines.add_stop(stop, *watchers);
+        add_stop(&mut lines, stop, *watchers);
     }
-    lines.conclude(&report.faults, report.interrupted)
+    add_verdict(&mut lines, &report.faults, report.interrupted);
+    lines.to_string()
 }
 
 /// The table of a flood, and its verdict.
 pub fn flood(report: &FloodReport) -> String {
     let FloodReport { members, size, said, seconds, connected, .. } = report;
-    let mut lines = TextTable::default();
+    let mut lines = NamedRows::new();
     lines.add("flood", format!("{members} members, lines of {size} bytes, {}", report.targets.join(", ")));
     lines.add("connected", format!("{connected}; bystanders: {}", report.priority));
     lines
         .add("lasted", format!("{seconds:.1} s, {said} lines taken, {:.0} deliveries/s", report.deliveries_per_second));
-    lines.add_memory(report.memory);
+    add_memory(&mut lines, report.memory);
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     output::fit(&mut table);
     table.set_header(["clients", "", "waited p50", "p99 ms", "max ms", "cut"]);
     for (role, found) in &report.roles {
-        let RoleReport { clients, waits, cut_without_ping, pings, .. } = found;
+        let RoleReport { counts: RoleCounts { clients, cut_without_ping, pings, .. }, waits, .. } = found;
         let cell = |value: f64| if waits.count > 0 { time(value) } else { String::new() };
         if *role == Role::Quiet {
             let words =
@@ -70,7 +74,9 @@ pub fn flood(report: &FloodReport) -> String {
             cut,
         ]);
     }
-    format!("{}\n{table}\n{}", lines.text(), TextTable::default().conclude(&report.faults, report.interrupted))
+    let mut verdict = NamedRows::new();
+    add_verdict(&mut verdict, &report.faults, report.interrupted);
+    format!("{lines}\n{table}\n{verdict}")
 }
 
 impl EndReason {
@@ -86,47 +92,29 @@ impl EndReason {
     }
 }
 
-/// A table of two columns: names and text.
-#[derive(Default)]
-struct TextTable(Table);
-
-impl TextTable {
-    fn add(&mut self, name: &str, words: String) {
-        self.0.load_style(presets::NOTHING);
-        output::fit(&mut self.0);
-        self.0.add_row([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]);
+fn add_memory(lines: &mut NamedRows, memory: Option<ServerMemory>) {
+    if let Some(ServerMemory { before, with_clients, peak }) = memory {
+        let [before, with_clients, peak] = [before, with_clients, peak].map(|bytes| bytes as f64 / MEBIBYTE);
+        let words = format!("private MiB: {before:.0} before, {with_clients:.0} with all clients, {peak:.0} at most");
+        lines.add("server", words);
     }
+}
 
-    fn add_memory(&mut self, memory: Option<ServerMemory>) {
-        if let Some(ServerMemory { before, with_clients, peak }) = memory {
-            let [before, with_clients, peak] = [before, with_clients, peak].map(|bytes| bytes as f64 / MEBIBYTE);
-            let words =
-                format!("private MiB: {before:.0} before, {with_clients:.0} with all clients, {peak:.0} at most");
-            self.add("server", words);
-        }
+fn add_stop(lines: &mut NamedRows, stop: &Stop, watchers: u32) {
+    let Stop { after, seconds, server, whole_to_the_last_line } = stop;
+    let end = server.as_ref().map_or("it goes on".to_owned(), |end| end.status.clone());
+    let took = seconds.map_or(String::new(), |seconds| format!(" after {seconds:.1} s"));
+    lines.add("stop", format!("SIGTERM after {after:.1} s: {end}{took}"));
+    lines.add("", format!("{whole_to_the_last_line} of {watchers} watchers whole to the last line"));
+}
+
+fn add_verdict(lines: &mut NamedRows, faults: &[String], interrupted: bool) {
+    faults.iter().for_each(|fault| lines.add("failed", fault.clone()));
+    if interrupted {
+        lines.add("stopped", "before its time; the figures are of what happened so far".to_owned());
     }
-
-    fn add_stop(&mut self, stop: &Stop, watchers: u32) {
-        let Stop { after, seconds, server, whole_to_the_last_line } = stop;
-        let end = server.as_ref().map_or("it goes on".to_owned(), |end| end.status.clone());
-        let took = seconds.map_or(String::new(), |seconds| format!(" after {seconds:.1} s"));
-        self.add("stop", format!("SIGTERM after {after:.1} s: {end}{took}"));
-        self.add("", format!("{whole_to_the_last_line} of {watchers} watchers whole to the last line"));
-    }
-
-    fn conclude(mut self, faults: &[String], interrupted: bool) -> String {
-        faults.iter().for_each(|fault| self.add("failed", fault.clone()));
-        if interrupted {
-            self.add("stopped", "before its time; the figures are of what happened so far".to_owned());
-        }
-        if faults.is_empty() && !interrupted {
-            self.add("passed", "nobody who read at once was cut, and nothing was lost".to_owned());
-        }
-        self.text()
-    }
-
-    fn text(&self) -> String {
-        self.0.to_string()
+    if faults.is_empty() && !interrupted {
+        lines.add("passed", "nobody who read at once was cut, and nothing was lost".to_owned());
     }
 }
 

@@ -223,7 +223,7 @@ impl Worker {
             self.due.pop();
             match due {
                 ScheduledEvent::Start => self.start(at, now)?,
-                ScheduledEvent::Ping(index) => self.ask(index, at, now)?,
+                ScheduledEvent::Ping(index) => self.send_ping(index, at, now)?,
                 ScheduledEvent::Newcomer(group) => self.connect_newcomer(group, at, now)?,
             }
         }
@@ -233,17 +233,17 @@ impl Worker {
     fn start(&mut self, start: Nanos, now: Nanos) -> anyhow::Result<()> {
         self.phase = Phase::Loaded;
         let mut speaker = self.assignment.first_speaker;
-        let asking = self.clients.iter().filter(|client| self.role(client.group).asks()).count() as u32;
+        let asking = self.clients.iter().filter(|client| self.role(client.group).sends_pings()).count() as u32;
         let mut asker = 0;
         for index in 0..self.clients.len() {
             self.clients[index].last = start;
             match self.role(self.clients[index].group) {
                 Role::Speaker => {
-                    self.speak(index, speaker, start, now)?;
+                    self.publish_burst(index, speaker, start, now)?;
                     speaker += 1;
                 }
                 Role::Flooder => self.flood(index, now)?,
-                role if role.asks() => {
+                role if role.sends_pings() => {
                     self.due.push(Reverse((start + PING_EVERY * asker / asking, ScheduledEvent::Ping(index))));
                     asker += 1;
                 }
@@ -266,7 +266,7 @@ impl Worker {
         dialect::of(self.assignment.groups[self.clients[index].group].target.scheme)
     }
 
-    fn speak(&mut self, index: usize, speaker: u32, start: Nanos, now: Nanos) -> anyhow::Result<()> {
+    fn publish_burst(&mut self, index: usize, speaker: u32, start: Nanos, now: Nanos) -> anyhow::Result<()> {
         if !self.clients[index].is_alive() {
             return Ok(());
         }
@@ -274,7 +274,7 @@ impl Worker {
         let dialect = self.dialect(index);
         let mut out = Vec::new();
         for number in first..first + self.assignment.messages {
-            say(dialect, Payload { room: 0, number, intended: start }, self.assignment.size, &mut out);
+            encode_message(dialect, Payload { room: 0, number, intended: start }, self.assignment.size, &mut out);
         }
         self.said += u64::from(self.assignment.messages);
         self.send(index, &out, now)
@@ -287,7 +287,7 @@ impl Worker {
             let mut out = Vec::new();
             for _ in 0..FLOOD_LINES {
                 let payload = Payload { room: 0, number: self.flood_number, intended: now };
-                say(dialect, payload, self.assignment.size, &mut out);
+                encode_message(dialect, payload, self.assignment.size, &mut out);
                 self.flood_number = self.flood_number.wrapping_add(1);
             }
             self.said += FLOOD_LINES as u64;
@@ -297,10 +297,10 @@ impl Worker {
                 Err(error) => return self.end(index, reason_of(&error), now),
             }
         }
-        self.reregister(index)
+        self.clients[index].socket.reregister(self.poll.registry(), Token(index))
     }
 
-    fn ask(&mut self, index: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
+    fn send_ping(&mut self, index: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
         if !self.clients[index].is_alive() {
             return Ok(());
         }
@@ -325,7 +325,7 @@ impl Worker {
 }
 
 /// Encodes the publishing of one message.
-fn say(dialect: &dyn Dialect, payload: Payload, size: usize, out: &mut Vec<u8>) {
+fn encode_message(dialect: &dyn Dialect, payload: Payload, size: usize, out: &mut Vec<u8>) {
     let mut text = Vec::with_capacity(size);
     payload.write(size, &mut text);
     dialect.publish("", &text, out);

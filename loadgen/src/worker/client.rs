@@ -4,11 +4,16 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Nanos;
+
+/// Sockets report both directions; events are edge-triggered.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The stage of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +79,14 @@ impl Client {
         Self { stream, target, stage: Stage::Connecting, room, member, since, received, unsent, sent_of_unsent }
     }
 
-    /// Starts to connect. The socket becomes writable when that has succeeded or failed.
-    pub fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>, now: Nanos) -> io::Result<&mut TcpStream> {
+    /// Starts to connect and registers the socket, which becomes writable when that has succeeded or failed.
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        now: Nanos,
+        (registry, token): (&Registry, Token),
+    ) -> io::Result<()> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
@@ -90,7 +101,13 @@ impl Client {
             _ => {}
         }
         self.since = now;
-        Ok(self.stream.insert(TcpStream::from_std(socket.into())))
+        registry.register(self.stream.insert(TcpStream::from_std(socket.into())), token, INTEREST)
+    }
+
+    /// Registers the socket again, which causes an event at once if it has more input. Other clients are served first.
+    pub fn reregister(&mut self, registry: &Registry, token: Token) -> anyhow::Result<()> {
+        let Some(stream) = self.stream.as_mut() else { return Ok(()) };
+        registry.reregister(stream, token, INTEREST).context("watching a socket again")
     }
 
     /// The result of connecting, once the socket is writable.

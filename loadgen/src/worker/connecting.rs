@@ -4,7 +4,7 @@
 use std::io;
 
 use anyhow::bail;
-use mio::{Interest, Token};
+use mio::Token;
 
 use super::client::{Client, Stage};
 use super::delivery_checker::DeliveryChecker;
@@ -117,8 +117,8 @@ fn pattern(targets: &[WeightedTarget]) -> Vec<u8> {
     let total: u32 = targets.iter().map(|weighted| weighted.weight).sum();
     let mut credits = vec![0i64; targets.len()];
     let mut turn = |_| {
-        for (credit, assignment) in credits.iter_mut().zip(targets) {
-            *credit += i64::from(assignment.weight);
+        for (credit, weighted) in credits.iter_mut().zip(targets) {
+            *credit += i64::from(weighted.weight);
         }
         let richest = (0..credits.len()).rev().max_by_key(|&index| credits[index]).unwrap_or_default();
         credits[richest] -= i64::from(total);
@@ -134,10 +134,8 @@ impl Worker {
             let index = self.connecting.begun;
             self.connecting.begun += 1;
             let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
-            let connecting = self.clients[index].connect(target.address, self.assignment.source_of(index), now);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let watched = connecting.and_then(|stream| self.poll.registry().register(stream, Token(index), interest));
-            if let Err(error) = watched {
+            let (source, watch) = (self.assignment.source_of(index), (self.poll.registry(), Token(index)));
+            if let Err(error) = self.clients[index].connect(target.address, source, now, watch) {
                 self.fail_to_connect(index, &error)?;
             }
         }

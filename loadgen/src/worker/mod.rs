@@ -273,7 +273,7 @@ impl Worker {
         let is_over = complete.is_some_and(|complete| now.since(complete) >= LINGER);
         if is_over || now.since(since) > self.assignment.settings.patience {
             self.send_progress()?;
-            self.tell_outcome()?;
+            self.send_result()?;
         }
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Worker {
         }))
     }
 
-    fn tell_outcome(&mut self) -> anyhow::Result<()> {
+    fn send_result(&mut self) -> anyhow::Result<()> {
         self.phase = Phase::Over;
         // No progress follows the result, which has taken all counters.
         self.next_progress = Nanos(u64::MAX);

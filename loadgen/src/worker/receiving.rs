@@ -19,7 +19,7 @@ pub(super) struct MessageReceiver<'a> {
     /// Bytes of every message.
     size: usize,
     /// Whether deliveries to this client trigger the next messages.
-    is_witness: bool,
+    is_pacing: bool,
     now: Nanos,
     /// Whether the current time is within the measured time.
     is_measured: bool,
@@ -32,7 +32,7 @@ impl Worker {
         let is_closed_loop = matches!(self.assignment.pace, Pace::InFlight(_)) && room.is_published_here;
         MessageReceiver {
             member: client.member,
-            is_witness: is_closed_loop && client.member == Some(room.pacing_member),
+            is_pacing: is_closed_loop && client.member == Some(room.pacing_member),
             room,
             counters: &mut self.counters,
             measured: &self.measured,
@@ -76,6 +76,6 @@ impl MessageReceiver<'_> {
         if self.measured.contains(&payload.intended) {
             self.counters.latencies.record(self.now.since(payload.intended));
         }
-        self.room.to_publish += u32::from(self.is_witness);
+        self.room.to_publish += u32::from(self.is_pacing);
     }
 }

@@ -2,9 +2,8 @@
 
 use std::io::ErrorKind;
 
-use anyhow::Context;
+use mio::Token;
 use mio::event::Event;
-use mio::{Interest, Token};
 
 use super::client::{SendResult, Stage};
 use super::connecting::reason_of;
@@ -136,14 +135,7 @@ impl Worker {
                 return Ok(());
             }
         }
-        self.reregister(index)
-    }
-
-    /// Lets other clients be served first. Registering the socket again causes an event at once if there is more input.
-    fn reregister(&mut self, index: usize) -> anyhow::Result<()> {
-        let Some(stream) = self.clients[index].stream_mut() else { return Ok(()) };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().reregister(stream, Token(index), interest).context("watching a socket again")
+        self.clients[index].reregister(self.poll.registry(), Token(index))
     }
 
     /// Decodes everything that is complete and returns its length. Each dialect has its own loop: a virtual call for

@@ -4,9 +4,9 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use mio::Token;
 use mio::event::Event;
-use mio::{Interest, Token};
 
 use super::super::client::{ClientEvent, ping};
 use super::super::messages::{Ready, Role, WorkerEvent};
@@ -38,10 +38,7 @@ impl Worker {
         let Self { clients, assignment, poll, .. } = self;
         let target = &assignment.groups[clients[index].group].target;
         let source = source(target, assignment.clients_before + index as u32);
-        let connecting = clients[index].socket.connect(target.address, source, now);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let watched = connecting.and_then(|stream| poll.registry().register(stream, Token(index), interest));
-        match watched {
+        match clients[index].socket.connect(target.address, source, now, (poll.registry(), Token(index))) {
             Err(error) => self.fail_to_connect(index, &error, now),
             Ok(()) => Ok(()),
         }
@@ -166,7 +163,7 @@ impl Worker {
                 return Ok(());
             }
         }
-        self.reregister(index)
+        self.clients[index].socket.reregister(self.poll.registry(), Token(index))
     }
 
     /// Whether counting the lines is enough. It keeps the crowd cheap, which shares the machine with the server.
@@ -183,7 +180,7 @@ impl Worker {
             let Some(stream) = self.clients[index].socket.stream_mut() else { return Ok(()) };
             let read = match stream.read(&mut buffer[..COUNTED_READ_BYTES]) {
                 Ok(0) => {
-                    let words = self.clients[index].line_counter.last_words();
+                    let words = self.clients[index].line_counter.close_reason();
                     let reason = words.unwrap_or_else(|| reason_of(&ErrorKind::UnexpectedEof.into()));
                     return self.end(index, reason, Nanos::now());
                 }
@@ -191,7 +188,7 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let words = self.clients[index].line_counter.last_words();
+                    let words = self.clients[index].line_counter.close_reason();
                     return self.end(index, words.unwrap_or_else(|| reason_of(&error)), Nanos::now());
                 }
             };
@@ -202,14 +199,7 @@ impl Worker {
                 return Ok(());
             }
         }
-        self.reregister(index)
-    }
-
-    /// Lets other clients be served first. Registering the socket again causes an event at once if there is more input.
-    pub(super) fn reregister(&mut self, index: usize) -> anyhow::Result<()> {
-        let Some(stream) = self.clients[index].socket.stream_mut() else { return Ok(()) };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().reregister(stream, Token(index), interest).context("watching a socket again")
+        self.clients[index].socket.reregister(self.poll.registry(), Token(index))
     }
 
     /// Decodes everything that is complete and returns its length.
