@@ -143,26 +143,24 @@ fn assignments(arguments: &BurstArguments, targets: &[Target], connections_max: 
         };
         targets.map(group).collect()
     };
-    let assignment = |groups, high_priority, first_speaker, clients_before| Assignment {
+    let assignment = |groups| Assignment {
         groups,
-        late: 0,
-        high_priority,
         size: arguments.size,
         messages: arguments.messages,
-        first_speaker,
         expected: arguments.clients * arguments.messages,
-        clients_before,
         patience: arguments.patience,
+        ..Assignment::default()
     };
-    let mut assignments = vec![assignment(groups(Role::Watcher, arguments.watchers, 0), true, 0, 0)];
     // Half of the watchers join before the crowd and half after it, because a server may serve members in the order of
     // joining.
-    assignments[0].late = arguments.watchers / 2;
-    let mut first = 0;
-    while first < arguments.clients {
-        let clients = connections_max.min(arguments.clients - first);
-        assignments.push(assignment(groups(Role::Speaker, clients, first), false, first, arguments.watchers + first));
-        first += clients;
+    let late = arguments.watchers / 2;
+    let watchers = assignment(groups(Role::Watcher, arguments.watchers, 0));
+    let mut assignments = vec![Assignment { high_priority: true, late, ..watchers }];
+    for first_speaker in (0..arguments.clients).step_by(connections_max as usize) {
+        let clients = connections_max.min(arguments.clients - first_speaker);
+        let clients_before = arguments.watchers + first_speaker;
+        let speakers = assignment(groups(Role::Speaker, clients, first_speaker));
+        assignments.push(Assignment { first_speaker, clients_before, ..speakers });
     }
     assignments
 }

@@ -105,25 +105,20 @@ fn assignments(arguments: &FloodArguments, targets: &[Target], connections_max: 
     beside.push(group(Role::Inside, target, arguments.inside, Some(flooded.clone())));
     beside.extend(rooms_of(Role::Quiet, quiet_target, arguments.quiet, "quiet"));
     beside.push(group(Role::Newcomer, target, arguments.newcomers, None));
-    let assignment = |groups: Vec<ClientGroup>, high_priority, clients_before| Assignment {
+    let assignment = |groups, clients_before| Assignment {
         groups,
-        late: 0,
-        high_priority,
         size: arguments.size,
-        messages: 0,
-        first_speaker: 0,
-        expected: 0,
         clients_before,
         patience: arguments.patience,
+        ..Assignment::default()
     };
-    let mut assignments = vec![assignment(beside, true, 0)];
-    assignments.push(assignment(vec![group(Role::Flooder, target, 1, Some(flooded.clone()))], false, connections_max));
-    let mut left = arguments.members - 1;
-    while left > 0 {
-        let clients = connections_max.min(left);
+    let flooder = vec![group(Role::Flooder, target, 1, Some(flooded.clone()))];
+    let mut assignments =
+        vec![Assignment { high_priority: true, ..assignment(beside, 0) }, assignment(flooder, connections_max)];
+    for before in (1..arguments.members).step_by(connections_max as usize) {
+        let clients = connections_max.min(arguments.members - before);
         let members = vec![group(Role::Member, target, clients, Some(flooded.clone()))];
-        assignments.push(assignment(members, false, connections_max + left));
-        left -= clients;
+        assignments.push(assignment(members, connections_max + before));
     }
     assignments
 }

@@ -12,7 +12,7 @@ use crate::messages::{Reasons, add_reasons};
 use crate::target::Target;
 
 /// What one worker process has to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Assignment {
     pub groups: Vec<ClientGroup>,
     /// Number of clients, the last ones, that connect only after [`WorkerCommand::Open`].

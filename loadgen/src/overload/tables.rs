@@ -23,11 +23,14 @@ pub fn burst(report: &BurstReport) -> String {
     lines.add("ended", format!("after {seconds:.1} s: {}", report.ended.words()));
     let Deliveries { expected, accepted_messages, heard, lost, doubled, reordered, strange, due } = report.deliveries;
     lines.add("watchers", format!("{watchers}, {}", report.priority));
-    lines.add("", format!("{heard} of {expected} deliveries heard, of {accepted_messages} messages"));
+    lines.add("", format!("{heard} of {expected} deliveries received, of {accepted_messages} messages"));
     lines.add("", format!("lost {lost}, doubled {doubled}, out of order {reordered}, changed {strange}, due {due}"));
-    lines.add("", format!("{} heard all that was heard by any; cut: {}", report.whole, reasons(&report.cut)));
+    lines.add(
+        "",
+        format!("{} received everything that any received; disconnected: {}", report.whole, reasons(&report.cut)),
+    );
     lines.add("", format!("longest silence {:.2} s", report.longest_silence));
-    lines.add("crowd", format!("cut: {}", reasons(&report.crowd.counts.cut)));
+    lines.add("crowd", format!("disconnected: {}", reasons(&report.crowd.counts.cut)));
     lines.add(
         "",
         format!(
@@ -55,13 +58,13 @@ pub fn flood(report: &FloodReport) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     output::fit(&mut table);
-    table.set_header(["clients", "", "waited p50", "p99 ms", "max ms", "cut"]);
+    table.set_header(["clients", "", "waited p50", "p99 ms", "max ms", "disconnected"]);
     for (role, found) in &report.roles {
         let RoleReport { counts: RoleCounts { clients, cut_without_ping, pings, .. }, waits, .. } = found;
         let cell = |value: f64| if waits.count > 0 { time(value) } else { String::new() };
         if *role == Role::Quiet {
             let words =
-                format!("{pings} pings heard by quiet clients; {cut_without_ping} were cut without having heard one");
+                format!("quiet clients received {pings} pings; {cut_without_ping} were disconnected without one");
             lines.add("", words);
         }
         let cut = found.cut_count().to_string();
@@ -82,12 +85,12 @@ pub fn flood(report: &FloodReport) -> String {
 impl EndReason {
     fn words(self) -> &'static str {
         match self {
-            Self::Complete => "every watcher had everything, or was cut",
-            Self::Quiet => "nothing moved any more",
+            Self::Complete => "every watcher received everything or was disconnected",
+            Self::Quiet => "nothing happened any more",
             Self::TimeOver => "its time was over",
             Self::ServerStopped => "the server has stopped",
-            Self::ServerGone => "the server is gone",
-            Self::Interrupted => "somebody stopped it",
+            Self::ServerGone => "the server has exited",
+            Self::Interrupted => "stopped by Ctrl-C",
         }
     }
 }
@@ -102,19 +105,19 @@ fn add_memory(lines: &mut NamedRows, memory: Option<ServerMemory>) {
 
 fn add_stop(lines: &mut NamedRows, stop: &Stop, watchers: u32) {
     let Stop { after, seconds, server, whole_to_the_last_line } = stop;
-    let end = server.as_ref().map_or("it goes on".to_owned(), |end| end.status.clone());
+    let end = server.as_ref().map_or("the server has not exited".to_owned(), |end| end.status.clone());
     let took = seconds.map_or(String::new(), |seconds| format!(" after {seconds:.1} s"));
     lines.add("stop", format!("SIGTERM after {after:.1} s: {end}{took}"));
-    lines.add("", format!("{whole_to_the_last_line} of {watchers} watchers whole to the last line"));
+    lines.add("", format!("{whole_to_the_last_line} of {watchers} watchers received everything and the last line"));
 }
 
 fn add_verdict(lines: &mut NamedRows, faults: &[String], interrupted: bool) {
     faults.iter().for_each(|fault| lines.add("failed", fault.clone()));
     if interrupted {
-        lines.add("stopped", "before its time; the figures are of what happened so far".to_owned());
+        lines.add("stopped", "before its time; the figures cover the time until then".to_owned());
     }
     if faults.is_empty() && !interrupted {
-        lines.add("passed", "nobody who read at once was cut, and nothing was lost".to_owned());
+        lines.add("passed", "no client that read promptly was disconnected, and nothing was lost".to_owned());
     }
 }
 

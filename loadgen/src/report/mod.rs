@@ -208,7 +208,7 @@ impl GroupReport {
             (reordered, format!("{of} reordered")),
             (stray, format!("{of} in a room where they do not belong")),
             (damaged, format!("{of} damaged")),
-            (unsaid, "messages that nobody was there to say".to_owned()),
+            (unsaid, "messages that no client was there to publish".to_owned()),
             (unanswered, "joins or leaves that were never answered".to_owned()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);

@@ -86,7 +86,7 @@ fn add_verdict(table: &mut NamedRows, report: &Report) {
         table.add_in(Color::Red, "failed", fault.clone());
     }
     if report.interrupted {
-        table.add_in(Color::Yellow, "stopped", "before its time; the figures are of what was sent".to_owned());
+        table.add_in(Color::Yellow, "stopped", "before its time; the figures cover the time until then".to_owned());
     }
     if report.faults.is_empty() && report.received() > 0 {
         let all = format!("all {} deliveries came, once and in one order", report.received());
