@@ -1,5 +1,5 @@
-//! The product's broker and writers with members in memory: the tasks of one worker as `src/worker` has them, without its
-//! sockets. The writer's task is here once more, since the product's own writes to sockets.
+//! The product's broker and writers with members in memory: the tasks of one worker as in `src/worker`, without its
+//! sockets. The writer's task is repeated here, because the product's task writes to sockets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tokio::task::{spawn_local, yield_now};
 use super::sink::{Round, Sink, SinkWire};
 use super::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
 
-/// A writer with sinks for sockets.
+/// A writer with sinks in place of sockets.
 pub struct SinkWriter {
     writer: Writer,
     wire: SinkWire,
@@ -36,7 +36,7 @@ impl SinkWriter {
         slot
     }
 
-    /// Appends all that waits, writes a chunk, yields: the loop of the product's `WriterTask`.
+    /// Appends everything that waits, writes a chunk, and yields: the loop of the product's `WriterTask`.
     pub async fn run(mut self) {
         loop {
             while let Ok(command) = self.mailbox.try_recv() {
@@ -64,18 +64,18 @@ pub fn start_shard(mailbox: ShardMailbox, writers: Vec<BatchSender>) {
     drop(spawn_local(ShardTask::new(mailbox, writers, Arc::default(), &MemoryUse::default()).run()));
 }
 
-/// Rooms on one thread, which is the one that publishes.
-pub struct Site {
+/// Rooms on one thread, which also publishes.
+pub struct InMemoryBroker {
     runtime: LocalRuntime,
     broker: Broker,
-    /// With a member of each, who publishes.
+    /// The rooms, each with its publishing member.
     rooms: Vec<(RoomName, Address)>,
     round: Arc<Round>,
     rounds: flume::Receiver<Instant>,
 }
 
-impl Site {
-    /// So many shards, rooms, and members of each room, all of whom have joined.
+impl InMemoryBroker {
+    /// Starts this many shards and joins this many members to each room.
     pub fn open(shards: u16, rooms: usize, members: usize) -> Self {
         let runtime = runtime();
         let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity());
@@ -105,7 +105,7 @@ impl Site {
         Self { runtime, broker, rooms, round, rounds }
     }
 
-    /// Publishes once to each room; how long until every member had it.
+    /// Publishes once to each room. Returns the time until every member has received it.
     pub fn publish(&self) -> Duration {
         self.round.next(line().len());
         self.runtime.block_on(async {

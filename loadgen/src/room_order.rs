@@ -1,4 +1,5 @@
-//! What one process has seen of a room that lies in several: compared at the end with what the others have.
+//! The message order that one process observed in a split room. At the end it is compared with the orders of the other
+//! processes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 
-/// What happened in a room that lies in several processes, for comparison.
+/// The message order that one process observed in a split room.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// The numbers in the order in which they came.
+pub struct RoomOrder {
+    /// Message numbers in the order of their arrival.
     pub order: Vec<u32>,
-    /// The first and the last receipt of each, in that order, if it counts.
+    /// The first and last receipt of each message in that order; `None` if it is not measured.
     pub receipts: Vec<Option<(Nanos, Nanos)>>,
 }
 
-impl Record {
-    /// The first and the last receipt of each message that counts.
+impl RoomOrder {
+    /// The first and last receipt of each measured message.
     pub fn receipts_by_number(&self) -> HashMap<u32, (Nanos, Nanos)> {
         let receipts = self.order.iter().zip(&self.receipts);
         receipts.filter_map(|(&number, receipts)| Some((number, (*receipts)?))).collect()
     }
 
-    /// At how many places the order differs, among the messages that both have seen.
+    /// Number of positions at which the two orders differ, among the messages that both have seen.
     pub fn differs_from(&self, other: &Self) -> u64 {
         let ours: HashSet<u32> = self.order.iter().copied().collect();
         let theirs: HashSet<u32> = other.order.iter().copied().collect();

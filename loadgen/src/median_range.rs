@@ -1,22 +1,19 @@
-//! Figures of several runs: their median, and how far apart they are. Never the best one only.
+//! The median and the range of a metric over several runs.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Some figures, as their median and their ends.
+/// The median, the minimum and the maximum of several values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// The one in the middle.
+pub struct MedianRange {
     pub median: f64,
-    /// The smallest.
     pub min: f64,
-    /// The largest.
     pub max: f64,
 }
 
-impl Spread {
-    /// `None` of no figures.
+impl MedianRange {
+    /// Summarises the values; `None` if there are none.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
@@ -28,8 +25,8 @@ impl Spread {
     }
 }
 
-/// `median (min..max)`, with the asked precision.
-impl fmt::Display for Spread {
+/// Formats as `median (min..max)` with the requested precision.
+impl fmt::Display for MedianRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = formatter.precision().unwrap_or(2);
         let Self { median, min, max } = self;
@@ -43,8 +40,8 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
-        assert_eq!(Spread::of([4.0, 1.0]).unwrap().to_string(), "2.50 (1.00..4.00)");
-        assert_eq!(Spread::of([]), None);
+        assert_eq!(MedianRange::of([3.0, 1.0, 2.0]), Some(MedianRange { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(MedianRange::of([4.0, 1.0]).unwrap().to_string(), "2.50 (1.00..4.00)");
+        assert_eq!(MedianRange::of([]), None);
     }
 }

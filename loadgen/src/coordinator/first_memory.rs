@@ -1,6 +1,6 @@
-//! What a server held when a load met it first. A server keeps memory of clients that have gone, so a second load would find
-//! that its own clients need none. Kept in a file for each process, for as long as the process lives; whatever cannot be kept
-//! or read is not known, and no error.
+//! The memory of a server before its first load. A server keeps memory of disconnected clients, so a second load would
+//! measure that its own clients need none. The value is kept in one temporary file per server process. A value that
+//! cannot be stored or read counts as unknown and is no error.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
 
-/// What the process held when the first load met it; `None` if this is the first, which is then remembered.
-pub fn of(process: &Process, bytes: u64) -> Option<u64> {
-    // The number of a process may be given again; with the time of its start it is not.
+/// Memory of the process before its first load; `None` if this is the first load, which is then recorded.
+pub fn remembered(process: &Process, bytes: u64) -> Option<u64> {
+    // Process numbers are reused; together with the start time they are unique.
     let name = format!("{}-{}", process.pid(), process.stat().ok()?.starttime);
     of_process(&folder()?, &name, bytes)
 }
@@ -20,13 +20,13 @@ fn of_process(folder: &Path, name: &str, bytes: u64) -> Option<u64> {
     let known = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
     if known.is_none() {
         forget_ended(folder);
-        // Unknown next time, then.
+        // If this fails, the next load counts as the first one.
         let _ = fs::write(&path, bytes.to_string());
     }
     known
 }
 
-/// A folder that nobody else may write to.
+/// A folder that only this user can write to.
 fn folder() -> Option<PathBuf> {
     let user = Process::myself().ok()?.uid().ok()?;
     let folder = std::env::temp_dir().join(format!("loadgen-{user}"));
@@ -35,7 +35,7 @@ fn folder() -> Option<PathBuf> {
     (found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0).then_some(folder)
 }
 
-/// Files of processes that have ended.
+/// Removes the files of processes that have exited.
 fn forget_ended(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

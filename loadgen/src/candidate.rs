@@ -1,20 +1,20 @@
-//! One side of a comparison: where it listens, and the command that starts it if it does not run already.
+//! One candidate of a comparison: a target, and the command that starts its server.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::target::Target;
 
-/// One side.
+/// One candidate of a comparison.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Contestant {
-    /// Where it listens.
+pub struct Candidate {
+    /// Where its server listens.
     pub target: Target,
-    /// What starts it.
+    /// The command that starts the server; `None` if it is running already.
     pub command: Option<String>,
 }
 
-impl FromStr for Contestant {
+impl FromStr for Candidate {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
@@ -27,7 +27,7 @@ impl FromStr for Contestant {
     }
 }
 
-impl fmt::Display for Contestant {
+impl fmt::Display for Candidate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.command {
             Some(command) => write!(formatter, "{} {command}", self.target),
@@ -41,11 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contestant_is_a_target_and_perhaps_a_command() {
-        let contestant: Contestant = "tcp://127.0.0.1:8080 roomcast --workers 1".parse().unwrap();
-        assert_eq!(contestant.command.as_deref(), Some("roomcast --workers 1"));
-        assert_eq!(contestant.to_string(), "tcp://127.0.0.1:8080 roomcast --workers 1");
-        assert_eq!("limit".parse::<Contestant>().unwrap().target, Target::limit());
-        assert!("roomcast".parse::<Contestant>().is_err());
+    fn a_candidate_is_a_target_and_perhaps_a_command() {
+        let candidate: Candidate = "tcp://127.0.0.1:8080 roomcast --workers 1".parse().unwrap();
+        assert_eq!(candidate.command.as_deref(), Some("roomcast --workers 1"));
+        assert_eq!(candidate.to_string(), "tcp://127.0.0.1:8080 roomcast --workers 1");
+        assert_eq!("limit".parse::<Candidate>().unwrap().target, Target::limit());
+        assert!("roomcast".parse::<Candidate>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A shard without its task: commands in, and what they lead to thrown away. Measures nothing.
+//! A shard without its task: commands go in and their results are dropped. Measures nothing.
 
 use std::hash::RandomState;
 use std::hint::black_box;
@@ -8,14 +8,14 @@ use roomcast::writer::{Address, Slot, WriterIndex};
 
 use super::capacity;
 
-/// The shard and its batch.
-pub struct Hall {
+/// A shard and its batch.
+pub struct BareShard {
     shard: Shard,
     batch: Batch,
 }
 
-impl Hall {
-    /// Without rooms.
+impl BareShard {
+    /// A shard without rooms.
     pub fn new() -> Self {
         Self { shard: Shard::new(RandomState::new(), capacity()), batch: Batch::new(1) }
     }
@@ -36,7 +36,7 @@ impl Hall {
     }
 }
 
-/// Of a client on the one writer.
+/// The address of a client of the only writer.
 pub fn address(index: u32) -> Address {
     Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
 }
