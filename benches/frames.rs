@@ -13,7 +13,7 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 
-/// A line of chat, a long post, the longest message.
+/// A line of chat, a long post, and the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
 
 const BYTES_MAX: usize = 64 * 1024;
