@@ -5,6 +5,7 @@ mod ready_file;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -159,6 +160,7 @@ fn start(
         writers,
         address_limiter: AddressLimiter::new(config.per_address),
         spent: SpentDeliveries::new(Instant::now()),
+        clients: Arc::default(),
         metrics: metrics.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),

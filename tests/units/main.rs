@@ -1,3 +1,4 @@
 //! Parts of the server that are plain code, through their public face.
 
+mod metrics;
 mod net;
