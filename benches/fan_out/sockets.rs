@@ -39,7 +39,7 @@ pub fn prepare() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, raised).with_context(|| format!("raising the descriptor limit to {maximum:?}"))?;
-    thread::spawn(split_off).join().expect("splitting off does not panic")
+    thread::spawn(unshare).join().expect("splitting off does not panic")
 }
 
 /// Gives this thread a descriptor table of its own.

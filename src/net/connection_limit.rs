@@ -109,9 +109,11 @@ impl ConnectionPermit {
         limiter.acquire(address).map(|permit| self.with(permit))
     }
 
-    /// The permit with one for its address that was acquired before.
+    /// The permit with one for its address that was acquired before; `None` changes nothing.
     pub fn with(mut self, address: Option<AddressPermit>) -> Self {
-        self._address = address.map(Box::new);
+        if let Some(address) = address {
+            self._address = Some(Box::new(address));
+        }
         self
     }
 }

@@ -75,7 +75,7 @@ impl TestServer {
             // A test that has failed does not ask.
             let _ = tell_outcome.send(result);
         });
-        let server::Bound { tcp, http } = bound.recv().expect("a server that starts");
+        let server::BoundAddresses { tcp, http } = bound.recv().expect("a server that starts");
         Self { tcp, http, shutdown, outcome, thread: Some(thread) }
     }
 
