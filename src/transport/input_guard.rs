@@ -217,7 +217,9 @@ impl KeptInputs {
             |input: &Input| input.waiting_for == WaitingFor::Client && now.saturating_sub(input.since) >= timeout;
         let expired = self.inputs.iter().filter(|(_, input)| is_expired(input));
         let expired: Vec<Slot> = expired.map(|(slot, _)| *slot).collect();
-        expired.iter().for_each(|slot| drop(self.remove(*slot)));
+        for slot in &expired {
+            self.remove(*slot);
+        }
         expired
     }
 }

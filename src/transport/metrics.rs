@@ -62,41 +62,36 @@ impl ServerMetrics {
     }
 }
 
-/// Why a client or its request was refused: the word in logs and metric labels is the variant's name in kebab case.
+/// Why a client or its request was refused. The word in logs and metric labels is the variant's name in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
-pub enum RefusalReason {
+pub(super) enum RefusalReason {
     /// The connection limit is reached.
     Full,
-    /// Its address has too many clients, or connects too fast.
+    /// The address has too many clients, or connects too fast.
     Address,
     /// The connection limit allows it, but there is no file descriptor.
     Descriptors,
-    /// The server is stopping.
     Draining,
-    /// The page that asks is of an origin that is not allowed.
     Origin,
-    /// The path does not exist.
     Path,
     /// The path does not support the method.
     Method,
-    /// The handshake is of HTTP/1.0.
+    /// A handshake of HTTP/1.0.
     HttpVersion,
-    /// The handshake lacks `Upgrade: websocket`.
+    /// A handshake without `Upgrade: websocket`.
     Upgrade,
-    /// The handshake is for another version of WebSocket.
+    /// A handshake for another version of WebSocket.
     Version,
-    /// The handshake's key is missing or malformed.
+    /// A handshake without its key, or with a malformed one.
     Key,
-    /// The request has a body where none is allowed, or one that is too long.
+    /// A body where none is allowed, or one that is too long.
     Body,
-    /// The request has no `Host`, or several.
+    /// No `Host`, or several.
     Host,
-    /// The head of the request is too long.
     HeadTooLong,
-    /// The bytes are not HTTP, or not a PROXY header where one is required.
+    /// Bytes that are not HTTP, or not a PROXY header where one is required.
     Malformed,
-    /// The request was not complete in time.
     Timeout,
 }
 
@@ -121,7 +116,7 @@ impl From<NoPermit> for RefusalReason {
 
 /// How an HTTP connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpEnd {
+pub(super) enum HttpEnd {
     /// It became a WebSocket client.
     Upgraded,
     /// It was answered; either side may have closed it then.
@@ -145,13 +140,11 @@ pub struct TransportMetrics {
 }
 
 impl TransportMetrics {
-    /// Counts an HTTP connection.
-    pub fn count_opened(&self) {
+    pub(super) fn count_opened(&self) {
         self.opened.add(1);
     }
 
-    /// Counts the end of an HTTP connection.
-    pub fn count_closed(&self, end: HttpEnd) {
+    pub(super) fn count_closed(&self, end: HttpEnd) {
         let count = match end {
             HttpEnd::Upgraded => &self.upgraded,
             HttpEnd::Done => &self.done,
@@ -160,13 +153,11 @@ impl TransportMetrics {
         count.add(1);
     }
 
-    /// Counts an HTTP request.
-    pub fn count_request(&self) {
+    pub(super) fn count_request(&self) {
         self.requests.add(1);
     }
 
-    /// Counts a refused HTTP request or connection.
-    pub fn count_http_refused(&self, reason: RefusalReason) {
+    pub(super) fn count_http_refused(&self, reason: RefusalReason) {
         self.http_refused[reason as usize].add(1);
     }
 
@@ -175,8 +166,7 @@ impl TransportMetrics {
         self.lines_refused[RefusalReason::from(no_permit) as usize].add(1);
     }
 
-    /// Counts a text of the metrics.
-    pub fn count_scrape(&self) {
+    pub(super) fn count_scrape(&self) {
         self.scrapes.add(1);
     }
 

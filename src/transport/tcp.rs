@@ -90,9 +90,7 @@ impl ProtocolHandler for LineHandler {
         }
         match self.decoder.next(input) {
             Ok(DecodedLine::More) => None,
-            Ok(DecodedLine::LoneReturn(at)) => {
-                Some(no_line(0, session.reply_error(&CommandError::LoneReturn { at })))
-            }
+            Ok(DecodedLine::LoneReturn(at)) => Some(no_line(0, session.reply_error(&CommandError::LoneReturn { at }))),
             Ok(DecodedLine::Refused(bytes)) => {
                 self.phase = Phase::Lines;
                 Some(Executed { bytes, is_message_end: true, is_line: true, outcome: Outcome::Done })

@@ -106,7 +106,8 @@ impl Worker {
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<Counts> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, clients, metrics, rules, drain } = shared;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, clients, metrics, rules, drain } =
+            shared;
         if let Some(table) = table {
             table.unshare().await?;
         }

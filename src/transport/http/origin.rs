@@ -123,7 +123,8 @@ mod tests {
     }
 
     fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
-        let value = |&(name, value): &(&'static str, &str)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+        let value =
+            |&(name, value): &(&'static str, &str)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
         values.iter().map(value).collect()
     }
 
@@ -138,21 +139,25 @@ mod tests {
 
     #[test]
     fn a_page_of_the_same_host_may_connect_with_the_port_of_its_scheme_named_or_not() {
-        check(&rules(&[], &[]), Directly, &[
-            ("chat.example", "https://chat.example", true),
-            ("Chat.Example:3000", "http://chat.example:3000", true),
-            ("[2001:db8::1]:3000", "http://[2001:db8::1]:3000", true),
-            ("chat.example", "https://evil.example", false),
-            ("chat.example", "https://chat.example.evil.example", false),
-            ("chat.example", "null", false),
-            ("", "https://", false),
-            ("chat.example:443", "https://chat.example", true),
-            ("chat.example", "https://chat.example:443", true),
-            ("chat.example:80", "http://chat.example", true),
-            ("chat.example:80", "https://chat.example", false),
-            ("chat.example:443", "http://chat.example", false),
-            ("chat.example", "https://chat.example:444", false),
-        ]);
+        check(
+            &rules(&[], &[]),
+            Directly,
+            &[
+                ("chat.example", "https://chat.example", true),
+                ("Chat.Example:3000", "http://chat.example:3000", true),
+                ("[2001:db8::1]:3000", "http://[2001:db8::1]:3000", true),
+                ("chat.example", "https://evil.example", false),
+                ("chat.example", "https://chat.example.evil.example", false),
+                ("chat.example", "null", false),
+                ("", "https://", false),
+                ("chat.example:443", "https://chat.example", true),
+                ("chat.example", "https://chat.example:443", true),
+                ("chat.example:80", "http://chat.example", true),
+                ("chat.example:80", "https://chat.example", false),
+                ("chat.example:443", "http://chat.example", false),
+                ("chat.example", "https://chat.example:444", false),
+            ],
+        );
     }
 
     #[test]
@@ -166,11 +171,15 @@ mod tests {
     #[test]
     fn a_listed_page_may_connect_and_with_a_star_every_page() {
         let listed = rules(&["https://app.example"], &[]);
-        check(&listed, Directly, &[
-            ("chat.example", "https://app.example", true),
-            ("chat.example", "https://chat.example", true),
-            ("chat.example", "http://app.example", false),
-        ]);
+        check(
+            &listed,
+            Directly,
+            &[
+                ("chat.example", "https://app.example", true),
+                ("chat.example", "https://chat.example", true),
+                ("chat.example", "http://app.example", false),
+            ],
+        );
         check(&listed, OverLoopback, &[("chat.example", "https://app.example", true)]);
         let any = OriginRules { origins: Origins::Any, hosts: Vec::new() };
         check(&any, OverLoopback, &[("chat.example", "null", true)]);
@@ -178,30 +187,38 @@ mod tests {
 
     #[test]
     fn over_loopback_only_loopback_names_are_the_same_host() {
-        check(&rules(&[], &[]), OverLoopback, &[
-            ("localhost:3000", "http://localhost:3000", true),
-            ("Chat.LocalHost:3000", "http://chat.localhost:3000", true),
-            ("127.0.0.1:3000", "http://127.0.0.1:3000", true),
-            ("127.9.9.9", "http://127.9.9.9", true),
-            ("[::1]:3000", "http://[::1]:3000", true),
-            ("evil.example:3000", "http://evil.example:3000", false),
-            ("localhost.evil.example:3000", "http://localhost.evil.example:3000", false),
-            ("notlocalhost:3000", "http://notlocalhost:3000", false),
-            ("10.0.0.1:3000", "http://10.0.0.1:3000", false),
-        ]);
+        check(
+            &rules(&[], &[]),
+            OverLoopback,
+            &[
+                ("localhost:3000", "http://localhost:3000", true),
+                ("Chat.LocalHost:3000", "http://chat.localhost:3000", true),
+                ("127.0.0.1:3000", "http://127.0.0.1:3000", true),
+                ("127.9.9.9", "http://127.9.9.9", true),
+                ("[::1]:3000", "http://[::1]:3000", true),
+                ("evil.example:3000", "http://evil.example:3000", false),
+                ("localhost.evil.example:3000", "http://localhost.evil.example:3000", false),
+                ("notlocalhost:3000", "http://notlocalhost:3000", false),
+                ("10.0.0.1:3000", "http://10.0.0.1:3000", false),
+            ],
+        );
     }
 
     #[test]
     fn where_hosts_are_named_only_they_are_the_same_host_however_the_server_is_reached() {
         for reached in [Directly, OverLoopback, Forwarded(None)] {
-            check(&rules(&[], &["chat.example", "b.example:8443"]), reached, &[
-                ("chat.example", "https://chat.example", true),
-                ("chat.example:3000", "http://chat.example:3000", true),
-                ("b.example:8443", "https://b.example:8443", true),
-                ("b.example", "https://b.example", false),
-                ("localhost:3000", "http://localhost:3000", false),
-                ("evil.example", "https://chat.example", false),
-            ]);
+            check(
+                &rules(&[], &["chat.example", "b.example:8443"]),
+                reached,
+                &[
+                    ("chat.example", "https://chat.example", true),
+                    ("chat.example:3000", "http://chat.example:3000", true),
+                    ("b.example:8443", "https://b.example:8443", true),
+                    ("b.example", "https://b.example", false),
+                    ("localhost:3000", "http://localhost:3000", false),
+                    ("evil.example", "https://chat.example", false),
+                ],
+            );
         }
     }
 

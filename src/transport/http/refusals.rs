@@ -4,9 +4,7 @@
 use std::fmt;
 
 use axum::body::Body;
-use axum::http::header::{
-    ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use axum::http::header::{ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use tracing::field::display;
@@ -75,8 +73,8 @@ impl HttpServer {
     pub(super) fn refuse_request(&self, reason: RefusalReason, summary: &RequestSummary) {
         self.context.counts.count_http_refused(reason);
         let path = Shown(summary.uri.path().as_bytes());
-        let [host, origin] = [&summary.host, &summary.origin]
-            .map(|value| value.as_ref().map(|value| display(Shown(value.as_bytes()))));
+        let [host, origin] =
+            [&summary.host, &summary.origin].map(|value| value.as_ref().map(|value| display(Shown(value.as_bytes()))));
         let method = Shown(summary.method.as_str().as_bytes());
         debug!(reason = reason.into_str(), %method, %path, host, origin, "http request refused");
         if reason == RefusalReason::Origin

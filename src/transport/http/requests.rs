@@ -140,11 +140,7 @@ impl HttpServer {
     }
 
     /// Checks the origin, and the limits of the address that a trusted proxy names.
-    fn admit(
-        &self,
-        headers: &HeaderMap,
-        connection: &HttpConnection,
-    ) -> Result<Option<AddressPermit>, RefusedRequest> {
+    fn admit(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<Option<AddressPermit>, RefusedRequest> {
         let is_proxy = self.context.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))

@@ -46,10 +46,9 @@ mod tests {
         let mut second = permits.take();
         assert_eq!(oldest.try_recv(), Err(Empty), "a permit was free");
         let mut third = permits.take();
-        assert_eq!([&mut oldest, &mut second, &mut third].map(|permit| permit.try_recv()), [
-            Err(Closed),
-            Err(Empty),
-            Err(Empty)
-        ]);
+        assert_eq!(
+            [&mut oldest, &mut second, &mut third].map(|permit| permit.try_recv()),
+            [Err(Closed), Err(Empty), Err(Empty)]
+        );
     }
 }
