@@ -21,11 +21,12 @@ pub struct ServerMetrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// By the index of the worker.
     pub transports: Vec<Arc<TransportMetrics>>,
-    clients_max: usize,
+    /// The connection limit.
+    pub clients_max: usize,
 }
 
 impl ServerMetrics {
-    /// Counters at zero; `clients_max` is the connection limit, which is exposed as it is.
+    /// Counters at zero.
     pub fn new(workers: u16, shards: u16, clients_max: usize) -> Self {
         Self {
             writers: (0..workers).map(|_| Arc::default()).collect(),
@@ -129,21 +130,17 @@ pub(super) enum HttpEnd {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TransportMetrics {
-    opened: Counter,
+    pub(super) opened: Counter,
     upgraded: Counter,
     done: Counter,
     failed: [Counter; Disconnect::ALL.len()],
     http_refused: [Counter; RefusalReason::COUNT],
     lines_refused: [Counter; RefusalReason::COUNT],
-    requests: Counter,
-    scrapes: Counter,
+    pub(super) requests: Counter,
+    pub(super) scrapes: Counter,
 }
 
 impl TransportMetrics {
-    pub(super) fn count_opened(&self) {
-        self.opened.add(1);
-    }
-
     pub(super) fn count_closed(&self, end: HttpEnd) {
         let count = match end {
             HttpEnd::Upgraded => &self.upgraded,
@@ -153,10 +150,6 @@ impl TransportMetrics {
         count.add(1);
     }
 
-    pub(super) fn count_request(&self) {
-        self.requests.add(1);
-    }
-
     pub(super) fn count_http_refused(&self, reason: RefusalReason) {
         self.http_refused[reason as usize].add(1);
     }
@@ -164,10 +157,6 @@ impl TransportMetrics {
     /// Counts a refused line client.
     pub fn count_line_client_refused(&self, no_permit: NoPermit) {
         self.lines_refused[RefusalReason::from(no_permit) as usize].add(1);
-    }
-
-    pub(super) fn count_scrape(&self) {
-        self.scrapes.add(1);
     }
 
     /// The samples of HTTP in the families that count all connections.

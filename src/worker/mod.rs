@@ -36,49 +36,39 @@ pub use descriptor_table::DescriptorTable;
 
 /// What all workers share.
 #[derive(Clone)]
-pub struct Shared {
-    /// The number of workers.
+pub(crate) struct Shared {
     pub workers: u16,
-    /// Send to the shards of all workers.
     pub shards: ShardSenders,
-    /// Send to the writers of all workers, by `WriterIndex`.
+    /// By `WriterIndex`.
     pub writers: Vec<BatchSender>,
-    /// The limits of one address.
     pub address_limiter: AddressLimiter,
     /// The deliveries that disconnected clients have spent.
     pub spent: SpentDeliveries,
     /// Clients so far, which their generated labels number.
     pub clients: Arc<AtomicU64>,
-    /// The counters of all workers.
     pub metrics: ServerMetrics,
-    /// The rules for every client.
     pub rules: Rules,
-    /// The phases of the stop.
     pub drain: Drain,
 }
 
 /// What one worker has for itself, made before any of them starts.
-pub struct Worker {
+pub(crate) struct Worker {
     /// The index of the worker and of its writer.
     pub index: WriterIndex,
-    /// Its listener for line clients.
     pub lines: TcpListener,
-    /// Its listener for HTTP.
     pub http: TcpListener,
-    /// Its own descriptor table, where workers do not share one.
+    /// `None` where all workers share one descriptor table.
     pub table: Option<DescriptorTable>,
-    /// The limit of its connections.
     pub connection_limit: ConnectionLimit,
-    /// The shards that live on it.
+    /// The shards that live on this worker.
     pub shards: Vec<ShardMailbox>,
-    /// The mailbox of its writer.
     pub writer: WriterMailbox,
     /// Held until its last client is gone.
     pub serving: ServingToken,
 }
 
 /// A worker's thread as the server knows it.
-pub struct RunningWorker {
+pub(crate) struct RunningWorker {
     /// Answered when the worker accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
     /// The totals of its writer, once everything on the worker has ended, or why the worker could not start.
@@ -86,10 +76,7 @@ pub struct RunningWorker {
 }
 
 impl Worker {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system provides no thread.
+    /// Starts the thread. Fails if the system provides none.
     pub fn start(self, shared: Shared) -> io::Result<RunningWorker> {
         let (send_ready, ready) = oneshot::channel();
         let (send_ended, ended) = oneshot::channel();

@@ -24,7 +24,8 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
-pub use self::origin::OriginRules;
+pub use self::forwarded::forwarded_for;
+pub use self::origin::{OriginRules, Reached};
 use self::requests::HttpConnection;
 use self::routes::{MetricsCache, router};
 use self::spare::SparePermits;
@@ -106,7 +107,7 @@ impl HttpServer {
             router: router(context.drain.clone(), context.connection_limit.clone()),
             context,
             metrics_cache: MetricsCache::default(),
-            spare: SparePermits::new(SPARE_CONNECTIONS),
+            spare: SparePermits::default(),
             origin_refusals: LogThrottle::new(),
             on_upgrade: Box::new(on_upgrade),
         }
@@ -115,7 +116,7 @@ impl HttpServer {
     /// Serves one connection until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, permit } = accepted;
-        self.context.counts.count_opened();
+        self.context.counts.opened.add(1);
         let socket = HttpSocket { stream, peer, is_proxied: false };
         let end = match permit {
             Ok(permit) => self.serve_client(socket, permit).await,

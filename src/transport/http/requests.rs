@@ -76,7 +76,7 @@ impl HttpServer {
         connection: &HttpConnection,
     ) -> Result<Response<Body>, Infallible> {
         fault::inject("http");
-        self.context.counts.count_request();
+        self.context.counts.requests.add(1);
         let before = connection.requests.replace(connection.requests.get() + 1);
         if before % TURN_ANSWERS == TURN_ANSWERS - 1 {
             yield_now().await;
@@ -108,7 +108,7 @@ impl HttpServer {
             request.extensions_mut().insert(no_permit);
         }
         if request.uri().path() == METRICS_PATH {
-            let text = self.metrics_cache.text(Instant::now(), &self.context.metrics, &self.context.counts);
+            let text = self.metrics_cache.text(&self.context.metrics, &self.context.counts);
             request.extensions_mut().insert(text);
         }
         let Ok(response) = self.router.clone().call(request).await;
