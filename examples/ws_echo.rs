@@ -1,6 +1,6 @@
-//! Echoes WebSocket messages at `/ws`, for conformance suites: `cargo run --example ws_echo -- --listen 127.0.0.1:9001`.
-//! Handshake, frames, reading, writing, keepalive and closing are the server's own; only what a message means is different.
-//! Never ends by itself, and lets a client fall far behind: do not expose it to a network.
+//! Echoes WebSocket messages at `/ws`, for conformance suites: `cargo run --example ws_echo -- --listen
+//! 127.0.0.1:9001`. Handshake, frames, reading, writing, keepalive and closing are the server's own; only what a
+//! message means is different. Never ends by itself, and lets a client fall far behind: do not expose it to a network.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Accepting: one loop per listener, under the limit of its descriptor table. Never reads or parses, and never leaves a client
-//! unanswered for lack of a descriptor.
+//! Accepting: one loop per listener, under the limit of its descriptor table. Never reads or parses, and never leaves a
+//! client unanswered for lack of a descriptor.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -24,8 +24,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// A listener. A dropped one does not listen any more, even if another descriptor table holds a copy of its descriptor.
 ///
-/// Its reserve descriptor is given up when there is no other, so that the client at the head of the queue can be accepted
-/// and refused with a reason. Without it, clients would wait unanswered while epoll reported them without end.
+/// Its reserve descriptor is given up when there is no other, so that the client at the head of the queue can be
+/// accepted and refused with a reason. Without it, clients would wait unanswered while epoll reported them without end.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -91,7 +91,8 @@ impl Listener {
         let accepted = if self.reserve.is_some() {
             self.socket.accept().await
         } else {
-            // The other listeners refuse their clients until this one has its reserve, so it does not wait for a client.
+            // The other listeners refuse their clients until this one has its reserve, so it does not wait for a
+            // client.
             timeout(RETRY_AFTER, self.socket.accept()).await.ok()?
         };
         match accepted {
@@ -110,7 +111,8 @@ impl Listener {
         }
     }
 
-    /// Accepts on the reserve descriptor. Linux looks for a descriptor before it looks for a client, so there may be none.
+    /// Accepts on the reserve descriptor. Linux looks for a descriptor before it looks for a client, so there may be
+    /// none.
     async fn next_on_reserve(&mut self, error: io::Error) -> Option<Accepted> {
         if !std::mem::replace(&mut self.is_out_of_descriptors, true) {
             warn!(%error, "out of descriptors: clients are refused");

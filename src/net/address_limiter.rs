@@ -1,5 +1,6 @@
-//! The limits of one address: clients at a time and new connections a second, over all workers. Counts in atomic cells that
-//! addresses share by chance (a count-min sketch), so that nothing waits and memory does not grow with the addresses.
+//! The limits of one address: clients at a time and new connections a second, over all workers. Counts in atomic cells
+//! that addresses share by chance (a count-min sketch), so that nothing waits and memory does not grow with the
+//! addresses.
 
 use std::array;
 use std::collections::hash_map::RandomState;
@@ -16,11 +17,12 @@ use super::connection_limit::NoPermit;
 use crate::config::AddressLimits;
 use crate::log::LogThrottle;
 
-/// An address has one cell in each row, and the least of its cells is its count: it is mistaken for a busier address only if
-/// it shares all of its cells with busier ones.
+/// An address has one cell in each row, and the least of its cells is its count: it is mistaken for a busier address
+/// only if it shares all of its cells with busier ones.
 const ROWS: usize = 4;
 
-/// The cells of a row, as a power of two: four rows take 256 KiB for clients and 512 KiB for rates, where they are limited.
+/// The cells of a row, as a power of two: four rows take 256 KiB for clients and 512 KiB for rates, where they are
+/// limited.
 const ROW_BITS: u32 = 14;
 
 /// Connections may come at once up to what the rate allows in this time.
@@ -51,8 +53,8 @@ impl AddressLimiter {
         }
     }
 
-    /// Counts one more client of this address. Returns `None` if clients are not limited. Workers that accept at the same
-    /// instant may each admit one client beyond the limit.
+    /// Counts one more client of this address. Returns `None` if clients are not limited. Workers that accept at the
+    /// same instant may each admit one client beyond the limit.
     ///
     /// # Errors
     /// The address has too many clients, or has connected too often.
@@ -78,7 +80,8 @@ impl AddressLimiter {
         if clients.add(cells) > clients.max { Err(NoPermit::TooManyOfAddress) } else { Ok(Some(permit)) }
     }
 
-    /// One index per row. The hash has a random key, so that an attacker cannot choose an address that shares another's cells.
+    /// One index per row. The hash has a random key, so that an attacker cannot choose an address that shares another's
+    /// cells.
     fn cells_of(&self, address: IpAddr) -> [usize; ROWS] {
         let hash = self.keys.hash_one(address_key(address));
         array::from_fn(|row| (row << ROW_BITS) | (hash >> (ROW_BITS * row as u32)) as usize & ((1 << ROW_BITS) - 1))
@@ -129,8 +132,8 @@ impl Drop for AddressPermit {
     }
 }
 
-/// A token bucket per cell, in one number: the time at which all connections of the cell would be due if they had come evenly,
-/// in nanoseconds from `begun`.
+/// A token bucket per cell, in one number: the time at which all connections of the cell would be due if they had come
+/// evenly, in nanoseconds from `begun`.
 #[derive(Debug)]
 struct Connects {
     cells: Box<[AtomicU64]>,

@@ -1,4 +1,5 @@
-//! The limit of connections, for the whole server and for each descriptor table. Its counts are atomic, so nothing waits.
+//! The limit of connections, for the whole server and for each descriptor table. Its counts are atomic, so nothing
+//! waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;

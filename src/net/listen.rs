@@ -10,8 +10,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
 
-/// Unsent output that the kernel takes per client, in bytes. Without a limit it would take megabytes for a client that does not
-/// read, and they would count as delivered.
+/// Unsent output that the kernel takes per client, in bytes. Without a limit it would take megabytes for a client that
+/// does not read, and they would count as delivered.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
 /// Opens `count` listeners on one address, over which the kernel spreads the clients.

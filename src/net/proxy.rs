@@ -1,5 +1,5 @@
-//! The client behind a trusted proxy, by the PROXY protocol's header in front of its bytes. Trusts only the listed networks,
-//! and never guesses whether a header is there.
+//! The client behind a trusted proxy, by the PROXY protocol's header in front of its bytes. Trusts only the listed
+//! networks, and never guesses whether a header is there.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -44,8 +44,8 @@ impl TrustedProxies {
         self.send_header && self.trusts(peer.ip())
     }
 
-    /// Reads the PROXY header of a connection, and not a byte behind it, and returns the client that it names. A proxy that
-    /// connects on its own behalf, as for a health check, is its own client.
+    /// Reads the PROXY header of a connection, and not a byte behind it, and returns the client that it names. A proxy
+    /// that connects on its own behalf, as for a health check, is its own client.
     ///
     /// # Errors
     /// The header is malformed or missing, or did not come in time.

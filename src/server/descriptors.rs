@@ -8,7 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::transport::http::SPARE_CONNECTIONS;
 
-/// What a table holds for the process itself: standard streams, the runtime of the main thread, files opened in passing.
+/// What a table holds for the process itself: standard streams, the runtime of the main thread, files opened in
+/// passing.
 const RESERVED: u64 = 32;
 
 /// What every table holds for each worker: epoll, wake-up, signals, listeners. It has copies of those of other workers.
@@ -66,8 +67,8 @@ impl Descriptors {
         Ok(clients_max)
     }
 
-    /// What a table holds besides clients: what all workers have, and the spare HTTP connections of the workers that use the
-    /// table.
+    /// What a table holds besides clients: what all workers have, and the spare HTTP connections of the workers that
+    /// use the table.
     fn reserved(self) -> u64 {
         let sharing = u64::from(self.workers / self.tables);
         RESERVED + RESERVED_PER_WORKER * u64::from(self.workers) + SPARE_CONNECTIONS as u64 * sharing

@@ -41,15 +41,17 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
-/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five seconds.
-/// Calls `on_bound` with the bound addresses once clients are accepted. Returns the totals of what was delivered.
+/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
+/// seconds. Calls `on_bound` with the bound addresses once clients are accepted. Returns the totals of what was
+/// delivered.
 ///
-/// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of the
-/// descriptors that are open at the start, so that closing one elsewhere does not end its connection before this returns.
+/// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
+/// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this
+/// returns.
 ///
 /// # Errors
-/// An address could not be bound, a limit is too low, the system refuses what the configuration requires, or the ready file
-/// could not be written.
+/// An address could not be bound, a limit is too low, the system refuses what the configuration requires, or the ready
+/// file could not be written.
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
@@ -186,8 +188,8 @@ fn start(
     Ok(running)
 }
 
-/// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so the
-/// shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
+/// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so
+/// the shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
 async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
     let mut stopping = std::pin::pin!(async {
         drain.stop_publishing().await;

@@ -1,5 +1,6 @@
-//! The read side of one client, the same on every transport: reads into the worker's shared buffer, has the commands executed
-//! there, and keeps bytes of its own only of what is not executed yet. Never writes: all output is the writer's.
+//! The read side of one client, the same on every transport: reads into the worker's shared buffer, has the commands
+//! executed there, and keeps bytes of its own only of what is not executed yet. Never writes: all output is the
+//! writer's.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -37,8 +38,8 @@ pub(super) trait ProtocolHandler {
     /// The dialect that the client is written to.
     const DIALECT: Dialect;
 
-    /// Removes from `fresh`, which was read behind `kept`, what is not input of the protocol. Returns how many bytes are left
-    /// at its front.
+    /// Removes from `fresh`, which was read behind `kept`, what is not input of the protocol. Returns how many bytes
+    /// are left at its front.
     fn strip(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         fresh.len()
     }
@@ -204,7 +205,8 @@ impl<H: ProtocolHandler> Connection<H> {
         let held = self.held_bytes();
         let Self { stream, slot, context, buffer, session, handler, tail, _permit, .. } = self;
         let (final_bytes, writer) = (handler.final_bytes(), context.writer.clone());
-        // A client may linger for long, and needs none of this any more. A context that is held would keep shards alive.
+        // A client may linger for long, and needs none of this any more. A context that is held would keep shards
+        // alive.
         drop((handler, tail, context));
         buffer.0.memory.change(held, 0);
         buffer.input_guard().forget(slot);
@@ -279,7 +281,8 @@ impl<H: ProtocolHandler> Connection<H> {
     fn read_and_execute(&mut self) -> Turn {
         let buffer = self.buffer.clone();
         let buffer = &mut *buffer.0.bytes.borrow_mut();
-        // Less and less as the input budget fills, so that clients that wait for the server are not read and not disconnected.
+        // Less and less as the input budget fills, so that clients that wait for the server are not read and not
+        // disconnected.
         let read_max = self.buffer.input_guard().read_bytes_max(READ_BYTES);
         let read = match try_read(&self.stream, &mut buffer[..read_max]) {
             Ok(0) => return Turn::Interrupted(Outcome::Ended(Disconnect::ClosedByPeer)),
@@ -309,8 +312,8 @@ impl<H: ProtocolHandler> Connection<H> {
         turn
     }
 
-    /// Executes commands until the turn ends. Returns how many bytes of input they were. Commands that are waited for count
-    /// in the turn of those before them.
+    /// Executes commands until the turn ends. Returns how many bytes of input they were. Commands that are waited for
+    /// count in the turn of those before them.
     fn execute(&mut self, input: &mut [u8], is_more: bool) -> (usize, Turn) {
         let mut executed_bytes = 0;
         let mut is_line = false;

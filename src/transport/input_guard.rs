@@ -1,5 +1,5 @@
-//! Limits on input that clients begin and do not finish, and on line clients that send nothing. One coarse sweep watches all of
-//! them; a client that has sent whole commands only costs nothing here.
+//! Limits on input that clients begin and do not finish, and on line clients that send nothing. One coarse sweep
+//! watches all of them; a client that has sent whole commands only costs nothing here.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -109,8 +109,8 @@ impl InputGuard {
         }
     }
 
-    /// Sets how many bytes of a client's input are kept; `is_new` if a message was finished since the last call. Returns the
-    /// clients to disconnect since the budget is exceeded, perhaps this one. Logarithmic.
+    /// Sets how many bytes of a client's input are kept; `is_new` if a message was finished since the last call.
+    /// Returns the clients to disconnect since the budget is exceeded, perhaps this one. Logarithmic.
     pub(super) fn keep(
         &self,
         slot: Slot,
@@ -122,8 +122,8 @@ impl InputGuard {
         iter::from_fn(|| self.kept.borrow_mut().evict(self.rules.budget))
     }
 
-    /// How much of a client's input to read at once, of at most `bytes_max`: what the budget has left, and little once seven
-    /// eighths of it are taken. The last eighth is for clients that begin a message then.
+    /// How much of a client's input to read at once, of at most `bytes_max`: what the budget has left, and little once
+    /// seven eighths of it are taken. The last eighth is for clients that begin a message then.
     pub(super) fn read_bytes_max(&self, bytes_max: usize) -> usize {
         let budget = self.rules.budget - self.rules.budget / 8;
         budget.saturating_sub(self.kept.borrow().bytes).clamp(READ_BYTES_MIN.min(bytes_max), bytes_max)

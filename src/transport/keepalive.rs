@@ -22,8 +22,9 @@ pub struct Keepalive {
     clients: RefCell<Vec<Weak<Liveness>>>,
 }
 
-/// When a client was last heard, and which ping it has not answered since. A client is dead only if its socket has taken a
-/// ping, everything that it has sent since was read, and it has had the time to answer. Times are those of the clock.
+/// When a client was last heard, and which ping it has not answered since. A client is dead only if its socket has
+/// taken a ping, everything that it has sent since was read, and it has had the time to answer. Times are those of the
+/// clock.
 pub(super) struct Liveness {
     slot: Slot,
     clock: Rc<SweepClock>,

@@ -1,5 +1,5 @@
-//! The metrics of the whole server, summed when they are requested, and the counters of the transports: HTTP connections
-//! and refused clients.
+//! The metrics of the whole server, summed when they are requested, and the counters of the transports: HTTP
+//! connections and refused clients.
 
 use std::sync::Arc;
 
@@ -185,8 +185,8 @@ impl TransportMetrics {
         );
         out.counters(
             "roomcast_tcp_refused_total",
-            "Line clients that were not let in, by reason: full is the server, address is too many or too fast from one \
-             address, descriptors is a lack of file descriptors.",
+            "Line clients that were not let in, by reason: full is the server, address is too many or too fast from \
+             one address, descriptors is a lack of file descriptors.",
             RefusalReason::OF_LINES.map(|reason| (reason.label(), sum(&|one| &one.lines_refused[reason as usize]))),
         );
         let scrapes = "Times that this text was made; requests to one worker within 100 ms of each other share it.";

@@ -1,5 +1,5 @@
-//! The transports: each turns bytes into calls of a session. `tcp`, `websocket` and `http` build on the other files and do not
-//! know each other.
+//! The transports: each turns bytes into calls of a session. `tcp`, `websocket` and `http` build on the other files and
+//! do not know each other.
 
 pub mod connection;
 pub mod http;

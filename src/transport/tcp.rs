@@ -30,8 +30,8 @@ pub fn open(
     Connection::open(client, label, buffer.clone(), Rc::clone(context), handler).run()
 }
 
-/// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor is
-/// needed.
+/// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor
+/// is needed.
 pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, context: &SessionContext) {
     context.writer.count_refused(Dialect::Lines, reason);
     let _ = stream.try_write(&Dialect::Lines.encode(&Event::Closed(reason)));

@@ -1,5 +1,5 @@
-//! WebSocket clients behind their handshake: frames in, calls of a session out. Keeps no buffer per connection, and does not
-//! know what a message means: that is its `MessageHandler`.
+//! WebSocket clients behind their handshake: frames in, calls of a session out. Keeps no buffer per connection, and
+//! does not know what a message means: that is its `MessageHandler`.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -90,9 +90,9 @@ impl ClientAcceptor {
         }
     }
 
-    /// Accepts HTTP connections until the server stops, so that another server can take the port, or until the worker ends.
-    /// Accepted connections are answered in any case: a server that drains says so. They therefore do not keep the context of
-    /// the sessions alive.
+    /// Accepts HTTP connections until the server stops, so that another server can take the port, or until the worker
+    /// ends. Accepted connections are answered in any case: a server that drains says so. They therefore do not keep
+    /// the context of the sessions alive.
     pub fn serve_http(
         self: Rc<Self>,
         listener: Listener,

@@ -1,5 +1,6 @@
-//! A descriptor table of its own for a worker, so that a process holds as many sockets per worker as the system allows one
-//! process: 50 000 clients on a machine with 20 000 descriptors per process. Never moves a descriptor to another thread.
+//! A descriptor table of its own for a worker, so that a process holds as many sockets per worker as the system allows
+//! one process: 50 000 clients on a machine with 20 000 descriptors per process. Never moves a descriptor to another
+//! thread.
 
 use std::io;
 
@@ -22,8 +23,8 @@ impl DescriptorTable {
         (0..workers).map(|_| Self { building: runtimes.token(), runtimes: runtimes.clone() }).collect()
     }
 
-    /// Waits until every worker has its runtime or has given up, then gives the current thread a copy of the table that all
-    /// shared. To be called on the worker's own runtime, before it has a client.
+    /// Waits until every worker has its runtime or has given up, then gives the current thread a copy of the table that
+    /// all shared. To be called on the worker's own runtime, before it has a client.
     ///
     /// # Errors
     /// The system refuses, as the seccomp profile of a container may.
@@ -38,10 +39,10 @@ impl DescriptorTable {
 
 #[allow(unsafe_code)]
 fn unshare_descriptors() -> io::Result<()> {
-    // SAFETY: no thread uses a descriptor of another thread's table. Descriptors that were open before (runtimes, listeners,
-    // standard streams) have the same number in every table; each has one owner, which closes it in one table, so no other
-    // table gives its number to another file. Descriptors that this thread opens from here on are clients, held only by tasks
-    // of its `LocalRuntime`, which never leave the thread.
+    // SAFETY: no thread uses a descriptor of another thread's table. Descriptors that were open before (runtimes,
+    // listeners, standard streams) have the same number in every table; each has one owner, which closes it in one
+    // table, so no other table gives its number to another file. Descriptors that this thread opens from here on are
+    // clients, held only by tasks of its `LocalRuntime`, which never leave the thread.
     let unshared = unsafe { unshare_unsafe(UnshareFlags::FILES) };
     unshared.map_err(|error| {
         let rule = "the system must allow unshare(CLONE_FILES), or --descriptor-tables be shared";

@@ -1,5 +1,5 @@
-//! One worker: a thread with its own runtime, listeners, shards and writer. It shares mailboxes, limits, the drain and metrics
-//! with the other workers, and no state that a worker would wait for.
+//! One worker: a thread with its own runtime, listeners, shards and writer. It shares mailboxes, limits, the drain and
+//! metrics with the other workers, and no state that a worker would wait for.
 
 mod acceptor;
 mod descriptor_table;

@@ -1,5 +1,5 @@
-//! The server's side of the WebSocket handshake (RFC 6455 §4.2): checks a request and computes the answer. Never touches a
-//! socket.
+//! The server's side of the WebSocket handshake (RFC 6455 §4.2): checks a request and computes the answer. Never
+//! touches a socket.
 
 use axum::body::{Body, HttpBody};
 use axum::http::header::{

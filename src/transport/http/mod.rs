@@ -143,8 +143,8 @@ impl HttpServer {
             Ok(permit) => permit,
             Err(no_permit) => return Box::pin(self.serve_spare(socket, no_permit)).await,
         };
-        // Nothing is built for a silent client: until here it costs no more than a line client. `peek` and not `readable`,
-        // since tokio takes a new socket to be readable until it has tried.
+        // Nothing is built for a silent client: until here it costs no more than a line client. `peek` and not
+        // `readable`, since tokio takes a new socket to be readable until it has tried.
         match timeout(header_timeout, socket.stream.peek(&mut [0])).await {
             Ok(Ok(1..)) => Box::pin(self.answer(socket, Ok(permit), None)).await,
             Ok(Ok(0)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
@@ -153,8 +153,8 @@ impl HttpServer {
         }
     }
 
-    /// Answers one request of a connection without a permit: a full server still says so. The oldest of these gives way to a
-    /// new one.
+    /// Answers one request of a connection without a permit: a full server still says so. The oldest of these gives way
+    /// to a new one.
     async fn serve_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
         let revoked = self.spare.take();
         tokio::select! {
@@ -198,9 +198,9 @@ impl HttpServer {
         let ended = self.unless_stalled(connection, deadline, answered).await;
         let Parts { io, read_buf, .. } = served.into_parts();
         let stream = io.into_inner();
-        match (&ended, connection.address_permit.take(), permit) {
-            (Some(Ok(())), Some(address_permit), Ok(permit)) => {
-                let (permit, address) = (permit.with(address_permit), connection.client.get());
+        match (&ended, connection.admitted.take(), permit) {
+            (Some(Ok(())), Some((address, address_permit)), Ok(permit)) => {
+                let permit = permit.with(address_permit);
                 (self.on_upgrade)(Client { stream, permit, address, already_read: read_buf.to_vec() });
                 HttpEnd::Upgraded
             }
@@ -261,7 +261,8 @@ impl HttpServer {
         HttpEnd::Failed(Disconnect::HandshakeTimeout)
     }
 
-    /// Ends the output, and reads on for a while so that the last answer arrives; not where a listener needs the descriptor.
+    /// Ends the output, and reads on for a while so that the last answer arrives; not where a listener needs the
+    /// descriptor.
     async fn close(&self, stream: TcpStream, no_permit: Option<NoPermit>) {
         // Fails for one that was reset.
         let _ = shutdown(&stream, Shutdown::Write);

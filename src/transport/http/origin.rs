@@ -1,5 +1,5 @@
-//! Which web pages may open a WebSocket. A browser sends its user's cookies and network position along with the handshake of
-//! any page, and names the page's origin; other clients send no origin, or any. Knows headers, no socket.
+//! Which web pages may open a WebSocket. A browser sends its user's cookies and network position along with the
+//! handshake of any page, and names the page's origin; other clients send no origin, or any. Knows headers, no socket.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -24,8 +24,8 @@ pub struct OriginRules {
 pub enum Reached<'a> {
     /// At an address of the network.
     Directly,
-    /// At a loopback address. Any site can make its name resolve to that address (DNS rebinding), so only loopback names
-    /// are the server's own here.
+    /// At a loopback address. Any site can make its name resolve to that address (DNS rebinding), so only loopback
+    /// names are the server's own here.
     OverLoopback,
     /// Through a trusted proxy, which forwards the host that it was asked for; `None` if `Host` has it.
     Forwarded(Option<&'a str>),
@@ -83,9 +83,9 @@ impl Page {
         self.host.port.unwrap_or(self.default_port)
     }
 
-    /// Whether its port is the one that was asked for. Browsers leave out the port of the scheme, and proxies may leave out any
-    /// port (nginx's `$host`): there the name alone decides. Not for loopback names, where other ports belong to other
-    /// programs.
+    /// Whether its port is the one that was asked for. Browsers leave out the port of the scheme, and proxies may leave
+    /// out any port (nginx's `$host`): there the name alone decides. Not for loopback names, where other ports belong
+    /// to other programs.
     fn is_at_port_of(&self, host: &HostName, reached: Reached<'_>) -> bool {
         match host.port {
             Some(port) => port == self.port(),

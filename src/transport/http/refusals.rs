@@ -1,5 +1,5 @@
-//! Refused requests: answered, counted by reason, logged at debug, and now and then a warning that names the setting where a
-//! page of another origin may be one of the operator's own. What clients wrote is logged escaped and cut short.
+//! Refused requests: answered, counted by reason, logged at debug, and now and then a warning that names the setting
+//! where a page of another origin may be one of the operator's own. What clients wrote is logged escaped and cut short.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use crate::transport::metrics::RefusalReason;
 /// Bytes of what a client wrote that are logged.
 const SHOWN_BYTES_MAX: usize = 100;
 
-/// Why a request is refused, its status, and a line that says what would be right. The connection closes behind it: what was
-/// sent behind a handshake is no second request.
+/// Why a request is refused, its status, and a line that says what would be right. The connection closes behind it:
+/// what was sent behind a handshake is no second request.
 pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub &'static str);
 
 impl IntoResponse for RefusedRequest {

@@ -40,17 +40,18 @@ pub struct HttpConnection {
     /// Why the connection has no permit, if it has none.
     no_permit: Option<NoPermit>,
     peer: IpAddr,
-    /// The client: the peer, or what a trusted proxy says once it has forwarded a handshake.
-    pub client: Cell<IpAddr>,
     /// It came to a loopback address, and not through a proxy with a PROXY header.
     is_over_loopback: bool,
     /// An answer after this time is the last; `None` is no limit.
     last_at: Option<Instant>,
     /// Requests that have come.
     pub requests: Cell<u64>,
-    /// Set once the connection was switched to WebSocket: the permit for the address of a client behind a trusted proxy.
-    pub address_permit: Cell<Option<Option<AddressPermit>>>,
+    /// Set once the connection was switched to WebSocket.
+    pub admitted: Cell<Option<Admitted>>,
 }
+
+/// The address of a WebSocket client, with its permit if a trusted proxy has named it.
+type Admitted = (IpAddr, Option<AddressPermit>);
 
 impl HttpConnection {
     pub fn new(socket: &HttpSocket, no_permit: Option<NoPermit>, time_max: Option<Duration>) -> Self {
@@ -59,11 +60,10 @@ impl HttpConnection {
         Self {
             no_permit,
             peer: peer.ip(),
-            client: Cell::new(peer.ip()),
             is_over_loopback: is_loopback && !is_proxied,
             last_at: time_max.map(|time_max| Instant::now() + time_max),
             requests: Cell::new(0),
-            address_permit: Cell::default(),
+            admitted: Cell::default(),
         }
     }
 }
@@ -135,12 +135,12 @@ impl HttpServer {
             return Err(no_permit.into());
         }
         let response = switch_protocols(request)?;
-        connection.address_permit.set(Some(self.admit(request.headers(), connection)?));
+        connection.admitted.set(Some(self.admit(request.headers(), connection)?));
         Ok(response)
     }
 
     /// Checks the origin, and the limits of the address that a trusted proxy names.
-    fn admit(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<Option<AddressPermit>, RefusedRequest> {
+    fn admit(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<Admitted, RefusedRequest> {
         let is_proxy = self.context.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
@@ -154,11 +154,10 @@ impl HttpServer {
             return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text));
         }
         if !is_proxy {
-            return Ok(None);
+            return Ok((connection.peer, None));
         }
         let client = forwarded_for(&self.context.proxies, connection.peer, headers);
-        connection.client.set(client);
-        Ok(self.context.address_limiter.acquire(client)?)
+        Ok((client, self.context.address_limiter.acquire(client)?))
     }
 }
 

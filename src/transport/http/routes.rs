@@ -49,8 +49,8 @@ impl MetricsCache {
     }
 }
 
-/// All routes. A request comes with two extensions: the [`NoPermit`] of a connection without a permit, and at [`METRICS_PATH`]
-/// the text of the metrics, in [`Bytes`].
+/// All routes. A request comes with two extensions: the [`NoPermit`] of a connection without a permit, and at
+/// [`METRICS_PATH`] the text of the metrics, in [`Bytes`].
 pub fn router(drain: Drain, connection_limit: ConnectionLimit) -> Router {
     Router::new()
         .route("/health", get(async || (NO_STORE, "OK")).options(options))

@@ -1,5 +1,5 @@
-//! Permits for a few connections beside the clients of a full server. The oldest gives way to the next connection, so that
-//! slow clients never keep a monitor from its answer.
+//! Permits for a few connections beside the clients of a full server. The oldest gives way to the next connection, so
+//! that slow clients never keep a monitor from its answer.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use super::SPARE_CONNECTIONS;
 pub struct SparePermits(RefCell<VecDeque<oneshot::Sender<()>>>);
 
 impl SparePermits {
-    /// Returns a permit, which is held until it is dropped and is ready once it is revoked. Revokes the oldest if all are
-    /// taken.
+    /// Returns a permit, which is held until it is dropped and is ready once it is revoked. Revokes the oldest if all
+    /// are taken.
     pub fn take(&self) -> oneshot::Receiver<()> {
         let (revoke, permit) = oneshot::channel();
         let taken = &mut *self.0.borrow_mut();
