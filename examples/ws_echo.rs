@@ -136,7 +136,7 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         address_limiter: AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None }),
         counts: metrics.transports[0].clone(),
         metrics,
-        buffer: buffer.clone(),
+        buffer: Rc::clone(&buffer),
         header_timeout: HEADER_TIMEOUT,
         connection_time_max: None,
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new() },

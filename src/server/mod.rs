@@ -5,7 +5,6 @@ mod ready_file;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -161,7 +160,6 @@ fn start(
         writers,
         address_limiter: AddressLimiter::new(config.per_address),
         spent: SpentDeliveries::new(Instant::now()),
-        clients: Arc::default(),
         metrics: metrics.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),

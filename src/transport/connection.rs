@@ -19,7 +19,7 @@ use tracing::{debug, info};
 use super::input_guard::{InputGuard, WaitingFor};
 use crate::config::canonical;
 use crate::fault;
-use crate::memory::{MemoryShare, MemoryUse};
+use crate::memory::MemoryUse;
 use crate::net::connection_limit::ConnectionPermit;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
@@ -83,28 +83,17 @@ enum Turn {
     Interrupted(Outcome),
 }
 
-/// A worker's read buffer, with the guard of the input that is read into it. Clones share it; their uses never overlap.
-#[derive(Clone)]
-pub struct ReadBuffer(Rc<SharedBuffer>);
-
-struct SharedBuffer {
+/// A worker's read buffer, with the guard of the input that is read into it. Its uses never overlap.
+pub struct ReadBuffer {
     bytes: RefCell<Box<[u8]>>,
-    memory: MemoryUse,
-    input_guard: Rc<InputGuard>,
+    pub(super) memory: MemoryUse,
+    pub(super) input_guard: Rc<InputGuard>,
 }
 
 impl ReadBuffer {
     /// The buffer of a worker. Memory for input that is not executed yet counts in `memory`.
-    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Self {
-        Self(Rc::new(SharedBuffer { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard }))
-    }
-
-    pub(super) fn input_guard(&self) -> &InputGuard {
-        &self.0.input_guard
-    }
-
-    pub(super) fn memory_share(&self) -> MemoryShare {
-        self.0.memory.part()
+    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Rc<Self> {
+        Rc::new(Self { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard })
     }
 
     /// Reads and discards until the end of the input, or until the socket fails.
@@ -120,7 +109,7 @@ impl ReadBuffer {
 
     /// Reads and discards once.
     pub(super) fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
-        try_read(stream, &mut self.0.bytes.borrow_mut())
+        try_read(stream, &mut self.bytes.borrow_mut())
     }
 }
 
@@ -141,7 +130,7 @@ pub(super) struct Connection<H> {
     stream: Rc<TcpStream>,
     slot: Slot,
     context: Rc<SessionContext>,
-    buffer: ReadBuffer,
+    buffer: Rc<ReadBuffer>,
     session: Session,
     handler: H,
     /// Read and not executed yet: whole commands after a turn that ended early, and the beginning of one.
@@ -162,7 +151,7 @@ impl<H: ProtocolHandler> Connection<H> {
     pub fn open(
         client: Client,
         label: Label,
-        buffer: ReadBuffer,
+        buffer: Rc<ReadBuffer>,
         context: Rc<SessionContext>,
         handler: impl FnOnce(Slot) -> H,
     ) -> Self {
@@ -174,7 +163,7 @@ impl<H: ProtocolHandler> Connection<H> {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
         }
-        buffer.0.memory.change(0, already_read.capacity());
+        buffer.memory.change(0, already_read.capacity());
         Self {
             stream,
             slot,
@@ -208,8 +197,8 @@ impl<H: ProtocolHandler> Connection<H> {
         // A client may linger for long, and needs none of this any more. A context that is held would keep shards
         // alive.
         drop((handler, tail, context));
-        buffer.0.memory.change(held, 0);
-        buffer.input_guard().forget(slot);
+        buffer.memory.change(held, 0);
+        buffer.input_guard.forget(slot);
         session.end(reason, final_bytes).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
@@ -268,10 +257,10 @@ impl<H: ProtocolHandler> Connection<H> {
         self.is_message_end = false;
         let turn = if self.is_behind { self.execute_tail(false) } else { self.read_and_execute() };
         let held = self.held_bytes();
-        self.buffer.0.memory.change(before, held);
+        self.buffer.memory.change(before, held);
         if before > 0 || held > 0 {
             let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
-            for largest in self.buffer.input_guard().keep(self.slot, held, waiting_for, self.is_message_end) {
+            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, self.is_message_end) {
                 self.context.writer.disconnect(largest, Disconnect::InputBudget);
             }
         }
@@ -279,11 +268,11 @@ impl<H: ProtocolHandler> Connection<H> {
     }
 
     fn read_and_execute(&mut self) -> Turn {
-        let buffer = self.buffer.clone();
-        let buffer = &mut *buffer.0.bytes.borrow_mut();
+        let buffer = Rc::clone(&self.buffer);
+        let buffer = &mut *buffer.bytes.borrow_mut();
         // Less and less as the input budget fills, so that clients that wait for the server are not read and not
         // disconnected.
-        let read_max = self.buffer.input_guard().read_bytes_max(READ_BYTES);
+        let read_max = self.buffer.input_guard.read_bytes_max(READ_BYTES);
         let read = match try_read(&self.stream, &mut buffer[..read_max]) {
             Ok(0) => return Turn::Interrupted(Outcome::Ended(Disconnect::ClosedByPeer)),
             Ok(read) => read,
@@ -337,7 +326,7 @@ impl<H: ProtocolHandler> Connection<H> {
         self.handler.turn_ended(!self.is_behind);
         if is_line {
             let is_first = !mem::replace(&mut self.has_sent_line, true);
-            self.buffer.input_guard().hear_line_client(self.slot, is_first);
+            self.buffer.input_guard.hear_line_client(self.slot, is_first);
         }
         (executed_bytes, turn)
     }

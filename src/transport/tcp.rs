@@ -19,15 +19,15 @@ use crate::session::{Outcome, Session, SessionContext};
 pub fn open(
     client: Client,
     label: Label,
-    buffer: &ReadBuffer,
+    buffer: &Rc<ReadBuffer>,
     context: &Rc<SessionContext>,
 ) -> impl Future<Output = ()> + use<> {
     let decoder = LineDecoder::new(context.message_bytes_max);
     let handler = |slot| {
-        buffer.input_guard().add_line_client(slot);
+        buffer.input_guard.add_line_client(slot);
         LineHandler { telnet: Telnet::default(), decoder, phase: Phase::Start }
     };
-    Connection::open(client, label, buffer.clone(), Rc::clone(context), handler).run()
+    Connection::open(client, label, Rc::clone(buffer), Rc::clone(context), handler).run()
 }
 
 /// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor

@@ -52,7 +52,7 @@ pub fn open<M: MessageHandler>(
     client: Client,
     label: Label,
     message_handler: M,
-    buffer: &ReadBuffer,
+    buffer: &Rc<ReadBuffer>,
     context: &Rc<SessionContext>,
     keepalive: &Keepalive,
 ) -> impl Future<Output = ()> + use<M> {
@@ -63,7 +63,7 @@ pub fn open<M: MessageHandler>(
         liveness: keepalive.watch(slot),
         closed_with: None,
     };
-    Connection::open(client, label, buffer.clone(), Rc::clone(context), handler).run()
+    Connection::open(client, label, Rc::clone(buffer), Rc::clone(context), handler).run()
 }
 
 /// Decodes frames, joins them to messages and has these executed.

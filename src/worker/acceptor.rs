@@ -1,8 +1,8 @@
 //! Accepting on one worker: sockets become connections of line clients, HTTP and WebSocket clients.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
@@ -26,10 +26,12 @@ use crate::transport::websocket::{self, TextCommands};
 pub struct ClientAcceptor {
     pub rules: Rules,
     pub address_limiter: AddressLimiter,
-    /// Numbers the clients of all workers.
-    pub clients: Arc<AtomicU64>,
+    /// The number of the next client. It begins at the worker's index + 1 and goes up by the number of workers, so that
+    /// no two workers give the same one.
+    pub next_number: Cell<u64>,
+    pub workers: u16,
     pub counts: Arc<TransportMetrics>,
-    pub buffer: ReadBuffer,
+    pub buffer: Rc<ReadBuffer>,
     /// The tasks that must have ended before the worker ends.
     pub tasks: TaskTracker,
 }
@@ -110,7 +112,7 @@ impl ClientAcceptor {
             address_limiter: self.address_limiter.clone(),
             metrics,
             counts: Arc::clone(&self.counts),
-            buffer: self.buffer.clone(),
+            buffer: Rc::clone(&self.buffer),
             header_timeout: self.rules.header_timeout,
             connection_time_max: self.rules.http.connection_time,
             origins: OriginRules { origins: self.rules.origins.clone(), hosts: self.rules.http.hosts.clone() },
@@ -141,7 +143,7 @@ impl ClientAcceptor {
     }
 
     fn number_client(&self) -> u64 {
-        self.clients.fetch_add(1, Ordering::Relaxed) + 1
+        self.next_number.replace(self.next_number.get() + u64::from(self.workers))
     }
 
     /// The trusted proxies of a port, `Tcp` or `Http`.

@@ -4,11 +4,10 @@
 mod acceptor;
 mod descriptor_table;
 
+use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -44,8 +43,6 @@ pub(crate) struct Shared {
     pub address_limiter: AddressLimiter,
     /// The deliveries that disconnected clients have spent.
     pub spent: SpentDeliveries,
-    /// Clients so far, which their generated labels number.
-    pub clients: Arc<AtomicU64>,
     pub metrics: ServerMetrics,
     pub rules: Rules,
     pub drain: Drain,
@@ -93,8 +90,7 @@ impl Worker {
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<Counts> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, clients, metrics, rules, drain } =
-            shared;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -129,8 +125,15 @@ impl Worker {
             drain: drain.clone(),
         });
         let counts = metrics.transports[own].clone();
-        let (buffer, tracked) = (ReadBuffer::new(memory, input_guard), tasks.clone());
-        let acceptor = Rc::new(ClientAcceptor { rules, address_limiter, clients, counts, buffer, tasks: tracked });
+        let acceptor = Rc::new(ClientAcceptor {
+            rules,
+            address_limiter,
+            next_number: Cell::new(u64::from(index.0) + 1),
+            workers,
+            counts,
+            buffer: ReadBuffer::new(memory, input_guard),
+            tasks: tasks.clone(),
+        });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));
         acceptor.accept_lines(lines, context).await;
         tasks.close();

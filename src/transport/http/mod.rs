@@ -71,7 +71,7 @@ pub struct HttpContext {
     /// The counters of this worker.
     pub counts: Arc<TransportMetrics>,
     /// The worker's buffer, into which input behind the last answer is read and discarded.
-    pub buffer: ReadBuffer,
+    pub buffer: Rc<ReadBuffer>,
     /// How long a client may take for the head of a request.
     pub header_timeout: Duration,
     /// The first request after this time is the last of its connection; `None` is no limit.
@@ -182,7 +182,7 @@ impl HttpServer {
         permit: Result<ConnectionPermit, NoPermit>,
         deadline: Option<Instant>,
     ) -> HttpEnd {
-        let mut memory = self.context.buffer.memory_share();
+        let mut memory = self.context.buffer.memory.part();
         memory.set(CONNECTION_BYTES);
         let no_permit = permit.as_ref().err().copied();
         let connection = &HttpConnection::new(&socket, no_permit, self.context.connection_time_max);
