@@ -11,7 +11,7 @@ use super::address_limiter::{AddressLimiter, AddressPermit};
 #[derive(Clone, Debug)]
 pub struct ConnectionLimit(Arc<Count>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Count {
     taken: AtomicUsize,
     connections_max: usize,
@@ -42,17 +42,12 @@ pub enum NoPermit {
 impl ConnectionLimit {
     /// Allows up to `connections_max` connections.
     pub fn new(connections_max: usize) -> Self {
-        Self::with_whole(connections_max, None)
+        Self(Arc::new(Count { connections_max, ..Count::default() }))
     }
 
     /// The limit of one descriptor table, whose connections count against this limit as well.
     pub fn part(&self, connections_max: usize) -> Self {
-        Self::with_whole(connections_max, Some(self.clone()))
-    }
-
-    fn with_whole(connections_max: usize, whole: Option<Self>) -> Self {
-        let (taken, without_reserve) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self(Arc::new(Count { taken, connections_max, without_reserve, whole }))
+        Self(Arc::new(Count { connections_max, whole: Some(self.clone()), ..Count::default() }))
     }
 
     /// Whether no more connections are allowed.

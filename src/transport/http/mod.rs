@@ -9,6 +9,7 @@ mod requests;
 mod routes;
 mod spare;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +29,7 @@ use tokio::time::{timeout, timeout_at};
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::HttpConnection;
-use self::routes::{MetricsCache, router};
+use self::routes::router;
 use self::spare::SparePermits;
 use super::connection::{Client, ReadBuffer};
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
@@ -86,7 +88,8 @@ pub struct HttpContext {
 pub struct HttpServer {
     context: HttpContext,
     router: Router,
-    metrics_cache: MetricsCache,
+    /// The newest text of the metrics, and when it was made.
+    metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: SparePermits,
     origin_refusals: LogThrottle,
     on_upgrade: Box<dyn Fn(Client)>,
@@ -106,7 +109,7 @@ impl HttpServer {
         Self {
             router: router(context.drain.clone(), context.connection_limit.clone()),
             context,
-            metrics_cache: MetricsCache::default(),
+            metrics_text: RefCell::default(),
             spare: SparePermits::default(),
             origin_refusals: LogThrottle::new(),
             on_upgrade: Box::new(on_upgrade),

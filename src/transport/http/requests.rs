@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue};
 use axum::http::{Method, Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
@@ -31,6 +31,9 @@ const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
 /// Answers that one connection gets before the next connection has its turn. An answer is a write of its own, so a turn
 /// takes about as long as one of 64 commands.
 const TURN_ANSWERS: u64 = 4;
+
+/// The text of the metrics is at most this old: requests that come more often get the same text again.
+const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// A longer body is answered with 413, before it comes. No route takes one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
@@ -108,8 +111,7 @@ impl HttpServer {
             request.extensions_mut().insert(no_permit);
         }
         if request.uri().path() == METRICS_PATH {
-            let text = self.metrics_cache.text(&self.context.metrics, &self.context.counts);
-            request.extensions_mut().insert(text);
+            request.extensions_mut().insert(self.metrics_text());
         }
         let Ok(response) = self.router.clone().call(request).await;
         match response.status() {
@@ -118,6 +120,20 @@ impl HttpServer {
             _ => {}
         }
         response
+    }
+
+    /// Returns the text of the metrics, made anew if it is too old.
+    fn metrics_text(&self) -> Bytes {
+        let newest = &mut *self.metrics_text.borrow_mut();
+        if let Some((made_at, text)) = newest
+            && made_at.elapsed() < SCRAPE_AGE_MAX
+        {
+            return text.clone();
+        }
+        self.context.counts.scrapes.add(1);
+        let text = Bytes::from(self.context.metrics.expose());
+        *newest = Some((Instant::now(), text.clone()));
+        text
     }
 
     fn shake_hands(

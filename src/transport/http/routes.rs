@@ -1,8 +1,5 @@
 //! The routes beside the handshake, as an axum router: health, readiness and metrics. Knows no connection.
 
-use std::cell::RefCell;
-use std::time::{Duration, Instant};
-
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
@@ -14,40 +11,15 @@ use axum::routing::get;
 use crate::metrics::Exposition;
 use crate::net::connection_limit::{ConnectionLimit, NoPermit};
 use crate::shutdown::Drain;
-use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 
 /// The path of the metrics.
 pub const METRICS_PATH: &str = "/metrics";
-
-/// The text of the metrics is at most this old: requests that come more often get the same text again.
-const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The methods of each route.
 const METHODS: [(HeaderName, &str); 1] = [(ALLOW, "GET,HEAD,OPTIONS")];
 
 /// Answers hold for the moment: no proxy is to keep them.
 const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
-
-/// The newest text of the metrics that this worker has made.
-#[derive(Default)]
-pub struct MetricsCache {
-    newest: RefCell<Option<(Instant, Bytes)>>,
-}
-
-impl MetricsCache {
-    /// Returns the text, made anew if it is too old.
-    pub fn text(&self, metrics: &ServerMetrics, counts: &TransportMetrics) -> Bytes {
-        let newest = &mut *self.newest.borrow_mut();
-        let is_fresh = |(made_at, _): &&(Instant, Bytes)| made_at.elapsed() < SCRAPE_AGE_MAX;
-        if let Some((_, text)) = newest.as_ref().filter(is_fresh) {
-            return text.clone();
-        }
-        counts.scrapes.add(1);
-        let text = Bytes::from(metrics.expose());
-        *newest = Some((Instant::now(), text.clone()));
-        text
-    }
-}
 
 /// All routes. A request comes with two extensions: the [`NoPermit`] of a connection without a permit, and at
 /// [`METRICS_PATH`] the text of the metrics, in [`Bytes`].
