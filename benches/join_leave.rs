@@ -64,12 +64,12 @@ impl Visited {
         // What was asked for is there when the batch is; nobody waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.hall.step(ShardCommand::Join { room: self.room.clone(), member, reservation: Reservation::None, ack });
+        self.hall.step(ShardCommand::Join(self.room.clone(), member, Reservation::None, ack));
     }
 
     fn leave(&mut self) {
         let (ack, _) = oneshot::channel();
-        self.hall.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
+        self.hall.step(ShardCommand::Leave(self.room.clone(), self.guest, ack));
     }
 
     fn publish(&mut self) {

@@ -343,7 +343,7 @@ impl Session {
     /// Every answer with an error passes here.
     fn count(&self, event: &Event<'_>) {
         if let Event::Error(error) = event {
-            self.context.writer.count_error(error);
+            self.context.writer.metrics.count_error(error);
         }
     }
 

@@ -116,7 +116,7 @@ impl ReadBuffer {
 
     /// A part of the worker that needs memory.
     pub fn memory_share(&self) -> MemoryShare {
-        self.0.memory.part()
+        self.0.memory.share()
     }
 
     /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
@@ -311,7 +311,7 @@ impl<R: ProtocolHandler> Connection<R> {
             Err(_) => return (Turn::Last(Outcome::Done, Disconnect::IoError), false),
         };
         fault::inject("conversation");
-        self.writer.count_received(read);
+        self.writer.metrics.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;
         let fresh = self.handler.strip(&mut self.tail, &mut buffer[..read]);

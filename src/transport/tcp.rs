@@ -61,7 +61,7 @@ pub fn open(
 /// A client that is not let in. Says so if the socket takes it, which a new one does, and does not linger: the descriptor is
 /// needed.
 pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessions: &SessionContext) {
-    sessions.writer.count_refused(Dialect::Lines, reason);
+    sessions.writer.metrics.count_refused(Dialect::Lines, reason);
     let last = Dialect::Lines.encode(&Event::Closed(reason));
     let _ = stream.try_write(&last);
     let _ = shutdown(stream, Shutdown::Write);

@@ -27,9 +27,9 @@ use crate::transport::connection::ReadBuffer;
 use crate::transport::http::HttpState;
 use crate::transport::input_guard::InputGuard;
 use crate::transport::metrics::ServerMetrics;
+use crate::writer::WriterIndex;
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
-use crate::writer::{Counts, WriterIndex};
 
 pub use descriptor_table::DescriptorTable;
 
@@ -78,8 +78,8 @@ pub struct Worker {
 pub struct RunningWorker {
     /// Answered when the worker accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// What its writer has done, once everything on it has ended; or why it could not start.
-    pub ended: oneshot::Receiver<io::Result<Counts>>,
+    /// Answered once everything on it has ended; or why it could not start.
+    pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Worker {
@@ -96,12 +96,12 @@ impl Worker {
         Ok(RunningWorker { ready, ended })
     }
 
-    fn run(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    fn run(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(self.work(shared, say_ready))
     }
 
-    async fn work(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    async fn work(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
         if let Some(table) = table {
@@ -146,10 +146,10 @@ impl Worker {
         acceptor.accept_lines(lines, sessions).await;
         tasks.close();
         tasks.wait().await;
-        let counts = writer_task.await.expect("a panic ends the process");
+        writer_task.await.expect("a panic ends the process");
         // Open HTTP connections are answered until the last client of all workers is gone.
         drop(serving);
         drain.served().await;
-        Ok(counts)
+        Ok(())
     }
 }

@@ -1,3 +1,5 @@
 //! Parts of the server that are plain code, through their public face.
 
+mod listing_cache;
+mod mailbox;
 mod net;

@@ -227,7 +227,7 @@ impl World {
     fn check_no_room_is_left(&mut self) {
         for shard in &mut self.shards {
             let (ack, mut rooms) = oneshot::channel();
-            shard.ask(ShardCommand::Rooms { asked_at: Instant::now(), ack });
+            shard.ask(ShardCommand::Rooms(Instant::now(), ack));
             assert_eq!(*rooms.try_recv().expect("answered"), Listing::default());
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
+use roomcast::broker::{Batch, Shard, ShardCommand};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
@@ -54,7 +54,7 @@ impl ShardTask {
     pub fn ask(&mut self, command: ShardCommand) {
         self.shard.step(command, &mut self.batch);
         assert_eq!(self.batch.take_entries().count(), 0);
-        self.batch.take_acks().for_each(Ack::fire);
+        self.batch.acknowledge();
     }
 
     /// Hands over one writer's entries, or takes a batch.
@@ -67,7 +67,7 @@ impl ShardTask {
             self.handed_over.push_front((writer, entries));
         }
         if self.handed_over.is_empty() {
-            self.batch.take_acks().for_each(Ack::fire);
+            self.batch.acknowledge();
         }
     }
 
@@ -135,7 +135,7 @@ impl WriterTask {
     }
 
     pub fn sweep(&mut self, now: Instant) {
-        self.step(now, Input::Sweep { late: Duration::ZERO });
+        self.step(now, Input::Sweep(Duration::ZERO));
     }
 
     /// The socket takes this much more.
