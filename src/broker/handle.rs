@@ -25,11 +25,16 @@ use crate::writer::Address;
 /// which joins at once waits here and not in futures, which would leave holes in the heap.
 const MAILBOX_COMMANDS: usize = 16 * 1_024;
 
-/// What each worker makes its [`Broker`] from. The shards end when every clone and every broker is gone.
-#[derive(Clone, Debug)]
+/// The way to all shards, from which each worker makes its [`Broker`]. The shards end when every clone is gone.
+#[derive(Clone)]
 pub struct ShardSenders {
-    shards: Vec<(mpsc::Sender<ShardCommand>, ShardWindow)>,
+    shards: Arc<[ShardHandle]>,
     keys: RandomState,
+}
+
+struct ShardHandle {
+    mailbox: Mailbox<ShardCommand>,
+    window: ShardWindow,
 }
 
 /// The receiving end of one shard.
@@ -68,19 +73,18 @@ impl ShardSenders {
     /// Mailboxes for this many shards, and what sends to them.
     pub fn new(shards: u16, room_limiter: &RoomLimiter) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
-        let mailbox = |index| {
+        let (mut handles, mut mailboxes) = (Vec::new(), Vec::new());
+        for index in (0..shards).map(ShardIndex) {
             let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
-            let (keys, room_limiter) = (keys.clone(), room_limiter.clone());
-            ((sender, ShardWindow::new()), ShardMailbox { index: ShardIndex(index), commands, keys, room_limiter })
-        };
-        let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
-        (Self { shards, keys }, mailboxes)
+            handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
+            mailboxes.push(ShardMailbox { index, commands, keys: keys.clone(), room_limiter: room_limiter.clone() });
+        }
+        (Self { shards: handles.into(), keys }, mailboxes)
     }
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        let handle = |(sender, window)| ShardHandle { mailbox: Mailbox::new(sender), window };
-        Broker { shards: self.shards.into_iter().map(handle).collect(), keys: self.keys, merged: Rc::default() }
+        Broker { shards: self.shards, keys: self.keys, merged: Rc::default() }
     }
 }
 
@@ -88,14 +92,9 @@ impl ShardSenders {
 /// returns once the shard has handed all earlier output to the writers.
 #[derive(Clone)]
 pub struct Broker {
-    shards: Rc<[ShardHandle]>,
+    shards: Arc<[ShardHandle]>,
     keys: RandomState,
     merged: Rc<RefCell<MergedListing>>,
-}
-
-struct ShardHandle {
-    mailbox: Mailbox<ShardCommand>,
-    window: ShardWindow,
 }
 
 /// The listings of all shards merged into one, which is reused until one of them changes.

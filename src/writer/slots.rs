@@ -31,10 +31,8 @@ pub(super) enum Phase {
 pub(super) enum SocketState {
     /// Nothing is pending.
     Empty,
-    /// Pending, in the list of clients that wait for something small.
-    WaitsSmall,
-    /// Pending, in the list of clients that wait for a share of a large fan-out.
-    WaitsLarge,
+    /// Pending, in this list.
+    Waits(List),
     /// Pending, in the large list: the socket was blocked, is writable again and was not written to since.
     Resumed,
     /// Pending, and the socket took nothing at the last offer. It is watched until it is writable.
@@ -44,16 +42,15 @@ pub(super) enum SocketState {
 /// A list of slots that wait to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
+    /// Clients that wait for something small, and perhaps for more.
     Small,
+    /// Clients that wait only for a share of a large fan-out, or that were blocked.
     Large,
 }
 
 impl SocketState {
     pub fn waits_in(self, list: List) -> bool {
-        match list {
-            List::Small => self == Self::WaitsSmall,
-            List::Large => matches!(self, Self::WaitsLarge | Self::Resumed),
-        }
+        self == Self::Waits(list) || (self == Self::Resumed && list == List::Large)
     }
 
     /// Whether the client has a [`Stall`].

@@ -43,16 +43,6 @@ pub struct WriterTask {
     cut: bool,
 }
 
-/// What woke the writer.
-enum Woken {
-    Command(Option<WriterCommand>),
-    Writable(Slot),
-    Pinged,
-    Sweep,
-    Stopping,
-    Cutting,
-}
-
 impl WriterTask {
     /// A writer without clients, and the handle for the tasks of its worker.
     pub fn new(
@@ -98,8 +88,8 @@ impl WriterTask {
             } else if !self.mailbox_open && self.clients() == 0 {
                 return;
             } else {
-                let woken = self.wait().await;
-                self.handle(woken);
+                self.wait().await;
+                fault::inject("writer");
             }
         }
     }
@@ -112,50 +102,35 @@ impl WriterTask {
         while let Some(Some(slot)) = self.watched.next().now_or_never() {
             self.step(Input::Writable(slot));
         }
-        if self.needs_sweep() && Instant::now() >= self.next_sweep {
-            self.handle(Woken::Sweep);
+        let now = Instant::now();
+        if self.needs_sweep() && now >= self.next_sweep {
+            let late = now.saturating_duration_since(self.next_sweep);
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.step(Input::Sweep(late));
         }
         if !self.disconnected_all && self.drain.is_stopping() {
-            self.handle(Woken::Stopping);
+            self.disconnected_all = true;
+            self.step(Input::DisconnectAll(Disconnect::Shutdown));
         }
         if !self.cut && self.drain.is_cutting() {
-            self.handle(Woken::Cutting);
+            self.cut = true;
+            self.step(Input::Cut);
         }
     }
 
-    async fn wait(&mut self) -> Woken {
+    /// Waits until there is something to take.
+    async fn wait(&mut self) {
         let needs_sweep = self.needs_sweep();
         tokio::select! {
-            command = self.mailbox.recv(), if self.mailbox_open => Woken::Command(command),
-            Some(slot) = self.watched.next() => Woken::Writable(slot),
-            () = self.wake.notified() => Woken::Pinged,
-            () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
-            () = self.drain.stopping(), if !self.disconnected_all => Woken::Stopping,
-            () = self.drain.cutting(), if !self.cut => Woken::Cutting,
-        }
-    }
-
-    fn handle(&mut self, woken: Woken) {
-        fault::inject("writer");
-        match woken {
-            Woken::Command(Some(command)) => self.step(Input::Command(command)),
-            Woken::Command(None) => self.mailbox_open = false,
-            Woken::Writable(slot) => self.step(Input::Writable(slot)),
-            Woken::Pinged => {}
-            Woken::Sweep => {
-                let now = Instant::now();
-                let late = now.saturating_duration_since(self.next_sweep);
-                self.next_sweep = now + SWEEP_INTERVAL;
-                self.step(Input::Sweep(late));
-            }
-            Woken::Stopping => {
-                self.disconnected_all = true;
-                self.step(Input::DisconnectAll(Disconnect::Shutdown));
-            }
-            Woken::Cutting => {
-                self.cut = true;
-                self.step(Input::Cut);
-            }
+            command = self.mailbox.recv(), if self.mailbox_open => match command {
+                Some(command) => self.step(Input::Command(command)),
+                None => self.mailbox_open = false,
+            },
+            Some(slot) = self.watched.next() => self.step(Input::Writable(slot)),
+            () = self.wake.notified() => {}
+            () = sleep_until(self.next_sweep.into()), if needs_sweep => {}
+            () = self.drain.stopping(), if !self.disconnected_all => {}
+            () = self.drain.cutting(), if !self.cut => {}
         }
     }
 
