@@ -7,7 +7,7 @@ use super::Slot;
 use super::flush::WAITS;
 use super::frames::{Frames, Kind};
 use super::outbox::MessageCounts;
-use super::slots::{Closing, List, Phase, SocketState};
+use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::protocol::disconnect::Disconnect;
@@ -53,8 +53,8 @@ impl Writer {
             self.waiting = (self.waiting + added).checked_sub(dropped.messages()).expect(WAITS);
         }
         // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
-        if matches!(row.hot.state, SocketState::Empty | SocketState::Waits(List::Large)) {
-            row.hot.state = SocketState::Waits(List::Small);
+        if matches!(row.hot.state, SocketState::Empty | SocketState::WaitsLarge) {
+            row.hot.state = SocketState::WaitsSmall;
             self.small.push_back(slot);
         }
         self.count_dropped(dropped.deliveries, reason);

@@ -31,8 +31,10 @@ pub(super) enum Phase {
 pub(super) enum SocketState {
     /// Nothing is pending.
     Empty,
-    /// Pending, in this list.
-    Waits(List),
+    /// Pending, in the small list.
+    WaitsSmall,
+    /// Pending, in the large list.
+    WaitsLarge,
     /// Pending, in the large list: the socket was blocked, is writable again and was not written to since.
     Resumed,
     /// Pending, and the socket took nothing at the last offer. It is watched until it is writable.
@@ -50,7 +52,10 @@ pub(super) enum List {
 
 impl SocketState {
     pub fn waits_in(self, list: List) -> bool {
-        self == Self::Waits(list) || (self == Self::Resumed && list == List::Large)
+        match list {
+            List::Small => self == Self::WaitsSmall,
+            List::Large => matches!(self, Self::WaitsLarge | Self::Resumed),
+        }
     }
 
     /// Whether the client has a [`Stall`].

@@ -274,11 +274,16 @@ impl Writer {
         }
         self.waiting += frames.messages();
         match (row.hot.state, list) {
-            (SocketState::Empty | SocketState::Waits(List::Large), List::Small) => self.small.push_back(slot),
-            (SocketState::Empty, List::Large) => self.large.push_back(slot),
-            _ => return,
+            (SocketState::Empty | SocketState::WaitsLarge, List::Small) => {
+                row.hot.state = SocketState::WaitsSmall;
+                self.small.push_back(slot);
+            }
+            (SocketState::Empty, List::Large) => {
+                row.hot.state = SocketState::WaitsLarge;
+                self.large.push_back(slot);
+            }
+            _ => {}
         }
-        row.hot.state = SocketState::Waits(list);
     }
 
     /// Changes a client's outbox and keeps count of its pending bytes.
