@@ -177,7 +177,7 @@ impl Pair {
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }
 
-    /// The answers are there after, and not before, the entries and `take_acks`.
+    /// The answers are there after, and not before, the entries and `acknowledge`.
     fn end_batch(&mut self) {
         let entries: Vec<(WriterIndex, Vec<Entry>)> = self.batch.take_entries().collect();
         check_encoded_once(&entries);

@@ -1,11 +1,17 @@
 //! Overloads, on a server that lies and on the real one: what a watcher or a bystander meets is counted exactly, and decides the
 //! exit code.
 
-use serde_json::Value;
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Ended, loadgen, number, read_json, run, turn};
+use crate::harness::{Ended, Running, lines, loadgen, number, read_json, run, turn};
 use crate::servers::{Server, free_port, roomcast};
+
+/// Lines of a process after which it is not going to be ready any more.
+const REPORTS_MAX: usize = 100;
 
 /// Four speak twice, and two listen.
 const BURST: [&str; 8] = ["--clients", "4", "--watchers", "2", "--messages", "2", "--size", "64"];
@@ -212,6 +218,29 @@ fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
     assert_eq!(burst.ended.code, Some(0), "{burst:?}");
     assert_eq!((burst.number("/stop/server/code"), burst.number("/stop/whole_to_the_last_line")), (0, 10), "{burst:?}");
     assert_eq!(burst.number("/cut/shutdown") + burst.number("/cut/shutdown, close code 1001"), 10, "{burst:?}");
+}
+
+#[test]
+fn a_process_obeys_an_order_that_came_together_with_its_assignment() {
+    let _turn = turn();
+    let fake = Fake::start(&[]);
+    let address = fake.target().replace("tcp://", "");
+    let target = json!({ "scheme": "tcp", "host": address, "address": address, "path": "" });
+    let group = json!({ "role": "watcher", "target": target, "clients": 1, "room": "lobby" });
+    // Its only client waits until the coordinator sends `Open`.
+    let assignment = json!({
+        "groups": [group], "late": 1, "high_priority": false, "size": 64, "messages": 1, "first_speaker": 0, "expected": 1,
+        "clients_before": 0, "patience": { "secs": 10, "nanos": 0 }
+    });
+    let mut command = loadgen(&["overload-worker"]);
+    let mut worker = Running::of(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let output = lines(worker.child().stdout.take().expect("a pipe"));
+    let both = format!("{assignment}\n\"Open\"\n");
+    // One write, so that one read of the process brings both.
+    worker.child().stdin.as_mut().expect("a pipe").write_all(both.as_bytes()).expect("the process reads");
+    // A process that lost the order goes on reporting its progress, ten times a second.
+    let is_ready = output.iter().take(REPORTS_MAX).any(|line| line.contains(r#""Ready":{"connected":1"#));
+    assert!(is_ready, "its client never joined");
 }
 
 #[test]
