@@ -65,17 +65,12 @@ impl RoomWithGuest {
         // The answer exists when the batch does; nothing waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.bare_shard.step(ShardCommand::Join {
-            room: self.room.clone(),
-            member,
-            reservation: Reservation::None,
-            ack,
-        });
+        self.bare_shard.step(ShardCommand::Join(self.room.clone(), member, Reservation::None, ack));
     }
 
     fn leave(&mut self) {
         let (ack, _) = oneshot::channel();
-        self.bare_shard.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
+        self.bare_shard.step(ShardCommand::Leave(self.room.clone(), self.guest, ack));
     }
 
     fn publish(&mut self) {

@@ -1,8 +1,8 @@
-//! Memory that was needed and is not needed again soon, given back to the system. Holds none itself.
+//! Gives freed memory back to the system after a peak. Holds none itself.
 //!
-//! The system's allocator returns only what lies at the end of an arena; what a thousand stalled clients were owed lies
-//! between what others are owed, and would stay. So the parts of a worker tell what they need, and once a second the worker
-//! looks whether that has become less.
+//! The system's allocator returns only what lies at the end of an arena; the output of a thousand stalled clients lies
+//! between that of others, and would stay. So the parts of a worker report the memory that they use, and once a second the
+//! worker looks whether they use less than before.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,68 +10,66 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// For so long less must have been needed.
+/// The time for which less memory must have been used.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Less than this is kept for the next burst, in bytes.
 const WORTH_BYTES: usize = 2 * 1024 * 1024;
 
-/// And so is less than this part of what was needed.
+/// Less than this part of the peak is kept as well.
 const WORTH_PART: usize = 4;
 
-/// What all parts of one worker need, in bytes, roughly.
+/// The memory that all parts of one worker use, in bytes, roughly.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryUse(Rc<Cell<PeakUse>>);
 
-/// What one part of it needs.
+/// The memory that one part of a worker uses.
 #[derive(Debug)]
 pub struct MemoryShare {
-    needs: MemoryUse,
+    total: MemoryUse,
     bytes: usize,
 }
 
-/// What was needed, over windows of time. Knows no clock.
+/// The use of memory over windows of time. Knows no clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct PeakUse {
     now: usize,
-    /// At most, in this window.
+    /// The peak of this window.
     lately: usize,
-    /// At most, since memory was last given back.
+    /// The peak since memory was last given back.
     most: usize,
 }
 
 impl MemoryUse {
-    /// A part that needs nothing yet.
-    pub fn part(&self) -> MemoryShare {
-        MemoryShare { needs: self.clone(), bytes: 0 }
+    /// A share for a part that uses nothing yet.
+    pub fn share(&self) -> MemoryShare {
+        MemoryShare { total: self.clone(), bytes: 0 }
     }
 
-    /// Some part needed so many bytes and needs so many now.
-    pub fn change(&self, before: usize, after: usize) {
-        let mut slack = self.0.get();
-        slack.change(before, after);
-        self.0.set(slack);
+    /// Replaces what some part has used before with what it uses now, in bytes.
+    pub(crate) fn change(&self, before: usize, after: usize) {
+        self.0.update(|peak| peak.changed(before, after));
     }
 
-    /// Gives memory back that was needed and is not, for ever.
-    pub async fn trim(self) {
+    /// Gives memory back whenever it was used and is not any more. Never returns.
+    pub(crate) async fn trim(self) {
         let mut windows = interval(WINDOW);
         windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             windows.tick().await;
-            let mut slack = self.0.get();
-            if slack.end_window() {
+            let (peak, is_worth) = self.0.get().window_ended();
+            if is_worth {
                 trim();
             }
-            self.0.set(slack);
+            self.0.set(peak);
         }
     }
 }
 
 impl MemoryShare {
-    /// So many bytes are needed now.
-    pub fn set(&mut self, bytes: usize) {
-        self.needs.change(self.bytes, bytes);
+    /// Sets the bytes that the part uses now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.total.change(self.bytes, bytes);
         self.bytes = bytes;
     }
 }
@@ -83,27 +81,26 @@ impl Drop for MemoryShare {
 }
 
 impl PeakUse {
-    fn change(&mut self, before: usize, after: usize) {
-        self.now = self.now + after - before;
-        self.lately = self.lately.max(self.now);
+    fn changed(self, before: usize, after: usize) -> Self {
+        let now = self.now + after - before;
+        Self { now, lately: self.lately.max(now), ..self }
     }
 
-    /// Whether memory is to be given back: not while it is needed again and again.
-    fn end_window(&mut self) -> bool {
+    /// Starts the next window. Also whether memory should be given back, which it is not while it is used again and again.
+    fn window_ended(self) -> (Self, bool) {
         let most = self.most.max(self.lately);
         let is_worth = most >= self.lately + WORTH_BYTES.max(most / WORTH_PART);
-        self.most = if is_worth { self.lately } else { most };
-        self.lately = self.now;
-        is_worth
+        let most = if is_worth { self.lately } else { most };
+        (Self { now: self.now, lately: self.now, most }, is_worth)
     }
 }
 
-/// Gives free pages back: milliseconds for tens of MiB, in which other threads may wait for memory. Does nothing where the
-/// allocator has no such call.
+/// Gives free pages back: takes milliseconds for tens of MiB, in which other threads may wait for the allocator. Does nothing
+/// with an allocator that has no such call.
 #[allow(unsafe_code)]
 fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes a number, may be called from any thread at any time, and touches only memory that nobody has.
+    // SAFETY: it takes a number, may be called from any thread at any time, and touches only free memory.
     unsafe {
         libc::malloc_trim(0);
     }
@@ -113,45 +110,23 @@ fn trim() {
 mod tests {
     use super::*;
 
-    /// What is given back at the end of each window in which so many MiB were needed at most and then none.
-    fn given_back(needed: &[usize]) -> Vec<bool> {
-        let mut slack = PeakUse::default();
-        let window = |&mebibytes: &usize| {
-            slack.change(0, mebibytes << 20);
-            slack.change(mebibytes << 20, 0);
-            slack.end_window()
-        };
-        needed.iter().map(window).collect()
-    }
-
     #[test]
-    fn what_was_not_needed_for_a_whole_window_is_given_back_once() {
-        assert_eq!(given_back(&[100, 0, 0, 0]), [false, true, false, false]);
-        assert_eq!(given_back(&[100, 60, 1, 0]), [false, true, true, false]);
-    }
-
-    #[test]
-    fn what_is_needed_again_and_again_is_kept_and_so_is_a_little() {
-        assert_eq!(given_back(&[100, 80, 100, 80]), [false; 4]);
-        assert_eq!(given_back(&[1, 0, 1, 0]), [false; 4]);
-    }
-
-    #[test]
-    fn what_is_needed_all_the_time_is_not_given_back() {
-        let needs = MemoryUse::default();
-        let (mut one, mut other) = (needs.part(), needs.part());
-        let end_windows = || {
-            [(); 3].map(|()| {
-                let mut slack = needs.0.get();
-                let is_worth = slack.end_window();
-                needs.0.set(slack);
+    fn memory_that_was_not_used_for_a_whole_window_is_given_back_once_unless_it_is_little() {
+        let cases: [(&[usize], &[bool]); 4] = [
+            (&[100, 0, 0, 0], &[false, true, false, false]),
+            (&[100, 60, 1, 0], &[false, true, true, false]),
+            (&[100, 80, 100, 80], &[false; 4]),
+            (&[1, 0, 1, 0], &[false; 4]),
+        ];
+        for (used, expected) in cases {
+            let mut peak = PeakUse::default();
+            let given_back = used.iter().map(|mebibytes| {
+                let bytes = mebibytes << 20;
+                let (next, is_worth) = peak.changed(0, bytes).changed(bytes, 0).window_ended();
+                peak = next;
                 is_worth
-            })
-        };
-        one.set(100 << 20);
-        other.set(1 << 20);
-        assert_eq!(end_windows(), [false; 3]);
-        one.set(0);
-        assert_eq!(end_windows(), [false, true, false]);
+            });
+            assert_eq!(given_back.collect::<Vec<_>>(), expected, "{used:?} MiB");
+        }
     }
 }

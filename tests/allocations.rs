@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::FutureExt;
 use roomcast::broker::{
-    Ack, Batch, Broker, ClientWindow, Member, Publish, Reservation, RoomLimiter, Shard, ShardCommand, ShardMailbox,
+    Batch, Broker, ClientWindow, Member, Publish, Reservation, RoomLimiter, Shard, ShardCommand, ShardMailbox,
     ShardSenders,
 };
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
@@ -102,7 +102,7 @@ impl Site {
         let mut site = Self {
             broker: seed.broker(),
             window: ClientWindow::default(),
-            shard: Shard::new(mailbox.keys(), mailbox.room_limiter()),
+            shard: mailbox.shard(),
             mailbox,
             batch: Batch::new(usize::from(writers)),
             desks: (0..writers).map(|_| Desk::new()).collect(),
@@ -121,10 +121,7 @@ impl Site {
         let address = Address { writer, slot };
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect, label: Label::generated("TCP-1") };
-        self.shard.step(
-            ShardCommand::Join { room: self.room.clone(), member, reservation: Reservation::None, ack },
-            &mut self.batch,
-        );
+        self.shard.step(ShardCommand::Join(self.room.clone(), member, Reservation::None, ack), &mut self.batch);
         self.end_batch();
         self.members.push(address);
     }
@@ -147,7 +144,7 @@ impl Site {
             let delivered = self.desks[usize::from(writer.0)].batches.deliver(entries).now_or_never();
             delivered.expect("the mailbox is empty");
         }
-        self.batch.take_acks().for_each(Ack::fire);
+        self.batch.acknowledge();
         self.desks.iter_mut().for_each(Desk::work);
     }
 

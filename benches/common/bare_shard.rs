@@ -3,7 +3,7 @@
 use std::hash::RandomState;
 use std::hint::black_box;
 
-use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
+use roomcast::broker::{Batch, Shard, ShardCommand};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 use super::capacity;
@@ -32,7 +32,7 @@ impl BareShard {
         for (_, entries) in self.batch.take_entries() {
             black_box(entries);
         }
-        self.batch.take_acks().for_each(Ack::fire);
+        self.batch.acknowledge();
     }
 }
 

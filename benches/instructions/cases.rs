@@ -76,12 +76,12 @@ fn bare_shard_with_members() -> BareShard {
 fn join_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
     let member = Member { address: address(member), dialect: Dialect::Lines, label: label() };
-    ShardCommand::Join { room: room(0), member, reservation: Reservation::None, ack }
+    ShardCommand::Join(room(0), member, Reservation::None, ack)
 }
 
 fn leave_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
-    ShardCommand::Leave { room: room(0), address: address(member), ack }
+    ShardCommand::Leave(room(0), address(member), ack)
 }
 
 fn publish_command() -> ShardCommand {

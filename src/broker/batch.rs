@@ -1,6 +1,7 @@
-//! What a batch of commands leads to: one ordered list of entries per writer, every message encoded once per dialect, and
-//! the acknowledgements that follow. Never sends anything itself.
+//! The output of a batch of commands: the entries for each writer, in order, every message encoded once per dialect; and
+//! the acknowledgements that follow the entries. Never sends an entry itself.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,180 +12,155 @@ use super::room::Audience;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
 use crate::writer::handle::BATCH_BYTES;
-use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};
+use crate::writer::{Address, Entry, Frames, Slot, Targets, WriterIndex};
 
-/// A batch is closed after this many commands.
+/// A batch is full after this many commands.
 const BATCH_COMMANDS: usize = 256;
 
-/// MessageDecoder back to back, for everyone whose entry names the block.
+/// Messages back to back, which one or more entries refer to.
 #[derive(Debug)]
 struct Block {
+    /// Grows message by message and moves into `frames` with the first entry that is taken.
     bytes: Vec<u8>,
-    inner_ends: Vec<u32>,
-    kind: Kind,
-    /// How many entries name it.
+    frames: Frames,
+    /// Entries that refer to the block and are not taken yet.
     entries: usize,
-    /// When its first message was read.
-    read_at: Option<Instant>,
 }
 
-/// An entry on its way.
-#[derive(Debug)]
-struct Outgoing {
-    targets: Targets,
-    block: usize,
-}
-
-/// A block whose entries are being taken out.
-#[derive(Debug)]
-struct Encoded {
-    /// Until the last entry.
-    frames: Option<Frames>,
-    /// Entries still to come.
-    left: usize,
-}
-
-/// The output of a batch. Its own memory is kept from one batch to the next.
+/// The output of a batch. It keeps its own memory from one batch to the next.
 #[derive(Debug)]
 pub struct Batch {
     blocks: Vec<Block>,
-    encoded: Vec<Encoded>,
-    /// By writer.
-    outgoing: Vec<Vec<Outgoing>>,
-    /// By writer, how many deliveries they are.
+    /// For each writer its entries: their targets, and the index of their block.
+    entries: Vec<Vec<(Targets, usize)>>,
+    /// For each writer the number of deliveries in its entries.
     deliveries: Vec<usize>,
     acks: Vec<Ack>,
-    /// When each message was read.
+    /// When each message was read from its sender.
     read_at: Vec<Instant>,
     bytes: usize,
     commands: usize,
 }
 
 impl Block {
-    fn new(kind: Kind) -> Self {
-        Self { bytes: Vec::new(), inner_ends: Vec::new(), kind, entries: 0, read_at: None }
-    }
-
-    fn encoded(self) -> Encoded {
-        let frames = match self.kind {
-            Kind::Reply => Frames::reply(self.bytes.into()),
-            Kind::Delivery => Frames::delivery(self.bytes.into(), self.inner_ends).with_read_at(self.read_at),
-        };
-        Encoded { frames: Some(frames), left: self.entries }
-    }
-}
-
-impl Encoded {
-    /// For the next entry. The last one takes the frames themselves: a first clone of `Bytes` allocates.
-    fn take(&mut self) -> Frames {
-        self.left -= 1;
-        let frames = if self.left == 0 { self.frames.take() } else { self.frames.clone() };
-        frames.expect("entries are counted")
+    fn take_frames(&mut self) -> Frames {
+        if !self.bytes.is_empty() {
+            self.frames.bytes = mem::take(&mut self.bytes).into();
+        }
+        self.entries -= 1;
+        // The last entry takes the frames themselves: a first clone of `Bytes` allocates.
+        if self.entries == 0 { mem::take(&mut self.frames) } else { self.frames.clone() }
     }
 }
 
 impl Batch {
-    /// An empty batch for so many writers.
+    /// An empty batch for this many writers.
     pub fn new(writers: usize) -> Self {
-        let outgoing = (0..writers).map(|_| Vec::new()).collect();
-        let (blocks, encoded, acks, read_at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let deliveries = vec![0; writers];
-        Self { blocks, encoded, outgoing, deliveries, acks, read_at, bytes: 0, commands: 0 }
+        Self {
+            blocks: Vec::new(),
+            entries: (0..writers).map(|_| Vec::new()).collect(),
+            deliveries: vec![0; writers],
+            acks: Vec::new(),
+            read_at: Vec::new(),
+            bytes: 0,
+            commands: 0,
+        }
     }
 
-    /// How many deliveries it holds for a writer.
+    /// The number of deliveries that the batch holds for a writer.
     pub fn deliveries(&self, writer: WriterIndex) -> usize {
         self.deliveries[usize::from(writer.0)]
     }
 
-    /// Counts a command that the batch is to hold.
+    /// Counts a command whose output follows.
     pub(super) fn begin_command(&mut self) {
+        if self.commands == 0 {
+            // Their frames were taken with the last batch.
+            self.blocks.clear();
+        }
         self.commands += 1;
     }
 
-    /// Whether the batch is to be handed over before another command.
+    /// Whether the batch should be handed over before another command.
     pub fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES || self.commands >= BATCH_COMMANDS
     }
 
-    /// Adds an answer to one client.
+    /// Adds a reply to one client.
     pub(super) fn reply(&mut self, address: Address, dialect: Dialect, event: &Event<'_>) {
-        let block = self.begin_block(Kind::Reply);
+        let block = self.begin_block(Frames::reply(Bytes::new()));
         self.write(block, dialect, event);
-        self.name_block(block, address.writer, Targets::One(address.slot));
+        self.push_entry(block, address.writer, Targets::One(address.slot));
     }
 
-    /// Adds an answer to one client that is encoded already.
+    /// Adds a reply to one client that is encoded already.
     pub(super) fn reply_encoded(&mut self, address: Address, bytes: Bytes) {
-        let block = self.begin_block(Kind::Reply);
         self.bytes += bytes.len();
-        self.blocks[block].bytes = bytes.into();
-        self.name_block(block, address.writer, Targets::One(address.slot));
+        let block = self.begin_block(Frames::reply(bytes));
+        self.push_entry(block, address.writer, Targets::One(address.slot));
     }
 
-    /// Adds a message for all members, encoding it once per dialect.
+    /// Adds a message for all members, encoded once per dialect.
     pub(super) fn deliver<'a>(
         &mut self,
-        audiences: impl Iterator<Item = &'a mut [Audience]>,
+        audiences_by_dialect: impl Iterator<Item = &'a mut [Audience]>,
         event: &Event<'_>,
         read_at: Instant,
     ) {
         self.read_at.push(read_at);
-        for audiences in audiences {
+        for audiences in audiences_by_dialect {
             let dialect = audiences[0].dialect;
             for audience in audiences.iter() {
                 self.deliveries[usize::from(audience.writer.0)] += audience.members();
             }
             match self.open_block(audiences) {
                 Some(block) => {
-                    let end = u32::try_from(self.blocks[block].bytes.len()).expect("a batch is shorter than 4 GiB");
-                    self.blocks[block].inner_ends.push(end);
+                    let Block { bytes, frames, .. } = &mut self.blocks[block];
+                    frames.begin_message(bytes.len());
                     self.write(block, dialect, event);
                 }
                 None => {
-                    let block = self.begin_block(Kind::Delivery);
-                    self.blocks[block].read_at = Some(read_at);
+                    let block = self.begin_block(Frames::delivery(Bytes::new(), Vec::new()));
+                    self.blocks[block].frames.read_at = Some(read_at);
                     self.write(block, dialect, event);
                     for audience in audiences {
                         let targets = Targets::Audience(Arc::clone(audience.targets()));
-                        self.name_block(block, audience.writer, targets);
+                        self.push_entry(block, audience.writer, targets);
                     }
                 }
             }
         }
     }
 
-    /// Sends an acknowledgement once the batch is with the writers.
+    /// Adds an acknowledgement.
     pub(super) fn acknowledge_later(&mut self, ack: Ack) {
         self.acks.push(ack);
     }
 
-    /// Takes the entries out, by writer, without those that have none.
+    /// Takes the entries of each writer that has any.
     pub fn take_entries(&mut self) -> impl Iterator<Item = (WriterIndex, Vec<Entry>)> {
         (self.bytes, self.commands) = (0, 0);
         self.deliveries.fill(0);
-        self.encoded.clear();
-        self.encoded.extend(self.blocks.drain(..).map(Block::encoded));
-        let encoded = &mut self.encoded;
-        let taken = self.outgoing.iter_mut().enumerate().filter(|(_, outgoing)| !outgoing.is_empty());
-        taken.map(move |(writer, outgoing)| {
-            let entry = |Outgoing { targets, block }| Entry { targets, frames: encoded[block].take() };
-            (WriterIndex(writer as u16), outgoing.drain(..).map(entry).collect())
+        let blocks = &mut self.blocks;
+        let taken = self.entries.iter_mut().enumerate().filter(|(_, entries)| !entries.is_empty());
+        taken.map(move |(writer, entries)| {
+            let entry = |(targets, block): (Targets, usize)| Entry { targets, frames: blocks[block].take_frames() };
+            (WriterIndex(writer as u16), entries.drain(..).map(entry).collect())
         })
     }
 
-    /// Takes out when each message of the batch was read.
+    /// Takes the times at which the messages of the batch were read.
     pub(super) fn take_read_times(&mut self) -> impl Iterator<Item = Instant> {
         self.read_at.drain(..)
     }
 
-    /// Takes the acknowledgements out. They are due when the entries are with the writers.
-    pub fn take_acks(&mut self) -> impl Iterator<Item = Ack> {
-        self.acks.drain(..)
+    /// Sends the acknowledgements. To be called once the writers have the entries.
+    pub fn acknowledge(&mut self) {
+        self.acks.drain(..).for_each(Ack::send);
     }
 
-    /// The block that the message may join: the newest entry of each of these audiences, if it is one and the same and
-    /// nobody else's. Then nothing for these members came between, and an audience that has left hears nothing more.
+    /// The block to which a message may be appended: the newest entry of each of these audiences must refer to it, and no
+    /// other entry. Then nothing for these members came in between, and an audience that has left gets nothing more.
     fn open_block(&self, audiences: &mut [Audience]) -> Option<usize> {
         let mut newest = audiences.iter_mut().map(|audience| self.newest_block(audience.writer, audience.targets()));
         let block = newest.next()??;
@@ -192,13 +168,13 @@ impl Batch {
         (is_of_all && self.blocks[block].entries == audiences.len()).then_some(block)
     }
 
-    fn newest_block(&self, writer: WriterIndex, targets: &Arc<[Slot]>) -> Option<usize> {
-        let newest = self.outgoing[usize::from(writer.0)].last()?;
-        newest.targets.is_same_audience(targets).then_some(newest.block)
+    fn newest_block(&self, writer: WriterIndex, audience: &Arc<[Slot]>) -> Option<usize> {
+        let (targets, block) = self.entries[usize::from(writer.0)].last()?;
+        matches!(targets, Targets::Audience(slots) if Arc::ptr_eq(slots, audience)).then_some(*block)
     }
 
-    fn begin_block(&mut self, kind: Kind) -> usize {
-        self.blocks.push(Block::new(kind));
+    fn begin_block(&mut self, frames: Frames) -> usize {
+        self.blocks.push(Block { bytes: Vec::new(), frames, entries: 0 });
         self.blocks.len() - 1
     }
 
@@ -209,8 +185,8 @@ impl Batch {
         self.bytes += bytes.len() - before;
     }
 
-    fn name_block(&mut self, block: usize, writer: WriterIndex, targets: Targets) {
+    fn push_entry(&mut self, block: usize, writer: WriterIndex, targets: Targets) {
         self.blocks[block].entries += 1;
-        self.outgoing[usize::from(writer.0)].push(Outgoing { targets, block });
+        self.entries[usize::from(writer.0)].push((targets, block));
     }
 }

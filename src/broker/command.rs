@@ -1,4 +1,4 @@
-//! What a shard is told, and what it answers.
+//! The commands to a shard and the answers to them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,153 +14,98 @@ use crate::protocol::listing::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 
-/// What a member says to all of its room.
+/// A message from a member to its room.
 #[derive(Debug)]
 pub struct Publish {
-    /// Which room.
+    /// The room.
     pub room: RoomName,
-    /// Who.
+    /// The member that publishes.
     pub address: Address,
-    /// How it is written to, should it be refused.
+    /// The dialect of the member, for the error if it is not in the room.
     pub dialect: Dialect,
-    /// What.
+    /// The text of the message.
     pub text: Box<str>,
-    /// When it was read.
+    /// When the message was read from the member's socket.
     pub read_at: Instant,
-    /// Lets it be on its way. `None` where nobody counts.
+    /// Counts the message as in flight. `None` in tests.
     pub permit: Option<InFlightPermit>,
 }
 
-/// What a member sits on.
+/// Whether a place in the room was reserved before a join. A reservation lets a client whose new room is full stay in its
+/// old one, and yet get nothing from the old room after `Joined`: it reserves, leaves, and then joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// One that there may be.
+    /// The join may fail because the room is full.
     None,
-    /// The one that was held for it.
+    /// The join takes the reserved place.
     Held,
 }
 
-/// What a client gets to know of the room that it has joined.
+/// What a session keeps of the room that its client has joined.
 #[derive(Debug)]
 pub struct Joined {
-    /// The room's own name, so that all members share one.
+    /// The room's own copy of its name, so that all members share one.
     pub room: RoomName,
-    /// How many members it has.
+    /// The number of members, kept up to date by the room.
     pub member_count: MemberCount,
 }
 
-/// What a shard is told.
+/// Where the answer to a command goes, once the writers have all output of the commands before it.
+type Answer<T> = oneshot::Sender<T>;
+
+/// A command to a shard.
 #[derive(Debug)]
 pub enum ShardCommand {
-    /// Somebody will come once it is out of another room: a `Join` to the seat follows for certain.
-    Reserve {
-        /// Which room.
-        room: RoomName,
-        /// Answered with why there is no seat, if so.
-        ack: oneshot::Sender<Result<(), CommandError>>,
-    },
-    /// A member comes; it is told `Joined` ahead of everything from the room.
-    Join {
-        /// Which room.
-        room: RoomName,
-        /// Who.
-        member: Member,
-        /// Where.
-        reservation: Reservation,
-        /// Answered with why there is no seat, if so, in which case the client was told nothing.
-        ack: oneshot::Sender<Result<Joined, CommandError>>,
-    },
-    /// A member goes. Nothing from the room follows the answer.
-    Leave {
-        /// Which room.
-        room: RoomName,
-        /// Who.
-        address: Address,
-        /// Answered when everything from the room is with the writer.
-        ack: oneshot::Sender<()>,
-    },
-    /// A member says something to all.
+    /// Reserves a place for a client that leaves another room first. A `Join` with [`Reservation::Held`] must follow.
+    Reserve(RoomName, Answer<Result<(), CommandError>>),
+    /// Adds a member, which gets `Joined` ahead of everything from the room. A client that is refused is sent nothing.
+    Join(RoomName, Member, Reservation, Answer<Result<Joined, CommandError>>),
+    /// Removes a member. Nothing from the room follows the answer.
+    Leave(RoomName, Address, Answer<()>),
+    /// Publishes a message.
     Publish(Publish),
-    /// A member's new label.
-    Rename {
-        /// Which room.
-        room: RoomName,
-        /// Who.
-        address: Address,
-        /// From the next message on.
-        label: Label,
-    },
-    /// Who is in a room?
-    Who {
-        /// Which room.
-        room: RoomName,
-        /// When that was asked.
-        asked_at: Instant,
-        /// Answered with the labels of the members.
-        ack: oneshot::Sender<Arc<Listing<Label>>>,
-    },
-    /// Which rooms are there?
-    Rooms {
-        /// When that was asked.
-        asked_at: Instant,
-        /// Answered with the rooms of this shard.
-        ack: oneshot::Sender<Arc<Listing<RoomName>>>,
-    },
-    /// An answer to a member, behind everything that it has said to the room and everything that was said there before.
-    Reply {
-        /// The room that the member is in.
-        room: RoomName,
-        /// The member's address.
-        address: Address,
-        /// One whole message of its dialect.
-        bytes: Bytes,
-        /// Lets it be on its way. `None` where nobody counts.
-        permit: Option<InFlightPermit>,
-    },
+    /// Gives a member a new label, from its next message on.
+    Rename(RoomName, Address, Label),
+    /// Lists the labels of a room's members. The time is when the client sent the request.
+    Who(RoomName, Instant, Answer<Arc<Listing<Label>>>),
+    /// Lists the shard's rooms. The time is when the client sent the request.
+    Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
+    /// Replies to a member of the room with one encoded message, behind everything that was published before.
+    Reply(RoomName, Address, Bytes, Option<InFlightPermit>),
 }
 
 impl ShardCommand {
-    /// Whether it is a message to all members of a room.
-    pub fn is_publish(&self) -> bool {
-        matches!(self, Self::Publish(_))
-    }
-
-    /// The room and the member, for commands that a member of the room gives there.
-    pub fn of_member(&self) -> Option<(&RoomName, Address)> {
+    /// The room and the member, for commands that a member gives in its room.
+    pub(super) fn of_member(&self) -> Option<(&RoomName, Address)> {
         match self {
             Self::Publish(Publish { room, address, .. })
-            | Self::Leave { room, address, .. }
-            | Self::Rename { room, address, .. }
-            | Self::Reply { room, address, .. } => Some((room, *address)),
-            Self::Reserve { .. } | Self::Join { .. } | Self::Who { .. } | Self::Rooms { .. } => None,
+            | Self::Leave(room, address, _)
+            | Self::Rename(room, address, _)
+            | Self::Reply(room, address, ..) => Some((room, *address)),
+            Self::Reserve(..) | Self::Join(..) | Self::Who(..) | Self::Rooms(..) => None,
         }
     }
 }
 
-/// An answer that waits until the batch is with the writers.
+/// An answer that is due once the batch is with the writers. An enum, since a boxed closure would allocate for each.
 #[derive(Debug)]
-pub enum Ack {
-    /// To a hold.
-    Reserved(oneshot::Sender<Result<(), CommandError>>, Result<(), CommandError>),
-    /// To a join.
-    Joined(oneshot::Sender<Result<Joined, CommandError>>, Result<Joined, CommandError>),
-    /// To a leave.
-    Done(oneshot::Sender<()>),
-    /// To a question for members.
-    Members(oneshot::Sender<Arc<Listing<Label>>>, Arc<Listing<Label>>),
-    /// To a question for rooms.
-    Rooms(oneshot::Sender<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
+pub(super) enum Ack {
+    Reserved(Answer<Result<(), CommandError>>, Result<(), CommandError>),
+    Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
+    Left(Answer<()>),
+    Members(Answer<Arc<Listing<Label>>>, Arc<Listing<Label>>),
+    Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
 impl Ack {
-    /// Answers. Who asked may be gone; that is its own affair.
-    pub fn fire(self) {
+    /// Sends the answer. A client that has gone meanwhile needs none.
+    pub fn send(self) {
         match self {
-            Self::Reserved(ack, reserved) => drop(ack.send(reserved)),
-            Self::Joined(ack, room) => drop(ack.send(room)),
-            Self::Done(ack) => drop(ack.send(())),
-            Self::Members(ack, labels) => drop(ack.send(labels)),
-            Self::Rooms(ack, rooms) => drop(ack.send(rooms)),
+            Self::Reserved(answer, reserved) => drop(answer.send(reserved)),
+            Self::Joined(answer, joined) => drop(answer.send(joined)),
+            Self::Left(answer) => drop(answer.send(())),
+            Self::Members(answer, labels) => drop(answer.send(labels)),
+            Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the shards are told: the broker as the sessions of one worker know it.
+//! The handle of the shards: the broker as the sessions of one worker see it. Holds no room.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -10,32 +10,37 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::ShardIndex;
 use super::command::{Joined, Publish, Reservation, ShardCommand};
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room::Member;
 use super::room_limiter::RoomLimiter;
+use super::{Shard, ShardIndex};
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 
-/// Commands that wait in a shard's mailbox at most, 3 MiB of them; their texts are bounded in bytes by their permits. So many
-/// that a crowd that joins at once waits here and not in futures, whose memory would stay in holes.
+/// The most commands in a shard's mailbox, 3 MiB of them; permits bound the bytes of their texts. Large enough that a crowd
+/// which joins at once waits here and not in futures, which would leave holes in the heap.
 const MAILBOX_COMMANDS: usize = 16 * 1_024;
 
-/// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
-#[derive(Clone, Debug)]
+/// The way to all shards, from which each worker makes its [`Broker`]. The shards end when every clone is gone.
+#[derive(Clone)]
 pub struct ShardSenders {
-    shards: Vec<(mpsc::Sender<ShardCommand>, ShardWindow)>,
+    shards: Arc<[ShardHandle]>,
     keys: RandomState,
+}
+
+struct ShardHandle {
+    mailbox: Mailbox<ShardCommand>,
+    window: ShardWindow,
 }
 
 /// The receiving end of one shard.
 #[derive(Debug)]
 pub struct ShardMailbox {
-    /// Which shard.
+    /// The shard's index.
     pub index: ShardIndex,
     commands: mpsc::Receiver<ShardCommand>,
     keys: RandomState,
@@ -43,7 +48,12 @@ pub struct ShardMailbox {
 }
 
 impl ShardMailbox {
-    /// The next command; `None` when nobody can send one any more.
+    /// The shard that the mailbox is for, without rooms.
+    pub fn shard(&self) -> Shard {
+        Shard::new(self.keys.clone(), self.room_limiter.clone())
+    }
+
+    /// Waits for the next command; `None` when every sender is gone.
     pub async fn next(&mut self) -> Option<ShardCommand> {
         self.commands.recv().await
     }
@@ -53,74 +63,48 @@ impl ShardMailbox {
         self.commands.try_recv().ok()
     }
 
-    /// How many commands wait.
-    pub fn waiting(&self) -> usize {
+    /// The number of commands that wait.
+    pub(super) fn waiting(&self) -> usize {
         self.commands.len()
-    }
-
-    /// What all shards share of rooms.
-    pub fn room_limiter(&self) -> RoomLimiter {
-        self.room_limiter.clone()
-    }
-
-    /// The keys of all maps of rooms.
-    pub fn keys(&self) -> RandomState {
-        self.keys.clone()
     }
 }
 
 impl ShardSenders {
-    /// The mailboxes of so many shards, and the seed for those who tell them.
+    /// Mailboxes for this many shards, and what sends to them.
     pub fn new(shards: u16, room_limiter: &RoomLimiter) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
-        let mailbox = |index| {
+        let (mut handles, mut mailboxes) = (Vec::new(), Vec::new());
+        for index in (0..shards).map(ShardIndex) {
             let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
-            (
-                (sender, ShardWindow::new()),
-                ShardMailbox {
-                    index: ShardIndex(index),
-                    commands,
-                    keys: keys.clone(),
-                    room_limiter: room_limiter.clone(),
-                },
-            )
-        };
-        let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
-        (Self { shards, keys }, mailboxes)
+            handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
+            mailboxes.push(ShardMailbox { index, commands, keys: keys.clone(), room_limiter: room_limiter.clone() });
+        }
+        (Self { shards: handles.into(), keys }, mailboxes)
     }
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        let shards =
-            self.shards.into_iter().map(|(sender, window)| ShardHandle { mailbox: Mailbox::new(sender), window });
-        let shards = shards.collect();
-        Broker { shards, keys: self.keys, merged: Rc::default() }
+        Broker { shards: self.shards, keys: self.keys, merged: Rc::default() }
     }
 }
 
-/// All rooms, as the sessions of one worker know them. Every call goes to the room's shard as a message; those that are
-/// answered return when the shard has handed everything before it to the writers.
+/// All rooms, as the sessions of one worker see them. Every call becomes a message to the room's shard; a call with an answer
+/// returns once the shard has handed all earlier output to the writers.
 #[derive(Clone)]
 pub struct Broker {
-    shards: Rc<[ShardHandle]>,
+    shards: Arc<[ShardHandle]>,
     keys: RandomState,
-    merged: Rc<RefCell<Merged>>,
+    merged: Rc<RefCell<MergedListing>>,
 }
 
-/// The way to a shard.
-struct ShardHandle {
-    mailbox: Mailbox<ShardCommand>,
-    window: ShardWindow,
-}
-
-/// The lists of all shards and what they make together, which stays so as long as they do.
+/// The listings of all shards merged into one, which is reused until one of them changes.
 #[derive(Default)]
-struct Merged {
+struct MergedListing {
     parts: Vec<Arc<Listing<RoomName>>>,
     whole: Arc<Listing<RoomName>>,
 }
 
-impl Merged {
+impl MergedListing {
     fn of(&mut self, parts: Vec<Arc<Listing<RoomName>>>) -> Arc<Listing<RoomName>> {
         let is_same = self.parts.len() == parts.len() && self.parts.iter().zip(&parts).all(|(a, b)| Arc::ptr_eq(a, b));
         if !is_same {
@@ -132,34 +116,30 @@ impl Merged {
 }
 
 impl Broker {
-    /// Holds a seat in a room for one who leaves another first. Whoever has it must join.
+    /// Reserves a place in a room for a client that leaves another room first. The client must then join.
     pub fn reserve(&self, room: RoomName) -> impl Future<Output = Result<(), CommandError>> {
-        let (ack, reserved) = oneshot::channel();
-        self.request(self.shard_of(&room).0, ShardCommand::Reserve { room, ack }, reserved)
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Reserve(room, answer))
     }
 
-    /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the room as it is known, or why
-    /// there was no seat, which the client was not told.
+    /// Joins a room; the client gets `Joined` ahead of everything from it. A client that is refused is sent nothing.
     pub fn join(
         &self,
         room: RoomName,
         member: Member,
         reservation: Reservation,
     ) -> impl Future<Output = Result<Joined, CommandError>> {
-        let (ack, joined) = oneshot::channel();
-        self.request(self.shard_of(&room).0, ShardCommand::Join { room, member, reservation, ack }, joined)
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Join(room, member, reservation, answer))
     }
 
     /// Leaves a room; nothing from it follows.
     pub fn leave(&self, room: RoomName, address: Address) -> impl Future<Output = ()> {
-        let (ack, left) = oneshot::channel();
-        self.request(self.shard_of(&room).0, ShardCommand::Leave { room, address, ack }, left)
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Leave(room, address, answer))
     }
 
-    /// Says something to a room, without waiting.
+    /// Publishes a message without waiting.
     ///
     /// # Errors
-    /// The message, when its sender or all senders together have too much on the way, or the shard's mailbox is full.
+    /// The message, when its sender or all senders together have too much in flight, or the shard's mailbox is full.
     pub fn try_publish(&self, mut publish: Publish, window: &mut ClientWindow) -> Result<(), Publish> {
         let (shard, room_hash) = self.shard_of(&publish.room);
         publish.permit = shard.window.try_enter(window, room_hash, publish.text.len());
@@ -172,8 +152,7 @@ impl Broker {
         }
     }
 
-    /// Says something to a room. Waits while its sender has too much on the way: this is where a publisher feels
-    /// backpressure.
+    /// Publishes a message. Waits while its sender has too much in flight: this is the backpressure on publishers.
     pub async fn publish(&self, mut publish: Publish, window: &mut ClientWindow) {
         let (shard, room_hash) = self.shard_of(&publish.room);
         if publish.permit.is_none() {
@@ -182,10 +161,10 @@ impl Broker {
         shard.mailbox.send(ShardCommand::Publish(publish)).await;
     }
 
-    /// Answers a member of a room behind everything that it has said there, without waiting.
+    /// Replies to a member of a room behind everything that it has published there, without waiting.
     ///
     /// # Errors
-    /// The answer, when the client has too much on the way or the shard's mailbox is full.
+    /// The reply, when the client has too much in flight or the shard's mailbox is full.
     pub fn try_reply(
         &self,
         room: &RoomName,
@@ -193,43 +172,35 @@ impl Broker {
         bytes: Bytes,
         window: &mut ClientWindow,
     ) -> Result<(), Bytes> {
-        let (shard, _) = self.shard_of(room);
-        let permit = window.try_enter(bytes.len());
-        if permit.is_none() {
-            return Err(bytes);
-        }
-        match shard.mailbox.try_send(ShardCommand::Reply { room: room.clone(), address, bytes, permit }) {
-            Err(Full(ShardCommand::Reply { bytes, .. })) => Err(bytes),
+        let Some(permit) = window.try_enter(bytes.len()) else { return Err(bytes) };
+        let reply = ShardCommand::Reply(room.clone(), address, bytes, Some(permit));
+        match self.shard_of(room).0.mailbox.try_send(reply) {
+            Err(Full(ShardCommand::Reply(_, _, bytes, _))) => Err(bytes),
             _ => Ok(()),
         }
     }
 
-    /// Answers a member of a room behind everything that it has said there.
+    /// Replies to a member of a room behind everything that it has published there.
     pub async fn reply(&self, room: &RoomName, address: Address, bytes: Bytes, window: &mut ClientWindow) {
-        let (shard, _) = self.shard_of(room);
         let permit = Some(window.enter(bytes.len()).await);
-        shard.mailbox.send(ShardCommand::Reply { room: room.clone(), address, bytes, permit }).await;
+        self.shard_of(room).0.mailbox.send(ShardCommand::Reply(room.clone(), address, bytes, permit)).await;
     }
 
     /// Gives a member a new label, from its next message on.
     pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
-        self.shard_of(&room).0.mailbox.send(ShardCommand::Rename { room, address, label })
+        self.shard_of(&room).0.mailbox.send(ShardCommand::Rename(room, address, label))
     }
 
-    /// The labels of a room's members, at most `LIST_AGE_MAX` old.
+    /// Lists the labels of a room's members. The listing is at most `LIST_AGE_MAX` old.
     pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
-        let (ack, members) = oneshot::channel();
-        let asked_at = Instant::now();
-        self.request(self.shard_of(&room).0, ShardCommand::Who { room, asked_at, ack }, members)
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Who(room, Instant::now(), answer))
     }
 
-    /// All rooms with members, over every shard, at most `LIST_AGE_MAX` old.
+    /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.
     pub async fn rooms(&self) -> Arc<Listing<RoomName>> {
         let mut parts = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
-            let (ack, rooms) = oneshot::channel();
-            let asked_at = Instant::now();
-            parts.push(self.request(shard, ShardCommand::Rooms { asked_at, ack }, rooms).await);
+            parts.push(self.request(shard, move |answer| ShardCommand::Rooms(Instant::now(), answer)).await);
         }
         if let [only] = &parts[..] {
             return Arc::clone(only);
@@ -237,22 +208,23 @@ impl Broker {
         self.merged.borrow_mut().of(parts)
     }
 
-    /// Not an `async fn`, nor are its callers, so that the future holds the answer to come and no copy of the command.
+    /// Not an `async fn`, nor are its callers, so that the future holds only the answer's receiver and no copy of the
+    /// command.
     fn request<T>(
         &self,
         shard: &ShardHandle,
-        command: ShardCommand,
-        answer: oneshot::Receiver<T>,
+        command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand,
     ) -> impl Future<Output = T> {
-        let sent = shard.mailbox.send(command);
+        let (sender, answer) = oneshot::channel();
+        let sent = shard.mailbox.send(command(sender));
         async move {
             sent.await;
             answer.await.expect("a shard outlives every handle and answers every command")
         }
     }
 
-    /// By the middle bits of the hash: the rooms of a shard share what it is chosen by, and its map goes by the lowest and
-    /// the highest. Also what else of the hash may be chosen by.
+    /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the
+    /// lowest and the highest, in which its rooms must still differ.
     fn shard_of(&self, room: &RoomName) -> (&ShardHandle, u64) {
         let hash = self.keys.hash_one(room);
         let middle = (hash >> 32) as u32;

@@ -1,21 +1,21 @@
-//! What a shard counts.
+//! The metrics of a shard.
 
 use crate::metrics::{Counter, Exposition, Histogram};
 
-/// The counts of one shard, on cache lines of their own: two workers are not to write to one.
+/// The metrics of one shard, on cache lines of their own, so that two workers never write to the same one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
     pub(super) published: Counter,
     pub(super) rooms: Counter,
     pub(super) mailbox_commands: Counter,
-    /// From the read of a message until all its writers have it.
+    /// From the read of a message until every writer with members has it.
     pub(super) fanned_out: Histogram,
 }
 
 impl ShardMetrics {
-    /// All shards together.
-    pub fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
+    /// Appends the metrics of all shards.
+    pub(crate) fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
         out.gauges(
             "roomcast_shard_mailbox_commands",
             "Commands that waited in the mailbox of a shard when it took its newest batch; a number that stays high means that the \
@@ -31,13 +31,13 @@ impl ShardMetrics {
         );
     }
 
-    /// MessageDecoder published, over all shards.
-    pub fn published(all: &[impl AsRef<Self>]) -> u64 {
+    /// The number of messages published to all shards.
+    pub(crate) fn published(all: &[impl AsRef<Self>]) -> u64 {
         all.iter().map(|one| one.as_ref().published.get()).sum()
     }
 
-    /// Rooms with members, over all shards.
-    pub fn rooms(all: &[impl AsRef<Self>]) -> u64 {
+    /// The number of rooms with members in all shards.
+    pub(crate) fn rooms(all: &[impl AsRef<Self>]) -> u64 {
         all.iter().map(|one| one.as_ref().rooms.get()).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! Rooms: who is in which, in what order they hear what. Hashed over shards, each the only owner of its rooms. Knows
+//! Rooms: their members, and the order of what each member gets. Hashed over shards, each the only owner of its rooms. Knows
 //! writers and bytes, never a socket.
 
 mod batch;
@@ -14,7 +14,7 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use command::{Ack, Joined, Publish, Reservation, ShardCommand};
+pub use command::{Joined, Publish, Reservation, ShardCommand};
 pub use handle::{Broker, ShardMailbox, ShardSenders};
 pub use in_flight::{ClientWindow, InFlightPermit};
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
@@ -24,6 +24,6 @@ pub use room_limiter::RoomLimiter;
 pub use shard::Shard;
 pub use task::ShardTask;
 
-/// Which shard, counted from 0.
+/// The index of a shard, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShardIndex(pub u16);

@@ -1,35 +1,29 @@
-//! How many rooms there may be over all shards, and how large each. A count that nobody waits for.
+//! The limits on the number of rooms, over all shards, and on the members of each. Never blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::RoomLimits;
 
-/// The limits of rooms, and how many there are. All clones are one.
+/// The limits of rooms and the number of rooms, which all clones share.
 #[derive(Clone, Debug)]
 pub struct RoomLimiter {
     rooms: Arc<AtomicUsize>,
-    limits: RoomLimits,
+    pub(super) limits: RoomLimits,
 }
 
 impl RoomLimiter {
-    /// Nothing is taken.
+    /// A limiter that counts no room yet.
     pub fn new(limits: RoomLimits) -> Self {
         Self { rooms: Arc::default(), limits }
     }
 
-    /// What applies.
-    pub fn limits(&self) -> RoomLimits {
-        self.limits
-    }
-
-    /// One more room, if there may be one.
+    /// Counts one more room, unless the limit is reached.
     pub(super) fn take_room(&self) -> bool {
         let one_more = |rooms| (rooms < self.limits.rooms_max).then_some(rooms + 1);
         self.rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// One room less.
     pub(super) fn release_room(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! One shard as a state machine: its rooms, and the commands that wait for their writers. Never awaits anything, never knows
-//! a socket.
+//! One shard as a state machine: its rooms, and the commands that wait for writers. Never awaits anything, never knows a
+//! socket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -25,7 +25,7 @@ const ROOMS_KEPT: usize = 64;
 /// The rooms of one shard.
 #[derive(Debug)]
 pub struct Shard {
-    /// Those with a seat that is taken or held.
+    /// Those in which a place is taken or reserved.
     rooms: HashMap<RoomName, Room, RandomState>,
     room_limiter: RoomLimiter,
     listing_cache: ListingCache<RoomName>,
@@ -34,7 +34,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard without rooms. All maps of a server are keyed alike, at random, and its shards share the capacity.
+    /// A shard without rooms. All shards of a server share the random keys and the limiter.
     pub fn new(keys: RandomState, room_limiter: RoomLimiter) -> Self {
         Self {
             rooms: HashMap::with_hasher(keys),
@@ -45,9 +45,9 @@ impl Shard {
         }
     }
 
-    /// The command, if it may be handled now. A message to a room whose writers have more to write than they should waits
-    /// in the shard, and so does everything that must stay behind it; `next_waiting` has it when its time has come.
-    /// `has_room` says whether a writer has room for a message to so many members.
+    /// Returns the command if it may be handled now. A message to a room whose writers have too much to write is queued in
+    /// the shard, with everything that must stay behind it, until [`Self::next_waiting`] returns it. `has_room` says whether
+    /// a writer has room for a message to this many members.
     pub fn admit(
         &mut self,
         command: ShardCommand,
@@ -62,53 +62,53 @@ impl Shard {
         Some(command)
     }
 
-    /// A command that has waited and may be handled now, the rooms by turns.
+    /// A command that has waited and may be handled now; the rooms take turns.
     pub fn next_waiting(&mut self, has_room: impl Fn(WriterIndex, usize) -> bool) -> Option<ShardCommand> {
         let Self { rooms, waiting, .. } = self;
         waiting.pop(|command| may_go(rooms, command, &has_room))
     }
 
-    /// Whether commands wait for their writers.
+    /// Whether commands wait for writers.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn rooms(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Handles one command, adding to the batch what it leads to.
+    /// Handles one command and adds its output to the batch.
     pub fn step(&mut self, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
         match command {
-            ShardCommand::Reserve { room, ack } => {
-                let reserved = self.reservation(room, None).map(|(_, room)| room.reserve());
-                batch.acknowledge_later(Ack::Reserved(ack, reserved));
+            ShardCommand::Reserve(room, answer) => {
+                let reserved = self.room_with_place(room, None).map(|(_, room)| room.reserved += 1);
+                batch.acknowledge_later(Ack::Reserved(answer, reserved));
             }
-            ShardCommand::Join { room, member, reservation, ack } => {
+            ShardCommand::Join(room, member, reservation, answer) => {
                 let joined = self.join(room, member, reservation, batch);
-                batch.acknowledge_later(Ack::Joined(ack, joined));
+                batch.acknowledge_later(Ack::Joined(answer, joined));
             }
-            ShardCommand::Leave { room, address, ack } => {
+            ShardCommand::Leave(room, address, answer) => {
                 self.leave(&room, address);
-                batch.acknowledge_later(Ack::Done(ack));
+                batch.acknowledge_later(Ack::Left(answer));
             }
             ShardCommand::Publish(publish) => self.publish(&publish, batch),
-            ShardCommand::Rename { room, address, label } => {
+            ShardCommand::Rename(room, address, label) => {
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.rename(address, label);
                 }
             }
-            ShardCommand::Who { room, asked_at, ack } => {
+            ShardCommand::Who(room, sent_at, answer) => {
                 let room = self.rooms.get_mut(&room);
-                let labels = room.map(|room| room.labels(asked_at, &mut self.listing_budget)).unwrap_or_default();
-                batch.acknowledge_later(Ack::Members(ack, labels));
+                let labels = room.map(|room| room.labels(sent_at, &mut self.listing_budget)).unwrap_or_default();
+                batch.acknowledge_later(Ack::Members(answer, labels));
             }
-            ShardCommand::Rooms { asked_at, ack } => {
-                batch.acknowledge_later(Ack::Rooms(ack, self.listing(asked_at)));
+            ShardCommand::Rooms(sent_at, answer) => {
+                batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at)));
             }
-            ShardCommand::Reply { address, bytes, .. } => batch.reply_encoded(address, bytes),
+            ShardCommand::Reply(_, address, bytes, _) => batch.reply_encoded(address, bytes),
         }
     }
 
@@ -120,9 +120,9 @@ impl Shard {
         batch: &mut Batch,
     ) -> Result<Joined, CommandError> {
         if reservation == Reservation::Held {
-            self.rooms.get_mut(&name).expect("it has a reservation that is reserved").release();
+            self.rooms.get_mut(&name).expect("a room with a reservation stays").reserved -= 1;
         }
-        let (name, room) = self.reservation(name, Some(member.address))?;
+        let (name, room) = self.room_with_place(name, Some(member.address))?;
         batch.reply(member.address, member.dialect, &Event::Joined(&name));
         let is_new = !room.has_members();
         room.join(member);
@@ -133,16 +133,20 @@ impl Shard {
         Ok(Joined { room: name, member_count })
     }
 
-    /// The room, made if there is none, with a seat for one more; or for this address, if it has one already. The name is
-    /// the key in the map: the one for all its members to share.
-    fn reservation(&mut self, name: RoomName, address: Option<Address>) -> Result<(RoomName, &mut Room), CommandError> {
-        let RoomLimits { rooms_max, members_max } = self.room_limiter.limits();
+    /// The room, created if there is none, if it has a place for one more member or contains this address. The name is the
+    /// key in the map, for all its members to share.
+    fn room_with_place(
+        &mut self,
+        name: RoomName,
+        address: Option<Address>,
+    ) -> Result<(RoomName, &mut Room), CommandError> {
+        let RoomLimits { rooms_max, members_max } = self.room_limiter.limits;
         let entry = self.rooms.entry(name);
         let name = entry.key().clone();
         match entry {
             Entry::Occupied(room) => {
-                let has_one = address.is_some_and(|address| room.get().contains(address));
-                if room.get().places_taken() >= members_max && !has_one {
+                let is_member = address.is_some_and(|address| room.get().contains(address));
+                if room.get().places_taken() >= members_max && !is_member {
                     return Err(CommandError::TooManyMembers { room: name, members_max });
                 }
                 Ok((name, room.into_mut()))
@@ -154,22 +158,21 @@ impl Shard {
         }
     }
 
-    /// The last one out closes the room.
+    /// Removes a member, and the room with its last member.
     fn leave(&mut self, name: &RoomName, address: Address) {
-        if let Some(room) = self.rooms.get_mut(name) {
-            room.leave(address);
-            if !room.has_members() {
-                self.listing_cache.invalidate();
-            }
-            if room.places_taken() == 0 {
-                self.rooms.remove(name);
-                self.room_limiter.release_room();
-                self.shrink();
-            }
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        room.leave(address);
+        if !room.has_members() {
+            self.listing_cache.invalidate();
+        }
+        if room.places_taken() == 0 {
+            self.rooms.remove(name);
+            self.room_limiter.release_room();
+            self.shrink();
         }
     }
 
-    /// What ever was the most is not kept for ever. Constant time, amortised.
+    /// Shrinks the table after a peak. Constant time, amortised.
     fn shrink(&mut self) {
         let kept = ROOMS_KEPT.max(2 * self.rooms.len());
         if self.rooms.capacity() > 4 * kept {
@@ -177,7 +180,7 @@ impl Shard {
         }
     }
 
-    /// Those with members, as they were a moment ago if too many were asked for of late.
+    /// The rooms with members; up to `LIST_AGE_MAX` old if the budget is spent.
     fn listing(&mut self, now: Instant) -> Arc<Listing<RoomName>> {
         let rooms = &self.rooms;
         let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
@@ -186,17 +189,19 @@ impl Shard {
 
     fn publish(&mut self, publish: &Publish, batch: &mut Batch) {
         let Publish { room, address, dialect, text, read_at, .. } = publish;
-        let room = self.rooms.get_mut(room);
-        let Some((room, (offset, label))) = room.and_then(|room| room.publish(*address).map(|spoken| (room, spoken)))
-        else {
-            return batch.reply(*address, *dialect, &Event::JoinFirst);
-        };
-        batch.deliver(room.audiences_by_dialect(), &Event::Message { offset, label: &label, text }, *read_at);
+        if let Some(room) = self.rooms.get_mut(room)
+            && let Some((offset, label)) = room.publish(*address)
+        {
+            let message = Event::Message { offset, label: &label, text };
+            batch.deliver(room.audiences_by_dialect(), &message, *read_at);
+        } else {
+            batch.reply(*address, *dialect, &Event::JoinFirst);
+        }
     }
 }
 
-/// Whether the writers that a command leads to have room for it: those of its room for a message, that of its client for
-/// an answer, as far as memory is concerned. Everything else may always go.
+/// Whether the writers have room for the output of a command: for a message all writers of its room, for a reply the
+/// client's writer, which then only needs memory. Every other command may always go.
 fn may_go(
     rooms: &HashMap<RoomName, Room, RandomState>,
     command: &ShardCommand,
@@ -207,7 +212,7 @@ fn may_go(
             let audiences = rooms.get(&publish.room).map_or(&[][..], Room::audiences);
             audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
         }
-        ShardCommand::Reply { address, .. } => has_room(address.writer, 0),
+        ShardCommand::Reply(_, address, ..) => has_room(address.writer, 0),
         _ => true,
     }
 }

@@ -1,5 +1,5 @@
 //! The task of one shard: receives commands, has them handled in batches and hands the batches to the writers. Decides
-//! nothing, and never waits for one writer where another could go on.
+//! nothing, and never waits for one writer while it could serve another.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::task::yield_now;
 
 use super::batch::Batch;
-use super::command::{Ack, ShardCommand};
+use super::command::ShardCommand;
 use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
 use super::shard::Shard;
@@ -19,7 +19,7 @@ use crate::memory::{MemoryShare, MemoryUse};
 use crate::writer::WriterIndex;
 use crate::writer::handle::BatchSender;
 
-/// About what a room takes in memory beside its members.
+/// About the memory of a room beside its members. Reported, so that ten thousand rooms that are left go back to the system.
 const ROOM_BYTES: usize = 1_000;
 
 /// Commands that are looked at for one batch, whether they are handled or wait.
@@ -32,36 +32,35 @@ pub struct ShardTask {
     mailbox_open: bool,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
-    /// Ready when a writer has made room. There is one while commands wait and none of them could go at the last look.
+    /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
     freed: Option<SelectAll<Pin<Box<OwnedNotified>>>>,
     metrics: Arc<ShardMetrics>,
     memory: MemoryShare,
 }
 
 impl ShardTask {
-    /// A shard without rooms, told through `mailbox`.
+    /// A shard without rooms.
     pub fn new(
         mailbox: ShardMailbox,
         writers: Vec<BatchSender>,
         metrics: Arc<ShardMetrics>,
         memory: &MemoryUse,
     ) -> Self {
-        let shard = Shard::new(mailbox.keys(), mailbox.room_limiter());
-        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, memory: memory.part() }
+        let (shard, memory) = (mailbox.shard(), memory.share());
+        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, memory }
     }
 
-    /// Works until every handle is gone, the mailbox is empty and nothing waits for a writer.
+    /// Works until every sender is gone, the mailbox is empty and nothing waits for a writer.
     pub async fn run(mut self) {
         let mut batch = Batch::new(self.writers.len());
         while self.begin(&mut batch).await {
             fault::inject("shard");
             self.fill(&mut batch);
-            // Told before the writers are.
             self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
             for (writer, entries) in batch.take_entries() {
                 self.writers[usize::from(writer.0)].deliver(entries).await;
             }
-            batch.take_acks().for_each(Ack::fire);
+            batch.acknowledge();
             self.count(&mut batch);
             yield_now().await;
         }
@@ -78,7 +77,7 @@ impl ShardTask {
             return self.mailbox_open;
         }
         if self.freed.is_none() {
-            // Made before the look, so that nothing is missed between the look and the wait.
+            // Created before the look, so that nothing is missed between the look and the wait.
             let freed = select_all(self.writers.iter().map(|writer| Box::pin(writer.load().freed())));
             if let Some(command) = self.shard.next_waiting(has_room(&self.writers, batch)) {
                 self.shard.step(command, batch);
@@ -86,7 +85,7 @@ impl ShardTask {
             }
             self.freed = Some(freed);
         }
-        let freed = self.freed.as_mut().expect("it was made");
+        let freed = self.freed.as_mut().expect("it was created above");
         tokio::select! {
             command = self.mailbox.next(), if self.mailbox_open => match command {
                 Some(command) => self.handle(command, batch),
@@ -97,8 +96,8 @@ impl ShardTask {
         true
     }
 
-    /// Handles what can be had without waiting, until the batch is full: by turns what has waited and what comes now, so that
-    /// neither holds up the other. What has waited is looked at only if a writer may have made room since the last look.
+    /// Handles what can be had without waiting, until the batch is full: commands that have waited and new ones in turn, so
+    /// that neither delays the other. Waiting commands are looked at only if a writer may have made room since the last look.
     fn fill(&mut self, batch: &mut Batch) {
         let mut sorted = 0;
         let mut may_go_on = self.freed.is_none();
@@ -138,7 +137,7 @@ impl ShardTask {
     }
 }
 
-/// Whether a writer has room for a message to so many members, behind what the batch holds for it already.
+/// Whether a writer has room for a message to this many members, behind what the batch already holds for it.
 fn has_room<'a>(writers: &'a [BatchSender], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + 'a {
     |writer, targets| writers[usize::from(writer.0)].load().has_room(batch.deliveries(writer), targets)
 }

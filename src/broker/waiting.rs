@@ -1,5 +1,5 @@
-//! Commands that wait until the writers of their room have room: kept in order room by room, so that a room whose members
-//! are written to slowly holds up no other. Plain synchronous code; what may wait is bounded by its senders' permits.
+//! Commands that wait until the writers of their room have room: queued room by room, in order, so that a room with slow
+//! members delays no other. Plain synchronous code; the senders' permits bound what waits.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,37 +7,36 @@ use super::command::ShardCommand;
 use crate::protocol::names::RoomName;
 use crate::writer::Address;
 
-/// A room has this many commands handled before the next room has its turn.
+/// Commands of one room that are handled in a row before the next room has its turn.
 const TURN_COMMANDS: u32 = 64;
 
 /// The rooms of a shard that have commands waiting.
 #[derive(Debug, Default)]
-pub struct WaitingRooms {
+pub(super) struct WaitingRooms {
     rooms: HashMap<RoomName, Queue>,
-    /// Each of them once, the next one first.
+    /// Each of these rooms once, the next one first.
     turns: VecDeque<RoomName>,
-    /// Commands that the first of them has had handled in its turn.
+    /// Commands of the first room that were handled in its turn.
     handled: u32,
 }
 
-/// What waits for one room.
 #[derive(Debug, Default)]
 struct Queue {
     commands: VecDeque<ShardCommand>,
-    /// How many of them are of which client.
+    /// The number of commands of each client.
     senders: HashMap<Address, u32>,
 }
 
 impl WaitingRooms {
-    /// Whether no room waits.
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
-    /// Whether a command must wait behind others. A message waits behind everything that waits for its room; anything else
-    /// only behind what the same client has said there before.
+    /// Whether a command must wait behind others. A message waits behind everything that waits for its room; another command
+    /// only behind those of the same client.
     pub fn must_wait_behind(&self, room: &RoomName, sender: Address, command: &ShardCommand) -> bool {
-        self.rooms.get(room).is_some_and(|queue| command.is_publish() || queue.senders.contains_key(&sender))
+        let is_publish = matches!(command, ShardCommand::Publish(_));
+        self.rooms.get(room).is_some_and(|queue| is_publish || queue.senders.contains_key(&sender))
     }
 
     /// Adds a command behind all that wait for its room.
@@ -50,9 +49,9 @@ impl WaitingRooms {
         *queue.senders.entry(sender).or_default() += 1;
     }
 
-    /// The next command that may go on, the rooms by turns. Linear in the rooms whose first command may not.
+    /// The next command that may go on; the rooms take turns. Linear in the rooms that are still held up.
     pub fn pop(&mut self, mut may_go: impl FnMut(&ShardCommand) -> bool) -> Option<ShardCommand> {
-        // The first one comes twice if its turn was over.
+        // The first room is tried twice if its turn was over.
         for _ in 0..=self.turns.len() {
             let room = self.turns.front()?;
             let queue = self.rooms.get_mut(room).expect("a room that has a turn has a queue");
@@ -74,7 +73,7 @@ impl WaitingRooms {
         None
     }
 
-    /// Gives back what a crowd of waiting rooms took, once they have all gone.
+    /// Frees what a crowd of waiting rooms took, once none is left.
     fn shrink(&mut self) {
         if self.turns.is_empty() {
             self.rooms.shrink_to(TURN_COMMANDS as usize);
@@ -87,7 +86,7 @@ impl Queue {
     fn pop(&mut self) -> ShardCommand {
         let command = self.commands.pop_front().expect("a queue is removed when it is empty");
         let (_, sender) = command.of_member().expect("only commands of members wait");
-        let left = self.senders.get_mut(&sender).expect("whoever has a command waiting is counted");
+        let left = self.senders.get_mut(&sender).expect("each waiting command is counted");
         *left -= 1;
         if *left == 0 {
             self.senders.remove(&sender);

@@ -23,7 +23,7 @@ use crate::shutdown::Drain;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
 use crate::writer::handle::mailbox;
-use crate::writer::{Counts, WriterIndex, WriterMetrics};
+use crate::writer::{Counts, WriterIndex};
 
 /// How long clients are cut after the grace period.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
@@ -89,8 +89,9 @@ pub async fn run(
     {
         warn!(%error, path = %path.display(), "cannot remove the ready file");
     }
-    let cut_before = WriterMetrics::cut(&metrics.writers);
-    let counts = stop(workers, &drain, config.grace).await?;
+    let cut_before = Counts::of(&metrics.writers).cut;
+    stop(workers, &drain, config.grace).await?;
+    let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
 }
@@ -188,24 +189,23 @@ fn start(
 
 /// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so
 /// the shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
-async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
+async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<()> {
     let mut stopping = std::pin::pin!(async {
         drain.stop_publishing().await;
         collect(workers).await
     });
-    if let Ok(counts) = timeout(grace, &mut stopping).await {
-        return counts;
+    if let Ok(stopped) = timeout(grace, &mut stopping).await {
+        return stopped;
     }
     warn!("the grace period is over");
     drain.cut();
     timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
 }
 
-async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<Counts> {
-    let mut total = Counts::default();
+async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<()> {
     for worker in workers {
         // Only a panic ends a worker without an answer, and in a server process that ends the process.
-        total += worker.ended.await.context("a worker has panicked")??;
+        worker.ended.await.context("a worker has panicked")??;
     }
-    Ok(total)
+    Ok(())
 }

@@ -338,7 +338,7 @@ impl Session {
     /// Counts an error reply; every one passes here.
     fn count_error(&self, event: &Event<'_>) {
         if let Event::Error(error) = event {
-            self.context.writer.count_error(error);
+            self.context.writer.metrics.count_error(error);
         }
     }
 

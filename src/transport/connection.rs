@@ -280,7 +280,7 @@ impl<H: ProtocolHandler> Connection<H> {
             Err(_) => return Turn::Interrupted(Outcome::Ended(Disconnect::IoError)),
         };
         fault::inject("conversation");
-        self.context.writer.count_received(read);
+        self.context.writer.metrics.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;
         let fresh = self.handler.strip(&mut self.tail, &mut buffer[..read]);

@@ -33,7 +33,7 @@ pub fn open(
 /// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor
 /// is needed.
 pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, context: &SessionContext) {
-    context.writer.count_refused(Dialect::Lines, reason);
+    context.writer.metrics.count_refused(Dialect::Lines, reason);
     let _ = stream.try_write(&Dialect::Lines.encode(&Event::Closed(reason)));
     let _ = shutdown(stream, Shutdown::Write);
     // Closed with unread input, the socket would send a reset in place of the end of the stream.

@@ -28,9 +28,9 @@ use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
 use crate::transport::input_guard::InputGuard;
 use crate::transport::metrics::ServerMetrics;
+use crate::writer::WriterIndex;
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
-use crate::writer::{Counts, WriterIndex};
 
 pub use descriptor_table::DescriptorTable;
 
@@ -69,8 +69,8 @@ pub(crate) struct Worker {
 pub(crate) struct RunningWorker {
     /// Answered when the worker accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// The totals of its writer, once everything on the worker has ended, or why the worker could not start.
-    pub ended: oneshot::Receiver<io::Result<Counts>>,
+    /// Answered once everything on the worker has ended, with why it could not start if so.
+    pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Worker {
@@ -84,12 +84,12 @@ impl Worker {
         Ok(RunningWorker { ready, ended })
     }
 
-    fn run(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    fn run(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(self.work(shared, send_ready))
     }
 
-    async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<Counts> {
+    async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
         if let Some(table) = table {
@@ -139,10 +139,10 @@ impl Worker {
         acceptor.accept_lines(lines, context).await;
         tasks.close();
         tasks.wait().await;
-        let counts = writer_task.await.expect("a panic ends the process");
+        writer_task.await.expect("a panic ends the process");
         // HTTP connections are answered until the last client of all workers is gone.
         drop(serving);
         drain.served().await;
-        Ok(counts)
+        Ok(())
     }
 }

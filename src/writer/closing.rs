@@ -1,54 +1,54 @@
-//! Endings, one path for every reason: the message partly sent, what is still due, the last line, the end of the stream,
+//! Endings, one path for every reason: the message partly sent, what is still pending, the last line, the end of the stream,
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
 use std::time::{Duration, Instant};
 
-use super::address::Slot;
+use super::Slot;
 use super::flush::WAITS;
 use super::frames::{Frames, Kind};
+use super::outbox::MessageCounts;
 use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::protocol::disconnect::Disconnect;
 
-/// How long a closing client may take nothing, and how long its input may go on behind the end of the stream. Closed with
+/// How long a closing client may take nothing, and how long its input may go on after the end of the stream. Closed with
 /// unread input, a socket answers with a reset that may destroy the last line (RFC 9112 §9.6 has the same of HTTP).
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
 
 impl Closing {
-    /// The socket has taken something, or was not offered anything until now: the second begins anew.
-    pub(super) fn extend(&mut self, now: Instant) {
+    /// Restarts the deadline: the socket has taken something, or was not offered anything until now.
+    pub fn extend(&mut self, now: Instant) {
         self.deadline = now + CLOSE_LINGER;
     }
 
-    /// The server itself did not run for this long.
-    pub(super) fn put_off(&mut self, now: Instant, time: Duration) {
+    /// Moves the deadline by the time in which the server itself did not run.
+    pub fn put_off(&mut self, now: Instant, time: Duration) {
         self.deadline = (self.deadline + time).min(now + CLOSE_LINGER);
     }
 }
 
 impl Writer {
-    /// Begins to close: what came first as a reason stays. The caller sees to it that the connection knows.
+    /// Begins to close an open client. The caller sees to it that the connection knows.
     pub(super) fn begin_close(&mut self, now: Instant, slot: Slot, reason: Disconnect) {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return;
         };
-        let last = row.cold.dialect.closing(reason).map(|bytes| self.share(Frames::reply(bytes)));
-        let row = self.slots.row(slot).expect("it was found");
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
-        let pending_before = row.pending().bytes;
-        let dropped = if reason.keeps_deliveries() {
-            Default::default()
-        } else {
-            row.hot.outbox.drop_unless(|kind| kind == Kind::Reply, &mut row.cold.backlog)
-        };
+        let last = row.cold.dialect.closing(reason).map(|bytes| self.share(Frames::reply(bytes)));
         let added = usize::from(last.is_some());
-        if let Some(last) = last {
-            row.hot.outbox.push(last, &mut row.cold.backlog);
-        }
-        self.metrics.pending_bytes.add(row.pending().bytes as u64);
-        self.metrics.pending_bytes.subtract(pending_before as u64);
+        let dropped = self.change_outbox(slot, |row| {
+            let dropped = if reason.keeps_deliveries() {
+                MessageCounts::default()
+            } else {
+                row.hot.outbox.drop_unless(|kind| kind == Kind::Reply, &mut row.cold.backlog)
+            };
+            last.into_iter().for_each(|last| row.hot.outbox.push(last, &mut row.cold.backlog));
+            dropped
+        });
+        let dropped = dropped.expect("the row was found");
+        let row = self.slots.row(slot).expect("the row was found");
         if row.hot.state != SocketState::Blocked {
             self.waiting = (self.waiting + added).checked_sub(dropped.messages()).expect(WAITS);
         }
@@ -57,11 +57,11 @@ impl Writer {
             row.hot.state = SocketState::WaitsSmall;
             self.small.push_back(slot);
         }
-        self.count_gone(dropped, reason);
+        self.count_dropped(dropped.deliveries, reason);
         self.sweep_later(slot);
     }
 
-    /// The outbox of a closing slot is empty: ends the stream.
+    /// Ends the stream of a closing slot whose outbox is empty.
     pub(super) fn finish(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         row.hot.phase = Phase::Finished;
@@ -76,7 +76,7 @@ impl Writer {
 
     /// The connection has read its input to the end: nothing is left to wait for once all is sent.
     pub(super) fn input_ended(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
-        // An end without a reason given before is the peer's.
+        // Without an earlier reason it was the peer that ended the connection.
         self.begin_close(now, slot, Disconnect::ClosedByPeer);
         let Some(row) = self.slots.row(slot) else { return };
         let closing = row.cold.closing.as_mut().expect("a closing slot has a reason");
@@ -87,7 +87,7 @@ impl Writer {
         }
     }
 
-    /// Frees the slot. Whatever is still owed is dropped and counted.
+    /// Frees the slot. What is still pending is dropped and counted.
     pub(super) fn close(&mut self, slot: Slot, reason: Disconnect, wire: &mut impl Wire) {
         let Some(mut row) = self.slots.row(slot) else { return };
         let pending = row.pending();
@@ -100,7 +100,7 @@ impl Writer {
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.disconnect(reason);
         self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
-        self.count_gone(dropped, reason);
+        self.count_dropped(dropped.deliveries, reason);
         wire.close(slot.index);
         self.slots.free(slot);
     }

@@ -1,8 +1,9 @@
-//! Flushing: one write per dirty slot with all it is owed, in chunks, so that nothing waits long behind a large fan-out.
+//! Flushing: one write per dirty slot with all its pending output, in chunks, so that nothing waits long behind a large
+//! fan-out. Never waits for a socket.
 
 use std::time::{Duration, Instant};
 
-use super::address::Slot;
+use super::Slot;
 use super::outbox::Completed;
 use super::slots::{List, Phase, SocketState, Stall};
 use super::state::Writer;
@@ -12,16 +13,15 @@ use crate::protocol::disconnect::Disconnect;
 /// Writes between two looks at the mailbox, about half a millisecond of system calls.
 const CHUNK_WRITES: usize = 64;
 
-/// The share of a chunk that slots owed something small have while both kinds wait.
+/// The share of a chunk for slots with something small pending while both kinds wait.
 const CHUNK_WRITES_SMALL: usize = CHUNK_WRITES / 2;
 
-/// A blocked client that is given more and more is offered its bytes this often, so that it costs no system call a message.
+/// A blocked client that gets more and more output is offered it this often, not with a system call for each message.
 const OFFER_EVERY: Duration = Duration::from_millis(10);
 
-/// The writer's count of what it has to write never wraps: it would believe itself full for ever.
+/// The count of what the writer has to write never wraps: the writer would seem full forever.
 pub(super) const WAITS: &str = "nothing is written that does not wait";
 
-/// What came of writing one slot out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteOutcome {
     Emptied,
@@ -45,7 +45,7 @@ impl Writer {
         }
     }
 
-    /// A watched socket takes bytes again. From here on its backlog is the server's own until it refuses anew.
+    /// A watched socket takes bytes again. From here on its backlog is the server's own until it is blocked again.
     pub(super) fn writable(&mut self, now: Instant, slot: Slot) {
         if let Some(row) = self.slots.row(slot)
             && row.hot.state == SocketState::Blocked
@@ -62,7 +62,7 @@ impl Writer {
         large.or_else(|| self.small.pop_front().map(|slot| (slot, List::Small)))
     }
 
-    /// Writes the slot out if it still waits in the list it was found in; returns how many writes that took.
+    /// Writes the slot out if it still waits in the list it was found in; returns the number of writes.
     fn write_if_waiting(&mut self, now: Instant, slot: Slot, list: List, wire: &mut impl Wire) -> usize {
         if self.slots.row(slot).is_none_or(|row| !row.hot.state.waits_in(list)) {
             return 0;
@@ -73,33 +73,33 @@ impl Writer {
         let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             WriteOutcome::Emptied => self.emptied(now, slot, wire),
-            WriteOutcome::Blocked => self.refused(now, slot, wire),
+            WriteOutcome::Blocked => self.blocked(now, slot, wire),
             WriteOutcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }
-        // A refusal is a system call as well.
+        // A write of which the socket took nothing is a system call as well.
         (self.metrics.writes.get() - before).max(1) as usize
     }
 
     /// Offers a blocked client its bytes once more, since it may have read since the last offer. True if its socket took
-    /// nothing at all: only then may the client be judged. One write, as long as the socket goes on to refuse.
+    /// nothing at all: only then may the client be judged. One write, as long as the socket stays blocked.
     #[cold]
     pub(super) fn is_still_blocked(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> bool {
-        if self.slots.row(slot).is_none_or(|row| row.hot.state != SocketState::Blocked) {
+        let Some(row) = self.slots.row(slot).filter(|row| row.hot.state == SocketState::Blocked) else {
             return false;
-        }
+        };
         let is_recent = |stall: &Stall| stall.offered_at.is_some_and(|at| now < at + OFFER_EVERY);
-        if self.slots.row(slot).is_some_and(|row| row.cold.stall.as_deref().is_some_and(is_recent)) {
+        if row.cold.stall.as_deref().is_some_and(is_recent) {
             return true;
         }
         let before = self.metrics.sent_bytes.get();
         match self.write_out(now, slot, wire) {
             WriteOutcome::Emptied => self.emptied(now, slot, wire),
             WriteOutcome::Blocked => {
-                let row = self.slots.row(slot).expect("a stall ends nothing");
+                let has_taken = self.metrics.sent_bytes.get() > before;
+                let row = self.slots.row(slot).expect("a blocked socket ends nothing");
                 let bytes = row.pending().bytes;
                 let stall = row.cold.stall.as_mut().expect("a stall is dated");
                 stall.date(now, bytes);
-                let has_taken = self.metrics.sent_bytes.get() > before;
                 stall.offered_at = (!has_taken).then_some(now);
                 return !has_taken;
             }
@@ -108,14 +108,14 @@ impl Writer {
         false
     }
 
-    /// Inlined where all deliveries come through; the call would cost 3 % of their instructions.
+    /// Inlined, since all deliveries come through it: the call would cost 3 % of their instructions.
     #[inline(always)]
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> WriteOutcome {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let (is_stalled, is_blocked) = (row.hot.state.is_stalled(), row.hot.state == SocketState::Blocked);
         loop {
             if is_stalled {
-                let notice = row.hot.outbox.word_notice(row.cold.dialect);
+                let notice = row.hot.outbox.encode_notice(row.cold.dialect);
                 self.metrics.pending_bytes.add(notice as u64);
             }
             let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) else {
@@ -126,17 +126,17 @@ impl Writer {
                 Sent::WouldBlock => return WriteOutcome::Blocked,
                 Sent::Broken => return WriteOutcome::Broken,
             };
-            let Completed { messages: whole, read_at } = row.hot.outbox.advance(taken, &mut row.cold.backlog);
+            let Completed { messages, read_at } = row.hot.outbox.advance(taken, &mut row.cold.backlog);
             self.metrics.writes.add(1);
             self.metrics.sent_bytes.add(taken as u64);
             self.metrics.pending_bytes.subtract(taken as u64);
-            self.metrics.delivered.add(whole.deliveries as u64);
+            self.metrics.delivered.add(messages.deliveries as u64);
             if let Some(read_at) = read_at {
                 // `now` is that of the chunk: at most half a millisecond too early.
-                self.metrics.written.record(now.saturating_duration_since(read_at), whole.deliveries as u64);
+                self.metrics.written.record(now.saturating_duration_since(read_at), messages.deliveries as u64);
             }
             if !is_blocked {
-                self.waiting = self.waiting.checked_sub(whole.messages()).expect(WAITS);
+                self.waiting = self.waiting.checked_sub(messages.messages()).expect(WAITS);
             }
             if is_stalled {
                 row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken);
@@ -159,8 +159,8 @@ impl Writer {
         }
     }
 
-    /// From here on the delay is the client's own, and so is its backlog.
-    fn refused(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+    /// The socket took nothing more. From here on the delay is the client's own, and so is its backlog.
+    fn blocked(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let pending = row.pending();
         self.waiting = self.waiting.checked_sub(pending.messages).expect(WAITS);

@@ -1,60 +1,62 @@
-//! What goes through an outbox: whole messages, encoded once and shared by all who get them.
+//! Messages on their way through outboxes: encoded once, and shared by all clients that get them. Never copies their bytes.
+//!
+//! A shard or a session sends an [`Entry`]: [`Frames`] and their targets. In the writer the frames become [`QueuedFrames`],
+//! which outboxes share by reference and whose memory is counted once.
 
-use std::ops::Range;
+use std::cell::Cell;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::address::Slot;
+use super::Slot;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::event::Event;
 
-/// What the messages are to the client that gets them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// About the memory of an entry beside its bytes.
+pub const ENTRY_BYTES: usize = 160;
+
+/// What messages are to the client that gets them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// An answer to what the client itself said: never dropped while the client is there.
+    /// A reply to the client's own command: never dropped while the client is there.
+    #[default]
     Reply,
-    /// MessageDecoder of a room, which a slow consumer may lose, counted.
+    /// Messages of a room, which a slow consumer may lose, counted.
     Delivery,
 }
 
 /// One or more whole messages back to back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Frames {
-    bytes: Bytes,
-    /// Where each message ends but the last, so that a single message allocates nothing for it.
+    pub(crate) bytes: Bytes,
+    /// Where each message ends except the last, so that a single message allocates nothing for it.
     inner_ends: Vec<u32>,
     messages: u32,
     kind: Kind,
-    /// When the first of them was read from its sender.
-    read_at: Option<Instant>,
+    /// When the first message was read from its sender.
+    pub(crate) read_at: Option<Instant>,
 }
 
 impl Frames {
-    /// One message that answers a client.
+    /// A reply of one message.
     pub fn reply(bytes: Bytes) -> Self {
-        Self { bytes, inner_ends: Vec::new(), messages: 1, kind: Kind::Reply, read_at: None }
+        Self { bytes, messages: 1, ..Self::default() }
     }
 
-    /// MessageDecoder of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
+    /// Messages of a room. `inner_ends` are the ends of all messages except the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
         let messages = u32::try_from(inner_ends.len() + 1).expect("an entry is shorter than 4 GiB");
         Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None }
     }
 
-    /// What tells a client that it is too slow: stays like a reply, but is no message that would be held against it.
-    pub(super) fn notice(bytes: Bytes) -> Self {
-        Self { messages: 0, ..Self::reply(bytes) }
-    }
-
-    /// The same messages, the first of which was read then.
-    pub fn with_read_at(self, read_at: Option<Instant>) -> Self {
-        Self { read_at, ..self }
-    }
-
-    /// When the first message was read from its sender, if that is known.
-    pub fn read_at(&self) -> Option<Instant> {
-        self.read_at
+    /// Counts one more message, which begins where the bytes so far end.
+    pub(crate) fn begin_message(&mut self, end: usize) {
+        self.inner_ends.push(u32::try_from(end).expect("an entry is shorter than 4 GiB"));
+        self.messages += 1;
     }
 
     /// All bytes.
@@ -62,22 +64,17 @@ impl Frames {
         &self.bytes
     }
 
-    /// All bytes, to be sent some other time.
-    pub(super) fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-
-    /// A reply or a delivery.
+    /// Whether these are a reply or deliveries.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// How many messages.
+    /// The number of messages.
     pub fn messages(&self) -> usize {
         self.messages as usize
     }
 
-    /// How many messages lie wholly within the first `sent` bytes. Logarithmic.
+    /// The number of messages that lie wholly within the first `sent` bytes. Logarithmic.
     pub(super) fn whole_within(&self, sent: usize) -> usize {
         if sent == self.bytes.len() {
             return self.messages();
@@ -85,31 +82,18 @@ impl Frames {
         self.inner_ends.partition_point(|&end| end as usize <= sent)
     }
 
-    /// How many messages, the first ones, are sent in whole or in part.
+    /// The number of messages that begin within the first `sent` bytes.
     pub(super) fn begun_within(&self, sent: usize) -> usize {
         let whole = self.whole_within(sent);
         whole + usize::from(self.start(whole) < sent)
     }
 
-    /// Some of the messages, at least one. Linear in those.
-    pub(super) fn part(&self, messages: Range<usize>) -> Self {
-        let (start, end) = (self.start(messages.start), self.end(messages.end - 1));
-        let inner = &self.inner_ends[messages.start..messages.end - 1];
-        Self {
-            bytes: self.bytes.slice(start..end),
-            inner_ends: inner.iter().map(|&end| end - start as u32).collect(),
-            messages: messages.len() as u32,
-            kind: self.kind,
-            read_at: self.read_at,
-        }
-    }
-
-    /// How many messages, the first ones, have at least so many bytes. Logarithmic.
+    /// The number of messages, from the first, that have at least this many bytes. Logarithmic.
     pub(super) fn messages_of(&self, bytes: usize) -> usize {
         if bytes == 0 { 0 } else { self.inner_ends.partition_point(|&end| (end as usize) < bytes) + 1 }
     }
 
-    /// Where a message begins; one that comes next, where the last one ends.
+    /// Where a message begins; for the index behind the last one, where that ends.
     pub(super) fn start(&self, message: usize) -> usize {
         if message == 0 { 0 } else { self.end(message - 1) }
     }
@@ -117,14 +101,26 @@ impl Frames {
     fn end(&self, message: usize) -> usize {
         self.inner_ends.get(message).map_or(self.bytes.len(), |&end| end as usize)
     }
+
+    /// Some of the messages, at least one. Linear in those.
+    fn part(&self, messages: Range<usize>) -> Self {
+        let (start, end) = (self.start(messages.start), self.end(messages.end - 1));
+        let inner = &self.inner_ends[messages.start..messages.end - 1];
+        Self {
+            bytes: self.bytes.slice(start..end),
+            inner_ends: inner.iter().map(|&end| end - start as u32).collect(),
+            messages: messages.len() as u32,
+            ..*self
+        }
+    }
 }
 
-/// Whom an entry is for, on one writer.
+/// The clients of one writer that an entry is for.
 #[derive(Clone, Debug)]
 pub enum Targets {
     /// One client.
     One(Slot),
-    /// An audience: shared with the room, which makes a new list when a member comes or goes.
+    /// An audience, shared with the room, which makes a new list when a member joins or leaves.
     Audience(Arc<[Slot]>),
 }
 
@@ -136,19 +132,14 @@ impl Targets {
             Self::Audience(slots) => slots,
         }
     }
-
-    /// Whether both are one and the same list of an audience. Constant time.
-    pub fn is_same_audience(&self, other: &Arc<[Slot]>) -> bool {
-        matches!(self, Self::Audience(slots) if Arc::ptr_eq(slots, other))
-    }
 }
 
-/// The same messages for each of some targets.
+/// The same messages for each of some clients.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Whom for.
+    /// The clients.
     pub targets: Targets,
-    /// What.
+    /// The messages.
     pub frames: Frames,
 }
 
@@ -159,42 +150,99 @@ impl Entry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The memory held for all outboxes of a worker, in bytes; each entry counts once, however many outboxes share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter(Rc<Cell<usize>>);
 
-    fn three_messages() -> Frames {
-        Frames::delivery(Bytes::from_static(b"a\nbb\nccc\n"), vec![2, 5])
+impl Meter {
+    pub fn held(&self) -> usize {
+        self.0.get()
+    }
+}
+
+/// The number of an entry, in the order in which entries came to the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryNumber(pub(super) u64);
+
+/// Frames as the outboxes share them.
+#[derive(Debug)]
+pub(super) struct QueuedFrames {
+    frames: Frames,
+    number: EntryNumber,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// An entry, counted by the meter until the last outbox drops it.
+    Entry(Meter),
+    /// Some messages of another entry, which stays counted whole: its memory is one piece.
+    PartOf(Rc<QueuedFrames>),
+    /// A notice to one client of the number of messages that were dropped here. It is encoded when its turn to be written
+    /// has come, so that the number can grow until then.
+    Notice(u64),
+}
+
+impl QueuedFrames {
+    pub fn new(frames: Frames, number: EntryNumber, meter: &Meter) -> Rc<Self> {
+        meter.0.update(|held| held + frames.bytes.len() + ENTRY_BYTES);
+        Rc::new(Self { frames, number, origin: Origin::Entry(meter.clone()) })
     }
 
-    #[test]
-    fn messages_are_counted_when_their_last_byte_is_sent() {
-        let frames = three_messages();
-        let counted: Vec<usize> = (0..=9).map(|sent| frames.whole_within(sent)).collect();
-        assert_eq!(counted, [0, 0, 1, 1, 1, 2, 2, 2, 2, 3]);
+    /// A notice in the place of the entry of this number. It is no message that counts against the client.
+    pub fn notice(missing: u64, number: EntryNumber) -> Rc<Self> {
+        Rc::new(Self { frames: Frames::default(), number, origin: Origin::Notice(missing) })
     }
 
-    #[test]
-    fn a_part_is_whole_messages_and_knows_where_they_end() {
-        let frames = three_messages();
-        let part = |messages| frames.part(messages);
-        assert_eq!(part(1..2).bytes(), b"bb\n");
-        assert_eq!((part(1..3).bytes(), part(1..3).messages()), (&b"bb\nccc\n"[..], 2));
-        let counted: Vec<usize> = (0..=7).map(|sent| part(1..3).whole_within(sent)).collect();
-        assert_eq!(counted, [0, 0, 0, 1, 1, 1, 1, 2]);
+    /// Some of the messages; not all of them.
+    pub fn part(self: &Rc<Self>, messages: Range<usize>) -> Rc<Self> {
+        let whole = match &self.origin {
+            Origin::PartOf(whole) => whole,
+            _ => self,
+        };
+        let frames = self.frames.part(messages);
+        Rc::new(Self { frames, number: self.number, origin: Origin::PartOf(Rc::clone(whole)) })
     }
 
-    #[test]
-    fn so_many_bytes_are_in_so_many_messages() {
-        let frames = three_messages();
-        let counted: Vec<usize> = (0..=9).map(|bytes| frames.messages_of(bytes)).collect();
-        assert_eq!(counted, [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]);
+    /// The number of the entry that these came with.
+    pub fn number(&self) -> EntryNumber {
+        self.number
     }
 
-    #[test]
-    fn messages_are_begun_with_their_first_byte() {
-        let frames = three_messages();
-        let counted: Vec<usize> = (0..=8).map(|sent| frames.begun_within(sent)).collect();
-        assert_eq!(counted, [0, 1, 1, 2, 2, 2, 3, 3, 3]);
+    pub fn is_notice(&self) -> bool {
+        matches!(self.origin, Origin::Notice(_))
+    }
+
+    /// Adds to the number of a notice, which is encoded again.
+    pub fn add_missing(self: &mut Rc<Self>, more: u64) {
+        let notice = Rc::get_mut(self).expect("a notice is in one outbox");
+        if let Origin::Notice(missing) = &mut notice.origin {
+            *missing += more;
+            notice.frames.bytes = Bytes::new();
+        }
+    }
+
+    /// Encodes a notice. Returns its length in bytes.
+    pub fn encode_notice(self: &mut Rc<Self>, dialect: Dialect) -> usize {
+        let Origin::Notice(missing) = self.origin else { return 0 };
+        let notice = Rc::get_mut(self).expect("a notice is in one outbox");
+        notice.frames.bytes = dialect.encode(&Event::Gap(missing));
+        notice.frames.bytes.len()
+    }
+}
+
+impl Deref for QueuedFrames {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
+}
+
+impl Drop for QueuedFrames {
+    fn drop(&mut self) {
+        if let Origin::Entry(meter) = &self.origin {
+            meter.0.update(|held| held - self.frames.bytes.len() - ENTRY_BYTES);
+        }
     }
 }

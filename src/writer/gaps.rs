@@ -1,33 +1,30 @@
-//! Drop-oldest: what an outbox loses, and the notices that stand where messages are missing. Never drops a reply, never
-//! a part of a message, never what one client has lost from another.
+//! Drop-oldest: the messages that an outbox loses, and the notices in their place. Never drops a reply or a part of a
+//! message, and never touches the outbox of another client.
 
 use std::mem;
 use std::rc::Rc;
 
-use super::frames::{Frames, Kind};
+use super::frames::{EntryNumber, Frames, Kind, QueuedFrames};
 use super::outbox::{Backlog, Head, PendingSize};
-use super::queued::{EntryNumber, QueuedFrames};
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
 
 impl PendingSize {
-    /// What is more than the bounds.
-    pub fn over(self, limits: &OutboxLimits) -> Self {
+    fn over(self, limits: &OutboxLimits) -> Self {
         Self {
             bytes: self.bytes.saturating_sub(limits.bytes_max),
             messages: self.messages.saturating_sub(limits.messages_max),
         }
     }
 
-    /// Whether a bound is passed.
     pub fn is_over(self, limits: &OutboxLimits) -> bool {
-        self.over(limits) != Self::default()
+        self.bytes > limits.bytes_max || self.messages > limits.messages_max
     }
 }
 
 impl Head {
-    /// Drops the oldest deliveries until what is owed is within the bounds, or until there is none but the message that is
-    /// partly sent. Returns how many messages went.
+    /// Drops the oldest deliveries until the outbox is within the bounds, or only the message that is partly sent is left of
+    /// them. Returns the number of dropped messages.
     pub fn drop_to_bounds(&mut self, backlog: &mut Backlog, limits: &OutboxLimits) -> usize {
         self.drop_oldest(backlog, |pending, oldest| {
             let over = pending.over(limits);
@@ -35,27 +32,26 @@ impl Head {
         })
     }
 
-    /// Drops the oldest deliveries that came together: less of them would free no memory. Returns how many messages went.
+    /// Drops the oldest entry of deliveries, since less would free no memory. Returns the number of dropped messages.
     pub fn drop_oldest_entry(&mut self, backlog: &mut Backlog) -> usize {
-        let mut is_due = true;
-        self.drop_oldest(backlog, |_, oldest| if mem::take(&mut is_due) { oldest.messages() } else { 0 })
+        let mut is_first = true;
+        self.drop_oldest(backlog, |_, oldest| if mem::take(&mut is_first) { oldest.messages() } else { 0 })
     }
 
-    /// The oldest delivery that could be dropped.
-    pub fn oldest_delivery(&self, backlog: &mut Backlog) -> Option<EntryNumber> {
-        let first = self.first.as_ref().filter(|first| first.kind() == Kind::Delivery);
-        let is_droppable = |first: &&Rc<QueuedFrames>| first.begun_within(self.sent as usize) < first.messages();
-        let first = first.filter(is_droppable);
-        first.or_else(|| backlog.oldest_delivery()).map(|oldest| oldest.number())
+    /// Whether a delivery could be dropped.
+    pub fn can_drop(&self, backlog: &mut Backlog) -> bool {
+        let unbegun = |first: &Rc<QueuedFrames>| first.begun_within(self.sent as usize) < first.messages();
+        self.first.as_ref().is_some_and(|first| first.kind() == Kind::Delivery && unbegun(first))
+            || backlog.oldest_delivery().is_some()
     }
 
-    /// Gives the notice its bytes whose turn to be written has come. Returns how many.
-    pub fn word_notice(&mut self, dialect: Dialect) -> usize {
-        let unworded = self.first.as_mut().filter(|first| first.bytes().is_empty());
-        unworded.map_or(0, |notice| notice.word(dialect))
+    /// Encodes the notice whose turn to be written has come. Returns its length in bytes.
+    pub fn encode_notice(&mut self, dialect: Dialect) -> usize {
+        let first = self.first.as_mut().filter(|first| first.bytes().is_empty());
+        first.map_or(0, |notice| notice.encode_notice(dialect))
     }
 
-    /// `surplus` says how many messages of the oldest entry are to go; none is the end.
+    /// Drops deliveries from the front. `surplus` returns the number of messages to drop from the oldest entry; 0 ends it.
     fn drop_oldest(&mut self, backlog: &mut Backlog, mut surplus: impl FnMut(PendingSize, &Frames) -> usize) -> usize {
         let mut dropped = 0;
         self.set_back(backlog);
@@ -74,12 +70,15 @@ impl Head {
         dropped
     }
 
-    /// Puts deliveries of the head behind it, but for the message that is partly sent.
+    /// Moves deliveries of the head into the backlog, except the message that is partly sent.
     fn set_back(&mut self, backlog: &mut Backlog) {
         if self.first.as_ref().is_some_and(|first| first.kind() == Kind::Delivery)
             && let Some(unbegun) = self.keep_begun()
         {
-            backlog.push_front(unbegun);
+            debug_assert_eq!(backlog.kept, 0, "the entries behind a delivery were not looked at");
+            backlog.bytes += unbegun.bytes().len();
+            backlog.messages += unbegun.messages() as u32;
+            backlog.rest.push_front(unbegun);
         }
     }
 
@@ -90,7 +89,7 @@ impl Head {
         self.more = !backlog.rest.is_empty();
     }
 
-    /// Adds to the notice that stands there, unless it is on its way already.
+    /// Adds to the notice that stands here, unless some of it is sent already.
     fn note_missing(&mut self, messages: u64, number: EntryNumber, backlog: &mut Backlog) {
         let before = match backlog.kept.checked_sub(1) {
             Some(last_kept) => backlog.rest.get_mut(last_kept as usize),
@@ -98,7 +97,10 @@ impl Head {
         };
         match before.filter(|entry| entry.is_notice()) {
             Some(notice) => notice.add_missing(messages),
-            None => backlog.insert_kept(QueuedFrames::notice(messages, number)),
+            None => {
+                backlog.rest.insert(backlog.kept as usize, QueuedFrames::notice(messages, number));
+                backlog.kept += 1;
+            }
         }
     }
 }
@@ -112,8 +114,8 @@ impl Backlog {
         self.rest.get(self.kept as usize)
     }
 
-    /// Drops messages of that entry, the first ones. Linear in what is kept before it or in what is behind it, whichever is
-    /// less: never more than half the bound in messages, since replies over the bound leave nothing behind them.
+    /// Drops the first messages of the oldest delivery. Linear in the kept entries before it or in those behind it, whichever
+    /// are fewer: never more than half the bound in messages, since replies over the bound leave nothing behind them.
     fn drop_first(&mut self, messages: usize) {
         let at = self.kept as usize;
         let oldest = &mut self.rest[at];
@@ -124,19 +126,5 @@ impl Backlog {
         } else {
             self.rest.remove(at);
         }
-    }
-
-    /// Puts a notice behind everything that is kept.
-    fn insert_kept(&mut self, notice: Rc<QueuedFrames>) {
-        self.rest.insert(self.kept as usize, notice);
-        self.kept += 1;
-    }
-
-    /// Puts an entry of deliveries in front, where nothing is known yet of what is kept.
-    fn push_front(&mut self, entry: Rc<QueuedFrames>) {
-        debug_assert_eq!(self.kept, 0, "what a delivery stands before was not looked at");
-        self.bytes += entry.bytes().len();
-        self.messages += entry.messages() as u32;
-        self.rest.push_front(entry);
     }
 }

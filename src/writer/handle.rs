@@ -1,4 +1,4 @@
-//! How the writer is told: by shards through its mailbox, by the tasks of its own worker through a handle.
+//! The handles of the writer: shards use its mailbox, the tasks of its own worker a [`WriterHandle`]. Never writes to a socket.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,25 +9,24 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::address::Slot;
-use super::frames::Entry;
+use super::Slot;
+use super::frames::{Entry, EntryNumber};
 use super::load::WriterLoad;
-use super::queued::EntryNumber;
+use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};
-use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
-/// Commands that wait in a writer's mailbox at most, 16 MiB where all are batches. The writer empties it between two
-/// chunks of writes: what shards hand over is bounded by their count of deliveries, in `WriterLoad`.
+/// The most commands in a writer's mailbox, 16 MiB where all are batches. The writer empties it between two chunks of writes:
+/// `WriterLoad` bounds what shards hand over by the number of deliveries.
 const MAILBOX_COMMANDS: usize = 256;
 
-/// A batch is closed once its output has this many bytes: about what each has when many wait.
-pub const BATCH_BYTES: usize = 64 * 1024;
+/// A batch is full once its output has this many bytes: about what each has when many wait.
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
-/// A writer's mailbox, not yet shared out.
+/// A new mailbox of a writer.
 pub fn mailbox() -> (BatchSender, WriterMailbox) {
     let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
     let load = Arc::new(WriterLoad::default());
@@ -37,22 +36,22 @@ pub fn mailbox() -> (BatchSender, WriterMailbox) {
 /// The receiving end of one writer.
 #[derive(Debug)]
 pub struct WriterMailbox {
-    /// What it is told.
+    /// What the writer receives.
     pub commands: mpsc::Receiver<WriterCommand>,
-    /// Where it says what it has still to write.
+    /// Where the writer publishes what it has still to write.
     pub load: Arc<WriterLoad>,
 }
 
-/// How a shard, on whichever worker, tells a writer.
+/// The sending end, for the shards of all workers.
 #[derive(Clone, Debug)]
 pub struct BatchSender {
-    sender: mpsc::Sender<WriterCommand>,
+    pub(super) sender: mpsc::Sender<WriterCommand>,
     load: Arc<WriterLoad>,
 }
 
 impl BatchSender {
-    /// Hands over what a batch led to, in order. The caller has looked whether the writer has room for it, so it waits
-    /// for no more than one turn of the writer.
+    /// Hands over the output of a batch. The caller has seen that the writer has room for it, so the wait is no longer than
+    /// one turn of the writer.
     pub async fn deliver(&self, entries: Vec<Entry>) {
         self.load.hand_over(&entries);
         let sent = self.sender.send(WriterCommand::Batch(entries)).await;
@@ -63,11 +62,6 @@ impl BatchSender {
     pub fn load(&self) -> &WriterLoad {
         &self.load
     }
-
-    /// The handle for the tasks of the writer's own worker.
-    pub(super) fn into_handle(self, output: Rc<RefCell<Output>>, wake: Rc<Notify>) -> WriterHandle {
-        WriterHandle { output, mailbox: Mailbox::new(self.sender), wake }
-    }
 }
 
 /// The writer and its sockets, shared by the tasks of one worker and never borrowed across an await.
@@ -77,13 +71,14 @@ pub(super) struct Output {
     pub wire: SocketWire,
 }
 
-/// The writer as the tasks of its own worker know it.
+/// The writer as the tasks of its own worker see it.
 #[derive(Clone)]
 pub struct WriterHandle {
-    output: Rc<RefCell<Output>>,
-    mailbox: Mailbox<WriterCommand>,
+    pub(super) output: Rc<RefCell<Output>>,
+    pub(super) mailbox: Mailbox<WriterCommand>,
     /// Wakes the writer's task for what did not come through its mailbox.
-    wake: Rc<Notify>,
+    pub(super) wake: Rc<Notify>,
+    pub(crate) metrics: Arc<WriterMetrics>,
 }
 
 impl WriterHandle {
@@ -95,27 +90,12 @@ impl WriterHandle {
         slot
     }
 
-    /// A client was turned away before it had a slot.
-    pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
-        self.output.borrow().writer.metrics.count_refused(dialect, reason);
-    }
-
-    /// A command was answered with an error.
-    pub fn count_error(&self, error: &CommandError) {
-        self.output.borrow().writer.metrics.count_error(error);
-    }
-
-    /// A client's socket was read.
-    pub fn count_received(&self, bytes: usize) {
-        self.output.borrow().writer.metrics.count_received(bytes);
-    }
-
-    /// Ends a conversation: its connection is told why. The first reason stays.
+    /// Has a connection end. The first reason stays.
     pub fn disconnect(&self, slot: Slot, reason: Disconnect) {
         self.output.borrow_mut().writer.disconnect(slot, reason);
     }
 
-    /// Ready with the reason once the conversation is to end.
+    /// Ready with the reason once the connection should end.
     pub fn poll_disconnect(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
         match self.output.borrow_mut().writer.disconnect_reason(slot, Some(context.waker())) {
             Some(reason) => Poll::Ready(reason),
@@ -123,7 +103,7 @@ impl WriterHandle {
         }
     }
 
-    /// Why the conversation is to end, if it is.
+    /// Why the connection should end, if it should.
     pub fn disconnect_reason(&self, slot: Slot) -> Option<Disconnect> {
         self.output.borrow_mut().writer.disconnect_reason(slot, None)
     }
@@ -133,25 +113,34 @@ impl WriterHandle {
     /// # Errors
     /// The reply, when the mailbox is full; `reply` waits.
     pub fn try_reply(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
-        let entry = Entry::reply(slot, bytes);
-        match self.mailbox.try_send(WriterCommand::Entry(entry)) {
-            Err(Full(WriterCommand::Entry(entry))) => Err(entry.frames.into_bytes()),
+        match self.mailbox.try_send(WriterCommand::Entry(Entry::reply(slot, bytes))) {
+            Err(Full(WriterCommand::Entry(entry))) => Err(entry.frames.bytes),
             _ => Ok(()),
         }
     }
 
-    /// Queues the answer to a ping frame; of those that find the socket full, only the latest is sent.
+    /// Queues a reply behind everything already queued for the client.
+    pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+        self.mailbox.send(WriterCommand::Entry(Entry::reply(slot, bytes)))
+    }
+
+    /// Queues the answer to a ping frame; while the socket is blocked, only the latest answer is kept.
     ///
     /// # Errors
     /// The answer, when the mailbox is full; `pong` waits.
     pub fn try_pong(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
-        match self.mailbox.try_send(WriterCommand::Pong { slot, bytes }) {
-            Err(Full(WriterCommand::Pong { bytes, .. })) => Err(bytes),
+        match self.mailbox.try_send(WriterCommand::Pong(slot, bytes)) {
+            Err(Full(WriterCommand::Pong(_, bytes))) => Err(bytes),
             _ => Ok(()),
         }
     }
 
-    /// Sends a ping frame, or what stands for one, to each of these clients. It never waits, since it need not stay behind
+    /// Queues the answer to a ping frame.
+    pub fn pong(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+        self.mailbox.send(WriterCommand::Pong(slot, bytes))
+    }
+
+    /// Sends a ping frame, or what stands for one, to each of these clients. Never waits, since a ping need not stay behind
     /// anything. Returns its number.
     pub fn ping(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
         let number = self.output.borrow_mut().writer.ping(slots, bytes);
@@ -169,19 +158,9 @@ impl WriterHandle {
         self.output.borrow().wire.has_unread_input(slot.index)
     }
 
-    /// Queues a reply behind everything already queued for the client.
-    pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
-        self.mailbox.send(WriterCommand::Entry(Entry::reply(slot, bytes)))
-    }
-
-    /// Queues the answer to a ping frame.
-    pub fn pong(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
-        self.mailbox.send(WriterCommand::Pong { slot, bytes })
-    }
-
-    /// Ends the output: what is still due, the last line, the end of the stream.
+    /// Ends the output: what is pending, the last line, the end of the stream.
     pub fn close(&self, slot: Slot, reason: Disconnect) -> impl Future<Output = ()> {
-        self.mailbox.send(WriterCommand::Close { slot, reason })
+        self.mailbox.send(WriterCommand::Close(slot, reason))
     }
 
     /// Nothing more will be read from the client.

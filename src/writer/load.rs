@@ -1,5 +1,5 @@
-//! The load of a writer: how much it has still to write, as the shards that feed it know it. A few numbers in atomics: nobody waits for
-//! another, and a shard that finds no room is told when there is.
+//! The load of a writer: what it has still to write, as the shards that send to it see it. A few atomics: no task waits for
+//! another, and a shard that finds no room is notified when there is some.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,31 +10,31 @@ use tokio::sync::futures::OwnedNotified;
 use super::frames::{Entry, Kind};
 use super::state::SMALL_AUDIENCE;
 
-/// A writer has room while fewer deliveries than this are on their way to its sockets. MessageDecoder to as many members as a
+/// A writer has room while fewer deliveries than this are on their way to its sockets. Messages to as many members as a
 /// process has descriptors wait behind no more than a few writes of each, which is tens of milliseconds of work.
 const DELIVERIES_MAX: usize = 1 << 16;
 
-/// MessageDecoder to a small audience pass those to large ones up to this many deliveries.
+/// Messages to a small audience pass those to large ones up to this many deliveries.
 const DELIVERIES_SMALL_MAX: usize = 2 * DELIVERIES_MAX;
 
-/// Shards that found no room are told once there are fewer deliveries than this.
+/// Shards that found no room are notified once there are fewer deliveries than this.
 const DELIVERIES_RESUME: usize = DELIVERIES_MAX / 2;
 
-/// A batch of a shard holds no more messages to rooms once it has this many deliveries for a writer: what comes behind them
-/// in the shard's mailbox is not to wait for them.
+/// A shard adds no more messages to a batch once the batch has this many deliveries for a writer: the commands behind them in
+/// the shard's mailbox must not wait for them.
 const BATCH_DELIVERIES_MAX: usize = 1 << 14;
 
-/// What a writer has still to write: in its mailbox, and pending for sockets that have not refused it.
+/// What a writer has still to write: in its mailbox, and pending for sockets that are not blocked.
 #[derive(Debug, Default)]
 pub struct WriterLoad {
-    /// Deliveries that shards have handed over, ever.
+    /// Deliveries that shards have handed over since the start.
     handed_over: AtomicU64,
     /// Those of them that the writer has taken out of its mailbox.
     appended: AtomicU64,
-    /// MessageDecoder pending for clients that are not blocked.
+    /// Messages pending for clients that are not blocked.
     waiting: AtomicUsize,
     is_over_budget: AtomicBool,
-    /// A shard has found no room and waits to be told: until then nobody takes what becomes free bit by bit.
+    /// A shard has found no room and waits: until it is notified, no other shard takes what becomes free bit by bit.
     is_wanted: AtomicBool,
     /// Deliveries to small audiences that were handed over since then.
     passed: AtomicUsize,
@@ -42,8 +42,8 @@ pub struct WriterLoad {
 }
 
 impl WriterLoad {
-    /// Whether a message to `targets` members may be handed over behind a batch of `in_batch` deliveries. A caller that is
-    /// refused waits on [`Self::freed`], created before this call. With no target only the budget counts.
+    /// Whether a message to `targets` members may be handed over behind a batch of `in_batch` deliveries. A caller that gets
+    /// false waits on [`Self::freed`], created before this call. With no target only the budget counts.
     pub fn has_room(&self, in_batch: usize, targets: usize) -> bool {
         if targets > 0 && in_batch >= BATCH_DELIVERIES_MAX {
             // The next batch begins at once.
@@ -53,7 +53,7 @@ impl WriterLoad {
             return true;
         }
         self.is_wanted.store(true, Ordering::SeqCst);
-        // The writer may have made room before it could know.
+        // The writer may have made room before it could see that.
         self.is_below(in_batch, targets)
     }
 
@@ -76,9 +76,9 @@ impl WriterLoad {
         self.handed_over.fetch_add(deliveries as u64, Ordering::SeqCst);
     }
 
-    /// The writer says where it is: deliveries taken out of the mailbox so far, and messages that it has still to write.
+    /// The writer publishes its progress: deliveries taken out of the mailbox so far, and messages still to write.
     pub(super) fn settle(&self, appended: u64, waiting: usize, is_over_budget: bool) {
-        // In this order, what is appended just now counts twice for whoever looks meanwhile, and never not at all.
+        // In this order, a reader meanwhile may count what is appended just now twice, and never misses it.
         self.waiting.store(waiting, Ordering::SeqCst);
         self.appended.store(appended, Ordering::SeqCst);
         self.is_over_budget.store(is_over_budget, Ordering::SeqCst);
@@ -116,37 +116,18 @@ impl WriterLoad {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::FutureExt;
 
-    use super::super::address::Slot;
-    use super::super::frames::{Frames, Targets};
     use super::*;
+    use crate::writer::{Frames, Slot, Targets};
 
-    /// A message to so many targets.
     fn entry(targets: usize) -> Entry {
         let slots: Vec<Slot> = (0..targets as u32).map(|index| Slot { index, generation: 0 }).collect();
-        Entry {
-            targets: Targets::Audience(slots.into()),
-            frames: Frames::delivery(Bytes::from_static(b"x"), Vec::new()),
-        }
+        Entry { targets: Targets::Audience(slots.into()), frames: Frames::delivery("x".into(), Vec::new()) }
     }
 
     #[test]
-    fn deliveries_count_from_the_shard_to_the_socket() {
-        let load = WriterLoad::default();
-        assert!(load.has_room(0, 1_000));
-        assert!(!load.has_room(BATCH_DELIVERIES_MAX, 1_000));
-        load.hand_over(&[entry(DELIVERIES_MAX)]);
-        assert!(!load.has_room(0, 1_000));
-        load.settle(DELIVERIES_MAX as u64, DELIVERIES_MAX, false);
-        assert!(!load.has_room(0, 1_000), "appended and not written");
-        load.settle(DELIVERIES_MAX as u64, 0, false);
-        assert!(load.has_room(0, 1_000));
-    }
-
-    #[test]
-    fn a_small_audience_passes_a_large_one_for_a_while_and_nobody_passes_the_budget() {
+    fn a_small_audience_passes_a_large_one_for_a_while_and_none_passes_the_budget() {
         let load = WriterLoad::default();
         load.hand_over(&[entry(DELIVERIES_MAX)]);
         assert!(!load.has_room(0, SMALL_AUDIENCE + 1) && load.has_room(0, SMALL_AUDIENCE));
@@ -161,13 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_found_no_room_is_told_when_half_of_it_is_free_and_nobody_takes_it_before() {
+    fn a_shard_that_found_no_room_is_notified_when_half_of_it_is_free_and_no_other_takes_it_before() {
         let load = WriterLoad::default();
+        assert!(load.has_room(0, 1_000) && !load.has_room(BATCH_DELIVERIES_MAX, 1_000));
         load.hand_over(&[entry(DELIVERIES_MAX)]);
         let [mut one, mut other] = [load.freed(), load.freed()].map(Box::pin);
         assert!(!load.has_room(0, 1_000));
         load.settle(DELIVERIES_MAX as u64, DELIVERIES_RESUME, false);
-        assert!(!load.has_room(0, 1_000), "another has waited for longer");
+        assert!(!load.has_room(0, 1_000), "appended and not written, and another shard has waited for longer");
         assert!(one.as_mut().now_or_never().is_none());
         load.settle(DELIVERIES_MAX as u64, DELIVERIES_RESUME - 1, false);
         assert!(one.as_mut().now_or_never().is_some() && other.as_mut().now_or_never().is_some());

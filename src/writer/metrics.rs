@@ -1,4 +1,4 @@
-//! What a writer counts. (message, member) pairs keep a law: fanned out = delivered + dropped + queued.
+//! The metrics of a writer. Its (message, member) pairs obey a law: fanned out = delivered + dropped + queued.
 
 use strum::VariantArray;
 
@@ -8,7 +8,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::error_code::ErrorCode;
 
-/// The counts of one writer, on cache lines of their own: two workers are not to write to one.
+/// The metrics of one writer, on cache lines of their own, so that two workers never write to the same one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WriterMetrics {
@@ -26,38 +26,72 @@ pub struct WriterMetrics {
     pub(super) pending_bytes: Counter,
     pub(super) held_bytes: Counter,
     pub(super) cut: Counter,
-    /// From the read of a message to the write that completes it, of the oldest message of each write.
+    /// From the read of a message to the write that completes it, for the oldest message of each write.
     pub(super) written: Histogram,
 }
 
-/// Samples of connections that no writer serves, for the families that count all connections: labels and numbers.
+/// Counts of (message, member) pairs over some writers, at one moment; and two more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deliveries that came to the writers.
+    pub fanned_out: u64,
+    /// Deliveries handed whole to the kernel.
+    pub delivered: u64,
+    /// Deliveries dropped because their client was too slow.
+    pub dropped_slow: u64,
+    /// Deliveries dropped in favour of later ones; their client is sent the number.
+    pub dropped_gap: u64,
+    /// Deliveries dropped because their client was gone or closing.
+    pub dropped_gone: u64,
+    /// Writes of which a socket took bytes.
+    pub writes: u64,
+    /// Clients closed while output was pending for them.
+    pub cut: u64,
+}
+
+impl Counts {
+    /// The counts of these writers together.
+    pub fn of(all: &[impl AsRef<WriterMetrics>]) -> Self {
+        let sum = |count: fn(&WriterMetrics) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum();
+        Self {
+            delivered: sum(|one| &one.delivered),
+            dropped_slow: sum(|one| &one.dropped_slow),
+            dropped_gap: sum(|one| &one.dropped_gap),
+            dropped_gone: sum(|one| &one.dropped_gone),
+            writes: sum(|one| &one.writes),
+            cut: sum(|one| &one.cut),
+            // Read last, so that a delivery counted meanwhile is queued, and never fewer than none.
+            fanned_out: sum(|one| &one.fanned_out),
+        }
+    }
+}
+
+/// Samples of connections that no writer serves, for the metrics that count all connections: labels and numbers.
 #[derive(Clone, Debug, Default)]
-pub struct OtherConnections {
-    /// Those that came.
+pub(crate) struct OtherConnections {
     pub opened: Vec<(String, u64)>,
-    /// Those that ended.
     pub closed: Vec<(String, u64)>,
 }
 
 impl WriterMetrics {
-    /// A client was turned away before it had a slot. To be called on the writer's own thread.
-    pub fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
+    /// Counts a client that was turned away before it had a slot. For the writer's own thread.
+    pub(crate) fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
         self.opened[dialect as usize].add(1);
         self.closed[dialect as usize][reason as usize].add(1);
     }
 
-    /// A command was answered with an error. To be called on the writer's own thread.
-    pub fn count_error(&self, error: &CommandError) {
+    /// Counts a command that was answered with an error. For the writer's own thread.
+    pub(crate) fn count_error(&self, error: &CommandError) {
         self.errors[error.code() as usize].add(1);
     }
 
-    /// A client's socket was read. To be called on the writer's own thread.
-    pub fn count_received(&self, bytes: usize) {
+    /// Counts bytes read from a client. For the writer's own thread.
+    pub(crate) fn count_received(&self, bytes: usize) {
         self.received_bytes.add(bytes as u64);
     }
 
-    /// All writers together, and the connections that no writer serves.
-    pub fn expose(all: &[impl AsRef<Self>], others: OtherConnections, out: &mut Exposition) {
+    /// Appends the metrics of all writers together, and those of the connections that no writer serves.
+    pub(crate) fn expose(all: &[impl AsRef<Self>], others: OtherConnections, out: &mut Exposition) {
         let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
         let opened = |dialect: Dialect| all.iter().map(|one| one.as_ref().opened[dialect as usize].get()).sum();
         let closed = |dialect: Dialect, reason: Disconnect| {
@@ -121,28 +155,20 @@ impl WriterMetrics {
         );
     }
 
-    /// What became of the deliveries that were due.
     fn expose_deliveries(all: &[impl AsRef<Self>], out: &mut Exposition) {
-        let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
-        let delivered = sum(|one| &one.delivered);
-        let dropped = [
-            ("slow", sum(|one| &one.dropped_slow)),
-            ("gap", sum(|one| &one.dropped_gap)),
-            ("gone", sum(|one| &one.dropped_gone)),
-        ];
-        // Read last: what is counted meanwhile is queued, never less than nothing.
-        let fanned_out = sum(|one| &one.fanned_out);
-        let ended = delivered + dropped.iter().map(|(_, count)| count).sum::<u64>();
-        let queued = fanned_out.saturating_sub(ended);
+        let counts = Counts::of(all);
+        let dropped = [("slow", counts.dropped_slow), ("gap", counts.dropped_gap), ("gone", counts.dropped_gone)];
+        let ended = counts.delivered + dropped.iter().map(|(_, count)| count).sum::<u64>();
+        let queued = counts.fanned_out.saturating_sub(ended);
         out.counter(
             "roomcast_fanned_out_total",
             "Deliveries that were due: one for each member of the room of each published message.",
-            fanned_out,
+            counts.fanned_out,
         );
         out.counter(
             "roomcast_deliveries_total",
             "Deliveries made: messages that the kernel took whole for a member.",
-            delivered,
+            counts.delivered,
         );
         out.counters(
             "roomcast_dropped_total",
@@ -153,13 +179,8 @@ impl WriterMetrics {
         out.gauge("roomcast_queued_deliveries", "Deliveries that wait in outboxes now.", queued);
     }
 
-    /// Clients closed so far while something was owed to them, over all writers.
-    pub fn cut(all: &[impl AsRef<Self>]) -> u64 {
-        all.iter().map(|one| one.as_ref().cut.get()).sum()
-    }
-
-    /// Clients that are there now, over all writers.
-    pub fn clients(all: &[impl AsRef<Self>]) -> u64 {
+    /// The number of clients of all writers.
+    pub(crate) fn clients(all: &[impl AsRef<Self>]) -> u64 {
         let total = |counts: &[Counter]| counts.iter().map(Counter::get).sum::<u64>();
         let opened: u64 = all.iter().map(|one| total(&one.as_ref().opened)).sum();
         let closed: u64 = all.iter().flat_map(|one| &one.as_ref().closed).map(|reasons| total(reasons)).sum();

@@ -1,7 +1,6 @@
-//! All output of one worker: its slots, what is owed to each, and the writes. Knows slots and bytes, never a room or a
-//! command. `Writer` is a synchronous state machine over a `Wire`; `task` receives, steps it and waits, nothing more.
+//! All output of one worker: its slots, what is pending for each, and the writes. Knows slots and bytes, never a room or a
+//! command of a client. `Writer` is a synchronous state machine over a `Wire`; `task` receives, steps it and waits.
 
-mod address;
 mod budget;
 mod closing;
 mod flush;
@@ -11,7 +10,6 @@ pub mod handle;
 mod load;
 mod metrics;
 mod outbox;
-mod queued;
 mod slots;
 mod slow;
 mod socket;
@@ -19,11 +17,33 @@ mod state;
 pub mod task;
 mod wire;
 
-pub use address::{Address, Slot, WriterIndex};
 pub use closing::CLOSE_LINGER;
-pub use frames::{Entry, Frames, Kind, Targets};
+pub use frames::{ENTRY_BYTES, Entry, EntryNumber, Frames, Kind, Targets};
 pub use load::WriterLoad;
-pub use metrics::{OtherConnections, WriterMetrics};
-pub use queued::{ENTRY_BYTES, EntryNumber};
-pub use state::{Counts, Input, Writer, WriterCommand};
+pub(crate) use metrics::OtherConnections;
+pub use metrics::{Counts, WriterMetrics};
+pub use state::{Input, Writer, WriterCommand};
 pub use wire::{Sent, Wire};
+
+/// The name of a client's row in its worker's table, which means nothing once the client is gone. A name comes back after 2³²
+/// clients of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// The row.
+    pub index: u32,
+    /// The number of clients that had the row before.
+    pub generation: u32,
+}
+
+/// The index of a worker and its writer, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WriterIndex(pub u16);
+
+/// The name of a client among all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// The writer that owns the slot.
+    pub writer: WriterIndex,
+    /// The slot there.
+    pub slot: Slot,
+}

@@ -1,65 +1,62 @@
-//! What is owed to one client, in order. Never reorders, never copies bytes but to merge them into one write.
+//! The pending output of one client, in order. Never reorders, never copies bytes except to merge them into one write.
 //!
-//! It has two parts: the `Head` lies in the writer's hot table and is all that a lone delivery needs; the `Backlog`
-//! behind it is touched only by clients that are owed more than one entry.
+//! It has two parts: the `Head` lies in the writer's hot table and is all that a lone delivery needs; the `Backlog` behind
+//! it is touched only for clients with more than one pending entry.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::frames::Kind;
-use super::queued::{EntryNumber, QueuedFrames};
+use super::frames::{EntryNumber, Kind, QueuedFrames};
 
 /// Entries are merged into one write up to this many bytes; a longer entry is sent from where it lies.
 const MERGE_BYTES: usize = 16 * 1024;
 
-/// A backlog keeps the memory of this many entries when it empties: what a member of a busy room needs again at once.
+/// An empty backlog keeps memory for this many entries, which a member of a busy room needs again at once.
 const KEPT_ENTRIES: usize = 32;
 
 /// The first pending entry and how far it is sent.
 #[derive(Debug, Default)]
-pub struct Head {
-    pub(super) first: Option<Rc<QueuedFrames>>,
-    pub(super) sent: u32,
-    pub(super) more: bool,
+pub(super) struct Head {
+    pub first: Option<Rc<QueuedFrames>>,
+    pub sent: u32,
+    /// The backlog is not empty.
+    pub more: bool,
 }
 
-/// What waits behind the head.
+/// The entries behind the head.
 #[derive(Debug, Default)]
-pub struct Backlog {
-    pub(super) rest: VecDeque<Rc<QueuedFrames>>,
-    pub(super) bytes: usize,
-    /// Eight times the greatest bound in bytes holds fewer messages than this counts.
-    pub(super) messages: u32,
-    /// So many entries at the front are known to be replies or notices, which are never dropped.
-    pub(super) kept: u32,
+pub(super) struct Backlog {
+    pub rest: VecDeque<Rc<QueuedFrames>>,
+    pub bytes: usize,
+    /// Fits: eight times the greatest bound in bytes holds fewer messages.
+    pub messages: u32,
+    /// The number of entries at the front that are known to be replies or notices, which are never dropped.
+    pub kept: u32,
 }
 
-/// An amount of output.
+/// An amount of pending output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PendingSize {
-    /// Bytes not yet taken by the socket.
+pub(super) struct PendingSize {
+    /// Bytes that the socket has not taken.
     pub bytes: usize,
-    /// MessageDecoder of which the socket has not taken every byte.
+    /// Messages of which the socket has not taken every byte.
     pub messages: usize,
 }
 
-/// MessageDecoder that left an outbox, by what they were.
+/// Messages that left an outbox, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Answers.
+pub(super) struct MessageCounts {
     pub replies: usize,
-    /// MessageDecoder of rooms.
     pub deliveries: usize,
 }
 
-/// What a write has completed.
+/// The messages that a write has completed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Completed {
-    /// The messages.
+pub(super) struct Completed {
     pub messages: MessageCounts,
-    /// When the oldest of them that came from a room was read from its sender.
+    /// When the oldest delivery of them was read from its sender.
     pub read_at: Option<Instant>,
 }
 
@@ -71,14 +68,13 @@ impl MessageCounts {
         }
     }
 
-    /// Both kinds together.
     pub fn messages(self) -> usize {
         self.replies + self.deliveries
     }
 }
 
 impl Head {
-    /// Adds an entry behind all others. Constant time; touches the backlog only if something is owed already.
+    /// Adds an entry behind all others. Constant time; touches the backlog only if something is pending already.
     pub fn push(&mut self, frames: Rc<QueuedFrames>, backlog: &mut Backlog) {
         if self.first.is_none() {
             self.first = Some(frames);
@@ -90,8 +86,7 @@ impl Head {
         self.more = true;
     }
 
-    /// Puts an entry into the place of the one of the same number, which is returned; not if any byte of that is sent.
-    /// Logarithmic in the entries.
+    /// Replaces the entry of the same number, which is returned, unless some of it is sent. Logarithmic in the entries.
     pub fn replace(&mut self, later: Rc<QueuedFrames>, backlog: &mut Backlog) -> Option<Rc<QueuedFrames>> {
         if self.oldest() == Some(later.number()) {
             return if self.sent == 0 { self.first.replace(later) } else { None };
@@ -103,7 +98,7 @@ impl Head {
         Some(replaced)
     }
 
-    /// What to offer the socket next: the first entry from where it lies, or several small ones merged in `scratch`.
+    /// The bytes to offer the socket next: the first entry from where it lies, or several small ones merged in `scratch`.
     pub fn next_write<'a>(&'a self, backlog: &Backlog, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         let first = &self.first.as_ref()?.bytes()[self.sent as usize..];
         if !self.more || first.len() >= MERGE_BYTES {
@@ -121,15 +116,15 @@ impl Head {
         Some(scratch)
     }
 
-    /// The socket has taken `taken` more bytes. Returns the messages that are now whole with it.
+    /// Removes bytes that the socket has taken.
     pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Completed {
-        let mut whole = Completed::default();
+        let mut completed = Completed::default();
         while taken > 0 {
             let first = self.first.as_ref().expect("a socket takes no more than it was offered");
             let sent = self.sent as usize;
             let step = taken.min(first.bytes().len() - sent);
-            whole.messages.add(first.kind(), first.whole_within(sent + step) - first.whole_within(sent));
-            whole.read_at = whole.read_at.or(first.read_at());
+            completed.messages.add(first.kind(), first.whole_within(sent + step) - first.whole_within(sent));
+            completed.read_at = completed.read_at.or(first.read_at);
             taken -= step;
             if sent + step < first.bytes().len() {
                 self.sent += u32::try_from(step).expect("an entry is shorter than 4 GiB");
@@ -137,10 +132,10 @@ impl Head {
                 self.pop(backlog);
             }
         }
-        whole
+        completed
     }
 
-    /// What is owed in all. Logarithmic in the messages of the first entry.
+    /// All pending output. Logarithmic in the messages of the first entry.
     pub fn pending(&self, backlog: &Backlog) -> PendingSize {
         let behind = PendingSize { bytes: backlog.bytes, messages: backlog.messages as usize };
         self.first.as_ref().map_or(behind, |first| PendingSize {
@@ -149,7 +144,7 @@ impl Head {
         })
     }
 
-    /// What counts against the bounds: all that is owed but notices.
+    /// The pending output that counts against the bounds: all but notices.
     pub fn weight(&self, backlog: &Backlog) -> PendingSize {
         let pending = self.pending(backlog);
         let notice = self.first.as_ref().filter(|first| first.is_notice());
@@ -157,18 +152,17 @@ impl Head {
         PendingSize { bytes: pending.bytes - notice, ..pending }
     }
 
-    /// Whether nothing is owed, not even a notice.
+    /// Whether nothing is pending, not even a notice.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// The oldest entry.
+    /// The number of the oldest entry.
     pub fn oldest(&self) -> Option<EntryNumber> {
         self.first.as_ref().map(|first| first.number())
     }
 
-    /// Drops everything but the message that is partly sent and the kinds that are kept. Returns what was
-    /// dropped.
+    /// Drops everything except the message that is partly sent and the kinds that are kept. Returns what was dropped.
     pub fn drop_unless(&mut self, keeps: fn(Kind) -> bool, backlog: &mut Backlog) -> MessageCounts {
         let before = self.messages_by_kind(backlog);
         let all = self.keep_begun().into_iter().chain(backlog.rest.drain(..));
@@ -182,15 +176,15 @@ impl Head {
         MessageCounts { replies: before.replies - after.replies, deliveries: before.deliveries - after.deliveries }
     }
 
-    /// Drops everything. Returns what was dropped, a message partly sent included.
+    /// Drops everything, a message partly sent included. Returns what was dropped.
     pub fn drop_all(&mut self, backlog: &mut Backlog) -> MessageCounts {
         let dropped = self.messages_by_kind(backlog);
-        self.clear(backlog);
+        (*self, *backlog) = Default::default();
         dropped
     }
 
-    /// Leaves the message that is partly sent; what came with it and behind it is returned.
-    pub(super) fn keep_begun(&mut self) -> Option<Rc<QueuedFrames>> {
+    /// Keeps only the message that is partly sent in the head. Returns the messages behind it in its entry.
+    pub fn keep_begun(&mut self) -> Option<Rc<QueuedFrames>> {
         let first = self.first.take()?;
         let (sent, messages) = (self.sent as usize, first.messages());
         let begun = first.begun_within(sent);
@@ -213,11 +207,6 @@ impl Head {
         self.more &= !backlog.rest.is_empty();
     }
 
-    fn clear(&mut self, backlog: &mut Backlog) {
-        *self = Self::default();
-        *backlog = Backlog::default();
-    }
-
     fn messages_by_kind(&self, backlog: &Backlog) -> MessageCounts {
         let mut count = MessageCounts::default();
         if let Some(first) = &self.first {
@@ -231,8 +220,7 @@ impl Head {
 }
 
 impl Backlog {
-    /// Takes the first entry out.
-    pub(super) fn pop(&mut self) -> Option<Rc<QueuedFrames>> {
+    pub fn pop(&mut self) -> Option<Rc<QueuedFrames>> {
         let frames = self.rest.pop_front()?;
         self.bytes -= frames.bytes().len();
         self.messages -= frames.messages() as u32;

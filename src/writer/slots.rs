@@ -1,57 +1,56 @@
-//! The slot table: one row per client of a worker, hot and cold parts apart. A slot is named with its generation, so
-//! that a name that outlived its client can do nothing.
+//! The slot table: one row per client of a worker, hot and cold parts apart. A slot names its generation, so that a name
+//! that outlives its client reaches nobody else.
 
 use std::task::Waker;
 use std::time::Instant;
 
-use super::address::Slot;
+use super::Slot;
+use super::frames::EntryNumber;
 use super::outbox::{Backlog, Head, PendingSize};
-use super::queued::EntryNumber;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
-/// Where a client is on its way out.
+/// The stages of a client's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No client has the row.
     Vacant,
     /// Takes replies and deliveries.
     Open,
-    /// Gets what it is still owed and its last line, nothing more.
+    /// Gets its pending bytes and its last line, nothing more.
     Closing,
-    /// Everything is sent and so is the end of the stream; waits for the end of its input.
+    /// Everything is sent, the end of the stream included; waits for the end of the client's input.
     Finished,
 }
 
-/// What a client's socket and outbox are to the writer. Only the writer's `flush`, `push` and `writable` change it.
+/// The state of a client's socket and outbox. Only the writer's `flush`, `push` and `writable` change it.
 ///
-/// What waits in one of the writer's lists is the server's own backlog, however often its socket has refused before: it
-/// counts for backpressure and never against the client. Only a blocked client ages, overflows and gives way.
+/// Bytes that wait in one of the writer's lists are the server's own backlog, however often the socket was blocked before:
+/// they count for backpressure and never against the client. Only a blocked client ages, overflows and gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketState {
     /// Nothing is pending.
     Empty,
-    /// Pending, in the list of those that wait for something small.
+    /// Pending, in the small list.
     WaitsSmall,
-    /// Pending, in the list of those that wait for a share of a large fan-out.
+    /// Pending, in the large list.
     WaitsLarge,
-    /// Pending, in the list of the large ones: the socket was blocked, is writable again and was not written to since.
+    /// Pending, in the large list: the socket was blocked, is writable again and was not written to since.
     Resumed,
-    /// Pending, and the socket has refused the last offer. It is watched until it is writable.
+    /// Pending, and the socket took nothing at the last offer. It is watched until it is writable.
     Blocked,
 }
 
 /// A list of slots that wait to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
-    /// Those that wait for something small.
+    /// Clients that wait for something small, and perhaps for more.
     Small,
-    /// All others.
+    /// Clients that wait only for a share of a large fan-out, or that were blocked.
     Large,
 }
 
 impl SocketState {
-    /// Whether a slot of this state waits in that list.
     pub fn waits_in(self, list: List) -> bool {
         match list {
             List::Small => self == Self::WaitsSmall,
@@ -59,7 +58,7 @@ impl SocketState {
         }
     }
 
-    /// Whether the socket has refused bytes that it still has not taken, so that the refusal is dated.
+    /// Whether the client has a [`Stall`].
     pub fn is_stalled(self) -> bool {
         matches!(self, Self::Resumed | Self::Blocked)
     }
@@ -74,7 +73,7 @@ pub(super) struct Hot {
     pub phase: Phase,
 }
 
-/// What only a backlog, a refusal or an ending touches.
+/// What only a backlog, a stall or an ending touches.
 #[derive(Debug)]
 pub(super) struct Cold {
     pub backlog: Backlog,
@@ -84,36 +83,36 @@ pub(super) struct Cold {
     pub closing: Option<Box<Closing>>,
     /// The row is in the list that the sweep walks.
     pub swept: bool,
-    /// The connection is to end its conversation, for this reason.
+    /// Why the connection should end.
     pub disconnect: Option<Disconnect>,
-    /// Wakes the connection to be told.
+    /// Wakes the connection when `disconnect` is set.
     pub waker: Option<Waker>,
 }
 
-/// Bytes that a socket has refused. Its dates leave out all time in which the socket was writable and the server had not
-/// come round to it.
+/// Bytes that a socket did not take. Its dates leave out the time in which the socket was writable and the server had not
+/// yet written to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stall {
-    /// When the bytes within `until` were first refused. Later ones are dated when these are taken, so that the age of
+    /// When the bytes within `until` were first not taken. Later ones are dated when these are taken, so that the age of
     /// the oldest is known within a factor of two, for the price of one date per client and not one per entry.
     pub since: Instant,
-    /// How many bytes are left of those that `since` dates.
+    /// The number of bytes left of those that `since` dates.
     pub until: usize,
     /// When the socket last took anything.
     pub taken_at: Instant,
-    /// When the socket last refused an offer that was made only to see whether it still refuses.
+    /// When the socket last took nothing of an offer that only tested whether it is still blocked.
     pub offered_at: Option<Instant>,
     /// When the socket became writable, while the slot waits to be written.
     pub resumed_at: Instant,
-    /// The pong that came since: the next one takes its place.
+    /// The pong that came since: the next one replaces it.
     pub pong: Option<EntryNumber>,
 }
 
-/// A client on its way out.
+/// The ending of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     pub reason: Disconnect,
-    /// When it is cut if its socket is blocked, or if everything is sent and its input has not ended.
+    /// When it is closed if its socket is blocked, or if everything is sent and its input has not ended.
     pub deadline: Instant,
     /// The connection has read its input to the end.
     pub input_ended: bool,
@@ -146,17 +145,16 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// What is owed to the client.
     pub fn pending(&self) -> PendingSize {
         self.hot.outbox.pending(&self.cold.backlog)
     }
 
-    /// What of it counts against the bounds.
+    /// The part of the pending output that counts against the bounds.
     pub fn weight(&self) -> PendingSize {
         self.hot.outbox.weight(&self.cold.backlog)
     }
 
-    /// Tells the connection to end its conversation. The first reason stays.
+    /// Has the connection end. The first reason stays.
     pub fn disconnect(&mut self, reason: Disconnect) {
         self.cold.disconnect.get_or_insert(reason);
         if let Some(waker) = self.cold.waker.take() {
@@ -196,14 +194,14 @@ impl Slots {
             .then(|| Row { hot, cold: &mut self.cold[slot.index as usize] })
     }
 
-    /// Makes the row vacant; its old name means nothing from here on. The caller has dealt with what was owed.
+    /// Makes the row vacant and its name invalid. The caller has counted what was pending.
     pub fn free(&mut self, slot: Slot) {
         self.hot[slot.index as usize] = Hot::vacant(slot.generation.wrapping_add(1));
         self.cold[slot.index as usize] = Cold::new(self.cold[slot.index as usize].dialect);
         self.vacant.push(slot.index);
     }
 
-    /// How many clients there are.
+    /// The number of clients.
     pub fn len(&self) -> usize {
         self.hot.len() - self.vacant.len()
     }
@@ -220,25 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hot_row_is_half_a_cache_line() {
-        assert!(size_of::<Hot>() <= 32, "{}", size_of::<Hot>());
-    }
-
-    #[test]
-    fn what_an_idle_client_costs_is_known() {
+    fn an_idle_client_costs_112_bytes_and_its_hot_part_less_than_half_a_cache_line() {
         assert_eq!((size_of::<Hot>(), size_of::<Cold>()), (24, 88));
-    }
-
-    #[test]
-    fn a_name_that_outlived_its_client_finds_nothing() {
-        let mut slots = Slots::default();
-        let first = slots.open(Dialect::Lines);
-        slots.free(first);
-        assert!(slots.row(first).is_none());
-        let second = slots.open(Dialect::Lines);
-        assert_eq!(first.index, second.index);
-        assert!(slots.row(first).is_none());
-        assert!(slots.row(second).is_some());
-        assert_eq!(slots.all(), [second]);
     }
 }

@@ -1,9 +1,9 @@
-//! Slow consumers: who is one, and what becomes of each under the policy. Never waits for a client, and never counts
-//! against one what the server itself has not got round to writing. Nobody is cut before its socket has refused once more.
+//! Slow consumers: which clients are slow, and what the policy does to them. Never waits for a client, and never counts
+//! against one what the server itself has not yet written. No client is cut before its socket was offered bytes once more.
 
 use std::time::{Duration, Instant};
 
-use super::address::Slot;
+use super::Slot;
 use super::slots::{Phase, Row, SocketState, Stall};
 use super::state::Writer;
 use super::wire::Wire;
@@ -13,21 +13,21 @@ use crate::protocol::disconnect::Disconnect;
 /// A client over a bound is cut when its socket has taken nothing for this long.
 const STALL_TIME: Duration = Duration::from_secs(1);
 
-/// A client that is owed this many times its bound in bytes is cut at once. Not in messages: a reader that takes a moment to
-/// wake can be owed 8 192 short ones within milliseconds, and they are 200 KB.
+/// A client with this many times its bound in pending bytes is cut at once. Not in messages: 8 192 short ones can be pending
+/// within milliseconds for a reader that takes a moment to wake, and they are 200 KB.
 const BOUND_HARD: usize = 8;
 
 impl Row<'_> {
-    /// Whether something is to be done about a client whose socket has refused bytes before more is added.
-    pub(super) fn overflows(&self, limits: &OutboxLimits) -> bool {
+    /// Whether something must be done about a blocked client before more is appended.
+    pub fn overflows(&self, limits: &OutboxLimits) -> bool {
         match limits.policy {
             SlowPolicy::Disconnect => self.weight().bytes > BOUND_HARD * limits.bytes_max,
             SlowPolicy::DropOldest => self.weight().is_over(limits),
         }
     }
 
-    /// Moves every date by the time that the server itself did not run, though none beyond now: sockets may have taken
-    /// everything meanwhile, and the writer is still to hear of it.
+    /// Moves every date by the time in which the server itself did not run, though not beyond now: sockets may have taken
+    /// everything meanwhile, and the writer does not know yet.
     fn give_time(&mut self, now: Instant, time: Duration) {
         if let Some(stall) = &mut self.cold.stall {
             stall.since = (stall.since + time).min(now);
@@ -40,21 +40,20 @@ impl Row<'_> {
 }
 
 impl Writer {
-    /// A blocked client was given more than it may be owed: it is offered its bytes once more before anything is held
-    /// against it.
+    /// A blocked client is over a bound: it is offered its bytes once more before anything counts against it.
     pub(super) fn overflow(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         if !self.is_still_blocked(now, slot, wire) {
             return;
         }
         self.drop_to_bounds(now, slot);
-        // What is left under drop-oldest are replies.
+        // Under drop-oldest only replies are left.
         let row = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open);
         if row.is_some_and(|row| row.weight().bytes > BOUND_HARD * self.limits.bytes_max) {
             self.cut_slow(now, slot);
         }
     }
 
-    /// What drop-oldest does for a blocked client.
+    /// Drops the oldest deliveries of a blocked client over its bounds, if the policy says so.
     pub(super) fn drop_to_bounds(&mut self, now: Instant, slot: Slot) {
         let limits = self.limits;
         if limits.policy == SlowPolicy::DropOldest && self.slots.row(slot).is_some_and(|row| row.overflows(&limits)) {
@@ -64,17 +63,19 @@ impl Writer {
 
     /// Lets `drop` take messages out of the outbox of an open, blocked client, and counts them.
     pub(super) fn drop_from(&mut self, now: Instant, slot: Slot, drop: impl FnOnce(&mut Row<'_>) -> usize) {
-        let is_blocked = |row: &Row<'_>| row.hot.phase == Phase::Open && row.hot.state == SocketState::Blocked;
-        let Some(mut row) = self.slots.row(slot).filter(is_blocked) else { return };
-        let before = row.pending().bytes;
-        let messages = drop(&mut row);
-        let after = row.pending().bytes;
-        if let Some(stall) = &mut row.cold.stall {
-            stall.forget(now, before.saturating_sub(after), after);
-        }
-        self.metrics.pending_bytes.add(after as u64);
-        self.metrics.pending_bytes.subtract(before as u64);
-        self.metrics.dropped_gap.add(messages as u64);
+        let dropped = self.change_outbox(slot, |row| {
+            if row.hot.phase != Phase::Open || row.hot.state != SocketState::Blocked {
+                return 0;
+            }
+            let before = row.pending().bytes;
+            let messages = drop(row);
+            let after = row.pending().bytes;
+            if let Some(stall) = &mut row.cold.stall {
+                stall.forget(now, before.saturating_sub(after), after);
+            }
+            messages
+        });
+        self.metrics.dropped_gap.add(dropped.unwrap_or(0) as u64);
     }
 
     /// Closes a slow consumer and has its connection stop.
@@ -83,7 +84,7 @@ impl Writer {
         self.disconnect(slot, Disconnect::SlowConsumer);
     }
 
-    /// Looks at every client that has refused bytes or is closing; what the look is late by counts against none. Linear in
+    /// Looks at every client that is blocked or closing; the time by which the look is late counts against none. Linear in
     /// those.
     pub(super) fn sweep(&mut self, now: Instant, late: Duration, wire: &mut impl Wire) {
         for slot in std::mem::take(&mut self.swept) {
@@ -100,7 +101,7 @@ impl Writer {
         }
     }
 
-    /// A client whose time is over: cut and told so, or closed if it is on its way out.
+    /// Cuts a client whose time is over, or closes it if it is closing already.
     fn give_up(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         if self.slots.row(slot).is_some_and(|row| row.hot.phase == Phase::Open) {
             self.cut_slow(now, slot);
@@ -138,7 +139,7 @@ fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
     }
     let is_slow = match row.cold.stall.as_deref() {
         Some(stall) if row.hot.state == SocketState::Blocked => is_slow(row, stall, now, limits),
-        // Writable, as far as is known: whatever it waits for, it waits for the server.
+        // Writable, as far as is known: it waits for the server.
         Some(_) => false,
         None if row.cold.closing.is_some() => false,
         None => return Verdict::Settled,
@@ -146,55 +147,52 @@ fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
     if is_slow { Verdict::Slow } else { Verdict::Waits }
 }
 
-/// Whether a blocked client has been so for too long.
+/// Whether a client has been blocked for too long.
 fn is_slow(row: &Row<'_>, stall: &Stall, now: Instant, limits: &OutboxLimits) -> bool {
     let is_too_old = |since: Instant| now.saturating_duration_since(since) >= limits.slow_after;
     if let Some(closing) = &row.cold.closing {
-        // The grace period bounds a stop; every other ending is bounded as the conversation was.
+        // The grace period bounds a stop; every other ending is bounded as the connection was.
         return now >= closing.deadline || (closing.reason != Disconnect::Shutdown && is_too_old(stall.since));
     }
     let aged = match limits.policy {
         SlowPolicy::Disconnect => is_too_old(stall.since),
-        // What it holds is ever newer: only one that takes nothing at all has no use of it.
+        // Its pending output is always recent: only a client that takes nothing at all is too slow.
         SlowPolicy::DropOldest => is_too_old(stall.taken_at),
     };
     aged || (row.weight().is_over(limits) && now.saturating_duration_since(stall.taken_at) >= STALL_TIME)
 }
 
 impl Stall {
-    /// A socket has refused so many bytes, of which it had taken all before.
-    pub(super) fn new(now: Instant, bytes: usize) -> Self {
+    /// A socket that took everything before has left this many bytes.
+    pub fn new(now: Instant, bytes: usize) -> Self {
         Self { since: now, until: bytes, taken_at: now, offered_at: None, resumed_at: now, pong: None }
     }
 
-    /// The socket was writable, and refuses again; so many bytes are left. The time in which it waited to be written is
+    /// The socket was writable and is blocked again; this many bytes are left. The time in which it waited to be written is
     /// left out of its dates.
-    pub(super) fn go_on(&mut self, now: Instant, bytes: usize) {
+    pub fn go_on(&mut self, now: Instant, bytes: usize) {
         let waited_since = |date: Instant| now.saturating_duration_since(self.resumed_at.max(date));
         self.since = (self.since + waited_since(self.since)).min(now);
         self.taken_at = (self.taken_at + waited_since(self.taken_at)).min(now);
         self.date(now, bytes);
     }
 
-    /// So many bytes are refused now: they are dated if those dated before are all taken.
-    pub(super) fn date(&mut self, now: Instant, bytes: usize) {
+    /// Dates the bytes that are left now, if those dated before are all taken.
+    pub fn date(&mut self, now: Instant, bytes: usize) {
         if self.until == 0 {
             (self.since, self.until) = (now, bytes);
         }
     }
 
     /// The socket has taken bytes.
-    pub(super) fn taken(&mut self, now: Instant, bytes: usize) {
+    pub fn taken(&mut self, now: Instant, bytes: usize) {
         self.taken_at = now;
         self.until = self.until.saturating_sub(bytes);
     }
 
-    /// Bytes were dropped, the oldest; so many are left. Those that are dated go first, so none is taken for older than it
-    /// is.
+    /// The oldest bytes were dropped. They count as dated ones, so that no byte seems older than it is.
     fn forget(&mut self, now: Instant, dropped: usize, left: usize) {
         self.until = self.until.saturating_sub(dropped);
-        if self.until == 0 {
-            (self.since, self.until) = (now, left);
-        }
+        self.date(now, left);
     }
 }

@@ -1,7 +1,7 @@
-//! The writer as a state machine: what it is told, and appending. Flushing and closing are in the files beside it.
+//! The writer as a state machine: its inputs, and appending entries to outboxes. Flushing, endings and slow consumers are in
+//! the files beside it. Never waits.
 
 use std::collections::VecDeque;
-use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,50 +9,39 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::address::Slot;
-use super::frames::{Entry, Frames, Kind, Targets};
+use super::Slot;
+use super::frames::{Entry, EntryNumber, Frames, Kind, Meter, QueuedFrames, Targets};
 use super::load::WriterLoad;
-use super::metrics::WriterMetrics;
-use super::outbox::MessageCounts;
-use super::queued::{EntryNumber, Meter, QueuedFrames};
-use super::slots::{List, Phase, Slots, SocketState};
+use super::metrics::{Counts, WriterMetrics};
+use super::slots::{List, Phase, Row, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
-/// An entry for at most this many targets is small: it is not to wait behind a large fan-out.
+/// An entry for at most this many targets is small: it must not wait behind a large fan-out.
 pub(super) const SMALL_AUDIENCE: usize = 64;
 
-/// What one idle client takes, in this process: what `loadgen` measures.
+/// The memory that an idle client takes in this process, as `loadgen` measures it.
 const CLIENT_BYTES: usize = 1_400;
 
-/// What a writer is told through its mailbox.
+/// A command in the writer's mailbox.
 #[derive(Debug)]
 pub enum WriterCommand {
-    /// What a batch of a shard's commands led to on this writer, in the order of the commands.
+    /// The output of a batch of a shard's commands for this writer, in the order of the commands.
     Batch(Vec<Entry>),
     /// One entry from a session of this worker.
     Entry(Entry),
     /// The answer to a client's ping frame.
-    Pong {
-        /// Whose.
-        slot: Slot,
-        /// The frame.
-        bytes: Bytes,
-    },
-    /// The conversation has ended: send what is still due, then the last line, then close.
-    Close {
-        /// Whose.
-        slot: Slot,
-        /// Why. A reason that the writer had first stays.
-        reason: Disconnect,
-    },
+    Pong(Slot, Bytes),
+    /// The connection has ended: send what is pending, then the last line, then close. A reason that the writer had first
+    /// stays.
+    Close(Slot, Disconnect),
     /// The connection has read its input to the end, so that closing cannot turn into a reset.
     InputEnded(Slot),
 }
 
-/// Everything that can happen to a writer.
+/// An event for the writer.
 #[derive(Debug)]
 pub enum Input {
     /// A command came.
@@ -61,35 +50,13 @@ pub enum Input {
     Flush,
     /// A watched socket takes bytes again.
     Writable(Slot),
-    /// It is time to look for clients that are too slow.
-    Sweep {
-        /// It has been for this long, in which the server itself did not run: nobody's fault.
-        late: Duration,
-    },
-    /// All conversations are to end.
+    /// It is time to look for slow clients. The sweep is late by this long, in which the server itself did not run: that time
+    /// counts against no client.
+    Sweep(Duration),
+    /// All connections should end.
     DisconnectAll(Disconnect),
-    /// The grace period is over: close every socket, whatever is owed.
+    /// The grace period is over: close every socket, whatever is pending.
     Cut,
-}
-
-/// What a writer has done, in (message, member) pairs. fanned_out = delivered + dropped_slow + dropped_gap + dropped_gone +
-/// queued.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Deliveries that came to this writer.
-    pub fanned_out: u64,
-    /// Deliveries handed whole to the kernel.
-    pub delivered: u64,
-    /// Deliveries dropped because their client was too slow.
-    pub dropped_slow: u64,
-    /// Deliveries dropped in favour of later ones; their client is told how many.
-    pub dropped_gap: u64,
-    /// Deliveries dropped because their client was gone or going.
-    pub dropped_gone: u64,
-    /// Writes that a socket took bytes of.
-    pub writes: u64,
-    /// Clients closed while something was owed to them.
-    pub cut: u64,
 }
 
 /// The output of one worker.
@@ -98,44 +65,32 @@ pub struct Writer {
     pub(super) slots: Slots,
     pub(super) small: VecDeque<Slot>,
     pub(super) large: VecDeque<Slot>,
-    /// Clients that have refused bytes or are closing.
+    /// Clients that are blocked or closing.
     pub(super) swept: Vec<Slot>,
-    /// Clients found to be owed too much while appending, some perhaps more than once.
+    /// Clients found over a bound while appending, some perhaps more than once.
     overflowed: Vec<Slot>,
-    /// MessageDecoder pending for clients that are not blocked: what the server itself has still to write.
+    /// Messages pending for clients that are not blocked: what the server itself has still to write.
     pub(super) waiting: usize,
     load: Arc<WriterLoad>,
-    /// While the budget is passed: slots that are still written out before anybody gives way.
+    /// While the budget is exceeded: slots that are still written out before any client gives way.
     pub(super) turns_before_shedding: Option<usize>,
     pub(super) limits: OutboxLimits,
     pub(super) metrics: Arc<WriterMetrics>,
     pub(super) meter: Meter,
-    /// How many entries came so far.
+    /// The number of entries so far.
     entries: u64,
     pub(super) scratch: Vec<u8>,
-    /// All conversations were told to end, and so is every new one.
+    /// All connections should end, and so should every new one.
     pub(super) all_disconnected: Option<Disconnect>,
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.fanned_out += other.fanned_out;
-        self.delivered += other.delivered;
-        self.dropped_slow += other.dropped_slow;
-        self.dropped_gap += other.dropped_gap;
-        self.dropped_gone += other.dropped_gone;
-        self.writes += other.writes;
-        self.cut += other.cut;
-    }
-}
-
 impl Writer {
-    /// A writer without clients.
+    /// A writer without clients, with metrics and a load that nobody else reads.
     pub fn new(limits: OutboxLimits) -> Self {
         Self::counting_in(Arc::default(), limits, Arc::default())
     }
 
-    /// A writer without clients that counts where others can read it, and says in `load` what it has still to write.
+    /// A writer without clients that shares its metrics and its load.
     pub fn counting_in(metrics: Arc<WriterMetrics>, limits: OutboxLimits, load: Arc<WriterLoad>) -> Self {
         Self {
             slots: Slots::default(),
@@ -165,13 +120,13 @@ impl Writer {
         slot
     }
 
-    /// Handles one input. Never waits. Appending costs tens of nanoseconds a target, a flush is one chunk of writes.
+    /// Handles one input. Never waits. Appending costs tens of nanoseconds per target, a flush is one chunk of writes.
     pub fn step(&mut self, now: Instant, input: Input, wire: &mut impl Wire) {
         match input {
             Input::Command(command) => self.command(now, command, wire),
             Input::Flush => self.flush(now, wire),
             Input::Writable(slot) => self.writable(now, slot),
-            Input::Sweep { late } => self.sweep(now, late, wire),
+            Input::Sweep(late) => self.sweep(now, late, wire),
             Input::DisconnectAll(reason) => self.disconnect_all(reason),
             Input::Cut => self.cut_all(wire),
         }
@@ -185,14 +140,9 @@ impl Writer {
         !(self.small.is_empty() && self.large.is_empty())
     }
 
-    /// MessageDecoder that no socket has refused and that are not written yet.
+    /// The number of messages that are not written yet and whose sockets are not blocked.
     pub fn waiting(&self) -> usize {
         self.waiting
-    }
-
-    /// Whether publishers may go on, as far as memory is concerned.
-    pub fn is_within_budget(&self) -> bool {
-        !self.is_over_budget()
     }
 
     /// Whether a client's time may run out.
@@ -200,36 +150,27 @@ impl Writer {
         !self.swept.is_empty()
     }
 
-    /// Memory held for what is owed, in bytes; an entry counts once, however many are owed it.
+    /// The memory of pending output in bytes; each entry counts once, however many clients wait for it.
     pub fn held_bytes(&self) -> usize {
         self.meter.held()
     }
 
-    /// Memory held for clients and for what they are owed, in bytes; roughly, for what comes of it.
-    pub fn memory_bytes(&self) -> usize {
+    /// The memory of clients and their pending output in bytes, roughly.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.held_bytes() + self.clients() * CLIENT_BYTES
     }
 
-    /// How many clients have a slot.
+    /// The number of clients with a slot.
     pub fn clients(&self) -> usize {
         self.slots.len()
     }
 
-    /// What was done so far.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
-        let metrics = &self.metrics;
-        Counts {
-            fanned_out: metrics.fanned_out.get(),
-            delivered: metrics.delivered.get(),
-            dropped_slow: metrics.dropped_slow.get(),
-            dropped_gap: metrics.dropped_gap.get(),
-            dropped_gone: metrics.dropped_gone.get(),
-            writes: metrics.writes.get(),
-            cut: metrics.cut.get(),
-        }
+        Counts::of(std::slice::from_ref(&self.metrics))
     }
 
-    /// Sends a ping frame to each of these clients, past everything that waits in the mailbox. Returns its number.
+    /// Sends a ping frame to each of these clients, past everything in the mailbox. Returns its number.
     pub(super) fn ping(&mut self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
         let targets = Targets::Audience(slots.into());
         self.append(Entry { targets, frames: Frames::reply(bytes) });
@@ -242,14 +183,14 @@ impl Writer {
         oldest.is_none_or(|oldest| oldest > number)
     }
 
-    /// Ends one conversation: its connection is told why. The first reason stays.
+    /// Has one connection end. The first reason stays.
     pub fn disconnect(&mut self, slot: Slot, reason: Disconnect) {
         if let Some(mut row) = self.slots.row(slot) {
             row.disconnect(reason);
         }
     }
 
-    /// Why the connection is to end its conversation, if it is; else the connection is woken when that changes.
+    /// Why the connection should end, if it should; if not, the waker is called when that changes.
     pub fn disconnect_reason(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
         let Some(row) = self.slots.row(slot) else {
             return Some(Disconnect::IoError);
@@ -266,14 +207,15 @@ impl Writer {
         match command {
             WriterCommand::Batch(entries) => entries.into_iter().for_each(|entry| self.append(entry)),
             WriterCommand::Entry(entry) => self.append(entry),
-            WriterCommand::Pong { slot, bytes } => self.pong(slot, bytes),
-            WriterCommand::Close { slot, reason } => self.begin_close(now, slot, reason),
+            WriterCommand::Pong(slot, bytes) => self.pong(slot, bytes),
+            WriterCommand::Close(slot, reason) => self.begin_close(now, slot, reason),
             WriterCommand::InputEnded(slot) => self.input_ended(now, slot, wire),
         }
         self.overflow_all(now, wire);
     }
 
-    /// Each client once: one that takes bytes when it is offered some is not judged before it is given more.
+    /// Handles each client over a bound once, after all entries are appended: one that takes bytes when offered some is not
+    /// judged before it is given more.
     fn overflow_all(&mut self, now: Instant, wire: &mut impl Wire) {
         let mut overflowed = std::mem::take(&mut self.overflowed);
         overflowed.sort_unstable();
@@ -294,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// While a socket takes nothing, one pong waits for it, the latest, however many pings come (RFC 6455 §5.5.3).
+    /// While a socket takes nothing, only the latest pong waits for it, however many pings come (RFC 6455 §5.5.3).
     fn pong(&mut self, slot: Slot, bytes: Bytes) {
         if let Some(row) = self.slots.row(slot)
             && let Some(stall) = &mut row.cold.stall
@@ -319,7 +261,8 @@ impl Writer {
 
     fn push(&mut self, slot: Slot, frames: &Rc<QueuedFrames>, list: List) {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
-            return self.count_dropped(frames, Disconnect::IoError);
+            let deliveries = if frames.kind() == Kind::Delivery { frames.messages() } else { 0 };
+            return self.count_dropped(deliveries, Disconnect::IoError);
         };
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
         self.metrics.pending_bytes.add(frames.bytes().len() as u64);
@@ -343,18 +286,22 @@ impl Writer {
         }
     }
 
-    fn count_dropped(&mut self, frames: &Frames, reason: Disconnect) {
-        if frames.kind() == Kind::Delivery {
-            self.count_gone(MessageCounts { replies: 0, deliveries: frames.messages() }, reason);
-        }
+    /// Changes a client's outbox and keeps count of its pending bytes.
+    pub(super) fn change_outbox<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Row<'_>) -> T) -> Option<T> {
+        let mut row = self.slots.row(slot)?;
+        let before = row.pending().bytes;
+        let result = change(&mut row);
+        self.metrics.pending_bytes.add(row.pending().bytes as u64);
+        self.metrics.pending_bytes.subtract(before as u64);
+        Some(result)
     }
 
     /// Counts deliveries that will not be made.
-    pub(super) fn count_gone(&mut self, gone: MessageCounts, reason: Disconnect) {
-        let deliveries = gone.deliveries as u64;
-        match reason {
-            Disconnect::SlowConsumer => self.metrics.dropped_slow.add(deliveries),
-            _ => self.metrics.dropped_gone.add(deliveries),
-        }
+    pub(super) fn count_dropped(&self, deliveries: usize, reason: Disconnect) {
+        let dropped = match reason {
+            Disconnect::SlowConsumer => &self.metrics.dropped_slow,
+            _ => &self.metrics.dropped_gone,
+        };
+        dropped.add(deliveries as u64);
     }
 }

@@ -1,4 +1,6 @@
-//! The sockets as the writer sees them. In the tests and benchmarks they are in memory.
+//! The sockets as the writer sees them. Tests and benchmarks have them in memory.
+
+use super::Slot;
 
 /// What a socket did with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +18,12 @@ pub trait Wire {
     /// Offers bytes, at least one.
     fn send(&mut self, index: u32, bytes: &[u8]) -> Sent;
 
-    /// Asks for one `Input::Writable` once the socket takes bytes again. Called after a refusal.
-    fn watch(&mut self, slot: super::Slot);
+    /// Requests one `Input::Writable` once the socket takes bytes again. Called after `Sent::WouldBlock`.
+    fn watch(&mut self, slot: Slot);
 
     /// Ends the stream behind all that was sent; the peer can still be read.
     fn finish(&mut self, index: u32);
 
-    /// Ends both directions at once and forgets the socket. The index may be used anew.
+    /// Ends both directions at once and forgets the socket. The index may then be reused.
     fn close(&mut self, index: u32);
 }

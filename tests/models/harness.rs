@@ -64,7 +64,7 @@ impl Harness {
     }
 
     pub fn close(&mut self, slot: Slot, reason: Disconnect) {
-        self.tell(WriterCommand::Close { slot, reason });
+        self.tell(WriterCommand::Close(slot, reason));
     }
 
     pub fn flush(&mut self) {
@@ -91,7 +91,7 @@ impl Harness {
 
     /// Looks at the slow clients so much later than was due.
     pub fn sweep_late_by(&mut self, late: Duration) {
-        self.step(Input::Sweep { late });
+        self.step(Input::Sweep(late));
     }
 
     pub fn disconnect(&mut self, slot: Slot) -> Option<Disconnect> {

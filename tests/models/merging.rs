@@ -31,13 +31,13 @@ impl OneRoom {
         let member = Member { address, dialect: Dialect::Lines, label: label("x") };
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard.step(ShardCommand::Join { room, member, reservation: Reservation::None, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Join(room, member, Reservation::None, ack), &mut self.batch);
     }
 
     fn leave(&mut self, address: Address) {
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard.step(ShardCommand::Leave { room, address, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Leave(room, address, ack), &mut self.batch);
     }
 
     fn publish(&mut self, address: Address, text: &str) {

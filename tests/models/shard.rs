@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Ack, Batch, Joined, Member, Publish, Reservation, Shard, ShardCommand};
+use roomcast::broker::{Batch, Joined, Member, Publish, Reservation, Shard, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
@@ -121,7 +121,7 @@ impl Pair {
         self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
         let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
-        self.step(ShardCommand::Join { room, member, reservation: Reservation::None, ack });
+        self.step(ShardCommand::Join(room, member, Reservation::None, ack));
         self.due.push(Due::Joined(joined, name));
     }
 
@@ -131,7 +131,7 @@ impl Pair {
         }
         self.rooms.retain(|_, members| !members.is_empty());
         let (ack, left) = oneshot::channel();
-        self.step(ShardCommand::Leave { room, address, ack });
+        self.step(ShardCommand::Leave(room, address, ack));
         self.due.push(Due::Done(left));
     }
 
@@ -161,24 +161,24 @@ impl Pair {
         if let Some(reservation) = reservation {
             *reservation = label.clone();
         }
-        self.step(ShardCommand::Rename { room, address, label });
+        self.step(ShardCommand::Rename(room, address, label));
     }
 
     fn who(&mut self, room: RoomName) {
         let members = self.rooms.get(&room).cloned().unwrap_or_default();
         let (ack, labels) = oneshot::channel();
-        self.step(ShardCommand::Who { room, asked_at: Instant::now(), ack });
+        self.step(ShardCommand::Who(room, Instant::now(), ack));
         self.due.push(Due::Members(labels, Listing::new(members.into_values().collect())));
     }
 
     fn list(&mut self) {
         let (ack, rooms) = oneshot::channel();
-        self.step(ShardCommand::Rooms { asked_at: Instant::now(), ack });
+        self.step(ShardCommand::Rooms(Instant::now(), ack));
         let names = self.rooms.keys().cloned().collect();
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }
 
-    /// The answers are there after, and not before, the entries and `take_acks`.
+    /// The answers are there after, and not before, the entries and `acknowledge`.
     fn end_batch(&mut self) {
         let entries: Vec<(WriterIndex, Vec<Entry>)> = self.batch.take_entries().collect();
         check_encoded_once(&entries);
@@ -188,7 +188,7 @@ impl Pair {
         }
         assert_eq!(self.written, self.expected);
         self.due.iter_mut().for_each(Due::check_waits);
-        self.batch.take_acks().for_each(Ack::fire);
+        self.batch.acknowledge();
         self.due.drain(..).for_each(Due::check_answered);
     }
 
@@ -253,7 +253,7 @@ proptest! {
 }
 
 fn reply(room: RoomName, address: Address) -> ShardCommand {
-    ShardCommand::Reply { room, address, bytes: Dialect::Lines.encode(&Event::Pong("behind")), permit: None }
+    ShardCommand::Reply(room, address, Dialect::Lines.encode(&Event::Pong("behind")), None)
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_batch_is_full_at_256_commands() {
     let mut pair = Pair::new(1);
     let who = || {
         let (ack, _) = oneshot::channel();
-        ShardCommand::Who { room: room(0), asked_at: Instant::now(), ack }
+        ShardCommand::Who(room(0), Instant::now(), ack)
     };
     (0..255).for_each(|_| pair.step(who()));
     assert!(!pair.batch.is_full());

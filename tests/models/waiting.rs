@@ -32,10 +32,7 @@ impl Site {
                 let address = member(number, at, writer);
                 let member = Member { address, dialect: Dialect::Lines, label: label(number) };
                 let (ack, _) = oneshot::channel();
-                site.shard.step(
-                    ShardCommand::Join { room: room(number), member, reservation: Reservation::None, ack },
-                    &mut site.batch,
-                );
+                site.shard.step(ShardCommand::Join(room(number), member, Reservation::None, ack), &mut site.batch);
             }
         }
         site
@@ -60,8 +57,8 @@ impl Site {
     fn handle(&mut self, command: ShardCommand) {
         self.handled.push(match &command {
             ShardCommand::Publish(publish) => publish.text.to_string(),
-            ShardCommand::Reply { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-            ShardCommand::Leave { .. } => "leave".to_owned(),
+            ShardCommand::Reply(_, _, bytes, _) => String::from_utf8_lossy(bytes).into_owned(),
+            ShardCommand::Leave(..) => "leave".to_owned(),
             other => format!("{other:?}"),
         });
         self.shard.step(command, &mut self.batch);
@@ -85,7 +82,7 @@ fn say(number: usize, address: Address, text: &str) -> ShardCommand {
 }
 
 fn reply(number: usize, address: Address, text: &'static str) -> ShardCommand {
-    ShardCommand::Reply { room: room(number), address, bytes: Bytes::from_static(text.as_bytes()), permit: None }
+    ShardCommand::Reply(room(number), address, Bytes::from_static(text.as_bytes()), None)
 }
 
 #[test]
@@ -123,7 +120,7 @@ fn a_room_keeps_its_order_while_some_of_it_waits() {
     site.tell(say(0, member(0, 0, 0), "one"));
     site.tell(say(0, member(0, 1, 0), "two"));
     let (ack, _) = oneshot::channel();
-    site.tell(ShardCommand::Leave { room: room(0), address: member(0, 1, 0), ack });
+    site.tell(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
     assert!(site.handled.is_empty());
     site.full.set(None);
     // It comes when there is room again, and yet not ahead of what waits.

@@ -120,7 +120,7 @@ impl Pair {
             }
             Act::Sweep(time) => {
                 self.now += time;
-                self.step(Input::Sweep { late: Duration::ZERO }, Step::Sweep);
+                self.step(Input::Sweep(Duration::ZERO), Step::Sweep);
             }
             Act::DisconnectAll => self.hang_up_all(),
             Act::Cut => self.step(Input::Cut, Step::Cut),
@@ -180,7 +180,7 @@ impl Pair {
         let slot = self.name(client);
         let client = self.clients.iter_mut().find(|client| client.slot == slot);
         client.into_iter().for_each(|client| client.close(self.now, reason, &mut self.entries, &mut self.counts));
-        self.tell(WriterCommand::Close { slot, reason });
+        self.tell(WriterCommand::Close(slot, reason));
     }
 
     fn input_ended(&mut self, client: usize) {
@@ -300,7 +300,7 @@ impl Pair {
         assert_eq!(self.writer.held_bytes(), held);
         let is_anyone_waited_for = self.clients.iter().any(Client::is_waited_for);
         assert!(held <= self.limits.budget || is_anyone_waited_for, "{held} bytes are held");
-        assert_eq!(self.writer.is_within_budget(), held <= self.limits.budget);
+        assert_eq!(self.writer.is_over_budget(), held > self.limits.budget);
         let here = self.clients.iter().filter(|client| !client.gone);
         assert_eq!(self.writer.clients(), here.clone().count());
         for client in here {
@@ -321,7 +321,7 @@ impl Pair {
         self.step(Input::Cut, Step::Cut);
         assert_eq!(self.writer.clients(), 0);
         self.flush_all();
-        self.step(Input::Sweep { late: Duration::ZERO }, Step::Sweep);
+        self.step(Input::Sweep(Duration::ZERO), Step::Sweep);
         assert!(!self.writer.needs_sweep());
     }
 

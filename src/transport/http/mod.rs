@@ -185,7 +185,7 @@ impl HttpServer {
         permit: Result<ConnectionPermit, NoPermit>,
         deadline: Option<Instant>,
     ) -> HttpEnd {
-        let mut memory = self.context.buffer.memory.part();
+        let mut memory = self.context.buffer.memory.share();
         memory.set(CONNECTION_BYTES);
         let no_permit = permit.as_ref().err().copied();
         let connection = &HttpConnection::new(&socket, no_permit, self.context.connection_time_max);

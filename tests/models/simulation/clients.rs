@@ -155,7 +155,7 @@ impl Client {
         let reservation = if self.room.is_some() { Reservation::Held } else { Reservation::None };
         if reservation == Reservation::Held {
             let (ack, held) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Reserve { room: name.clone(), ack }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Reserve(name.clone(), ack)));
             self.parts.push_back(Part::WaitHeld(held));
         }
         self.leave();
@@ -163,21 +163,21 @@ impl Client {
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, reservation, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Join(room, member, reservation, ack)));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
     fn leave(&mut self) {
         let Some((room, shard)) = self.room.take() else { return };
         let (address, (ack, left)) = (self.address, oneshot::channel());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Leave { room, address, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Leave(room, address, ack)));
         self.parts.push_back(Part::WaitDone(left));
     }
 
     fn list(&mut self, shards: usize) {
         for shard in 0..shards {
             let (ack, rooms) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms { asked_at: Instant::now(), ack }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms(Instant::now(), ack)));
             self.parts.push_back(Part::WaitRooms(rooms));
         }
         self.parts.push_back(Part::AnswerRooms);
@@ -189,7 +189,7 @@ impl Client {
         };
         let (ack, members) = oneshot::channel();
         let wait = Part::WaitMembers(members, room.clone());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Who { room, asked_at: Instant::now(), ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Who(room, Instant::now(), ack)));
         self.parts.push_back(wait);
     }
 
@@ -202,7 +202,7 @@ impl Client {
         self.label = nick.clone();
         if let Some((room, shard)) = self.room.clone() {
             let (address, label) = (self.address, self.label.clone());
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rename { room, address, label }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Rename(room, address, label)));
         }
         self.reply(&Event::Named(&nick));
     }
@@ -211,7 +211,7 @@ impl Client {
         self.ended = true;
         self.leave();
         let slot = self.address.slot;
-        self.parts.push_back(Part::Write(WriterCommand::Close { slot, reason }));
+        self.parts.push_back(Part::Write(WriterCommand::Close(slot, reason)));
         self.parts.push_back(Part::Write(WriterCommand::InputEnded(slot)));
     }
 
@@ -219,7 +219,7 @@ impl Client {
         let bytes: Bytes = Dialect::Lines.encode(event);
         let address = self.address;
         self.parts.push_back(match self.room.clone() {
-            Some((room, shard)) => Part::Tell(shard, ShardCommand::Reply { room, address, bytes, permit: None }),
+            Some((room, shard)) => Part::Tell(shard, ShardCommand::Reply(room, address, bytes, None)),
             None => Part::Write(WriterCommand::Entry(Entry::reply(address.slot, bytes))),
         });
     }

@@ -32,19 +32,19 @@ pub struct Ledger {
 impl Ledger {
     pub fn record(&mut self, command: &ShardCommand) {
         match command {
-            ShardCommand::Join { room, member, .. } => self.join(room, member.address, &member.label),
-            ShardCommand::Leave { room, address, .. } => self.leave(room, *address),
+            ShardCommand::Join(room, member, ..) => self.join(room, member.address, &member.label),
+            ShardCommand::Leave(room, address, _) => self.leave(room, *address),
             ShardCommand::Publish(publish) => self.publish(&publish.room, publish.address, &publish.text),
-            ShardCommand::Rename { room, address, label } => {
+            ShardCommand::Rename(room, address, label) => {
                 let reservation = self.members.get_mut(room).and_then(|members| members.get_mut(address));
                 *reservation.expect("who has a new label is a member") = label.clone();
             }
-            ShardCommand::Reply { address, bytes, .. } if bytes.starts_with(b"PONG") => {
+            ShardCommand::Reply(_, address, bytes, _) if bytes.starts_with(b"PONG") => {
                 let membership = self.current(*address);
                 membership.fences.push(membership.messages.len());
             }
-            ShardCommand::Reply { .. } => {}
-            ShardCommand::Reserve { .. } | ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
+            ShardCommand::Reply(..) => {}
+            ShardCommand::Reserve(..) | ShardCommand::Who(..) | ShardCommand::Rooms(..) => {}
         }
     }
 

@@ -2,13 +2,14 @@
 //! acknowledgements behind it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
+use roomcast::broker::{Batch, Shard, ShardCommand};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::writer::{Address, Counts, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex};
+use roomcast::writer::{Address, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics};
 
 use super::ledger::Ledger;
 use crate::common::{Random, address, shard};
@@ -32,6 +33,7 @@ pub struct ShardTask {
 /// A writer, its mailbox and its sockets.
 pub struct WriterTask {
     writer: Writer,
+    metrics: Arc<WriterMetrics>,
     wire: MemoryWire,
     mailbox: VecDeque<WriterCommand>,
 }
@@ -54,7 +56,7 @@ impl ShardTask {
     pub fn ask(&mut self, command: ShardCommand) {
         self.shard.step(command, &mut self.batch);
         assert_eq!(self.batch.take_entries().count(), 0);
-        self.batch.take_acks().for_each(Ack::fire);
+        self.batch.acknowledge();
     }
 
     /// Hands over one writer's entries, or takes a batch.
@@ -67,7 +69,7 @@ impl ShardTask {
             self.handed_over.push_front((writer, entries));
         }
         if self.handed_over.is_empty() {
-            self.batch.take_acks().for_each(Ack::fire);
+            self.batch.acknowledge();
         }
     }
 
@@ -99,9 +101,17 @@ impl ShardTask {
     }
 }
 
+impl AsRef<WriterMetrics> for WriterTask {
+    fn as_ref(&self) -> &WriterMetrics {
+        &self.metrics
+    }
+}
+
 impl WriterTask {
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { writer: Writer::new(limits), wire: MemoryWire::default(), mailbox: VecDeque::new() }
+        let metrics = Arc::<WriterMetrics>::default();
+        let writer = Writer::counting_in(Arc::clone(&metrics), limits, Arc::default());
+        Self { writer, metrics, wire: MemoryWire::default(), mailbox: VecDeque::new() }
     }
 
     pub fn holds_nothing(&self) -> bool {
@@ -135,7 +145,7 @@ impl WriterTask {
     }
 
     pub fn sweep(&mut self, now: Instant) {
-        self.step(now, Input::Sweep { late: Duration::ZERO });
+        self.step(now, Input::Sweep(Duration::ZERO));
     }
 
     /// The socket takes this much more.
@@ -159,10 +169,6 @@ impl WriterTask {
 
     pub fn socket(&self, slot: Slot) -> &Socket {
         self.wire.socket(slot)
-    }
-
-    pub fn counts(&self) -> Counts {
-        self.writer.counts()
     }
 
     pub fn deliveries_on_their_way(&self) -> u64 {

@@ -1,0 +1,66 @@
+//! Listings of a room: exact while they are cheap, cached while they are not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use roomcast::broker::{LIST_AGE_MAX, ListingBudget, Member, Room};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::Listing;
+use roomcast::protocol::names::Label;
+use roomcast::writer::{Address, Slot, WriterIndex};
+
+/// As many members as a shard may list within `LIST_AGE_MAX`.
+const CROWD: u32 = 10_000;
+
+fn address(index: u32) -> Address {
+    Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
+}
+
+fn join(room: &mut Room, index: u32) {
+    room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::generated(index) });
+}
+
+fn room_of(members: u32) -> Room {
+    let mut room = Room::default();
+    (0..members).for_each(|index| join(&mut room, index));
+    room
+}
+
+fn exact(members: u32) -> Listing<Label> {
+    Listing::new((0..members).map(Label::generated).collect())
+}
+
+#[test]
+fn a_listing_that_has_not_changed_is_not_built_again() {
+    let (mut room, mut budget, now) = (room_of(5), ListingBudget::default(), Instant::now());
+    let first = room.labels(now, &mut budget);
+    assert!(Arc::ptr_eq(&first, &room.labels(now + 9 * LIST_AGE_MAX, &mut budget)));
+}
+
+#[test]
+fn listings_are_exact_as_long_as_they_cost_little() {
+    let (mut room, mut budget, now) = (room_of(0), ListingBudget::default(), Instant::now());
+    for members in 1..100 {
+        join(&mut room, members - 1);
+        assert_eq!(*room.labels(now, &mut budget), exact(members));
+    }
+}
+
+#[test]
+fn a_large_listing_is_rebuilt_once_it_is_old_however_often_it_is_requested() {
+    let (mut room, mut budget, now) = (room_of(CROWD), ListingBudget::default(), Instant::now());
+    let first = room.labels(now, &mut budget);
+    join(&mut room, CROWD);
+    assert!(Arc::ptr_eq(&first, &room.labels(now + LIST_AGE_MAX / 2, &mut budget)));
+    assert_eq!(*room.labels(now + LIST_AGE_MAX, &mut budget), exact(CROWD + 1));
+}
+
+#[test]
+fn an_old_listing_is_rebuilt_even_after_others_have_spent_the_budget() {
+    let (mut quiet, mut busy, mut budget) = (room_of(1), room_of(CROWD), ListingBudget::default());
+    let now = Instant::now();
+    quiet.labels(now, &mut budget);
+    join(&mut quiet, 1);
+    busy.labels(now + LIST_AGE_MAX, &mut budget);
+    assert_eq!(*quiet.labels(now + LIST_AGE_MAX, &mut budget), exact(2));
+}
