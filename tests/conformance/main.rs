@@ -5,8 +5,8 @@
 //! What holds for the text dialect behind the frames is in `tests/sockets/websocket.rs`, the handshake (§4) in
 //! `tests/sockets/http.rs`, the decoder without a socket in `tests/websocket_frames.rs`.
 
-// Servers, a client, frames as wrong as a test wants them.
-mod harness;
+// The servers. The client and its frames, right or wrong, are in the crate `tests/harness`.
+mod servers;
 
 // §5.1 and §5.2: masks, lengths, reserved bits, reserved opcodes.
 mod framing;

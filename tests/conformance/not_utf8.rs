@@ -4,8 +4,10 @@
 //! The RFC leaves open when it is noticed. This server looks at a frame once it is whole, so it fails at the first fragment that
 //! cannot be made right, whatever would come behind it.
 
-use crate::harness::frame::{BINARY, CONTINUATION, FINAL, TEXT, fragments, frame};
-use crate::harness::{Client, Echo, each_server, expect_failures};
+use harness::WebSocket;
+use harness::frame::{BINARY, CONTINUATION, FINAL, FINAL_BINARY, FINAL_TEXT, TEXT, fragments, frame};
+
+use crate::servers::{Echo, each_server, expect_failures};
 
 const NOT_UTF8: u16 = 1007;
 
@@ -98,7 +100,7 @@ fn the_sequences_are_malformed_and_of_both_kinds() {
 
 #[test]
 fn section_8_1_malformed_text_in_one_frame_fails() {
-    expect_failures(malformed().into_iter().map(|bytes| (frame(FINAL | TEXT, bytes), NOT_UTF8)));
+    expect_failures(malformed().into_iter().map(|bytes| (frame(FINAL_TEXT, bytes), NOT_UTF8)));
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn section_8_1_a_fragment_that_cannot_be_made_right_fails_without_waiting_for_th
     each_server(|server| {
         for bytes in malformed() {
             let Some(length) = hopeless_after(&bytes) else { continue };
-            let mut client = Client::connect(server);
+            let mut client = WebSocket::connect(server);
             let (good, bad) = bytes[..length].split_at(length - 1);
             client.send([frame(TEXT, "good: "), frame(CONTINUATION, good)].concat());
             // Up to here it could be made right: whoever fails has not answered this.
@@ -136,7 +138,7 @@ fn section_8_1_text_that_ends_within_a_character_fails_at_its_end() {
     let cut = "κόσμε 日本 🦀".as_bytes();
     each_server(|server| {
         for length in (1..cut.len()).filter(|&length| str::from_utf8(&cut[..length]).is_err()) {
-            let mut client = Client::connect(server);
+            let mut client = WebSocket::connect(server);
             client.send(frame(TEXT, &cut[..length]));
             client.fence();
             client.send(frame(FINAL | CONTINUATION, ""));
@@ -146,11 +148,11 @@ fn section_8_1_text_that_ends_within_a_character_fails_at_its_end() {
 }
 
 #[test]
-fn section_8_1_malformed_text_in_chops_of_one_octet_fails() {
+fn section_8_1_malformed_text_in_pieces_of_one_octet_fails() {
     let echo = Echo::start();
     for bytes in malformed() {
-        let mut client = Client::connect(echo.address);
-        client.send_in_chops(&frame(FINAL | TEXT, &bytes), 1);
+        let mut client = WebSocket::connect(echo.address);
+        client.send_in_pieces(&frame(FINAL_TEXT, &bytes), 1);
         client.expect_failure(NOT_UTF8, &bytes);
     }
 }
@@ -158,9 +160,9 @@ fn section_8_1_malformed_text_in_chops_of_one_octet_fails() {
 #[test]
 fn section_5_6_binary_messages_may_be_anything() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
+    let mut client = WebSocket::connect(echo.address);
     for bytes in malformed() {
-        client.send([frame(FINAL | BINARY, &bytes), fragments(BINARY, &bytes, 1)].concat());
+        client.send([frame(FINAL_BINARY, &bytes), fragments(BINARY, &bytes, 1)].concat());
         client.expect_binary(&bytes);
         client.expect_binary(&bytes);
     }

@@ -1,8 +1,8 @@
 //! Stages 1 to 4 of the ladder, `examples/`, over real sockets against the built examples. Nothing here waits for time: what
 //! a client says itself comes back behind what was said before, and that is the fence.
 
-// The examples as processes, and clients; no assertions of their own but that a line comes.
-mod harness;
+// The examples as processes. Their clients are in the crate `tests/harness`.
+mod example;
 
 // Stages 1 and 2: what is said comes back.
 mod echo;

@@ -1,16 +1,18 @@
 //! Stage 4: what a client says stays in its room. The tests of the structure itself are in the example.
 
-use crate::harness::{Client, Example, WELCOME, until};
+use harness::{Lines, WELCOME, until};
+
+use crate::example::Example;
 
 /// Says a line and returns the next that comes.
 #[track_caller]
-fn ask(client: &mut Client, line: &str) -> String {
+fn ask(client: &mut Lines, line: &str) -> String {
     client.send(format!("{line}\n"));
     client.line()
 }
 
 /// What a member's line is to its room.
-fn said(by: &Client, text: &str) -> String {
+fn said(by: &Lines, text: &str) -> String {
     format!("[{}] {text}", by.label())
 }
 
@@ -91,11 +93,11 @@ fn who_is_in_no_room_is_told_to_join_one() {
 #[test]
 fn who_ends_the_input_gets_the_answers_and_the_end() {
     let example = Example::start("chat_rooms_locked");
-    let mut client = Client::connect(example.address);
+    let mut client = Lines::connect(example.address);
     client.send("JOIN a\nhello\n\n  \r\nLIST\r\nLEAVE  \nhalf");
     client.end_input();
     let hello = said(&client, "hello");
-    assert_eq!(client.rest(), format!("{WELCOME}\nJoined a\n{hello}\nRooms: [\"a\"]\nLeft room\n"));
+    assert_eq!(client.rest_if_not_reset(), format!("{WELCOME}\nJoined a\n{hello}\nRooms: [\"a\"]\nLeft room\n"));
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::harness::{
-    Client, Lines, Program, TestServer, Transport, Turn, WELCOME, contract, metrics, until, until_at_most,
-};
+use harness::{Client, Lines, Program, Transport, Turn, WELCOME, metrics, until, until_at_most};
+
+use crate::server::{TestServer, contract};
 
 const MIB: u64 = 1 << 20;
 
@@ -110,7 +110,7 @@ const STAYS: usize = 3;
 /// Publishes one number after another, each when it has heard the one before. Returns the client, in its room.
 fn count(mut publisher: Client, is_over: &AtomicBool) -> Client {
     let numbers = (0_u64..).take_while(|_| !is_over.load(Ordering::Acquire));
-    numbers.for_each(|number| assert_eq!(publisher.ask(&number.to_string()), format!("[publisher] {number}")));
+    numbers.for_each(|number| assert_eq!(publisher.request(&number.to_string()), format!("[publisher] {number}")));
     publisher
 }
 
@@ -122,22 +122,22 @@ fn number(line: &str) -> u64 {
 /// The numbers that come before this line.
 #[track_caller]
 fn numbers_until(visitor: &mut Client, line: &str) -> Vec<u64> {
-    let lines = std::iter::from_fn(|| Some(visitor.hear()).filter(|heard| heard != line));
+    let lines = std::iter::from_fn(|| Some(visitor.line()).filter(|heard| heard != line));
     lines.map(|line| number(&line)).collect()
 }
 
 /// Joins, joins again and leaves, at once or when it has heard so much, and hears every message once while it is in.
 fn visit(visitor: &mut Client, stays: usize) {
-    visitor.say("JOIN a");
-    visitor.say("JOIN a");
+    visitor.send("JOIN a");
+    visitor.send("JOIN a");
     if stays == 0 {
-        visitor.say("LEAVE");
+        visitor.send("LEAVE");
     }
     visitor.expect("Joined a");
     let mut heard = numbers_until(visitor, "Joined a");
     if stays > 0 {
-        heard.extend((0..stays).map(|_| number(&visitor.hear())));
-        visitor.say("LEAVE");
+        heard.extend((0..stays).map(|_| number(&visitor.line())));
+        visitor.send("LEAVE");
     }
     heard.extend(numbers_until(visitor, "Left room"));
     assert!(heard.windows(2).all(|pair| pair[1] == pair[0] + 1), "{heard:?}");
@@ -165,8 +165,8 @@ fn who_comes_and_goes_as_fast_as_can_be_hears_each_message_once_while_it_is_in()
         let visitors: Vec<Client> = visiting.into_iter().map(|thread| thread.join().expect("it heard all")).collect();
         is_over.store(true, Ordering::Release);
         let mut publisher = counting.join().expect("it heard itself");
-        assert_eq!(publisher.ask("WHO"), r#"Members of a: ["publisher"]"#);
-        publisher.say("to nobody else");
+        assert_eq!(publisher.request("WHO"), r#"Members of a: ["publisher"]"#);
+        publisher.send("to nobody else");
         publisher.expect("[publisher] to nobody else");
         visitors.into_iter().for_each(|mut visitor| visitor.expect_nothing());
         publisher.leave();

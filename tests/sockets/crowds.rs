@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Client, Lines, Program, Shape, TestServer, Transport, Turn, WELCOME};
+use harness::{Client, Lines, Program, Transport, Turn, WELCOME};
+
+use crate::server::{Shape, TestServer};
 
 /// Both ends are in this process, which may have 20 000 descriptors.
 const IN_PROCESS: usize = 9_000;
@@ -60,7 +62,7 @@ fn nine_thousand_join_at_once_and_each_room_hears_its_own() {
     clients.iter_mut().for_each(|client| client.expect("PONG x"));
     let mut last = Client::member(&server, Transport::Tcp, "z", "last");
     reset_at_once(clients);
-    last.ask_until("LIST", r#"Rooms: ["z"]"#);
+    last.request_until("LIST", r#"Rooms: ["z"]"#);
     last.expect_nothing();
 }
 
@@ -75,7 +77,7 @@ fn fifteen_thousand_join_one_room_of_the_program_at_once_and_hear_each_other() {
     clients[0].send("hello\n");
     clients[IN_TWO_PROCESSES - 1].send("hello\n");
     for client in &mut clients {
-        let mut heard = [client.line(), client.line()].map(Option::unwrap_or_default);
+        let mut heard = [client.line(), client.line()];
         heard.sort_unstable();
         assert_eq!(heard, ["[0] hello".to_owned(), format!("[{}] hello", IN_TWO_PROCESSES - 1)]);
         client.send("PING x\n");

@@ -5,10 +5,9 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use harness::frame::{FINAL_TEXT, close_frame, frame};
+use harness::{Client, Lines, Program, Transport, WELCOME, WebSocket, metrics, until};
 use socket2::SockRef;
-
-use crate::harness::websocket::{FINAL_TEXT, close_frame, frame};
-use crate::harness::{Client, Lines, Program, Transport, WELCOME, WebSocket, metrics, until};
 
 /// What is promised. It takes half of that where the server lingers a second on a client that does not close.
 const REAPED_WITHIN: Duration = Duration::from_secs(2);
@@ -91,7 +90,7 @@ fn a_member_that_is_cut_short_leaves_once_and_is_reaped_within_two_seconds() {
         for (transport, in_the_middle, end) in CUT_SHORT {
             println!("{workers} workers, {transport:?}, {in_the_middle}, {end:?}");
             let goner = goner(&program, transport, in_the_middle);
-            assert_eq!(watcher.ask("WHO"), r#"Members of a: ["goner", "watcher"]"#);
+            assert_eq!(watcher.request("WHO"), r#"Members of a: ["goner", "watcher"]"#);
             assert_eq!(clients(&program), (2.0, ended));
             let begun = Instant::now();
             let kept = end.end(goner);
@@ -100,13 +99,13 @@ fn a_member_that_is_cut_short_leaves_once_and_is_reaped_within_two_seconds() {
             until(|| clients(&program) == (1.0, ended + 1.0) && program.descriptors().len() == descriptors);
             println!("{taken:?}");
             assert!(taken < REAPED_WITHIN, "{taken:?}");
-            assert_eq!(watcher.ask("WHO"), r#"Members of a: ["watcher"]"#);
+            assert_eq!(watcher.request("WHO"), r#"Members of a: ["watcher"]"#);
             // It has said nothing, and who comes in its place stays when it is gone altogether.
             let mut next = Client::member(&program, transport, "a", "next");
             drop(kept);
-            assert_eq!(next.ask("still here?"), "[next] still here?");
+            assert_eq!(next.request("still here?"), "[next] still here?");
             assert_eq!(watcher.fence(), ["[next] still here?"]);
-            assert_eq!(watcher.ask("WHO"), r#"Members of a: ["next", "watcher"]"#);
+            assert_eq!(watcher.request("WHO"), r#"Members of a: ["next", "watcher"]"#);
             assert_eq!(clients(&program), (2.0, ended + 1.0));
             drop(next);
             ended += 2.0;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use harness::frame::{FINAL_PING, FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Http, Transport, WELCOME, WebSocket};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::websocket::{FINAL_PING, FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Shape, TestServer, Transport, WELCOME, WebSocket};
+use crate::server::{Shape, TestServer};
 use crate::websocket::member;
 
 /// Sends the handshake in these pieces, between two of which another client of the only worker makes a round trip, and is
@@ -15,7 +16,7 @@ fn expect_to_be_let_in<'a>(server: &TestServer, bystander: &mut Client, pieces: 
     let client = Http::connect(server.http);
     for piece in pieces {
         client.send(piece);
-        assert_eq!(bystander.ask("hello"), "[bystander] hello");
+        assert_eq!(bystander.request("hello"), "[bystander] hello");
     }
     let mut client = WebSocket::upgraded(client);
     client.expect(WELCOME);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use harness::{Client, Disconnect, Transport};
 use roomcast::config::{Settings, Span};
-use roomcast::protocol::disconnect::Disconnect;
 
-use crate::harness::{Client, Shape, TestServer, Transport, contract};
+use crate::server::{Shape, TestServer, contract};
 
 /// What a client in debt for good hears.
 const REFUSED: &str = "ERR too-many deliveries: at most 1 a second, 1 at once";
@@ -35,10 +35,10 @@ fn who_says_too_much_is_read_more_slowly_and_nothing_is_lost() {
         let mut members = room_of(2, &server, transport);
         let begun = Instant::now();
         let said: Vec<String> = (0..MESSAGES).map(|number| format!("message {number}")).collect();
-        said.iter().for_each(|text| members[0].say(text));
+        said.iter().for_each(|text| members[0].send(text));
         // Served meanwhile.
         let mut other = Client::member(&server, transport, "b", "other");
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         let expected: Vec<String> = said.iter().map(|text| format!("[0] {text}")).collect();
         assert_eq!(members[0].fence(), expected);
         assert_eq!(members[1].fence(), expected);
@@ -54,12 +54,12 @@ fn who_goes_on_is_refused_and_its_room_hears_nothing_of_it() {
         let server = TestServer::start(shape, hardly_any);
         // The first message costs a minute and a half.
         let mut members = room_of(100, &server, Transport::Tcp);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
+        assert_eq!(members[0].request("hello"), "[0] hello");
         for _ in 0..3 {
-            assert_eq!(members[0].ask("and again"), REFUSED);
+            assert_eq!(members[0].request("and again"), REFUSED);
         }
         members[0].expect_nothing();
-        members[1].say("hello, 0");
+        members[1].send("hello, 0");
         for member in &mut members[1..] {
             member.expect("[0] hello");
             member.expect("[1] hello, 0");
@@ -69,8 +69,8 @@ fn who_goes_on_is_refused_and_its_room_hears_nothing_of_it() {
         // What costs nobody anything goes on.
         members[0].leave();
         members[0].join("b");
-        assert_eq!(members[0].ask("LIST"), r#"Rooms: ["a", "b"]"#);
-        assert_eq!(members[0].ask("in another room"), REFUSED);
+        assert_eq!(members[0].request("LIST"), r#"Rooms: ["a", "b"]"#);
+        assert_eq!(members[0].request("in another room"), REFUSED);
     }
 }
 
@@ -81,8 +81,8 @@ fn who_is_kept_waiting_leaves_at_once_when_the_server_stops_and_what_was_read_is
             (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
         });
         let mut members = room_of(8, &server, transport);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
-        members[0].say("read, and kept waiting");
+        assert_eq!(members[0].request("hello"), "[0] hello");
+        members[0].send("read, and kept waiting");
         // The server has read it once it answers who came later on each worker.
         (0..8).for_each(|_| Client::connect(&server, transport).expect_nothing());
         server.begin_stop();
@@ -101,11 +101,11 @@ fn whoever_connects_anew_has_no_new_burst() {
     contract(|shape, transport| {
         let server = TestServer::start(shape, hardly_any);
         let mut members = room_of(8, &server, transport);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
+        assert_eq!(members[0].request("hello"), "[0] hello");
         drop(members.remove(0));
         let mut anew = Client::member(&server, transport, "b", "0");
         members[1].fence();
-        members[1].ask_until("WHO", r#"Members of a: ["1", "2", "3", "4", "5", "6", "7"]"#);
-        assert_eq!(anew.ask("hello again"), REFUSED);
+        members[1].request_until("WHO", r#"Members of a: ["1", "2", "3", "4", "5", "6", "7"]"#);
+        assert_eq!(anew.request("hello again"), REFUSED);
     });
 }

@@ -3,11 +3,8 @@
 
 use std::net::{SocketAddr, TcpStream};
 
-use roomcast::protocol::disconnect::Disconnect;
+use harness::{Client, Disconnect, HANDSHAKE, Http, Program, Transport, WELCOME, until};
 use rustix::process::Signal;
-
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Program, Transport, WELCOME, run, until};
 
 /// A table per worker of two, and labels by which clients tell whose they are.
 const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", "id", "--workers", "2"];
@@ -16,7 +13,7 @@ const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", 
 #[track_caller]
 fn worker_of(client: &mut Client) -> usize {
     client.join("alone");
-    let said = client.ask("who am I");
+    let said = client.request("who am I");
     client.leave();
     let number = said.split(['-', ']']).nth(1).and_then(|number| number.parse::<usize>().ok());
     (number.expect("a label with a number") - 1) % 2
@@ -34,9 +31,9 @@ fn fill(program: &Program, members: usize) -> Vec<Client> {
 /// One says something, and all hear it.
 #[track_caller]
 fn all_hear(members: &mut [Client], speaker: usize) {
-    members[speaker].say(&format!("hello from {speaker}"));
+    members[speaker].send(&format!("hello from {speaker}"));
     for member in members {
-        let heard = member.hear();
+        let heard = member.line();
         assert!(heard.ends_with(&format!("] hello from {speaker}")), "{heard}");
     }
 }
@@ -72,7 +69,7 @@ fn more_clients_than_one_table_holds_are_in_one_room() {
 #[track_caller]
 fn connect_if_let_in(program: &Program) -> Option<Client> {
     let mut client = Client::open(program, Transport::Tcp);
-    match client.hear().as_str() {
+    match client.line().as_str() {
         WELCOME => Some(client),
         refusal => {
             assert_eq!(refusal, "ERR closed too-many-connections");
@@ -99,7 +96,7 @@ fn a_full_worker_refuses_as_a_full_server_does() {
     const ROOM: usize = 20;
     const READY: &str = "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let program = Program::start_within(TABLE, &PER_WORKER);
-    let limit = program.log_until("descriptor limit").pop().unwrap();
+    let limit = program.log.until("descriptor limit").pop().unwrap();
     assert!(limit.contains(&format!("descriptors={TABLE} tables=2 clients_max={}", 2 * ROOM)), "{limit}");
     let mut clients = [const { Vec::new() }; 2];
     until(|| {
@@ -157,7 +154,7 @@ fn a_stop_tells_everybody_and_the_addresses_can_be_bound_again_at_once() {
 fn a_server_that_still_drains_listens_no_more_and_its_successor_may_at_once() {
     let arguments = [&PER_WORKER[..], &["--probes-until-end"]].concat();
     let (mut program, reading) =
-        Program::start_that_stops_for_hours(&arguments, |program| program.signal(Signal::TERM));
+        Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
     let successor = Program::start(&[&PER_WORKER[..], &["--tcp", &program.tcp.to_string()]].concat());
     assert_eq!(successor.tcp, program.tcp);
@@ -172,9 +169,9 @@ fn a_server_that_still_drains_listens_no_more_and_its_successor_may_at_once() {
 fn an_address_in_use_is_refused_in_one_line() {
     let program = Program::start(&PER_WORKER);
     let address = program.tcp.to_string();
-    let second = run(&[&PER_WORKER[..], &["--tcp", &address, "--http", "127.0.0.1:0"]].concat());
-    assert_eq!(second.status.code(), Some(2));
-    let said = String::from_utf8(second.stderr).unwrap();
+    let second = Program::run(&[&PER_WORKER[..], &["--tcp", &address, "--http", "127.0.0.1:0"]].concat());
+    assert_eq!(second.code, Some(2));
+    let said = second.err;
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains(&address) && said.contains("in use") && said.contains("--tcp"), "{said}");
 }

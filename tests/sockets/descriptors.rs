@@ -5,10 +5,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use roomcast::protocol::disconnect::Disconnect;
-
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Lines, Program, Transport, WELCOME, until};
+use harness::{Client, Disconnect, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, until};
 
 /// Many more than a server with a pause after each could refuse before the failsafe.
 const REFUSED: usize = 1_000;
@@ -28,7 +25,7 @@ fn exhaust(program: &Program) -> Vec<Client> {
     // Numbers below the limit may be left.
     loop {
         let mut client = Client::open(program, Transport::Tcp);
-        match client.hear().as_str() {
+        match client.line().as_str() {
             WELCOME => members.push(client),
             refusal => {
                 assert_eq!(refusal, "ERR closed too-many-connections");
@@ -56,7 +53,7 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     let begun = Instant::now();
     for _ in 0..REFUSED {
         assert_eq!(Lines::connect(program.tcp).rest(), "ERR closed too-many-connections\n");
-        assert_eq!(members[0].ask("hello"), "[first] hello");
+        assert_eq!(members[0].request("hello"), "[first] hello");
     }
     println!("{:?}", begun.elapsed());
     assert!(begun.elapsed() < REFUSED_WITHIN, "{:?}", begun.elapsed());
@@ -69,7 +66,7 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     staying.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     drop((silent, staying));
-    assert_eq!(members[0].ask("hello"), "[first] hello");
+    assert_eq!(members[0].request("hello"), "[first] hello");
     // One line for each listener, not one for each client.
     let log = program.stop_and_read_log();
     let told = log.iter().filter(|line| line.contains("out of descriptors")).count();
@@ -92,7 +89,7 @@ fn a_server_out_of_descriptors_does_not_spin_while_clients_wait_to_be_answered()
     second.set_read_timeout(Some(LOOK)).expect("an option");
     let (begun, before) = (Instant::now(), program.cpu_time());
     until(|| {
-        assert_eq!(members[0].ask("hello"), "[first] hello");
+        assert_eq!(members[0].request("hello"), "[first] hello");
         matches!(second.read(&mut byte), Ok(0))
     });
     let (elapsed, taken) = (begun.elapsed(), program.cpu_time() - before);
@@ -127,14 +124,14 @@ fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
         members.truncate(1);
         // Enough for one client more while several that left before it are still being closed.
         program.limit_descriptors(program.descriptors().into_iter().max().expect("it has some") + SPARE);
-        until(|| Lines::connect(program.tcp).line().as_deref() == Some(WELCOME));
+        until(|| Lines::connect(program.tcp).line_or_end().as_deref() == Some(WELCOME));
         until(|| Http::get(program.http, "/ready").1 == "ready");
         let mut newcomer = Client::member(&program, Transport::Tcp, "a", "newcomer");
-        members[0].say("hello");
+        members[0].send("hello");
         newcomer.expect("[first] hello");
         if workers == "1" {
             // With two, the one that was out of them may have let nobody in since.
-            program.log_until("there are descriptors again");
+            program.log.until("there are descriptors again");
         }
     }
 }

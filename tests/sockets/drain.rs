@@ -5,11 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use harness::{Addresses, Client, Disconnect, Lines, Program, Transport, WELCOME};
 use roomcast::config::{Settings, Size, Span};
-use roomcast::protocol::disconnect::Disconnect;
 use rustix::process::Signal;
 
-use crate::harness::{Addresses, Client, Lines, Program, Shape, TestServer, Transport, WELCOME, contract};
+use crate::server::{Shape, TestServer, contract};
 
 const LAST: &str = "ERR closed shutdown";
 
@@ -50,7 +50,7 @@ fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
 
 /// Reads to the end on a thread of its own, and only then closes.
 fn hear_all(mut member: Client) -> JoinHandle<Vec<String>> {
-    thread::spawn(move || member.hear_until_closed(Disconnect::Shutdown))
+    thread::spawn(move || member.lines_until_closed(Disconnect::Shutdown))
 }
 
 /// Stops a server under load. What one member got all members get, on both transports, and then the reason.
@@ -62,11 +62,11 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
     let outputs: Vec<TcpStream> = publishers.iter().map(Lines::write_half).collect();
     let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
     let mut others: Vec<_> = publishers.into_iter().map(|publisher| hear_all(publisher.into())).collect();
-    let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.hear()).collect();
+    let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line()).collect();
     begin_stop();
     // These begin to read, so that much is owed to them.
     others.extend(members.into_iter().map(hear_all));
-    heard.extend(first.hear_until_closed(Disconnect::Shutdown));
+    heard.extend(first.lines_until_closed(Disconnect::Shutdown));
     drop(first);
     for other in others {
         let other = other.join().expect("it was told why");
@@ -94,7 +94,7 @@ fn the_built_binary_under_load_ends_as_it_promises_within_its_grace_period() {
     stop_under_load(&program, Transport::WebSocket, || {
         stopped_at = Some(Instant::now());
         program.signal(Signal::TERM);
-        program.log_until("stopping");
+        program.log.until("stopping");
     });
     let (code, log) = program.end();
     let time = stopped_at.expect("it was told").elapsed();
@@ -125,7 +125,7 @@ fn stall_a_member(server: &TestServer, transport: Transport) -> (Lines, Client) 
     let mut publisher = Client::member(server, transport, "a", "publisher");
     let text = "x".repeat(32 * 1024);
     for _ in 0..32 {
-        assert_eq!(publisher.ask(&text).len(), "[publisher] ".len() + text.len());
+        assert_eq!(publisher.request(&text).len(), "[publisher] ".len() + text.len());
     }
     publisher.expect_nothing();
     (stalled, publisher)
@@ -169,10 +169,10 @@ fn a_client_that_reads_at_last_gets_all_that_was_published_before_the_stop() {
         server.begin_stop();
         let message = format!("[publisher] {}", "x".repeat(32 * 1024));
         for _ in 0..32 {
-            assert!(stalled.line().is_some_and(|line| line == message));
+            assert!(stalled.line() == message);
         }
         stalled.expect(LAST);
-        assert_eq!(stalled.line(), None);
+        stalled.expect_end();
         drop(stalled);
         assert_eq!(server.stop().cut, 0);
     });

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, until};
 use roomcast::config::{Settings, Size, Span};
 
-use crate::harness::Head;
-use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
 /// Behind a refused handshake. Never answered: its sender did not mean it as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -177,7 +177,7 @@ fn a_handshake_that_is_none_is_refused_and_what_is_behind_it_is_no_request() {
         }
     }
     let mut last = Client::connect(&server, Transport::Tcp);
-    assert_eq!(last.ask("LIST"), "Rooms: []");
+    assert_eq!(last.request("LIST"), "Rooms: []");
 }
 
 #[test]
@@ -286,8 +286,8 @@ impl SlowReader {
         let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
         let text = "x".repeat(64 * 1024 - 64);
         for _ in 0..256 {
-            publisher.say(&text);
-            publisher.hear();
+            publisher.send(&text);
+            publisher.line();
         }
         let in_bulk = Arc::new(AtomicBool::new(false));
         let is_in_bulk = Arc::clone(&in_bulk);

@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use harness::{Client, Http, Program, Transport, until};
 use roomcast::config::Span;
 
-use crate::harness::{Client, Http, Program, Shape, TestServer, Transport, until};
+use crate::server::{Shape, TestServer};
 
 /// The status of the answer, if one came before the end or a reset.
 fn status_of(mut stream: TcpStream) -> Option<String> {
@@ -53,7 +54,7 @@ fn heads_without_end_are_refused_in_bounded_memory() {
         .map(|number| {
             let name = if number % 2 == 0 { "" } else { "X-Long: " };
             let client = send_endlessly(&program, &format!("{begun}{name}"), fillers[number % 2], HEAD_BYTES);
-            assert_eq!(other.ask("hello"), "[other] hello");
+            assert_eq!(other.request("hello"), "[other] hello");
             client
         })
         .collect();
@@ -80,7 +81,7 @@ fn heads_of_nearly_the_limit_that_are_open_at_once_take_bounded_memory() {
     let mut clients: Vec<Http> = (0..CLIENTS).map(|_| Http::connect(program.http)).collect();
     for client in &clients {
         client.send(&head);
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
     }
     for client in &mut clients {
         client.send("\r\n\r\n");
@@ -116,7 +117,7 @@ fn hundreds_that_send_their_heads_slowly_are_closed_in_time_while_others_are_ser
             stream
         })
         .collect();
-    assert_eq!(other.ask("hello"), "[other] hello");
+    assert_eq!(other.request("hello"), "[other] hello");
     for client in clients {
         // The end comes by itself.
         let status = status_of(client);
@@ -153,7 +154,7 @@ fn heads_that_drip_on_are_closed_at_the_deadline_all_the_same() {
     let mut open: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
     let mut dripped = 0;
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         // Fails once it was closed, which reading tells.
         open.iter_mut().for_each(|stream| drop(stream.write(b"x")));
         dripped += 1;
@@ -176,7 +177,7 @@ fn a_body_that_was_refused_and_drips_on_does_not_keep_its_connection() {
     client.expect_end();
     let mut output = client.write_half();
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         output.write_all(b"x").is_err()
     });
 }
@@ -200,7 +201,7 @@ fn a_body_that_nobody_asked_for_is_not_waited_for_whether_it_comes_or_not() {
         assert_eq!(client.answer().0.status, status);
         let mut output = client.write_half();
         until(|| {
-            assert_eq!(other.ask("hello"), "[other] hello");
+            assert_eq!(other.request("hello"), "[other] hello");
             output.write_all(b"4\r\nbody\r\n").is_err()
         });
         until(|| program.descriptors().len() == descriptors);
@@ -225,7 +226,7 @@ fn connections_that_are_slow_take_hardly_any_time_of_the_processor() {
         .collect();
     let (begun, before) = (Instant::now(), program.cpu_time());
     for number in 0..ROUND_TRIPS as usize {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         assert_eq!(poll(&mut slow[number % CLIENTS]), Some(Vec::new()), "it is open still");
     }
     let (elapsed, taken) = (begun.elapsed(), program.cpu_time() - before);

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
+use harness::{Client, Http, Transport, until};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
+use crate::server::{Shape, TestServer};
 
 /// More than there are spare places.
 const SLOW: usize = 40;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Http, Lines, Program, Shape, TestServer, WELCOME};
+use harness::{Http, Lines, Program, WELCOME};
+
+use crate::server::{Shape, TestServer};
 
 /// Connections with more requests than are answered in a turn.
 const FLOODS: usize = 8;
@@ -28,12 +30,12 @@ fn another_clients_line_comes_within_the_first_turns_of_hundreds_of_requests() {
         flood.send(request);
         assert_eq!(flood.answer().0.status, 404);
     }
-    (0..FLOODS).for_each(|_| drop(program.log_until("http request refused")));
-    program.stand_still(|| {
+    (0..FLOODS).for_each(|_| drop(program.log.until("http request refused")));
+    program.while_stopped(|| {
         floods.iter().for_each(|flood| flood.send(request.repeat(REQUESTS)));
         other.send("QUIT\n");
     });
-    let ahead = program.log_until("connection ended").len() - 1;
+    let ahead = program.log.until("connection ended").len() - 1;
     assert_eq!(other.rest(), format!("{WELCOME}\nBye\n"));
     for flood in &mut floods {
         (0..REQUESTS).for_each(|_| assert_eq!(flood.answer().0.status, 404));

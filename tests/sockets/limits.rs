@@ -4,10 +4,11 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Client, Lines, Transport, WELCOME, WebSocket, until};
 use roomcast::config::{Settings, Size, SlowPolicy, Span};
 
-use crate::harness::websocket::{FINAL_TEXT, frame};
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
 /// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
 const ROUND: usize = 32;
@@ -43,7 +44,7 @@ impl Room {
     #[track_caller]
     fn talk(&mut self) {
         let text = "x".repeat(1_000);
-        (0..ROUND).for_each(|_| self.publisher.say(&text));
+        (0..ROUND).for_each(|_| self.publisher.send(&text));
         let expected = vec![format!("[publisher] {text}"); ROUND];
         assert_eq!(self.publisher.fence(), expected);
         assert_eq!(self.healthy.fence(), expected);
@@ -52,7 +53,7 @@ impl Room {
 
     #[track_caller]
     fn has_lost_the_stalled_one(&mut self) -> bool {
-        match self.healthy.ask("WHO").as_str() {
+        match self.healthy.request("WHO").as_str() {
             r#"Members of a: ["healthy", "publisher"]"# => true,
             r#"Members of a: ["healthy", "publisher", "stalled"]"# => false,
             other => panic!("{other}"),
@@ -110,9 +111,9 @@ fn a_stalled_websocket_reader_finds_whole_messages_and_then_perhaps_why_it_was_c
         let mut publisher = Client::member(&server, Transport::Tcp, "a", "publisher");
         let text = "x".repeat(1_000);
         until(|| {
-            (0..ROUND).for_each(|_| publisher.say(&text));
+            (0..ROUND).for_each(|_| publisher.send(&text));
             publisher.fence();
-            publisher.ask("WHO") == r#"Members of a: ["publisher"]"#
+            publisher.request("WHO") == r#"Members of a: ["publisher"]"#
         });
         let text = format!("[publisher] {text}");
         let header = [&[FINAL_TEXT, 126][..], &(text.len() as u16).to_be_bytes()].concat();
@@ -168,7 +169,7 @@ fn expect_who_asks_for_ever_to_be_cut(shape: Shape, transport: Transport, policy
         while output.write_all(questions.as_bytes()).is_ok() {}
     });
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         asking.is_finished()
     });
     asking.join().expect("it only writes");
@@ -183,7 +184,7 @@ fn members_that_do_not_read_in_a_quiet_room_are_left_alone() {
         room.talk();
         let mut busy = Client::member(&server, transport, "b", "busy");
         for _ in 0..100 {
-            busy.ask("hello");
+            busy.request("hello");
         }
         assert!(!room.has_lost_the_stalled_one());
         let said = room.said.clone();
@@ -199,11 +200,11 @@ fn one_client_too_many_is_told_so_and_a_place_is_free_again_once_another_leaves(
         let mut second = Client::member(&server, transport, "a", "second");
         assert_eq!(Lines::connect(server.tcp).rest(), "ERR closed too-many-connections\n");
         second.expect_nothing();
-        assert_eq!(first.ask("QUIT"), "Bye");
+        assert_eq!(first.request("QUIT"), "Bye");
         first.expect_end();
         drop(first);
-        until(|| Lines::connect(server.tcp).line().as_deref() == Some(WELCOME));
-        assert_eq!(second.ask("hello"), "[second] hello");
+        until(|| Lines::connect(server.tcp).line() == WELCOME);
+        assert_eq!(second.request("hello"), "[second] hello");
     });
 }
 

@@ -1,8 +1,8 @@
 //! What Roomcast promises on the wire, over real sockets, against a server in this process or the built binary. Nothing
 //! here waits for time: a `PING` is answered behind everything on its way to its client, and that is the fence.
 
-// Servers, clients and child processes; no assertions of their own but that a server stops as it promises.
-mod harness;
+// The server in a thread of this process. Clients and the server as a process are in the crate `tests/harness`.
+mod server;
 
 // The text dialect, row by row: greeting, commands, replies, labels.
 mod dialect;

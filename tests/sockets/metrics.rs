@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use harness::{Blast, Client, Http, Lines, Transport, metrics, until};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::{Blast, Client, Http, Lines, Shape, TestServer, Transport, contract, metrics, until};
+use crate::server::{Shape, TestServer, contract};
 
 #[test]
 fn the_three_plain_names_stand_alone_on_their_lines() {
@@ -12,7 +13,7 @@ fn the_three_plain_names_stand_alone_on_their_lines() {
         let server = TestServer::plain(shape);
         let mut ada = Client::member(&server, transport, "a", "ada");
         let mut bob = Client::member(&server, transport, "a", "bob");
-        ada.say("hello");
+        ada.send("hello");
         ada.expect("[ada] hello");
         bob.expect("[ada] hello");
         // A shard counts a batch when it has told the writers, which may be on the other worker.
@@ -29,7 +30,7 @@ fn clients_are_counted_in_and_out_by_transport_and_reason() {
     let server = TestServer::plain(Shape::ONE);
     let mut line_client = Client::connect(&server, Transport::Tcp);
     let _websocket_client = Client::connect(&server, Transport::WebSocket);
-    assert_eq!(line_client.ask("QUIT"), "Bye");
+    assert_eq!(line_client.request("QUIT"), "Bye");
     line_client.expect_end();
     drop(line_client);
     let gone = "roomcast_connections_closed_total{transport=\"tcp\",reason=\"quit\"}";
@@ -96,11 +97,11 @@ fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
         let mut members: Vec<Client> =
             (0..5).map(|number| Client::member(&server, transport, "a", &format!("m{number}"))).collect();
         for message in 0..100 {
-            members[message % 5].say(&format!("message {message}"));
+            members[message % 5].send(&format!("message {message}"));
         }
         for member in &mut members {
             for _ in 0..100 {
-                member.hear();
+                member.line();
             }
         }
         until(|| metrics(server.http)["roomcast_outbox_bytes"] == 0.0);
@@ -137,7 +138,7 @@ fn plain_http_counts_apart_and_its_normal_end_is_no_failure() {
         found.iter().filter(|(name, _)| name.contains("closed_total{transport=\"websocket\"")).collect();
     assert!(closed.iter().all(|(_, count)| **count == 0.0), "{closed:?}");
     assert_eq!(found["active_connections"], 1.0);
-    assert_eq!(websocket.ask("PING"), "PONG");
+    assert_eq!(websocket.request("PING"), "PONG");
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn errors_count_by_code_and_input_by_its_bytes() {
         for (said, code) in
             [("JOIN a b", "room-name"), ("NICK a b", "nick"), ("JOIN", "unknown"), ("a\x1b", "control-character")]
         {
-            let answer = client.ask(said);
+            let answer = client.request(said);
             assert!(answer.starts_with(&format!("ERR {code} ")), "{answer}");
             assert_eq!(metrics(server.http)[&format!("roomcast_errors_total{{code=\"{code}\"}}")], 1.0);
         }

@@ -1,7 +1,9 @@
 //! Names over both transports at once: the same rule, the same room, the same twins. That other names are refused is in
 //! `refusals`.
 
-use crate::harness::{Client, Shape, TestServer, Transport, contract};
+use harness::{Client, Transport};
+
+use crate::server::{Shape, TestServer, contract};
 
 /// The transport that is not this one.
 fn other(transport: Transport) -> Transport {
@@ -34,8 +36,8 @@ fn a_room_joined_over_one_transport_is_the_same_over_the_other() {
                 ("LIST", format!("Rooms: [\"{}\"]", name.replace('\\', r"\\").replace('"', r#"\""#))),
                 ("WHO", format!(r#"Members of {name}: ["first", "second"]"#)),
             ] {
-                assert_eq!(first.ask(question), answer);
-                assert_eq!(second.ask(question), answer);
+                assert_eq!(first.request(question), answer);
+                assert_eq!(second.request(question), answer);
             }
             second.leave();
         }
@@ -50,12 +52,12 @@ fn twins_are_one_room_and_one_nick_whichever_transport_says_which() {
             [transport, other(transport)].map(|transport| Client::connect(&server, transport));
         for (twin, name) in TWINS {
             for (client, said) in [(&mut first, twin), (&mut second, name)] {
-                assert_eq!(client.ask(&format!("NICK {said}")), format!("You are {name}"));
-                assert_eq!(client.ask(&format!("JOIN {said}")), format!("Joined {name}"));
+                assert_eq!(client.request(&format!("NICK {said}")), format!("You are {name}"));
+                assert_eq!(client.request(&format!("JOIN {said}")), format!("Joined {name}"));
             }
-            assert_eq!(first.ask("WHO"), format!(r#"Members of {name}: ["{name}", "{name}"]"#));
-            assert_eq!(second.ask("LIST"), format!(r#"Rooms: ["{name}"]"#));
-            assert_eq!(first.ask("hello"), format!("[{name}] hello"));
+            assert_eq!(first.request("WHO"), format!(r#"Members of {name}: ["{name}", "{name}"]"#));
+            assert_eq!(second.request("LIST"), format!(r#"Rooms: ["{name}"]"#));
+            assert_eq!(first.request("hello"), format!("[{name}] hello"));
             second.expect(&format!("[{name}] hello"));
             first.leave();
             second.leave();
@@ -77,10 +79,10 @@ fn the_length_of_a_name_is_that_of_its_nfc_form_whatever_was_said() {
                 ("\u{1100}\u{1161}\u{11a8}".repeat(42), "각".repeat(42)),
                 ("\u{212a}".repeat(128), "K".repeat(128)),
             ] {
-                assert_eq!(client.ask(&format!("JOIN {said}")), format!("Joined {name}"));
+                assert_eq!(client.request(&format!("JOIN {said}")), format!("Joined {name}"));
                 let nick: String = name.chars().take(name.chars().count() / 2).collect();
-                assert_eq!(client.ask(&format!("NICK {said}")).starts_with("ERR nick "), name.len() > 64);
-                assert_eq!(client.ask(&format!("NICK {nick}")), format!("You are {nick}"));
+                assert_eq!(client.request(&format!("NICK {said}")).starts_with("ERR nick "), name.len() > 64);
+                assert_eq!(client.request(&format!("NICK {nick}")), format!("You are {nick}"));
             }
             // The last is 126 bytes as said and 252 in NFC, which takes it apart.
             for said in ["e\u{301}".repeat(65), "\u{212a}".repeat(129), "\u{958}".repeat(42)] {
@@ -88,9 +90,9 @@ fn the_length_of_a_name_is_that_of_its_nfc_form_whatever_was_said() {
                 let shown = format!("{shown:?}").replace('"', "");
                 let more = if said.chars().count() > 64 { "…" } else { "" };
                 let answer = format!("ERR room-name \"{shown}{more}\": 1 to 128 bytes, {rule}");
-                assert_eq!(client.ask(&format!("JOIN {said}")), answer);
+                assert_eq!(client.request(&format!("JOIN {said}")), answer);
             }
-            assert_eq!(client.ask("LIST"), format!("Rooms: [\"{}\"]", "K".repeat(128)));
+            assert_eq!(client.request("LIST"), format!("Rooms: [\"{}\"]", "K".repeat(128)));
         }
     }
 }

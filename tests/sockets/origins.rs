@@ -1,7 +1,8 @@
 //! Whose web pages may open a WebSocket.
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Http, Shape, TestServer, WELCOME, WebSocket};
+use harness::{HANDSHAKE, Http, WELCOME, WebSocket};
+
+use crate::server::{Shape, TestServer};
 
 /// A browser's handshake from a page of this origin.
 fn handshake_from(origin: &str) -> String {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
+
+use crate::server::{Shape, TestServer, contract};
 
 /// Enough that a writer has more to write than it should after a few hundred messages.
 const MEMBERS: usize = 70;
@@ -52,7 +54,7 @@ impl Flood {
         let is_over = Arc::clone(&over);
         let reading = thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
-                flooder.hear();
+                flooder.line();
             }
         });
         let flooding = thread::spawn(move || {
@@ -89,7 +91,7 @@ impl Flood {
 fn hear_in_order(mut member: Client, heard: &AtomicUsize, over: &AtomicBool) {
     let mut expected = [0; FLOODERS];
     while !over.load(Ordering::Relaxed) {
-        let line = member.hear();
+        let line = member.line();
         let flooder: usize = line[2..3].parse().expect("the number of a flooder");
         assert_eq!(line, format!("[f{flooder}] {}", expected[flooder]), "in order, and nothing lost");
         expected[flooder] += 1;
@@ -109,7 +111,7 @@ fn a_flood_holds_up_no_answer_to_others_and_nothing_of_it_is_lost() {
         for _ in 0..2 {
             for other in &mut others {
                 let before = flood.heard();
-                assert_eq!(other.ask("PING a"), "PONG a");
+                assert_eq!(other.request("PING a"), "PONG a");
                 let newcomer = Client::connect(&server, Transport::Tcp);
                 let ahead = flood.heard() - before;
                 assert!(ahead <= AHEAD, "{ahead} messages ahead of an answer");
@@ -133,10 +135,10 @@ fn answers_stay_behind_what_their_client_has_said_before() {
             ("WHO", "Members of a: [\"me\"]"),
             ("JOIN", "ERR unknown JOIN needs a room: JOIN <room>"),
         ] {
-            client.say("hello");
-            client.say(line);
-            assert_eq!(client.hear(), "[me] hello");
-            assert_eq!(client.hear().lines().next(), Some(answer));
+            client.send("hello");
+            client.send(line);
+            assert_eq!(client.line(), "[me] hello");
+            assert_eq!(client.line().lines().next(), Some(answer));
             client.fence();
         }
     });

@@ -1,7 +1,7 @@
 //! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary, which has
 //! a fault where a test asks for it.
 
-use crate::harness::{Http, Lines, Program, WELCOME};
+use harness::{Http, Lines, Program, WELCOME};
 
 /// What sysexits.h calls an error in the software: what the server promises, not what it happens to say.
 const EX_SOFTWARE: i32 = 70;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Client, Lines, Program, Transport, WELCOME, metrics, until};
+use harness::{Client, Lines, Program, Transport, WELCOME, metrics, until};
 
 /// Longer than a client may take nothing, keep a refused byte or be silent.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
 fn listen(mut member: Client, heard: &Sender<()>) -> Client {
     let mut number = 0;
     loop {
-        let line = member.hear();
+        let line = member.line();
         if line == format!("[publisher] {LAST}") {
             return member;
         }
@@ -110,7 +110,7 @@ fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
     for _ in 0..PAUSES {
         let before = published(&program);
         until(|| published(&program) > before + 2.5 * BURST as f64);
-        program.stand_still(|| thread::sleep(PAUSE));
+        program.while_stopped(|| thread::sleep(PAUSE));
     }
     is_last.store(true, Ordering::Release);
     let members: Vec<Client> = listening.into_iter().map(|thread| thread.join().expect("all was heard")).collect();

@@ -1,7 +1,7 @@
 //! Pings without end: what is owed for them does not grow, and nobody else is hurt.
 
-use crate::harness::websocket::{FINAL_PING, FINAL_PONG, FINAL_TEXT, WebSocket, frame};
-use crate::harness::{Client, Program, Transport, WELCOME, metrics, until};
+use harness::frame::{FINAL_PING, FINAL_PONG, FINAL_TEXT, frame};
+use harness::{Client, Program, Transport, WELCOME, WebSocket, metrics, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -40,7 +40,7 @@ fn a_hundred_thousand_pings_of_a_client_that_does_not_read_leave_one_pong_pendin
     let before = program.private_bytes();
     pinger.send(flood(FINAL_PING));
     watcher.expect("[pinger] that was all");
-    watcher.say("read it");
+    watcher.send("read it");
     watcher.expect("[watcher] read it");
     let owed = metrics(program.http)["roomcast_outbox_bytes"];
     // What one turn of reading may have asked for before the socket refused, the pong that came last, the texts.

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::thread;
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
+use harness::{Client, HANDSHAKE, Http, Transport, until};
+
+use crate::server::{Shape, TestServer};
 
 /// Its sender did not mean it as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -120,7 +121,7 @@ fn who_goes_on_for_ever_behind_a_refusal_is_cut_while_others_are_served() {
         while output.write_all(behind.as_bytes()).is_ok() {}
     });
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         flood.is_finished()
     });
     flood.join().expect("it only writes");

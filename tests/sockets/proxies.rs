@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Http, Lines, Transport, WELCOME, WebSocket, until};
 use roomcast::config::{Labels, ProxyProtocol, Settings, Span};
 
-use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
 /// 192.0.2.7, port 4711, in both versions.
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 8080\r\n";
@@ -109,7 +110,7 @@ fn limits_count_whom_the_proxy_announces() {
         let greeting = |address: &str| {
             let mut client = Lines::connect(server.tcp);
             client.send(header_of(address));
-            (client.line().expect("a line"), client)
+            (client.line(), client)
         };
         let handshake = |address: &str| {
             let mut client = Http::connect(server.http);
@@ -204,5 +205,5 @@ fn a_stop_does_not_wait_for_who_was_not_announced_yet() {
 fn without_the_protocol_a_listed_proxy_is_a_client_like_others() {
     let server = TestServer::start(Shape::ONE, |settings| settings.trusted_proxies = vec!["127.0.0.1".into()]);
     let mut client = Client::member(&server, Transport::Tcp, "a", "alice");
-    assert_eq!(client.ask("hello"), "[alice] hello");
+    assert_eq!(client.request("hello"), "[alice] hello");
 }

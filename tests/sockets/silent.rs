@@ -2,7 +2,9 @@
 
 use std::net::{SocketAddr, TcpStream};
 
-use crate::harness::{Client, Http, Lines, Program, Shape, TestServer, Transport, Turn, WELCOME, until};
+use harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
+
+use crate::server::{Shape, TestServer};
 
 const MIB: u64 = 1 << 20;
 
@@ -51,7 +53,7 @@ fn a_silent_http_connection_is_kept_while_others_are_served() {
     let mut silent = Http::connect(server.http);
     let mut other = Client::member(&server, Transport::Tcp, "a", "other");
     for _ in 0..ROUND_TRIPS {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
     }
     silent.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(silent.answer().1, "OK");

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use harness::{Client, Disconnect, Transport, metrics, until};
 use roomcast::config::{Settings, Size, SlowPolicy, Span};
-use roomcast::protocol::disconnect::Disconnect;
 
-use crate::harness::{Client, Shape, TestServer, Transport, contract, metrics, until};
+use crate::server::{Shape, TestServer, contract};
 
 /// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
 const ROUND: usize = 32;
@@ -51,7 +51,7 @@ impl Room {
     #[track_caller]
     fn talk(&mut self) {
         let texts: Vec<String> = (self.said.len()..).take(ROUND).map(text).collect();
-        texts.iter().for_each(|text| self.publisher.say(text));
+        texts.iter().for_each(|text| self.publisher.send(text));
         let said: Vec<String> = texts.iter().map(|text| format!("[publisher] {text}")).collect();
         assert_eq!(self.publisher.fence(), said);
         self.healthy.iter_mut().for_each(|member| assert_eq!(member.fence(), said));
@@ -130,7 +130,7 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
         until(|| {
             room.talk();
             expect_conservation(&server);
-            room.publisher.ask("WHO") == everyone_healthy
+            room.publisher.request("WHO") == everyone_healthy
         });
         let said_to_all = room.said.len();
         room.talk();
@@ -158,10 +158,10 @@ fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec
     let mut heard = Vec::new();
     (0..8).for_each(|_| room.talk());
     until(|| {
-        let is_over = room.publisher.ask("WHO") == format!("Members of a: {left}");
+        let is_over = room.publisher.request("WHO") == format!("Members of a: {left}");
         if !is_over {
             room.talk();
-            heard.push(room.stalled[0].hear());
+            heard.push(room.stalled[0].line());
         }
         is_over
     });
@@ -191,7 +191,7 @@ fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte_an
         assert!(begun.elapsed() >= SLOW_AFTER, "it was cut before anything was old");
         let said_bytes: usize = room.said.iter().map(String::len).sum();
         assert!(said_bytes < OUTBOX_BYTES && room.said.len() < 1 << 20, "it may have passed a bound");
-        heard.extend(room.stalled[0].hear_until_closed(Disconnect::SlowConsumer));
+        heard.extend(room.stalled[0].lines_until_closed(Disconnect::SlowConsumer));
         assert!(room.said.starts_with(&heard) && heard.len() < room.said.len(), "{} lines", heard.len());
         room.talk();
         drop(room.stalled);

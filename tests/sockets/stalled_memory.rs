@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::websocket::{FINAL_TEXT, frame};
-use crate::harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, until, until_at_most};
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Blast, Lines, Program, Turn, WELCOME, WebSocket, metrics, until, until_at_most};
 
 const MIB: u64 = 1 << 20;
 
@@ -167,7 +167,7 @@ fn a_thousand_members_that_never_read_stay_within_the_budget() {
 #[track_caller]
 fn expect_most_to_be_missing(member: &mut Lines) {
     member.send("PING x\n");
-    let lines = std::iter::from_fn(|| member.line().filter(|line| line != "PONG x"));
+    let lines = std::iter::from_fn(|| Some(member.line()).filter(|line| line != "PONG x"));
     let (notices, messages): (Vec<String>, Vec<String>) = lines.partition(|line| line.starts_with("GAP "));
     let missing = notices.iter().map(|line| line["GAP ".len()..].parse::<usize>().expect("a number"));
     let missing: usize = missing.sum();

@@ -1,7 +1,7 @@
 //! As many clients as the descriptors allow, and more: who is in is served all the while, who is not hears why, and places are
 //! given again.
 
-use crate::harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
+use harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
 
 /// Of the server: somewhat fewer than a process may have here, since the clients' ends are in one with the other tests.
 const DESCRIPTORS: u64 = 18_500;
@@ -17,7 +17,7 @@ const TOO_MANY: usize = 1_000;
 
 #[track_caller]
 fn expect_served(member: &mut Client) {
-    assert_eq!(member.ask("hello"), "[member] hello");
+    assert_eq!(member.request("hello"), "[member] hello");
 }
 
 /// Clients come, many at once, until somebody is refused; the member is served while they wait. Returns those that were let in.
@@ -28,11 +28,11 @@ fn come_until_refused(program: &Program, member: &mut Client) -> Vec<Lines> {
         let wave: Vec<Lines> = (0..WAVE).map(|_| Lines::connect(program.tcp)).collect();
         expect_served(member);
         for mut client in wave {
-            match client.line().as_deref() {
+            match client.line_or_end().as_deref() {
                 Some(WELCOME) => clients.push(client),
                 refusal => {
                     assert_eq!(refusal, Some("ERR closed too-many-connections"));
-                    assert_eq!(client.line(), None);
+                    client.expect_end();
                     is_refused = true;
                 }
             }

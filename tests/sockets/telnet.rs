@@ -3,7 +3,9 @@
 
 use std::io::Read;
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
+
+use crate::server::{Shape, TestServer, contract};
 
 /// What PuTTY says first in telnet mode, and the refusals.
 const PUTTY: &[u8] = b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03";
@@ -88,9 +90,9 @@ fn a_byte_order_mark_at_the_very_beginning_is_skipped_and_nowhere_else() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        assert_eq!(client.ask(&format!("{MARK}JOIN a")), "Joined a");
+        assert_eq!(client.request(&format!("{MARK}JOIN a")), "Joined a");
         client.name("ada");
-        assert_eq!(client.ask(&format!("{MARK}JOIN b")), format!("[ada] {MARK}JOIN b"));
+        assert_eq!(client.request(&format!("{MARK}JOIN b")), format!("[ada] {MARK}JOIN b"));
     });
 }
 
@@ -105,5 +107,5 @@ fn who_ends_lines_with_carriage_returns_alone_is_told_once_and_says_nothing() {
     client.send("JOIN a\r");
     client.send("hello\r");
     client.expect("ERR control-character U+000D at byte 6: lines end with a line feed");
-    assert_eq!(Client::connect(&server, Transport::Tcp).ask("LIST"), "Rooms: []");
+    assert_eq!(Client::connect(&server, Transport::Tcp).request("LIST"), "Rooms: []");
 }

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
+use harness::frame::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, frame};
+use harness::{Client, Disconnect, Lines, Transport, WELCOME, WebSocket, metrics, until};
 use roomcast::config::{Settings, Size, Span};
-use roomcast::protocol::disconnect::Disconnect;
 
-use crate::harness::websocket::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, frame};
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, metrics, until};
+use crate::server::{Shape, TestServer};
 
 const KIB: usize = 1024;
 
@@ -61,13 +61,13 @@ fn lines_that_were_begun_stay_within_the_budget_and_the_largest_give_way() {
     let token = "x".repeat(BEGUN);
     for client in &clients {
         client.send(format!("PING {token}"));
-        assert_eq!(watcher.ask("hello"), "[watcher] hello");
+        assert_eq!(watcher.request("hello"), "[watcher] hello");
     }
     let mut cut = 0;
     for client in &mut clients {
         // Who was cut may have gone already.
         let _ = std::io::Write::write_all(&mut client.stream(), b"\n");
-        let line = client.line().expect("an answer, not the end");
+        let line = client.line();
         if line == "ERR closed input-budget" {
             cut += 1;
         } else {
@@ -78,7 +78,7 @@ fn lines_that_were_begun_stay_within_the_budget_and_the_largest_give_way() {
     small.send("all\n");
     small.expect("PONG small");
     // What was kept is free again.
-    assert_eq!(watcher.ask(&token), format!("[watcher] {token}"));
+    assert_eq!(watcher.request(&token), format!("[watcher] {token}"));
 }
 
 #[test]
@@ -90,13 +90,12 @@ fn messages_that_were_begun_stay_within_the_budget_in_fragments_too() {
     for client in &clients {
         let rest = frame(FINAL | CONTINUATION, &half);
         client.send([&frame(TEXT, format!("PING {half}"))[..], &rest[..rest.len() - 1]].concat());
-        assert_eq!(watcher.ask("hello"), "[watcher] hello");
+        assert_eq!(watcher.request("hello"), "[watcher] hello");
     }
     // Counted once they are gone.
     let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
     until(|| closed(&server, "websocket", "input-budget") >= least);
     expect_some_to_have_given_way(closed(&server, "websocket", "input-budget"));
-    assert_eq!(Disconnect::InputBudget.close_code(), Some(1013));
     // Whoever was cut was told why; the others finish their message and are answered.
     for client in &mut clients {
         let _ = client.write_half().write_all(b"x");
@@ -131,7 +130,7 @@ fn a_message_that_is_not_finished_in_time_ends_its_connection_and_nobody_elses()
         };
         assert_eq!(closed, [&4014_u16.to_be_bytes()[..], b"message-timeout"].concat(), "after {pings} pings");
         line.expect("ERR closed message-timeout");
-        assert_eq!(line.line(), None);
+        line.expect_end();
         cut_frame.expect_close(Disconnect::MessageTimeout);
         listener.expect_nothing();
         websocket_listener.expect_nothing();
@@ -150,11 +149,11 @@ fn a_line_client_that_says_nothing_at_all_is_closed_and_leaves_its_place_to_othe
     silent[1].send("half a line");
     for client in &mut silent {
         client.expect("ERR closed idle-timeout");
-        assert_eq!(client.line(), None);
+        client.expect_end();
     }
     drop(silent);
     // A failed connect is told why; one that was let in is greeted.
-    until(|| Lines::connect(server.tcp).line().is_some_and(|line| line == WELCOME));
+    until(|| Lines::connect(server.tcp).line() == WELCOME);
 }
 
 #[test]
@@ -163,7 +162,7 @@ fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
     let mut member = Client::member(&server, Transport::Tcp, "a", "member");
     let mut websocket = Client::connect(&server, Transport::WebSocket);
     let mut talker = Client::connect(&server, Transport::Tcp);
-    assert_eq!(talker.ask("hello"), "Join a room first");
+    assert_eq!(talker.request("hello"), "Join a room first");
     for _ in 0..3 {
         let mut silent = Lines::connect(server.tcp);
         assert_eq!(silent.rest(), format!("{WELCOME}\nERR closed idle-timeout\n"));

@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::thread;
 
-use roomcast::protocol::disconnect::Disconnect;
-
-use crate::harness::websocket::{
-    CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, HANDSHAKE, TEXT, close_frame,
-    frame,
+use harness::frame::{
+    CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, close_frame, frame,
 };
-use crate::harness::{Blast, Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract};
+use harness::{Blast, Client, Disconnect, HANDSHAKE, Lines, Transport, WELCOME, WebSocket};
+
+use crate::server::{Shape, TestServer, contract};
 
 /// A server of each layout.
 fn each_shape(behaviour: impl Fn(TestServer)) {
@@ -88,7 +87,7 @@ fn frames_right_behind_the_handshake_are_handled_in_order_wherever_the_write_is_
     let server = TestServer::plain(Shape::ONE);
     let (script, heard) = script();
     for at in 0..=script.len() {
-        let client = WebSocket::connect_saying(server.http, &script[..at]);
+        let client = WebSocket::connect_sending(server.http, &script[..at]);
         client.send(&script[at..]);
         expect_answers(client, heard);
     }
@@ -103,7 +102,7 @@ fn many_frames_right_behind_the_handshake_are_all_handled_in_order() {
         let said = (0..MESSAGES).map(|number| frame(FINAL_TEXT, number.to_string()));
         let first = [frame(FINAL_TEXT, "NICK alice"), frame(FINAL_TEXT, "JOIN a")];
         let bytes: Vec<u8> = first.into_iter().chain(said).flatten().collect();
-        let mut client = WebSocket::connect_saying(server.http, bytes);
+        let mut client = WebSocket::connect_sending(server.http, bytes);
         [WELCOME, "You are alice", "Joined a"].into_iter().for_each(|line| client.expect(line));
         for number in 0..MESSAGES {
             let heard = format!("[alice] {number}");
@@ -184,11 +183,11 @@ fn an_offence_closes_with_its_code_and_nothing_of_it_is_delivered() {
             if answer == Some((FINAL_TEXT, b"[offender] before".into())) {
                 client.expect_close(reason);
             } else {
-                let close = [&reason.close_code().unwrap().to_be_bytes()[..], reason.reason().as_bytes()].concat();
+                let close = reason.close_payload();
                 assert_eq!(answer, Some((FINAL_CLOSE, close)));
                 assert_eq!(client.frame(), None);
             }
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
             watcher.expect_nothing();
         }
     });
@@ -238,7 +237,7 @@ fn quit_says_bye_and_closes_and_what_is_behind_it_is_not_executed() {
         client.send([frame(FINAL_TEXT, "QUIT"), frame(FINAL_TEXT, "behind")].concat());
         client.expect("Bye");
         client.expect_close(Disconnect::Quit);
-        watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
         watcher.expect_nothing();
     });
 }
@@ -276,15 +275,15 @@ fn a_member_leaves_exactly_once_however_its_connection_ends() {
         let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
         for ending in endings {
             ending(member(&server, "goner"));
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
             let mut next = member(&server, "next");
-            watcher.say("still here?");
+            watcher.send("still here?");
             assert_eq!(watcher.fence(), ["[watcher] still here?"]);
             next.expect("[watcher] still here?");
             next.send(frame(FINAL_TEXT, "LEAVE"));
             next.expect("Left room");
         }
-        assert_eq!(watcher.ask("WHO"), r#"Members of a: ["watcher"]"#);
+        assert_eq!(watcher.request("WHO"), r#"Members of a: ["watcher"]"#);
     });
 }
 

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Http, Lines, Shape, TestServer, WELCOME};
+use harness::{Http, Lines, WELCOME};
+
+use crate::server::{Shape, TestServer};
 
 /// What is promised. It takes a hundredth of that.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);

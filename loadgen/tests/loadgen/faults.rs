@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use harness::Process;
+
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen, measure, run};
+use crate::load::{Measured, loadgen, measure};
 
 /// One room of four, whose first member says ten messages.
 const ONE_ROOM: [&str; 8] = ["--clients", "4", "--rooms", "1", "--rate", "20", "--publishers", "first"];
@@ -96,7 +98,7 @@ fn why_a_client_was_dismissed_is_told() {
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let fake = Fake::start(&[Fault::AnswerNothing]);
-    let ended = run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
+    let ended = Process::run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.err, "loadgen: no client got in: no answer within 3s (4)\n");
 }

@@ -3,7 +3,7 @@
 
 // What the tests are made of.
 mod fake;
-mod harness;
+mod load;
 mod servers;
 
 // Each fault that a server can have, counted exactly; and what is no fault, not counted.

@@ -1,6 +1,6 @@
 //! The servers one may compare with carry the same loads. Left out, and that is said, where they are not installed.
 
-use crate::harness::measure;
+use crate::load::measure;
 use crate::servers::Other;
 
 const CLIENTS: [&str; 4] = ["--clients", "100", "--rooms", "4"];

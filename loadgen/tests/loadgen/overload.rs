@@ -1,11 +1,12 @@
 //! Overloads, on a server that lies and on the real one: what a watcher or a bystander meets is counted exactly, and decides the
 //! exit code.
 
+use harness::{Ended, Process, Turn};
 use serde_json::Value;
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Ended, loadgen, number, read_json, run, turn};
-use crate::servers::{Server, free_port, roomcast};
+use crate::load::{loadgen, number, read_json};
+use crate::servers::{Server, free_port, roomcast_at};
 
 /// Four speak twice, and two listen.
 const BURST: [&str; 8] = ["--clients", "4", "--watchers", "2", "--messages", "2", "--size", "64"];
@@ -29,7 +30,7 @@ impl Overload {
     fn of(arguments: &[&[&str]]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("report.json");
-        let ended = run(loadgen(&[&["overload"], &arguments.concat()[..]].concat()).arg("--json").arg(&path));
+        let ended = Process::run(loadgen(&[&["overload"], &arguments.concat()[..]].concat()).arg("--json").arg(&path));
         Self { report: read_json(&path, &ended), ended }
     }
 
@@ -67,7 +68,7 @@ impl Overload {
 
 #[test]
 fn a_burst_that_everybody_hears_passes() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let burst = Overload::burst(&[]);
     burst.expect_only("lost", 0);
     assert_eq!((burst.number("/deliveries/heard"), burst.number("/whole")), (16, 2));
@@ -77,7 +78,7 @@ fn a_burst_that_everybody_hears_passes() {
 
 #[test]
 fn what_a_watcher_never_hears_is_lost() {
-    let _turn = turn();
+    let _turn = Turn::take();
     for delivery in [3, 7] {
         let burst = Overload::burst(&[Fault::Lose(At { client: WATCHER, delivery })]);
         burst.expect_only("lost", 1);
@@ -87,14 +88,14 @@ fn what_a_watcher_never_hears_is_lost() {
 
 #[test]
 fn what_no_watcher_hears_is_lost_to_all() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let all = (0..=WATCHER).map(|client| Fault::Lose(At { client, delivery: 4 }));
     Overload::burst(&all.collect::<Vec<_>>()).expect_only("lost", 2);
 }
 
 #[test]
 fn what_comes_twice_or_in_another_order_or_changed_is_counted() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let here = At { client: WATCHER, delivery: 3 };
     Overload::burst(&[Fault::Double(here)]).expect_only("doubled", 1);
     Overload::burst(&[Fault::Swap(here)]).expect_only("reordered", 1);
@@ -104,7 +105,7 @@ fn what_comes_twice_or_in_another_order_or_changed_is_counted() {
 
 #[test]
 fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let here = At { client: WATCHER, delivery: 6 };
     let burst = Overload::burst(&[Fault::Dismiss(here, "ERR closed slow-consumer\n")]);
     burst.expect_only("lost", 2);
@@ -116,7 +117,7 @@ fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
 
 #[test]
 fn a_speaker_that_is_cut_is_a_figure_and_no_failure() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let burst = Overload::burst(&[Fault::Dismiss(At { client: 4, delivery: 7 }, "ERR closed slow-consumer\n")]);
     // Either four speakers and one watcher came first, in any order, or it was the watcher who was cut.
     let (speakers, watchers) =
@@ -131,7 +132,7 @@ fn number_or_zero(of: &Overload, pointer: &str) -> u64 {
 
 #[test]
 fn a_flood_beside_which_everybody_is_answered_passes() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let fake = Fake::start(&[]);
     let flood = Overload::of(&[&[
         "flood",
@@ -157,7 +158,7 @@ fn a_flood_beside_which_everybody_is_answered_passes() {
 
 #[test]
 fn a_bystander_that_is_cut_fails_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|client| Fault::Dismiss(At { client, delivery: 50 }, "ERR closed slow-consumer\n")]);
     assert_eq!(flood.number("/roles/inside/cut/slow-consumer"), 1, "{flood:?}");
     assert_eq!(flood.ended.code, Some(1), "{flood:?}");
@@ -165,14 +166,14 @@ fn a_bystander_that_is_cut_fails_the_flood() {
 
 #[test]
 fn a_hole_in_the_flood_is_noticed_by_a_bystander_inside() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|client| Fault::Lose(At { client, delivery: 50 })]);
     assert_eq!((flood.number("/roles/inside/disordered"), flood.ended.code), (1, Some(1)), "{flood:?}");
 }
 
 #[test]
 fn a_ping_without_an_answer_fails_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|_| Fault::AnswerPings(0)]);
     assert_eq!((flood.number("/roles/inside/unanswered"), flood.ended.code), (1, Some(1)), "{flood:?}");
     assert!(number(&flood.report, "/roles/inside/waits/max") >= 2_000.0, "it waited as long as patience: {flood:?}");
@@ -180,7 +181,7 @@ fn a_ping_without_an_answer_fails_the_flood() {
 
 #[test]
 fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let fake = Fake::start(&[Fault::Delay(std::time::Duration::from_millis(50))]);
     let target = fake.target();
     let load = ["--members", "1", "--bystanders", "2", "--inside", "0", "--newcomers", "0", "--for", "300ms"];
@@ -191,7 +192,7 @@ fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
 
 #[test]
 fn the_real_server_is_flooded_on_both_transports() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let server = Server::roomcast();
     let load = ["--members", "20", "--bystanders", "5", "--inside", "5", "--quiet", "5", "--for", "1s"];
     let flood = Overload::of(&[&["flood", server.tcp(), server.websocket()], &load]);
@@ -203,9 +204,9 @@ fn the_real_server_is_flooded_on_both_transports() {
 
 #[test]
 fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let (lines, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let command = format!("{} --tcp {lines} --http {http}", roomcast().display());
+    let command = roomcast_at(&lines, &http);
     let (tcp, websocket) = (format!("tcp://{lines}"), format!("ws://{http}/ws"));
     let load = ["--clients", "40", "--watchers", "10", "--stop-after", "300ms", "--spawn", &command];
     let burst = Overload::of(&[&["burst", &tcp, &websocket], &load]);
@@ -216,7 +217,7 @@ fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
 
 #[test]
 fn what_is_no_overload_is_refused_with_the_rule() {
-    let _turn = turn();
+    let _turn = Turn::take();
     for (arguments, rule) in [
         (&["burst", "--clients", "0"][..], "--clients 0: 1 to"),
         (&["burst", "--size", "10"], "--size 10: 36 to 65536"),
@@ -227,7 +228,7 @@ fn what_is_no_overload_is_refused_with_the_rule() {
         (&["burst", "tcp://127.0.0.1:1", "--stop-after", "1s"], "no process is found"),
         (&["burst", "--json", "/no such folder/x"], "/no such folder/x"),
     ] {
-        let ended = run(&mut loadgen(&[&["overload"], arguments].concat()));
+        let ended = Process::run(&mut loadgen(&[&["overload"], arguments].concat()));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.err.contains(rule), "{arguments:?}: {ended:?}");
     }

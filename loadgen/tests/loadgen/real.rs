@@ -1,13 +1,15 @@
 //! Roomcast itself under every kind of load, on each transport and on both: nothing is lost, doubled or out of order.
 
+use harness::Process;
+
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen, loadgen_within, measure, measure_with, run, short};
-use crate::servers::{Server, free_port, roomcast};
+use crate::load::{Measured, loadgen, loadgen_within, measure, measure_with, short};
+use crate::servers::{Server, free_port, roomcast_at};
 
 const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
 
 /// Descriptors of a process that may have 60 connections.
-const DESCRIPTORS: u32 = 160;
+const DESCRIPTORS: u64 = 160;
 
 /// One load on each transport, and on both by halves.
 fn on_each_transport(arguments: &[&str]) -> Vec<Measured> {
@@ -133,7 +135,7 @@ fn the_other_port_is_named() {
     let http = server.websocket().replace("ws://", "tcp://").replace("/ws", "");
     let lines = server.tcp().replace("tcp://", "ws://");
     for (target, question) in [(http, "is this the HTTP port?"), (lines, "is this the port for lines?")] {
-        let ended = run(&mut loadgen(&[&target, "--clients", "2"]));
+        let ended = Process::run(&mut loadgen(&[&target, "--clients", "2"]));
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.contains(question), "{ended:?}");
     }
@@ -142,10 +144,10 @@ fn the_other_port_is_named() {
 #[test]
 fn a_search_ends_where_the_server_is_full_and_says_so() {
     let address = format!("127.0.0.1:{}", free_port());
-    let command = format!("{} --tcp {address} --http 127.0.0.1:0 --max-clients 25", roomcast().display());
+    let command = roomcast_at(&address, "127.0.0.1:0") + " --max-clients 25";
     let target = format!("tcp://{address}");
     let search = ["find-capacity", &target, "--slo", "p50=1h", "--from", "10", "--spawn", &command, "--rate", "20"];
-    let ended = run(&mut loadgen(&[&search, &short(&[])[..]].concat()));
+    let ended = Process::run(&mut loadgen(&[&search, &short(&[])[..]].concat()));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let rows = ended.out.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok());
     assert_eq!(rows.collect::<Vec<_>>(), [10, 20, 40, 25], "{ended:?}");
@@ -155,7 +157,7 @@ fn a_search_ends_where_the_server_is_full_and_says_so() {
 #[test]
 fn the_server_is_started_and_stopped() {
     let address = format!("127.0.0.1:{}", free_port());
-    let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
+    let command = roomcast_at(&address, "127.0.0.1:0");
     let measured = measure(&format!("tcp://{address}"), &["--clients", "50", "--rate", "20", "--spawn", &command]);
     measured.expect_clean();
     measured.expect_all(50);

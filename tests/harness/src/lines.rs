@@ -1,39 +1,58 @@
-//! A TCP client byte by byte.
+//! A TCP client that writes bytes and reads lines.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use roomcast::protocol::disconnect::Disconnect;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::client::Wire;
+use super::{Disconnect, FAILSAFE, WELCOME};
 
-/// A failsafe: no test waits that long unless it fails.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The capacity of a client's read buffer: small, so that thousands of clients fit.
+pub const READ_BUFFER_BYTES: usize = 1024;
 
-/// Small, so that thousands of clients fit.
-const READ_BUFFER_BYTES: usize = 1024;
-
-/// What a client that is to fall behind lets the kernel hold for it.
+/// The receive buffer in the kernel of a client that is to fall behind.
 const SHORT_RECEIVE_BYTES: usize = 4 * 1024;
 
-/// One connection, written and read as bytes or lines.
+/// One connection.
 pub struct Lines(BufReader<TcpStream>);
 
 impl Lines {
-    /// A connection that has read nothing yet, not even the greeting.
+    /// Connects and reads nothing, not even the greeting.
+    #[track_caller]
     pub fn connect(server: SocketAddr) -> Self {
         Self::of(TcpStream::connect(server).expect("a server that accepts"))
     }
 
-    /// The same with a kernel that takes only a few KiB for it.
+    /// Connects with a receive buffer of a few KiB and reads nothing.
+    #[track_caller]
     pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
         Self::of(short_of_buffer(server))
     }
 
+    /// Connects and joins a room.
+    #[track_caller]
+    pub fn member(server: SocketAddr, room: &str) -> Self {
+        Self::connect(server).join_first(room)
+    }
+
+    /// Connects with a receive buffer of a few KiB and joins a room.
+    #[track_caller]
+    pub fn member_short_of_buffer(server: SocketAddr, room: &str) -> Self {
+        Self::connect_short_of_buffer(server).join_first(room)
+    }
+
+    #[track_caller]
+    fn join_first(mut self, room: &str) -> Self {
+        self.send(format!("JOIN {room}\n"));
+        self.expect(WELCOME);
+        self.expect(&format!("Joined {room}"));
+        self
+    }
+
     fn of(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(READ_TIMEOUT)).expect("an option");
+        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
         stream.set_nodelay(true).expect("an option");
         Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
     }
@@ -43,12 +62,12 @@ impl Lines {
         self.0.get_ref()
     }
 
-    /// What the server calls this client.
+    /// The label that the server gives this client.
     pub fn label(&self) -> String {
         self.stream().local_addr().expect("a connected socket").to_string()
     }
 
-    /// Another hold on the connection, to write from another thread.
+    /// The same connection for another thread to write to.
     pub fn write_half(&self) -> TcpStream {
         self.stream().try_clone().expect("a descriptor")
     }
@@ -59,20 +78,19 @@ impl Lines {
         self.stream().write_all(bytes.as_ref()).expect("a server that reads");
     }
 
-    /// The end of the input.
+    /// Ends what the server reads.
     pub fn end_input(&self) {
         self.stream().shutdown(Shutdown::Write).expect("a connected socket");
     }
 
     /// Closes with a reset.
     pub fn reset(self) {
-        let no_time = Some(Duration::ZERO);
-        SockRef::from(self.stream()).set_linger(no_time).expect("an option");
+        SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
-    /// The next line without its end; `None` at the end of the stream.
+    /// The next line without its end, or `None` at the end of the stream.
     #[track_caller]
-    pub fn line(&mut self) -> Option<String> {
+    pub fn line_or_end(&mut self) -> Option<String> {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a line or the end");
         if line.is_empty() {
@@ -82,9 +100,30 @@ impl Lines {
         Some(line)
     }
 
+    /// The next line without its end.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        self.line_or_end().expect("a line, not the end")
+    }
+
+    /// The next line is this one.
     #[track_caller]
     pub fn expect(&mut self, line: &str) {
-        assert_eq!(self.line().as_deref(), Some(line));
+        assert_eq!(self.line(), line);
+    }
+
+    /// These bytes come next.
+    #[track_caller]
+    pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        let mut read = vec![0; bytes.len()];
+        self.0.read_exact(&mut read).expect("as many bytes");
+        assert_eq!(read, bytes);
+    }
+
+    /// The stream ends here.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        assert_eq!(self.line_or_end(), None);
     }
 
     /// Everything up to the end of the stream.
@@ -105,7 +144,8 @@ impl Lines {
     }
 }
 
-/// A connection for which the kernel takes only a few KiB.
+/// Connects with a receive buffer of a few KiB.
+#[track_caller]
 pub fn short_of_buffer(server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(SHORT_RECEIVE_BYTES).expect("an option");
@@ -114,18 +154,18 @@ pub fn short_of_buffer(server: SocketAddr) -> TcpStream {
 }
 
 impl Wire for Lines {
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         self.send(format!("{line}\n"));
     }
 
-    fn hear(&mut self) -> Option<String> {
-        self.line()
+    fn line_or_end(&mut self) -> Option<String> {
+        Self::line_or_end(self)
     }
 
-    fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
-        let last = format!("ERR closed {}", reason.reason());
-        let heard = std::iter::from_fn(|| Some(self.line().expect(&last)).filter(|line| *line != last)).collect();
-        assert_eq!(self.line(), None);
-        heard
+    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        let last = reason.last_line();
+        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).collect();
+        self.expect_end();
+        lines
     }
 }
