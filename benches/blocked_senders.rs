@@ -48,15 +48,15 @@ fn measure(criterion: &mut Criterion, name: &str, storm: Storm) {
 fn in_the_mailbox(senders: usize) -> Duration {
     let (sender, mut receiver) = mpsc::channel(MAILBOX_COMMANDS);
     let mailbox = Mailbox::new(sender);
-    let tell = |number| {
+    let send = |number| {
         let mailbox = mailbox.clone();
-        async move { mailbox.tell(number).await }
+        async move { mailbox.send(number).await }
     };
     let receive = async || {
         receiver.recv().await.expect("somebody is left");
         1 + iter::from_fn(|| receiver.try_recv().ok()).take(BATCH_COMMANDS - 1).count()
     };
-    common::runtime().block_on(block_and_receive(senders, tell, receive))
+    common::runtime().block_on(block_and_receive(senders, send, receive))
 }
 
 fn in_a_flume(senders: usize) -> Duration {

@@ -11,7 +11,7 @@ use common::{TEXT, label, masked_fragments, masked_text};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
-use roomcast::protocol::websocket::{Message, Messages};
+use roomcast::protocol::websocket::{Message, MessageDecoder};
 
 /// A line of chat, a long post, the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
@@ -72,7 +72,7 @@ fn decode(criterion: &mut Criterion, how: &str, frames: fn(&[u8]) -> Vec<u8>, re
 
 /// Reads one message of which so many bytes come first and the rest after them.
 fn read(input: &mut [u8], first: usize) {
-    let mut messages = Messages::default();
+    let mut messages = MessageDecoder::default();
     let mut at = 0;
     for come in [first, input.len()] {
         while let Some(received) = messages.next(&mut input[at..come], BYTES_MAX).expect("good frames") {

@@ -8,7 +8,7 @@ mod common;
 use common::hall::{Hall, address};
 use common::{label, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Member, Seat, ShardCommand};
+use roomcast::broker::{Member, Reservation, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::Address;
@@ -64,7 +64,7 @@ impl Visited {
         // What was asked for is there when the batch is; nobody waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.hall.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack });
+        self.hall.step(ShardCommand::Join { room: self.room.clone(), member, reservation: Reservation::None, ack });
     }
 
     fn leave(&mut self) {

@@ -10,7 +10,7 @@ use common::{TEXT, masked_text};
 use criterion::{BatchSize, Criterion, Throughput};
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::lines::next_line;
-use roomcast::protocol::websocket::{Message, Messages};
+use roomcast::protocol::websocket::{Message, MessageDecoder};
 
 /// What a connection handles in one turn.
 const COMMANDS: usize = 64;
@@ -61,7 +61,7 @@ fn websocket(criterion: &mut Criterion) {
 }
 
 fn parse_messages(mut input: &mut [u8]) {
-    let mut messages = Messages::default();
+    let mut messages = MessageDecoder::default();
     while let Some(received) = messages.next(input, BYTES_MAX).expect("good frames") {
         let Some(Message::Text(text)) = received.message else { panic!("a text, whole") };
         black_box(parse_message(text).expect("a good message"));

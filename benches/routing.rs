@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use common::site::Site;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Publish, ShardMailbox};
+use roomcast::broker::{Broker, ClientWindow, Publish, ShardMailbox, ShardSenders};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 const SHARDS: [u16; 4] = [1, 2, 4, 8];
@@ -30,7 +30,7 @@ fn hand_over(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/hand_over");
     group.throughput(Throughput::Elements(ROOMS as u64));
     for shards in SHARDS {
-        let (seed, mut mailboxes) = BrokerSeed::new(shards, &common::capacity());
+        let (seed, mut mailboxes) = ShardSenders::new(shards, &common::capacity());
         let broker = seed.broker();
         let mut windows = vec![ClientWindow::default(); ROOMS];
         let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };

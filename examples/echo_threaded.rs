@@ -36,11 +36,11 @@ fn main() -> io::Result<()> {
 
 fn serve(listener: &TcpListener) -> ! {
     // Every thread holds a clone until its end, so that the count of clones is that of clients and ours.
-    let place = Arc::new(());
+    let permit = Arc::new(());
     loop {
         match listener.accept() {
-            Ok((client, _)) if Arc::strong_count(&place) > CLIENTS_MAX => refuse(&client),
-            Ok((client, _)) => start(client, Arc::clone(&place)),
+            Ok((client, _)) if Arc::strong_count(&permit) > CLIENTS_MAX => refuse(&client),
+            Ok((client, _)) => start(client, Arc::clone(&permit)),
             Err(error) => {
                 report("cannot accept", &error);
                 thread::sleep(ACCEPT_PAUSE);
@@ -55,11 +55,11 @@ fn refuse(mut client: &TcpStream) {
 }
 
 /// Serves a client on a thread of its own. If there is none to be had, the client is let go.
-fn start(client: TcpStream, place: Arc<()>) {
+fn start(client: TcpStream, permit: Arc<()>) {
     let serve_one = move || {
         // However it ended for this client, the others are served.
         let _ = echo(&client);
-        drop(place);
+        drop(permit);
     };
     if let Err(error) = thread::Builder::new().spawn(serve_one) {
         report("cannot start a thread", &error);

@@ -8,24 +8,25 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use roomcast::broker::{BrokerSeed, Capacity};
+use roomcast::broker::{RoomLimiter, ShardSenders};
 use roomcast::config::{
     AddressLimits, HttpLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
 };
-use roomcast::memory::Needs;
+use roomcast::memory::MemoryUse;
+use roomcast::net::accept::Listener;
+use roomcast::net::address_limiter::AddressLimiter;
+use roomcast::net::connection_limit::ConnectionLimit;
+use roomcast::net::proxy::TrustedProxies;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
-use roomcast::session::{Handled, Session, SessionHost, SpentAllowances};
+use roomcast::session::{Outcome, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
-use roomcast::transport::accept::{Admission, Listener, accept};
-use roomcast::transport::census::Census;
-use roomcast::transport::conversation::{Client, ReadBuffer};
-use roomcast::transport::http::{HttpHost, HttpRules, HttpState, Upgraded};
+use roomcast::transport::connection::{Client, ReadBuffer};
+use roomcast::transport::http::{HttpRules, HttpServer, HttpState, Upgraded};
+use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::metrics::ServerMetrics;
-use roomcast::transport::proxied::Proxies;
-use roomcast::transport::watch::Watch;
-use roomcast::transport::websocket::{self, Keepalive, Meaning};
+use roomcast::transport::websocket::{self, Keepalive, MessageHandler};
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
 use roomcast::writer::task::WriterTask;
@@ -68,17 +69,17 @@ struct Arguments {
 /// Every message comes back.
 struct Echo;
 
-impl Meaning for Echo {
-    fn text(&self, session: &mut Session, text: &str) -> Handled {
+impl MessageHandler for Echo {
+    fn text(&self, session: &mut Session, text: &str) -> Outcome {
         echo(session, text.as_bytes(), encode::text)
     }
 
-    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Handled {
+    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Outcome {
         echo(session, bytes, encode::binary)
     }
 }
 
-fn echo(session: &mut Session, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Handled {
+fn echo(session: &mut Session, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Outcome {
     let mut message = Vec::with_capacity(encode::header_bytes(payload.len()) + payload.len());
     message.extend_from_slice(payload);
     encode(&mut message, 0);
@@ -89,57 +90,57 @@ fn main() -> io::Result<()> {
     let Arguments { listen, message_bytes } = Arguments::parse();
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let listener = bind(listen)?;
+        let limit = ConnectionLimit::new(CLIENTS_MAX);
+        let listener = bind(listen, limit.clone())?;
         writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
-        serve(listener, message_bytes.0).await;
+        serve(listener, limit, message_bytes.0).await;
         Ok(())
     })
 }
 
 /// Accepted sockets inherit what is set here.
-fn bind(address: SocketAddr) -> io::Result<Listener> {
+fn bind(address: SocketAddr, limit: ConnectionLimit) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    Listener::from_std(socket.listen(BACKLOG)?.into_std()?)
+    Listener::new(socket.listen(BACKLOG)?.into_std()?, limit)
 }
 
 /// What `Worker` puts together, without line clients, shards and an end.
-async fn serve(listener: Listener, message_bytes_max: usize) {
+async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_bytes_max: usize) {
     let drain = Drain::default();
     let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
     let (counts, transport_counts) = (metrics.writers[0].clone(), metrics.transports[0].clone());
     let (own, commands) = mailbox();
-    let (writer_task, writer) = WriterTask::new(own, commands, counts, OUTBOX, drain.clone(), &Needs::default());
+    let (writer_task, writer) = WriterTask::new(own, commands, counts, OUTBOX, drain.clone(), &MemoryUse::default());
     spawn_local(writer_task.run());
     // Nobody is ever in a room, so no shard is ever told anything.
-    let (broker, _shards) = BrokerSeed::new(1, &Capacity::new(RoomLimits { rooms_max: 0, members_max: 0 }));
-    let sessions = Rc::new(SessionHost {
+    let (broker, _shards) = ShardSenders::new(1, &RoomLimiter::new(RoomLimits { rooms_max: 0, members_max: 0 }));
+    let sessions = Rc::new(SessionContext {
         broker: broker.broker(),
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
         message_bytes_max,
         deliveries: None,
-        spent: SpentAllowances::new(Instant::now()),
+        spent: SpentDeliveries::new(Instant::now()),
         drain: drain.clone(),
     });
     let keepalive = Rc::new(Keepalive::default());
-    let buffer = ReadBuffer::new(Needs::default(), Rc::new(Watch::new(INPUT)));
+    let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)));
     spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
     let http_buffer = buffer.clone();
-    let on_upgrade = move |Upgraded { stream, place, address, already_read }| {
-        let label = Label::of_server("WS");
-        let client = Client { stream, place, dialect: Dialect::WebSocket, label, address, already_read };
+    let on_upgrade = move |Upgraded { stream, permit, address, already_read }| {
+        let label = Label::generated("WS");
+        let client = Client { stream, permit, dialect: Dialect::WebSocket, label, address, already_read };
         spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));
     };
-    let admission = Admission::new(CLIENTS_MAX);
-    let census = Census::new(AddressLimits { clients_max: None, connects_per_second: None });
-    let state = HttpState { drain, admission: admission.clone(), census, metrics };
+    let address_limiter = AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None });
+    let state = HttpState { drain, connection_limit, address_limiter, metrics };
     let limits = HttpLimits { connection_time: None, hosts: Vec::new() };
-    let proxies = Proxies::new(&[], false);
+    let proxies = TrustedProxies::new(&[], false);
     let rules = HttpRules { header_timeout: HEADER_TIMEOUT, limits, origins: Origins::Any, proxies };
-    let host = Rc::new(HttpHost::new(state, transport_counts, rules, http_buffer, on_upgrade));
-    accept(listener, admission, |accepted| drop(spawn_local(Rc::clone(&host).serve(accepted)))).await;
+    let server = Rc::new(HttpServer::new(state, transport_counts, rules, http_buffer, on_upgrade));
+    listener.accept(|accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)))).await;
 }

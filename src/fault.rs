@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 static FAULTY: LazyLock<Option<String>> = LazyLock::new(|| env::var("ROOMCAST_FAULT").ok());
 
 /// Panics if this kind of task was chosen.
-pub fn may_strike(task: &str) {
+pub fn inject(task: &str) {
     if cfg!(debug_assertions) {
         assert!(FAULTY.as_deref() != Some(task), "a fault was put into this task: {task}");
     }

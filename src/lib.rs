@@ -10,16 +10,18 @@
 //!
 //! | floor | modules | |
 //! |---|---|---|
-//! | 7 | `main` | flags → logging → [`server::run`] → exit code |
-//! | 6 | [`server`] | the composition root |
-//! | 5 | [`worker`] | one thread: runtime, listeners, shards, writer |
-//! | 4 | [`transport`] | bytes in, calls of a session out |
-//! | 3 | [`session`] | one client's conversation, the same on every transport |
-//! | 2 | [`broker`] | rooms; knows writers and bytes, no socket |
-//! | 1 | [`writer`] | the write sides of sockets; knows slots and bytes, no room |
-//! | 0 | [`protocol`], [`config`], [`fault`], [`log`], [`mailbox`], [`memory`], [`metrics`], [`shutdown`] | what is said, what applies, what may fail in a test, what is logged, how tasks are told, what is given back, what is counted, when to stop |
-//!
-//! [`process`], on floor 6 beside the server, is what only `main` uses: the signals, the end after a panic.
+//! | 8 | `main` | flags → logging → [`server::run`] → exit code |
+//! | 7 | [`server`] | the composition root |
+//! | 7 | [`process`] | the signals and the end after a panic, used by `main` alone |
+//! | 6 | [`worker`] | one thread: runtime, listeners, shards, writer |
+//! | 5 | [`transport`] | bytes in, calls of a session out |
+//! | 4 | [`session`] | one client's commands, the same on every transport |
+//! | 3 | [`broker`] | rooms; knows writers and bytes, no socket |
+//! | 2 | [`writer`] | the write sides of sockets; knows slots and bytes, no room |
+//! | 1 | [`net`] | listening, accepting, limits, the client behind a proxy; knows no protocol |
+//! | 0 | [`protocol`] | names, commands, events, dialects, the reasons a connection ends |
+//! | 0 | [`config`], [`log`], [`metrics`] | settings, the log, counters and their exposition |
+//! | 0 | [`mailbox`], [`memory`], [`shutdown`], [`fault`] | sending to a task, freed memory, the phases of a stop, failures for tests |
 
 pub mod broker;
 pub mod config;
@@ -28,6 +30,7 @@ pub mod log;
 pub mod mailbox;
 pub mod memory;
 pub mod metrics;
+pub mod net;
 pub mod process;
 pub mod protocol;
 pub mod server;

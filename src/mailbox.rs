@@ -26,7 +26,7 @@ impl<T> Mailbox<T> {
     ///
     /// # Errors
     /// The message, when it would have to wait.
-    pub fn try_tell(&self, message: T) -> Result<(), Full<T>> {
+    pub fn try_send(&self, message: T) -> Result<(), Full<T>> {
         match self.0.try_send(message) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(message)) => Err(Full(message)),
@@ -37,8 +37,8 @@ impl<T> Mailbox<T> {
     /// Hands the message over: at once if there is room, else the future waits for it in the order in which they are first polled. It is not
     /// to be dropped half-way: the message would be lost with it. Small, since most clients hold one while they join.
     #[must_use = "a message that finds no room is handed over by the future"]
-    pub fn tell(&self, message: T) -> impl Future<Output = ()> {
-        let waiting = self.try_tell(message).err().map(|Full(message)| Box::pin(self.tell_in_turn(message)));
+    pub fn send(&self, message: T) -> impl Future<Output = ()> {
+        let waiting = self.try_send(message).err().map(|Full(message)| Box::pin(self.send_in_turn(message)));
         async move {
             if let Some(waiting) = waiting {
                 waiting.await;
@@ -46,7 +46,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    async fn tell_in_turn(&self, message: T) {
+    async fn send_in_turn(&self, message: T) {
         let sent = self.0.send(message).await;
         assert!(sent.is_ok(), "a mailbox outlives every handle to it");
     }
@@ -64,21 +64,21 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(1);
         let mailbox = Mailbox::new(sender);
         let mut context = Context::from_waker(Waker::noop());
-        mailbox.try_tell(1).unwrap();
-        let mut second = pin!(mailbox.tell(2));
+        mailbox.try_send(1).unwrap();
+        let mut second = pin!(mailbox.send(2));
         assert!(second.as_mut().poll(&mut context).is_pending());
-        let mut third = pin!(mailbox.tell(3));
+        let mut third = pin!(mailbox.send(3));
         assert!(third.as_mut().poll(&mut context).is_pending());
 
         assert_eq!(receiver.try_recv(), Ok(1));
-        let Full(message) = mailbox.try_tell(4).unwrap_err();
+        let Full(message) = mailbox.try_send(4).unwrap_err();
         assert_eq!(message, 4, "two wait, though there is room");
         assert!(third.as_mut().poll(&mut context).is_pending());
         assert!(second.as_mut().poll(&mut context).is_ready());
         assert_eq!(receiver.try_recv(), Ok(2));
         assert!(third.as_mut().poll(&mut context).is_ready());
         assert_eq!(receiver.try_recv(), Ok(3));
-        mailbox.try_tell(5).unwrap();
+        mailbox.try_send(5).unwrap();
     }
 
     #[tokio::test]
@@ -90,7 +90,7 @@ mod tests {
             let mailbox = mailbox.clone();
             async move {
                 for message in (first..MESSAGES).step_by(2) {
-                    mailbox.tell(message).await;
+                    mailbox.send(message).await;
                 }
             }
         };

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     end_on_panic();
     let outcome = match Invocation::parse(env::args_os()) {
         Ok(invocation) => follow(invocation),
-        Err(InvocationError::Asked(text)) => {
+        Err(InvocationError::RequestSummary(text)) => {
             print(&text);
             Ok(())
         }

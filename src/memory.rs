@@ -21,18 +21,18 @@ const WORTH_PART: usize = 4;
 
 /// What all parts of one worker need, in bytes, roughly.
 #[derive(Clone, Debug, Default)]
-pub struct Needs(Rc<Cell<Slack>>);
+pub struct MemoryUse(Rc<Cell<PeakUse>>);
 
 /// What one part of it needs.
 #[derive(Debug)]
-pub struct Need {
-    needs: Needs,
+pub struct MemoryShare {
+    needs: MemoryUse,
     bytes: usize,
 }
 
 /// What was needed, over windows of time. Knows no clock.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slack {
+struct PeakUse {
     now: usize,
     /// At most, in this window.
     lately: usize,
@@ -40,10 +40,10 @@ struct Slack {
     most: usize,
 }
 
-impl Needs {
+impl MemoryUse {
     /// A part that needs nothing yet.
-    pub fn part(&self) -> Need {
-        Need { needs: self.clone(), bytes: 0 }
+    pub fn part(&self) -> MemoryShare {
+        MemoryShare { needs: self.clone(), bytes: 0 }
     }
 
     /// Some part needed so many bytes and needs so many now.
@@ -54,21 +54,21 @@ impl Needs {
     }
 
     /// Gives memory back that was needed and is not, for ever.
-    pub async fn give_back(self) {
+    pub async fn trim(self) {
         let mut windows = interval(WINDOW);
         windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             windows.tick().await;
             let mut slack = self.0.get();
             if slack.end_window() {
-                give_back();
+                trim();
             }
             self.0.set(slack);
         }
     }
 }
 
-impl Need {
+impl MemoryShare {
     /// So many bytes are needed now.
     pub fn set(&mut self, bytes: usize) {
         self.needs.change(self.bytes, bytes);
@@ -76,13 +76,13 @@ impl Need {
     }
 }
 
-impl Drop for Need {
+impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.set(0);
     }
 }
 
-impl Slack {
+impl PeakUse {
     fn change(&mut self, before: usize, after: usize) {
         self.now = self.now + after - before;
         self.lately = self.lately.max(self.now);
@@ -101,7 +101,7 @@ impl Slack {
 /// Gives free pages back: milliseconds for tens of MiB, in which other threads may wait for memory. Does nothing where the
 /// allocator has no such call.
 #[allow(unsafe_code)]
-fn give_back() {
+fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it takes a number, may be called from any thread at any time, and touches only memory that nobody has.
     unsafe {
@@ -115,7 +115,7 @@ mod tests {
 
     /// What is given back at the end of each window in which so many MiB were needed at most and then none.
     fn given_back(needed: &[usize]) -> Vec<bool> {
-        let mut slack = Slack::default();
+        let mut slack = PeakUse::default();
         let window = |&mebibytes: &usize| {
             slack.change(0, mebibytes << 20);
             slack.change(mebibytes << 20, 0);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_all_the_time_is_not_given_back() {
-        let needs = Needs::default();
+        let needs = MemoryUse::default();
         let (mut one, mut other) = (needs.part(), needs.part());
         let end_windows = || {
             [(); 3].map(|()| {

@@ -9,7 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub struct Drain {
     announced: CancellationToken,
     stopping: CancellationToken,
-    talking: TaskTracker,
+    publishing: TaskTracker,
     leaving: CancellationToken,
     cutting: CancellationToken,
     serving: TaskTracker,
@@ -17,13 +17,13 @@ pub struct Drain {
 
 /// Held by a session for as long as it may still publish.
 #[derive(Debug)]
-pub struct Talking {
+pub struct PublishToken {
     _token: TaskTrackerToken,
 }
 
 /// Held by a worker for as long as it has clients.
 #[derive(Debug)]
-pub struct Serving {
+pub struct ServingToken {
     _token: TaskTrackerToken,
 }
 
@@ -35,12 +35,12 @@ impl Drain {
 
     /// Phases 1 and 2: no more clients and no more input; returns when every session has finished its turn. From then on
     /// nothing can be published, so whoever leaves misses nothing that another member gets.
-    pub async fn stop_talking(&self) {
+    pub async fn stop_publishing(&self) {
         self.announce();
         self.stopping.cancel();
         self.serving.close();
-        self.talking.close();
-        self.talking.wait().await;
+        self.publishing.close();
+        self.publishing.wait().await;
         self.leaving.cancel();
     }
 
@@ -50,13 +50,13 @@ impl Drain {
     }
 
     /// A worker is made.
-    pub fn serving(&self) -> Serving {
-        Serving { _token: self.serving.token() }
+    pub fn serving(&self) -> ServingToken {
+        ServingToken { _token: self.serving.token() }
     }
 
     /// A session begins.
-    pub fn talking(&self) -> Talking {
-        Talking { _token: self.talking.token() }
+    pub fn publishing(&self) -> PublishToken {
+        PublishToken { _token: self.publishing.token() }
     }
 
     /// Whether load balancers are to send nobody any more.
@@ -102,12 +102,12 @@ mod tests {
     #[tokio::test]
     async fn nobody_leaves_before_the_last_has_finished_talking() {
         let drain = Drain::default();
-        let talking = drain.talking();
+        let publishing = drain.publishing();
         let other = drain.clone();
-        let stopped = tokio::spawn(async move { other.stop_talking().await });
+        let stopped = tokio::spawn(async move { other.stop_publishing().await });
         drain.stopping().await;
         assert!(!drain.leaving.is_cancelled());
-        drop(talking);
+        drop(publishing);
         drain.leaving().await;
         stopped.await.unwrap();
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::FutureExt;
 use roomcast::broker::{
-    Ack, Batch, Broker, BrokerSeed, Capacity, ClientWindow, Member, Publish, Seat, Shard, ShardCommand, ShardMailbox,
+    Ack, Batch, Broker, ClientWindow, Member, Publish, Reservation, RoomLimiter, Shard, ShardCommand, ShardMailbox,
+    ShardSenders,
 };
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
@@ -95,13 +96,13 @@ impl Desk {
 impl Site {
     /// So many members over so many writers, in so many dialects: an audience for each pair of these.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
-        let capacity = Capacity::new(RoomLimits { rooms_max: 1, members_max: members });
-        let (seed, mut mailboxes) = BrokerSeed::new(1, &capacity);
+        let capacity = RoomLimiter::new(RoomLimits { rooms_max: 1, members_max: members });
+        let (seed, mut mailboxes) = ShardSenders::new(1, &capacity);
         let mailbox = mailboxes.pop().expect("one for each shard");
         let mut site = Self {
             broker: seed.broker(),
             window: ClientWindow::default(),
-            shard: Shard::new(mailbox.keys(), mailbox.capacity()),
+            shard: Shard::new(mailbox.keys(), mailbox.room_limiter()),
             mailbox,
             batch: Batch::new(usize::from(writers)),
             desks: (0..writers).map(|_| Desk::new()).collect(),
@@ -119,8 +120,11 @@ impl Site {
         let slot = self.desks[usize::from(writer.0)].writer.open(dialect);
         let address = Address { writer, slot };
         let (ack, _) = oneshot::channel();
-        let member = Member { address, dialect, label: Label::of_server("TCP-1") };
-        self.shard.step(ShardCommand::Join { room: self.room.clone(), member, seat: Seat::Free, ack }, &mut self.batch);
+        let member = Member { address, dialect, label: Label::generated("TCP-1") };
+        self.shard.step(
+            ShardCommand::Join { room: self.room.clone(), member, reservation: Reservation::None, ack },
+            &mut self.batch,
+        );
         self.end_batch();
         self.members.push(address);
     }

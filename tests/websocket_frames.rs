@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::protocol::websocket::{FrameError, Message, Messages, Received, encode};
+use roomcast::protocol::websocket::{FrameError, Message, MessageDecoder, Received, encode};
 
 const BYTES_MAX: usize = 64 * 1024;
 
@@ -63,14 +63,14 @@ impl Heard {
 /// A decoder and what a connection keeps for it.
 struct Decoder {
     bytes_max: usize,
-    messages: Messages,
+    messages: MessageDecoder,
     tail: Vec<u8>,
     heard: Vec<Heard>,
 }
 
 impl Decoder {
     fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, messages: Messages::default(), tail: vec![], heard: vec![] }
+        Self { bytes_max, messages: MessageDecoder::default(), tail: vec![], heard: vec![] }
     }
 
     /// More bytes: everything whole is heard.
@@ -116,7 +116,7 @@ fn a_frame_cut_at_any_byte_is_nothing_until_it_is_whole() {
     ] {
         for length in 0..bytes.len() {
             let mut part = bytes[..length].to_vec();
-            assert_eq!(Messages::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes of {heard:?}");
+            assert_eq!(MessageDecoder::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes of {heard:?}");
             assert_eq!(part, bytes[..length], "what is not whole is left as it came");
         }
         assert_eq!(decode(&bytes), Ok(vec![heard]));
@@ -129,7 +129,7 @@ fn a_long_frame_cut_around_its_header_and_end_is_nothing_until_it_is_whole() {
     let bytes = frame(FINAL | TEXT, &text);
     for length in (0..20).chain(bytes.len() - 20..bytes.len()) {
         let mut part = bytes[..length].to_vec();
-        assert_eq!(Messages::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes");
+        assert_eq!(MessageDecoder::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes");
     }
     assert_eq!(decode(&bytes), Ok(vec![Heard::Text(text)]));
 }
@@ -149,7 +149,7 @@ fn every_length_around_a_form_or_an_eighth_byte_is_unmasked_to_the_last_byte() {
 fn the_next_frame_begins_where_the_last_one_ended() {
     let bytes = [frame(FINAL | TEXT, "one"), frame(FINAL | PING, ""), frame(FINAL | TEXT, "two")].concat();
     let mut input = bytes.clone();
-    let mut messages = Messages::default();
+    let mut messages = MessageDecoder::default();
     let received = messages.next(&mut input, BYTES_MAX).unwrap().unwrap();
     assert_eq!(received, Received { message: Some(Message::Text("one")), consumed: 2 + 4 + 3 });
     let heard = [Heard::Text("one".into()), Heard::Ping(vec![]), Heard::Text("two".into())];
@@ -393,7 +393,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic_or_take_more_than_there_is(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let length = bytes.len();
-        if let Ok(Some(received)) = Messages::default().next(&mut bytes, BYTES_MAX) {
+        if let Ok(Some(received)) = MessageDecoder::default().next(&mut bytes, BYTES_MAX) {
             prop_assert!((2..=length).contains(&received.consumed));
         }
     }

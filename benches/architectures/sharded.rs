@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat, ShardMailbox};
+use roomcast::broker::{Broker, ClientWindow, Reservation, ShardMailbox, ShardSenders};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, WriterIndex};
@@ -31,7 +31,7 @@ struct Worker {
     index: usize,
     workload: Workload,
     shard: ShardMailbox,
-    seed: BrokerSeed,
+    seed: ShardSenders,
     writers: Vec<BatchSender>,
     mailbox: WriterMailbox,
     round: Arc<Round>,
@@ -55,7 +55,7 @@ impl Architecture for Sharded {
 
     fn open(workload: Workload) -> Self {
         let (round, rounds) = Round::first(workload.members_in_all(), workload.bytes_at_join());
-        let (seed, shards) = BrokerSeed::new(THREADS as u16, &capacity());
+        let (seed, shards) = ShardSenders::new(THREADS as u16, &capacity());
         let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mailbox()).unzip();
         let start = |(index, (shard, mailbox))| {
             let (start, starts) = flume::unbounded();
@@ -109,7 +109,7 @@ impl Worker {
         spawn_local(writer.run());
         for (member, address) in members {
             let room = rooms[workload.room_of(member)].clone();
-            broker.join(room, line_member(address), Seat::Free).await.expect("there is a seat");
+            broker.join(room, line_member(address), Reservation::None).await.expect("there is a reservation");
         }
         while self.starts.recv_async().await.is_ok() {
             let mut acting = JoinSet::new();
@@ -153,8 +153,8 @@ impl Publisher {
         if self.guest_is_in {
             self.broker.leave(self.rooms[number].clone(), self.guest).await;
         } else {
-            let joined = self.broker.join(self.rooms[number].clone(), line_member(self.guest), Seat::Free);
-            joined.await.expect("there is a seat");
+            let joined = self.broker.join(self.rooms[number].clone(), line_member(self.guest), Reservation::None);
+            joined.await.expect("there is a reservation");
         }
         self.guest_is_in = !self.guest_is_in;
     }

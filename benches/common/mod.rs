@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{panic, process};
 
 use criterion::Criterion;
-use roomcast::broker::{Capacity, Member, Publish};
+use roomcast::broker::{Member, Publish, RoomLimiter};
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -45,8 +45,8 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
 };
 
 /// As many rooms, and as many members of each, as there come.
-pub fn capacity() -> Capacity {
-    Capacity::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
+pub fn capacity() -> RoomLimiter {
+    RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
 
 /// How every bench measures; its flags may say otherwise. A panic on any thread ends the bench, which would wait for ever.
@@ -70,7 +70,7 @@ pub fn room(number: usize) -> RoomName {
 }
 
 pub fn label() -> Label {
-    Label::of_server(LABEL)
+    Label::generated(LABEL)
 }
 
 pub fn line_member(address: Address) -> Member {

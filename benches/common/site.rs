@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat, ShardMailbox, ShardTask};
-use roomcast::memory::Needs;
+use roomcast::broker::{Broker, ClientWindow, Reservation, ShardMailbox, ShardSenders, ShardTask};
+use roomcast::memory::MemoryUse;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
@@ -61,7 +61,7 @@ impl SinkWriter {
 
 /// Starts the task of a shard on this thread.
 pub fn start_shard(mailbox: ShardMailbox, writers: Vec<BatchSender>) {
-    drop(spawn_local(ShardTask::new(mailbox, writers, Arc::default(), &Needs::default()).run()));
+    drop(spawn_local(ShardTask::new(mailbox, writers, Arc::default(), &MemoryUse::default()).run()));
 }
 
 /// Rooms on one thread, which is the one that publishes.
@@ -78,7 +78,7 @@ impl Site {
     /// So many shards, rooms, and members of each room, all of whom have joined.
     pub fn open(shards: u16, rooms: usize, members: usize) -> Self {
         let runtime = runtime();
-        let (seed, shard_mailboxes) = BrokerSeed::new(shards, &capacity());
+        let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity());
         let broker = seed.broker();
         let (batches, writer_mailbox) = mailbox();
         let mut writer = SinkWriter::new(writer_mailbox);
@@ -93,7 +93,10 @@ impl Site {
             spawn_local(writer.run());
             for (room, members) in &rooms {
                 for &member in members {
-                    broker.join(room.clone(), line_member(member), Seat::Free).await.expect("there is a seat");
+                    broker
+                        .join(room.clone(), line_member(member), Reservation::None)
+                        .await
+                        .expect("there is a reservation");
                 }
             }
             rounds.recv_async().await.expect("the sinks are there");

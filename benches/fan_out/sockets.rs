@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Broker, BrokerSeed, ClientWindow, Seat};
-use roomcast::memory::Needs;
+use roomcast::broker::{Broker, ClientWindow, Reservation, ShardSenders};
+use roomcast::memory::MemoryUse;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::shutdown::Drain;
-use roomcast::worker::OwnTable;
+use roomcast::worker::DescriptorTable;
 use roomcast::writer::handle::{WriterHandle, mailbox};
 use roomcast::writer::task::WriterTask;
 use roomcast::writer::{Address, WriterIndex};
@@ -39,13 +39,13 @@ pub fn prepare() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, raised).with_context(|| format!("raising the descriptor limit to {maximum:?}"))?;
-    thread::spawn(split_off).join().expect("splitting off does not panic")
+    thread::spawn(unshare).join().expect("splitting off does not panic")
 }
 
 /// Gives this thread a descriptor table of its own.
-fn split_off() -> Result<()> {
-    let table = OwnTable::for_each(1).pop().expect("there is one");
-    Ok(runtime().block_on(table.split_off())?)
+fn unshare() -> Result<()> {
+    let table = DescriptorTable::for_each(1).pop().expect("there is one");
+    Ok(runtime().block_on(table.unshare())?)
 }
 
 /// A room of sockets, on one thread; another reads.
@@ -66,7 +66,7 @@ impl SocketSite {
         let runtime = runtime();
         let (over, rounds) = flume::unbounded();
         let streams = connect(members, over)?;
-        let (seed, shards) = BrokerSeed::new(1, &capacity());
+        let (seed, shards) = ShardSenders::new(1, &capacity());
         let (batches, writer_mailbox) = mailbox();
         let (task, writer) = WriterTask::new(
             batches.clone(),
@@ -74,7 +74,7 @@ impl SocketSite {
             Arc::default(),
             ROOMY,
             Drain::default(),
-            &Needs::default(),
+            &MemoryUse::default(),
         );
         let (broker, room) = (seed.broker(), room(0));
         let member = runtime.block_on(async {
@@ -84,7 +84,10 @@ impl SocketSite {
             for stream in streams {
                 let slot = writer.open(Rc::new(tokio::net::TcpStream::from_std(stream)?), Dialect::Lines);
                 let member = Address { writer: WriterIndex(0), slot };
-                broker.join(room.clone(), line_member(member), Seat::Free).await.expect("there is a seat");
+                broker
+                    .join(room.clone(), line_member(member), Reservation::None)
+                    .await
+                    .expect("there is a reservation");
                 last = Some(member);
             }
             rounds.recv_async().await?;
@@ -112,7 +115,7 @@ fn connect(members: usize, over: flume::Sender<Instant>) -> Result<Vec<TcpStream
     let listener = TcpListener::from(listener);
     let server = listener.local_addr()?;
     thread::spawn(move || {
-        let reader = split_off().and_then(|()| Reader::connect(server, members));
+        let reader = unshare().and_then(|()| Reader::connect(server, members));
         reader.and_then(|reader| reader.read_until_end(&over)).expect("loopback fails nobody");
     });
     let accept = || {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Member, Seat, ShardCommand};
+use roomcast::broker::{Member, Reservation, ShardCommand};
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
 use roomcast::protocol::lines::next_line;
-use roomcast::protocol::websocket::{Message, Messages};
+use roomcast::protocol::websocket::{Message, MessageDecoder};
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, Writer, WriterCommand};
 use tokio::sync::oneshot;
 
@@ -76,7 +76,7 @@ fn hall_with_members() -> Hall {
 fn join_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
     let member = Member { address: address(member), dialect: Dialect::Lines, label: label() };
-    ShardCommand::Join { room: room(0), member, seat: Seat::Free, ack }
+    ShardCommand::Join { room: room(0), member, reservation: Reservation::None, ack }
 }
 
 fn leave_command(member: u32) -> ShardCommand {
@@ -244,7 +244,7 @@ fn decode_lines() {
 fn decode_websocket() {
     let input = masked_text(TEXT.as_bytes()).repeat(TIMES as usize);
     let mut inputs = [input.clone(), input].into_iter();
-    let mut messages = Messages::default();
+    let mut messages = MessageDecoder::default();
     count_warm(|| {
         let mut input = inputs.next().expect("it is done twice");
         let mut at = 0;

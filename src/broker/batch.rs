@@ -16,7 +16,7 @@ use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};
 /// A batch is closed after this many commands.
 const BATCH_COMMANDS: usize = 256;
 
-/// Messages back to back, for everyone whose entry names the block.
+/// MessageDecoder back to back, for everyone whose entry names the block.
 #[derive(Debug)]
 struct Block {
     bytes: Vec<u8>,

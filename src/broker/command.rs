@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::in_flight::Permit;
-use super::room::{Member, Population};
-use crate::protocol::command::Refusal;
+use super::in_flight::InFlightPermit;
+use super::room::{Member, MemberCount};
+use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
@@ -28,14 +28,14 @@ pub struct Publish {
     /// When it was read.
     pub read_at: Instant,
     /// Lets it be on its way. `None` where nobody counts.
-    pub permit: Option<Permit>,
+    pub permit: Option<InFlightPermit>,
 }
 
 /// What a member sits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seat {
+pub enum Reservation {
     /// One that there may be.
-    Free,
+    None,
     /// The one that was held for it.
     Held,
 }
@@ -46,18 +46,18 @@ pub struct Joined {
     /// The room's own name, so that all members share one.
     pub room: RoomName,
     /// How many members it has.
-    pub population: Population,
+    pub member_count: MemberCount,
 }
 
 /// What a shard is told.
 #[derive(Debug)]
 pub enum ShardCommand {
     /// Somebody will come once it is out of another room: a `Join` to the seat follows for certain.
-    Hold {
+    Reserve {
         /// Which room.
         room: RoomName,
         /// Answered with why there is no seat, if so.
-        ack: oneshot::Sender<Result<(), Refusal>>,
+        ack: oneshot::Sender<Result<(), CommandError>>,
     },
     /// A member comes; it is told `Joined` ahead of everything from the room.
     Join {
@@ -66,9 +66,9 @@ pub enum ShardCommand {
         /// Who.
         member: Member,
         /// Where.
-        seat: Seat,
+        reservation: Reservation,
         /// Answered with why there is no seat, if so, in which case the client was told nothing.
-        ack: oneshot::Sender<Result<Joined, Refusal>>,
+        ack: oneshot::Sender<Result<Joined, CommandError>>,
     },
     /// A member goes. Nothing from the room follows the answer.
     Leave {
@@ -115,7 +115,7 @@ pub enum ShardCommand {
         /// One whole message of its dialect.
         bytes: Bytes,
         /// Lets it be on its way. `None` where nobody counts.
-        permit: Option<Permit>,
+        permit: Option<InFlightPermit>,
     },
 }
 
@@ -132,7 +132,7 @@ impl ShardCommand {
             | Self::Leave { room, address, .. }
             | Self::Rename { room, address, .. }
             | Self::Reply { room, address, .. } => Some((room, *address)),
-            Self::Hold { .. } | Self::Join { .. } | Self::Who { .. } | Self::Rooms { .. } => None,
+            Self::Reserve { .. } | Self::Join { .. } | Self::Who { .. } | Self::Rooms { .. } => None,
         }
     }
 }
@@ -141,9 +141,9 @@ impl ShardCommand {
 #[derive(Debug)]
 pub enum Ack {
     /// To a hold.
-    Held(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
+    Reserved(oneshot::Sender<Result<(), CommandError>>, Result<(), CommandError>),
     /// To a join.
-    Joined(oneshot::Sender<Result<Joined, Refusal>>, Result<Joined, Refusal>),
+    Joined(oneshot::Sender<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     /// To a leave.
     Done(oneshot::Sender<()>),
     /// To a question for members.
@@ -156,7 +156,7 @@ impl Ack {
     /// Answers. Who asked may be gone; that is its own affair.
     pub fn fire(self) {
         match self {
-            Self::Held(ack, held) => drop(ack.send(held)),
+            Self::Reserved(ack, reserved) => drop(ack.send(reserved)),
             Self::Joined(ack, room) => drop(ack.send(room)),
             Self::Done(ack) => drop(ack.send(())),
             Self::Members(ack, labels) => drop(ack.send(labels)),

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
-use super::capacity::Capacity;
-use super::command::{Joined, Publish, Seat, ShardCommand};
+use super::command::{Joined, Publish, Reservation, ShardCommand};
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room::Member;
+use super::room_limiter::RoomLimiter;
 use crate::mailbox::{Full, Mailbox};
-use crate::protocol::command::Refusal;
+use crate::protocol::command::CommandError;
 use crate::protocol::event::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
@@ -27,7 +27,7 @@ const MAILBOX_COMMANDS: usize = 16 * 1_024;
 
 /// What each worker makes its `Broker` from. The shards end when every seed and every broker is gone.
 #[derive(Clone, Debug)]
-pub struct BrokerSeed {
+pub struct ShardSenders {
     shards: Vec<(mpsc::Sender<ShardCommand>, ShardWindow)>,
     keys: RandomState,
 }
@@ -39,7 +39,7 @@ pub struct ShardMailbox {
     pub index: ShardIndex,
     commands: mpsc::Receiver<ShardCommand>,
     keys: RandomState,
-    capacity: Capacity,
+    room_limiter: RoomLimiter,
 }
 
 impl ShardMailbox {
@@ -59,8 +59,8 @@ impl ShardMailbox {
     }
 
     /// What all shards share of rooms.
-    pub fn capacity(&self) -> Capacity {
-        self.capacity.clone()
+    pub fn room_limiter(&self) -> RoomLimiter {
+        self.room_limiter.clone()
     }
 
     /// The keys of all maps of rooms.
@@ -69,15 +69,20 @@ impl ShardMailbox {
     }
 }
 
-impl BrokerSeed {
+impl ShardSenders {
     /// The mailboxes of so many shards, and the seed for those who tell them.
-    pub fn new(shards: u16, capacity: &Capacity) -> (Self, Vec<ShardMailbox>) {
+    pub fn new(shards: u16, room_limiter: &RoomLimiter) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let mailbox = |index| {
             let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
             (
                 (sender, ShardWindow::new()),
-                ShardMailbox { index: ShardIndex(index), commands, keys: keys.clone(), capacity: capacity.clone() },
+                ShardMailbox {
+                    index: ShardIndex(index),
+                    commands,
+                    keys: keys.clone(),
+                    room_limiter: room_limiter.clone(),
+                },
             )
         };
         let (shards, mailboxes) = (0..shards).map(mailbox).unzip();
@@ -128,22 +133,27 @@ impl Merged {
 
 impl Broker {
     /// Holds a seat in a room for one who leaves another first. Whoever has it must join.
-    pub fn hold(&self, room: RoomName) -> impl Future<Output = Result<(), Refusal>> {
-        let (ack, held) = oneshot::channel();
-        self.ask(self.shard_of(&room).0, ShardCommand::Hold { room, ack }, held)
+    pub fn reserve(&self, room: RoomName) -> impl Future<Output = Result<(), CommandError>> {
+        let (ack, reserved) = oneshot::channel();
+        self.request(self.shard_of(&room).0, ShardCommand::Reserve { room, ack }, reserved)
     }
 
     /// Enters a room; the client hears `Joined` ahead of everything from it. Returns the room as it is known, or why
     /// there was no seat, which the client was not told.
-    pub fn join(&self, room: RoomName, member: Member, seat: Seat) -> impl Future<Output = Result<Joined, Refusal>> {
+    pub fn join(
+        &self,
+        room: RoomName,
+        member: Member,
+        reservation: Reservation,
+    ) -> impl Future<Output = Result<Joined, CommandError>> {
         let (ack, joined) = oneshot::channel();
-        self.ask(self.shard_of(&room).0, ShardCommand::Join { room, member, seat, ack }, joined)
+        self.request(self.shard_of(&room).0, ShardCommand::Join { room, member, reservation, ack }, joined)
     }
 
     /// Leaves a room; nothing from it follows.
     pub fn leave(&self, room: RoomName, address: Address) -> impl Future<Output = ()> {
         let (ack, left) = oneshot::channel();
-        self.ask(self.shard_of(&room).0, ShardCommand::Leave { room, address, ack }, left)
+        self.request(self.shard_of(&room).0, ShardCommand::Leave { room, address, ack }, left)
     }
 
     /// Says something to a room, without waiting.
@@ -156,7 +166,7 @@ impl Broker {
         if publish.permit.is_none() {
             return Err(publish);
         }
-        match shard.mailbox.try_tell(ShardCommand::Publish(publish)) {
+        match shard.mailbox.try_send(ShardCommand::Publish(publish)) {
             Err(Full(ShardCommand::Publish(publish))) => Err(publish),
             _ => Ok(()),
         }
@@ -169,7 +179,7 @@ impl Broker {
         if publish.permit.is_none() {
             publish.permit = Some(shard.window.enter(window, room_hash, publish.text.len()).await);
         }
-        shard.mailbox.tell(ShardCommand::Publish(publish)).await;
+        shard.mailbox.send(ShardCommand::Publish(publish)).await;
     }
 
     /// Answers a member of a room behind everything that it has said there, without waiting.
@@ -188,7 +198,7 @@ impl Broker {
         if permit.is_none() {
             return Err(bytes);
         }
-        match shard.mailbox.try_tell(ShardCommand::Reply { room: room.clone(), address, bytes, permit }) {
+        match shard.mailbox.try_send(ShardCommand::Reply { room: room.clone(), address, bytes, permit }) {
             Err(Full(ShardCommand::Reply { bytes, .. })) => Err(bytes),
             _ => Ok(()),
         }
@@ -198,19 +208,19 @@ impl Broker {
     pub async fn reply(&self, room: &RoomName, address: Address, bytes: Bytes, window: &mut ClientWindow) {
         let (shard, _) = self.shard_of(room);
         let permit = Some(window.enter(bytes.len()).await);
-        shard.mailbox.tell(ShardCommand::Reply { room: room.clone(), address, bytes, permit }).await;
+        shard.mailbox.send(ShardCommand::Reply { room: room.clone(), address, bytes, permit }).await;
     }
 
     /// Gives a member a new label, from its next message on.
     pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
-        self.shard_of(&room).0.mailbox.tell(ShardCommand::Rename { room, address, label })
+        self.shard_of(&room).0.mailbox.send(ShardCommand::Rename { room, address, label })
     }
 
     /// The labels of a room's members, at most `LIST_AGE_MAX` old.
     pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
         let (ack, members) = oneshot::channel();
         let asked_at = Instant::now();
-        self.ask(self.shard_of(&room).0, ShardCommand::Who { room, asked_at, ack }, members)
+        self.request(self.shard_of(&room).0, ShardCommand::Who { room, asked_at, ack }, members)
     }
 
     /// All rooms with members, over every shard, at most `LIST_AGE_MAX` old.
@@ -219,7 +229,7 @@ impl Broker {
         for shard in self.shards.iter() {
             let (ack, rooms) = oneshot::channel();
             let asked_at = Instant::now();
-            parts.push(self.ask(shard, ShardCommand::Rooms { asked_at, ack }, rooms).await);
+            parts.push(self.request(shard, ShardCommand::Rooms { asked_at, ack }, rooms).await);
         }
         if let [only] = &parts[..] {
             return Arc::clone(only);
@@ -228,15 +238,15 @@ impl Broker {
     }
 
     /// Not an `async fn`, nor are its callers, so that the future holds the answer to come and no copy of the command.
-    fn ask<T>(
+    fn request<T>(
         &self,
         shard: &ShardHandle,
         command: ShardCommand,
         answer: oneshot::Receiver<T>,
     ) -> impl Future<Output = T> {
-        let told = shard.mailbox.tell(command);
+        let sent = shard.mailbox.send(command);
         async move {
-            told.await;
+            sent.await;
             answer.await.expect("a shard outlives every handle and answers every command")
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct ShardWindow([Arc<Semaphore>; WINDOWS]);
 
 /// Lets one command be on its way, until dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub struct InFlightPermit {
     _client: OwnedSemaphorePermit,
     /// Of the room's window, where the command is a message to it.
     _room: Option<OwnedSemaphorePermit>,
@@ -44,15 +44,15 @@ impl ClientWindow {
     }
 
     /// A permit for an answer of so many bytes, if there is one at once.
-    pub(super) fn try_enter(&mut self, bytes: usize) -> Option<Permit> {
+    pub(super) fn try_enter(&mut self, bytes: usize) -> Option<InFlightPermit> {
         let client = self.semaphore().try_acquire_many_owned(cost(bytes, CLIENT_BYTES_MAX)).ok()?;
-        Some(Permit { _client: client, _room: None })
+        Some(InFlightPermit { _client: client, _room: None })
     }
 
     /// A permit for an answer of so many bytes.
-    pub(super) async fn enter(&mut self, bytes: usize) -> Permit {
+    pub(super) async fn enter(&mut self, bytes: usize) -> InFlightPermit {
         let client = self.semaphore().acquire_many_owned(cost(bytes, CLIENT_BYTES_MAX)).await;
-        Permit { _client: client.expect(NEVER_CLOSED), _room: None }
+        InFlightPermit { _client: client.expect(NEVER_CLOSED), _room: None }
     }
 
     fn semaphore(&mut self) -> Arc<Semaphore> {
@@ -66,14 +66,14 @@ impl ShardWindow {
     }
 
     /// A permit for a message of so many bytes to the room of this hash, if there is one at once.
-    pub fn try_enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> Option<Permit> {
+    pub fn try_enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> Option<InFlightPermit> {
         let mut permit = client.try_enter(text_bytes)?;
         permit._room = Some(self.of(room_hash).try_acquire_many_owned(cost(text_bytes, WINDOW_BYTES_MAX)).ok()?);
         Some(permit)
     }
 
     /// A permit for a message of so many bytes to the room of this hash. Whoever waits longest is first.
-    pub async fn enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> Permit {
+    pub async fn enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> InFlightPermit {
         let mut permit = client.enter(text_bytes).await;
         let room = self.of(room_hash).acquire_many_owned(cost(text_bytes, WINDOW_BYTES_MAX)).await;
         permit._room = Some(room.expect(NEVER_CLOSED));

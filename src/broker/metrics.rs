@@ -1,16 +1,16 @@
 //! What a shard counts.
 
-use crate::metrics::{Count, Exposition, Times};
+use crate::metrics::{Counter, Exposition, Histogram};
 
 /// The counts of one shard, on cache lines of their own: two workers are not to write to one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    pub(super) published: Count,
-    pub(super) rooms: Count,
-    pub(super) mailbox_commands: Count,
+    pub(super) published: Counter,
+    pub(super) rooms: Counter,
+    pub(super) mailbox_commands: Counter,
     /// From the read of a message until all its writers have it.
-    pub(super) fanned_out: Times,
+    pub(super) fanned_out: Histogram,
 }
 
 impl ShardMetrics {
@@ -24,14 +24,14 @@ impl ShardMetrics {
                 .enumerate()
                 .map(|(shard, one)| (format!("shard=\"{shard}\""), one.as_ref().mailbox_commands.get())),
         );
-        out.times(
+        out.histogram(
             "roomcast_fan_out_seconds",
             "Seconds from the read of a message off its sender's socket until every worker with members of its room has it.",
             all.iter().map(|one| &one.as_ref().fanned_out),
         );
     }
 
-    /// Messages published, over all shards.
+    /// MessageDecoder published, over all shards.
     pub fn published(all: &[impl AsRef<Self>]) -> u64 {
         all.iter().map(|one| one.as_ref().published.get()).sum()
     }

@@ -2,25 +2,25 @@
 //! writers and bytes, never a socket.
 
 mod batch;
-mod capacity;
 mod command;
 mod handle;
 mod in_flight;
+mod listing_cache;
 mod metrics;
-mod picture;
 mod room;
+mod room_limiter;
 mod shard;
 mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use capacity::Capacity;
-pub use command::{Ack, Joined, Publish, Seat, ShardCommand};
-pub use handle::{Broker, BrokerSeed, ShardMailbox};
-pub use in_flight::{ClientWindow, Permit};
+pub use command::{Ack, Joined, Publish, Reservation, ShardCommand};
+pub use handle::{Broker, ShardMailbox, ShardSenders};
+pub use in_flight::{ClientWindow, InFlightPermit};
+pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use metrics::ShardMetrics;
-pub use picture::{AGE_MAX as LIST_AGE_MAX, Effort};
-pub use room::{Audience, Member, Population, Room};
+pub use room::{Audience, Member, MemberCount, Room};
+pub use room_limiter::RoomLimiter;
 pub use shard::Shard;
 pub use task::ShardTask;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::picture::{Effort, Picture};
+use super::listing_cache::{ListingBudget, ListingCache};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::{Listing, Offset};
 use crate::protocol::names::Label;
 use crate::writer::{Address, Slot, WriterIndex};
 
 /// The tables of a room keep space for this many members, however few there are.
-const SEATS_KEPT: usize = 64;
+const MEMBERS_KEPT: usize = 64;
 
 /// Who joins.
 #[derive(Clone, Debug)]
@@ -41,9 +41,9 @@ pub struct Audience {
 
 /// How many members a room has, for whoever wants to know without asking. Only the room says so.
 #[derive(Clone, Debug, Default)]
-pub struct Population(Arc<AtomicUsize>);
+pub struct MemberCount(Arc<AtomicUsize>);
 
-impl Population {
+impl MemberCount {
     /// Of so many.
     pub fn of(members: usize) -> Self {
         Self(Arc::new(members.into()))
@@ -61,7 +61,7 @@ impl Population {
 
 /// What the room knows of a member.
 #[derive(Debug)]
-struct Seat {
+struct Membership {
     label: Label,
     dialect: Dialect,
     /// Its place in the `slots` of its audience.
@@ -71,14 +71,14 @@ struct Seat {
 /// A room. Join and leave cost the same in a large room as in a small one.
 #[derive(Debug, Default)]
 pub struct Room {
-    seats: HashMap<Address, Seat>,
+    members: HashMap<Address, Membership>,
     /// Sorted by dialect, so that those who read the same bytes stand together.
     audiences: Vec<Audience>,
     /// Seats of those who are on their way.
-    held: usize,
-    population: Population,
+    reserved: usize,
+    member_count: MemberCount,
     /// Made when somebody asks for the first time.
-    picture: Option<Box<Picture<Label>>>,
+    listing_cache: Option<Box<ListingCache<Label>>>,
     last: Offset,
 }
 
@@ -105,69 +105,69 @@ impl Audience {
 
 impl Room {
     /// Holds a seat for one who is on its way.
-    pub fn hold(&mut self) {
-        self.held += 1;
+    pub fn reserve(&mut self) {
+        self.reserved += 1;
     }
 
     /// The seat is no longer held.
     pub fn release(&mut self) {
-        self.held -= 1;
+        self.reserved -= 1;
     }
 
     /// The seats that are taken or held.
-    pub fn seats(&self) -> usize {
-        self.seats.len() + self.held
+    pub fn places_taken(&self) -> usize {
+        self.members.len() + self.reserved
     }
 
     /// How many members there are, from now on.
-    pub fn population(&self) -> Population {
-        self.population.clone()
+    pub fn member_count(&self) -> MemberCount {
+        self.member_count.clone()
     }
 
     /// Whether it is a member.
-    pub fn has(&self, address: Address) -> bool {
-        self.seats.contains_key(&address)
+    pub fn contains(&self, address: Address) -> bool {
+        self.members.contains_key(&address)
     }
 
     /// Lets a member in. False if it was in already; then only its label is new.
     pub fn join(&mut self, member: Member) -> bool {
         let Member { address, dialect, label } = member;
-        let vacant = match self.seats.entry(address) {
-            Entry::Occupied(mut seat) => {
-                seat.get_mut().label = label;
-                outdate(&mut self.picture);
+        let vacant = match self.members.entry(address) {
+            Entry::Occupied(mut membership) => {
+                membership.get_mut().label = label;
+                invalidate(&mut self.listing_cache);
                 return false;
             }
             Entry::Vacant(vacant) => vacant,
         };
         let audience = audience(&mut self.audiences, address.writer, dialect);
-        vacant.insert(Seat { label, dialect, place: audience.slots.len() });
+        vacant.insert(Membership { label, dialect, place: audience.slots.len() });
         audience.slots.push(address.slot);
         audience.targets = None;
-        self.population.tell(self.seats.len());
-        outdate(&mut self.picture);
+        self.member_count.tell(self.members.len());
+        invalidate(&mut self.listing_cache);
         true
     }
 
     /// Lets a member out. False if it was not in.
     pub fn leave(&mut self, address: Address) -> bool {
-        let Some(Seat { dialect, place, .. }) = self.seats.remove(&address) else {
+        let Some(Membership { dialect, place, .. }) = self.members.remove(&address) else {
             return false;
         };
-        self.population.tell(self.seats.len());
-        outdate(&mut self.picture);
-        if self.seats.capacity() > 4 * SEATS_KEPT.max(2 * self.seats.len()) {
-            self.seats.shrink_to(SEATS_KEPT.max(2 * self.seats.len()));
+        self.member_count.tell(self.members.len());
+        invalidate(&mut self.listing_cache);
+        if self.members.capacity() > 4 * MEMBERS_KEPT.max(2 * self.members.len()) {
+            self.members.shrink_to(MEMBERS_KEPT.max(2 * self.members.len()));
         }
         let audience = audience(&mut self.audiences, address.writer, dialect);
         audience.slots.swap_remove(place);
-        if audience.slots.capacity() > 4 * SEATS_KEPT.max(2 * audience.slots.len()) {
-            audience.slots.shrink_to(SEATS_KEPT.max(2 * audience.slots.len()));
+        if audience.slots.capacity() > 4 * MEMBERS_KEPT.max(2 * audience.slots.len()) {
+            audience.slots.shrink_to(MEMBERS_KEPT.max(2 * audience.slots.len()));
         }
         audience.targets = None;
         if let Some(&slot) = audience.slots.get(place) {
             let moved = Address { writer: address.writer, slot };
-            self.seats.get_mut(&moved).expect("who has a slot has a seat").place = place;
+            self.members.get_mut(&moved).expect("who contains a slot contains a membership").place = place;
         } else if audience.slots.is_empty() {
             self.audiences.retain(|audience| !audience.slots.is_empty());
         }
@@ -176,15 +176,15 @@ impl Room {
 
     /// A member's new label. Nothing happens if it is not in.
     pub fn rename(&mut self, address: Address, label: Label) {
-        if let Some(seat) = self.seats.get_mut(&address) {
-            seat.label = label;
-            outdate(&mut self.picture);
+        if let Some(membership) = self.members.get_mut(&address) {
+            membership.label = label;
+            invalidate(&mut self.listing_cache);
         }
     }
 
     /// A member speaks: the place of its message, and its label. `None` if it is no member.
-    pub fn speak(&mut self, address: Address) -> Option<(Offset, Label)> {
-        let label = self.seats.get(&address)?.label.clone();
+    pub fn publish(&mut self, address: Address) -> Option<(Offset, Label)> {
+        let label = self.members.get(&address)?.label.clone();
         self.last.0 += 1;
         Some((self.last, label))
     }
@@ -200,20 +200,20 @@ impl Room {
     }
 
     /// The labels of all members, as they were a moment ago if too many were asked for of late. Linear where they are not.
-    pub fn labels(&mut self, now: Instant, effort: &mut Effort) -> Arc<Listing<Label>> {
-        let seats = &self.seats;
-        let labels = || seats.values().map(|seat| seat.label.clone()).collect();
-        self.picture.get_or_insert_default().show(now, effort, labels)
+    pub fn labels(&mut self, now: Instant, listing_budget: &mut ListingBudget) -> Arc<Listing<Label>> {
+        let members = &self.members;
+        let labels = || members.values().map(|membership| membership.label.clone()).collect();
+        self.listing_cache.get_or_insert_default().get(now, listing_budget, labels)
     }
 
     /// Whether it has members.
     pub fn has_members(&self) -> bool {
-        !self.seats.is_empty()
+        !self.members.is_empty()
     }
 }
 
-fn outdate(picture: &mut Option<Box<Picture<Label>>>) {
-    picture.iter_mut().for_each(|picture| picture.outdate());
+fn invalidate(listing_cache: &mut Option<Box<ListingCache<Label>>>) {
+    listing_cache.iter_mut().for_each(|listing_cache| listing_cache.invalidate());
 }
 
 /// The audience of a writer and a dialect, made if there is none. Linear in the audiences: workers times dialects.
@@ -238,11 +238,11 @@ mod tests {
         let address = |index| Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } };
         let mut room = Room::default();
         for index in 0..CROWD {
-            room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::of_server(index) });
+            room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::generated(index) });
         }
         (1..CROWD).for_each(|index| assert!(room.leave(address(index))));
-        let kept = [room.seats.capacity(), room.audiences[0].slots.capacity()];
-        assert!(kept.iter().all(|&kept| kept <= 8 * SEATS_KEPT), "{kept:?}");
+        let kept = [room.members.capacity(), room.audiences[0].slots.capacity()];
+        assert!(kept.iter().all(|&kept| kept <= 8 * MEMBERS_KEPT), "{kept:?}");
         assert_eq!(room.audiences[0].targets().as_ref(), [address(0).slot]);
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::capacity::Capacity;
-use super::command::{Ack, Joined, Publish, Seat, ShardCommand};
-use super::picture::{Effort, Picture};
+use super::command::{Ack, Joined, Publish, Reservation, ShardCommand};
+use super::listing_cache::{ListingBudget, ListingCache};
 use super::room::{Member, Room};
+use super::room_limiter::RoomLimiter;
 use super::waiting::WaitingRooms;
 use crate::config::RoomLimits;
-use crate::protocol::command::Refusal;
+use crate::protocol::command::CommandError;
 use crate::protocol::event::{Event, Listing};
 use crate::protocol::names::RoomName;
 use crate::writer::{Address, WriterIndex};
@@ -26,20 +26,20 @@ const ROOMS_KEPT: usize = 64;
 pub struct Shard {
     /// Those with a seat that is taken or held.
     rooms: HashMap<RoomName, Room, RandomState>,
-    capacity: Capacity,
-    picture: Picture<RoomName>,
-    effort: Effort,
+    room_limiter: RoomLimiter,
+    listing_cache: ListingCache<RoomName>,
+    listing_budget: ListingBudget,
     waiting: WaitingRooms,
 }
 
 impl Shard {
     /// A shard without rooms. All maps of a server are keyed alike, at random, and its shards share the capacity.
-    pub fn new(keys: RandomState, capacity: Capacity) -> Self {
+    pub fn new(keys: RandomState, room_limiter: RoomLimiter) -> Self {
         Self {
             rooms: HashMap::with_hasher(keys),
-            capacity,
-            picture: Picture::default(),
-            effort: Effort::default(),
+            room_limiter,
+            listing_cache: ListingCache::default(),
+            listing_budget: ListingBudget::default(),
             waiting: WaitingRooms::default(),
         }
     }
@@ -81,12 +81,12 @@ impl Shard {
     pub fn step(&mut self, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
         match command {
-            ShardCommand::Hold { room, ack } => {
-                let held = self.seat(room, None).map(|(_, room)| room.hold());
-                batch.acknowledge_later(Ack::Held(ack, held));
+            ShardCommand::Reserve { room, ack } => {
+                let reserved = self.reservation(room, None).map(|(_, room)| room.reserve());
+                batch.acknowledge_later(Ack::Reserved(ack, reserved));
             }
-            ShardCommand::Join { room, member, seat, ack } => {
-                let joined = self.join(room, member, seat, batch);
+            ShardCommand::Join { room, member, reservation, ack } => {
+                let joined = self.join(room, member, reservation, batch);
                 batch.acknowledge_later(Ack::Joined(ack, joined));
             }
             ShardCommand::Leave { room, address, ack } => {
@@ -101,7 +101,7 @@ impl Shard {
             }
             ShardCommand::Who { room, asked_at, ack } => {
                 let room = self.rooms.get_mut(&room);
-                let labels = room.map(|room| room.labels(asked_at, &mut self.effort)).unwrap_or_default();
+                let labels = room.map(|room| room.labels(asked_at, &mut self.listing_budget)).unwrap_or_default();
                 batch.acknowledge_later(Ack::Members(ack, labels));
             }
             ShardCommand::Rooms { asked_at, ack } => {
@@ -111,36 +111,44 @@ impl Shard {
         }
     }
 
-    fn join(&mut self, name: RoomName, member: Member, seat: Seat, batch: &mut Batch) -> Result<Joined, Refusal> {
-        if seat == Seat::Held {
-            self.rooms.get_mut(&name).expect("it has a seat that is held").release();
+    fn join(
+        &mut self,
+        name: RoomName,
+        member: Member,
+        reservation: Reservation,
+        batch: &mut Batch,
+    ) -> Result<Joined, CommandError> {
+        if reservation == Reservation::Held {
+            self.rooms.get_mut(&name).expect("it has a reservation that is reserved").release();
         }
-        let (name, room) = self.seat(name, Some(member.address))?;
+        let (name, room) = self.reservation(name, Some(member.address))?;
         batch.reply(member.address, member.dialect, &Event::Joined(&name));
         let is_new = !room.has_members();
         room.join(member);
-        let population = room.population();
+        let member_count = room.member_count();
         if is_new {
-            self.picture.outdate();
+            self.listing_cache.invalidate();
         }
-        Ok(Joined { room: name, population })
+        Ok(Joined { room: name, member_count })
     }
 
     /// The room, made if there is none, with a seat for one more; or for this address, if it has one already. The name is
     /// the key in the map: the one for all its members to share.
-    fn seat(&mut self, name: RoomName, address: Option<Address>) -> Result<(RoomName, &mut Room), Refusal> {
-        let RoomLimits { rooms_max, members_max } = self.capacity.limits();
+    fn reservation(&mut self, name: RoomName, address: Option<Address>) -> Result<(RoomName, &mut Room), CommandError> {
+        let RoomLimits { rooms_max, members_max } = self.room_limiter.limits();
         let entry = self.rooms.entry(name);
         let name = entry.key().clone();
         match entry {
             Entry::Occupied(room) => {
-                let has_one = address.is_some_and(|address| room.get().has(address));
-                if room.get().seats() >= members_max && !has_one {
-                    return Err(Refusal::TooManyMembers { room: name, members_max });
+                let has_one = address.is_some_and(|address| room.get().contains(address));
+                if room.get().places_taken() >= members_max && !has_one {
+                    return Err(CommandError::TooManyMembers { room: name, members_max });
                 }
                 Ok((name, room.into_mut()))
             }
-            Entry::Vacant(_) if !self.capacity.take_room() => Err(Refusal::TooManyRooms { room: name, rooms_max }),
+            Entry::Vacant(_) if !self.room_limiter.take_room() => {
+                Err(CommandError::TooManyRooms { room: name, rooms_max })
+            }
             Entry::Vacant(vacant) => Ok((name, vacant.insert(Room::default()))),
         }
     }
@@ -150,11 +158,11 @@ impl Shard {
         if let Some(room) = self.rooms.get_mut(name) {
             room.leave(address);
             if !room.has_members() {
-                self.picture.outdate();
+                self.listing_cache.invalidate();
             }
-            if room.seats() == 0 {
+            if room.places_taken() == 0 {
                 self.rooms.remove(name);
-                self.capacity.give_room_back();
+                self.room_limiter.release_room();
                 self.shrink();
             }
         }
@@ -172,13 +180,13 @@ impl Shard {
     fn listing(&mut self, now: Instant) -> Arc<Listing<RoomName>> {
         let rooms = &self.rooms;
         let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
-        self.picture.show(now, &mut self.effort, names)
+        self.listing_cache.get(now, &mut self.listing_budget, names)
     }
 
     fn publish(&mut self, publish: &Publish, batch: &mut Batch) {
         let Publish { room, address, dialect, text, read_at, .. } = publish;
         let room = self.rooms.get_mut(room);
-        let Some((room, (offset, label))) = room.and_then(|room| room.speak(*address).map(|spoken| (room, spoken)))
+        let Some((room, (offset, label))) = room.and_then(|room| room.publish(*address).map(|spoken| (room, spoken)))
         else {
             return batch.reply(*address, *dialect, &Event::JoinFirst);
         };

@@ -15,7 +15,7 @@ use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
 use super::shard::Shard;
 use crate::fault;
-use crate::memory::{Need, Needs};
+use crate::memory::{MemoryShare, MemoryUse};
 use crate::writer::WriterIndex;
 use crate::writer::handle::BatchSender;
 
@@ -35,21 +35,26 @@ pub struct ShardTask {
     /// Ready when a writer has made room. There is one while commands wait and none of them could go at the last look.
     freed: Option<SelectAll<Pin<Box<OwnedNotified>>>>,
     metrics: Arc<ShardMetrics>,
-    need: Need,
+    memory: MemoryShare,
 }
 
 impl ShardTask {
     /// A shard without rooms, told through `mailbox`.
-    pub fn new(mailbox: ShardMailbox, writers: Vec<BatchSender>, metrics: Arc<ShardMetrics>, needs: &Needs) -> Self {
-        let shard = Shard::new(mailbox.keys(), mailbox.capacity());
-        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, need: needs.part() }
+    pub fn new(
+        mailbox: ShardMailbox,
+        writers: Vec<BatchSender>,
+        metrics: Arc<ShardMetrics>,
+        memory: &MemoryUse,
+    ) -> Self {
+        let shard = Shard::new(mailbox.keys(), mailbox.room_limiter());
+        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, memory: memory.part() }
     }
 
     /// Works until every handle is gone, the mailbox is empty and nothing waits for a writer.
     pub async fn run(mut self) {
         let mut batch = Batch::new(self.writers.len());
         while self.begin(&mut batch).await {
-            fault::may_strike("shard");
+            fault::inject("shard");
             self.fill(&mut batch);
             // Told before the writers are.
             self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
@@ -129,7 +134,7 @@ impl ShardTask {
         }
         let rooms = self.shard.rooms();
         self.metrics.rooms.set(rooms as u64);
-        self.need.set(rooms * ROOM_BYTES);
+        self.memory.set(rooms * ROOM_BYTES);
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Task {
 pub enum InvocationError {
     /// The text that was asked for, help or version: no mistake.
     #[error("{0}")]
-    Asked(String),
+    RequestSummary(String),
     /// A flag or a variable that is wrong.
     #[error("{0}")]
     Arguments(String),
@@ -212,7 +212,7 @@ fn command() -> Command {
 /// One line of what clap spreads over several.
 fn refusal(error: clap::Error) -> InvocationError {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return InvocationError::Asked(error.to_string());
+        return InvocationError::RequestSummary(error.to_string());
     }
     if let Some(text) = refused_value(&error, |setting| Source::Flag.name(setting)).or_else(|| no_flag(&error)) {
         return InvocationError::Arguments(text);
@@ -247,7 +247,7 @@ fn rule_of(setting: &str, error: &clap::Error) -> Option<String> {
     let said = std::error::Error::source(error)?.to_string();
     let command = command();
     let flag = command.get_arguments().find(|flag| flag.get_long() == Some(setting))?;
-    if Kind::of(flag) != Kind::Count {
+    if Kind::of(flag) != Kind::Counter {
         return Some(said);
     }
     let range = said.split_once(" is not in ").map(|(_, range)| range.replace("..=", " to "));

@@ -72,7 +72,7 @@ fn values(setting: &str, value: &DeValue<'_>, flags: &[&Arg]) -> Result<Vec<Stri
     };
     let kind = Kind::of(flag);
     match (kind, value) {
-        (Kind::Count, DeValue::Integer(count)) => Ok(vec![count.to_string()]),
+        (Kind::Counter, DeValue::Integer(count)) => Ok(vec![count.to_string()]),
         (Kind::Switch, DeValue::Boolean(is_on)) => Ok(vec![is_on.to_string()]),
         (Kind::Duration | Kind::Size | Kind::Text | Kind::List, DeValue::String(text)) => Ok(vec![text.to_string()]),
         // As a flag an empty list is one empty text.
@@ -109,7 +109,7 @@ fn shown(value: &DeValue<'_>) -> String {
 /// How the value of a setting is written in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Count,
+    Counter,
     Switch,
     Duration,
     Size,
@@ -125,7 +125,7 @@ impl Kind {
         if matches!(flag.get_action(), ArgAction::Append) {
             Self::List
         } else if is_one_of(&[TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<usize>()]) {
-            Self::Count
+            Self::Counter
         } else if is_one_of(&[TypeId::of::<bool>()]) {
             Self::Switch
         } else if is_one_of(&[TypeId::of::<Span>()]) {
@@ -139,7 +139,7 @@ impl Kind {
 
     fn rule(self, setting: &str) -> String {
         let (what, example) = match self {
-            Self::Count => ("a whole number without quotes", "10"),
+            Self::Counter => ("a whole number without quotes", "10"),
             Self::Switch => ("true or false without quotes", "true"),
             Self::Duration => ("a duration in quotes", "\"10s\""),
             Self::Size => ("a size in quotes", "\"64KiB\""),

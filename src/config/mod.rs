@@ -165,7 +165,7 @@ pub enum DescriptorTables {
 pub struct OutboxLimits {
     /// Bytes owed.
     pub bytes_max: usize,
-    /// Messages owed.
+    /// MessageDecoder owed.
     pub messages_max: usize,
     /// How old a refused byte may grow.
     pub slow_after: Duration,

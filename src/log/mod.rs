@@ -1,7 +1,7 @@
 //! The log on standard error. Whoever logs never waits: lines go through a bounded buffer to a thread of their own, and lines
 //! that find it full are dropped and counted.
 
-mod occasion;
+mod throttle;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 use tracing_subscriber::filter::LevelFilter;
 
-pub use occasion::Occasion;
+pub use throttle::LogThrottle;
 
 /// Bytes of lines that may wait for standard error.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;

@@ -34,7 +34,7 @@ pub enum Command<'a> {
 
 /// Why a line was refused. Its text is `<code> <what was wrong, with the value and the rule>`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum CommandError {
     /// A room name that breaks the rule.
     #[error("room-name {0}")]
     RoomName(NameError),
@@ -116,7 +116,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// What was wrong with the line and the rule; the conversation goes on.
-pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
+pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, CommandError> {
     match simdutf8::basic::from_utf8(line) {
         Ok(text) => parse_text(text),
         Err(_) => Err(not_utf8(line)),
@@ -128,7 +128,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, Refusal> {
 ///
 /// # Errors
 /// What was wrong with the message and the rule; the conversation goes on.
-pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if memchr(b'\n', text.as_bytes()).is_none() {
@@ -136,7 +136,7 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
     }
     let lines = memchr_iter(b'\n', text.as_bytes()).count() + 1;
     if lines > MESSAGE_LINES_MAX {
-        return Err(Refusal::TooManyLines { lines });
+        return Err(CommandError::TooManyLines { lines });
     }
     text.split('\n').try_for_each(|line| refuse_control(line.strip_suffix('\r').unwrap_or(line)))?;
     if text.bytes().all(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -145,7 +145,7 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, Refusal> {
     Ok(Some(Command::Say(text.strip_prefix("SAY ").unwrap_or(text))))
 }
 
-fn parse_text(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+fn parse_text(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     if may_hold_control(text.as_bytes()) {
         refuse_control(text)?;
     }
@@ -154,20 +154,20 @@ fn parse_text(text: &str) -> Result<Option<Command<'_>>, Refusal> {
 
 /// A command if the first word is one and the rest fits it, else chat. A leading blank makes any line chat. Trailing blanks
 /// count only in what is said.
-fn command(text: &str) -> Result<Command<'_>, Refusal> {
+fn command(text: &str) -> Result<Command<'_>, CommandError> {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     Ok(match (word, rest.trim_end_matches([' ', '\t'])) {
         ("JOIN", "") => {
-            return Err(Refusal::Unknown { word: "JOIN", needs: "a room: JOIN <room>" });
+            return Err(CommandError::Unknown { word: "JOIN", needs: "a room: JOIN <room>" });
         }
         ("NICK", "") => {
-            return Err(Refusal::Unknown { word: "NICK", needs: "a name: NICK <name>" });
+            return Err(CommandError::Unknown { word: "NICK", needs: "a name: NICK <name>" });
         }
         ("SAY", "") => {
-            return Err(Refusal::Unknown { word: "SAY", needs: "a text: SAY <text>" });
+            return Err(CommandError::Unknown { word: "SAY", needs: "a text: SAY <text>" });
         }
-        ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(Refusal::RoomName)?),
-        ("NICK", name) => Command::Nick(Nick::parse(name).map_err(Refusal::Nick)?),
+        ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(CommandError::RoomName)?),
+        ("NICK", name) => Command::Nick(Nick::parse(name).map_err(CommandError::Nick)?),
         ("SAY", _) => Command::Say(rest),
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
@@ -180,9 +180,9 @@ fn command(text: &str) -> Result<Command<'_>, Refusal> {
 }
 
 #[cold]
-fn not_utf8(line: &[u8]) -> Refusal {
+fn not_utf8(line: &[u8]) -> CommandError {
     let valid_up_to = std::str::from_utf8(line).map_or_else(|error| error.valid_up_to(), str::len);
-    Refusal::NotUtf8 { valid_up_to }
+    CommandError::NotUtf8 { valid_up_to }
 }
 
 /// False when there is surely none. One pass without a branch per byte, which the compiler turns into SIMD; the two-byte
@@ -193,10 +193,10 @@ fn may_hold_control(text: &[u8]) -> bool {
 }
 
 #[cold]
-fn refuse_control(text: &str) -> Result<(), Refusal> {
+fn refuse_control(text: &str) -> Result<(), CommandError> {
     match text.char_indices().find(|(_, character)| character.is_control() && *character != '\t') {
-        Some((at, '\r')) => Err(Refusal::LoneReturn { at }),
-        Some((at, character)) => Err(Refusal::ControlCharacter { character, at }),
+        Some((at, '\r')) => Err(CommandError::LoneReturn { at }),
+        Some((at, character)) => Err(CommandError::ControlCharacter { character, at }),
         None => Ok(()),
     }
 }
@@ -205,7 +205,7 @@ fn refuse_control(text: &str) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn say(text: &str) -> Result<Option<Command<'_>>, Refusal> {
+    fn say(text: &str) -> Result<Option<Command<'_>>, CommandError> {
         Ok(Some(Command::Say(text)))
     }
 
@@ -249,30 +249,30 @@ mod tests {
 
     #[test]
     fn a_known_word_misused_is_refused_with_what_it_needs() {
-        let refusal = parse(b"JOIN").unwrap_err();
-        assert_eq!(refusal.to_string(), "unknown JOIN needs a room: JOIN <room>");
-        assert!(matches!(parse(b"NICK "), Err(Refusal::Unknown { word: "NICK", .. })));
-        assert!(matches!(parse(b"SAY  "), Err(Refusal::Unknown { word: "SAY", .. })));
-        let refusal = parse(b"JOIN a b").unwrap_err();
-        assert_eq!(refusal.to_string(), r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#);
+        let error = parse(b"JOIN").unwrap_err();
+        assert_eq!(error.to_string(), "unknown JOIN needs a room: JOIN <room>");
+        assert!(matches!(parse(b"NICK "), Err(CommandError::Unknown { word: "NICK", .. })));
+        assert!(matches!(parse(b"SAY  "), Err(CommandError::Unknown { word: "SAY", .. })));
+        let error = parse(b"JOIN a b").unwrap_err();
+        assert_eq!(error.to_string(), r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#);
     }
 
     #[test]
     fn bytes_that_are_no_utf8_are_refused_with_their_place() {
         for bad in [&b"ab\xff"[..], b"ab\xc0\xaf", b"ab\xed\xa0\x80", b"ab\xf4\x90\x80\x80", b"ab\xe2\x82"] {
-            assert_eq!(parse(bad), Err(Refusal::NotUtf8 { valid_up_to: 2 }), "{bad:?}");
+            assert_eq!(parse(bad), Err(CommandError::NotUtf8 { valid_up_to: 2 }), "{bad:?}");
         }
     }
 
     #[test]
     fn control_characters_are_refused_but_for_tab() {
-        let refusal = parse(b"a\x1b[31m").unwrap_err();
-        assert_eq!(refusal.to_string(), "control-character U+001B at byte 1: none but tab is allowed");
+        let error = parse(b"a\x1b[31m").unwrap_err();
+        assert_eq!(error.to_string(), "control-character U+001B at byte 1: none but tab is allowed");
         for bad in ["\0", "x\u{7f}", "x\u{80}y", "\u{9f}"] {
-            assert!(matches!(parse(bad.as_bytes()), Err(Refusal::ControlCharacter { .. })), "{bad:?}");
+            assert!(matches!(parse(bad.as_bytes()), Err(CommandError::ControlCharacter { .. })), "{bad:?}");
         }
-        let refusal = parse(b"a\rb").unwrap_err();
-        assert_eq!(refusal.to_string(), "control-character U+000D at byte 1: lines end with a line feed");
+        let error = parse(b"a\rb").unwrap_err();
+        assert_eq!(error.to_string(), "control-character U+000D at byte 1: lines end with a line feed");
         for good in ["a\tb", "é", "\u{a0}x", "\u{c0}", "日本", "🦀"] {
             assert_eq!(parse(good.as_bytes()), say(good), "{good:?}");
         }
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(parse_message("SAY JOIN a\nLIST"), say("JOIN a\nLIST"));
         assert_eq!(parse_message(" \n\t\n"), say(" \n\t"));
         assert_eq!(parse_message("\n\r\n\n"), Ok(None));
-        assert!(matches!(parse_message("a\nb\x1b"), Err(Refusal::ControlCharacter { .. })));
-        assert_eq!(parse_message(&"\n".repeat(66)), Err(Refusal::TooManyLines { lines: 66 }));
+        assert!(matches!(parse_message("a\nb\x1b"), Err(CommandError::ControlCharacter { .. })));
+        assert_eq!(parse_message(&"\n".repeat(66)), Err(CommandError::TooManyLines { lines: 66 }));
     }
 }

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_said_most_fills_its_vector_to_the_last_byte() {
-        let (label, room) = (Label::of_server("TCP-1"), RoomName::parse("lounge").unwrap());
+        let (label, room) = (Label::generated("TCP-1"), RoomName::parse("lounge").unwrap());
         let joined = Event::Joined(&room);
         let of_one_line = [0, 117, 118, 65_527, 65_528].map(|length| "a".repeat(length));
         for text in of_one_line.into_iter().chain(["\n".repeat(63), "ab\n\nc".into()]) {
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn a_text_of_several_lines_is_labelled_on_each() {
-        let event = Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\n[bob] b" };
+        let event = Event::Message { offset: Offset(1), label: &Label::generated("WS-1"), text: "a\n[bob] b" };
         assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] [bob] b\n");
         assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x17[WS-1] a\n[WS-1] [bob] b"[..]);
         let event =
-            Event::Message { offset: Offset(1), label: &Label::of_server("WS-1"), text: "a\r\nERR closed quit" };
+            Event::Message { offset: Offset(1), label: &Label::generated("WS-1"), text: "a\r\nERR closed quit" };
         assert_eq!(Dialect::Lines.encode(&event), "[WS-1] a\n[WS-1] ERR closed quit\n");
         assert_eq!(Dialect::WebSocket.encode(&event), &b"\x81\x1f[WS-1] a\n[WS-1] ERR closed quit"[..]);
     }

@@ -1,6 +1,6 @@
 //! The word behind `ERR`, by which programs tell refusals apart: the one table that metric labels read.
 
-use super::command::Refusal;
+use super::command::CommandError;
 
 /// What kind of rule a command broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl ErrorCode {
     }
 }
 
-impl Refusal {
+impl CommandError {
     /// The word that its text begins with.
     pub const fn code(&self) -> ErrorCode {
         match self {
@@ -79,9 +79,9 @@ mod tests {
     fn the_text_of_a_refusal_begins_with_its_code() {
         let lines = [&b"JOIN a b"[..], b"NICK a b", b"\xff", b"a\x1b", b"JOIN"].map(|line| parse(line).unwrap_err());
         let lines = lines.into_iter().chain([parse_message(&"\n".repeat(66)).unwrap_err()]);
-        for refusal in lines.chain([Refusal::TooManyDeliveries { per_second: 1, burst: 1 }]) {
-            let text = refusal.to_string();
-            assert_eq!(text.split(' ').next(), Some(refusal.code().word()), "{text}");
+        for error in lines.chain([CommandError::TooManyDeliveries { per_second: 1, burst: 1 }]) {
+            let text = error.to_string();
+            assert_eq!(text.split(' ').next(), Some(error.code().word()), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use memchr::{memchr_iter, memchr2_iter};
 
-use super::command::Refusal;
+use super::command::CommandError;
 use super::disconnect::Disconnect;
 use super::names::{Label, Nick, RoomName};
 
@@ -66,7 +66,7 @@ pub enum Event<'a> {
     /// The list of commands.
     Help,
     /// A line was refused.
-    Refused(&'a Refusal),
+    Error(&'a CommandError),
     /// The last thing a client hears, where it hears one.
     Closed(Disconnect),
 }
@@ -93,7 +93,7 @@ impl fmt::Display for Event<'_> {
             Self::Pong("") => out.write_str("PONG"),
             Self::Pong(token) => write!(out, "PONG {token}"),
             Self::Help => out.write_str(HELP),
-            Self::Refused(refusal) => write!(out, "ERR {refusal}"),
+            Self::Error(error) => write!(out, "ERR {error}"),
             Self::Closed(Disconnect::Quit) => out.write_str("Bye"),
             Self::Closed(disconnect) => write!(out, "ERR closed {}", disconnect.reason()),
         }
@@ -169,7 +169,7 @@ impl<T: Ord + AsRef<str> + Clone> Listing<T> {
     }
 
     /// The same, unless it has more bytes than this: then the first names that fit.
-    pub fn within(self: Arc<Self>, bytes_max: usize) -> Arc<Self> {
+    pub fn truncated_to(self: Arc<Self>, bytes_max: usize) -> Arc<Self> {
         if self.text.len() <= bytes_max {
             return self;
         }
@@ -179,7 +179,7 @@ impl<T: Ord + AsRef<str> + Clone> Listing<T> {
     }
 
     /// The same, unless it lacks this name where that would stand: then one that has it.
-    pub fn showing(self: Arc<Self>, name: &T) -> Arc<Self> {
+    pub fn including(self: Arc<Self>, name: &T) -> Arc<Self> {
         let is_behind_the_cap = self.more > 0 && self.names.last() < Some(name);
         if is_behind_the_cap || self.names.binary_search(name).is_ok() {
             return self;
@@ -270,7 +270,7 @@ mod tests {
         let [left, right] = [left, right].map(|names| Arc::new(Listing::new(names.to_vec())));
         assert_eq!(Listing::merge(&[left, right]), listing);
         for bytes_max in [1_024, 4_096] {
-            let short = Arc::new(listing.clone()).within(bytes_max);
+            let short = Arc::new(listing.clone()).truncated_to(bytes_max);
             assert!(short.text.len() <= bytes_max && short.text.len() + 300 > bytes_max, "{}", short.text);
             assert_eq!(short.names.len() + short.more, 900);
         }
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn a_list_shows_the_name_that_it_is_to_show_unless_that_stands_behind_its_end() {
         let listing = Arc::new(Listing::new(rooms(2)));
-        let known = Arc::clone(&listing).showing(&rooms(1)[0]);
+        let known = Arc::clone(&listing).including(&rooms(1)[0]);
         assert!(Arc::ptr_eq(&listing, &known));
-        assert_eq!(*Arc::clone(&listing).showing(&rooms(3)[0]), Listing::new(rooms(3)));
+        assert_eq!(*Arc::clone(&listing).including(&rooms(3)[0]), Listing::new(rooms(3)));
         let long = Arc::new(Listing::new(rooms(1_001)));
-        let behind = Arc::clone(&long).showing(&RoomName::parse("z").unwrap());
+        let behind = Arc::clone(&long).including(&RoomName::parse("z").unwrap());
         assert!(Arc::ptr_eq(&long, &behind));
-        let text = Event::Rooms(&long.showing(&RoomName::parse("a").unwrap())).to_string();
+        let text = Event::Rooms(&long.including(&RoomName::parse("a").unwrap())).to_string();
         assert!(
             text.starts_with(r#"Rooms: ["a", "r00000", "#) && text.ends_with(r#""r00998", "… and 2 more"]"#),
             "{text}"

@@ -41,7 +41,7 @@ pub fn next_line(input: &[u8], searched: usize, bytes_max: usize) -> Result<Opti
 
 /// Cuts the lines of one conversation, and keeps in mind what was found of the one that has no end yet.
 #[derive(Debug)]
-pub struct Cutter {
+pub struct LineDecoder {
     bytes_max: u32,
     /// Bytes of the unfinished line that hold no end.
     searched: u32,
@@ -51,7 +51,7 @@ pub struct Cutter {
 
 /// What a cutter finds.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Cut<'a> {
+pub enum DecodedLine<'a> {
     /// A line.
     Line(Line<'a>),
     /// The end of a line that was given out as refused before, and the bytes to skip with it.
@@ -63,7 +63,7 @@ pub enum Cut<'a> {
     More,
 }
 
-impl Cutter {
+impl LineDecoder {
     /// For lines of at most so many bytes.
     pub fn new(bytes_max: usize) -> Self {
         let bytes_max = u32::try_from(bytes_max).expect("a line is shorter than 4 GiB");
@@ -74,12 +74,12 @@ impl Cutter {
     ///
     /// # Errors
     /// The line, whole or not, is too long.
-    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Cut<'a>, LineTooLong> {
+    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<DecodedLine<'a>, LineTooLong> {
         let searched = self.searched as usize;
         if let Some(line) = next_line(input, searched, self.bytes_max as usize)? {
             self.searched = 0;
             let is_refused = std::mem::take(&mut self.is_refused);
-            return Ok(if is_refused { Cut::Refused(line.consumed) } else { Cut::Line(line) });
+            return Ok(if is_refused { DecodedLine::Refused(line.consumed) } else { DecodedLine::Line(line) });
         }
         // A carriage return at the end may be half of a line's end.
         let looked_at = input.len() - usize::from(input.ends_with(b"\r"));
@@ -87,9 +87,9 @@ impl Cutter {
         match memchr(b'\r', &input[searched.min(looked_at)..looked_at]) {
             Some(at) if !self.is_refused => {
                 self.is_refused = true;
-                Ok(Cut::LoneReturn(searched + at))
+                Ok(DecodedLine::LoneReturn(searched + at))
             }
-            _ => Ok(Cut::More),
+            _ => Ok(DecodedLine::More),
         }
     }
 
@@ -152,29 +152,36 @@ mod tests {
     #[test]
     fn a_mebibyte_in_single_bytes_is_searched_once() {
         const BYTES: usize = 1 << 20;
-        let mut cutter = Cutter::new(16 << 20);
+        let mut cutter = LineDecoder::new(16 << 20);
         let input = vec![b'x'; BYTES];
         let mut searched = 0;
         for length in 1..=BYTES {
             searched += length - cutter.searched as usize;
-            assert_eq!(cutter.next(&input[..length]), Ok(Cut::More));
+            assert_eq!(cutter.next(&input[..length]), Ok(DecodedLine::More));
         }
         assert_eq!(searched, BYTES);
     }
 
     #[test]
     fn a_line_with_a_lone_carriage_return_is_refused_once_before_its_end_comes() {
-        let mut cutter = Cutter::new(16);
-        let refused = [Cut::More, Cut::More, Cut::LoneReturn(1), Cut::More, Cut::More, Cut::Refused(6)];
+        let mut cutter = LineDecoder::new(16);
+        let refused = [
+            DecodedLine::More,
+            DecodedLine::More,
+            DecodedLine::LoneReturn(1),
+            DecodedLine::More,
+            DecodedLine::More,
+            DecodedLine::Refused(6),
+        ];
         for (at, cut) in refused.into_iter().enumerate() {
             assert_eq!(cutter.next(&b"a\rb\rc\n"[..=at]), Ok(cut));
         }
-        assert_eq!(cutter.next(b"ab\r"), Ok(Cut::More), "it may be half of an end");
-        assert_eq!(cutter.next(b"ab\r\n"), Ok(Cut::Line(Line { bytes: b"ab", consumed: 4 })));
-        assert_eq!(cutter.next(b"ab\r\r"), Ok(Cut::LoneReturn(2)));
-        assert_eq!(cutter.next(b"ab\r\r\n"), Ok(Cut::Refused(5)));
+        assert_eq!(cutter.next(b"ab\r"), Ok(DecodedLine::More), "it may be half of an end");
+        assert_eq!(cutter.next(b"ab\r\n"), Ok(DecodedLine::Line(Line { bytes: b"ab", consumed: 4 })));
+        assert_eq!(cutter.next(b"ab\r\r"), Ok(DecodedLine::LoneReturn(2)));
+        assert_eq!(cutter.next(b"ab\r\r\n"), Ok(DecodedLine::Refused(5)));
         // A whole line is refused by who reads it.
-        assert_eq!(cutter.next(b"a\rb\n"), Ok(Cut::Line(Line { bytes: b"a\rb", consumed: 4 })));
+        assert_eq!(cutter.next(b"a\rb\n"), Ok(DecodedLine::Line(Line { bytes: b"a\rb", consumed: 4 })));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub struct Label(Arc<str>);
 
 impl Label {
     /// A label that the server made itself, from an address or a number.
-    pub fn of_server(text: impl fmt::Display) -> Self {
+    pub fn generated(text: impl fmt::Display) -> Self {
         Self(text.to_string().into())
     }
 

@@ -59,7 +59,7 @@ struct Options([u64; 4]);
 impl Telnet {
     /// Takes telnet's own bytes out of `fresh`, which comes behind `before`, and returns how many bytes of text are left at its
     /// front. `CR NUL` becomes a line end. An `IAC` at the end of `before` is taken back once it proves to be a command.
-    pub fn take_out(&mut self, before: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
+    pub fn strip(&mut self, before: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         if self.is_in_text() && memchr2(IAC, b'\0', fresh).is_none() {
             self.after_return = fresh.last().map_or(self.after_return, |&last| last == b'\r');
             return fresh.len();
@@ -168,7 +168,7 @@ mod tests {
         let (mut telnet, mut text, mut answers) = (Telnet::default(), Vec::new(), Vec::new());
         for piece in pieces {
             let mut fresh = piece.to_vec();
-            let kept = telnet.take_out(&mut text, &mut fresh);
+            let kept = telnet.strip(&mut text, &mut fresh);
             text.extend_from_slice(&fresh[..kept]);
             answers.extend(telnet.take_answers().into_iter().flatten());
         }
@@ -224,7 +224,7 @@ mod tests {
     fn who_speaks_no_telnet_keeps_no_state() {
         let mut telnet = Telnet::default();
         let mut fresh = "hällo\r\n".as_bytes().to_vec();
-        assert_eq!(telnet.take_out(&mut Vec::new(), &mut fresh), fresh.len());
+        assert_eq!(telnet.strip(&mut Vec::new(), &mut fresh), fresh.len());
         assert!(telnet.negotiation.is_none());
     }
 }

@@ -90,14 +90,14 @@ pub enum Message<'a> {
 
 /// Puts messages together. Sixteen bytes while none is in the making.
 #[derive(Debug, Default)]
-pub struct Messages {
-    partial: Option<Box<Partial>>,
+pub struct MessageDecoder {
+    partial: Option<Box<PartialMessage>>,
     /// The last message handed out, which `partial` still holds.
     is_done: bool,
 }
 
 #[derive(Debug)]
-struct Partial {
+struct PartialMessage {
     /// Of the first fragment: what the message is.
     opcode: Opcode,
     bytes: Vec<u8>,
@@ -114,7 +114,7 @@ pub struct Received<'a> {
     pub consumed: usize,
 }
 
-impl Messages {
+impl MessageDecoder {
     /// Takes the first whole frame of `input`; `None` when more bytes are needed. Linear in the frame.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Messages {
             (None, opcode) if frame.is_final => return whole(opcode, frame.payload).map(Some),
             _ => {}
         }
-        let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(frame.opcode)));
+        let partial = self.partial.get_or_insert_with(|| Box::new(PartialMessage::new(frame.opcode)));
         partial.append(&frame, bytes_max)?;
         if !frame.is_final {
             return Ok(None);
@@ -166,7 +166,7 @@ fn whole(opcode: Opcode, bytes: &[u8]) -> Result<Message<'_>, FrameError> {
     simdutf8::basic::from_utf8(bytes).map(Message::Text).map_err(|_| FrameError::NotUtf8)
 }
 
-impl Partial {
+impl PartialMessage {
     fn new(opcode: Opcode) -> Self {
         Self { opcode, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
     }

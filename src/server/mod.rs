@@ -1,10 +1,8 @@
 //! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it puts together.
 
 mod descriptors;
-mod listen;
 mod ready_file;
 
-use std::iter::repeat_with;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,14 +12,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::broker::{BrokerSeed, Capacity};
+use crate::broker::{RoomLimiter, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
-use crate::session::SpentAllowances;
+use crate::net::address_limiter::AddressLimiter;
+use crate::net::connection_limit::ConnectionLimit;
+use crate::net::listen::listeners;
+use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
-use crate::transport::accept::Admission;
-use crate::transport::census::Census;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{OwnTable, Started, Worker};
+use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex, WriterMetrics};
 
@@ -33,7 +32,7 @@ const DESCRIPTORS_FEW: u64 = 4096;
 
 /// Where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct BoundAddresses {
     /// For line clients.
     pub tcp: SocketAddr,
     /// For browsers and operators.
@@ -50,7 +49,11 @@ pub struct Bound {
 /// # Errors
 /// An address could not be bound, a limit is too low, the system refuses what the configuration asks for, or the ready file
 /// could not be written.
-pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnOnce(Bound)) -> anyhow::Result<Counts> {
+pub async fn run(
+    config: Config,
+    shutdown: CancellationToken,
+    on_bound: impl FnOnce(BoundAddresses),
+) -> anyhow::Result<Counts> {
     let limit = descriptors::raise_limit(config.max_clients, config.workers, config.descriptor_tables)?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
@@ -58,14 +61,14 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
     if let Some(path) = &config.ready_file {
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
-    let bound = Bound { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
+    let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards, limit.clients_max);
     let mut workers = start(&config, limit, lines.into_iter().zip(http), &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
-        drain.stop_talking().await;
+        drain.stop_publishing().await;
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
@@ -94,7 +97,7 @@ pub async fn run(config: Config, shutdown: CancellationToken, on_bound: impl FnO
 }
 
 /// What an operator may not have meant.
-fn warn_at_start(limit: descriptors::Limit, bound: Bound) {
+fn warn_at_start(limit: descriptors::Limit, bound: BoundAddresses) {
     let descriptors::Limit { descriptors, clients_max, .. } = limit;
     if descriptors < DESCRIPTORS_FEW {
         warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
@@ -115,14 +118,18 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 
 /// One listener per worker, on the address of this setting.
 fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    listen::listeners(address, config.workers, config.backlog).map_err(|error| {
+    listeners(address, config.workers, config.backlog).map_err(|error| {
         let rule = format!("cannot listen there: {error}: choose another with --{setting}");
         ConfigError::new(setting, address, rule).into()
     })
 }
 
 /// Waits until all workers accept, then says so in the ready file.
-async fn become_ready(workers: &mut [Started], bound: Bound, ready_file: Option<&Path>) -> anyhow::Result<()> {
+async fn become_ready(
+    workers: &mut [RunningWorker],
+    bound: BoundAddresses,
+    ready_file: Option<&Path>,
+) -> anyhow::Result<()> {
     for worker in workers {
         if (&mut worker.ready).await.is_err() {
             (&mut worker.ended).await?.context("cannot start a worker")?;
@@ -138,55 +145,51 @@ fn start(
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     metrics: &ServerMetrics,
     drain: &Drain,
-) -> anyhow::Result<Vec<Started>> {
-    let (broker, shards) = BrokerSeed::new(config.shards, &Capacity::new(config.rooms));
-    let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
-    let mut homes: Vec<Vec<_>> = (0..config.workers).map(|_| Vec::new()).collect();
-    for shard in shards {
-        let home = usize::from(shard.index.0) % homes.len();
-        homes[home].push(shard);
-    }
-    let census = Census::new(config.per_address);
-    let spent = SpentAllowances::new(Instant::now());
-    let parts = listeners.zip(mailboxes).zip(homes).zip(tables_and_places(config, limit)).zip(0..);
-    let worker = |(((((lines, http), writer), shards), (table, admission)), index)| Worker {
-        index: WriterIndex(index),
+) -> anyhow::Result<Vec<RunningWorker>> {
+    let (shards, mut shard_mailboxes) = ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms));
+    let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
+    let connection_limit = ConnectionLimit::new(limit.clients_max);
+    let mut tables = match config.descriptor_tables {
+        DescriptorTables::Shared => Vec::new(),
+        DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers),
+    };
+    let shared = Shared {
         workers: config.workers,
-        lines,
-        http,
-        table,
-        admission,
-        census: census.clone(),
         shards,
-        broker: broker.clone(),
-        writers: writers.clone(),
-        writer,
+        writers,
+        address_limiter: AddressLimiter::new(config.per_address),
+        spent: SpentDeliveries::new(Instant::now()),
         metrics: metrics.clone(),
-        spent: spent.clone(),
         rules: config.rules.clone(),
         drain: drain.clone(),
-        serving: drain.serving(),
     };
-    parts.map(worker).map(|worker| worker.start().context("cannot start a worker thread")).collect()
-}
-
-/// For each worker, its descriptor table if it is to have one, and its clients' places: in that, and in the server.
-fn tables_and_places(config: &Config, limit: descriptors::Limit) -> Vec<(Option<OwnTable>, Admission)> {
-    let admission = Admission::new(limit.clients_max);
-    match config.descriptor_tables {
-        DescriptorTables::Shared => repeat_with(|| (None, admission.clone())).take(config.workers.into()).collect(),
-        DescriptorTables::PerWorker => {
-            let tables = OwnTable::for_each(config.workers).into_iter();
-            tables.map(|table| (Some(table), admission.part(limit.table_clients_max))).collect()
-        }
+    let mut running = Vec::new();
+    for (index, ((lines, http), writer)) in (0..).zip(listeners.zip(writer_mailboxes)) {
+        let table = tables.pop();
+        let worker = Worker {
+            index: WriterIndex(index),
+            lines,
+            http,
+            connection_limit: match &table {
+                Some(_) => connection_limit.part(limit.table_clients_max),
+                None => connection_limit.clone(),
+            },
+            table,
+            // Spread evenly: shard i lives on worker i % workers.
+            shards: shard_mailboxes.extract_if(.., |shard| shard.index.0 % config.workers == index).collect(),
+            writer,
+            serving: drain.serving(),
+        };
+        running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
+    Ok(running)
 }
 
 /// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes
 /// are empty; theirs to the writers drop, so the writers end when their last client is gone.
-async fn stop(workers: Vec<Started>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
+async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<Counts> {
     let mut stopping = std::pin::pin!(async {
-        drain.stop_talking().await;
+        drain.stop_publishing().await;
         collect(workers).await
     });
     if let Ok(counts) = timeout(grace, &mut stopping).await {
@@ -197,7 +200,7 @@ async fn stop(workers: Vec<Started>, drain: &Drain, grace: Duration) -> anyhow::
     timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
 }
 
-async fn collect(workers: Vec<Started>) -> anyhow::Result<Counts> {
+async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<Counts> {
     let mut total = Counts::default();
     for worker in workers {
         // Only a panic ends a worker without a word, and in a server process that ends the process.

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use anyhow::ensure;
 
-use super::Bound;
+use super::BoundAddresses;
 
 /// Removes what an earlier server left, which a script would believe.
 pub fn remove(path: &Path) -> io::Result<()> {
@@ -25,7 +25,7 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes the file whole: who finds it finds every line.
-pub fn write(path: &Path, bound: Bound) -> io::Result<()> {
+pub fn write(path: &Path, bound: BoundAddresses) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
     let written = write_to(Path::new(&unfinished), bound).and_then(|()| fs::rename(&unfinished, path));
@@ -36,7 +36,7 @@ pub fn write(path: &Path, bound: Bound) -> io::Result<()> {
     written
 }
 
-fn write_to(path: &Path, bound: Bound) -> io::Result<()> {
+fn write_to(path: &Path, bound: BoundAddresses) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     writeln!(file, "tcp {}\nhttp {}", bound.tcp, bound.http)?;
     file.sync_all()
@@ -51,7 +51,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         fs::create_dir(&path).unwrap();
-        let bound = Bound { tcp: "127.0.0.1:1".parse().unwrap(), http: "127.0.0.1:2".parse().unwrap() };
+        let bound = BoundAddresses { tcp: "127.0.0.1:1".parse().unwrap(), http: "127.0.0.1:2".parse().unwrap() };
         assert!(write(&path, bound).is_err(), "a folder is there");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::remove_dir(&path).unwrap();
@@ -66,7 +66,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         fs::write(&path, "old").unwrap();
-        write(&path, Bound { tcp: "127.0.0.1:54321".parse().unwrap(), http: "[::1]:54322".parse().unwrap() }).unwrap();
+        write(&path, BoundAddresses { tcp: "127.0.0.1:54321".parse().unwrap(), http: "[::1]:54322".parse().unwrap() })
+            .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcp 127.0.0.1:54321\nhttp [::1]:54322\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

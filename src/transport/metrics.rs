@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::ShardMetrics;
 use crate::log;
-use crate::metrics::{Count, Exposition};
+use crate::metrics::{Counter, Exposition};
 use crate::protocol::disconnect::Disconnect;
 use crate::writer::{OtherConnections, WriterMetrics};
 
@@ -39,7 +39,7 @@ impl ServerMetrics {
         let clients = WriterMetrics::clients(&self.writers);
         out.gauge("active_connections", "TCP and WebSocket clients that are connected now; no plain HTTP.", clients);
         let published = ShardMetrics::published(&self.shards);
-        out.untyped("total_messages", "Messages published to rooms since the server started.", published);
+        out.untyped("total_messages", "MessageDecoder published to rooms since the server started.", published);
         out.gauge("active_rooms", "Rooms that have members now.", ShardMetrics::rooms(&self.shards));
         let max =
             "TCP and WebSocket clients that the server lets in at most: max-clients, or what the descriptors allow.";
@@ -187,12 +187,12 @@ impl HttpEnd {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TransportMetrics {
-    opened: Count,
-    closed: [Count; HttpEnd::ALL.len()],
-    http_refused: [Count; RefusalReason::ALL.len()],
-    lines_refused: [Count; RefusalReason::OF_LINES.len()],
-    requests: Count,
-    scrapes: Count,
+    opened: Counter,
+    closed: [Counter; HttpEnd::ALL.len()],
+    http_refused: [Counter; RefusalReason::ALL.len()],
+    lines_refused: [Counter; RefusalReason::OF_LINES.len()],
+    requests: Counter,
+    scrapes: Counter,
 }
 
 impl TransportMetrics {
@@ -241,7 +241,7 @@ impl TransportMetrics {
 
     /// All workers together.
     fn expose(all: &[Arc<Self>], out: &mut Exposition) {
-        let sum = |count: &dyn Fn(&Self) -> &Count| all.iter().map(|one| count(one).get()).sum::<u64>();
+        let sum = |count: &dyn Fn(&Self) -> &Counter| all.iter().map(|one| count(one).get()).sum::<u64>();
         let label = |reason: RefusalReason| format!("reason=\"{}\"", reason.reason());
         out.counter(
             "roomcast_http_requests_total",
@@ -259,7 +259,7 @@ impl TransportMetrics {
              address, descriptors is a lack of file descriptors.",
             RefusalReason::OF_LINES.map(|reason| (label(reason), sum(&|one| &one.lines_refused[reason as usize]))),
         );
-        let scrapes = "Times that this text was made; requests to one worker within 100 ms of each other share it.";
+        let scrapes = "Histogram that this text was made; requests to one worker within 100 ms of each other share it.";
         out.counter("roomcast_scrapes_total", scrapes, sum(&|one| &one.scrapes));
     }
 }

@@ -1,14 +1,9 @@
-//! The ways in: each transport turns bytes into calls of a session. Transports do not know each other; what they share
-//! lies below them: `accept`, `census`, `conversation`, `handshake`, `origin`, `proxied`, `metrics` and `watch`.
+//! The ways in: each transport turns bytes into calls of a session. `tcp`, `websocket` and `http` stand on `connection` and
+//! `metrics`, and do not know each other.
 
-pub mod accept;
-pub mod census;
-pub mod conversation;
-mod handshake;
+pub mod connection;
 pub mod http;
+pub mod input_guard;
 pub mod metrics;
-mod origin;
-pub mod proxied;
 pub mod tcp;
-pub mod watch;
 pub mod websocket;

@@ -5,17 +5,17 @@ use std::rc::Rc;
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 
-use super::accept::Accepted;
-use super::conversation::{Client, Conversation, Executed, ReadBuffer, Reader, Turn};
+use super::connection::{Client, Connection, Executed, ProtocolHandler, ReadBuffer, Turn};
 use crate::config::Labels;
-use crate::protocol::command::{self, Refusal};
+use crate::net::accept::Accepted;
+use crate::protocol::command::{self, CommandError};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
-use crate::protocol::lines::{Cut, Cutter, is_http, is_tls};
+use crate::protocol::lines::{DecodedLine, LineDecoder, is_http, is_tls};
 use crate::protocol::names::Label;
 use crate::protocol::telnet::Telnet;
-use crate::session::{Handled, Session, SessionHost};
+use crate::session::{Outcome, Session, SessionContext};
 
 /// What applies to the line clients of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -33,29 +33,34 @@ pub fn open(
     id: u64,
     rules: LineRules,
     buffer: &ReadBuffer,
-    sessions: &Rc<SessionHost>,
+    sessions: &Rc<SessionContext>,
 ) -> Option<impl Future<Output = ()> + use<>> {
-    let Accepted { stream, peer, place } = accepted;
-    let Ok(place) = place else {
+    let Accepted { stream, peer, permit } = accepted;
+    let Ok(permit) = permit else {
         refuse(&stream, Disconnect::TooManyConnections, buffer, sessions);
         return None;
     };
     let label = match rules.labels {
-        Labels::Address => Label::of_server(peer),
-        Labels::Auto if peer.ip().is_loopback() => Label::of_server(peer),
-        Labels::Auto | Labels::Id => Label::of_server(format_args!("TCP-{id}")),
+        Labels::Address => Label::generated(peer),
+        Labels::Auto if peer.ip().is_loopback() => Label::generated(peer),
+        Labels::Auto | Labels::Id => Label::generated(format_args!("TCP-{id}")),
     };
-    let client = Client { stream, place, dialect: Dialect::Lines, label, address: peer.ip(), already_read: Vec::new() };
-    let reader = |slot| {
-        buffer.watch().line_client_came(slot);
-        LineReader { telnet: Telnet::default(), cutter: Cutter::new(rules.line_bytes_max), beginning: Beginning::First }
+    let client =
+        Client { stream, permit, dialect: Dialect::Lines, label, address: peer.ip(), already_read: Vec::new() };
+    let handler = |slot| {
+        buffer.input_guard().line_client_came(slot);
+        LineHandler {
+            telnet: Telnet::default(),
+            decoder: LineDecoder::new(rules.line_bytes_max),
+            beginning: Beginning::First,
+        }
     };
-    Some(Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run())
+    Some(Connection::open(client, buffer.clone(), Rc::clone(sessions), handler).run())
 }
 
 /// A client that is not let in. Says so if the socket takes it, which a new one does, and does not linger: the descriptor is
 /// needed.
-pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessions: &SessionHost) {
+pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessions: &SessionContext) {
     sessions.writer.count_refused(Dialect::Lines, reason);
     let last = Dialect::Lines.encode(&Event::Closed(reason));
     let _ = stream.try_write(&last);
@@ -68,9 +73,9 @@ pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, sessi
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Cuts lines and executes them.
-struct LineReader {
+struct LineHandler {
     telnet: Telnet,
-    cutter: Cutter,
+    decoder: LineDecoder,
     beginning: Beginning,
 }
 
@@ -85,10 +90,10 @@ enum Beginning {
     Past,
 }
 
-impl Reader for LineReader {
-    fn take_out(&mut self, kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
-        let left = self.telnet.take_out(kept, fresh);
-        self.cutter.shorten(kept.len());
+impl ProtocolHandler for LineHandler {
+    fn strip(&mut self, kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
+        let left = self.telnet.strip(kept, fresh);
+        self.decoder.shorten(kept.len());
         left
     }
 
@@ -99,7 +104,7 @@ impl Reader for LineReader {
     }
 }
 
-impl LineReader {
+impl LineHandler {
     fn execute_lines(
         &mut self,
         session: &mut Session,
@@ -114,28 +119,28 @@ impl LineReader {
         }
         executed.bytes = self.byte_order_mark(input);
         if self.beginning != Beginning::Past && is_tls(&input[executed.bytes..]) {
-            return Turn::Last(Handled::Done, Disconnect::ProtocolError);
+            return Turn::Last(Outcome::Done, Disconnect::ProtocolError);
         }
         while executed.commands < commands_max {
-            let (handled, consumed) = match self.cutter.next(&input[executed.bytes..]) {
-                Ok(Cut::More) => return Turn::Idle,
-                Ok(Cut::LoneReturn(at)) => {
-                    let told = session.refuse(&Refusal::LoneReturn { at });
+            let (outcome, consumed) = match self.decoder.next(&input[executed.bytes..]) {
+                Ok(DecodedLine::More) => return Turn::Idle,
+                Ok(DecodedLine::LoneReturn(at)) => {
+                    let told = session.reply_error(&CommandError::LoneReturn { at });
                     return Turn::after(told).unwrap_or(Turn::Idle);
                 }
-                Ok(Cut::Refused(consumed)) => {
+                Ok(DecodedLine::Refused(consumed)) => {
                     executed.has_spoken = true;
-                    (Handled::Done, consumed)
+                    (Outcome::Done, consumed)
                 }
-                Ok(Cut::Line(line)) if self.beginning != Beginning::Past && is_http(line.bytes) => {
-                    return Turn::Last(Handled::Done, Disconnect::ProtocolError);
+                Ok(DecodedLine::Line(line)) if self.beginning != Beginning::Past && is_http(line.bytes) => {
+                    return Turn::Last(Outcome::Done, Disconnect::ProtocolError);
                 }
-                Ok(Cut::Line(line)) => {
+                Ok(DecodedLine::Line(line)) => {
                     executed.has_spoken |= !line.bytes.is_empty();
                     (handle(session, line.bytes), line.consumed)
                 }
                 Err(too_long) => {
-                    let told = session.refuse(&Refusal::from(too_long));
+                    let told = session.reply_error(&CommandError::from(too_long));
                     return Turn::Last(told, Disconnect::TooLong);
                 }
             };
@@ -143,7 +148,7 @@ impl LineReader {
             executed.bytes += consumed;
             executed.commands += 1;
             executed.has_finished = true;
-            if let Some(turn) = Turn::after(handled) {
+            if let Some(turn) = Turn::after(outcome) {
                 return turn;
             }
         }
@@ -156,19 +161,19 @@ impl LineReader {
             return 0;
         }
         self.beginning = Beginning::Marked;
-        self.cutter.shorten(0);
+        self.decoder.shorten(0);
         BYTE_ORDER_MARK.len()
     }
 }
 
-fn handle(session: &mut Session, line: &[u8]) -> Handled {
+fn handle(session: &mut Session, line: &[u8]) -> Outcome {
     match command::parse(line) {
         Ok(Some(command)) => session.handle(command),
-        Ok(None) => Handled::Done,
-        Err(refusal) => {
+        Ok(None) => Outcome::Done,
+        Err(error) => {
             // The same answer as to a line that was looked at before its end came.
             let lone_return = line.iter().position(|byte| *byte == b'\r');
-            session.refuse(&lone_return.map_or(refusal, |at| Refusal::LoneReturn { at }))
+            session.reply_error(&lone_return.map_or(error, |at| CommandError::LoneReturn { at }))
         }
     }
 }

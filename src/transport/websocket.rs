@@ -1,5 +1,5 @@
 //! WebSocket clients behind their handshake: frames in, calls of a session out. Keeps no buffer per connection, and does not
-//! know what is said in a message: that is its `Meaning`.
+//! know what is said in a message: that is its `MessageHandler`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::conversation::{Client, Conversation, Executed, ReadBuffer, Reader, Turn};
+use super::connection::{Client, Connection, Executed, ProtocolHandler, ReadBuffer, Turn};
 use crate::config::KeepaliveRules;
 use crate::protocol::command;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::websocket::{Message, Messages, encode};
-use crate::session::{Handled, Session, SessionHost};
+use crate::protocol::websocket::{Message, MessageDecoder, encode};
+use crate::session::{Outcome, Session, SessionContext};
 use crate::writer::handle::WriterHandle;
 use crate::writer::{EntryNumber, Slot};
 
@@ -24,107 +24,107 @@ const SWEEPS_PER_TIME: u32 = 4;
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// What whole messages mean.
-pub trait Meaning {
+pub trait MessageHandler {
     /// A text.
-    fn text(&self, session: &mut Session, text: &str) -> Handled;
+    fn text(&self, session: &mut Session, text: &str) -> Outcome;
 
     /// A binary message.
-    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Handled;
+    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Outcome;
 }
 
 /// A text is a command of the text dialect, or chat; binary is not understood.
 #[derive(Default)]
-pub struct Commands {
+pub struct TextCommands {
     /// Something was said; only in front of that may stand a byte order mark.
     has_begun: Cell<bool>,
 }
 
-impl Meaning for Commands {
-    fn text(&self, session: &mut Session, text: &str) -> Handled {
+impl MessageHandler for TextCommands {
+    fn text(&self, session: &mut Session, text: &str) -> Outcome {
         let begins = !self.has_begun.replace(true);
         let text = if begins { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
         match command::parse_message(text) {
             Ok(Some(command)) => session.handle(command),
-            Ok(None) => Handled::Done,
-            Err(refusal) => session.refuse(&refusal),
+            Ok(None) => Outcome::Done,
+            Err(error) => session.reply_error(&error),
         }
     }
 
-    fn binary(&self, _: &mut Session, _: &[u8]) -> Handled {
-        Handled::Ended(Disconnect::Unsupported)
+    fn binary(&self, _: &mut Session, _: &[u8]) -> Outcome {
+        Outcome::Ended(Disconnect::Unsupported)
     }
 }
 
 /// Lets a client in: the conversation to be run, from its first frame to its end.
-pub fn open<M: Meaning>(
+pub fn open<M: MessageHandler>(
     client: Client,
     message_bytes_max: usize,
-    meaning: M,
+    message_handler: M,
     buffer: &ReadBuffer,
-    sessions: &Rc<SessionHost>,
+    sessions: &Rc<SessionContext>,
     keepalive: &Keepalive,
 ) -> impl Future<Output = ()> + use<M> {
-    let reader = |slot| FrameReader {
-        meaning,
-        messages: Messages::default(),
+    let handler = |slot| WebSocketHandler {
+        message_handler,
+        decoder: MessageDecoder::default(),
         message_bytes_max,
-        alive: keepalive.watch(slot),
+        liveness: keepalive.watch(slot),
         closed_with: None,
     };
-    Conversation::open(client, buffer.clone(), Rc::clone(sessions), reader).run()
+    Connection::open(client, buffer.clone(), Rc::clone(sessions), handler).run()
 }
 
 /// Cuts frames, puts messages together and has them executed.
-struct FrameReader<M> {
-    meaning: M,
-    messages: Messages,
+struct WebSocketHandler<M> {
+    message_handler: M,
+    decoder: MessageDecoder,
     message_bytes_max: usize,
-    alive: Rc<Alive>,
+    liveness: Rc<Liveness>,
     /// The client has closed, with this code if it gave one.
     closed_with: Option<Option<u16>>,
 }
 
-impl<M: Meaning> Reader for FrameReader<M> {
+impl<M: MessageHandler> ProtocolHandler for WebSocketHandler<M> {
     fn execute(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed) {
-        self.alive.hear(Instant::now());
+        self.liveness.hear(Instant::now());
         let (turn, executed) = self.execute_frames(session, input, commands_max);
-        self.alive.is_reading.set(matches!(turn, Turn::Idle));
+        self.liveness.is_reading.set(matches!(turn, Turn::Idle));
         (turn, executed)
     }
 
     fn held_bytes(&self) -> usize {
-        self.messages.held_bytes()
+        self.decoder.held_bytes()
     }
 
     /// The echo of the client's close frame: behind everything, since no frame may follow it (RFC 6455 §5.5.1).
-    fn last_words(&self) -> Option<Bytes> {
+    fn final_bytes(&self) -> Option<Bytes> {
         self.closed_with.map(|code| encode::close(code, "").into())
     }
 }
 
-impl<M: Meaning> FrameReader<M> {
+impl<M: MessageHandler> WebSocketHandler<M> {
     fn execute_frames(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed) {
         let mut executed = Executed::default();
         while executed.commands < commands_max {
-            let received = match self.messages.next(&mut input[executed.bytes..], self.message_bytes_max) {
+            let received = match self.decoder.next(&mut input[executed.bytes..], self.message_bytes_max) {
                 Ok(None) => return (Turn::Idle, executed),
                 Ok(Some(received)) => received,
-                Err(error) => return (Turn::Last(Handled::Done, error.disconnect()), executed),
+                Err(error) => return (Turn::Last(Outcome::Done, error.disconnect()), executed),
             };
             executed.bytes += received.consumed;
             executed.commands += 1;
             executed.has_finished |= matches!(received.message, Some(Message::Text(_) | Message::Binary(_)));
-            let handled = match received.message {
-                None | Some(Message::Pong) => Handled::Done,
-                Some(Message::Text(text)) => self.meaning.text(session, text),
-                Some(Message::Binary(bytes)) => self.meaning.binary(session, bytes),
+            let outcome = match received.message {
+                None | Some(Message::Pong) => Outcome::Done,
+                Some(Message::Text(text)) => self.message_handler.text(session, text),
+                Some(Message::Binary(bytes)) => self.message_handler.binary(session, bytes),
                 Some(Message::Ping(payload)) => session.pong(encode::pong(payload).into()),
                 Some(Message::Close(code)) => {
                     self.closed_with = Some(code);
-                    return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), executed);
+                    return (Turn::Last(Outcome::Done, Disconnect::ClosedByPeer), executed);
                 }
             };
-            if let Some(turn) = Turn::after(handled) {
+            if let Some(turn) = Turn::after(outcome) {
                 return (turn, executed);
             }
         }
@@ -134,7 +134,7 @@ impl<M: Meaning> FrameReader<M> {
 
 /// Whether a client is there: when it was last heard of, and what it was asked since. A client is mute only if its socket
 /// has taken a ping, all that it has sent since was read, and it has had the time to answer.
-struct Alive {
+struct Liveness {
     slot: Slot,
     heard_at: Cell<Instant>,
     /// The connection has executed everything that it has read, and waits for more.
@@ -149,13 +149,13 @@ struct Alive {
 /// The keepalive of a worker's WebSocket clients: one coarse sweep, no timer per client.
 #[derive(Default)]
 pub struct Keepalive {
-    clients: RefCell<Vec<Weak<Alive>>>,
+    clients: RefCell<Vec<Weak<Liveness>>>,
 }
 
 impl Keepalive {
-    fn watch(&self, slot: Slot) -> Rc<Alive> {
+    fn watch(&self, slot: Slot) -> Rc<Liveness> {
         let now = Instant::now();
-        let alive = Rc::new(Alive {
+        let liveness = Rc::new(Liveness {
             slot,
             heard_at: Cell::new(now),
             is_reading: Cell::new(true),
@@ -163,15 +163,15 @@ impl Keepalive {
             unsent: Cell::new(None),
             asked_at: Cell::new(None),
         });
-        self.clients.borrow_mut().push(Rc::downgrade(&alive));
-        alive
+        self.clients.borrow_mut().push(Rc::downgrade(&liveness));
+        liveness
     }
 
     /// Pings and cuts until the server stops, which ends all clients anyway.
     pub fn run_until_stop(
         self: Rc<Self>,
         rules: KeepaliveRules,
-        sessions: &SessionHost,
+        sessions: &SessionContext,
     ) -> impl Future<Output = ()> + use<> {
         let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
         async move {
@@ -198,7 +198,7 @@ impl Keepalive {
                 match client.verdict(now, rules, &writer) {
                     Verdict::Alive => {}
                     Verdict::PingDue => due.push(client),
-                    Verdict::Dead => writer.hang_up(client.slot, Disconnect::PingTimeout),
+                    Verdict::Dead => writer.disconnect(client.slot, Disconnect::PingTimeout),
                 }
                 true
             });
@@ -218,7 +218,7 @@ enum Verdict {
     Dead,
 }
 
-impl Alive {
+impl Liveness {
     fn hear(&self, now: Instant) {
         self.heard_at.set(now);
         self.asked_at.set(None);
@@ -274,24 +274,24 @@ mod tests {
     fn only_a_client_that_had_a_ping_and_the_time_to_answer_it_is_silent() {
         let now = Instant::now();
         let keepalive = Keepalive::default();
-        let alive = keepalive.watch(Slot { index: 0, generation: 0 });
-        assert!(!alive.is_silent(now + 3_600 * SECOND, RULES), "it was never asked");
-        alive.asked_at.set(Some(now + 3_600 * SECOND));
-        assert!(!alive.is_silent(now + 3_629 * SECOND, RULES));
-        assert!(alive.is_silent(now + 3_631 * SECOND, RULES));
-        alive.hear(now + 3_631 * SECOND);
-        assert!(!alive.is_silent(now + 7_200 * SECOND, RULES), "it was not asked since it was heard");
+        let liveness = keepalive.watch(Slot { index: 0, generation: 0 });
+        assert!(!liveness.is_silent(now + 3_600 * SECOND, RULES), "it was never asked");
+        liveness.asked_at.set(Some(now + 3_600 * SECOND));
+        assert!(!liveness.is_silent(now + 3_629 * SECOND, RULES));
+        assert!(liveness.is_silent(now + 3_631 * SECOND, RULES));
+        liveness.hear(now + 3_631 * SECOND);
+        assert!(!liveness.is_silent(now + 7_200 * SECOND, RULES), "it was not asked since it was heard");
     }
 
     #[test]
     fn a_client_that_answers_late_is_heard_and_time_in_which_the_server_stood_still_is_given_back() {
         let now = Instant::now();
-        let alive = Keepalive::default().watch(Slot { index: 0, generation: 0 });
-        alive.hear(now);
-        alive.asked_at.set(Some(now + 30 * SECOND));
-        assert!(!alive.is_silent(now + 59 * SECOND, RULES));
-        alive.give_time(10 * SECOND);
-        assert!(!alive.is_silent(now + 69 * SECOND, RULES));
-        assert!(alive.is_silent(now + 70 * SECOND, RULES));
+        let liveness = Keepalive::default().watch(Slot { index: 0, generation: 0 });
+        liveness.hear(now);
+        liveness.asked_at.set(Some(now + 30 * SECOND));
+        assert!(!liveness.is_silent(now + 59 * SECOND, RULES));
+        liveness.give_time(10 * SECOND);
+        assert!(!liveness.is_silent(now + 69 * SECOND, RULES));
+        assert!(liveness.is_silent(now + 70 * SECOND, RULES));
     }
 }

@@ -90,7 +90,7 @@ impl Writer {
         while self.meter.held() > enough
             && let Some((_, Reverse(slot))) = largest.pop()
         {
-            if self.still_refuses(now, slot, wire) {
+            if self.is_still_blocked(now, slot, wire) {
                 self.apply(now, measure, slot, wire);
             }
             if measure == Measure::DropOldest {
@@ -116,10 +116,10 @@ impl Writer {
     /// Drops all that is pending for a blocked client, replies as well, but for the message partly sent.
     fn drop_unbegun(&mut self, slot: Slot) {
         let Some(row) = self.slots.row(slot) else { return };
-        let before = row.owed().bytes;
+        let before = row.pending().bytes;
         let dropped = row.hot.outbox.drop_unless(|_| false, &mut row.cold.backlog);
-        self.metrics.owed_bytes.add(row.owed().bytes as u64);
-        self.metrics.owed_bytes.subtract(before as u64);
+        self.metrics.pending_bytes.add(row.pending().bytes as u64);
+        self.metrics.pending_bytes.subtract(before as u64);
         self.count_gone(dropped, Disconnect::SlowConsumer);
     }
 }

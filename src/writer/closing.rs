@@ -33,11 +33,11 @@ impl Writer {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return;
         };
-        let last = row.cold.dialect.closing(reason).map(|bytes| self.pending(Frames::reply(bytes)));
+        let last = row.cold.dialect.closing(reason).map(|bytes| self.share(Frames::reply(bytes)));
         let row = self.slots.row(slot).expect("it was found");
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
-        let owed_before = row.owed().bytes;
+        let pending_before = row.pending().bytes;
         let dropped = if reason.keeps_deliveries() {
             Default::default()
         } else {
@@ -47,8 +47,8 @@ impl Writer {
         if let Some(last) = last {
             row.hot.outbox.push(last, &mut row.cold.backlog);
         }
-        self.metrics.owed_bytes.add(row.owed().bytes as u64);
-        self.metrics.owed_bytes.subtract(owed_before as u64);
+        self.metrics.pending_bytes.add(row.pending().bytes as u64);
+        self.metrics.pending_bytes.subtract(pending_before as u64);
         if row.hot.state != SocketState::Blocked {
             self.waiting = (self.waiting + added).checked_sub(dropped.messages()).expect(WAITS);
         }
@@ -90,25 +90,25 @@ impl Writer {
     /// Frees the slot. Whatever is still owed is dropped and counted.
     pub(super) fn close(&mut self, slot: Slot, reason: Disconnect, wire: &mut impl Wire) {
         let Some(mut row) = self.slots.row(slot) else { return };
-        let owed = row.owed();
+        let pending = row.pending();
         if row.hot.state != SocketState::Blocked {
-            self.waiting = self.waiting.checked_sub(owed.messages).expect(WAITS);
+            self.waiting = self.waiting.checked_sub(pending.messages).expect(WAITS);
         }
-        self.metrics.owed_bytes.subtract(owed.bytes as u64);
+        self.metrics.pending_bytes.subtract(pending.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
         self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty()));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
-        row.hang_up(reason);
+        row.disconnect(reason);
         self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
         self.count_gone(dropped, reason);
         wire.close(slot.index);
         self.slots.free(slot);
     }
 
-    pub(super) fn hang_up_all(&mut self, reason: Disconnect) {
-        self.all_hung_up = Some(reason);
+    pub(super) fn disconnect_all(&mut self, reason: Disconnect) {
+        self.all_disconnected = Some(reason);
         for slot in self.slots.all() {
-            self.hang_up(slot, reason);
+            self.disconnect(slot, reason);
         }
     }
 

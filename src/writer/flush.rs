@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::address::Slot;
-use super::outbox::Whole;
-use super::slots::{List, Phase, Refusal, SocketState};
+use super::outbox::Completed;
+use super::slots::{List, Phase, SocketState, Stall};
 use super::state::Writer;
 use super::wire::{Sent, Wire};
 use crate::protocol::disconnect::Disconnect;
@@ -23,9 +23,9 @@ pub(super) const WAITS: &str = "nothing is written that does not wait";
 
 /// What came of writing one slot out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum WriteOutcome {
     Emptied,
-    Refused,
+    Blocked,
     Broken,
 }
 
@@ -51,8 +51,8 @@ impl Writer {
             && row.hot.state == SocketState::Blocked
         {
             row.hot.state = SocketState::Resumed;
-            row.cold.refusal.as_mut().expect("a refusal is dated").resumed_at = now;
-            self.waiting += row.owed().messages;
+            row.cold.stall.as_mut().expect("a stall is dated").resumed_at = now;
+            self.waiting += row.pending().messages;
             self.large.push_back(slot);
         }
     }
@@ -72,9 +72,9 @@ impl Writer {
         }
         let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
-            Outcome::Emptied => self.emptied(now, slot, wire),
-            Outcome::Refused => self.refused(now, slot, wire),
-            Outcome::Broken => self.close(slot, Disconnect::IoError, wire),
+            WriteOutcome::Emptied => self.emptied(now, slot, wire),
+            WriteOutcome::Blocked => self.refused(now, slot, wire),
+            WriteOutcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }
         // A refusal is a system call as well.
         (self.metrics.writes.get() - before).max(1) as usize
@@ -83,53 +83,53 @@ impl Writer {
     /// Offers a blocked client its bytes once more, since it may have read since the last offer. True if its socket took
     /// nothing at all: only then may the client be judged. One write, as long as the socket goes on to refuse.
     #[cold]
-    pub(super) fn still_refuses(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> bool {
+    pub(super) fn is_still_blocked(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> bool {
         if self.slots.row(slot).is_none_or(|row| row.hot.state != SocketState::Blocked) {
             return false;
         }
-        let is_recent = |refusal: &Refusal| refusal.offered_at.is_some_and(|at| now < at + OFFER_EVERY);
-        if self.slots.row(slot).is_some_and(|row| row.cold.refusal.as_deref().is_some_and(is_recent)) {
+        let is_recent = |stall: &Stall| stall.offered_at.is_some_and(|at| now < at + OFFER_EVERY);
+        if self.slots.row(slot).is_some_and(|row| row.cold.stall.as_deref().is_some_and(is_recent)) {
             return true;
         }
         let before = self.metrics.sent_bytes.get();
         match self.write_out(now, slot, wire) {
-            Outcome::Emptied => self.emptied(now, slot, wire),
-            Outcome::Refused => {
-                let row = self.slots.row(slot).expect("a refusal ends nothing");
-                let bytes = row.owed().bytes;
-                let refusal = row.cold.refusal.as_mut().expect("a refusal is dated");
-                refusal.date(now, bytes);
+            WriteOutcome::Emptied => self.emptied(now, slot, wire),
+            WriteOutcome::Blocked => {
+                let row = self.slots.row(slot).expect("a stall ends nothing");
+                let bytes = row.pending().bytes;
+                let stall = row.cold.stall.as_mut().expect("a stall is dated");
+                stall.date(now, bytes);
                 let has_taken = self.metrics.sent_bytes.get() > before;
-                refusal.offered_at = (!has_taken).then_some(now);
+                stall.offered_at = (!has_taken).then_some(now);
                 return !has_taken;
             }
-            Outcome::Broken => self.close(slot, Disconnect::IoError, wire),
+            WriteOutcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }
         false
     }
 
     /// Inlined where all deliveries come through; the call would cost 3 % of their instructions.
     #[inline(always)]
-    fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> Outcome {
+    fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> WriteOutcome {
         let row = self.slots.row(slot).expect("the caller has found the row");
-        let (has_refused, is_blocked) = (row.hot.state.has_refused(), row.hot.state == SocketState::Blocked);
+        let (is_stalled, is_blocked) = (row.hot.state.is_stalled(), row.hot.state == SocketState::Blocked);
         loop {
-            if has_refused {
+            if is_stalled {
                 let notice = row.hot.outbox.word_notice(row.cold.dialect);
-                self.metrics.owed_bytes.add(notice as u64);
+                self.metrics.pending_bytes.add(notice as u64);
             }
             let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) else {
-                return Outcome::Emptied;
+                return WriteOutcome::Emptied;
             };
             let taken = match wire.send(slot.index, bytes) {
                 Sent::Taken(taken) => taken,
-                Sent::Refused => return Outcome::Refused,
-                Sent::Broken => return Outcome::Broken,
+                Sent::WouldBlock => return WriteOutcome::Blocked,
+                Sent::Broken => return WriteOutcome::Broken,
             };
-            let Whole { messages: whole, read_at } = row.hot.outbox.advance(taken, &mut row.cold.backlog);
+            let Completed { messages: whole, read_at } = row.hot.outbox.advance(taken, &mut row.cold.backlog);
             self.metrics.writes.add(1);
             self.metrics.sent_bytes.add(taken as u64);
-            self.metrics.owed_bytes.subtract(taken as u64);
+            self.metrics.pending_bytes.subtract(taken as u64);
             self.metrics.delivered.add(whole.deliveries as u64);
             if let Some(read_at) = read_at {
                 // `now` is that of the chunk: at most half a millisecond too early.
@@ -138,8 +138,8 @@ impl Writer {
             if !is_blocked {
                 self.waiting = self.waiting.checked_sub(whole.messages()).expect(WAITS);
             }
-            if has_refused {
-                row.cold.refusal.as_mut().expect("a refusal is dated").taken(now, taken);
+            if is_stalled {
+                row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken);
             }
             if row.hot.phase == Phase::Closing {
                 row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
@@ -150,8 +150,8 @@ impl Writer {
     #[inline(always)]
     fn emptied(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
-        if row.hot.state.has_refused() {
-            row.cold.refusal = None;
+        if row.hot.state.is_stalled() {
+            row.cold.stall = None;
         }
         row.hot.state = SocketState::Empty;
         if row.hot.phase == Phase::Closing {
@@ -162,12 +162,12 @@ impl Writer {
     /// From here on the delay is the client's own, and so is its backlog.
     fn refused(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
-        let owed = row.owed();
-        self.waiting = self.waiting.checked_sub(owed.messages).expect(WAITS);
+        let pending = row.pending();
+        self.waiting = self.waiting.checked_sub(pending.messages).expect(WAITS);
         row.hot.state = SocketState::Blocked;
-        match &mut row.cold.refusal {
-            Some(refusal) => refusal.go_on(now, owed.bytes),
-            none => *none = Some(Box::new(Refusal::new(now, owed.bytes))),
+        match &mut row.cold.stall {
+            Some(stall) => stall.go_on(now, pending.bytes),
+            none => *none = Some(Box::new(Stall::new(now, pending.bytes))),
         }
         if let Some(closing) = &mut row.cold.closing {
             closing.extend(now);

@@ -13,7 +13,7 @@ use super::address::Slot;
 pub enum Kind {
     /// An answer to what the client itself said: never dropped while the client is there.
     Reply,
-    /// Messages of a room, which a slow consumer may lose, counted.
+    /// MessageDecoder of a room, which a slow consumer may lose, counted.
     Delivery,
 }
 
@@ -35,7 +35,7 @@ impl Frames {
         Self { bytes, inner_ends: Vec::new(), messages: 1, kind: Kind::Reply, read_at: None }
     }
 
-    /// Messages of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
+    /// MessageDecoder of a room. `inner_ends`: where each ends but the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
         let messages = u32::try_from(inner_ends.len() + 1).expect("an entry is shorter than 4 GiB");

@@ -5,12 +5,12 @@ use std::mem;
 use std::rc::Rc;
 
 use super::frames::{Frames, Kind};
-use super::outbox::{Backlog, Head, Owed};
-use super::pending::{EntryNumber, Pending};
+use super::outbox::{Backlog, Head, PendingSize};
+use super::queued::{EntryNumber, QueuedFrames};
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
 
-impl Owed {
+impl PendingSize {
     /// What is more than the bounds.
     pub fn over(self, limits: &OutboxLimits) -> Self {
         Self {
@@ -29,8 +29,8 @@ impl Head {
     /// Drops the oldest deliveries until what is owed is within the bounds, or until there is none but the message that is
     /// partly sent. Returns how many messages went.
     pub fn drop_to_bounds(&mut self, backlog: &mut Backlog, limits: &OutboxLimits) -> usize {
-        self.drop_oldest(backlog, |owed, oldest| {
-            let over = owed.over(limits);
+        self.drop_oldest(backlog, |pending, oldest| {
+            let over = pending.over(limits);
             oldest.messages_of(over.bytes).max(over.messages).min(oldest.messages())
         })
     }
@@ -44,7 +44,7 @@ impl Head {
     /// The oldest delivery that could be dropped.
     pub fn oldest_delivery(&self, backlog: &mut Backlog) -> Option<EntryNumber> {
         let first = self.first.as_ref().filter(|first| first.kind() == Kind::Delivery);
-        let is_droppable = |first: &&Rc<Pending>| first.begun_within(self.sent as usize) < first.messages();
+        let is_droppable = |first: &&Rc<QueuedFrames>| first.begun_within(self.sent as usize) < first.messages();
         let first = first.filter(is_droppable);
         first.or_else(|| backlog.oldest_delivery()).map(|oldest| oldest.number())
     }
@@ -56,13 +56,13 @@ impl Head {
     }
 
     /// `surplus` says how many messages of the oldest entry are to go; none is the end.
-    fn drop_oldest(&mut self, backlog: &mut Backlog, mut surplus: impl FnMut(Owed, &Frames) -> usize) -> usize {
+    fn drop_oldest(&mut self, backlog: &mut Backlog, mut surplus: impl FnMut(PendingSize, &Frames) -> usize) -> usize {
         let mut dropped = 0;
         self.set_back(backlog);
         loop {
-            let owed = self.weight(backlog);
+            let pending = self.weight(backlog);
             let Some(oldest) = backlog.oldest_delivery() else { break };
-            let (number, messages) = (oldest.number(), surplus(owed, oldest));
+            let (number, messages) = (oldest.number(), surplus(pending, oldest));
             if messages == 0 {
                 break;
             }
@@ -98,14 +98,14 @@ impl Head {
         };
         match before.filter(|entry| entry.is_notice()) {
             Some(notice) => notice.add_missing(messages),
-            None => backlog.insert_kept(Pending::notice(messages, number)),
+            None => backlog.insert_kept(QueuedFrames::notice(messages, number)),
         }
     }
 }
 
 impl Backlog {
     /// The first entry that is no reply and no notice. Looks at each of those once.
-    fn oldest_delivery(&mut self) -> Option<&Rc<Pending>> {
+    fn oldest_delivery(&mut self) -> Option<&Rc<QueuedFrames>> {
         while self.rest.get(self.kept as usize)?.kind() != Kind::Delivery {
             self.kept += 1;
         }
@@ -127,13 +127,13 @@ impl Backlog {
     }
 
     /// Puts a notice behind everything that is kept.
-    fn insert_kept(&mut self, notice: Rc<Pending>) {
+    fn insert_kept(&mut self, notice: Rc<QueuedFrames>) {
         self.rest.insert(self.kept as usize, notice);
         self.kept += 1;
     }
 
     /// Puts an entry of deliveries in front, where nothing is known yet of what is kept.
-    fn push_front(&mut self, entry: Rc<Pending>) {
+    fn push_front(&mut self, entry: Rc<QueuedFrames>) {
         debug_assert_eq!(self.kept, 0, "what a delivery stands before was not looked at");
         self.bytes += entry.bytes().len();
         self.messages += entry.messages() as u32;

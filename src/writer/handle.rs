@@ -12,11 +12,11 @@ use tokio::sync::{Notify, mpsc};
 use super::address::Slot;
 use super::frames::Entry;
 use super::load::WriterLoad;
-use super::pending::EntryNumber;
+use super::queued::EntryNumber;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox};
-use crate::protocol::command::Refusal;
+use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -101,8 +101,8 @@ impl WriterHandle {
     }
 
     /// A command was answered with an error.
-    pub fn count_error(&self, refusal: &Refusal) {
-        self.output.borrow().writer.metrics.count_error(refusal);
+    pub fn count_error(&self, error: &CommandError) {
+        self.output.borrow().writer.metrics.count_error(error);
     }
 
     /// A client's socket was read.
@@ -111,21 +111,21 @@ impl WriterHandle {
     }
 
     /// Ends a conversation: its connection is told why. The first reason stays.
-    pub fn hang_up(&self, slot: Slot, reason: Disconnect) {
-        self.output.borrow_mut().writer.hang_up(slot, reason);
+    pub fn disconnect(&self, slot: Slot, reason: Disconnect) {
+        self.output.borrow_mut().writer.disconnect(slot, reason);
     }
 
     /// Ready with the reason once the conversation is to end.
-    pub fn poll_hang_up(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
-        match self.output.borrow_mut().writer.hung_up(slot, Some(context.waker())) {
+    pub fn poll_disconnect(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
+        match self.output.borrow_mut().writer.disconnect_reason(slot, Some(context.waker())) {
             Some(reason) => Poll::Ready(reason),
             None => Poll::Pending,
         }
     }
 
     /// Why the conversation is to end, if it is.
-    pub fn hung_up(&self, slot: Slot) -> Option<Disconnect> {
-        self.output.borrow_mut().writer.hung_up(slot, None)
+    pub fn disconnect_reason(&self, slot: Slot) -> Option<Disconnect> {
+        self.output.borrow_mut().writer.disconnect_reason(slot, None)
     }
 
     /// Queues a reply behind everything already queued for the client.
@@ -134,7 +134,7 @@ impl WriterHandle {
     /// The reply, when the mailbox is full; `reply` waits.
     pub fn try_reply(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
         let entry = Entry::reply(slot, bytes);
-        match self.mailbox.try_tell(WriterCommand::Entry(entry)) {
+        match self.mailbox.try_send(WriterCommand::Entry(entry)) {
             Err(Full(WriterCommand::Entry(entry))) => Err(entry.frames.into_bytes()),
             _ => Ok(()),
         }
@@ -145,7 +145,7 @@ impl WriterHandle {
     /// # Errors
     /// The answer, when the mailbox is full; `pong` waits.
     pub fn try_pong(&self, slot: Slot, bytes: Bytes) -> Result<(), Bytes> {
-        match self.mailbox.try_tell(WriterCommand::Pong { slot, bytes }) {
+        match self.mailbox.try_send(WriterCommand::Pong { slot, bytes }) {
             Err(Full(WriterCommand::Pong { bytes, .. })) => Err(bytes),
             _ => Ok(()),
         }
@@ -171,21 +171,21 @@ impl WriterHandle {
 
     /// Queues a reply behind everything already queued for the client.
     pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
-        self.mailbox.tell(WriterCommand::Entry(Entry::reply(slot, bytes)))
+        self.mailbox.send(WriterCommand::Entry(Entry::reply(slot, bytes)))
     }
 
     /// Queues the answer to a ping frame.
     pub fn pong(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
-        self.mailbox.tell(WriterCommand::Pong { slot, bytes })
+        self.mailbox.send(WriterCommand::Pong { slot, bytes })
     }
 
     /// Ends the output: what is still due, the last line, the end of the stream.
     pub fn close(&self, slot: Slot, reason: Disconnect) -> impl Future<Output = ()> {
-        self.mailbox.tell(WriterCommand::Close { slot, reason })
+        self.mailbox.send(WriterCommand::Close { slot, reason })
     }
 
     /// Nothing more will be read from the client.
     pub fn input_ended(&self, slot: Slot) -> impl Future<Output = ()> {
-        self.mailbox.tell(WriterCommand::InputEnded(slot))
+        self.mailbox.send(WriterCommand::InputEnded(slot))
     }
 }

@@ -10,11 +10,11 @@ use tokio::sync::futures::OwnedNotified;
 use super::frames::{Entry, Kind};
 use super::state::SMALL_AUDIENCE;
 
-/// A writer has room while fewer deliveries than this are on their way to its sockets. Messages to as many members as a
+/// A writer has room while fewer deliveries than this are on their way to its sockets. MessageDecoder to as many members as a
 /// process has descriptors wait behind no more than a few writes of each, which is tens of milliseconds of work.
 const DELIVERIES_MAX: usize = 1 << 16;
 
-/// Messages to a small audience pass those to large ones up to this many deliveries.
+/// MessageDecoder to a small audience pass those to large ones up to this many deliveries.
 const DELIVERIES_SMALL_MAX: usize = 2 * DELIVERIES_MAX;
 
 /// Shards that found no room are told once there are fewer deliveries than this.
@@ -31,7 +31,7 @@ pub struct WriterLoad {
     handed_over: AtomicU64,
     /// Those of them that the writer has taken out of its mailbox.
     appended: AtomicU64,
-    /// Messages pending for clients that are not blocked.
+    /// MessageDecoder pending for clients that are not blocked.
     waiting: AtomicUsize,
     is_over_budget: AtomicBool,
     /// A shard has found no room and waits to be told: until then nobody takes what becomes free bit by bit.

@@ -1,7 +1,7 @@
 //! What a writer counts. (message, member) pairs keep a law: fanned out = delivered + dropped + queued.
 
-use crate::metrics::{Count, Exposition, Times};
-use crate::protocol::command::Refusal;
+use crate::metrics::{Counter, Exposition, Histogram};
+use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::error_code::ErrorCode;
@@ -10,22 +10,22 @@ use crate::protocol::error_code::ErrorCode;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WriterMetrics {
-    pub(super) opened: [Count; Dialect::ALL.len()],
-    pub(super) closed: [[Count; Disconnect::ALL.len()]; Dialect::ALL.len()],
-    errors: [Count; ErrorCode::ALL.len()],
-    received_bytes: Count,
-    pub(super) fanned_out: Count,
-    pub(super) delivered: Count,
-    pub(super) dropped_slow: Count,
-    pub(super) dropped_gap: Count,
-    pub(super) dropped_gone: Count,
-    pub(super) writes: Count,
-    pub(super) sent_bytes: Count,
-    pub(super) owed_bytes: Count,
-    pub(super) held_bytes: Count,
-    pub(super) cut: Count,
+    pub(super) opened: [Counter; Dialect::ALL.len()],
+    pub(super) closed: [[Counter; Disconnect::ALL.len()]; Dialect::ALL.len()],
+    errors: [Counter; ErrorCode::ALL.len()],
+    received_bytes: Counter,
+    pub(super) fanned_out: Counter,
+    pub(super) delivered: Counter,
+    pub(super) dropped_slow: Counter,
+    pub(super) dropped_gap: Counter,
+    pub(super) dropped_gone: Counter,
+    pub(super) writes: Counter,
+    pub(super) sent_bytes: Counter,
+    pub(super) pending_bytes: Counter,
+    pub(super) held_bytes: Counter,
+    pub(super) cut: Counter,
     /// From the read of a message to the write that completes it, of the oldest message of each write.
-    pub(super) written: Times,
+    pub(super) written: Histogram,
 }
 
 /// Samples of connections that no writer serves, for the families that count all connections: labels and numbers.
@@ -45,8 +45,8 @@ impl WriterMetrics {
     }
 
     /// A command was answered with an error. To be called on the writer's own thread.
-    pub fn count_error(&self, refusal: &Refusal) {
-        self.errors[refusal.code() as usize].add(1);
+    pub fn count_error(&self, error: &CommandError) {
+        self.errors[error.code() as usize].add(1);
     }
 
     /// A client's socket was read. To be called on the writer's own thread.
@@ -56,7 +56,7 @@ impl WriterMetrics {
 
     /// All writers together, and the connections that no writer serves.
     pub fn expose(all: &[impl AsRef<Self>], others: OtherConnections, out: &mut Exposition) {
-        let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
+        let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
         let opened = |dialect: Dialect| all.iter().map(|one| one.as_ref().opened[dialect as usize].get()).sum();
         let closed = |dialect: Dialect, reason: Disconnect| {
             all.iter().map(|one| one.as_ref().closed[dialect as usize][reason as usize].get()).sum::<u64>()
@@ -102,7 +102,7 @@ impl WriterMetrics {
         out.gauge(
             "roomcast_outbox_bytes",
             "Bytes that wait for clients whose sockets do not take them yet, over all clients; what two wait for counts twice.",
-            sum(|one| &one.owed_bytes),
+            sum(|one| &one.pending_bytes),
         );
         out.gauge(
             "roomcast_outbox_held_bytes",
@@ -110,7 +110,7 @@ impl WriterMetrics {
              counts once.",
             sum(|one| &one.held_bytes),
         );
-        out.times(
+        out.histogram(
             "roomcast_write_seconds",
             "Seconds from the read of a message off its sender's socket until the kernel took it whole for a member; one \
              sample per write, of the oldest message in it.",
@@ -120,7 +120,7 @@ impl WriterMetrics {
 
     /// What became of the deliveries that were due.
     fn expose_deliveries(all: &[impl AsRef<Self>], out: &mut Exposition) {
-        let sum = |count: fn(&Self) -> &Count| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
+        let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
         let delivered = sum(|one| &one.delivered);
         let dropped = [
             ("slow", sum(|one| &one.dropped_slow)),
@@ -157,7 +157,7 @@ impl WriterMetrics {
 
     /// Clients that are there now, over all writers.
     pub fn clients(all: &[impl AsRef<Self>]) -> u64 {
-        let total = |counts: &[Count]| counts.iter().map(Count::get).sum::<u64>();
+        let total = |counts: &[Counter]| counts.iter().map(Counter::get).sum::<u64>();
         let opened: u64 = all.iter().map(|one| total(&one.as_ref().opened)).sum();
         let closed: u64 = all.iter().flat_map(|one| &one.as_ref().closed).map(|reasons| total(reasons)).sum();
         opened.saturating_sub(closed)

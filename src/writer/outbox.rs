@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::frames::Kind;
-use super::pending::{EntryNumber, Pending};
+use super::queued::{EntryNumber, QueuedFrames};
 
 /// Entries are merged into one write up to this many bytes; a longer entry is sent from where it lies.
 const MERGE_BYTES: usize = 16 * 1024;
@@ -20,7 +20,7 @@ const KEPT_ENTRIES: usize = 32;
 /// The first pending entry and how far it is sent.
 #[derive(Debug, Default)]
 pub struct Head {
-    pub(super) first: Option<Rc<Pending>>,
+    pub(super) first: Option<Rc<QueuedFrames>>,
     pub(super) sent: u32,
     pub(super) more: bool,
 }
@@ -28,7 +28,7 @@ pub struct Head {
 /// What waits behind the head.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    pub(super) rest: VecDeque<Rc<Pending>>,
+    pub(super) rest: VecDeque<Rc<QueuedFrames>>,
     pub(super) bytes: usize,
     /// Eight times the greatest bound in bytes holds fewer messages than this counts.
     pub(super) messages: u32,
@@ -38,32 +38,32 @@ pub struct Backlog {
 
 /// An amount of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Owed {
+pub struct PendingSize {
     /// Bytes not yet taken by the socket.
     pub bytes: usize,
-    /// Messages of which the socket has not taken every byte.
+    /// MessageDecoder of which the socket has not taken every byte.
     pub messages: usize,
 }
 
-/// Messages that left an outbox, by what they were.
+/// MessageDecoder that left an outbox, by what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gone {
+pub struct MessageCounts {
     /// Answers.
     pub replies: usize,
-    /// Messages of rooms.
+    /// MessageDecoder of rooms.
     pub deliveries: usize,
 }
 
 /// What a write has completed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Whole {
+pub struct Completed {
     /// The messages.
-    pub messages: Gone,
+    pub messages: MessageCounts,
     /// When the oldest of them that came from a room was read from its sender.
     pub read_at: Option<Instant>,
 }
 
-impl Gone {
+impl MessageCounts {
     fn add(&mut self, kind: Kind, messages: usize) {
         match kind {
             Kind::Reply => self.replies += messages,
@@ -79,7 +79,7 @@ impl Gone {
 
 impl Head {
     /// Adds an entry behind all others. Constant time; touches the backlog only if something is owed already.
-    pub fn push(&mut self, frames: Rc<Pending>, backlog: &mut Backlog) {
+    pub fn push(&mut self, frames: Rc<QueuedFrames>, backlog: &mut Backlog) {
         if self.first.is_none() {
             self.first = Some(frames);
             return;
@@ -92,7 +92,7 @@ impl Head {
 
     /// Puts an entry into the place of the one of the same number, which is returned; not if any byte of that is sent.
     /// Logarithmic in the entries.
-    pub fn replace(&mut self, later: Rc<Pending>, backlog: &mut Backlog) -> Option<Rc<Pending>> {
+    pub fn replace(&mut self, later: Rc<QueuedFrames>, backlog: &mut Backlog) -> Option<Rc<QueuedFrames>> {
         if self.oldest() == Some(later.number()) {
             return if self.sent == 0 { self.first.replace(later) } else { None };
         }
@@ -122,8 +122,8 @@ impl Head {
     }
 
     /// The socket has taken `taken` more bytes. Returns the messages that are now whole with it.
-    pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Whole {
-        let mut whole = Whole::default();
+    pub fn advance(&mut self, mut taken: usize, backlog: &mut Backlog) -> Completed {
+        let mut whole = Completed::default();
         while taken > 0 {
             let first = self.first.as_ref().expect("a socket takes no more than it was offered");
             let sent = self.sent as usize;
@@ -141,20 +141,20 @@ impl Head {
     }
 
     /// What is owed in all. Logarithmic in the messages of the first entry.
-    pub fn owed(&self, backlog: &Backlog) -> Owed {
-        let behind = Owed { bytes: backlog.bytes, messages: backlog.messages as usize };
-        self.first.as_ref().map_or(behind, |first| Owed {
+    pub fn pending(&self, backlog: &Backlog) -> PendingSize {
+        let behind = PendingSize { bytes: backlog.bytes, messages: backlog.messages as usize };
+        self.first.as_ref().map_or(behind, |first| PendingSize {
             bytes: first.bytes().len() - self.sent as usize + behind.bytes,
             messages: first.messages() - first.whole_within(self.sent as usize) + behind.messages,
         })
     }
 
     /// What counts against the bounds: all that is owed but notices.
-    pub fn weight(&self, backlog: &Backlog) -> Owed {
-        let owed = self.owed(backlog);
+    pub fn weight(&self, backlog: &Backlog) -> PendingSize {
+        let pending = self.pending(backlog);
         let notice = self.first.as_ref().filter(|first| first.is_notice());
         let notice = notice.map_or(0, |notice| notice.bytes().len() - self.sent as usize);
-        Owed { bytes: owed.bytes - notice, ..owed }
+        PendingSize { bytes: pending.bytes - notice, ..pending }
     }
 
     /// Whether nothing is owed, not even a notice.
@@ -169,7 +169,7 @@ impl Head {
 
     /// Drops everything but the message that is partly sent and the kinds that are kept. Returns what was
     /// dropped.
-    pub fn drop_unless(&mut self, keeps: fn(Kind) -> bool, backlog: &mut Backlog) -> Gone {
+    pub fn drop_unless(&mut self, keeps: fn(Kind) -> bool, backlog: &mut Backlog) -> MessageCounts {
         let before = self.messages_by_kind(backlog);
         let all = self.keep_begun().into_iter().chain(backlog.rest.drain(..));
         let kept: Vec<_> = all.filter(|frames| keeps(frames.kind())).collect();
@@ -179,18 +179,18 @@ impl Head {
             self.push(frames, backlog);
         }
         let after = self.messages_by_kind(backlog);
-        Gone { replies: before.replies - after.replies, deliveries: before.deliveries - after.deliveries }
+        MessageCounts { replies: before.replies - after.replies, deliveries: before.deliveries - after.deliveries }
     }
 
     /// Drops everything. Returns what was dropped, a message partly sent included.
-    pub fn drop_all(&mut self, backlog: &mut Backlog) -> Gone {
+    pub fn drop_all(&mut self, backlog: &mut Backlog) -> MessageCounts {
         let dropped = self.messages_by_kind(backlog);
         self.clear(backlog);
         dropped
     }
 
     /// Leaves the message that is partly sent; what came with it and behind it is returned.
-    pub(super) fn keep_begun(&mut self) -> Option<Rc<Pending>> {
+    pub(super) fn keep_begun(&mut self) -> Option<Rc<QueuedFrames>> {
         let first = self.first.take()?;
         let (sent, messages) = (self.sent as usize, first.messages());
         let begun = first.begun_within(sent);
@@ -218,8 +218,8 @@ impl Head {
         *backlog = Backlog::default();
     }
 
-    fn messages_by_kind(&self, backlog: &Backlog) -> Gone {
-        let mut count = Gone::default();
+    fn messages_by_kind(&self, backlog: &Backlog) -> MessageCounts {
+        let mut count = MessageCounts::default();
         if let Some(first) = &self.first {
             count.add(first.kind(), first.messages() - first.whole_within(self.sent as usize));
         }
@@ -232,7 +232,7 @@ impl Head {
 
 impl Backlog {
     /// Takes the first entry out.
-    pub(super) fn pop(&mut self) -> Option<Rc<Pending>> {
+    pub(super) fn pop(&mut self) -> Option<Rc<QueuedFrames>> {
         let frames = self.rest.pop_front()?;
         self.bytes -= frames.bytes().len();
         self.messages -= frames.messages() as u32;

@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::address::Slot;
-use super::outbox::{Backlog, Head, Owed};
-use super::pending::EntryNumber;
+use super::outbox::{Backlog, Head, PendingSize};
+use super::queued::EntryNumber;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -60,7 +60,7 @@ impl SocketState {
     }
 
     /// Whether the socket has refused bytes that it still has not taken, so that the refusal is dated.
-    pub fn has_refused(self) -> bool {
+    pub fn is_stalled(self) -> bool {
         matches!(self, Self::Resumed | Self::Blocked)
     }
 }
@@ -80,12 +80,12 @@ pub(super) struct Cold {
     pub backlog: Backlog,
     pub dialect: Dialect,
     /// Boxed, as is the next: most clients never have either.
-    pub refusal: Option<Box<Refusal>>,
+    pub stall: Option<Box<Stall>>,
     pub closing: Option<Box<Closing>>,
     /// The row is in the list that the sweep walks.
     pub swept: bool,
     /// The connection is to end its conversation, for this reason.
-    pub hang_up: Option<Disconnect>,
+    pub disconnect: Option<Disconnect>,
     /// Wakes the connection to be told.
     pub waker: Option<Waker>,
 }
@@ -93,7 +93,7 @@ pub(super) struct Cold {
 /// Bytes that a socket has refused. Its dates leave out all time in which the socket was writable and the server had not
 /// come round to it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
+pub(super) struct Stall {
     /// When the bytes within `until` were first refused. Later ones are dated when these are taken, so that the age of
     /// the oldest is known within a factor of two, for the price of one date per client and not one per entry.
     pub since: Instant,
@@ -130,10 +130,10 @@ impl Cold {
         Self {
             backlog: Backlog::default(),
             dialect,
-            refusal: None,
+            stall: None,
             closing: None,
             swept: false,
-            hang_up: None,
+            disconnect: None,
             waker: None,
         }
     }
@@ -147,18 +147,18 @@ pub(super) struct Row<'a> {
 
 impl Row<'_> {
     /// What is owed to the client.
-    pub fn owed(&self) -> Owed {
-        self.hot.outbox.owed(&self.cold.backlog)
+    pub fn pending(&self) -> PendingSize {
+        self.hot.outbox.pending(&self.cold.backlog)
     }
 
     /// What of it counts against the bounds.
-    pub fn weight(&self) -> Owed {
+    pub fn weight(&self) -> PendingSize {
         self.hot.outbox.weight(&self.cold.backlog)
     }
 
     /// Tells the connection to end its conversation. The first reason stays.
-    pub fn hang_up(&mut self, reason: Disconnect) {
-        self.cold.hang_up.get_or_insert(reason);
+    pub fn disconnect(&mut self, reason: Disconnect) {
+        self.cold.disconnect.get_or_insert(reason);
         if let Some(waker) = self.cold.waker.take() {
             waker.wake();
         }

@@ -4,14 +4,14 @@
 use std::time::{Duration, Instant};
 
 use super::address::Slot;
-use super::slots::{Phase, Refusal, Row, SocketState};
+use super::slots::{Phase, Row, SocketState, Stall};
 use super::state::Writer;
 use super::wire::Wire;
 use crate::config::{OutboxLimits, SlowPolicy};
 use crate::protocol::disconnect::Disconnect;
 
 /// A client over a bound is cut when its socket has taken nothing for this long.
-const STALL: Duration = Duration::from_secs(1);
+const STALL_TIME: Duration = Duration::from_secs(1);
 
 /// A client that is owed this many times its bound in bytes is cut at once. Not in messages: a reader that takes a moment to
 /// wake can be owed 8 192 short ones within milliseconds, and they are 200 KB.
@@ -29,9 +29,9 @@ impl Row<'_> {
     /// Moves every date by the time that the server itself did not run, though none beyond now: sockets may have taken
     /// everything meanwhile, and the writer is still to hear of it.
     fn give_time(&mut self, now: Instant, time: Duration) {
-        if let Some(refusal) = &mut self.cold.refusal {
-            refusal.since = (refusal.since + time).min(now);
-            refusal.taken_at = (refusal.taken_at + time).min(now);
+        if let Some(stall) = &mut self.cold.stall {
+            stall.since = (stall.since + time).min(now);
+            stall.taken_at = (stall.taken_at + time).min(now);
         }
         if let Some(closing) = &mut self.cold.closing {
             closing.put_off(now, time);
@@ -43,7 +43,7 @@ impl Writer {
     /// A blocked client was given more than it may be owed: it is offered its bytes once more before anything is held
     /// against it.
     pub(super) fn overflow(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
-        if !self.still_refuses(now, slot, wire) {
+        if !self.is_still_blocked(now, slot, wire) {
             return;
         }
         self.drop_to_bounds(now, slot);
@@ -66,21 +66,21 @@ impl Writer {
     pub(super) fn drop_from(&mut self, now: Instant, slot: Slot, drop: impl FnOnce(&mut Row<'_>) -> usize) {
         let is_blocked = |row: &Row<'_>| row.hot.phase == Phase::Open && row.hot.state == SocketState::Blocked;
         let Some(mut row) = self.slots.row(slot).filter(is_blocked) else { return };
-        let before = row.owed().bytes;
+        let before = row.pending().bytes;
         let messages = drop(&mut row);
-        let after = row.owed().bytes;
-        if let Some(refusal) = &mut row.cold.refusal {
-            refusal.forget(now, before.saturating_sub(after), after);
+        let after = row.pending().bytes;
+        if let Some(stall) = &mut row.cold.stall {
+            stall.forget(now, before.saturating_sub(after), after);
         }
-        self.metrics.owed_bytes.add(after as u64);
-        self.metrics.owed_bytes.subtract(before as u64);
+        self.metrics.pending_bytes.add(after as u64);
+        self.metrics.pending_bytes.subtract(before as u64);
         self.metrics.dropped_gap.add(messages as u64);
     }
 
     /// Closes a slow consumer and has its connection stop.
     pub(super) fn cut_slow(&mut self, now: Instant, slot: Slot) {
         self.begin_close(now, slot, Disconnect::SlowConsumer);
-        self.hang_up(slot, Disconnect::SlowConsumer);
+        self.disconnect(slot, Disconnect::SlowConsumer);
     }
 
     /// Looks at every client that has refused bytes or is closing; what the look is late by counts against none. Linear in
@@ -94,7 +94,7 @@ impl Writer {
                 Verdict::Settled => {}
                 Verdict::Waits => self.sweep_later(slot),
                 Verdict::Over => self.close(slot, Disconnect::IoError, wire),
-                Verdict::Slow if self.still_refuses(now, slot, wire) => self.give_up(now, slot, wire),
+                Verdict::Slow if self.is_still_blocked(now, slot, wire) => self.give_up(now, slot, wire),
                 Verdict::Slow => self.sweep_later(slot),
             }
         }
@@ -136,8 +136,8 @@ fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
         let closing = row.cold.closing.as_deref().expect("a finished slot has a reason");
         return if now >= closing.deadline { Verdict::Over } else { Verdict::Waits };
     }
-    let is_slow = match row.cold.refusal.as_deref() {
-        Some(refusal) if row.hot.state == SocketState::Blocked => is_slow(row, refusal, now, limits),
+    let is_slow = match row.cold.stall.as_deref() {
+        Some(stall) if row.hot.state == SocketState::Blocked => is_slow(row, stall, now, limits),
         // Writable, as far as is known: whatever it waits for, it waits for the server.
         Some(_) => false,
         None if row.cold.closing.is_some() => false,
@@ -147,21 +147,21 @@ fn verdict(row: &Row<'_>, now: Instant, limits: &OutboxLimits) -> Verdict {
 }
 
 /// Whether a blocked client has been so for too long.
-fn is_slow(row: &Row<'_>, refusal: &Refusal, now: Instant, limits: &OutboxLimits) -> bool {
+fn is_slow(row: &Row<'_>, stall: &Stall, now: Instant, limits: &OutboxLimits) -> bool {
     let is_too_old = |since: Instant| now.saturating_duration_since(since) >= limits.slow_after;
     if let Some(closing) = &row.cold.closing {
         // The grace period bounds a stop; every other ending is bounded as the conversation was.
-        return now >= closing.deadline || (closing.reason != Disconnect::Shutdown && is_too_old(refusal.since));
+        return now >= closing.deadline || (closing.reason != Disconnect::Shutdown && is_too_old(stall.since));
     }
     let aged = match limits.policy {
-        SlowPolicy::Disconnect => is_too_old(refusal.since),
+        SlowPolicy::Disconnect => is_too_old(stall.since),
         // What it holds is ever newer: only one that takes nothing at all has no use of it.
-        SlowPolicy::DropOldest => is_too_old(refusal.taken_at),
+        SlowPolicy::DropOldest => is_too_old(stall.taken_at),
     };
-    aged || (row.weight().is_over(limits) && now.saturating_duration_since(refusal.taken_at) >= STALL)
+    aged || (row.weight().is_over(limits) && now.saturating_duration_since(stall.taken_at) >= STALL_TIME)
 }
 
-impl Refusal {
+impl Stall {
     /// A socket has refused so many bytes, of which it had taken all before.
     pub(super) fn new(now: Instant, bytes: usize) -> Self {
         Self { since: now, until: bytes, taken_at: now, offered_at: None, resumed_at: now, pong: None }

@@ -59,7 +59,7 @@ impl SocketWire {
         let again = || send(stream, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from);
         match stream.try_io(Interest::WRITABLE, again) {
             Ok(taken) => Sent::Taken(taken),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Refused,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::WouldBlock,
             Err(_) => Sent::Broken,
         }
     }

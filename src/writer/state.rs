@@ -13,8 +13,8 @@ use super::address::Slot;
 use super::frames::{Entry, Frames, Kind, Targets};
 use super::load::WriterLoad;
 use super::metrics::WriterMetrics;
-use super::outbox::Gone;
-use super::pending::{EntryNumber, Meter, Pending};
+use super::outbox::MessageCounts;
+use super::queued::{EntryNumber, Meter, QueuedFrames};
 use super::slots::{List, Phase, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
@@ -67,7 +67,7 @@ pub enum Input {
         late: Duration,
     },
     /// All conversations are to end.
-    HangUpAll(Disconnect),
+    DisconnectAll(Disconnect),
     /// The grace period is over: close every socket, whatever is owed.
     Cut,
 }
@@ -102,7 +102,7 @@ pub struct Writer {
     pub(super) swept: Vec<Slot>,
     /// Clients found to be owed too much while appending, some perhaps more than once.
     overflowed: Vec<Slot>,
-    /// Messages pending for clients that are not blocked: what the server itself has still to write.
+    /// MessageDecoder pending for clients that are not blocked: what the server itself has still to write.
     pub(super) waiting: usize,
     load: Arc<WriterLoad>,
     /// While the budget is passed: slots that are still written out before anybody gives way.
@@ -114,7 +114,7 @@ pub struct Writer {
     entries: u64,
     pub(super) scratch: Vec<u8>,
     /// All conversations were told to end, and so is every new one.
-    pub(super) all_hung_up: Option<Disconnect>,
+    pub(super) all_disconnected: Option<Disconnect>,
 }
 
 impl AddAssign for Counts {
@@ -151,7 +151,7 @@ impl Writer {
             metrics,
             entries: 0,
             scratch: Vec::new(),
-            all_hung_up: None,
+            all_disconnected: None,
         }
     }
 
@@ -159,8 +159,8 @@ impl Writer {
     pub fn open(&mut self, dialect: Dialect) -> Slot {
         let slot = self.slots.open(dialect);
         self.metrics.opened[dialect as usize].add(1);
-        if let Some(reason) = self.all_hung_up {
-            self.hang_up(slot, reason);
+        if let Some(reason) = self.all_disconnected {
+            self.disconnect(slot, reason);
         }
         slot
     }
@@ -172,7 +172,7 @@ impl Writer {
             Input::Flush => self.flush(now, wire),
             Input::Writable(slot) => self.writable(now, slot),
             Input::Sweep { late } => self.sweep(now, late, wire),
-            Input::HangUpAll(reason) => self.hang_up_all(reason),
+            Input::DisconnectAll(reason) => self.disconnect_all(reason),
             Input::Cut => self.cut_all(wire),
         }
         self.keep_budget(now, wire);
@@ -185,7 +185,7 @@ impl Writer {
         !(self.small.is_empty() && self.large.is_empty())
     }
 
-    /// Messages that no socket has refused and that are not written yet.
+    /// MessageDecoder that no socket has refused and that are not written yet.
     pub fn waiting(&self) -> usize {
         self.waiting
     }
@@ -206,7 +206,7 @@ impl Writer {
     }
 
     /// Memory held for clients and for what they are owed, in bytes; roughly, for what comes of it.
-    pub fn needed_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.held_bytes() + self.clients() * CLIENT_BYTES
     }
 
@@ -243,14 +243,14 @@ impl Writer {
     }
 
     /// Ends one conversation: its connection is told why. The first reason stays.
-    pub fn hang_up(&mut self, slot: Slot, reason: Disconnect) {
+    pub fn disconnect(&mut self, slot: Slot, reason: Disconnect) {
         if let Some(mut row) = self.slots.row(slot) {
-            row.hang_up(reason);
+            row.disconnect(reason);
         }
     }
 
     /// Why the connection is to end its conversation, if it is; else the connection is woken when that changes.
-    pub fn hung_up(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
+    pub fn disconnect_reason(&mut self, slot: Slot, waker: Option<&Waker>) -> Option<Disconnect> {
         let Some(row) = self.slots.row(slot) else {
             return Some(Disconnect::IoError);
         };
@@ -259,7 +259,7 @@ impl Writer {
         {
             row.cold.waker = Some(waker.clone());
         }
-        row.cold.hang_up
+        row.cold.disconnect
     }
 
     fn command(&mut self, now: Instant, command: WriterCommand, wire: &mut impl Wire) {
@@ -283,7 +283,7 @@ impl Writer {
     }
 
     fn append(&mut self, entry: Entry) {
-        let frames = self.pending(entry.frames);
+        let frames = self.share(entry.frames);
         let targets = entry.targets.as_slice();
         if frames.kind() == Kind::Delivery {
             self.metrics.fanned_out.add((frames.messages() * targets.len()) as u64);
@@ -297,32 +297,32 @@ impl Writer {
     /// While a socket takes nothing, one pong waits for it, the latest, however many pings come (RFC 6455 §5.5.3).
     fn pong(&mut self, slot: Slot, bytes: Bytes) {
         if let Some(row) = self.slots.row(slot)
-            && let Some(refusal) = &mut row.cold.refusal
+            && let Some(stall) = &mut row.cold.stall
         {
-            let later = |number| Pending::new(Frames::reply(bytes.clone()), number, &self.meter);
-            let waiting = refusal.pong.map(later);
+            let later = |number| QueuedFrames::new(Frames::reply(bytes.clone()), number, &self.meter);
+            let waiting = stall.pong.map(later);
             let replaced = waiting.and_then(|later| row.hot.outbox.replace(later, &mut row.cold.backlog));
             if let Some(replaced) = replaced {
-                self.metrics.owed_bytes.add(bytes.len() as u64);
-                return self.metrics.owed_bytes.subtract(replaced.bytes().len() as u64);
+                self.metrics.pending_bytes.add(bytes.len() as u64);
+                return self.metrics.pending_bytes.subtract(replaced.bytes().len() as u64);
             }
-            refusal.pong = Some(EntryNumber(self.entries + 1));
+            stall.pong = Some(EntryNumber(self.entries + 1));
         }
         self.append(Entry::reply(slot, bytes));
     }
 
     /// Frames that outboxes can share.
-    pub(super) fn pending(&mut self, frames: Frames) -> Rc<Pending> {
+    pub(super) fn share(&mut self, frames: Frames) -> Rc<QueuedFrames> {
         self.entries += 1;
-        Pending::new(frames, EntryNumber(self.entries), &self.meter)
+        QueuedFrames::new(frames, EntryNumber(self.entries), &self.meter)
     }
 
-    fn push(&mut self, slot: Slot, frames: &Rc<Pending>, list: List) {
+    fn push(&mut self, slot: Slot, frames: &Rc<QueuedFrames>, list: List) {
         let Some(row) = self.slots.row(slot).filter(|row| row.hot.phase == Phase::Open) else {
             return self.count_dropped(frames, Disconnect::IoError);
         };
         row.hot.outbox.push(Rc::clone(frames), &mut row.cold.backlog);
-        self.metrics.owed_bytes.add(frames.bytes().len() as u64);
+        self.metrics.pending_bytes.add(frames.bytes().len() as u64);
         if row.hot.state == SocketState::Blocked {
             if row.overflows(&self.limits) {
                 self.overflowed.push(slot);
@@ -345,12 +345,12 @@ impl Writer {
 
     fn count_dropped(&mut self, frames: &Frames, reason: Disconnect) {
         if frames.kind() == Kind::Delivery {
-            self.count_gone(Gone { replies: 0, deliveries: frames.messages() }, reason);
+            self.count_gone(MessageCounts { replies: 0, deliveries: frames.messages() }, reason);
         }
     }
 
     /// Counts deliveries that will not be made.
-    pub(super) fn count_gone(&mut self, gone: Gone, reason: Disconnect) {
+    pub(super) fn count_gone(&mut self, gone: MessageCounts, reason: Disconnect) {
         let deliveries = gone.deliveries as u64;
         match reason {
             Disconnect::SlowConsumer => self.metrics.dropped_slow.add(deliveries),

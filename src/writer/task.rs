@@ -19,7 +19,7 @@ use super::socket::SocketWire;
 use super::state::{Counts, Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
 use crate::fault;
-use crate::memory::{Need, Needs};
+use crate::memory::{MemoryShare, MemoryUse};
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 
@@ -36,9 +36,9 @@ pub struct WriterTask {
     /// One future per socket that has refused bytes; idle sockets cost nothing.
     watched: FuturesUnordered<LocalBoxFuture<'static, Slot>>,
     next_sweep: Instant,
-    need: Need,
+    memory: MemoryShare,
     drain: Drain,
-    hung_up: bool,
+    disconnected_all: bool,
     cut: bool,
 }
 
@@ -60,7 +60,7 @@ impl WriterTask {
         metrics: Arc<WriterMetrics>,
         limits: OutboxLimits,
         drain: Drain,
-        needs: &Needs,
+        memory: &MemoryUse,
     ) -> (Self, WriterHandle) {
         let WriterMailbox { commands, load } = mailbox;
         let output = Output { writer: Writer::counting_in(metrics, limits, load), wire: SocketWire::default() };
@@ -74,9 +74,9 @@ impl WriterTask {
             wake,
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
-            need: needs.part(),
+            memory: memory.part(),
             drain,
-            hung_up: false,
+            disconnected_all: false,
             cut: false,
         };
         (task, handle)
@@ -109,7 +109,7 @@ impl WriterTask {
         if self.needs_sweep() && Instant::now() >= self.next_sweep {
             self.handle(Woken::Sweep);
         }
-        if !self.hung_up && self.drain.is_stopping() {
+        if !self.disconnected_all && self.drain.is_stopping() {
             self.handle(Woken::Stopping);
         }
         if !self.cut && self.drain.is_cutting() {
@@ -124,13 +124,13 @@ impl WriterTask {
             Some(slot) = self.watched.next() => Woken::Writable(slot),
             () = self.wake.notified() => Woken::Pinged,
             () = sleep_until(self.next_sweep.into()), if needs_sweep => Woken::Sweep,
-            () = self.drain.stopping(), if !self.hung_up => Woken::Stopping,
+            () = self.drain.stopping(), if !self.disconnected_all => Woken::Stopping,
             () = self.drain.cutting(), if !self.cut => Woken::Cutting,
         }
     }
 
     fn handle(&mut self, woken: Woken) {
-        fault::may_strike("writer");
+        fault::inject("writer");
         match woken {
             Woken::Command(Some(command)) => self.step(Input::Command(command)),
             Woken::Command(None) => self.mailbox_open = false,
@@ -143,8 +143,8 @@ impl WriterTask {
                 self.step(Input::Sweep { late });
             }
             Woken::Stopping => {
-                self.hung_up = true;
-                self.step(Input::HangUpAll(Disconnect::Shutdown));
+                self.disconnected_all = true;
+                self.step(Input::DisconnectAll(Disconnect::Shutdown));
             }
             Woken::Cutting => {
                 self.cut = true;
@@ -162,7 +162,7 @@ impl WriterTask {
             // The first is due from here on: before it there was nothing to be late for.
             self.next_sweep = now + SWEEP_INTERVAL;
         }
-        self.need.set(output.writer.needed_bytes() + self.mailbox.len() * BATCH_BYTES);
+        self.memory.set(output.writer.memory_bytes() + self.mailbox.len() * BATCH_BYTES);
         for (slot, stream) in output.wire.take_newly_watched() {
             let writable = async move {
                 // An error shows at the next write.

@@ -6,7 +6,7 @@ pub enum Sent {
     /// It took this many, at least one and perhaps fewer than offered.
     Taken(usize),
     /// It is full; it takes more once it is writable.
-    Refused,
+    WouldBlock,
     /// It is dead.
     Broken,
 }

@@ -28,7 +28,7 @@ fn fill(harness: &mut Harness, slots: &[Slot], letter: &str) {
 }
 
 fn cut(harness: &mut Harness, slots: &[Slot]) -> Vec<bool> {
-    slots.iter().map(|&slot| harness.hang_up(slot) == Some(Disconnect::SlowConsumer)).collect()
+    slots.iter().map(|&slot| harness.disconnect(slot) == Some(Disconnect::SlowConsumer)).collect()
 }
 
 #[test]
@@ -200,5 +200,5 @@ fn whoever_is_blocked_gives_way_though_others_are_always_answered() {
         assert!(answers < 10_000, "the budget is passed for ever");
     }
     assert!(cut(&mut harness, &blocked).contains(&true));
-    assert_eq!(harness.hang_up(talker), None);
+    assert_eq!(harness.disconnect(talker), None);
 }

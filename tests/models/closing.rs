@@ -158,7 +158,7 @@ fn a_broken_socket_is_closed_and_its_connection_told() {
     harness.flush();
     assert!(!harness.wire.is_open(slot));
     assert!(!harness.wire.socket(slot).finished);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::IoError));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::IoError));
     assert_eq!(harness.heard(other), "message\n");
     let counts = harness.counts();
     assert_eq!((counts.delivered, counts.dropped_gone, counts.cut), (1, 1, 1));
@@ -180,7 +180,7 @@ fn whoever_has_the_row_next_hears_nothing_of_its_predecessor() {
     harness.flush();
     assert_eq!(harness.heard(next), "for the next\n");
     assert!(harness.wire.is_open(next));
-    assert_eq!(harness.hang_up(next), None);
+    assert_eq!(harness.disconnect(next), None);
 }
 
 #[test]
@@ -200,8 +200,8 @@ fn whoever_has_the_row_next_is_not_muted_by_a_mark_of_its_predecessor() {
 fn a_newcomer_after_the_end_of_all_conversations_is_told_to_end_its_own() {
     let mut harness = Harness::new(ROOMY);
     let before = harness.open();
-    harness.step(Input::HangUpAll(Disconnect::Shutdown));
+    harness.step(Input::DisconnectAll(Disconnect::Shutdown));
     let after = harness.open();
-    assert_eq!(harness.hang_up(before), Some(Disconnect::Shutdown));
-    assert_eq!(harness.hang_up(after), Some(Disconnect::Shutdown));
+    assert_eq!(harness.disconnect(before), Some(Disconnect::Shutdown));
+    assert_eq!(harness.disconnect(after), Some(Disconnect::Shutdown));
 }

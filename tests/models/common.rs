@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::time::Duration;
 
-use roomcast::broker::{Capacity, Shard};
+use roomcast::broker::{RoomLimiter, Shard};
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -27,7 +27,7 @@ pub fn shard() -> Shard {
 
 /// A shard without rooms.
 pub fn shard_within(limits: RoomLimits) -> Shard {
-    Shard::new(RandomState::new(), Capacity::new(limits))
+    Shard::new(RandomState::new(), RoomLimiter::new(limits))
 }
 
 pub fn room(number: usize) -> RoomName {
@@ -35,7 +35,7 @@ pub fn room(number: usize) -> RoomName {
 }
 
 pub fn label(text: impl Display) -> Label {
-    Label::of_server(text)
+    Label::generated(text)
 }
 
 pub fn slot(index: u32) -> Slot {

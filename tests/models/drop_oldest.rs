@@ -143,7 +143,7 @@ fn who_takes_something_now_and_then_is_never_cut() {
         say(&mut harness, slot, round..round + 10);
         harness.grant(slot, 1);
         harness.sweep_after(LIMITS.slow_after - MILLISECOND);
-        assert_eq!(harness.hang_up(slot), None);
+        assert_eq!(harness.disconnect(slot), None);
     }
 }
 
@@ -152,9 +152,9 @@ fn who_takes_nothing_at_all_is_cut_when_that_has_lasted_too_long() {
     let (mut harness, slot) = refusing(3, 8);
     harness.sweep_after(LIMITS.slow_after - MILLISECOND);
     say(&mut harness, slot, 8..20);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
     harness.grant(slot, ALL);
     assert_eq!(harness.heard(slot), "m0\nGAP 15\nERR closed slow-consumer\n");
     let counts = harness.counts();
@@ -168,7 +168,7 @@ fn however_much_is_said_to_the_room_the_hard_bound_is_not_reached() {
         harness.deliver(&[slot], &"x".repeat(LIMITS.bytes_max - 1));
     }
     harness.deliver(&[slot], &"y".repeat(100 * LIMITS.bytes_max));
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.grant(slot, ALL);
     assert_eq!(harness.heard(slot), "GAP 102\n");
 }
@@ -180,13 +180,13 @@ fn replies_alone_are_bounded_as_they_are_where_clients_are_cut() {
         harness.reply(slot, "an answer");
     }
     harness.sweep_after(SECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer), "too many of them for a second");
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer), "too many of them for a second");
 
     let (mut harness, slot) = refusing(0, 1);
     harness.reply(slot, &"x".repeat(8 * LIMITS.bytes_max - 1));
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.reply(slot, "one too many");
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer), "too much at once");
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer), "too much at once");
 }
 
 #[test]

@@ -94,8 +94,8 @@ impl Harness {
         self.step(Input::Sweep { late });
     }
 
-    pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
-        self.writer.hung_up(slot, None)
+    pub fn disconnect(&mut self, slot: Slot) -> Option<Disconnect> {
+        self.writer.disconnect_reason(slot, None)
     }
 
     pub fn counts(&self) -> Counts {

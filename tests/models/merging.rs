@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roomcast::broker::{Batch, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::broker::{Batch, Member, Publish, Reservation, Shard, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::writer::{Address, Entry, WriterIndex};
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ impl OneRoom {
         let member = Member { address, dialect: Dialect::Lines, label: label("x") };
         let (ack, _) = oneshot::channel();
         let room = room(0);
-        self.shard.step(ShardCommand::Join { room, member, seat: Seat::Free, ack }, &mut self.batch);
+        self.shard.step(ShardCommand::Join { room, member, reservation: Reservation::None, ack }, &mut self.batch);
     }
 
     fn leave(&mut self, address: Address) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Effort, Member, Room};
+use roomcast::broker::{ListingBudget, Member, Room};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Listing, Offset};
 use roomcast::protocol::names::Label;
@@ -72,14 +72,14 @@ fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
             false
         }
         Act::Speak(address) => {
-            assert_eq!(room.speak(address), model.speak(address));
+            assert_eq!(room.publish(address), model.publish(address));
             false
         }
     }
 }
 
 impl Model {
-    fn speak(&mut self, address: Address) -> Option<(Offset, Label)> {
+    fn publish(&mut self, address: Address) -> Option<(Offset, Label)> {
         let (label, _) = self.members.get(&address)?;
         self.spoken += 1;
         Some((Offset(self.spoken), label.clone()))
@@ -143,8 +143,8 @@ proptest! {
             let after = lists(&mut room);
             check_targets(&after, &model);
             check_same_lists(&before, &after, changed);
-            prop_assert_eq!(room.labels(Instant::now(), &mut Effort::default()), Arc::new(model.listing()));
-            prop_assert_eq!(room.population().members(), model.members.len());
+            prop_assert_eq!(room.labels(Instant::now(), &mut ListingBudget::default()), Arc::new(model.listing()));
+            prop_assert_eq!(room.member_count().members(), model.members.len());
             prop_assert_eq!(room.has_members(), !model.members.is_empty());
             before = after;
         }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Ack, Batch, Joined, Member, Publish, Seat, Shard, ShardCommand};
-use roomcast::protocol::command::Refusal;
+use roomcast::broker::{Ack, Batch, Joined, Member, Publish, Reservation, Shard, ShardCommand};
+use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Listing, Offset};
 use roomcast::protocol::names::{Label, RoomName};
@@ -31,7 +31,7 @@ enum Act {
 
 /// An answer that is due, and what it is to be.
 enum Due {
-    Joined(Receiver<Result<Joined, Refusal>>, RoomName),
+    Joined(Receiver<Result<Joined, CommandError>>, RoomName),
     Done(Receiver<()>),
     Members(Receiver<Arc<Listing<Label>>>, Listing<Label>),
     Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
@@ -120,7 +120,7 @@ impl Pair {
         self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
         let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
-        self.step(ShardCommand::Join { room, member, seat: Seat::Free, ack });
+        self.step(ShardCommand::Join { room, member, reservation: Reservation::None, ack });
         self.due.push(Due::Joined(joined, name));
     }
 
@@ -156,9 +156,9 @@ impl Pair {
     }
 
     fn rename(&mut self, room: RoomName, address: Address, label: Label) {
-        let seat = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
-        if let Some(seat) = seat {
-            *seat = label.clone();
+        let reservation = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
+        if let Some(reservation) = reservation {
+            *reservation = label.clone();
         }
         self.step(ShardCommand::Rename { room, address, label });
     }

@@ -33,9 +33,9 @@ fn refusing(limits: OutboxLimits, taken: usize, messages: usize) -> (Harness, Sl
 fn a_client_over_its_bound_that_takes_nothing_for_a_second_is_cut_and_told_why() {
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.sweep_after(999 * MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
     harness.grant(slot, ALL);
     assert_eq!(harness.heard(slot), "message 0\nERR closed slow-consumer\n");
     let counts = harness.counts();
@@ -48,7 +48,7 @@ fn a_client_over_its_bound_in_bytes_is_cut_like_one_over_its_bound_in_messages()
     harness.deliver(&[slot], &"x".repeat(LIMITS.bytes_max));
     harness.flush();
     harness.sweep_after(SECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn a_client_at_its_bounds_is_not_over_them() {
     let (mut harness, slot) = refusing(LIMITS, 0, LIMITS.messages_max);
     let bytes = LIMITS.bytes_max - "message 0\n".len() - "\n".len();
     harness.sweep_after(9 * SECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     let (mut harness, slot) = refusing(LIMITS, 0, 1);
     harness.deliver(&[slot], &"x".repeat(bytes));
     harness.sweep_after(9 * SECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_client_that_keeps_taking_within_its_bounds_is_never_cut() {
         harness.deliver(&[slot], "message 0");
         harness.grant(slot, "message 0\n".len());
         harness.sweep_after(100 * MILLISECOND);
-        assert_eq!(harness.hang_up(slot), None);
+        assert_eq!(harness.disconnect(slot), None);
     }
 }
 
@@ -80,7 +80,7 @@ fn a_client_over_its_bound_that_takes_something_within_every_second_is_not_stall
     for _ in 0..10 {
         harness.sweep_after(900 * MILLISECOND);
         harness.grant(slot, 1);
-        assert_eq!(harness.hang_up(slot), None);
+        assert_eq!(harness.disconnect(slot), None);
     }
 }
 
@@ -90,9 +90,9 @@ fn the_time_that_a_look_is_late_by_is_no_time_in_which_a_client_took_nothing() {
     harness.now += 900 * MILLISECOND + HOUR;
     harness.sweep_late_by(HOUR);
     harness.sweep_after(99 * MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn no_refused_byte_ages_by_the_time_that_a_look_is_late() {
         harness.now += 9 * SECOND + HOUR;
         harness.sweep_late_by(HOUR);
         harness.sweep_after(999 * MILLISECOND);
-        assert_eq!(harness.hang_up(slot), None);
+        assert_eq!(harness.disconnect(slot), None);
         harness.sweep_after(MILLISECOND);
-        assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+        assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
     }
 }
 
@@ -113,7 +113,7 @@ fn whoever_refused_after_a_look_was_due_is_given_no_more_time_than_all_others() 
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.sweep_late_by(HOUR);
     harness.sweep_after(SECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -137,22 +137,22 @@ fn a_closing_client_keeps_its_second_however_late_the_look() {
 fn a_client_that_holds_a_refused_byte_for_too_long_is_cut_within_its_bounds() {
     let (mut harness, slot) = refusing(LIMITS, 3, 1);
     harness.sweep_after(LIMITS.slow_after - MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
 fn a_client_that_takes_a_trickle_for_ever_is_cut() {
     let (mut harness, slot) = refusing(LIMITS, 0, 3);
     let mut waited = Duration::ZERO;
-    while harness.hang_up(slot).is_none() {
+    while harness.disconnect(slot).is_none() {
         harness.grant(slot, 1);
         harness.sweep_after(500 * MILLISECOND);
         waited += 500 * MILLISECOND;
         assert!(waited <= LIMITS.slow_after, "still there");
     }
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn a_client_that_takes_a_little_just_in_time_is_cut_before_its_bytes_are_twice_t
     harness.sweep_after(LIMITS.slow_after - MILLISECOND);
     harness.grant(slot, "message 0\n".len());
     harness.sweep_after(LIMITS.slow_after - MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -178,17 +178,17 @@ fn a_client_that_caught_up_begins_anew() {
     harness.deliver(&[slot], "message 6");
     harness.flush();
     harness.sweep_after(SECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
 }
 
 #[test]
 fn a_client_past_eight_times_its_bound_in_messages_has_a_second_to_take_something() {
     let (mut harness, slot) = refusing(LIMITS, 0, 10 * LIMITS.messages_max);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(SECOND - MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
     assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
 }
 
@@ -212,18 +212,18 @@ fn a_client_past_eight_times_its_bound_in_bytes_is_cut_at_once() {
     let (mut harness, slot) = refusing(LIMITS, 0, 1);
     let bytes = 8 * LIMITS.bytes_max - "message 0\n".len() - "\n".len();
     harness.deliver(&[slot], &"x".repeat(bytes));
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.deliver(&[slot], "");
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
 fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
     let (mut harness, slot) = refusing(LIMITS, 0, 1);
-    harness.step(Input::HangUpAll(Disconnect::Shutdown));
+    harness.step(Input::DisconnectAll(Disconnect::Shutdown));
     harness.deliver(&[slot], &"x".repeat(8 * LIMITS.bytes_max));
     assert_eq!(harness.counts().dropped_slow, harness.counts().fanned_out);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::Shutdown), "the first reason stays");
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::Shutdown), "the first reason stays");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn what_no_socket_has_refused_is_no_clients_fault() {
         harness.deliver(&[slot], "message");
     }
     harness.sweep_after(100 * LIMITS.slow_after);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.flush();
     assert_eq!(harness.counts().delivered, 100 * LIMITS.messages_max as u64);
 }
@@ -256,7 +256,7 @@ fn a_client_that_waits_for_the_writer_is_never_cut_and_loses_nothing() {
             harness.deliver(&[slot], &"x".repeat(LIMITS.bytes_max));
             harness.sweep_after(LIMITS.slow_after);
         }
-        assert_eq!(harness.hang_up(slot), None);
+        assert_eq!(harness.disconnect(slot), None);
         harness.flush();
         let counts = harness.counts();
         assert_eq!((counts.delivered, counts.dropped_slow, counts.dropped_gap), (106, 0, 0));
@@ -270,9 +270,9 @@ fn the_time_in_which_a_client_waits_for_the_writer_makes_no_byte_older() {
     harness.wire.socket_mut(slot).expect("open").capacity = 1;
     harness.flush();
     harness.sweep_after(LIMITS.slow_after - MILLISECOND);
-    assert_eq!(harness.hang_up(slot), None);
+    assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
-    assert_eq!(harness.hang_up(slot), Some(Disconnect::SlowConsumer));
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
 #[test]
@@ -280,11 +280,11 @@ fn whoever_has_read_meanwhile_is_not_cut_though_the_writer_has_not_heard_of_it()
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.wire.socket_mut(slot).expect("open").capacity = ALL;
     harness.sweep_after(HOUR);
-    assert_eq!((harness.hang_up(slot), harness.counts().delivered), (None, 6));
+    assert_eq!((harness.disconnect(slot), harness.counts().delivered), (None, 6));
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.wire.socket_mut(slot).expect("open").capacity = ALL;
     harness.deliver(&[slot], &"x".repeat(8 * LIMITS.bytes_max));
-    assert_eq!((harness.hang_up(slot), harness.counts().delivered), (None, 7));
+    assert_eq!((harness.disconnect(slot), harness.counts().delivered), (None, 7));
 }
 
 #[test]

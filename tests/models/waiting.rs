@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Batch, Member, Publish, Seat, Shard, ShardCommand};
+use roomcast::broker::{Batch, Member, Publish, Reservation, Shard, ShardCommand};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::writer::{Address, WriterIndex};
 use tokio::sync::oneshot;
@@ -32,8 +32,10 @@ impl Site {
                 let address = member(number, at, writer);
                 let member = Member { address, dialect: Dialect::Lines, label: label(number) };
                 let (ack, _) = oneshot::channel();
-                site.shard
-                    .step(ShardCommand::Join { room: room(number), member, seat: Seat::Free, ack }, &mut site.batch);
+                site.shard.step(
+                    ShardCommand::Join { room: room(number), member, reservation: Reservation::None, ack },
+                    &mut site.batch,
+                );
             }
         }
         site

@@ -114,7 +114,7 @@ impl Wire for MemoryWire {
         assert!(!bytes.is_empty(), "an empty write");
         assert!(!socket.finished, "{:?} is written to behind the end of its stream", socket.slot);
         assert!(!socket.failed, "{:?} is written to after it failed", socket.slot);
-        assert!(!socket.refused, "{:?} is written to and not watched after a refusal", socket.slot);
+        assert!(!socket.refused, "{:?} is written to and not watched after a error", socket.slot);
         if socket.broken {
             socket.failed = true;
             return Sent::Broken;
@@ -123,7 +123,7 @@ impl Wire for MemoryWire {
             // One that is watched may be offered bytes again, and is watched still.
             socket.refused = !socket.watched;
             socket.refusals += 1;
-            return Sent::Refused;
+            return Sent::WouldBlock;
         }
         // It has become writable, and whoever watches it is still to hear of it.
         socket.watch_is_due = socket.watched;

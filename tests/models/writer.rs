@@ -57,7 +57,7 @@ enum Act {
     Grant(usize, usize, bool),
     Break(usize),
     Sweep(Duration),
-    HangUpAll,
+    DisconnectAll,
     Cut,
 }
 
@@ -122,7 +122,7 @@ impl Pair {
                 self.now += time;
                 self.step(Input::Sweep { late: Duration::ZERO }, Step::Sweep);
             }
-            Act::HangUpAll => self.hang_up_all(),
+            Act::DisconnectAll => self.hang_up_all(),
             Act::Cut => self.step(Input::Cut, Step::Cut),
         }
     }
@@ -216,7 +216,7 @@ impl Pair {
     fn hang_up_all(&mut self) {
         if (self.limits.bytes_max, self.limits.budget) == (ROOMY.bytes_max, ROOMY.budget) {
             self.hung_up = true;
-            self.step(Input::HangUpAll(Disconnect::Shutdown), Step::Other);
+            self.step(Input::DisconnectAll(Disconnect::Shutdown), Step::Other);
         }
     }
 
@@ -264,7 +264,7 @@ impl Pair {
     }
 
     fn is_cut_as_slow(&mut self, slot: Slot) -> bool {
-        self.writer.hung_up(slot, None) == Some(Disconnect::SlowConsumer)
+        self.writer.disconnect_reason(slot, None) == Some(Disconnect::SlowConsumer)
     }
 
     /// A socket is closed at its time, neither before nor after.
@@ -307,7 +307,7 @@ impl Pair {
             let watched = self.wire.socket(client.slot).watched;
             assert!(!client.is_unfinished() || watched || self.writer.is_dirty(), "forgotten: {client:?}");
             assert!(client.closing.is_none() || self.writer.needs_sweep(), "no end: {client:?}");
-            assert!(!self.hung_up || self.writer.hung_up(client.slot, None).is_some());
+            assert!(!self.hung_up || self.writer.disconnect_reason(client.slot, None).is_some());
         }
     }
 
@@ -380,7 +380,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => clients().prop_map(Act::Break),
         6 => (0..1_500u64).prop_map(|time| Act::Sweep(Duration::from_millis(time))),
     ];
-    let rare = prop_oneof![200 => act, 1 => Just(Act::HangUpAll), 1 => Just(Act::Cut)];
+    let rare = prop_oneof![200 => act, 1 => Just(Act::DisconnectAll), 1 => Just(Act::Cut)];
     vec(rare, 0..120)
 }
 

@@ -14,13 +14,13 @@ const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BEHIND_BYTES: usize = 1 << 20;
 
 /// A request, its status, and its answer.
-struct Refusal {
+struct CommandError {
     request: String,
     status: u16,
     why: &'static str,
 }
 
-impl Refusal {
+impl CommandError {
     /// Whatever else is going on.
     fn of_any_server() -> Vec<Self> {
         let length = |length: usize| format!("\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
@@ -87,7 +87,7 @@ impl Refusal {
 fn what_is_behind_a_refused_request_is_never_answered_and_does_not_destroy_the_refusal() {
     for shape in Shape::ALL {
         let server = TestServer::plain(shape);
-        Refusal::of_any_server().iter().for_each(|refusal| refusal.expect_alone(&server));
+        CommandError::of_any_server().iter().for_each(|refusal| refusal.expect_alone(&server));
     }
 }
 
@@ -96,7 +96,7 @@ fn what_is_behind_a_handshake_without_a_place_is_never_answered_and_does_not_des
     for shape in Shape::ALL {
         let server = TestServer::start(shape, |settings| settings.max_clients = Some(1));
         let _only = Client::connect(&server, Transport::Tcp);
-        Refusal::of_handshake(503, "full\n").expect_alone(&server);
+        CommandError::of_handshake(503, "full\n").expect_alone(&server);
     }
 }
 
@@ -105,7 +105,7 @@ fn what_is_behind_a_handshake_of_a_busy_address_is_never_answered_and_does_not_d
     for shape in Shape::ALL {
         let server = TestServer::start(shape, |settings| settings.clients_per_address = 1);
         let _only = Client::connect(&server, Transport::Tcp);
-        Refusal::of_handshake(429, "too many from your address\n").expect_alone(&server);
+        CommandError::of_handshake(429, "too many from your address\n").expect_alone(&server);
     }
 }
 

@@ -80,7 +80,7 @@ impl TestServer {
             // Fails when the test has ended first.
             let _ = outcome_sender.send(result);
         });
-        let server::Bound { tcp, http } = bound.recv().expect("a server that starts");
+        let server::BoundAddresses { tcp, http } = bound.recv().expect("a server that starts");
         Self { tcp, http, shutdown, outcome, thread: Some(thread) }
     }
 

@@ -1,6 +1,9 @@
 //! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. Its responses are hyper's own
 //! output; a socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
 
+mod forwarded;
+mod handshake;
+mod origin;
 mod refusals;
 mod requests;
 mod routes;
@@ -21,17 +24,18 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
-use self::refusals::Refusals;
-use self::requests::Asking;
-use self::routes::{Scrape, Standing, router};
-use self::spare::SparePlaces;
-use super::accept::{Accepted, Admission, NoPlace, Place};
-use super::census::Census;
-use super::conversation::ReadBuffer;
+use self::origin::OriginRules;
+use self::refusals::RefusalLog;
+use self::requests::HttpConnection;
+use self::routes::{MetricsCache, PermitStatus, router};
+use self::spare::SparePermits;
+use super::connection::ReadBuffer;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
-use super::origin::OriginRules;
-use super::proxied::Proxies;
 use crate::config::{HttpLimits, Origins};
+use crate::net::accept::Accepted;
+use crate::net::address_limiter::AddressLimiter;
+use crate::net::connection_limit::{ConnectionLimit, ConnectionPermit, NoPermit};
+use crate::net::proxy::TrustedProxies;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 use crate::writer::CLOSE_LINGER;
@@ -60,9 +64,9 @@ pub struct HttpState {
     /// Whether the server stops.
     pub drain: Drain,
     /// Whether there is a place.
-    pub admission: Admission,
+    pub connection_limit: ConnectionLimit,
     /// Who is here, by address.
-    pub census: Census,
+    pub address_limiter: AddressLimiter,
     /// What was counted.
     pub metrics: ServerMetrics,
 }
@@ -72,7 +76,7 @@ pub struct Upgraded {
     /// The socket, raw again.
     pub stream: TcpStream,
     /// Its place among the clients.
-    pub place: Place,
+    pub permit: ConnectionPermit,
     /// The client's, behind the proxies that are believed.
     pub address: IpAddr,
     /// What the client sent behind its handshake.
@@ -88,36 +92,36 @@ pub struct HttpRules {
     /// Which web pages may open a WebSocket.
     pub origins: Origins,
     /// Who is believed for whom it asks.
-    pub proxies: Proxies,
+    pub proxies: TrustedProxies,
 }
 
 /// The HTTP server of a worker.
-pub struct HttpHost {
+pub struct HttpServer {
     router: Router,
     state: HttpState,
-    scrape: Scrape,
-    spare: Rc<SparePlaces>,
+    metrics_cache: MetricsCache,
+    spare: Rc<SparePermits>,
     /// Of this worker.
     counts: Arc<TransportMetrics>,
-    refusals: Refusals,
+    refusals: RefusalLog,
     header_timeout: Duration,
     connection_time: Option<Duration>,
     origins: OriginRules,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     /// Of the worker: what comes behind the last answer is read into it, and forgotten.
     buffer: ReadBuffer,
     on_upgrade: Box<dyn Fn(Upgraded)>,
 }
 
 /// A connection of which nothing was read, or only the header of its proxy.
-struct Arrived {
+struct HttpSocket {
     stream: TcpStream,
     peer: SocketAddr,
     /// The proxy in front of it has announced it.
     is_announced: bool,
 }
 
-impl HttpHost {
+impl HttpServer {
     /// Answers from `state`; sockets switched to WebSocket go to `on_upgrade`.
     pub fn new(
         state: HttpState,
@@ -130,9 +134,9 @@ impl HttpHost {
         Self {
             router: router(state.clone()),
             state,
-            scrape: Scrape::default(),
-            spare: SparePlaces::new(SPARE_CONNECTIONS),
-            refusals: Refusals::new(Arc::clone(&counts)),
+            metrics_cache: MetricsCache::default(),
+            spare: SparePermits::new(SPARE_CONNECTIONS),
+            refusals: RefusalLog::new(Arc::clone(&counts)),
             counts,
             header_timeout,
             connection_time: limits.connection_time,
@@ -145,35 +149,38 @@ impl HttpHost {
 
     /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, place } = accepted;
+        let Accepted { stream, peer, permit } = accepted;
         self.counts.count_opened();
-        let arrived = Arrived { stream, peer, is_announced: false };
-        let end = match place {
-            Ok(place) => self.serve_client(arrived, place).await,
+        let socket = HttpSocket { stream, peer, is_announced: false };
+        let end = match permit {
+            Ok(permit) => self.serve_client(socket, permit).await,
             // Boxed, since those that are silent are to be small.
-            Err(no_place) => Box::pin(self.serve_spare(arrived, no_place)).await,
+            Err(no_permit) => Box::pin(self.serve_spare(socket, no_permit)).await,
         };
         self.counts.count_closed(end);
     }
 
     /// Serves one that has a place, unless its address has too many.
-    async fn serve_client(&self, arrived: Arrived, place: Place) -> HttpEnd {
-        let arrived = match self.announced(arrived, self.header_timeout).await {
-            Ok(arrived) => arrived,
+    async fn serve_client(&self, socket: HttpSocket, permit: ConnectionPermit) -> HttpEnd {
+        let socket = match self.announced(socket, self.header_timeout).await {
+            Ok(socket) => socket,
             Err(end) => return end,
         };
-        let address = arrived.peer.ip();
+        let address = socket.peer.ip();
         // Whom a proxy of ours asks for is known when it asks.
-        let of_address =
-            if self.proxies.trusts(address) { Ok(place) } else { place.of_address(&self.state.census, address) };
-        let place = match of_address {
-            Ok(place) => place,
-            Err(no_place) => return Box::pin(self.serve_spare(arrived, no_place)).await,
+        let of_address = if self.proxies.trusts(address) {
+            Ok(permit)
+        } else {
+            permit.for_address(&self.state.address_limiter, address)
+        };
+        let permit = match of_address {
+            Ok(permit) => permit,
+            Err(no_permit) => return Box::pin(self.serve_spare(socket, no_permit)).await,
         };
         // Nothing is built for a client that says nothing: until here it costs no more than a line client. That there is a
         // byte must be seen, for tokio takes a new socket to be readable until it has tried.
-        match timeout(self.header_timeout, arrived.stream.peek(&mut [0])).await {
-            Ok(Ok(1..)) => Box::pin(self.converse(arrived, place)).await,
+        match timeout(self.header_timeout, socket.stream.peek(&mut [0])).await {
+            Ok(Ok(1..)) => Box::pin(self.serve_requests(socket, permit)).await,
             Ok(Ok(0)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Ok(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
             Err(_) => self.too_late(),
@@ -181,45 +188,45 @@ impl HttpHost {
     }
 
     /// The same once the client has said something.
-    async fn converse(&self, arrived: Arrived, place: Place) -> HttpEnd {
-        let asking = Asking::new(&arrived, Standing(None), self.connection_time);
-        self.answer(arrived.stream, Some(place), &asking).await
+    async fn serve_requests(&self, socket: HttpSocket, permit: ConnectionPermit) -> HttpEnd {
+        let asking = HttpConnection::new(&socket, PermitStatus(None), self.connection_time);
+        self.answer(socket.stream, Some(permit), &asking).await
     }
 
     /// Answers one request of a client without a place: a full server still says so. The oldest gives way to a newcomer.
-    async fn serve_spare(&self, arrived: Arrived, no_place: NoPlace) -> HttpEnd {
+    async fn serve_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
         let mut spare = self.spare.take();
         tokio::select! {
             biased;
-            () = spare.gave_way() => {
-                self.refusals.connection(no_place.into());
+            () = spare.revoked() => {
+                self.refusals.connection(no_permit.into());
                 HttpEnd::Failed(Disconnect::TooManyConnections)
             }
-            end = self.answer_spare(arrived, no_place) => end,
+            end = self.answer_spare(socket, no_permit) => end,
         }
     }
 
-    async fn answer_spare(&self, arrived: Arrived, no_place: NoPlace) -> HttpEnd {
+    async fn answer_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
         let deadline = Instant::now() + SPARE_TIME_MAX;
-        match self.announced(arrived, SPARE_TIME_MAX).await {
-            Ok(arrived) => {
-                let mut asking = Asking::new(&arrived, Standing(Some(no_place)), None);
+        match self.announced(socket, SPARE_TIME_MAX).await {
+            Ok(socket) => {
+                let mut asking = HttpConnection::new(&socket, PermitStatus(Some(no_permit)), None);
                 asking.deadline = Some(deadline);
-                self.answer(arrived.stream, None, &asking).await
+                self.answer(socket.stream, None, &asking).await
             }
             Err(end) => end,
         }
     }
 
     /// Answers what is asked on a connection, to its end.
-    async fn answer(&self, stream: TcpStream, place: Option<Place>, asking: &Asking) -> HttpEnd {
-        let mut need = self.buffer.need();
-        need.set(CONNECTION_BYTES);
+    async fn answer(&self, stream: TcpStream, permit: Option<ConnectionPermit>, asking: &HttpConnection) -> HttpEnd {
+        let mut memory = self.buffer.memory_share();
+        memory.set(CONNECTION_BYTES);
         let service = service_fn(|request| Box::pin(self.respond(request, asking)));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
-            .keep_alive(place.is_some())
+            .keep_alive(permit.is_some())
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
@@ -227,24 +234,24 @@ impl HttpHost {
         let ended = self.unless_stalled(asking, served).await;
         let Parts { io, read_buf, .. } = connection.into_parts();
         let stream = io.into_inner();
-        match (&ended, asking.visit.take(), place) {
-            (Some(Ok(())), Some(visit), Some(place)) => {
-                let (place, address) = (place.with(visit), asking.client.get());
-                (self.on_upgrade)(Upgraded { stream, place, address, already_read: read_buf.to_vec() });
+        match (&ended, asking.address_permit.take(), permit) {
+            (Some(Ok(())), Some(address_permit), Some(permit)) => {
+                let (permit, address) = (permit.with(address_permit), asking.client.get());
+                (self.on_upgrade)(Upgraded { stream, permit, address, already_read: read_buf.to_vec() });
                 HttpEnd::Upgraded
             }
             // Its place stays taken for as long as it has its descriptor.
-            (_, _, _place) => {
+            (_, _, _permit) => {
                 let end = self.end_of(ended, asking);
                 drop(read_buf);
-                self.close(stream, asking.standing).await;
+                self.close(stream, asking.permit_status).await;
                 end
             }
         }
     }
 
     /// `None` if the client has stalled: it is not to hold a place for ever.
-    async fn unless_stalled<T>(&self, asking: &Asking, served: impl Future<Output = T>) -> Option<T> {
+    async fn unless_stalled<T>(&self, asking: &HttpConnection, served: impl Future<Output = T>) -> Option<T> {
         let mut served = pin!(served);
         if let Some(deadline) = asking.deadline {
             return timeout_at(deadline.into(), served).await.ok();
@@ -261,7 +268,7 @@ impl HttpHost {
     }
 
     /// An error is the client's: a malformed request was answered, a broken connection cannot be.
-    fn end_of(&self, ended: Option<hyper::Result<()>>, asking: &Asking) -> HttpEnd {
+    fn end_of(&self, ended: Option<hyper::Result<()>>, asking: &HttpConnection) -> HttpEnd {
         let was_answered = asking.requests.get() > 0;
         let failed = |reason, disconnect| {
             self.refusals.connection(reason);
@@ -290,10 +297,10 @@ impl HttpHost {
     }
 
     /// Ends the output, and reads on for a while so that the last answer arrives. A listener's reserve is needed for the next.
-    async fn close(&self, stream: TcpStream, Standing(no_place): Standing) {
+    async fn close(&self, stream: TcpStream, PermitStatus(no_permit): PermitStatus) {
         // Fails for one that was reset.
         let _ = shutdown(&stream, Shutdown::Write);
-        if no_place == Some(NoPlace::OutOfDescriptors) {
+        if no_permit == Some(NoPermit::OutOfDescriptors) {
             let _ = self.buffer.discard(&stream);
         } else {
             let _ = timeout(CLOSE_LINGER, self.buffer.discard_input(&stream)).await;
@@ -301,13 +308,13 @@ impl HttpHost {
     }
 
     /// The client behind a connection, which its proxy may announce. At once where no proxy does so.
-    async fn announced(&self, arrived: Arrived, within: Duration) -> Result<Arrived, HttpEnd> {
-        let Arrived { stream, peer, is_announced } = arrived;
-        if is_announced || !self.proxies.announce(peer) {
-            return Ok(Arrived { stream, peer, is_announced });
+    async fn announced(&self, socket: HttpSocket, within: Duration) -> Result<HttpSocket, HttpEnd> {
+        let HttpSocket { stream, peer, is_announced } = socket;
+        if is_announced || !self.proxies.sends_header(peer) {
+            return Ok(HttpSocket { stream, peer, is_announced });
         }
         match Box::pin(self.proxies.client(&stream, peer, within)).await {
-            Ok(peer) => Ok(Arrived { stream, peer, is_announced: true }),
+            Ok(peer) => Ok(HttpSocket { stream, peer, is_announced: true }),
             Err(Disconnect::HandshakeTimeout) => Err(self.too_late()),
             Err(reason) => {
                 if reason == Disconnect::ProtocolError {
@@ -319,12 +326,12 @@ impl HttpHost {
     }
 }
 
-impl From<NoPlace> for RefusalReason {
-    fn from(no_place: NoPlace) -> Self {
-        match no_place {
-            NoPlace::Full => Self::Full,
-            NoPlace::TooManyOfAddress => Self::Address,
-            NoPlace::OutOfDescriptors => Self::Descriptors,
+impl From<NoPermit> for RefusalReason {
+    fn from(no_permit: NoPermit) -> Self {
+        match no_permit {
+            NoPermit::Full => Self::Full,
+            NoPermit::TooManyOfAddress => Self::Address,
+            NoPermit::OutOfDescriptors => Self::Descriptors,
         }
     }
 }

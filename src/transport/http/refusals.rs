@@ -1,4 +1,4 @@
-//! Refused requests as operators see them: counted by reason, a line each at debug, and now and then a warning that names the
+//! RefusedRequest requests as operators see them: counted by reason, a line each at debug, and now and then a warning that names the
 //! setting where a page of another origin may be one of the operator's own. What clients wrote is shown escaped and cut short.
 
 use std::fmt;
@@ -9,21 +9,21 @@ use axum::http::{Method, Request, Uri};
 use tracing::field::display;
 use tracing::{debug, warn};
 
-use crate::log::Occasion;
+use crate::log::LogThrottle;
 use crate::transport::metrics::{RefusalReason, TransportMetrics};
 
 /// Of what a client wrote, so many bytes are shown.
 const SHOWN_BYTES_MAX: usize = 100;
 
 /// What of a request its refusal shows.
-pub struct Asked {
+pub struct RequestSummary {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
     origin: Option<HeaderValue>,
 }
 
-impl Asked {
+impl RequestSummary {
     /// Shares the bytes of the request.
     pub fn of<B>(request: &Request<B>) -> Self {
         Self {
@@ -36,15 +36,15 @@ impl Asked {
 }
 
 /// The refusals of one worker.
-pub struct Refusals {
+pub struct RefusalLog {
     counts: Arc<TransportMetrics>,
-    of_origin: Occasion,
+    of_origin: LogThrottle,
 }
 
-impl Refusals {
+impl RefusalLog {
     /// None yet.
     pub fn new(counts: Arc<TransportMetrics>) -> Self {
-        Self { counts, of_origin: Occasion::new() }
+        Self { counts, of_origin: LogThrottle::new() }
     }
 
     /// A connection, or what came on it before there was a request.
@@ -54,15 +54,15 @@ impl Refusals {
     }
 
     /// A request.
-    pub fn request(&self, reason: RefusalReason, asked: &Asked) {
+    pub fn request(&self, reason: RefusalReason, summary: &RequestSummary) {
         self.counts.count_refused(reason);
-        let path = Shown(asked.uri.path().as_bytes());
-        let [host, origin] = [&asked.host, &asked.origin].map(|value| value.as_ref().map(HeaderValue::as_bytes));
+        let path = Shown(summary.uri.path().as_bytes());
+        let [host, origin] = [&summary.host, &summary.origin].map(|value| value.as_ref().map(HeaderValue::as_bytes));
         let (host, origin) = (host.map(|bytes| display(Shown(bytes))), origin.map(|bytes| display(Shown(bytes))));
-        let method = Shown(asked.method.as_str().as_bytes());
+        let method = Shown(summary.method.as_str().as_bytes());
         debug!(reason = reason.reason(), %method, %path, host, origin, "http request refused");
         if reason == RefusalReason::Origin
-            && let Some(times) = self.of_origin.arises()
+            && let Some(times) = self.of_origin.count()
         {
             warn!(
                 times,

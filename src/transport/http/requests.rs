@@ -14,15 +14,16 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 use tower_service::Service;
 
-use super::refusals::Asked;
-use super::routes::{METRICS_PATH, Standing};
-use super::{Arrived, HttpHost};
+use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
+use super::handshake::{self, RefusedRequest};
+use super::origin::Reached;
+use super::refusals::RequestSummary;
+use super::routes::{METRICS_PATH, PermitStatus};
+use super::{HttpServer, HttpSocket};
 use crate::fault;
-use crate::transport::accept::{NoPlace, Visit, visit};
-use crate::transport::handshake::{self, Refused};
+use crate::net::address_limiter::AddressPermit;
+use crate::net::connection_limit::NoPermit;
 use crate::transport::metrics::RefusalReason;
-use crate::transport::origin::Reached;
-use crate::transport::proxied::{forwarded_host, is_forwarded};
 
 /// Where the handshake is.
 const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
@@ -35,8 +36,8 @@ const TURN_ANSWERS: u64 = 4;
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 
 /// A connection, as its requests know it.
-pub struct Asking {
-    pub standing: Standing,
+pub struct HttpConnection {
+    pub permit_status: PermitStatus,
     /// The client, as far as its connection tells: it may be a proxy that asks for many.
     peer: IpAddr,
     /// The client, as far as its proxy tells, once that has asked for it.
@@ -50,96 +51,109 @@ pub struct Asking {
     /// Requests that came so far.
     pub requests: Cell<u64>,
     /// Set once it was switched to WebSocket: what it counts for the address that it asks for.
-    pub visit: Cell<Option<Visit>>,
+    pub address_permit: Cell<Option<Option<AddressPermit>>>,
 }
 
-impl Asking {
+impl HttpConnection {
     /// Nothing was asked yet.
-    pub fn new(arrived: &Arrived, standing: Standing, time_max: Option<Duration>) -> Self {
-        let Arrived { stream, peer, is_announced } = arrived;
+    pub fn new(socket: &HttpSocket, permit_status: PermitStatus, time_max: Option<Duration>) -> Self {
+        let HttpSocket { stream, peer, is_announced } = socket;
         let is_loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
         Self {
-            standing,
+            permit_status,
             peer: peer.ip(),
             client: Cell::new(peer.ip()),
             is_over_loopback: is_loopback && !is_announced,
             last_at: time_max.map(|time_max| Instant::now() + time_max),
             deadline: None,
             requests: Cell::new(0),
-            visit: Cell::default(),
+            address_permit: Cell::default(),
         }
     }
 }
 
-impl HttpHost {
+impl HttpServer {
     /// Answers one request, when it is this connection's turn.
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
-        asking: &Asking,
+        connection: &HttpConnection,
     ) -> Result<Response<Body>, Infallible> {
-        fault::may_strike("http");
+        fault::inject("http");
         self.counts.count_request();
-        let before = asking.requests.replace(asking.requests.get() + 1);
+        let before = connection.requests.replace(connection.requests.get() + 1);
         if before % TURN_ANSWERS == TURN_ANSWERS - 1 {
             yield_now().await;
         }
-        let asked = Asked::of(&request);
+        let summary = RequestSummary::of(&request);
         let answered = match check(&request) {
-            Ok(()) if WEBSOCKET_PATHS.contains(&request.uri().path()) => self.shake_hands(&request, asking),
-            Ok(()) => Ok(self.route(request, &asked, asking).await),
+            Ok(()) if WEBSOCKET_PATHS.contains(&request.uri().path()) => self.shake_hands(&request, connection),
+            Ok(()) => Ok(self.route(request, &summary, connection).await),
             Err(refused) => Err(refused),
         };
         let mut response = answered.unwrap_or_else(|refused| {
-            self.refusals.request(refused.reason, &asked);
+            self.refusals.request(refused.reason, &summary);
             refused.into_response()
         });
-        let is_last = asking.last_at.is_some_and(|last_at| Instant::now() >= last_at);
+        let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
         if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
-    async fn route(&self, mut request: Request<Incoming>, asked: &Asked, asking: &Asking) -> Response<Body> {
-        request.extensions_mut().insert(asking.standing);
+    async fn route(
+        &self,
+        mut request: Request<Incoming>,
+        summary: &RequestSummary,
+        connection: &HttpConnection,
+    ) -> Response<Body> {
+        request.extensions_mut().insert(connection.permit_status);
         if request.uri().path() == METRICS_PATH {
-            let scraped = self.scrape.text(Instant::now(), &self.state.metrics, &self.counts);
-            request.extensions_mut().insert(scraped);
+            let text = self.metrics_cache.text(Instant::now(), &self.state.metrics, &self.counts);
+            request.extensions_mut().insert(text);
         }
         let Ok(response) = self.router.clone().call(request).await;
         match response.status() {
-            StatusCode::NOT_FOUND => self.refusals.request(RefusalReason::Path, asked),
-            StatusCode::METHOD_NOT_ALLOWED => self.refusals.request(RefusalReason::Method, asked),
+            StatusCode::NOT_FOUND => self.refusals.request(RefusalReason::Path, summary),
+            StatusCode::METHOD_NOT_ALLOWED => self.refusals.request(RefusalReason::Method, summary),
             _ => {}
         }
         response
     }
 
-    fn shake_hands(&self, request: &Request<Incoming>, asking: &Asking) -> Result<Response<Body>, Refused> {
+    fn shake_hands(
+        &self,
+        request: &Request<Incoming>,
+        connection: &HttpConnection,
+    ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, handshake::METHODS)]).into_response());
         }
-        self.check_place(asking.standing)?;
+        self.check_permit(connection.permit_status)?;
         let accept = handshake::accept_key(request)?;
-        asking.visit.set(Some(self.let_in(request, asking)?));
+        connection.address_permit.set(Some(self.let_in(request, connection)?));
         Ok(handshake::switching(accept))
     }
 
-    fn check_place(&self, Standing(no_place): Standing) -> Result<(), Refused> {
+    fn check_permit(&self, PermitStatus(no_permit): PermitStatus) -> Result<(), RefusedRequest> {
         if self.state.drain.is_stopping() {
             return Err(refuse(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
         }
-        no_place.map_or(Ok(()), |no_place| Err(without_place(no_place)))
+        no_permit.map_or(Ok(()), |no_permit| Err(without_permit(no_permit)))
     }
 
     /// Whether the page may connect, and whom a proxy asks for.
-    fn let_in(&self, request: &Request<Incoming>, asking: &Asking) -> Result<Visit, Refused> {
+    fn let_in(
+        &self,
+        request: &Request<Incoming>,
+        connection: &HttpConnection,
+    ) -> Result<Option<AddressPermit>, RefusedRequest> {
         let headers = request.headers();
-        let is_proxy = self.proxies.trusts(asking.peer);
+        let is_proxy = self.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
-        } else if asking.is_over_loopback {
+        } else if connection.is_over_loopback {
             Reached::OverLoopback
         } else {
             Reached::Directly
@@ -151,14 +165,14 @@ impl HttpHost {
         if !is_proxy {
             return Ok(None);
         }
-        let client = self.proxies.forwarded_for(asking.peer, headers);
-        asking.client.set(client);
-        visit(&self.state.census, client).map_err(without_place)
+        let client = forwarded_for(&self.proxies, connection.peer, headers);
+        connection.client.set(client);
+        self.state.address_limiter.acquire(client).map_err(without_permit)
     }
 }
 
 /// What no request may be, whatever it asks for.
-fn check(request: &Request<Incoming>) -> Result<(), Refused> {
+fn check(request: &Request<Incoming>) -> Result<(), RefusedRequest> {
     if request.body().size_hint().lower() > BODY_BYTES_MAX {
         return Err(refuse(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 16 KiB\n"));
     }
@@ -170,14 +184,14 @@ fn check(request: &Request<Incoming>) -> Result<(), Refused> {
     Ok(())
 }
 
-fn refuse(reason: RefusalReason, status: StatusCode, why: &'static str) -> Refused {
-    Refused { reason, status, header: None, why }
+fn refuse(reason: RefusalReason, status: StatusCode, why: &'static str) -> RefusedRequest {
+    RefusedRequest { reason, status, header: None, why }
 }
 
-fn without_place(no_place: NoPlace) -> Refused {
-    let (status, why) = match no_place {
-        NoPlace::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
-        NoPlace::Full | NoPlace::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
+fn without_permit(no_permit: NoPermit) -> RefusedRequest {
+    let (status, why) = match no_permit {
+        NoPermit::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
+        NoPermit::Full | NoPermit::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
     };
-    refuse(no_place.into(), status, why)
+    refuse(no_permit.into(), status, why)
 }

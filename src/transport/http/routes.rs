@@ -13,7 +13,7 @@ use axum::routing::get;
 
 use super::HttpState;
 use crate::metrics::Exposition;
-use crate::transport::accept::NoPlace;
+use crate::net::connection_limit::NoPermit;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 
 /// Where the metrics are.
@@ -30,34 +30,34 @@ const OF_THE_MOMENT: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
 
 /// Why the connection of a request has none of the clients' places, if so. Whoever has one does not count itself.
 #[derive(Clone, Copy)]
-pub struct Standing(pub Option<NoPlace>);
+pub struct PermitStatus(pub Option<NoPermit>);
 
 /// The text of the metrics, as its request finds it.
 #[derive(Clone)]
-pub struct Scraped(Bytes);
+pub struct MetricsText(Bytes);
 
 /// The newest text of the metrics that this worker has made.
 #[derive(Default)]
-pub struct Scrape {
+pub struct MetricsCache {
     newest: RefCell<Option<(Instant, Bytes)>>,
 }
 
-impl Scrape {
+impl MetricsCache {
     /// The text, made anew if it is too old.
-    pub fn text(&self, now: Instant, metrics: &ServerMetrics, counts: &TransportMetrics) -> Scraped {
+    pub fn text(&self, now: Instant, metrics: &ServerMetrics, counts: &TransportMetrics) -> MetricsText {
         let newest = &mut *self.newest.borrow_mut();
         let is_fresh = |(made_at, _): &&(Instant, Bytes)| now.duration_since(*made_at) < SCRAPE_AGE_MAX;
         if let Some((_, text)) = newest.as_ref().filter(is_fresh) {
-            return Scraped(text.clone());
+            return MetricsText(text.clone());
         }
         counts.count_scrape();
         let text = Bytes::from(metrics.expose());
         *newest = Some((now, text.clone()));
-        Scraped(text)
+        MetricsText(text)
     }
 }
 
-/// All routes, answering from `state`, a request's [`Standing`] and, at [`METRICS_PATH`], what was [`Scraped`].
+/// All routes, answering from `state`, a request's [`PermitStatus`] and, at [`METRICS_PATH`], what was [`MetricsText`].
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route("/health", get(async || (OF_THE_MOMENT, "OK")).options(options))
@@ -79,18 +79,18 @@ async fn not_found(method: Method) -> Response {
     (StatusCode::NOT_FOUND, "not found: there are /health, /ready, /metrics and /ws\n").into_response()
 }
 
-async fn metrics(Extension(Scraped(text)): Extension<Scraped>) -> impl IntoResponse {
+async fn metrics(Extension(MetricsText(text)): Extension<MetricsText>) -> impl IntoResponse {
     (OF_THE_MOMENT, [(CONTENT_TYPE, Exposition::CONTENT_TYPE)], text)
 }
 
 async fn ready(
     State(state): State<HttpState>,
-    Extension(Standing(no_place)): Extension<Standing>,
+    Extension(PermitStatus(no_permit)): Extension<PermitStatus>,
 ) -> impl IntoResponse {
-    let is_full = match no_place {
-        None | Some(NoPlace::TooManyOfAddress) => false,
-        Some(NoPlace::Full) => state.admission.is_full(),
-        Some(NoPlace::OutOfDescriptors) => true,
+    let is_full = match no_permit {
+        None | Some(NoPermit::TooManyOfAddress) => false,
+        Some(NoPermit::Full) => state.connection_limit.is_full(),
+        Some(NoPermit::OutOfDescriptors) => true,
     };
     let (status, text) = if state.drain.is_announced() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -108,9 +108,10 @@ mod tests {
 
     #[test]
     fn a_scrape_is_made_at_most_every_100_ms() {
-        let (metrics, counts, scrape) = (ServerMetrics::new(1, 1, 1), TransportMetrics::default(), Scrape::default());
+        let (metrics, counts, metrics_cache) =
+            (ServerMetrics::new(1, 1, 1), TransportMetrics::default(), MetricsCache::default());
         let begun = Instant::now();
-        let text = |milliseconds| scrape.text(begun + Duration::from_millis(milliseconds), &metrics, &counts).0;
+        let text = |milliseconds| metrics_cache.text(begun + Duration::from_millis(milliseconds), &metrics, &counts).0;
         let first = text(0);
         metrics.transports[0].count_opened();
         assert_eq!(text(99), first);

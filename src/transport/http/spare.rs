@@ -9,50 +9,50 @@ use tokio::sync::oneshot;
 
 /// The spare places of one worker.
 #[derive(Debug)]
-pub struct SparePlaces {
+pub struct SparePermits {
     /// The oldest first; who is dropped here is to go.
     taken: RefCell<VecDeque<(u64, oneshot::Sender<()>)>>,
-    places_max: usize,
+    permits_max: usize,
     /// The number of the next one.
     next: Cell<u64>,
 }
 
 /// A spare place, free again when dropped.
 #[derive(Debug)]
-pub struct SparePlace {
-    places: Rc<SparePlaces>,
+pub struct SparePermit {
+    places: Rc<SparePermits>,
     number: u64,
-    gave_way: oneshot::Receiver<()>,
+    revoked: oneshot::Receiver<()>,
 }
 
-impl SparePlaces {
+impl SparePermits {
     /// All of them free.
-    pub fn new(places_max: usize) -> Rc<Self> {
-        Rc::new(Self { taken: RefCell::default(), places_max, next: Cell::new(0) })
+    pub fn new(permits_max: usize) -> Rc<Self> {
+        Rc::new(Self { taken: RefCell::default(), permits_max, next: Cell::new(0) })
     }
 
     /// A place, if need be that of the oldest, who is told.
-    pub fn take(self: &Rc<Self>) -> SparePlace {
+    pub fn take(self: &Rc<Self>) -> SparePermit {
         let number = self.next.replace(self.next.get() + 1);
-        let (keep, gave_way) = oneshot::channel();
+        let (keep, revoked) = oneshot::channel();
         let taken = &mut *self.taken.borrow_mut();
-        if taken.len() >= self.places_max {
+        if taken.len() >= self.permits_max {
             taken.pop_front();
         }
         taken.push_back((number, keep));
-        SparePlace { places: Rc::clone(self), number, gave_way }
+        SparePermit { places: Rc::clone(self), number, revoked }
     }
 }
 
-impl SparePlace {
+impl SparePermit {
     /// Returns when another needs the place.
-    pub async fn gave_way(&mut self) {
+    pub async fn revoked(&mut self) {
         // Nothing is ever sent: the other end is dropped.
-        let _ = (&mut self.gave_way).await;
+        let _ = (&mut self.revoked).await;
     }
 }
 
-impl Drop for SparePlace {
+impl Drop for SparePermit {
     fn drop(&mut self) {
         self.places.taken.borrow_mut().retain(|(number, _)| *number != self.number);
     }
@@ -66,16 +66,16 @@ mod tests {
 
     #[test]
     fn the_oldest_that_is_still_there_gives_way_to_a_newcomer() {
-        let places = SparePlaces::new(2);
+        let places = SparePermits::new(2);
         let mut gone = places.take();
         let mut oldest = places.take();
-        assert!(gone.gave_way().now_or_never().is_none());
+        assert!(gone.revoked().now_or_never().is_none());
         drop(gone);
         let mut second = places.take();
-        assert!(oldest.gave_way().now_or_never().is_none(), "a place was free");
+        assert!(oldest.revoked().now_or_never().is_none(), "a permit was free");
         let mut third = places.take();
-        assert!(oldest.gave_way().now_or_never().is_some());
+        assert!(oldest.revoked().now_or_never().is_some());
         drop(oldest);
-        assert!(second.gave_way().now_or_never().is_none() && third.gave_way().now_or_never().is_none());
+        assert!(second.revoked().now_or_never().is_none() && third.revoked().now_or_never().is_none());
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Joined, Member, Publish, Seat, ShardCommand};
-use roomcast::protocol::command::Refusal;
+use roomcast::broker::{Joined, Member, Publish, Reservation, ShardCommand};
+use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::{Event, Listing};
@@ -23,8 +23,8 @@ const ROOMS: usize = 4;
 /// A part of a command.
 enum Part {
     Tell(usize, ShardCommand),
-    WaitHeld(Receiver<Result<(), Refusal>>),
-    WaitJoined(Receiver<Result<Joined, Refusal>>),
+    WaitHeld(Receiver<Result<(), CommandError>>),
+    WaitJoined(Receiver<Result<Joined, CommandError>>),
     WaitDone(Receiver<()>),
     WaitMembers(Receiver<Arc<Listing<Label>>>, RoomName),
     WaitRooms(Receiver<Arc<Listing<RoomName>>>),
@@ -76,7 +76,7 @@ impl Client {
             if let Err(part) = self.try_part(part, shards, writer) {
                 self.parts.push_front(part);
             }
-        } else if let Some(reason) = writer.hang_up(self.address.slot) {
+        } else if let Some(reason) = writer.disconnect(self.address.slot) {
             self.end(reason);
         } else if self.commands == 0 {
             let reasons = [Disconnect::Quit, Disconnect::ClosedByPeer, Disconnect::TooLong];
@@ -151,10 +151,10 @@ impl Client {
         if self.room.as_ref().is_some_and(|(current, _)| *current == name) {
             return self.reply(&Event::Joined(&name));
         }
-        let seat = if self.room.is_some() { Seat::Held } else { Seat::Free };
-        if seat == Seat::Held {
+        let reservation = if self.room.is_some() { Reservation::Held } else { Reservation::None };
+        if reservation == Reservation::Held {
             let (ack, held) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Hold { room: name.clone(), ack }));
+            self.parts.push_back(Part::Tell(shard, ShardCommand::Reserve { room: name.clone(), ack }));
             self.parts.push_back(Part::WaitHeld(held));
         }
         self.leave();
@@ -162,7 +162,7 @@ impl Client {
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, seat, ack }));
+        self.parts.push_back(Part::Tell(shard, ShardCommand::Join { room, member, reservation, ack }));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 

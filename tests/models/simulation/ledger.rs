@@ -36,15 +36,15 @@ impl Ledger {
             ShardCommand::Leave { room, address, .. } => self.leave(room, *address),
             ShardCommand::Publish(publish) => self.publish(&publish.room, publish.address, &publish.text),
             ShardCommand::Rename { room, address, label } => {
-                let seat = self.members.get_mut(room).and_then(|members| members.get_mut(address));
-                *seat.expect("who has a new label is a member") = label.clone();
+                let reservation = self.members.get_mut(room).and_then(|members| members.get_mut(address));
+                *reservation.expect("who has a new label is a member") = label.clone();
             }
             ShardCommand::Reply { address, bytes, .. } if bytes.starts_with(b"PONG") => {
                 let membership = self.current(*address);
                 membership.fences.push(membership.messages.len());
             }
             ShardCommand::Reply { .. } => {}
-            ShardCommand::Hold { .. } | ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
+            ShardCommand::Reserve { .. } | ShardCommand::Who { .. } | ShardCommand::Rooms { .. } => {}
         }
     }
 

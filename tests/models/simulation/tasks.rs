@@ -153,8 +153,8 @@ impl WriterTask {
         self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
     }
 
-    pub fn hang_up(&mut self, slot: Slot) -> Option<Disconnect> {
-        self.writer.hung_up(slot, None)
+    pub fn disconnect(&mut self, slot: Slot) -> Option<Disconnect> {
+        self.writer.disconnect_reason(slot, None)
     }
 
     pub fn socket(&self, slot: Slot) -> &Socket {

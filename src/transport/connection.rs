@@ -15,29 +15,29 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tracing::{debug, info};
 
-use super::accept::Place;
-use super::watch::{WaitsFor, Watch};
+use super::input_guard::{InputGuard, WaitingFor};
 use crate::config::canonical;
 use crate::fault;
-use crate::memory::{Need, Needs};
+use crate::memory::{MemoryShare, MemoryUse};
+use crate::net::connection_limit::ConnectionPermit;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
-use crate::session::{Handled, Session, SessionHost, Unfinished};
+use crate::session::{Outcome, PendingCommand, Session, SessionContext};
 use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
 
 /// The size of a worker's read buffer, and so the most that one read takes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Commands that one connection has executed before the next connection has its turn.
+/// TextCommands that one connection has executed before the next connection has its turn.
 const TURN_COMMANDS: u8 = 64;
 
 /// What a transport makes of the bytes.
-pub trait Reader {
+pub trait ProtocolHandler {
     /// Takes out of `fresh`, which was read behind `_kept`, what is not of the conversation. Returns how many bytes are left, at its
     /// front.
-    fn take_out(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
+    fn strip(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         fresh.len()
     }
 
@@ -50,7 +50,7 @@ pub trait Reader {
     }
 
     /// What the transport itself has still to say when the client is out of its room.
-    fn last_words(&self) -> Option<Bytes> {
+    fn final_bytes(&self) -> Option<Bytes> {
         None
     }
 }
@@ -76,18 +76,18 @@ pub enum Turn {
     /// There is more, after the others.
     Yield,
     /// A command must be waited for.
-    Later(Unfinished),
+    Pending(PendingCommand),
     /// The conversation ends, once this is done.
-    Last(Handled, Disconnect),
+    Last(Outcome, Disconnect),
 }
 
 impl Turn {
     /// The turn after a command, if that ends it.
-    pub fn after(handled: Handled) -> Option<Self> {
-        match handled {
-            Handled::Done => None,
-            Handled::Later(unfinished) => Some(Self::Later(unfinished)),
-            Handled::Ended(reason) => Some(Self::Last(Handled::Done, reason)),
+    pub fn after(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Done => None,
+            Outcome::Pending(pending) => Some(Self::Pending(pending)),
+            Outcome::Ended(reason) => Some(Self::Last(Outcome::Done, reason)),
         }
     }
 }
@@ -99,24 +99,24 @@ pub struct ReadBuffer(Rc<Reading>);
 struct Reading {
     bytes: RefCell<Box<[u8]>>,
     /// What was read and is not executed yet is needed.
-    needs: Needs,
-    watch: Rc<Watch>,
+    memory: MemoryUse,
+    input_guard: Rc<InputGuard>,
 }
 
 impl ReadBuffer {
     /// The one buffer of a worker.
-    pub fn new(needs: Needs, watch: Rc<Watch>) -> Self {
-        Self(Rc::new(Reading { bytes: RefCell::new(vec![0; READ_BYTES].into()), needs, watch }))
+    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Self {
+        Self(Rc::new(Reading { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard }))
     }
 
     /// Who watches the clients that are read into it.
-    pub fn watch(&self) -> &Rc<Watch> {
-        &self.0.watch
+    pub fn input_guard(&self) -> &Rc<InputGuard> {
+        &self.0.input_guard
     }
 
     /// A part of the worker that needs memory.
-    pub fn need(&self) -> Need {
-        self.0.needs.part()
+    pub fn memory_share(&self) -> MemoryShare {
+        self.0.memory.part()
     }
 
     /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
@@ -141,7 +141,7 @@ pub struct Client {
     /// The socket.
     pub stream: TcpStream,
     /// Its place among the clients.
-    pub place: Place,
+    pub permit: ConnectionPermit,
     /// How it is written to.
     pub dialect: Dialect,
     /// What stands in front of its messages.
@@ -153,28 +153,33 @@ pub struct Client {
 }
 
 /// The read side of one client.
-pub struct Conversation<R> {
+pub struct Connection<R> {
     stream: Rc<TcpStream>,
     slot: Slot,
     writer: WriterHandle,
     buffer: ReadBuffer,
     session: Session,
-    reader: R,
+    handler: R,
     /// Read and not executed yet: whole commands after a turn that ended early, and the beginning of one.
     tail: Vec<u8>,
     /// The tail may hold a whole command.
     is_behind: bool,
     /// A line client has said something.
     has_spoken: bool,
-    /// Commands that may still be executed before others have their turn.
+    /// TextCommands that may still be executed before others have their turn.
     commands_left: u8,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
-impl<R: Reader> Conversation<R> {
+impl<R: ProtocolHandler> Connection<R> {
     /// Gives the write side to the writer. `reader` gets to know the slot.
-    pub fn open(client: Client, buffer: ReadBuffer, sessions: Rc<SessionHost>, reader: impl FnOnce(Slot) -> R) -> Self {
-        let Client { stream, place, dialect, label, address, already_read } = client;
+    pub fn open(
+        client: Client,
+        buffer: ReadBuffer,
+        sessions: Rc<SessionContext>,
+        handler: impl FnOnce(Slot) -> R,
+    ) -> Self {
+        let Client { stream, permit, dialect, label, address, already_read } = client;
         let stream = Rc::new(stream);
         let writer = sessions.writer.clone();
         let slot = writer.open(Rc::clone(&stream), dialect);
@@ -182,21 +187,21 @@ impl<R: Reader> Conversation<R> {
         let session = Session::new(sessions, slot, dialect, label, address);
         if drain.is_stopping() {
             // Let in at the last moment: those who leave do not wait for this one to finish talking.
-            writer.hang_up(slot, Disconnect::Shutdown);
+            writer.disconnect(slot, Disconnect::Shutdown);
         }
-        buffer.0.needs.change(0, already_read.capacity());
+        buffer.0.memory.change(0, already_read.capacity());
         Self {
             stream,
             slot,
             writer,
             buffer,
             session,
-            reader: reader(slot),
+            handler: handler(slot),
             is_behind: !already_read.is_empty(),
             tail: already_read,
             has_spoken: false,
             commands_left: TURN_COMMANDS,
-            _place: place,
+            _permit: permit,
         }
     }
 
@@ -204,7 +209,7 @@ impl<R: Reader> Conversation<R> {
     #[allow(clippy::manual_async_fn)]
     pub fn run(mut self) -> impl Future<Output = ()> {
         async move {
-            let reason = self.converse().await;
+            let reason = self.serve_commands().await;
             // Boxed, as is all that a client seldom waits for: an idle one is to be small.
             Box::pin(self.end(reason)).await;
         }
@@ -212,48 +217,48 @@ impl<R: Reader> Conversation<R> {
 
     async fn end(self, reason: Disconnect) {
         let held = self.held_bytes();
-        let Self { stream, slot, writer, buffer, session, reader, tail, _place, .. } = self;
-        let last_words = reader.last_words();
+        let Self { stream, slot, writer, buffer, session, handler, tail, _permit, .. } = self;
+        let final_bytes = handler.final_bytes();
         // What is not needed any more is not to wait for a client that lingers.
-        drop((reader, tail));
-        buffer.0.needs.change(held, 0);
-        buffer.watch().forget(slot);
-        session.end(reason, last_words).await;
+        drop((handler, tail));
+        buffer.0.memory.change(held, 0);
+        buffer.input_guard().forget(slot);
+        session.end(reason, final_bytes).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
         writer.input_ended(slot).await;
     }
 
-    async fn converse(&mut self) -> Disconnect {
-        let mut handled = self.session.greet();
+    async fn serve_commands(&mut self) -> Disconnect {
+        let mut outcome = self.session.greet();
         loop {
-            match handled {
-                Handled::Done => {}
-                Handled::Later(unfinished) => Box::pin(self.session.finish(unfinished)).await,
-                Handled::Ended(reason) => return reason,
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Pending(pending) => Box::pin(self.session.finish(pending)).await,
+                Outcome::Ended(reason) => return reason,
             }
-            if let Some(reason) = self.writer.hung_up(self.slot) {
+            if let Some(reason) = self.writer.disconnect_reason(self.slot) {
                 return reason;
             }
-            handled = match self.turn() {
+            outcome = match self.turn() {
                 Turn::Idle => match self.readable().await {
                     Ok(()) => {
                         self.commands_left = TURN_COMMANDS;
-                        Handled::Done
+                        Outcome::Done
                     }
-                    Err(reason) => Handled::Ended(reason),
+                    Err(reason) => Outcome::Ended(reason),
                 },
                 Turn::Yield => {
                     yield_now().await;
                     self.commands_left = TURN_COMMANDS;
-                    Handled::Done
+                    Outcome::Done
                 }
-                Turn::Later(unfinished) => Handled::Later(unfinished),
-                Turn::Last(Handled::Later(unfinished), reason) => {
-                    Box::pin(self.session.finish(unfinished)).await;
-                    Handled::Ended(reason)
+                Turn::Pending(pending) => Outcome::Pending(pending),
+                Turn::Last(Outcome::Pending(pending), reason) => {
+                    Box::pin(self.session.finish(pending)).await;
+                    Outcome::Ended(reason)
                 }
-                Turn::Last(_, reason) => Handled::Ended(reason),
+                Turn::Last(_, reason) => Outcome::Ended(reason),
             };
         }
     }
@@ -261,7 +266,7 @@ impl<R: Reader> Conversation<R> {
     /// Waits for input, or for the writer to end the conversation.
     async fn readable(&self) -> Result<(), Disconnect> {
         poll_fn(|context| {
-            if let Poll::Ready(reason) = self.writer.poll_hang_up(self.slot, context) {
+            if let Poll::Ready(reason) = self.writer.poll_disconnect(self.slot, context) {
                 return Poll::Ready(Err(reason));
             }
             let readable = ready!(self.stream.poll_read_ready(context));
@@ -272,7 +277,7 @@ impl<R: Reader> Conversation<R> {
 
     /// What is kept of the input, in bytes of memory.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.reader.held_bytes()
+        self.tail.capacity() + self.handler.held_bytes()
     }
 
     /// One read or as many commands as are left, without waiting.
@@ -280,11 +285,11 @@ impl<R: Reader> Conversation<R> {
         let before = self.held_bytes();
         let (turn, has_finished) = self.read_and_execute();
         let held = self.held_bytes();
-        self.buffer.0.needs.change(before, held);
+        self.buffer.0.memory.change(before, held);
         if before > 0 || held > 0 {
-            let waits_for = if self.is_behind { WaitsFor::Server } else { WaitsFor::Client };
-            for largest in self.buffer.watch().keeps(self.slot, held, waits_for, has_finished) {
-                self.writer.hang_up(largest, Disconnect::InputBudget);
+            let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
+            for largest in self.buffer.input_guard().keeps(self.slot, held, waiting_for, has_finished) {
+                self.writer.disconnect(largest, Disconnect::InputBudget);
             }
         }
         turn
@@ -298,42 +303,42 @@ impl<R: Reader> Conversation<R> {
         let buffer = self.buffer.clone();
         let buffer = &mut *buffer.0.bytes.borrow_mut();
         // Less and less as the budget of input fills, so that a client that the server makes wait is not read and not cut.
-        let read_max = self.buffer.watch().read_bytes_max(READ_BYTES);
+        let read_max = self.buffer.input_guard().read_bytes_max(READ_BYTES);
         let read = match try_read(&self.stream, &mut buffer[..read_max]) {
-            Ok(0) => return (Turn::Last(Handled::Done, Disconnect::ClosedByPeer), false),
+            Ok(0) => return (Turn::Last(Outcome::Done, Disconnect::ClosedByPeer), false),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Turn::Idle, false),
-            Err(_) => return (Turn::Last(Handled::Done, Disconnect::IoError), false),
+            Err(_) => return (Turn::Last(Outcome::Done, Disconnect::IoError), false),
         };
-        fault::may_strike("conversation");
+        fault::inject("conversation");
         self.writer.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;
-        let fresh = self.reader.take_out(&mut self.tail, &mut buffer[..read]);
+        let fresh = self.handler.strip(&mut self.tail, &mut buffer[..read]);
         if !self.tail.is_empty() {
             self.tail.extend_from_slice(&buffer[..fresh]);
             return self.execute_tail(is_more);
         }
         let commands_max = self.commands_left.into();
-        let (turn, executed) = self.reader.execute(&mut self.session, &mut buffer[..fresh], commands_max);
+        let (turn, executed) = self.handler.execute(&mut self.session, &mut buffer[..fresh], commands_max);
         self.tail = buffer[executed.bytes..fresh].to_vec();
         self.after(turn, executed, is_more)
     }
 
     fn execute_tail(&mut self, is_more: bool) -> (Turn, bool) {
         let mut tail = mem::take(&mut self.tail);
-        let (turn, executed) = self.reader.execute(&mut self.session, &mut tail, self.commands_left.into());
+        let (turn, executed) = self.handler.execute(&mut self.session, &mut tail, self.commands_left.into());
         tail.drain(..executed.bytes);
         self.tail = if tail.is_empty() { Vec::new() } else { tail };
         self.after(turn, executed, is_more)
     }
 
     fn after(&mut self, turn: Turn, executed: Executed, is_more: bool) -> (Turn, bool) {
-        // Commands that wait for nobody are part of the turn as well.
+        // TextCommands that wait for nobody are part of the turn as well.
         self.commands_left = self.commands_left.saturating_sub(executed.commands.try_into().unwrap_or(u8::MAX));
         self.is_behind = !matches!(turn, Turn::Idle);
         if executed.has_spoken {
-            self.buffer.watch().line_client_spoke(self.slot, !mem::replace(&mut self.has_spoken, true));
+            self.buffer.input_guard().line_client_spoke(self.slot, !mem::replace(&mut self.has_spoken, true));
         }
         let turn = if is_more && !self.is_behind { Turn::Yield } else { turn };
         (turn, executed.has_finished)

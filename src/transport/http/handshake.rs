@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::body::Incoming;
 use sha1::{Digest, Sha1};
 
-use super::metrics::RefusalReason;
+use crate::transport::metrics::RefusalReason;
 
 /// Appended to the key before it is hashed (RFC 6455 §4.2.2).
 const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -25,7 +25,7 @@ pub const METHODS: &str = "GET,OPTIONS";
 
 /// The answer to a request that is no handshake, or to one that comes to nothing. The connection closes: what was sent behind it is no
 /// second request.
-pub struct Refused {
+pub struct RefusedRequest {
     /// What it counts as.
     pub reason: RefusalReason,
     /// Of the answer.
@@ -36,7 +36,7 @@ pub struct Refused {
     pub why: &'static str,
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for RefusedRequest {
     fn into_response(self) -> Response<Body> {
         let close = [(CONNECTION, HeaderValue::from_static("close"))];
         let mut response = (self.status, close, self.why).into_response();
@@ -46,8 +46,8 @@ impl IntoResponse for Refused {
 }
 
 /// Checks a handshake (RFC 6455 §4.2.1) and computes its answer (§4.2.2).
-pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Refused> {
-    let refuse = |reason, status, header, why| Err(Refused { reason, status, header, why });
+pub fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, RefusedRequest> {
+    let refuse = |reason, status, header, why| Err(RefusedRequest { reason, status, header, why });
     let headers = request.headers();
     if request.method() != Method::GET {
         let allow = Some((ALLOW, HeaderValue::from_static(METHODS)));

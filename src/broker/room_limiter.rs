@@ -7,12 +7,12 @@ use crate::config::RoomLimits;
 
 /// The limits of rooms, and how many there are. All clones are one.
 #[derive(Clone, Debug)]
-pub struct Capacity {
+pub struct RoomLimiter {
     rooms: Arc<AtomicUsize>,
     limits: RoomLimits,
 }
 
-impl Capacity {
+impl RoomLimiter {
     /// Nothing is taken.
     pub fn new(limits: RoomLimits) -> Self {
         Self { rooms: Arc::default(), limits }
@@ -30,7 +30,7 @@ impl Capacity {
     }
 
     /// One room less.
-    pub(super) fn give_room_back(&self) {
+    pub(super) fn release_room(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -39,7 +39,7 @@ pub struct EntryNumber(pub(super) u64);
 
 /// An entry as the outboxes share it.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct QueuedFrames {
     frames: Frames,
     number: EntryNumber,
     hold: Hold,
@@ -51,13 +51,13 @@ enum Hold {
     /// The meter counts it until the last outbox has let go of it.
     Counted(Meter),
     /// Some messages of another, which is counted whole: its memory is one piece.
-    PartOf(Rc<Pending>),
+    PartOf(Rc<QueuedFrames>),
     /// It tells one client how many messages were dropped here. No bytes until its turn to be written has come, so that
     /// more can be added.
     Notice(u64),
 }
 
-impl Pending {
+impl QueuedFrames {
     /// Frames that came just now. Counted from here on.
     pub fn new(frames: Frames, number: EntryNumber, meter: &Meter) -> Rc<Self> {
         meter.add(&frames);
@@ -107,7 +107,7 @@ impl Pending {
     }
 }
 
-impl Deref for Pending {
+impl Deref for QueuedFrames {
     type Target = Frames;
 
     fn deref(&self) -> &Frames {
@@ -115,7 +115,7 @@ impl Deref for Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for QueuedFrames {
     fn drop(&mut self) {
         if let Hold::Counted(meter) = &self.hold {
             meter.subtract(&self.frames);

@@ -13,12 +13,12 @@ pub const NAMES_MAX: usize = 10_000;
 
 /// What a shard has spent on lists of late.
 #[derive(Debug, Default)]
-pub struct Effort {
+pub struct ListingBudget {
     since: Option<Instant>,
     names: usize,
 }
 
-impl Effort {
+impl ListingBudget {
     fn is_spent(&mut self, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= AGE_MAX) {
             (self.since, self.names) = (Some(now), 0);
@@ -29,46 +29,51 @@ impl Effort {
 
 /// A list, kept for those who ask next.
 #[derive(Debug)]
-pub struct Picture<T> {
-    taken: Option<Taken<T>>,
+pub struct ListingCache<T> {
+    cached: Option<Cached<T>>,
 }
 
 #[derive(Debug)]
-struct Taken<T> {
+struct Cached<T> {
     listing: Arc<Listing<T>>,
     at: Instant,
     is_current: bool,
 }
 
-impl<T> Default for Picture<T> {
+impl<T> Default for ListingCache<T> {
     fn default() -> Self {
-        Self { taken: None }
+        Self { cached: None }
     }
 }
 
-impl<T: Ord + AsRef<str>> Picture<T> {
+impl<T: Ord + AsRef<str>> ListingCache<T> {
     /// What it shows is no longer so.
-    pub fn outdate(&mut self) {
-        if let Some(taken) = &mut self.taken {
-            taken.is_current = false;
+    pub fn invalidate(&mut self) {
+        if let Some(cached) = &mut self.cached {
+            cached.is_current = false;
         }
     }
 
     /// The list. Made of `names` unless the one at hand is still right, or the shard has made enough of them and it is not yet
     /// too old.
-    pub fn show(&mut self, now: Instant, effort: &mut Effort, names: impl FnOnce() -> Vec<T>) -> Arc<Listing<T>> {
-        if let Some(Taken { listing, at, is_current }) = &self.taken {
+    pub fn get(
+        &mut self,
+        now: Instant,
+        listing_budget: &mut ListingBudget,
+        names: impl FnOnce() -> Vec<T>,
+    ) -> Arc<Listing<T>> {
+        if let Some(Cached { listing, at, is_current }) = &self.cached {
             let is_young = now.saturating_duration_since(*at) < AGE_MAX;
-            if *is_current || (is_young && effort.is_spent(now)) {
+            if *is_current || (is_young && listing_budget.is_spent(now)) {
                 return Arc::clone(listing);
             }
         }
         let names = names();
         // Decides when the time of the effort begins, for the first list of all.
-        effort.is_spent(now);
-        effort.names += names.len();
+        listing_budget.is_spent(now);
+        listing_budget.names += names.len();
         let listing = Arc::new(Listing::new(names));
-        self.taken = Some(Taken { listing: Arc::clone(&listing), at: now, is_current: true });
+        self.cached = Some(Cached { listing: Arc::clone(&listing), at: now, is_current: true });
         listing
     }
 }
@@ -81,8 +86,8 @@ mod tests {
     /// Rooms that come one by one, of which a list is asked for after each.
     struct Rooms {
         names: Vec<RoomName>,
-        picture: Picture<RoomName>,
-        effort: Effort,
+        listing_cache: ListingCache<RoomName>,
+        listing_budget: ListingBudget,
         made: usize,
     }
 
@@ -90,18 +95,18 @@ mod tests {
         fn of(count: usize) -> Self {
             let name = |number| RoomName::parse(&format!("{number}")).unwrap();
             let names = (0..count).map(name).collect();
-            Self { names, picture: Picture::default(), effort: Effort::default(), made: 0 }
+            Self { names, listing_cache: ListingCache::default(), listing_budget: ListingBudget::default(), made: 0 }
         }
 
         fn change(&mut self) {
             self.names.push(RoomName::parse(&format!("more-{}", self.names.len())).unwrap());
-            self.picture.outdate();
+            self.listing_cache.invalidate();
         }
 
         /// Whether the list is as the rooms are.
         fn is_exact_at(&mut self, now: Instant) -> bool {
             let (names, made) = (&self.names, &mut self.made);
-            let shown = self.picture.show(now, &mut self.effort, || {
+            let shown = self.listing_cache.get(now, &mut self.listing_budget, || {
                 *made += 1;
                 names.clone()
             });
@@ -151,7 +156,7 @@ mod tests {
         quiet.change();
         let later = now + AGE_MAX;
         assert!(busy.is_exact_at(later));
-        quiet.effort = busy.effort;
+        quiet.listing_budget = busy.listing_budget;
         assert!(quiet.is_exact_at(later));
     }
 }

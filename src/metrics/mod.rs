@@ -12,9 +12,9 @@ use std::time::Duration;
 
 /// A number with one owner, who counts up, or sets it.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     /// Counts up. For the owner alone: two would lose counts.
     pub fn add(&self, more: u64) {
         self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
@@ -54,15 +54,15 @@ const BUCKETS: [(Duration, &str); 14] = [
     (Duration::from_secs(10), "10"),
 ];
 
-/// Times, by how long they were. One owner.
+/// Histogram, by how long they were. One owner.
 #[derive(Debug, Default)]
-pub struct Times {
+pub struct Histogram {
     /// Those within each bound but not within the one before; the last is for those over every bound.
-    buckets: [Count; BUCKETS.len() + 1],
-    nanoseconds: Count,
+    buckets: [Counter; BUCKETS.len() + 1],
+    nanoseconds: Counter,
 }
 
-impl Times {
+impl Histogram {
     /// Counts a time, so many times. A few nanoseconds.
     pub fn record(&self, time: Duration, times: u64) {
         let bucket = BUCKETS.partition_point(|(bound, _)| *bound < time);
@@ -115,7 +115,7 @@ impl Exposition {
     }
 
     /// The times of all owners together.
-    pub fn times<'a>(&mut self, name: &str, help: &str, owners: impl Iterator<Item = &'a Times> + Clone) {
+    pub fn histogram<'a>(&mut self, name: &str, help: &str, owners: impl Iterator<Item = &'a Histogram> + Clone) {
         self.head(name, help, "histogram");
         let in_bucket = |bucket: usize| owners.clone().map(|times| times.buckets[bucket].get()).sum::<u64>();
         let mut count = 0;
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_count_goes_up_and_down() {
-        let count = Count::default();
+        let count = Counter::default();
         count.add(5);
         count.subtract(2);
         assert_eq!(count.get(), 3);
@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn times_of_all_owners_add_up_bound_by_bound() {
-        let owners = [Times::default(), Times::default()];
+        let owners = [Histogram::default(), Histogram::default()];
         owners[0].record(Duration::from_micros(50), 2);
         owners[1].record(Duration::from_micros(51), 1);
         owners[1].record(Duration::from_secs(11), 1);
         let mut exposition = Exposition::default();
-        exposition.times("t_seconds", "Times.", owners.iter());
+        exposition.histogram("t_seconds", "Histogram.", owners.iter());
         let text = exposition.into_text();
         for line in [
             "t_seconds_bucket{le=\"0.00005\"} 2\n",

@@ -9,12 +9,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// A worker's right to a table of its own, to be used once its runtime is built.
 #[derive(Debug)]
-pub struct OwnTable {
+pub struct DescriptorTable {
     runtimes: TaskTracker,
     building: TaskTrackerToken,
 }
 
-impl OwnTable {
+impl DescriptorTable {
     /// One for each of so many workers.
     pub fn for_each(workers: u16) -> Vec<Self> {
         let runtimes = TaskTracker::new();
@@ -27,7 +27,7 @@ impl OwnTable {
     ///
     /// # Errors
     /// The system refuses, as a container's seccomp profile may.
-    pub async fn split_off(self) -> io::Result<()> {
+    pub async fn unshare(self) -> io::Result<()> {
         let Self { runtimes, building } = self;
         drop(building);
         // Workers wake each other through descriptors of their runtimes, which every table must have.
@@ -62,9 +62,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_split_off_opens_what_no_other_table_holds_but_not_before_all_are_ready_or_gone() {
-        let mut tables = OwnTable::for_each(2);
+        let mut tables = DescriptorTable::for_each(2);
         let other = tables.pop();
-        let mut split = pin!(tables.remove(0).split_off());
+        let mut split = pin!(tables.remove(0).unshare());
         assert!(split.as_mut().now_or_never().is_none());
         drop(other);
         split.await.unwrap();

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::InputRules;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::SessionHost;
+use crate::session::SessionContext;
 use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
 
@@ -32,7 +32,7 @@ const SPARE_MIN: usize = 1_024;
 
 /// Who has to act before the input of a client becomes whole or is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WaitsFor {
+pub enum WaitingFor {
     /// The server: it does not read from the client meanwhile.
     Server,
     /// The client, which has begun a message.
@@ -40,11 +40,11 @@ pub enum WaitsFor {
 }
 
 /// The watch of one worker.
-pub struct Watch {
+pub struct InputGuard {
     rules: InputRules,
     clock: RefCell<Clock>,
-    unfinished: RefCell<Unfinished>,
-    silent: RefCell<Silent>,
+    unfinished: RefCell<PartialInputs>,
+    silent: RefCell<SilentClients>,
 }
 
 /// Time in which the server ran, since the watch began.
@@ -56,7 +56,7 @@ struct Clock {
 
 /// Input that is kept, in whole commands that are not executed yet and in parts of one.
 #[derive(Default)]
-struct Unfinished {
+struct PartialInputs {
     inputs: HashMap<Slot, Input>,
     /// The next to give way comes last.
     ranks: BTreeSet<Rank>,
@@ -65,18 +65,18 @@ struct Unfinished {
 
 #[derive(Clone, Copy)]
 struct Input {
-    waits_for: WaitsFor,
+    waiting_for: WaitingFor,
     /// In memory.
     bytes: usize,
     since: Duration,
 }
 
 /// Clients that hold up themselves give way before those that the server holds up, then the largest, then the oldest.
-type Rank = (WaitsFor, usize, Reverse<Duration>, Slot);
+type Rank = (WaitingFor, usize, Reverse<Duration>, Slot);
 
 /// Line clients by when something was last heard of them.
 #[derive(Default)]
-struct Silent {
+struct SilentClients {
     /// Those of which nothing was heard yet, where they may not stay for ever.
     newcomers: HashMap<Slot, Duration>,
     /// All, where they are kept alive; or when they were last written to for that.
@@ -92,7 +92,7 @@ struct Due {
     idle: Vec<Slot>,
 }
 
-impl Watch {
+impl InputGuard {
     /// A watch over nobody yet.
     pub fn new(rules: InputRules) -> Self {
         Self {
@@ -127,9 +127,9 @@ impl Watch {
 
     /// So many bytes of a client's input are kept now. `is_new` if a message was finished since this was said last. Returns the
     /// clients that have to give way for it, perhaps this one.
-    pub fn keeps(&self, slot: Slot, bytes: usize, waits_for: WaitsFor, is_new: bool) -> impl Iterator<Item = Slot> {
+    pub fn keeps(&self, slot: Slot, bytes: usize, waiting_for: WaitingFor, is_new: bool) -> impl Iterator<Item = Slot> {
         let now = self.now();
-        self.unfinished.borrow_mut().set(slot, bytes, waits_for, is_new, now);
+        self.unfinished.borrow_mut().set(slot, bytes, waiting_for, is_new, now);
         std::iter::from_fn(|| self.unfinished.borrow_mut().gives_way(self.rules.budget))
     }
 
@@ -149,7 +149,7 @@ impl Watch {
     }
 
     /// Sweeps until the server stops, which ends all clients anyway.
-    pub fn run_until_stop(self: Rc<Self>, sessions: &SessionHost) -> impl Future<Output = ()> + use<> {
+    pub fn run_until_stop(self: Rc<Self>, sessions: &SessionContext) -> impl Future<Output = ()> + use<> {
         let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
         async move {
             tokio::select! {
@@ -168,7 +168,7 @@ impl Watch {
             let due_at = sweeps.tick().await.into_std();
             let Due { over, idle } = self.sweep(Instant::now().saturating_duration_since(due_at));
             for (slot, reason) in over {
-                writer.hang_up(slot, reason);
+                writer.disconnect(slot, reason);
             }
             if !idle.is_empty() {
                 writer.ping(&idle, Bytes::from_static(Dialect::EMPTY_LINE));
@@ -213,15 +213,16 @@ impl Watch {
 /// A client is read this much at once however full the budget is.
 const READ_BYTES_MIN: usize = 1024;
 
-impl Unfinished {
-    fn set(&mut self, slot: Slot, bytes: usize, waits_for: WaitsFor, is_new: bool, now: Duration) {
+impl PartialInputs {
+    fn set(&mut self, slot: Slot, bytes: usize, waiting_for: WaitingFor, is_new: bool, now: Duration) {
         let before = self.remove(slot);
         if bytes == 0 {
             return;
         }
-        let goes_on = |before: &Input| !is_new && before.waits_for == WaitsFor::Client && waits_for == WaitsFor::Client;
+        let goes_on =
+            |before: &Input| !is_new && before.waiting_for == WaitingFor::Client && waiting_for == WaitingFor::Client;
         let since = before.filter(goes_on).map_or(now, |before| before.since);
-        let input = Input { waits_for, bytes, since };
+        let input = Input { waiting_for, bytes, since };
         self.bytes += bytes;
         self.ranks.insert(input.rank(slot));
         self.inputs.insert(slot, input);
@@ -246,7 +247,8 @@ impl Unfinished {
 
     /// The clients that have left a message unfinished for so long. They count no longer. Linear in all that keep input.
     fn take_older(&mut self, now: Duration, timeout: Duration) -> impl Iterator<Item = Slot> + use<> {
-        let is_over = |input: &Input| input.waits_for == WaitsFor::Client && now.saturating_sub(input.since) >= timeout;
+        let is_over =
+            |input: &Input| input.waiting_for == WaitingFor::Client && now.saturating_sub(input.since) >= timeout;
         let over = self.inputs.iter().filter(|(_, input)| is_over(input));
         let over: Vec<Slot> = over.map(|(slot, _)| *slot).collect();
         for slot in &over {
@@ -258,7 +260,7 @@ impl Unfinished {
 
 impl Input {
     fn rank(self, slot: Slot) -> Rank {
-        (self.waits_for, self.bytes, Reverse(self.since), slot)
+        (self.waiting_for, self.bytes, Reverse(self.since), slot)
     }
 }
 
@@ -282,18 +284,18 @@ mod tests {
         Slot { index, generation: 0 }
     }
 
-    fn keeps(watch: &Watch, index: u32, bytes: usize, waits_for: WaitsFor) -> Vec<u32> {
-        watch.keeps(slot(index), bytes, waits_for, false).map(|slot| slot.index).collect()
+    fn keeps(watch: &InputGuard, index: u32, bytes: usize, waiting_for: WaitingFor) -> Vec<u32> {
+        watch.keeps(slot(index), bytes, waiting_for, false).map(|slot| slot.index).collect()
     }
 
     #[test]
     fn less_is_read_as_the_budget_fills() {
         const MEBIBYTE: usize = 1024 * 1024;
         let rules = InputRules { budget: 8 * MEBIBYTE, ..RULES };
-        let watch = Watch::new(rules);
+        let watch = InputGuard::new(rules);
         let slot = Slot { index: 0, generation: 0 };
         let after = |bytes| {
-            assert_eq!(watch.keeps(slot, bytes, WaitsFor::Server, false).count(), 0);
+            assert_eq!(watch.keeps(slot, bytes, WaitingFor::Server, false).count(), 0);
             watch.read_bytes_max(64 * 1024)
         };
         assert_eq!(after(0), 64 * 1024);
@@ -303,45 +305,48 @@ mod tests {
 
     #[test]
     fn past_the_budget_the_largest_gives_way_of_equals_the_oldest_and_those_that_the_server_holds_up_last() {
-        let watch = Watch::new(RULES);
-        for (index, bytes, waits_for) in
-            [(1, 20, WaitsFor::Client), (2, 30, WaitsFor::Client), (3, 40, WaitsFor::Server), (4, 10, WaitsFor::Client)]
-        {
-            assert_eq!(keeps(&watch, index, bytes, waits_for), [0; 0]);
+        let watch = InputGuard::new(RULES);
+        for (index, bytes, waiting_for) in [
+            (1, 20, WaitingFor::Client),
+            (2, 30, WaitingFor::Client),
+            (3, 40, WaitingFor::Server),
+            (4, 10, WaitingFor::Client),
+        ] {
+            assert_eq!(keeps(&watch, index, bytes, waiting_for), [0; 0]);
         }
-        assert_eq!(keeps(&watch, 4, 11, WaitsFor::Client), [2]);
-        assert_eq!(keeps(&watch, 5, 20, WaitsFor::Client), [0; 0]);
-        assert_eq!(keeps(&watch, 4, 21, WaitsFor::Client), [4]);
-        assert_eq!(keeps(&watch, 6, 25, WaitsFor::Server), [1], "it is older than 5");
-        assert_eq!(keeps(&watch, 6, 70, WaitsFor::Server), [5, 6]);
+        assert_eq!(keeps(&watch, 4, 11, WaitingFor::Client), [2]);
+        assert_eq!(keeps(&watch, 5, 20, WaitingFor::Client), [0; 0]);
+        assert_eq!(keeps(&watch, 4, 21, WaitingFor::Client), [4]);
+        assert_eq!(keeps(&watch, 6, 25, WaitingFor::Server), [1], "it is older than 5");
+        assert_eq!(keeps(&watch, 6, 70, WaitingFor::Server), [5, 6]);
         watch.forget(slot(3));
-        assert_eq!(keeps(&watch, 7, 101, WaitsFor::Client), [7]);
+        assert_eq!(keeps(&watch, 7, 101, WaitingFor::Client), [7]);
         assert_eq!(watch.unfinished.borrow().bytes, 0);
         assert!(watch.unfinished.borrow().ranks.is_empty() && watch.unfinished.borrow().inputs.is_empty());
     }
 
     #[test]
     fn what_is_kept_no_longer_counts_no_longer() {
-        let watch = Watch::new(RULES);
+        let watch = InputGuard::new(RULES);
         for _ in 0..100 {
-            assert_eq!(keeps(&watch, 1, 90, WaitsFor::Client), [0; 0]);
-            assert_eq!(keeps(&watch, 1, 0, WaitsFor::Client), [0; 0]);
+            assert_eq!(keeps(&watch, 1, 90, WaitingFor::Client), [0; 0]);
+            assert_eq!(keeps(&watch, 1, 0, WaitingFor::Client), [0; 0]);
         }
     }
 
     #[test]
     fn a_message_is_as_old_as_its_beginning_and_ages_only_while_its_client_is_waited_for() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = PartialInputs::default();
         let seconds = Duration::from_secs;
-        let older = |unfinished: &mut Unfinished, now| unfinished.take_older(seconds(now), seconds(60)).count();
-        unfinished.set(slot(1), 10, WaitsFor::Client, true, seconds(0));
-        unfinished.set(slot(1), 20, WaitsFor::Client, false, seconds(50));
+        let older = |unfinished: &mut PartialInputs, now| unfinished.take_older(seconds(now), seconds(60)).count();
+        unfinished.set(slot(1), 10, WaitingFor::Client, true, seconds(0));
+        unfinished.set(slot(1), 20, WaitingFor::Client, false, seconds(50));
         assert_eq!(older(&mut unfinished, 59), 0);
-        unfinished.set(slot(1), 20, WaitsFor::Client, true, seconds(59));
+        unfinished.set(slot(1), 20, WaitingFor::Client, true, seconds(59));
         assert_eq!(older(&mut unfinished, 60), 0, "another message has begun");
-        unfinished.set(slot(1), 20, WaitsFor::Server, false, seconds(100));
+        unfinished.set(slot(1), 20, WaitingFor::Server, false, seconds(100));
         assert_eq!(older(&mut unfinished, 1_000), 0);
-        unfinished.set(slot(1), 20, WaitsFor::Client, false, seconds(1_000));
+        unfinished.set(slot(1), 20, WaitingFor::Client, false, seconds(1_000));
         assert_eq!(older(&mut unfinished, 1_059), 0);
         assert_eq!(older(&mut unfinished, 1_060), 1);
         assert_eq!(older(&mut unfinished, 1_060), 0);
@@ -349,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_is_one_until_it_says_something() {
-        let watch = Watch::new(InputRules { idle_timeout: NONE, ..RULES });
+        let watch = InputGuard::new(InputRules { idle_timeout: NONE, ..RULES });
         (1..=3).for_each(|index| watch.line_client_came(slot(index)));
         watch.line_client_spoke(slot(1), true);
         watch.forget(slot(2));
@@ -359,10 +364,11 @@ mod tests {
 
     #[test]
     fn time_in_which_the_server_stood_still_makes_nobody_older() {
-        let watch = Watch::new(InputRules { idle_timeout: LONG, message_timeout: LONG, line_keepalive: LONG, ..RULES });
+        let watch =
+            InputGuard::new(InputRules { idle_timeout: LONG, message_timeout: LONG, line_keepalive: LONG, ..RULES });
         watch.clock.borrow_mut().began -= Duration::from_secs(3_000);
         watch.line_client_came(slot(1));
-        assert_eq!(keeps(&watch, 1, 1, WaitsFor::Client), [0; 0]);
+        assert_eq!(keeps(&watch, 1, 1, WaitingFor::Client), [0; 0]);
         watch.clock.borrow_mut().began -= Duration::from_secs(4_000);
         assert_eq!(watch.sweep(Duration::from_secs(1_000)), Due::default());
         watch.clock.borrow_mut().began -= Duration::from_secs(600);
@@ -373,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_line_client_is_kept_alive_again_and_again() {
-        let watch = Watch::new(InputRules { line_keepalive: NONE, ..RULES });
+        let watch = InputGuard::new(InputRules { line_keepalive: NONE, ..RULES });
         (1..=3).for_each(|index| watch.line_client_came(slot(index)));
         watch.forget(slot(2));
         for _ in 0..2 {

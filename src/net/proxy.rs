@@ -1,0 +1,137 @@
+//! The client behind a trusted proxy, by the PROXY protocol's header in front of its bytes. Believes only the proxies that are
+//! listed, and never guesses whether a header is there.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proxy_header::{Error as HeaderError, ParseConfig, ProxyHeader};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::canonical;
+use crate::protocol::disconnect::Disconnect;
+
+/// The longest header, in bytes: version 1 has at most 107, version 2 has 52 and whatever the proxy adds.
+const HEADER_BYTES_MAX: usize = 2 * 1024;
+
+/// The trusted proxies of one port.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    networks: Rc<[IpNet]>,
+    /// Whether each of their connections begins with a PROXY header.
+    send_header: bool,
+}
+
+impl TrustedProxies {
+    /// The proxies of these networks; `send_header` if each of their connections begins with a PROXY header.
+    pub fn new(networks: &[IpNet], send_header: bool) -> Self {
+        Self { networks: networks.into(), send_header }
+    }
+
+    /// Whether this is the address of a trusted proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether a connection from there begins with a PROXY header.
+    pub fn sends_header(&self, peer: SocketAddr) -> bool {
+        self.send_header && self.trusts(peer.ip())
+    }
+
+    /// The client behind a connection that begins with a PROXY header. Reads the header, and not a byte behind it. A proxy
+    /// that speaks for itself, as in a health check, is its own client.
+    ///
+    /// # Errors
+    /// The header is malformed or missing, or did not come in time.
+    pub async fn client(
+        &self,
+        stream: &TcpStream,
+        peer: SocketAddr,
+        within: Duration,
+    ) -> Result<SocketAddr, Disconnect> {
+        match timeout(within, read_header(stream)).await {
+            Ok(Ok(client)) => Ok(client.map_or(peer, canonical)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(Disconnect::ProtocolError),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Disconnect::ClosedByPeer),
+            Ok(Err(_)) => Err(Disconnect::IoError),
+            Err(_) => Err(Disconnect::HandshakeTimeout),
+        }
+    }
+}
+
+/// Takes the header off the stream, and returns the client that it names, if it names one.
+async fn read_header(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
+    let mut head = Vec::new();
+    loop {
+        stream.readable().await?;
+        let taken = head.len();
+        match stream.try_io(Interest::READABLE, || peek(stream, &mut head)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            peeked => peeked?,
+        }
+        match parse_header(&head) {
+            Parsed::Whole { client, length } => {
+                take(stream, length - taken)?;
+                return Ok(client);
+            }
+            Parsed::Partial if head.len() < HEADER_BYTES_MAX => take(stream, head.len() - taken)?,
+            Parsed::Partial | Parsed::Malformed => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Appends the bytes that have come, and leaves them in the socket.
+fn peek(stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
+    let taken = head.len();
+    head.resize(HEADER_BYTES_MAX, 0);
+    let peeked = recv(stream, &mut head[taken..], RecvFlags::PEEK);
+    head.truncate(taken + peeked.map_or(0, |(length, _)| length));
+    if peeked?.0 == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+/// Takes bytes off the stream that were peeked at before.
+fn take(stream: &TcpStream, length: usize) -> io::Result<()> {
+    let (taken, _) = recv(stream, &mut vec![0; length][..], RecvFlags::empty())?;
+    if taken == length { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Debug, PartialEq)]
+pub enum Parsed {
+    /// A whole header.
+    Whole {
+        /// The client that it names, if it names one.
+        client: Option<SocketAddr>,
+        /// The length of the header, in bytes.
+        length: usize,
+    },
+    /// The beginning of a header.
+    Partial,
+    /// No header, and no beginning of one.
+    Malformed,
+}
+
+/// Parses the PROXY header, version 1 or 2, at the front of `head`.
+pub fn parse_header(head: &[u8]) -> Parsed {
+    const BEGINNINGS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
+    // Another line may be shorter than any header.
+    if !BEGINNINGS.iter().any(|beginning| head.starts_with(beginning) || beginning.starts_with(head)) {
+        return Parsed::Malformed;
+    }
+    let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+    match ProxyHeader::parse(head, config) {
+        Ok((header, length)) => {
+            Parsed::Whole { client: header.proxied_address().map(|address| address.source), length }
+        }
+        // A header of version 1 is one line, which is whole.
+        Err(HeaderError::BufferTooShort) if head.starts_with(b"PROXY ") && head.contains(&b'\n') => Parsed::Malformed,
+        Err(HeaderError::BufferTooShort) => Parsed::Partial,
+        Err(_) => Parsed::Malformed,
+    }
+}

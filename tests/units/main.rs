@@ -1,0 +1,3 @@
+//! Parts of the server that are plain code, through their public face.
+
+mod net;
