@@ -130,7 +130,7 @@ fn check_same_lists(before: &Lists, after: &Lists, changed: Option<(WriterIndex,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_room_is_a_map_from_address_to_label(acts in acts()) {

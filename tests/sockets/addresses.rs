@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
-use harness::{Client, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, until};
+use harness::{Client, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, at_once, until};
 use roomcast::config::{Labels, ProxyProtocol};
 use socket2::{Domain, Socket, Type};
 
@@ -51,7 +51,7 @@ fn an_address_with_its_clients_is_refused_another_whatever_carries_it_and_others
 #[test]
 fn an_address_that_connects_too_fast_is_refused_for_a_while_and_others_are_let_in() {
     const PER_SECOND: u32 = 20;
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| settings.connects_per_address = PER_SECOND);
         let greeting = || Lines::connect(server.tcp).line();
         let mut greeted = 0;
@@ -71,7 +71,7 @@ fn an_address_that_connects_too_fast_is_refused_for_a_while_and_others_are_let_i
         other.read_exact(&mut greeting_of_other).unwrap();
         assert_eq!(greeting_of_other, WELCOME.as_bytes());
         until(|| greeting() == WELCOME);
-    }
+    });
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn ten_thousand_rooms_that_were_joined_and_left_leave_nothing_behind() {
 }
 
 #[test]
+#[ignore = "slow: 12 000 clients"]
 fn the_memory_of_clients_that_have_left_goes_back_to_the_system() {
     let _turn = Turn::take();
     let program = Program::start(&["--workers", "1"]);
@@ -84,6 +85,7 @@ fn join_and_leave_rooms(program: &Program, clients: &mut [Lines]) {
 }
 
 #[test]
+#[ignore = "slow: 10 000 clients, four times"]
 fn ten_thousand_rooms_at_once_are_gone_when_they_were_left_and_so_is_their_memory() {
     let _turn = Turn::take();
     let program = Program::start(&["--workers", "2"]);

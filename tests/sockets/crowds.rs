@@ -43,6 +43,7 @@ fn reset_at_once(clients: Vec<Lines>) {
 }
 
 #[test]
+#[ignore = "slow: 9 000 clients"]
 fn nine_thousand_join_at_once_and_each_room_hears_its_own() {
     const ROOMS: usize = 90;
     let _turn = Turn::take();
@@ -67,6 +68,7 @@ fn nine_thousand_join_at_once_and_each_room_hears_its_own() {
 }
 
 #[test]
+#[ignore = "slow: 15 000 clients"]
 fn fifteen_thousand_join_one_room_of_the_program_at_once_and_hear_each_other() {
     let _turn = Turn::take();
     let program = Program::start(&["--workers", "2"]);

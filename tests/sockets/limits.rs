@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Client, Lines, Transport, WELCOME, WebSocket, until};
+use harness::{Client, Lines, Transport, WELCOME, WebSocket, at_once, until};
 use roomcast::config::{Settings, Size, SlowPolicy, Span};
 
 use crate::server::{Shape, TestServer, contract};
@@ -102,7 +102,7 @@ fn a_stalled_reader_is_cut_and_its_room_keeps_pace() {
 
 #[test]
 fn a_stalled_websocket_reader_finds_whole_messages_and_then_perhaps_why_it_was_cut() {
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, small_outboxes);
         let mut stalled = WebSocket::connect(server.http);
         stalled.send(frame(FINAL_TEXT, "JOIN a"));
@@ -124,7 +124,7 @@ fn a_stalled_websocket_reader_finds_whole_messages_and_then_perhaps_why_it_was_c
         assert!(messages.chunks(message.len()).all(|chunk| message.starts_with(chunk)));
         let is_whole = messages.len().is_multiple_of(message.len());
         assert!(is_whole || messages.len() == heard.len(), "the last message was cut in two");
-    }
+    });
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn who_asks_for_ever_and_never_reads_is_cut_while_others_are_served() {
 
 #[test]
 fn who_asks_for_ever_and_never_reads_is_cut_even_where_messages_are_dropped_since_answers_never_are() {
-    for transport in Transport::ALL {
+    at_once(Transport::ALL, |transport| {
         expect_who_asks_for_ever_to_be_cut(Shape::MANY, transport, SlowPolicy::DropOldest);
-    }
+    });
 }
 
 fn expect_who_asks_for_ever_to_be_cut(shape: Shape, transport: Transport, policy: SlowPolicy) {

@@ -67,7 +67,7 @@ fn whatever_a_websocket_member_says_a_line_member_reads_the_same_line_by_line() 
         let room = RefCell::new(Room::open(&server));
         let (heard, of_several_lines) = (Cell::new(0), Cell::new(0));
         let texts = prop::collection::vec(select(&PIECES[..]), 0..12).prop_map(|pieces| pieces.concat());
-        let cases = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+        let cases = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
         let outcome = TestRunner::new(cases).run(&texts, |said| {
             let (lines, messages) = room.borrow_mut().publish(&said);
             heard.set(heard.get() + messages.len());

@@ -21,7 +21,7 @@ fn a_full_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
     slow.send("JOIN a\n");
     slow.expect(WELCOME);
     slow.expect("Joined a");
-    program.publish_megabytes("a", 32);
+    program.publish_megabytes("a", 12);
     // A line of the log says so.
     until(|| {
         metrics(program.http)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] > 0.0

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Blast, Client, Http, Lines, Transport, metrics, until};
+use harness::{Blast, Client, Http, Lines, Transport, at_once, metrics, until};
 use roomcast::config::{Settings, Span};
 
 use crate::server::{Shape, TestServer, contract};
@@ -59,8 +59,8 @@ fn who_is_turned_away_is_counted_and_is_no_client() {
 
 #[test]
 fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
-    for shape in Shape::ALL {
-        let server = TestServer::plain(shape);
+    at_once(Shape::ALL, |shape| {
+        let server = TestServer::start(shape, |settings| settings.outbox_messages = 1_000);
         let stalled = Lines::connect_short_of_buffer(server.tcp);
         stalled.send("JOIN a\n");
         let blast = Blast::start(server.tcp, "a");
@@ -87,7 +87,7 @@ fn what_a_member_that_does_not_read_was_owed_is_dropped_and_counted() {
         // "[", a label of at least "127.0.0.1:1", "] ", the text and the line feed.
         assert!(found["roomcast_sent_bytes_total"] >= made * 32.0, "{}", found["roomcast_sent_bytes_total"]);
         assert!((1.0..=made + 10.0).contains(&found["roomcast_writes_total"]), "{}", found["roomcast_writes_total"]);
-    }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use harness::{Addresses, FAILSAFE, Transport};
+use harness::{Addresses, FAILSAFE, Transport, at_once};
 use roomcast::config::{Config, Settings, Span};
 use roomcast::server;
 use roomcast::writer::Counts;
@@ -37,14 +37,9 @@ impl Shape {
 }
 
 /// Runs a behaviour over everything it holds for: every transport, one shard and several, one worker and two.
-pub fn contract(behaviour: impl Fn(Shape, Transport)) {
-    for shape in Shape::ALL {
-        for transport in Transport::ALL {
-            // Shown when the test fails.
-            println!("{shape:?}, {transport:?}");
-            behaviour(shape, transport);
-        }
-    }
+pub fn contract(behaviour: impl Fn(Shape, Transport) + Sync) {
+    let cases = Shape::ALL.into_iter().flat_map(|shape| Transport::ALL.map(|transport| (shape, transport)));
+    at_once(cases, |(shape, transport)| behaviour(shape, transport));
 }
 
 /// A running server. Stops when dropped.

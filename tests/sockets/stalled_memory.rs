@@ -93,6 +93,7 @@ fn cut_as_slow(program: &Program) -> usize {
 }
 
 #[test]
+#[ignore = "slow: hundreds of thousands of messages"]
 fn a_member_that_never_reads_in_a_hot_room_is_cut_and_its_memory_comes_back() {
     for policy in ["disconnect", "drop-oldest"] {
         let small = ["--workers", "2", "--slow-after", "2s", "--message-bytes", "1KiB", "--outbox-bytes", "64KiB"];
@@ -136,6 +137,7 @@ fn a_thousand_members_that_never_read_hold_each_message_once_and_give_it_back() 
 }
 
 #[test]
+#[ignore = "slow: a million deliveries under each policy"]
 fn a_thousand_members_that_never_read_stay_within_the_budget() {
     const BUDGET: u64 = 16 * MIB;
     for policy in ["disconnect", "drop-oldest"] {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use harness::frame::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, frame};
-use harness::{Client, Disconnect, Lines, Transport, WELCOME, WebSocket, metrics, until};
+use harness::{Client, Disconnect, Lines, Transport, WELCOME, WebSocket, at_once, metrics, until};
 use roomcast::config::{Settings, Size, Span};
 
 use crate::server::{Shape, TestServer};
@@ -108,7 +108,7 @@ fn messages_that_were_begun_stay_within_the_budget_in_fragments_too() {
 
 #[test]
 fn a_message_that_is_not_finished_in_time_ends_its_connection_and_nobody_elses() {
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| settings.message_timeout = Span(Duration::from_millis(200)));
         let mut listener = Client::member(&server, Transport::Tcp, "a", "listener");
         let mut websocket_listener = Client::member(&server, Transport::WebSocket, "a", "other");
@@ -134,7 +134,7 @@ fn a_message_that_is_not_finished_in_time_ends_its_connection_and_nobody_elses()
         cut_frame.expect_close(Disconnect::MessageTimeout);
         listener.expect_nothing();
         websocket_listener.expect_nothing();
-    }
+    });
 }
 
 #[test]

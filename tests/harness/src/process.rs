@@ -22,7 +22,10 @@ pub fn built(name: &str) -> PathBuf {
     let folder = test.parent().and_then(Path::parent).expect("a test is in target/<profile>/deps");
     let program = folder.join(name);
     let built_at = fs::metadata(&program).and_then(|found| found.modified()).ok();
-    assert!(built_at >= Some(changed_at), "{name} is missing or old: run `cargo build --workspace --all-targets` first");
+    assert!(
+        built_at >= Some(changed_at),
+        "{name} is missing or old: run `cargo build --workspace --all-targets` first"
+    );
     program
 }
 
