@@ -26,7 +26,7 @@ fn text(length: usize) -> Vec<u8> {
 fn section_10_4_large_messages_come_back_up_to_the_limit() {
     let echo = Echo::start();
     let mut client = WebSocket::connect(echo.address);
-    for length in [64 * KIB, 256 * KIB, MIB, 4 * MIB, LIMIT] {
+    for length in [64 * KIB, MIB, LIMIT] {
         let text = text(length);
         for opcode in [TEXT, BINARY] {
             client.send(frame(FINAL | opcode, &text));
@@ -51,6 +51,7 @@ fn section_10_4_large_messages_come_back_from_fragments_of_every_size() {
 }
 
 #[test]
+#[ignore = "slow: 16 MiB in 64-byte fragments"]
 fn section_10_4_the_largest_message_comes_back_from_the_smallest_fragments() {
     let echo = Echo::start();
     let mut client = WebSocket::connect(echo.address);

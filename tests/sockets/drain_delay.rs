@@ -60,7 +60,7 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
     for tables in ["shared", "per-worker"] {
         let arguments = ["--workers", "2", "--descriptor-tables", tables];
         let mut kept_open = None;
-        let (mut old, reading) = Program::start_that_drains_for_hours(&arguments, |program| {
+        let mut old = Program::start_that_drains_for_hours(&arguments, |program| {
             kept_open = Some(kept(program));
             program.signal(Signal::TERM);
         });
@@ -76,7 +76,6 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
         kept.send(HANDSHAKE);
         assert_eq!(kept.answer().0.status, 503);
         old.signal_until_end(Signal::TERM);
-        reading.join().unwrap();
         assert_eq!(Http::get(new.http, "/ready").1, "ready");
     }
 }
@@ -84,11 +83,9 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
 #[test]
 fn probes_are_answered_to_the_end_where_that_is_set() {
     let arguments = ["--workers", "2", "--probes-until-end"];
-    let (mut program, reading) =
-        Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
+    let mut program = Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
     assert_eq!(Http::get(program.http, "/ready").1, "draining");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     program.signal_until_end(Signal::TERM);
-    reading.join().unwrap();
 }

@@ -279,22 +279,18 @@ struct SlowReader {
 
 impl SlowReader {
     fn start(server: &TestServer) -> Self {
-        let mut slow = Lines::connect_short_of_buffer(server.tcp);
-        slow.send("JOIN a\n");
-        slow.expect(WELCOME);
-        slow.expect("Joined a");
+        let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
         let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
         let text = "x".repeat(64 * 1024 - 64);
-        for _ in 0..256 {
+        for _ in 0..192 {
             publisher.send(&text);
             publisher.line();
         }
         let in_bulk = Arc::new(AtomicBool::new(false));
         let is_in_bulk = Arc::clone(&in_bulk);
         let reading = thread::spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
-            let size = || if is_in_bulk.load(Ordering::Acquire) { 64 * 1024 } else { 1 };
-            while slow.stream().read(&mut buffer[..size()]).is_ok_and(|read| read > 0) {}
+            slow.read_slowly_until(|| is_in_bulk.load(Ordering::Acquire));
+            slow.rest();
         });
         Self { in_bulk, reading }
     }

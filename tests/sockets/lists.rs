@@ -14,7 +14,7 @@ const ASKED: usize = 100;
 #[test]
 fn who_joins_finds_its_room_in_every_list_and_in_the_end_everybody_does() {
     let _turn = Turn::take();
-    for shape in Shape::ALL {
+    for shape in [Shape::ONE, Shape::MANY] {
         let server = TestServer::plain(shape);
         let join = |number| Client::member(&server, Transport::Tcp, &format!("r{number:03}"), "x");
         let members: Vec<Client> = (0..ROOMS).map(join).collect();
@@ -34,7 +34,7 @@ fn who_joins_finds_its_room_in_every_list_and_in_the_end_everybody_does() {
 #[test]
 fn who_takes_a_name_finds_it_in_every_list_of_its_room() {
     let _turn = Turn::take();
-    for shape in Shape::ALL {
+    for shape in [Shape::ONE, Shape::MANY] {
         let server = TestServer::plain(shape);
         let join = |number| Client::member(&server, Transport::Tcp, "a", &format!("m{number:03}"));
         let members: Vec<Client> = (0..ROOMS).map(join).collect();
@@ -55,7 +55,7 @@ fn a_list_of_long_names_stays_within_the_longest_line_and_counts_the_rest() {
     const MEMBERS: usize = 30;
     const NAME_BYTES: usize = 64;
     let _turn = Turn::take();
-    for shape in Shape::ALL {
+    for shape in [Shape::ONE, Shape::MANY] {
         let server = TestServer::start(shape, |settings| settings.message_bytes = Size(1024));
         let name = |number: usize| format!("{number:02}{}", "n".repeat(NAME_BYTES - 2));
         let members: Vec<Client> =

@@ -39,15 +39,15 @@ fn a_full_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
 #[test]
 fn lines_that_find_the_log_full_are_counted_and_the_log_says_so_once_it_is_read() {
     let (program, log) = Program::start_with_full_log(Program::command(&["--workers", "1", "--log", "debug"]));
+    // Each request is refused, which is a line of the log.
+    let mut client = Http::connect(program.http);
+    let mut dropped = 0.0;
     until(|| {
-        for _ in 0..100 {
-            let mut client = Lines::connect(program.tcp);
-            client.send("QUIT\n");
-            assert_eq!(client.rest(), format!("{WELCOME}\nBye\n"));
-        }
-        metrics(program.http)[DROPPED] > 0.0
+        client.send("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500));
+        (0..500).for_each(|_| assert_eq!(client.answer().0.status, 404));
+        dropped = metrics(program.http)[DROPPED];
+        dropped > 0.0
     });
-    let dropped = metrics(program.http)[DROPPED];
     let mut lines = BufReader::new(log).lines().map_while(Result::ok);
     let told = lines.find(|line| line.contains("log lines were dropped")).expect("it is told");
     assert!(told.contains(&format!("lines={dropped}")), "{told}");

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -124,6 +125,13 @@ impl Lines {
     #[track_caller]
     pub fn expect_end(&mut self) {
         assert_eq!(self.line_or_end(), None);
+    }
+
+    /// Reads about 16 KiB a second and drops them, until the condition holds or the stream ends.
+    pub fn read_slowly_until(&self, holds: impl Fn() -> bool) {
+        while !holds() && matches!(self.stream().read(&mut [0; 16]), Ok(1..)) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Everything up to the end of the stream.

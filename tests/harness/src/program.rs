@@ -1,12 +1,11 @@
 //! The built server as a child process.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
@@ -103,22 +102,18 @@ impl Program {
     }
 
     /// Starts a server, tells it to stop by `stop`, and returns it while it drains for hours: it has megabytes for a client
-    /// that reads little by little, for longer than any test and never so slowly that it is cut. Returns that client's thread too.
+    /// that reads little by little, for longer than any test and never so slowly that it is cut.
     #[track_caller]
-    pub fn start_that_drains_for_hours(arguments: &[&str], stop: impl FnOnce(&Self)) -> (Self, JoinHandle<()>) {
+    pub fn start_that_drains_for_hours(arguments: &[&str], stop: impl FnOnce(&Self)) -> Self {
         let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
         let program = Self::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
         let slow = Lines::member_short_of_buffer(program.tcp, "a");
         program.publish_megabytes("a", 12);
         stop(&program);
-        let reading = thread::spawn(move || {
-            // 16 KiB a second.
-            while matches!(slow.stream().read(&mut [0; 16]), Ok(1..)) {
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
+        // Ends with the connection.
+        thread::spawn(move || slow.read_slowly_until(|| false));
         program.log.until("stopping");
-        (program, reading)
+        program
     }
 
     /// A client publishes this many MiB in the room, reads them, and leaves.
