@@ -269,12 +269,14 @@ fn no_file_is_too_long_to_be_read() {
 }
 
 #[test]
-fn the_load_generator_does_not_link_the_server() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("loadgen/Cargo.toml");
-    let manifest: toml::Table = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
-    let dependencies = ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| manifest.get(kind));
-    for dependency in dependencies.into_iter().flatten().filter_map(toml::Value::as_table) {
-        assert!(!dependency.contains_key("roomcast"), "an independent witness has its own code");
+fn neither_the_load_generator_nor_the_harness_of_the_tests_links_the_server() {
+    for package in ["loadgen", "tests/harness"] {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("Cargo.toml");
+        let manifest: toml::Table = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
+        let dependencies = ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| manifest.get(kind));
+        for dependency in dependencies.into_iter().flatten().filter_map(toml::Value::as_table) {
+            assert!(!dependency.contains_key("roomcast"), "{package}: an independent witness has its own code");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one address may have, and where it is shown. Clients come from several addresses of the loopback network.
+//! Limits for one address, and labels that show addresses. The clients use several addresses of the loopback network.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// Beside 127.0.0.1, from which all others come.
+/// An address beside 127.0.0.1, which all other clients have.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// A connection from this address.

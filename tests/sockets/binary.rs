@@ -1,6 +1,6 @@
 //! The built binary while it serves: ready file, signals, log.
 
-use harness::{Disconnect, Lines, Program, WELCOME, WebSocket};
+use harness::{Disconnect, Lines, Program, WELCOME, WebSocket, at_once};
 use rustix::process::Signal;
 
 #[test]
@@ -87,7 +87,7 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
 #[test]
 fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_something() {
     const SAID: &str = "roomcast: second signal, not waiting for clients";
-    for format in ["text", "json"] {
+    at_once(["text", "json"], |format| {
         let mut program =
             Program::start_that_drains_for_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
         program.signal_until_end(Signal::INT);
@@ -99,7 +99,7 @@ fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_somet
             _ => format!("{:?}", log[0]),
         };
         assert_eq!(said, format!("{SAID:?}"));
-    }
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How many rooms there may be, and how large: who would be one more hears so and stays where it is.
+//! Limits for the number of rooms and their members: a client beyond a limit gets an error and stays where it is.
 
 use harness::{Client, Transport};
 
@@ -53,7 +53,7 @@ fn clients_that_change_rooms_for_ever_leave_no_seat_and_no_room_behind() {
     const ROUNDS: usize = 50;
     let server = TestServer::start(Shape::MANY, |settings| (settings.rooms, settings.room_members) = (3, 2));
     let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(&server, Transport::Tcp)).collect();
-    // All at once, so that they meet where there is one seat left.
+    // All at once, so that several clients want the last free place.
     for round in 0..ROUNDS {
         for (number, client) in clients.iter_mut().enumerate() {
             client.send(&format!("JOIN r{}", (number * 7 + round * 5) % 11 % 4));

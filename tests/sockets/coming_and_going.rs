@@ -1,4 +1,4 @@
-//! Rooms and clients that come and go: what they needed goes back, by the kernel's own figures for the process.
+//! Rooms and clients that come and go: their memory goes back to the system, by the kernel's figures for the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ const MIB: u64 = 1 << 20;
 
 const ROOMS: usize = 10_000;
 
-/// Commands in one write: their answers fit into what the kernel holds.
+/// Commands in one write. Their answers fit into the kernel's buffers.
 const ROUND: usize = 500;
 
-/// What the last 2 MiB of them leave behind is kept for the next.
+/// Enough clients that the 2 MiB which the server keeps for the next ones do not matter.
 const CLIENTS: usize = 12_000;
 
 fn client(program: &Program) -> Lines {
@@ -58,12 +58,12 @@ fn the_memory_of_clients_that_have_left_goes_back_to_the_system() {
     until_at_most(before + (with_clients - before) / 2, || program.private_bytes());
 }
 
-/// What ten thousand rooms at once leave behind while their clients stay, however often they come again: 1 to 4 MB.
+/// The memory that remains after ten thousand rooms while their clients stay, however often the rooms return: 1 to 4 MB.
 const ROOMS_KEPT: u64 = 6 * MIB;
 
 const ROOM_ROUNDS: usize = 4;
 
-/// What is left of that, and of what the clients themselves had needed, when they are gone as well: 4 to 6 MB.
+/// The memory that remains when the clients have left as well: 4 to 6 MB.
 const ALL_KEPT: u64 = 8 * MIB;
 
 fn active_rooms(program: &Program) -> usize {
@@ -100,16 +100,16 @@ fn ten_thousand_rooms_at_once_are_gone_when_they_were_left_and_so_is_their_memor
     until_at_most(idle + ALL_KEPT, || program.private_bytes());
 }
 
-/// Who come and go at once.
+/// Clients that come and go at once.
 const VISITORS: usize = 8;
 
-/// How often each does.
-const VISITS: usize = 100;
+/// Visits of each client.
+const VISITS: usize = 30;
 
-/// A visitor leaves at once, or stays for fewer messages than this.
+/// A visitor leaves at once or stays for fewer messages than this.
 const STAYS: usize = 3;
 
-/// Publishes one number after another, each when it has heard the one before. Returns the client, in its room.
+/// Publishes one number after another, each after it has read the one before. Returns the client, still in its room.
 fn count(mut publisher: Client, is_over: &AtomicBool) -> Client {
     let numbers = (0_u64..).take_while(|_| !is_over.load(Ordering::Acquire));
     numbers.for_each(|number| assert_eq!(publisher.request(&number.to_string()), format!("[publisher] {number}")));
@@ -128,7 +128,7 @@ fn numbers_until(visitor: &mut Client, line: &str) -> Vec<u64> {
     lines.map(|line| number(&line)).collect()
 }
 
-/// Joins, joins again and leaves, at once or when it has heard so much, and hears every message once while it is in.
+/// Joins, joins again and leaves, at once or after this many messages, and gets every message once while it is a member.
 fn visit(visitor: &mut Client, stays: usize) {
     visitor.send("JOIN a");
     visitor.send("JOIN a");

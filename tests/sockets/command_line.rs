@@ -1,4 +1,4 @@
-//! The built binary's command line: what is refused, and what overrides what.
+//! The built binary's command line: refused arguments, and the order in which settings override each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use harness::{Ended, Process, Program};
 use roomcast::config::Settings;
 use tempfile::TempDir;
 
-/// Arguments that cannot be followed, and what the one line about them holds.
+/// Arguments that are refused, and parts of the one line that says why.
 const REFUSED: [(&[&str], &[&str]); 26] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
@@ -202,7 +202,7 @@ fn a_ready_file_that_cannot_be_written_ends_it() {
     expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
 }
 
-/// What `check-config` prints, which is no refusal.
+/// The output of `check-config` for valid settings.
 #[track_caller]
 fn checked(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = Program::command(&[&["check-config"], arguments].concat());

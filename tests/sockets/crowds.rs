@@ -9,13 +9,13 @@ use crate::server::{Shape, TestServer};
 /// Both ends are in this process, which may have 20 000 descriptors.
 const IN_PROCESS: usize = 9_000;
 
-/// One end each is in this process and in the other.
+/// One end of each connection is in this process and one in the server's.
 const IN_TWO_PROCESSES: usize = 15_000;
 
-/// Connects that may be under way at once: fewer than a listener's backlog.
+/// Clients that connect at once: fewer than a listener's backlog.
 const WAVE: usize = 1_000;
 
-/// So many clients, each welcomed.
+/// Connects this many clients and reads their greetings.
 fn connect(server: SocketAddr, count: usize) -> Vec<Lines> {
     let mut clients = Vec::with_capacity(count);
     while clients.len() < count {
@@ -26,7 +26,7 @@ fn connect(server: SocketAddr, count: usize) -> Vec<Lines> {
     clients
 }
 
-/// All join at once, each the room that its number is given.
+/// All clients join at once, each the room of its number.
 fn join_at_once(clients: &mut [Lines], room_of: impl Fn(usize) -> String) {
     for (number, client) in clients.iter().enumerate() {
         client.send(format!("NICK {number}\nJOIN {}\n", room_of(number)));
@@ -37,7 +37,7 @@ fn join_at_once(clients: &mut [Lines], room_of: impl Fn(usize) -> String) {
     }
 }
 
-/// All go at once, in a way that leaves no port behind that is still waited for.
+/// Closes all connections with resets, which leave no port in TIME_WAIT.
 fn reset_at_once(clients: Vec<Lines>) {
     clients.into_iter().for_each(Lines::reset);
 }

@@ -49,7 +49,7 @@ fn short_keepalive(settings: &mut Settings) {
 
 #[test]
 fn a_client_that_sends_a_frame_byte_by_byte_is_alive_though_it_never_answers_a_ping() {
-    /// For longer than a mute client is kept.
+    /// Enough pings that a client which does not answer would be closed.
     const BYTES: usize = 20;
     let server = TestServer::start(Shape::MANY, short_keepalive);
     let mut client = member(&server, "alice");

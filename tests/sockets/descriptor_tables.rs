@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use harness::{Client, Disconnect, HANDSHAKE, Http, Program, Transport, WELCOME, until};
 use rustix::process::Signal;
 
-/// A table per worker of two, and labels by which clients tell whose they are.
+/// Two workers with a table each, and labels that show the worker of a client.
 const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", "id", "--workers", "2"];
 
-/// The worker that a client in no room has: each numbers its clients in steps of the workers.
+/// The worker of a client in no room: each worker numbers its clients in steps of the number of workers.
 #[track_caller]
 fn worker_of(client: &mut Client) -> usize {
     client.join("alone");
@@ -19,7 +19,7 @@ fn worker_of(client: &mut Client) -> usize {
     (number.expect("a label with a number") - 1) % 2
 }
 
-/// So many members of one room, every other one over WebSocket.
+/// Connects this many members of one room, every other one over WebSocket.
 #[track_caller]
 fn fill(program: &Program, members: usize) -> Vec<Client> {
     let transports = Transport::ALL.into_iter().cycle().take(members);
@@ -28,7 +28,7 @@ fn fill(program: &Program, members: usize) -> Vec<Client> {
     members
 }
 
-/// One says something, and all hear it.
+/// One member publishes, and all get it.
 #[track_caller]
 fn all_hear(members: &mut [Client], speaker: usize) {
     members[speaker].send(&format!("hello from {speaker}"));
@@ -41,7 +41,7 @@ fn all_hear(members: &mut [Client], speaker: usize) {
 #[test]
 fn members_on_both_workers_and_transports_are_in_the_same_room() {
     let program = Program::start(&[&PER_WORKER[..], &["--shards", "4"]].concat());
-    // By transport and worker.
+    // Whether a member was found, by transport and worker.
     let mut found = [[false; 2]; 2];
     let mut members = Vec::new();
     while found != [[true; 2]; 2] {
@@ -65,7 +65,7 @@ fn more_clients_than_one_table_holds_are_in_one_room() {
     assert!(metrics.contains(&format!("\nactive_connections {CLIENTS}\n")), "{metrics}");
 }
 
-/// A line client, unless it is refused as by a full server.
+/// A line client, or `None` when the server refuses it as full.
 #[track_caller]
 fn connect_if_let_in(program: &Program) -> Option<Client> {
     let mut client = Client::open(program, Transport::Tcp);
@@ -79,7 +79,7 @@ fn connect_if_let_in(program: &Program) -> Option<Client> {
     }
 }
 
-/// The status of the answer. One of 503 says that there is no place.
+/// The status of the answer. A 503 must say that the server is full.
 #[track_caller]
 fn status(server: SocketAddr, request: &str) -> u16 {
     let mut client = Http::connect(server);
@@ -92,7 +92,7 @@ fn status(server: SocketAddr, request: &str) -> u16 {
 #[test]
 fn a_full_worker_refuses_as_a_full_server_does() {
     const TABLE: u64 = 100;
-    // What is left of a table.
+    // The descriptors of a table that are left for clients.
     const ROOM: usize = 20;
     const READY: &str = "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let program = Program::start_within(TABLE, &PER_WORKER);
@@ -108,7 +108,7 @@ fn a_full_worker_refuses_as_a_full_server_does() {
     assert_eq!([clients[0].len(), clients[1].len()], [ROOM; 2]);
     assert_eq!([HANDSHAKE, READY].map(|request| status(program.http, request)), [503; 2]);
     clients[0].clear();
-    // Whom the kernel gives to the first worker is let in now, and the others are refused, whatever they come for.
+    // Connections that the kernel gives to the first worker are accepted now, and the others are refused.
     expect_both(|| {
         let client = connect_if_let_in(&program);
         client.map(|mut client| assert_eq!(worker_of(&mut client), 0)).is_some()
@@ -122,7 +122,7 @@ fn a_full_worker_refuses_as_a_full_server_does() {
     }
 }
 
-/// Asks until it was answered either way.
+/// Repeats a request until it was answered in both ways.
 #[track_caller]
 fn expect_both(mut is_served: impl FnMut() -> bool) {
     let mut seen = [false; 2];

@@ -15,16 +15,16 @@ const REFUSED: usize = 200;
 /// twentieth of a second after each refusal would leave time for hundreds.
 const ROUND_TRIPS_PER_REFUSAL: usize = 20;
 
-/// Descriptors that a server gets back.
+/// Descriptors that a server may use again.
 const SPARE: u64 = 64;
 
-/// Leaves the server without a descriptor for another client, and returns those that it has.
+/// Leaves the server without a descriptor for another client, and returns the clients that it has.
 #[track_caller]
 fn exhaust(program: &Program) -> Vec<Client> {
     let mut members = vec![Client::member(program, Transport::WebSocket, "a", "first")];
     let highest = program.descriptors().into_iter().max().expect("it has some");
     program.limit_descriptors(highest + 1);
-    // Numbers below the limit may be left.
+    // Some numbers below the limit may be free.
     loop {
         let mut client = Client::open(program, Transport::Tcp);
         match client.line().as_str() {
@@ -70,7 +70,7 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     assert_eq!(Http::get(program.http, "/ready").1, "full");
     assert_eq!(ask(&program, HANDSHAKE), (503, "full\n".to_owned()));
-    // Neither one that says nothing nor one that would stay keeps the others from being answered.
+    // A silent connection and one that would stay open do not keep others from being answered.
     let silent = Http::connect(program.http);
     let staying = Http::connect(program.http);
     staying.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -88,11 +88,11 @@ fn a_server_out_of_descriptors_refuses_with_a_reason_and_is_still_healthy() {
 #[test]
 fn a_server_out_of_descriptors_does_not_spin_while_clients_wait_to_be_answered() {
     const WAITING: usize = 20;
-    /// So long the second of them is looked at between two round trips: the server has nothing to do.
+    /// The pause between two round trips, in which the server has nothing to do.
     const LOOK: Duration = Duration::from_millis(10);
     let program = Program::start(&["--workers", "1"]);
     let mut members = exhaust(&program);
-    // Each has the one place that can be answered for a second, silent or not.
+    // Each of them may use the one spare descriptor for a second.
     let waiting: Vec<TcpStream> =
         (0..WAITING).map(|_| TcpStream::connect(program.http).expect("a server that listens")).collect();
     let (mut second, mut byte) = (&waiting[1], [0]);
@@ -112,7 +112,7 @@ fn line_clients_do_not_take_the_descriptor_with_which_http_is_answered() {
     const WAITING: usize = 3;
     let program = Program::start(&["--workers", "1"]);
     let mut members = exhaust(&program);
-    // Each has that descriptor for a second, and then somebody else might.
+    // Each of them may use that descriptor for a second; then another client might get it.
     let waiting: Vec<TcpStream> =
         (0..WAITING).map(|_| TcpStream::connect(program.http).expect("a server that listens")).collect();
     let (mut last, mut byte) = (&waiting[WAITING - 1], [0]);
@@ -132,7 +132,7 @@ fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
         let mut members = exhaust(&program);
         assert_eq!(Http::get(program.http, "/ready").1, "full");
         members.truncate(1);
-        // Enough for one client more while several that left before it are still being closed.
+        // Enough for one more client while several sockets of earlier ones are still being closed.
         program.limit_descriptors(program.descriptors().into_iter().max().expect("it has some") + SPARE);
         until(|| Lines::connect(program.tcp).line_or_end().as_deref() == Some(WELCOME));
         until(|| Http::get(program.http, "/ready").1 == "ready");
@@ -140,7 +140,7 @@ fn a_server_that_was_out_of_descriptors_lets_clients_in_once_others_leave() {
         members[0].send("hello");
         newcomer.expect("[first] hello");
         if workers == "1" {
-            // With two, the one that was out of them may have let nobody in since.
+            // Of two workers, the one that was out of descriptors may have accepted nobody since.
             program.log.until("there are descriptors again");
         }
     }

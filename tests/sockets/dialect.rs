@@ -185,7 +185,7 @@ fn help_has_one_line_per_command() {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
         client.send("HELP");
-        // Lines on one transport, one message on the other.
+        // Several lines on one transport, one message on the other.
         assert_eq!(client.fence().join("\n"), HELP.join("\n"));
     });
 }

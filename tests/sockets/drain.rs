@@ -1,11 +1,11 @@
-//! Stopping: everybody who reads gets what was accepted, and nobody can hold it up.
+//! Draining: every client that reads gets what was accepted, and no client can delay the end for long.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use harness::{Addresses, Client, Disconnect, Lines, Program, Transport, WELCOME};
+use harness::{Addresses, Client, Disconnect, Lines, Program, Transport, WELCOME, at_once};
 use roomcast::config::{Settings, Size, Span};
 use rustix::process::Signal;
 
@@ -13,10 +13,10 @@ use crate::server::{Shape, TestServer, contract};
 
 const LAST: &str = "ERR closed shutdown";
 
-/// Enough that the kernel gives some to each worker.
+/// Enough clients that the kernel gives some to each worker.
 const MEMBERS: usize = 8;
 
-/// So many messages are heard before the server is told to stop: more than the kernel holds for who does not read.
+/// Messages before the stop: more than the kernel buffers for a client that does not read.
 const HEARD_FIRST: usize = 8_000;
 
 fn large_outboxes(settings: &mut Settings) {
@@ -26,7 +26,7 @@ fn large_outboxes(settings: &mut Settings) {
     settings.slow_after = Span(Duration::from_secs(60));
 }
 
-/// The same for the built binary.
+/// The same settings for the built binary.
 const LARGE_OUTBOXES: [&str; 8] =
     ["--outbox-bytes", "1GiB", "--outbox-budget", "1TiB", "--outbox-messages", "1048576", "--slow-after", "60s"];
 
@@ -38,7 +38,7 @@ fn publisher(server: &impl Addresses) -> Lines {
     publisher
 }
 
-/// Publishes until the server takes no more. Ends with the connection.
+/// Publishes until the connection ends.
 fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
     thread::spawn(move || {
         let (numbers, filler) = (0_u64.., "x".repeat(1_000));
@@ -48,12 +48,12 @@ fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
     })
 }
 
-/// Reads to the end on a thread of its own, and only then closes.
+/// Reads to the end in a thread of its own, and only then closes.
 fn hear_all(mut member: Client) -> JoinHandle<Vec<String>> {
     thread::spawn(move || member.lines_until_closed(Disconnect::Shutdown))
 }
 
-/// Stops a server under load. What one member got all members get, on both transports, and then the reason.
+/// Stops a server under load: all members on both transports get the same messages, and then the reason.
 fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl FnOnce()) {
     let member = |transport| Client::member(server, transport, "a", "member");
     let mut first = member(first);
@@ -64,7 +64,7 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
     let mut others: Vec<_> = publishers.into_iter().map(|publisher| hear_all(publisher.into())).collect();
     let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line()).collect();
     begin_stop();
-    // These begin to read, so that much is owed to them.
+    // These begin to read only now, with much pending for them.
     others.extend(members.into_iter().map(hear_all));
     heard.extend(first.lines_until_closed(Disconnect::Shutdown));
     drop(first);
@@ -72,14 +72,14 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
         let other = other.join().expect("it was told why");
         assert!(other == heard, "{} of {} messages", other.len(), heard.len());
     }
-    // Whoever publishes is to stop; the server may have closed first.
+    // Stops the publishers. The server may have closed first.
     outputs.iter().for_each(|output| drop(output.shutdown(Shutdown::Both)));
     writing.into_iter().for_each(|thread| thread.join().expect("it was refused at last"));
 }
 
 #[test]
 fn what_one_member_got_all_members_get_and_then_the_reason() {
-    contract(|shape, transport| {
+    at_once([(Shape::ONE, Transport::Tcp), (Shape::MANY, Transport::WebSocket)], |(shape, transport)| {
         let server = TestServer::start(shape, large_outboxes);
         stop_under_load(&server, transport, || server.begin_stop());
         assert_eq!(server.stop().cut, 0);
@@ -111,7 +111,7 @@ fn clients_that_never_close_are_told_why_and_do_not_hold_up_the_end() {
     });
 }
 
-/// A room with a member that is owed more than the kernel holds for it and reads none of it.
+/// A room with a member that reads nothing and has more pending than the kernel buffers.
 fn stall_a_member(server: &TestServer, transport: Transport) -> (Lines, Client) {
     let mut stalled = Lines::connect_short_of_buffer(server.tcp);
     stalled.send("JOIN a\n");

@@ -1,8 +1,8 @@
-//! Stopping behind a load balancer, which hears of it first, and beside the server that takes over.
+//! Draining behind a load balancer, which must notice first, and beside the server that takes over.
 
 use std::net::TcpStream;
 
-use harness::{HANDSHAKE, Http, Lines, Program, WELCOME, WebSocket, until};
+use harness::{HANDSHAKE, Http, Lines, Program, WELCOME, WebSocket, at_once, until};
 use rustix::process::Signal;
 
 /// An HTTP connection that stays open.
@@ -57,7 +57,7 @@ fn after_the_drain_delay_the_line_clients_are_told_and_the_server_ends() {
 
 #[test]
 fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_is_connected() {
-    for tables in ["shared", "per-worker"] {
+    at_once(["shared", "per-worker"], |tables| {
         let arguments = ["--workers", "2", "--descriptor-tables", tables];
         let mut kept_open = None;
         let mut old = Program::start_that_drains_for_hours(&arguments, |program| {
@@ -77,7 +77,7 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
         assert_eq!(kept.answer().0.status, 503);
         old.signal_until_end(Signal::TERM);
         assert_eq!(Http::get(new.http, "/ready").1, "ready");
-    }
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Endings: who leaves, what is still answered, what is said last.
+//! Ends of connections: the member leaves, pending answers are written, and the last line says why.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use roomcast::config::Size;
 
 use crate::server::{TestServer, contract};
 
-/// The ways in which a client goes.
+/// The ways in which a client's connection ends.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Quit,
@@ -44,7 +44,7 @@ impl Ending {
             }
             Self::Close => drop(client),
             Self::Reset => client.reset(),
-            // The kernel answers with a reset what it can give nobody any more.
+            // The kernel answers bytes for a closed socket with a reset.
             Self::CloseWithInputUnread => client.send("unread\nPING x\nPING y\n"),
             Self::ShutdownOfBoth => client.stream().shutdown(Shutdown::Both).expect("an open socket"),
             Self::ShutdownOfReadingThenClose => client.stream().shutdown(Shutdown::Read).expect("an open socket"),
@@ -61,7 +61,7 @@ fn a_member_leaves_exactly_once_however_its_connection_ends() {
             println!("{ending:?}");
             ending.end(member(&server, "goner"));
             watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
-            // Whoever comes next, in the place of the one who left, stays.
+            // The next client, which gets the same slot, stays.
             let mut next = Client::member(&server, transport, "a", "next");
             watcher.send("still here?");
             assert_eq!(watcher.fence(), ["[watcher] still here?"]);
@@ -90,7 +90,7 @@ fn enter(mut client: Lines, nick: &str) -> Lines {
 #[test]
 fn clients_that_come_and_go_never_hear_what_was_meant_for_another() {
     const COMERS: usize = 4;
-    const TIMES: usize = 100;
+    const TIMES: usize = 30;
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut watcher = Client::member(&server, transport, "a", "watcher");

@@ -3,16 +3,16 @@
 
 use harness::{Client, Lines, Program, Transport, WELCOME};
 
-/// What a flood holds.
+/// Lines of a flood.
 const LINES: usize = 10_000;
 
-/// Lines of the flood that may be executed before another client's: four turns, of which the first is no one's fault.
+/// Lines of the flood that may be executed before another client's: four turns, of which the first is unavoidable.
 const AHEAD_MAX: usize = 4 * 64;
 
-/// The same for commands that are answered on the spot, in order with everybody's.
+/// The same for commands that no shard has to answer.
 const AHEAD_MAX_OF_ANSWERS: usize = 2 * 64;
 
-/// A talker and another member of one room, with more room than the flood takes.
+/// A publisher and another member of one room, with outboxes that hold the whole flood.
 fn open() -> (Program, Lines, Client) {
     let program = Program::start(&["--workers", "1", "--outbox-messages", "100000"]);
     let mut talker = Lines::connect(program.tcp);

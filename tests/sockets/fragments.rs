@@ -7,7 +7,7 @@ use harness::{Client, Disconnect, Lines, Program, Transport, WELCOME, WebSocket,
 use crate::server::{TestServer, contract};
 use crate::websocket::member;
 
-/// What one message may come in.
+/// The most fragments of one message.
 const FRAGMENTS_MAX: usize = 1_024;
 
 /// The longest message, by default.
@@ -15,7 +15,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 const MIB: u64 = 1 << 20;
 
-/// A message without its end, in so many fragments of this text.
+/// A message without its end, in this many fragments of this text.
 fn unfinished(fragments: usize, text: &str) -> Vec<u8> {
     [frame(TEXT, text), frame(CONTINUATION, text).repeat(fragments - 1)].concat()
 }
@@ -101,7 +101,7 @@ fn message_one_byte_short(program: &Program) -> WebSocket {
 fn hundreds_of_unfinished_messages_are_held_once_each_and_given_back() {
     const CLIENTS: usize = 400;
     const HELD: u64 = (CLIENTS * MESSAGE_BYTES_MAX) as u64;
-    /// What the allocator loses, and the clients themselves.
+    /// Memory that the allocator loses, and that of the clients themselves.
     const SLACK: u64 = HELD / 4 + 4 * MIB;
     let program = Program::start(&["--workers", "2"]);
     let mut watcher = Client::member(&program, Transport::Tcp, "a", "watcher");

@@ -1,4 +1,4 @@
-//! HTTP: health, readiness, what is refused and how, and handshakes that are none.
+//! HTTP: health, readiness, refused requests, and invalid handshakes.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use roomcast::config::{Settings, Size, Span};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// Behind a refused handshake. Never answered: its sender did not mean it as a request.
+/// Bytes behind a refused handshake. They are never answered: the sender did not mean them as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[track_caller]
@@ -141,7 +141,7 @@ fn without_a_limit_a_connection_is_kept() {
     }
 }
 
-/// What is wrong with a handshake: a replacement, the status, and a header that says what would be right.
+/// An invalid handshake: a replacement in a valid one, the status, and a header that says what would be right.
 const NO_HANDSHAKES: [(&str, &str, u16, &str); 12] = [
     ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400, ""),
     ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j", 400, ""),

@@ -12,7 +12,7 @@ fn status(program: &Program, request: &str) -> u16 {
     client.answer().0.status
 }
 
-/// A request, its status and the reason that it counts for.
+/// Requests with their status and the reason under which each is counted.
 fn refusals() -> Vec<(String, u16, &'static str)> {
     let get = |head: &str| format!("GET /health HTTP/1.1\r\n{head}\r\n\r\n");
     vec![

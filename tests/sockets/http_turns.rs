@@ -7,17 +7,17 @@ use harness::{Http, Lines, Program, WELCOME};
 
 use crate::server::{Shape, TestServer};
 
-/// Connections with more requests than are answered in a turn.
+/// Connections with more requests than one turn answers.
 const FLOODS: usize = 8;
 
-/// Requests on each.
+/// Requests on each connection.
 const REQUESTS: usize = 100;
 
-/// Answers of all floods together that may come before another client's turn: two turns of four, of which the first is no one's
-/// fault.
+/// Answers of all floods together that may come before another client's turn: two turns of four, of which the first is
+/// unavoidable.
 const AHEAD_MAX: usize = 2 * 4 * FLOODS;
 
-/// A text is as old as this at most.
+/// The greatest age of a text of the metrics.
 const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Pings, and the end of who does not answer them.
+//! Pings of the server, and the end of a client that does not answer them.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn short_keepalive(settings: &mut Settings) {
 fn a_silent_client_is_pinged_and_one_that_answers_stays() {
     let server = TestServer::start(Shape::MANY, short_keepalive);
     let mut client = member(&server, "alice");
-    // For longer than a mute client is kept.
+    // For longer than the server keeps a client that does not answer.
     for _ in 0..20 {
         client.expect_frame(FINAL_PING, "");
         client.send(frame(FINAL_PONG, ""));

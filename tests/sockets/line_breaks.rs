@@ -11,13 +11,13 @@ use roomcast::config::{Settings, Size, SlowPolicy};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// The longest there is.
+/// The longest nick.
 const NICK: &str = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
 
 /// The longest message, by default.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// What texts are made of: breaks of every kind, and what a forged line would begin with.
+/// Pieces of the texts: line breaks of every kind, and the beginnings of forged lines.
 const PIECES: [&str; 10] = ["a", "\n", "\r", "\r\n", "[bob] ", "JOIN b", "NICK x", "\u{2028}", "\t", " "];
 
 /// A talker over WebSocket and a watcher over each transport, in one room.
@@ -34,7 +34,7 @@ impl Room {
         Self { talker: Client::member(server, Transport::WebSocket, "a", NICK), lines, messages }
     }
 
-    /// What both watchers hear when the talker says this, and then is who and where it was.
+    /// Publishes the text and returns what both watchers get. The talker then has its nick and its room again.
     fn publish(&mut self, said: &str) -> (Vec<String>, Vec<String>) {
         for line in [said, &format!("NICK {NICK}"), "JOIN a"] {
             self.talker.send(line);
@@ -49,7 +49,7 @@ fn labelled(text: &str) -> Vec<String> {
     text.split('\n').map(|line| format!("[{NICK}] {}", line.strip_suffix('\r').unwrap_or(line))).collect()
 }
 
-/// Fails unless the watchers of both transports heard the same of what was said, all of it, and each line with its label.
+/// Fails unless the watchers of both transports got the same text, all of it, and each line with its label.
 fn agree(said: &str, lines: &[String], messages: &[String]) -> Result<(), TestCaseError> {
     let heard: Vec<&str> = messages.iter().flat_map(|message| message.split('\n')).collect();
     prop_assert_eq!(lines, heard);
@@ -113,7 +113,7 @@ fn a_name_with_a_line_break_is_refused_or_is_chat_and_changes_nothing() {
     }
 }
 
-/// The bounds of an outbox at their least.
+/// The smallest bounds of an outbox.
 fn least_outboxes(settings: &mut Settings) {
     settings.outbox_bytes = Size(MESSAGE_BYTES_MAX);
     settings.outbox_messages = 1;

@@ -1,14 +1,14 @@
-//! Lists that are asked for without end: they may be a moment old then, but never lack what the asker itself has done.
+//! Listings that are requested very often: they may be a moment old, but always contain what the client itself has done.
 
 use harness::{Client, Transport, Turn};
 use roomcast::config::Size;
 
 use crate::server::{Shape, TestServer};
 
-/// Asked for a hundred times within a tenth of a second, these are more names than a shard lists anew.
+/// More names than a shard lists again for each of a hundred requests within a tenth of a second.
 const ROOMS: usize = 400;
 
-/// How often.
+/// Requests for a listing.
 const ASKED: usize = 100;
 
 #[test]

@@ -1,4 +1,5 @@
-//! The log of the built binary: nothing waits for it where nobody reads it, and what an operator can mend is told, in few lines.
+//! The log of the built binary: nothing waits for it when nobody reads it, and problems that an operator can solve are in it,
+//! in few lines.
 
 use std::io::{BufRead, BufReader};
 
@@ -22,7 +23,7 @@ fn a_full_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
     slow.expect(WELCOME);
     slow.expect("Joined a");
     program.publish_megabytes("a", 12);
-    // A line of the log says so.
+    // This is a line of the log.
     until(|| {
         metrics(program.http)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] > 0.0
     });

@@ -1,4 +1,4 @@
-//! Names over both transports at once: the same rule, the same room, the same twins. That other names are refused is in
+//! Names over both transports at once: the same rule, the same rooms, and the same name in two forms. Refused names are in
 //! `refusals`.
 
 use harness::{Client, Transport};
@@ -13,7 +13,7 @@ fn other(transport: Transport) -> Transport {
     }
 }
 
-/// Names within the rule, in two forms: as they are said, and as everybody reads them.
+/// Valid names in two forms: as they are sent, and as everybody reads them.
 const TWINS: [(&str, &str); 5] = [
     ("cafe\u{301}", "caf\u{e9}"),
     ("\u{212a}elvin", "Kelvin"),
@@ -72,7 +72,7 @@ fn the_length_of_a_name_is_that_of_its_nfc_form_whatever_was_said() {
         for transport in Transport::ALL {
             let server = TestServer::plain(shape);
             let mut client = Client::connect(&server, transport);
-            // Said in 129, 192, 378 and 384 bytes.
+            // Sent as 129, 192, 378 and 384 bytes.
             for (said, name) in [
                 ("e\u{301}".repeat(43), "é".repeat(43)),
                 ("e\u{301}".repeat(64), "é".repeat(64)),
@@ -84,7 +84,7 @@ fn the_length_of_a_name_is_that_of_its_nfc_form_whatever_was_said() {
                 assert_eq!(client.request(&format!("NICK {said}")).starts_with("ERR nick "), name.len() > 64);
                 assert_eq!(client.request(&format!("NICK {nick}")), format!("You are {nick}"));
             }
-            // The last is 126 bytes as said and 252 in NFC, which takes it apart.
+            // The last one is 126 bytes as it is sent and 252 bytes in NFC, which decomposes it.
             for said in ["e\u{301}".repeat(65), "\u{212a}".repeat(129), "\u{958}".repeat(42)] {
                 let shown: String = said.chars().take(64).collect();
                 let shown = format!("{shown:?}").replace('"', "");

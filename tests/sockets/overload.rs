@@ -1,4 +1,5 @@
-//! More than the server can do at once: who waits, and who does not. Nothing here is about time: what counts is what comes before what.
+//! More work than the server can do at once: the clients that cause it wait, and others do not. The tests check the order of
+//! answers, not times.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -10,19 +11,19 @@ use harness::{Client, Lines, Transport, WELCOME};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// Enough that a writer has more to write than it should after a few hundred messages.
+/// Members of the room: a few hundred messages to them are more than a writer should have in hand.
 const MEMBERS: usize = 70;
 
-/// Members that pipeline, so many that together they have more on the way than a writer has room for.
+/// Members that pipeline: enough that together they have more in flight than a writer should have in hand.
 const FLOODERS: usize = 8;
 
-/// What one of them pipelines at a time.
+/// Messages that one of them pipelines at a time.
 const LINES: usize = 200;
 
-/// A room in which some members say more than can be delivered, until this ends. All read.
+/// A room in which some members publish more than can be delivered, until it is dropped. All of them read.
 struct Flood {
     over: Arc<AtomicBool>,
-    /// Messages that its last member has heard.
+    /// Messages that its last member has read.
     heard: Arc<AtomicUsize>,
     members: Vec<JoinHandle<()>>,
     flooders: Vec<(TcpStream, JoinHandle<()>)>,
@@ -75,19 +76,19 @@ impl Flood {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Ends it in the middle; until then every member has heard everything in order.
+    /// Ends it. Every member has got everything in order so far.
     fn end(self) {
         self.over.store(true, Ordering::Relaxed);
         self.members.into_iter().for_each(|member| member.join().expect("a member that hears all"));
         for (stream, flooder) in self.flooders {
-            // Its reader may wait for a line, and its writer for room.
+            // Its reader may wait for a line, and its writer for the server to read.
             let _ = stream.shutdown(Shutdown::Write);
             flooder.join().expect("a flooder that is not cut");
         }
     }
 }
 
-/// What each flooder says comes in its order and without a gap.
+/// The messages of each publisher come in their order and without a gap.
 fn hear_in_order(mut member: Client, heard: &AtomicUsize, over: &AtomicBool) {
     let mut expected = [0; FLOODERS];
     while !over.load(Ordering::Relaxed) {

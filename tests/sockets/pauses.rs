@@ -1,4 +1,4 @@
-//! The process stands still for seconds, as one does whose machine sleeps: that time counts against nobody.
+//! The process is stopped for seconds, as when its machine sleeps: that time counts against no client.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use harness::{Client, FAILSAFE, Lines, Program, Transport, WELCOME, metrics, unt
 /// Longer than a client may read nothing or be silent.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Everybody is past the bound in messages most of the time.
+/// With these settings, every outbox is beyond its bound of messages most of the time.
 const IMPATIENT: [&str; 10] = [
     "--workers",
     "2",
@@ -29,7 +29,7 @@ const IMPATIENT: [&str; 10] = [
 
 const READERS: usize = 20;
 
-/// Messages at once: more than the kernel holds for a reader, and then all hear them before there are more.
+/// Messages at once: more than the kernel buffers for a reader. All members read them before there are more.
 const BURST: usize = 1_000;
 
 const LAST: &str = "the end";
@@ -45,12 +45,12 @@ fn publisher(program: &Program) -> Lines {
     publisher
 }
 
-/// Publishes burst after burst until it is to stop, each when all have heard the one before.
+/// Publishes burst after burst until `is_last`, each after all members have read the one before.
 fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
     for burst in 0.. {
         let texts = (burst * BURST..).take(BURST).map(|number| text(number) + "\n");
         output.write_all(texts.collect::<String>().as_bytes()).expect("a server that reads");
-        // One more hears it: the publisher.
+        // The publisher reads it as well.
         for _ in 0..=READERS {
             heard.recv_timeout(FAILSAFE).expect("everybody hears it");
         }
@@ -60,7 +60,7 @@ fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
     }
 }
 
-/// Hears every message, each once and in order, up to the last. Returns the client, which stays.
+/// Reads every message, each once and in order, up to the last. Returns the client, which stays.
 fn listen(mut member: Client, heard: &Sender<()>) -> Client {
     let mut number = 0;
     loop {
@@ -81,7 +81,7 @@ fn published(program: &Program) -> f64 {
 }
 
 fn closed(program: &Program) -> Vec<(String, f64)> {
-    // Those that ask for the metrics come and go too.
+    // The connections that read the metrics come and go too.
     let is_closed = |name: &str| name.starts_with("roomcast_connections_closed_total") && !name.contains("\"http\"");
     metrics(program.http).into_iter().filter(|(name, count)| is_closed(name) && *count > 0.0).collect()
 }

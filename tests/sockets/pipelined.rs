@@ -1,4 +1,4 @@
-//! What stands behind a request that was refused: never answered, whatever it looks like, and never in the way of the answer.
+//! Bytes behind a refused request: they are never answered, and they do not keep the answer from its client.
 
 use std::io::Write;
 use std::thread;
@@ -7,7 +7,7 @@ use harness::{Client, HANDSHAKE, Http, Transport, until};
 
 use crate::server::{Shape, TestServer};
 
-/// Its sender did not mean it as a request.
+/// Bytes that the sender did not mean as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Far more than the server has read when it refuses.
@@ -21,7 +21,7 @@ struct CommandError {
 }
 
 impl CommandError {
-    /// Whatever else is going on.
+    /// Another client is served meanwhile.
     fn of_any_server() -> Vec<Self> {
         let length = |length: usize| format!("\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
         vec![
@@ -60,7 +60,7 @@ impl CommandError {
         client.expect_end();
     }
 
-    /// Refused, whatever is behind it, in the same packet or in those that follow.
+    /// The request is refused with any bytes behind it, in the same packet or in later ones.
     #[track_caller]
     fn expect_alone(&self, server: &TestServer) {
         println!("{}", self.status);

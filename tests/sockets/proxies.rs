@@ -1,4 +1,4 @@
-//! Clients behind a proxy: whom they are taken for, by limits and labels, and who is not believed.
+//! Clients behind a proxy: the addresses that limits and labels use for them, and proxies that are not trusted.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ use crate::server::{Shape, TestServer, contract};
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 8080\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\x1f\x90\x04\0\x01\0";
 
-/// A proxy that speaks for itself.
+/// A header of a proxy for a connection of its own.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// What it says in version 1.
+/// The same header in version 1.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 
 fn behind_proxies(settings: &mut Settings) {
@@ -69,7 +69,7 @@ fn a_proxy_that_announces_nobody_is_refused_and_others_are_served() {
     let http = Http::connect(server.http);
     http.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut answer = Vec::new();
-    // What was not read turns the end into a reset.
+    // Unread bytes turn the end into a reset.
     let _ = http.into_stream().read_to_end(&mut answer);
     assert_eq!(answer, b"");
     let mut announced = Lines::connect(server.tcp);

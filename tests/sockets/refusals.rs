@@ -1,10 +1,10 @@
-//! What is refused: with a code, the value and the rule, and without an end to the conversation.
+//! Refused commands: the answer has a code, the value and the rule, and the connection stays open.
 
 use harness::{Client, Lines, WELCOME};
 
 use crate::server::{TestServer, contract};
 
-/// What a client says and the whole answer.
+/// Lines of a client and the whole answers.
 const REFUSED: [(&str, &str); 8] = [
     ("JOIN a b", r#"ERR room-name "a b": 1 to 128 bytes, no spaces or control characters"#),
     ("JOIN a\tb", r#"ERR room-name "a\tb": 1 to 128 bytes, no spaces or control characters"#),
@@ -16,7 +16,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("SAY", "ERR unknown SAY needs a text: SAY <text>"),
 ];
 
-/// Bytes that no member may ever get, and the whole answer.
+/// Bytes that no member may ever get, and the whole answers.
 const UNCLEAN: [(&[u8], &str); 16] = [
     (b"ab\xff", "ERR not-utf8 byte 2 begins no character: lines are UTF-8"),
     (b"\xc0\xaf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
@@ -104,7 +104,7 @@ fn bytes_that_are_no_clean_text_are_refused_and_never_delivered() {
     });
 }
 
-/// Every control character that no text may hold: not tab, and not the line feed, which ends a line.
+/// The control characters that no text may contain: all but tab, and but the line feed, which ends a line.
 fn controls() -> impl Iterator<Item = char> {
     (char::MIN..=char::MAX).filter(|character| character.is_control() && !matches!(character, '\t' | '\n'))
 }
@@ -125,7 +125,7 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
             for before in ["", "x", "SAY ", "SAY x", "NICK x", "JOIN x", "PING x", "LIST "] {
                 assert_eq!(alice.request(&format!("{before}{control}y")), refusal(before.len()));
             }
-            // At the end of a line a carriage return is a part of that end.
+            // A carriage return at the end of a line belongs to that end.
             if control != '\r' {
                 assert_eq!(alice.request(&format!("x{control}")), refusal(1));
             }
@@ -146,7 +146,7 @@ fn a_message_of_the_limit_with_its_label_passes_and_a_line_over_the_limit_ends_t
         let longest = "x".repeat(64 * 1024 - "[alice] ".len());
         alice.send(&longest);
         assert!(alice.line() == format!("[alice] {longest}") && bob.line() == format!("[alice] {longest}"));
-        // Too long only with its label: nobody gets it, and the conversation goes on.
+        // Too long only with its label: nobody gets it, and the connection stays open.
         for said in [longest.clone() + "x", "x".repeat(64 * 1024)] {
             let bytes = "[alice] ".len() + said.len();
             let answer = format!("ERR too-long message of {bytes} bytes with its label exceeds 65536");

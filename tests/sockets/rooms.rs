@@ -1,10 +1,10 @@
-//! Rooms apart from each other.
+//! Rooms and their lists.
 
 use harness::{Blast, Client, Transport, Turn, at_once};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// How many names a list shows.
+/// The most names in a list.
 const LISTED: usize = 1_000;
 
 #[test]
@@ -105,7 +105,7 @@ fn nothing_follows_left_room_while_others_publish_at_full_speed() {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
         let _publishers = [(); 2].map(|()| Blast::start(server.tcp, "busy"));
         let mut mover = Client::connect(&server, transport);
-        for _ in 0..20 {
+        for _ in 0..5 {
             mover.join("busy");
             mover.send("LEAVE");
             while mover.line() != "Left room" {}
@@ -120,7 +120,7 @@ fn nothing_of_the_old_room_follows_joined_while_others_publish_at_full_speed() {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
         let _publishers = [(); 2].map(|()| Blast::start(server.tcp, "busy"));
         let mut mover = Client::connect(&server, transport);
-        for round in 0..20 {
+        for round in 0..5 {
             mover.join("busy");
             let quiet = format!("quiet-{round}");
             mover.send(&format!("JOIN {quiet}"));
@@ -131,16 +131,16 @@ fn nothing_of_the_old_room_follows_joined_while_others_publish_at_full_speed() {
 }
 
 #[test]
-fn thousands_of_rooms_come_and_go_without_a_trace() {
+fn a_thousand_rooms_come_and_go_without_a_trace() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        for number in 0..2_000 {
+        for number in 0..1_000 {
             client.send(&format!("JOIN room-{number}"));
         }
-        for number in 0..2_000 {
+        for number in 0..1_000 {
             client.expect(&format!("Joined room-{number}"));
         }
-        assert_eq!(client.request("LIST"), r#"Rooms: ["room-1999"]"#);
+        assert_eq!(client.request("LIST"), r#"Rooms: ["room-999"]"#);
     });
 }

@@ -1,4 +1,4 @@
-//! Connections that say nothing: what they cost, and that HTTP waits for them as long as it is set to.
+//! Silent connections: their memory, and the time for which HTTP waits for them.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -10,13 +10,13 @@ const MIB: u64 = 1 << 20;
 
 const CONNECTIONS: usize = 2_000;
 
-/// Connects that may be under way at once.
+/// Clients that connect at once.
 const WAVE: usize = 500;
 
-/// Round trips of a client meanwhile.
+/// Round trips of another client meanwhile.
 const ROUND_TRIPS: usize = 1_000;
 
-/// So many that say nothing. They are with the server once one that came last has its answer.
+/// Connects this many silent clients. The server has accepted them once the last connection has an answer.
 fn connect(server: SocketAddr, fence: impl Fn()) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS / WAVE {

@@ -1,4 +1,4 @@
-//! Members that read nothing or hardly anything, under load: who is cut, who is told what is missing, and what they cost.
+//! Members that read nothing or hardly anything, under load: they are disconnected, or get notices of what is missing.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use roomcast::config::{Settings, Size, SlowPolicy, Span};
 
 use crate::server::{Shape, TestServer, contract};
 
-/// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
+/// Messages per round trip: fewer than the kernel buffers for a member that reads.
 const ROUND: usize = 32;
 
-/// Far more than the outbox of a member and its kernel buffers hold.
+/// Far more than the outbox of a member and the kernel's buffers hold.
 const ROUNDS: usize = 30;
 
 const STALLED: [Transport; 4] = [Transport::Tcp, Transport::WebSocket, Transport::Tcp, Transport::WebSocket];
@@ -27,7 +27,7 @@ fn small_outboxes(policy: SlowPolicy) -> impl Fn(&mut Settings) {
     }
 }
 
-/// A room with members of every kind on every transport, and all that was said in it.
+/// A room with members that read and members that do not on every transport, and all messages so far.
 struct Room {
     publisher: Client,
     healthy: Vec<Client>,
@@ -47,7 +47,7 @@ impl Room {
         }
     }
 
-    /// A round of messages, which every healthy member hears in the same round.
+    /// Publishes a round of messages, which every healthy member gets in the same round.
     #[track_caller]
     fn talk(&mut self) {
         let texts: Vec<String> = (self.said.len()..).take(ROUND).map(text).collect();
@@ -63,7 +63,7 @@ impl Room {
     }
 }
 
-/// All that was said is heard in its order, but for what a notice stands for; returns how much that is.
+/// The messages came in order, except for those that notices count as missing. Returns the number of missing ones.
 #[track_caller]
 fn missing(said: &[String], heard: &[String]) -> usize {
     let (mut at, mut missing) = (0, 0);
@@ -81,7 +81,7 @@ fn missing(said: &[String], heard: &[String]) -> usize {
     missing
 }
 
-/// Every delivery due was made, was dropped for a reason, or waits.
+/// Every delivery was made, was dropped for a reason, or is queued.
 #[track_caller]
 fn expect_conservation(server: &TestServer) {
     let found = metrics(server.http);
@@ -150,8 +150,8 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
     });
 }
 
-/// A room with a large backlog for its stalled members, of whom one reads a line of each round until these are all that is
-/// left. Returns the lines as well.
+/// A room with much pending for its stalled members. One of them reads a line in each round, until only the members `left`
+/// are in the room. Returns its lines as well.
 #[track_caller]
 fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec<String>) {
     let mut room = Room::open(server, Transport::Tcp, stalled);
@@ -168,8 +168,8 @@ fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec
     (room, heard)
 }
 
-/// What no member is ever owed here.
-const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+/// More than is ever pending for a member here.
+const OUTBOX_BYTES: usize = 1 << 30;
 
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
@@ -178,6 +178,7 @@ fn old_after_a_second(policy: SlowPolicy) -> impl Fn(&mut Settings) {
         settings.slow = policy;
         settings.slow_after = Span(SLOW_AFTER);
         settings.outbox_bytes = Size(OUTBOX_BYTES);
+        settings.outbox_budget = Size(1 << 40);
         settings.outbox_messages = if policy == SlowPolicy::Disconnect { 1 << 20 } else { 256 };
     }
 }

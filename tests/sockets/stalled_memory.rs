@@ -1,4 +1,4 @@
-//! What members that read nothing or hardly anything cost the server, by the kernel's own figures for its process.
+//! The memory that members cost which do not read, by the kernel's figures for the server's process.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 const MESSAGES: usize = 2_000;
 const MESSAGE_BYTES: usize = 8 * 1024;
 
-/// What all of them are in memory: lines and frames.
+/// All messages in memory, as lines and as frames.
 const DISTINCT_BYTES: u64 = 2 * (MESSAGES * MESSAGE_BYTES) as u64;
 
 /// What the members cost beside that: eight bytes for each message that one is owed, in a queue that doubles when it grows;
@@ -19,16 +19,16 @@ const fn bookkeeping_bytes(members: usize) -> u64 {
     (members * MESSAGES * 2 * 8) as u64 + 8 * MIB
 }
 
-/// Messages per round trip: less than the kernel holds for a healthy member meanwhile.
+/// Messages per round trip: fewer than the kernel buffers for a member that reads.
 const ROUND: usize = 16;
 
 const MEMBERS: usize = 1_000;
 
-/// No member is ever past a bound of its own.
+/// With these settings, no member exceeds a bound of its own.
 const UNBOUNDED: [&str; 8] =
     ["--workers", "2", "--outbox-bytes", "256MiB", "--outbox-messages", "100000", "--slow-after", "10min"];
 
-/// Members that read no more than that they are members: lines and WebSocket in turn.
+/// Members that read nothing once they have joined, over lines and WebSocket in turn.
 struct Stalled {
     lines: Vec<Lines>,
     websockets: Vec<WebSocket>,
@@ -41,7 +41,7 @@ impl Stalled {
         Self { lines, websockets }
     }
 
-    /// All go at once, in a way that leaves no port behind that is still waited for.
+    /// Closes all connections with resets, which leave no port in TIME_WAIT.
     fn reset(self) {
         self.lines.into_iter().for_each(Lines::reset);
         self.websockets.into_iter().for_each(WebSocket::reset);
@@ -64,7 +64,7 @@ fn stalled_websocket_client(server: SocketAddr, room: &str) -> WebSocket {
     client
 }
 
-/// Says so many messages and hears each.
+/// Publishes this many messages and reads each.
 fn say_and_hear(publisher: &mut Lines, messages: usize) {
     let text = "x".repeat(MESSAGE_BYTES - 1);
     let heard = format!("[publisher] {text}");
@@ -177,7 +177,7 @@ fn a_thousand_members_that_never_read_stay_within_the_budget() {
     }
 }
 
-/// The newest messages are there behind a notice of the others, and what was on its way before.
+/// The member gets what was on its way, a notice of the missing messages, and the newest ones.
 #[track_caller]
 fn expect_most_to_be_missing(member: &mut Lines) {
     member.send("PING x\n");

@@ -1,18 +1,18 @@
-//! As many clients as the descriptors allow, and more: who is in is served all the while, who is not hears why, and places are
-//! given again.
+//! As many clients as the descriptors allow, and more: members are served all the while, clients beyond the limit are refused
+//! with a reason, and free places are given again.
 
 use harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
 
-/// Of the server: somewhat fewer than a process may have here, since the clients' ends are in one with the other tests.
+/// Descriptors of the server: fewer than this process may have, which has those of the clients and of other tests.
 const DESCRIPTORS: u64 = 18_500;
 
-/// What the server needs of them for itself.
+/// The descriptors that the server needs for itself.
 const RESERVED_MAX: usize = 200;
 
-/// Connects that are under way at once: fewer than a listener's backlog.
+/// Clients that connect at once: fewer than a listener's backlog.
 const WAVE: usize = 500;
 
-/// Who comes when every place is taken, and then who leaves.
+/// Clients that are refused when every place is taken, and then clients that leave.
 const TOO_MANY: usize = 1_000;
 
 #[track_caller]
@@ -20,7 +20,7 @@ fn expect_served(member: &mut Client) {
     assert_eq!(member.request("hello"), "[member] hello");
 }
 
-/// Clients come, many at once, until somebody is refused; the member is served while they wait. Returns those that were let in.
+/// Connects many clients at once until one is refused, while the member is served. Returns those that were accepted.
 fn come_until_refused(program: &Program, member: &mut Client) -> Vec<Lines> {
     let mut clients = Vec::new();
     let mut is_refused = false;

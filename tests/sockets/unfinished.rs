@@ -1,4 +1,4 @@
-//! Lines, frames and requests that are begun and not ended, by many at once: what they cost stays within what was promised, and goes back.
+//! Unfinished lines, frames and requests of many clients at once: their memory stays within the limits and goes back.
 
 use std::net::SocketAddr;
 
@@ -10,16 +10,16 @@ const MIB: u64 = 1 << 20;
 /// The longest line and the longest message, by default.
 const LIMIT: usize = 64 * 1024;
 
-/// What one read takes.
+/// The most bytes of one read.
 const READ: usize = 64 * 1024;
 
-/// What the allocator keeps, and what the server has beside its clients.
+/// Memory that the allocator keeps, and that of the server beside its clients.
 const SLACK: u64 = 4 * MIB;
 
-/// Clients with a line each.
+/// Clients with an unfinished line each.
 const LINES: usize = 200;
 
-/// Clients with a frame each.
+/// Clients with an unfinished frame each.
 const FRAMES: usize = 500;
 
 #[track_caller]
@@ -50,7 +50,7 @@ fn lines_without_an_end_take_no_more_than_the_limit_and_a_read_each_and_give_it_
         client.send("x".repeat(LIMIT - 1));
         expect_served(&mut watcher);
     }
-    // All of it has come.
+    // The server has read all of it.
     until(|| program.private_bytes() >= before + (LINES * (LIMIT - 1)) as u64);
     for client in &clients {
         client.send("x".repeat(1 << 20));
@@ -88,7 +88,7 @@ fn frames_that_were_announced_take_nothing_before_they_come() {
     let grown = program.reserved_bytes().saturating_sub(before);
     println!("{grown} bytes");
     assert!(grown <= SLACK, "{grown} bytes");
-    // They were waited for, and are whole.
+    // The server still waits for the rest of the frame.
     clients[0].send(rest);
     clients[0].expect(&message.replace("PING", "PONG"));
     expect_served(&mut watcher);
@@ -130,10 +130,10 @@ fn http_connections_that_come_and_go_give_back_what_they_took() {
         assert_eq!(client.answer().1, "OK");
         clients.push(client);
     }
-    // Much more than what may stay.
+    // Much more than may remain.
     let most = program.private_bytes();
     assert!(most >= before + 4 * SLACK, "from {before} to {most} bytes");
-    // What came later and stays lies behind it in memory.
+    // These clients come later and stay, so their memory lies behind it.
     let _later: Vec<Lines> = (0..100).map(|_| line_client(program.tcp)).collect();
     drop(clients);
     until_at_most(before + SLACK, || program.private_bytes());

@@ -1,4 +1,5 @@
-//! What is begun and not finished, and who says nothing: how long the server waits, for how much, and who gives way.
+//! Unfinished messages and silent clients: how long the server waits for them, how much memory they may have, and which
+//! clients it closes first.
 
 use std::io::Write;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use crate::server::{Shape, TestServer};
 
 const KIB: usize = 1024;
 
-/// What all clients of one worker may have begun.
+/// The memory for unfinished messages of all clients of one worker.
 const BUDGET: usize = 512 * KIB;
 
-/// What each has begun, and at most takes in a vector that has doubled.
+/// The unfinished message of each client, and the most memory that it takes in a vector that doubles.
 const BEGUN: usize = 40 * KIB;
 const TAKEN: usize = 2 * (BEGUN + KIB);
 
-/// Clients that have begun too much together.
+/// Clients with more unfinished bytes together than the budget.
 const CLIENTS: usize = 32;
 
 fn small_budget(settings: &mut Settings) {
@@ -37,13 +38,13 @@ fn websocket_client(server: &TestServer) -> WebSocket {
     client
 }
 
-/// How many clients were closed for this reason.
+/// The number of clients that were closed for this reason.
 fn closed(server: &TestServer, transport: &str, reason: &str) -> usize {
     let name = format!("roomcast_connections_closed_total{{transport=\"{transport}\",reason=\"{reason}\"}}");
     metrics(server.http)[&name] as usize
 }
 
-/// As many give way as must, and no more.
+/// As many clients are closed as necessary, and no more.
 #[track_caller]
 fn expect_some_to_have_given_way(cut: usize) {
     let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
@@ -65,7 +66,7 @@ fn lines_that_were_begun_stay_within_the_budget_and_the_largest_give_way() {
     }
     let mut cut = 0;
     for client in &mut clients {
-        // Who was cut may have gone already.
+        // The server may have closed it already.
         let _ = std::io::Write::write_all(&mut client.stream(), b"\n");
         let line = client.line();
         if line == "ERR closed input-budget" {
@@ -77,7 +78,7 @@ fn lines_that_were_begun_stay_within_the_budget_and_the_largest_give_way() {
     expect_some_to_have_given_way(cut);
     small.send("all\n");
     small.expect("PONG small");
-    // What was kept is free again.
+    // The memory is free again.
     assert_eq!(watcher.request(&token), format!("[watcher] {token}"));
 }
 
@@ -92,11 +93,11 @@ fn messages_that_were_begun_stay_within_the_budget_in_fragments_too() {
         client.send([&frame(TEXT, format!("PING {half}"))[..], &rest[..rest.len() - 1]].concat());
         assert_eq!(watcher.request("hello"), "[watcher] hello");
     }
-    // Counted once they are gone.
+    // They are counted once they are closed.
     let least = (CLIENTS * BEGUN - BUDGET).div_ceil(TAKEN);
     until(|| closed(&server, "websocket", "input-budget") >= least);
     expect_some_to_have_given_way(closed(&server, "websocket", "input-budget"));
-    // Whoever was cut was told why; the others finish their message and are answered.
+    // Each closed client got the reason; the others finish their message and are answered.
     for client in &mut clients {
         let _ = client.write_half().write_all(b"x");
         match client.frame().expect("an answer or a close, not the end") {
@@ -119,7 +120,7 @@ fn a_message_that_is_not_finished_in_time_ends_its_connection_and_nobody_elses()
         cut_frame.send(&frame(FINAL_TEXT, "hello")[..5]);
         let mut fragment = websocket_client(&server);
         fragment.send(frame(TEXT, "hel"));
-        // Pings between the fragments finish no message.
+        // Pings between the fragments do not finish the message.
         let mut pings = 0;
         let closed = loop {
             fragment.send(frame(FINAL_PING, "beat"));
@@ -152,7 +153,7 @@ fn a_line_client_that_says_nothing_at_all_is_closed_and_leaves_its_place_to_othe
         client.expect_end();
     }
     drop(silent);
-    // A failed connect is told why; one that was let in is greeted.
+    // A refused client gets the reason, and an accepted one the greeting.
     until(|| Lines::connect(server.tcp).line() == WELCOME);
 }
 

@@ -10,7 +10,7 @@ use harness::{Blast, Client, Disconnect, HANDSHAKE, Lines, Transport, WELCOME, W
 
 use crate::server::{Shape, TestServer, contract};
 
-/// A server of each layout.
+/// A server of each shape.
 fn each_shape(behaviour: impl Fn(TestServer)) {
     for shape in Shape::ALL {
         println!("{shape:?}");
@@ -18,7 +18,7 @@ fn each_shape(behaviour: impl Fn(TestServer)) {
     }
 }
 
-/// A client that was welcomed.
+/// Connects a client and reads the greeting.
 #[track_caller]
 pub fn connect(server: &TestServer) -> WebSocket {
     let mut client = WebSocket::connect(server.http);
@@ -26,7 +26,7 @@ pub fn connect(server: &TestServer) -> WebSocket {
     client
 }
 
-/// A client of this name in the room `a`.
+/// A client with this nick in the room `a`.
 #[track_caller]
 pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     let mut client = connect(server);
@@ -36,7 +36,7 @@ pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     client
 }
 
-/// A conversation with a text in fragments, a ping between them, and what comes of it.
+/// A script with a text in fragments and a ping between them, and the answers.
 fn script() -> (Vec<u8>, [(u8, &'static str); 6]) {
     let frames = [
         frame(FINAL_TEXT, "NICK bøb"),
@@ -59,7 +59,7 @@ fn script() -> (Vec<u8>, [(u8, &'static str); 6]) {
     (frames.concat(), heard)
 }
 
-/// Hears what comes of the script.
+/// Reads the answers to the script.
 #[track_caller]
 fn expect_answers(mut client: WebSocket, heard: [(u8, &str); 6]) {
     heard.into_iter().for_each(|(first, payload)| client.expect_frame(first, payload));
@@ -150,7 +150,7 @@ fn a_ping_is_answered_with_its_payload_behind_what_came_before() {
     });
 }
 
-/// What breaks a rule, and why the connection ends.
+/// Bytes that break a rule, and the reason for which the connection ends.
 fn offences() -> Vec<(Vec<u8>, Disconnect)> {
     let header = |first, length: u64| [&[first, 0xff][..], &length.to_be_bytes()].concat();
     vec![

@@ -157,7 +157,6 @@ fn a_search_and_a_comparison_have_pages_too_and_say_where() {
 
 #[test]
 fn tables_fit_the_terminal() {
-    let _turn = Turn::take();
     let fake = Fake::start(&[Fault::Dismiss(At { client: 1, delivery: 1 }, "ERR closed slow-consumer\n")]);
     let target = fake.target();
     let honest_fake = Fake::start(&[]);
@@ -181,9 +180,8 @@ fn tables_fit_the_terminal() {
             fit(columns, &[command, &load].concat());
         }
     });
-    // These run at real-time priority: one at a time.
-    for columns in ["80", "150"] {
-        fit(columns, &["overload", "flood", &target, "--members", "2", "--for", "100ms", "--patience", "1s"]);
-        fit(columns, &["overload", "burst", &honest, "--clients", "2", "--watchers", "2", "--patience", "1s"]);
-    }
+    // These run at real-time priority.
+    let _turn = Turn::take();
+    fit("80", &["overload", "flood", &target, "--members", "2", "--for", "100ms", "--patience", "1s"]);
+    fit("80", &["overload", "burst", &honest, "--clients", "2", "--watchers", "2", "--patience", "1s"]);
 }

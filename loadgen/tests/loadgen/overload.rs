@@ -38,7 +38,7 @@ impl Overload {
     #[track_caller]
     fn burst(script: &[Fault]) -> Self {
         let fake = Fake::start(script);
-        Self::of(&[&["burst", &fake.target(), "--patience", "1s"], &BURST])
+        Self::of(&[&["burst", &fake.target(), "--patience", "500ms"], &BURST])
     }
 
     /// What comes of a flood on a server with these faults, whichever of the two came in first.
@@ -197,6 +197,7 @@ fn the_real_server_is_flooded_on_both_transports() {
 }
 
 #[test]
+#[ignore = "slow: seconds at real-time priority"]
 fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
     let _turn = Turn::take();
     let (lines, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
