@@ -1,4 +1,4 @@
-//! WebSocket frames through the decoder, without a socket: however they are cut, and whatever RFC 6455 forbids.
+//! WebSocket frames through the decoder, without a socket: frames cut at any byte, and frames that RFC 6455 forbids.
 
 use proptest::prelude::*;
 use roomcast::protocol::disconnect::Disconnect;
@@ -73,7 +73,7 @@ impl Decoder {
         Self { bytes_max, messages: MessageDecoder::default(), tail: vec![], heard: vec![] }
     }
 
-    /// More bytes: everything whole is heard.
+    /// Decodes more bytes, up to the last whole message.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.tail.extend_from_slice(bytes);
         while let Some(Received { message, consumed }) = self.messages.next(&mut self.tail, self.bytes_max)? {
@@ -84,12 +84,12 @@ impl Decoder {
     }
 }
 
-/// What all of the bytes say at once.
+/// Decodes all of the bytes at once.
 fn decode(bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
     decode_within(BYTES_MAX, bytes)
 }
 
-/// The same under another limit.
+/// Decodes all of the bytes at once under another limit.
 fn decode_within(bytes_max: usize, bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
     let mut decoder = Decoder::new(bytes_max);
     decoder.feed(bytes)?;

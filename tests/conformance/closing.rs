@@ -1,5 +1,5 @@
-//! RFC 6455 §5.5.1, §7.1 and §7.4: the closing handshake and its codes. Which reason of the server's own has which code is
-//! in `src/protocol/disconnect.rs`, and that it is said in `tests/sockets/`.
+//! RFC 6455 §5.5.1, §7.1 and §7.4: the closing handshake and its codes. The codes of the server's own reasons are in
+//! `src/protocol/disconnect.rs`, and their tests in `tests/sockets/`.
 
 use harness::WebSocket;
 use harness::frame::{
@@ -8,8 +8,8 @@ use harness::frame::{
 
 use crate::servers::{Echo, each_server, expect_failures, product};
 
-/// Those of §7.4.1 that may be sent, 1012 to 1014 of IANA's registry ("Service Restart", "Try Again Later", "Bad Gateway",
-/// later than the RFC), and the ends of what §7.4.2 leaves to libraries and to applications.
+/// Those of §7.4.1 that may be sent, 1012 to 1014 of IANA's registry ("Service Restart", "Try Again Later", "Bad
+/// Gateway", later than the RFC), and the ends of what §7.4.2 leaves to libraries and to applications.
 const VALID: [u16; 18] =
     [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3001, 3999, 4000, 4001, 4999];
 
@@ -152,7 +152,7 @@ fn section_7_1_1_the_server_ends_the_stream_first_and_the_client_may_take_its_ti
         let mut client = WebSocket::connect(server);
         client.send(close_frame(1000, ""));
         expect_echo(&mut client, 1000);
-        // Its own side is still open: it may even say goodbye.
+        // The client's side is still open: it may still send.
         client.send(frame(FINAL_PING, "late"));
     });
 }

@@ -9,7 +9,7 @@ use crate::servers::{Echo, expect_failures};
 
 const FAILED: u16 = 1002;
 
-/// Sends the script whole, in chops and octet by octet, and checks each time what comes back.
+/// Sends the script whole, in pieces and byte by byte, and checks the answers each time.
 fn however_it_is_cut(script: &[Vec<u8>], expect: impl Fn(&mut WebSocket)) {
     let echo = Echo::start();
     let script = script.concat();
@@ -64,7 +64,7 @@ fn section_5_4_a_ping_between_fragments_is_answered_before_the_message_is_whole(
     let echo = Echo::start();
     let mut client = WebSocket::connect(echo.address);
     client.send(script[..2].concat());
-    // Nothing else is sent until the answer has come.
+    // The client sends nothing else until the answer has come.
     client.expect_frame(FINAL_PONG, "first");
     client.send(frame(FINAL | CONTINUATION, "two"));
     client.expect("one two");

@@ -8,12 +8,12 @@ use harness::frame::{
 
 use crate::servers::{Echo, expect_failures};
 
-/// On both sides of where a length takes another form.
+/// Lengths on both sides of each change of form.
 const LENGTHS: [usize; 9] = [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537];
 
 const FAILED: u16 = 1002;
 
-/// Every byte there is, again and again.
+/// Every byte value, repeated up to this length.
 fn bytes(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
 }

@@ -1,8 +1,8 @@
-//! RFC 6455 §8.1: text that is no UTF-8 fails the connection with 1007. The sequences are the malformed ones of Markus Kuhn's
-//! decoder stress test; the standard library says where each of them cannot be made right any more.
+//! RFC 6455 §8.1: text that is no UTF-8 fails the connection with 1007. The sequences are the malformed ones of Markus
+//! Kuhn's decoder stress test; the standard library says where each of them cannot be made right any more.
 //!
-//! The RFC leaves open when it is noticed. This server looks at a frame once it is whole, so it fails at the first fragment that
-//! cannot be made right, whatever would come behind it.
+//! The RFC leaves open when it is noticed. This server looks at a frame once it is whole, so it fails at the first
+//! fragment that cannot be made right, whatever would come behind it.
 
 use harness::WebSocket;
 use harness::frame::{BINARY, CONTINUATION, FINAL, FINAL_BINARY, FINAL_TEXT, TEXT, fragments, frame};
@@ -14,7 +14,7 @@ const NOT_UTF8: u16 = 1007;
 /// The first byte of a sequence of two to six bytes, with the bits of the number all zero.
 const STARTS: [(u8, usize); 5] = [(0xc0, 2), (0xe0, 3), (0xf0, 4), (0xf8, 5), (0xfc, 6)];
 
-/// How many first bytes there are of each.
+/// The number of first bytes of each length.
 const START_COUNTS: [u8; 5] = [32, 16, 8, 4, 2];
 
 /// Continuation bytes where a character should begin.
@@ -82,7 +82,7 @@ fn malformed() -> Vec<Vec<u8>> {
     families.concat()
 }
 
-/// How many bytes it takes to see that nothing behind them can help; `None` if only the end shows it.
+/// The number of bytes after which no continuation is valid, or `None` if only the end shows that the text is invalid.
 fn hopeless_after(bytes: &[u8]) -> Option<usize> {
     let is_hopeless =
         |length: &usize| str::from_utf8(&bytes[..*length]).is_err_and(|error| error.error_len().is_some());
@@ -125,7 +125,7 @@ fn section_8_1_a_fragment_that_cannot_be_made_right_fails_without_waiting_for_th
             let mut client = WebSocket::connect(server);
             let (good, bad) = bytes[..length].split_at(length - 1);
             client.send([frame(TEXT, "good: "), frame(CONTINUATION, good)].concat());
-            // Up to here it could be made right: whoever fails has not answered this.
+            // Up to here a valid continuation exists, so the server must still answer.
             client.fence();
             client.send(frame(CONTINUATION, bad));
             client.expect_failure(NOT_UTF8, &bytes);

@@ -5,7 +5,7 @@ use harness::frame::{CLOSE, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, LengthFor
 
 use crate::servers::{Echo, each_server, expect_failures};
 
-/// Every octet there is, from the highest down.
+/// Byte values from the highest down.
 fn payload(length: usize) -> Vec<u8> {
     (0..=u8::MAX).rev().take(length).collect()
 }
@@ -63,7 +63,7 @@ fn section_5_5_3_a_pong_that_nobody_asked_for_is_not_answered() {
     each_server(|server| {
         let mut client = WebSocket::connect(server);
         let pongs = [&b""[..], b"unasked", &[0xff; 125]].map(|payload| frame(FINAL_PONG, payload));
-        // The first answer is that to the ping behind them.
+        // The first answer is the pong for the ping behind them.
         client.send([&pongs.concat()[..], &frame(FINAL_PING, "asked")].concat());
         client.expect_frame(FINAL_PONG, "asked");
         client.send_in_pieces(&[&pongs.concat()[..], &frame(FINAL_PING, "again")].concat(), 1);
@@ -75,7 +75,7 @@ fn section_5_5_3_a_pong_that_nobody_asked_for_is_not_answered() {
 #[test]
 fn section_5_5_a_control_frame_of_more_than_125_bytes_fails() {
     let whole = [PING, PONG, CLOSE].map(|opcode| frame(FINAL | opcode, [0xfe; 126]));
-    // Nothing but the header comes: a server that waited for the rest would wait for ever.
+    // Only the header comes: a server that waited for the payload would wait for ever.
     let claimed = [PING, PONG, CLOSE].map(|opcode| header(FINAL | opcode, 1 << 20, LengthForm::Eight));
     expect_failures(whole.into_iter().chain(claimed).map(|bytes| (bytes, 1002)));
 }

@@ -14,7 +14,7 @@ const MIB: usize = 1024 * KIB;
 const LIMIT: usize = 16 * MIB;
 const TOO_LONG: u16 = 1009;
 
-/// Text in which no piece is like the next, cut within a character by every power of two.
+/// Text that differs from piece to piece, with every power of two within a character.
 fn text(length: usize) -> Vec<u8> {
     let mut text: Vec<u8> = "aäa日🦀 ".bytes().cycle().take(length).collect();
     let whole = str::from_utf8(&text).map_or_else(|error| error.valid_up_to(), str::len);

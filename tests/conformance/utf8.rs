@@ -16,7 +16,8 @@ const TEXTS: [&str; 6] = [
     "e\u{301}\u{327}",
 ];
 
-/// The first and the last of each length, the neighbours of the surrogates, the replacement character, and the last of all.
+/// The first and the last character of each length, the neighbours of the surrogates, the replacement character, and
+/// the last character of all.
 const BOUNDARIES: [char; 13] = [
     '\0',
     '\u{7f}',
@@ -33,7 +34,7 @@ const BOUNDARIES: [char; 13] = [
     '\u{10ffff}',
 ];
 
-/// Characters that mean nothing and are well formed all the same: the last two of each plane, and 32 more.
+/// Noncharacters, which are valid UTF-8: the last two of each plane, and 32 more.
 fn noncharacters() -> impl Iterator<Item = char> {
     let ends = (0..=0x10).flat_map(|plane| [0xfffe, 0xffff].map(|end| plane << 16 | end));
     ends.chain(0xfdd0..=0xfdef).map(|code| char::from_u32(code).expect("no surrogate"))
@@ -66,7 +67,7 @@ fn section_8_1_text_may_be_cut_between_any_two_bytes_by_fragments() {
         }
         for at in 0..=text.len() {
             let (first, second) = text.as_bytes().split_at(at);
-            // The ping is answered while a character is in two.
+            // The ping is answered between the two parts of a character.
             client.send([frame(TEXT, first), frame(FINAL_PING, "between"), frame(FINAL, second)].concat());
             client.expect_frame(FINAL_PONG, "between");
             client.expect(&text);
@@ -95,7 +96,7 @@ fn section_8_1_every_scalar_value_comes_back() {
     let all: String = (0..=0x10_ffff).filter_map(char::from_u32).collect();
     client.send(frame(FINAL_TEXT, &all));
     client.expect(&all);
-    // Of no length in bytes that a character has.
+    // A length that is no multiple of a character's bytes.
     client.send(fragments(TEXT, all.as_bytes(), 4_093));
     client.expect(&all);
     client.close();

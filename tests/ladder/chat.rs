@@ -1,4 +1,4 @@
-//! Stage 3: what a client says reaches everybody, the sender too, byte for byte.
+//! Stage 3: every client gets every line, the sender too, byte for byte.
 
 use std::sync::Barrier;
 use std::thread;
@@ -7,14 +7,14 @@ use harness::Lines;
 
 use crate::example::Example;
 
-/// So many clients, each of whom hears what anybody says from now on.
+/// Connects this many clients, which get all lines from now on.
 fn clients(example: &Example, count: usize) -> Vec<Lines> {
     let mut clients: Vec<Lines> = (0..count).map(|_| example.client()).collect();
     fence(&mut clients);
     clients
 }
 
-/// Everybody hears everything that was said before.
+/// Waits until every client has read everything that was sent before.
 fn fence(clients: &mut [Lines]) {
     clients[0].send("fence\n");
     for client in clients {

@@ -1,4 +1,4 @@
-//! Stages 1 and 2: what a client says comes back to it, byte for byte.
+//! Stages 1 and 2: every line comes back to its sender, byte for byte.
 
 use std::fs;
 use std::sync::Barrier;
@@ -117,7 +117,7 @@ fn the_first_client_without_a_place_is_told_so_and_one_that_leaves_gives_its_pla
         next.rest_if_not_reset().is_empty()
     });
     expect_echo(&mut clients[0], "still here");
-    // Leaves no ports behind that are still waited for.
+    // Resets leave no port in TIME_WAIT.
     clients.into_iter().for_each(Lines::reset);
 }
 

@@ -5,22 +5,22 @@ use std::process::{Command, Stdio};
 
 use harness::{Lines, Log, Process, Resource, Rlimit, WELCOME, built};
 
-/// Stages 1 and 2.
+/// The examples of stages 1 and 2.
 pub const ECHOES: [&str; 2] = ["echo_blocking", "echo_threaded"];
 
-/// The stages that serve clients at once.
+/// The examples that serve several clients at once.
 pub const CONCURRENT: [&str; 3] = ["echo_threaded", "chat_broadcast", "chat_rooms_locked"];
 
-/// Stages 1 to 4.
+/// The examples of stages 1 to 4.
 pub const STAGES: [&str; 4] = ["echo_blocking", "echo_threaded", "chat_broadcast", "chat_rooms_locked"];
 
 /// The longest line that any of them takes, without its end.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Enough memory for a line, not for a thread.
+/// Enough memory for a line, but not for a thread.
 const SPARE_BYTES: u64 = 512 * 1024;
 
-/// A serving example.
+/// An example as a process that listens.
 pub struct Example {
     name: &'static str,
     process: Process,

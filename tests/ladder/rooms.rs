@@ -1,17 +1,17 @@
-//! Stage 4: what a client says stays in its room. The tests of the structure itself are in the example.
+//! Stage 4: lines stay in their room. The tests of the data structure are in the example.
 
 use harness::{Lines, WELCOME, until};
 
 use crate::example::Example;
 
-/// Says a line and returns the next that comes.
+/// Sends a line and returns the next one that comes.
 #[track_caller]
 fn ask(client: &mut Lines, line: &str) -> String {
     client.send(format!("{line}\n"));
     client.line()
 }
 
-/// What a member's line is to its room.
+/// A member's line as its room gets it.
 fn said(by: &Lines, text: &str) -> String {
     format!("[{}] {text}", by.label())
 }
@@ -29,7 +29,7 @@ fn two_in_a_room_hear_each_other_and_a_third_elsewhere_does_not() {
     let hello = said(&second, "hello yourself");
     first.expect(&hello);
     second.expect(&hello);
-    // Its own line comes behind whatever it was told before: nothing.
+    // Its own line is the first that it gets.
     elsewhere.send("alone\n");
     let alone = said(&elsewhere, "alone");
     elsewhere.expect(&alone);

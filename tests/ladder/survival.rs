@@ -1,4 +1,4 @@
-//! What no client can do to any stage: stop it, or take more from it than it may.
+//! Hostile clients: none can stop an example, or take more from it than it may.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use harness::Lines;
 
 use crate::example::{CONCURRENT, Example, LINE_BYTES_MAX, STAGES, command, expect_echo, join};
 
-/// Still serves who comes now.
+/// The example still serves a new client.
 #[track_caller]
 fn expect_serving(example: &Example) {
     drop(example.client());
@@ -45,7 +45,7 @@ fn clients_that_disconnect_at_once_or_in_mid_line_do_no_harm() {
             let half = Lines::connect(example.address);
             half.send("half a li");
             half.reset();
-            // Goes without having read what comes back.
+            // Closes without having read the answers.
             Lines::connect(example.address).send("unread\n".repeat(100));
         }
         expect_serving(&example);
@@ -115,7 +115,7 @@ fn an_echo_that_nobody_reads_holds_up_nobody_else() {
     expect_echo(&mut other, "hello");
 }
 
-/// Says more than a channel and the kernel keep for a member that does not read, and hears all of it itself.
+/// Publishes more than a channel and the kernel buffer for a member that does not read, and reads all of it itself.
 fn say_too_much(publisher: &mut Lines, messages: usize) {
     const AT_ONCE: usize = 20;
     let padding = "x".repeat(8 * 1024);

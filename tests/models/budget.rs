@@ -1,4 +1,4 @@
-//! Who gives way when all outboxes together hold too much, and who does not.
+//! The clients that are cut or lose messages when all outboxes together hold too much.
 
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
@@ -8,7 +8,7 @@ use crate::common::ROOMY;
 use crate::harness::Harness;
 use crate::wire::ALL;
 
-/// What one message of the tests takes.
+/// The bytes of one message.
 const ENTRY: usize = 1_000 + ENTRY_BYTES;
 
 /// Sixteen of them.

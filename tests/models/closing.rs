@@ -1,4 +1,4 @@
-//! How clients end, in sentences.
+//! The ends of clients, one rule per test.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a slow client loses that loses its oldest messages, and what it is told.
+//! The messages that a slow client loses with the policy `drop-oldest`, and the notices that it gets.
 
 use std::time::Duration;
 

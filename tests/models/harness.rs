@@ -1,4 +1,4 @@
-//! A writer with its wire and a clock that stands still until it is told: what the tests of single sentences speak to.
+//! A writer with its sockets in memory and a clock that only the test moves.
 
 use std::time::{Duration, Instant};
 

@@ -23,10 +23,10 @@ enum Act {
     Speak(Address),
 }
 
-/// Who an audience is, and the list of its members.
+/// An audience, and the list of its members.
 type Lists = BTreeMap<(WriterIndex, Dialect), Arc<[Slot]>>;
 
-/// What a room is to be.
+/// The model of a room.
 #[derive(Default)]
 struct Model {
     members: BTreeMap<Address, (Label, Dialect)>,

@@ -29,7 +29,7 @@ enum Act {
     EndBatch,
 }
 
-/// An answer that is due, and what it is to be.
+/// An answer that is due, and its expected value.
 enum Due {
     Joined(Receiver<Result<Joined, CommandError>>, RoomName),
     Done(Receiver<()>),
@@ -37,11 +37,11 @@ enum Due {
     Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
 }
 
-/// A shard and what it is to be.
+/// A shard and its model.
 struct Pair {
     shard: Shard,
     batch: Batch,
-    /// What the entries wrote, by address.
+    /// The bytes of the entries, by address.
     written: BTreeMap<Address, Vec<u8>>,
     rooms: BTreeMap<RoomName, BTreeMap<Address, Label>>,
     expected: BTreeMap<Address, Vec<u8>>,

@@ -1,4 +1,4 @@
-//! Who is cut as too slow, and who is not.
+//! The clients that are cut as slow consumers, and those that are not.
 
 use std::time::Duration;
 

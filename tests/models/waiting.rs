@@ -1,4 +1,4 @@
-//! What waits in a shard for the writers of its room, and what does not.
+//! Commands that wait in a shard for the writers of their room, and commands that do not wait.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -16,7 +16,7 @@ struct Site {
     shard: Shard,
     batch: Batch,
     full: Cell<Option<WriterIndex>>,
-    /// What was handled, in order.
+    /// The commands that were handled, in order.
     handled: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Site {
         self.go_on();
     }
 
-    /// Handles what waits and need not.
+    /// Handles the waiting commands that need not wait any longer.
     fn go_on(&mut self) {
         let full = self.full.get();
         while let Some(command) = self.shard.next_waiting(|writer, targets| targets == 0 || Some(writer) != full) {

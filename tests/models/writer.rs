@@ -1,4 +1,4 @@
-//! `Writer::step` against a queue for each client: whatever it is told, and whatever its sockets do.
+//! `Writer::step` against a queue for each client, under any commands and any behaviour of its sockets.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ enum Act {
     Cut,
 }
 
-/// A writer and what it is to be.
+/// A writer and its model.
 struct Pair {
     writer: Writer,
     wire: MemoryWire,
@@ -112,7 +112,8 @@ impl Pair {
             Act::InputEnded(client) => self.input_ended(client),
             Act::Flush => self.step(Input::Flush, Step::Other),
             Act::Grant(client, bytes, tell) => self.grant(client, bytes, tell),
-            // Whoever gives way for the budget is offered its bytes first, which shows that it is broken: the model does not.
+            // Whoever gives way for the budget is offered its bytes first, which shows that it is broken: the model
+            // does not.
             Act::Break(_) if self.is_poor() => {}
             Act::Break(client) => {
                 let slot = self.name(client);

@@ -58,7 +58,8 @@ fn the_memory_of_clients_that_have_left_goes_back_to_the_system() {
     until_at_most(before + (with_clients - before) / 2, || program.private_bytes());
 }
 
-/// The memory that remains after ten thousand rooms while their clients stay, however often the rooms return: 1 to 4 MB.
+/// The memory that remains after ten thousand rooms while their clients stay, however often the rooms return: 1 to 4
+/// MB.
 const ROOMS_KEPT: u64 = 6 * MIB;
 
 const ROOM_ROUNDS: usize = 4;
@@ -128,7 +129,8 @@ fn numbers_until(visitor: &mut Client, line: &str) -> Vec<u64> {
     lines.map(|line| number(&line)).collect()
 }
 
-/// Joins, joins again and leaves, at once or after this many messages, and gets every message once while it is a member.
+/// Joins, joins again and leaves, at once or after this many messages, and gets every message once while it is a
+/// member.
 fn visit(visitor: &mut Client, stays: usize) {
     visitor.send("JOIN a");
     visitor.send("JOIN a");

@@ -1,5 +1,5 @@
-//! Members whose connections end in the middle of a line or a frame: each leaves once, and nothing is left of it, neither
-//! in the kernel's figures for the process nor in the server's own.
+//! Members whose connections end in the middle of a line or a frame: each leaves once, and nothing is left of it,
+//! neither in the kernel's figures for the process nor in the server's own.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

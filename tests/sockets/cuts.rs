@@ -9,8 +9,8 @@ use roomcast::config::{Settings, Span};
 use crate::server::{Shape, TestServer};
 use crate::websocket::member;
 
-/// Sends the handshake in these pieces, between two of which another client of the only worker makes a round trip, and is
-/// let in.
+/// Sends the handshake in these pieces, between two of which another client of the only worker makes a round trip, and
+/// is let in.
 #[track_caller]
 fn expect_to_be_let_in<'a>(server: &TestServer, bystander: &mut Client, pieces: impl Iterator<Item = &'a [u8]>) {
     let client = Http::connect(server.http);

@@ -1,5 +1,5 @@
-//! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and in this
-//! process that would be the sockets of other tests.
+//! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and
+//! in this process that would be the sockets of other tests.
 
 use std::net::{SocketAddr, TcpStream};
 

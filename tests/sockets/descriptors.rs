@@ -1,5 +1,5 @@
-//! The descriptors run out, though there are places: somebody else holds more of them than was foreseen. Always in the built
-//! binary, whose limit is lowered while it serves.
+//! The descriptors run out, though there are places: somebody else holds more of them than was foreseen. Always in the
+//! built binary, whose limit is lowered while it serves.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -11,8 +11,8 @@ use harness::{Client, Disconnect, HANDSHAKE, Http, Lines, Program, Transport, WE
 /// Clients that are refused.
 const REFUSED: usize = 200;
 
-/// Round trips of a member for each client that is refused at the same time. It takes about one; a server that paused for a
-/// twentieth of a second after each refusal would leave time for hundreds.
+/// Round trips of a member for each client that is refused at the same time. It takes about one; a server that paused
+/// for a twentieth of a second after each refusal would leave time for hundreds.
 const ROUND_TRIPS_PER_REFUSAL: usize = 20;
 
 /// Descriptors that a server may use again.

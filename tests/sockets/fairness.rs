@@ -1,5 +1,5 @@
-//! One client's flood and the turns of the others. The server is stopped while both talk, so that it finds both at once and
-//! who talked first is no question of time.
+//! One client's flood and the turns of the others. The server is stopped while both talk, so that it finds both at once
+//! and who talked first is no question of time.
 
 use harness::{Client, Lines, Program, Transport, WELCOME};
 

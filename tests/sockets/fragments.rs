@@ -1,5 +1,5 @@
-//! Messages in fragments, perhaps without end: how many there may be, and what unfinished ones cost. Never a message that is
-//! whole in one frame. What lines without an end cost is measured with them.
+//! Messages in fragments, perhaps without end: how many there may be, and what unfinished ones cost. Never a message
+//! that is whole in one frame. What lines without an end cost is measured with them.
 
 use harness::frame::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, TEXT, frame};
 use harness::{Client, Disconnect, Lines, Program, Transport, WELCOME, WebSocket, until};
@@ -84,8 +84,8 @@ fn line_one_byte_short(program: &Program) -> Lines {
     client
 }
 
-/// A WebSocket client that holds back the last byte of a message of the limit: half of it is a fragment, half a frame that is
-/// cut.
+/// A WebSocket client that holds back the last byte of a message of the limit: half of it is a fragment, half a frame
+/// that is cut.
 fn message_one_byte_short(program: &Program) -> WebSocket {
     let mut client = WebSocket::connect(program.http);
     client.expect(WELCOME);

@@ -1,5 +1,5 @@
-//! HTTP that is slow, endless or too large on purpose: it is refused or closed in time and in bounded memory, while others
-//! are served.
+//! HTTP that is slow, endless or too large on purpose: it is refused or closed in time and in bounded memory, while
+//! others are served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! Requests one behind the other on many connections, and the turns of others. The server is stopped while all of them talk, so that who
-//! talked first is no question of time; its log says in which order they were served.
+//! Requests one behind the other on many connections, and the turns of others. The server is stopped while all of them
+//! talk, so that who talked first is no question of time; its log says in which order they were served.
 
 use std::time::{Duration, Instant};
 

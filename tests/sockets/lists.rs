@@ -1,4 +1,5 @@
-//! Listings that are requested very often: they may be a moment old, but always contain what the client itself has done.
+//! Listings that are requested very often: they may be a moment old, but always contain what the client itself has
+//! done.
 
 use harness::{Client, Transport, Turn};
 use roomcast::config::Size;

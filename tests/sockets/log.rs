@@ -1,5 +1,5 @@
-//! The log of the built binary: nothing waits for it when nobody reads it, and problems that an operator can solve are in it,
-//! in few lines.
+//! The log of the built binary: nothing waits for it when nobody reads it, and problems that an operator can solve are
+//! in it, in few lines.
 
 use std::io::{BufRead, BufReader};
 

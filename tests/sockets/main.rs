@@ -1,5 +1,6 @@
-//! The behaviour of Roomcast on the wire, over real sockets, against a server in this process or the built binary. Nothing
-//! here waits for a time: a `PING` is answered behind everything that is on its way to its client, and that is the fence.
+//! The behaviour of Roomcast on the wire, over real sockets, against a server in this process or the built binary.
+//! Nothing here waits for a time: a `PING` is answered behind everything that is on its way to its client, and that is
+//! the fence.
 
 // The server in a thread of this process. Clients and the server as a process are in the crate `tests/harness`.
 mod server;

@@ -1,5 +1,5 @@
-//! More work than the server can do at once: the clients that cause it wait, and others do not. The tests check the order of
-//! answers, not times.
+//! More work than the server can do at once: the clients that cause it wait, and others do not. The tests check the
+//! order of answers, not times.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -102,7 +102,8 @@ fn hear_in_order(mut member: Client, heard: &AtomicUsize, over: &AtomicBool) {
 
 #[test]
 fn a_flood_holds_up_no_answer_to_others_and_nothing_of_it_is_lost() {
-    /// Messages of the flood that go before an answer at most: what a writer may have in hand, with what its sockets hold.
+    /// Messages of the flood that go before an answer at most: what a writer may have in hand, with what its sockets
+    /// hold.
     const AHEAD: usize = 10_000;
     for shape in [Shape::ONE, Shape::MANY] {
         let server = TestServer::plain(shape);

@@ -1,5 +1,5 @@
-//! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary, which has
-//! a fault where a test asks for it.
+//! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary,
+//! which has a fault where a test asks for it.
 
 use harness::{Http, Lines, Program, WELCOME};
 

@@ -150,8 +150,8 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
     });
 }
 
-/// A room with much pending for its stalled members. One of them reads a line in each round, until only the members `left`
-/// are in the room. Returns its lines as well.
+/// A room with much pending for its stalled members. One of them reads a line in each round, until only the members
+/// `left` are in the room. Returns its lines as well.
 #[track_caller]
 fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec<String>) {
     let mut room = Room::open(server, Transport::Tcp, stalled);

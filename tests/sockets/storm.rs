@@ -1,5 +1,5 @@
-//! As many clients as the descriptors allow, and more: members are served all the while, clients beyond the limit are refused
-//! with a reason, and free places are given again.
+//! As many clients as the descriptors allow, and more: members are served all the while, clients beyond the limit are
+//! refused with a reason, and free places are given again.
 
 use harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
 

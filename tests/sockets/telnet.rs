@@ -1,5 +1,5 @@
-//! Bytes that line clients send beside their text: telnet's negotiation, a byte order mark, line ends of other kinds. The text
-//! stays the same at whatever point the bytes are cut.
+//! Bytes that line clients send beside their text: telnet's negotiation, a byte order mark, line ends of other kinds.
+//! The text stays the same at whatever point the bytes are cut.
 
 use std::io::Read;
 
@@ -18,8 +18,8 @@ const NO_TIMING_MARK: &[u8] = b"\xff\xfc\x06";
 /// The size of a window with a line feed as its height.
 const WINDOW: &[u8] = b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
 
-/// All that a client hears that says this in two pieces, cut anywhere, is the same. Between the two another client makes a round
-/// trip, so that on one worker each is read by itself.
+/// All that a client hears that says this in two pieces, cut anywhere, is the same. Between the two another client
+/// makes a round trip, so that on one worker each is read by itself.
 #[track_caller]
 fn expect(shape: Shape, said: &[u8], heard: &[u8]) {
     let server = TestServer::plain(shape);

@@ -1,4 +1,4 @@
-//! The other commands, the exit codes, and how it all ends: also when somebody does not wait for the end.
+//! The other commands, the exit codes, and the ends of the program, also by a signal.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::fake::{At, Fake, Fault, Seen};
 use crate::load::{loadgen, loadgen_within, number, read_json, short};
 use crate::servers::{Server, free_port, roomcast_at};
 
-/// A load without an end, of two rooms.
+/// A load of two rooms that does not end by itself.
 const ENDLESS: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "50", "--duration", "1h"];
 
 /// Runs a command that writes JSON.
@@ -25,7 +25,7 @@ fn run_for_json(arguments: &[&str]) -> (Ended, Value) {
     (ended, json)
 }
 
-/// An endless load, once it is well under way.
+/// Starts an endless load and waits for its first messages.
 fn running(fake: &Fake, arguments: &[&str]) -> Process {
     let target = fake.target();
     let mut command = loadgen(&[&[&target[..]], &ENDLESS[..], arguments].concat());
@@ -75,7 +75,8 @@ fn a_server_is_compared_with_the_limit() {
 
 #[test]
 fn the_knee_is_found() {
-    // 5 ms for each member: 34 members keep 170 ms, and 35 do not. Low in the distribution, where a busy machine adds nothing.
+    // 5 ms for each member: 34 members stay within 170 ms, and 35 do not. The objective is low in the distribution,
+    // where a busy machine adds nothing.
     let fake = Fake::start(&[Fault::DelayForEachMember(Duration::from_millis(5))]);
     let target = fake.target();
     let search = ["find-capacity", &target, "--slo", "p5=170ms", "--from", "10", "--within", "20", "--rooms", "1"];
@@ -197,7 +198,7 @@ fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
 
 #[test]
 fn who_interrupts_twice_does_not_wait() {
-    // What was lost is waited for.
+    // It waits for the lost message.
     let fake = Fake::start(&[Fault::Lose(At { client: 0, delivery: 0 })]);
     let mut running = running(&fake, &["--patience", "1h"]);
     running.signal_until_end(Signal::INT);
@@ -221,7 +222,7 @@ fn killed_it_leaves_no_process_behind() {
     let fake = Fake::start(&[]);
     let running = running(&fake, &["--giant", "2@50"]);
     running.signal(Signal::KILL);
-    // Its processes hold the same standard error: the end of that is the end of them all.
+    // Its processes share its standard error, which ends when all of them have ended.
     assert_eq!(running.end().code, None);
     fake.wait_for(8, |seen| *seen == Seen::Gone);
 }
@@ -250,7 +251,7 @@ fn killed_it_leaves_no_server_behind() {
     assert!(TcpStream::connect(&address).is_err(), "the server goes on");
 }
 
-/// A bare loop whose members come so slowly that it still waits for them.
+/// A bare loop that still waits for its members, which connect slowly.
 fn limit_that_waits() -> Process {
     let mut command = loadgen(&["limit", "--clients", "1000", "--connect-rate", "1"]);
     let mut running = Process::start_piped(&mut command);
@@ -261,7 +262,7 @@ fn limit_that_waits() -> Process {
     running
 }
 
-/// Asks the server until somebody is in.
+/// Requests lists from the server until a room has a member.
 fn wait_until_rooms_are_there(address: &str) {
     let mut stream = TcpStream::connect(address).expect("a server that listens");
     let mut answers = BufReader::new(stream.try_clone().expect("a descriptor")).lines();

@@ -1,4 +1,4 @@
-//! Each fault that a server can have, counted exactly; and what is no fault, not counted.
+//! Each fault that a server can have is counted exactly, and nothing else is.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const IMPATIENT: [&str; 2] = ["--patience", "2s"];
 /// A delivery in the middle, to a member that never publishes.
 const HERE: At = At { client: 2, delivery: 4 };
 
-/// What is measured of a server with these faults.
+/// Measures a server with these faults.
 #[track_caller]
 fn measure_with(script: &[Fault], arguments: &[&[&str]]) -> Measured {
     let fake = Fake::start(script);
@@ -115,7 +115,7 @@ fn a_known_delay_comes_back_as_the_median() {
 #[test]
 fn a_server_that_stalls_for_a_second_shows_it() {
     let stall = Fault::Stall { message: 10, time: Duration::from_secs(1) };
-    // 50 messages are due during the stall; were the load to wait for the server, one would be late.
+    // 50 messages are due during the stall. If the load waited for the server, only one would be late.
     let load = ["--clients", "4", "--rooms", "1", "--rate", "50", "--duration", "1500ms"];
     let measured = measure_with(&[stall], &[&load]);
     measured.expect_clean();

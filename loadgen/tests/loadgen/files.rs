@@ -1,4 +1,4 @@
-//! What is written to files is what is printed.
+//! Files have the figures that are printed.
 
 use std::fs::File;
 
@@ -9,10 +9,10 @@ use hdrhistogram::serialization::Deserializer;
 use crate::fake::{At, Fake, Fault};
 use crate::load::{Measured, loadgen, measure, measure_with};
 
-/// Some of it is not measured.
+/// A load with a part that is not measured.
 const WARMED_UP: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "40", "--warmup", "250ms"];
 
-/// As the table shows a time.
+/// A time as the table shows it.
 fn time(milliseconds: f64) -> String {
     let decimals = match milliseconds {
         small if small < 1.0 => 3,

@@ -6,10 +6,10 @@ use std::process::Command;
 use harness::{Ended, Process, within_descriptors};
 use serde_json::Value;
 
-/// How long messages are sent where a test does not say it.
+/// The duration of a load where a test does not set another.
 const DURATION: [&str; 2] = ["--duration", "500ms"];
 
-/// Measures from the first message on.
+/// A load that is measured from the first message on.
 const NO_WARMUP: [&str; 2] = ["--warmup", "0s"];
 
 /// The built program.
@@ -29,7 +29,7 @@ pub fn loadgen_within(descriptors: u64, arguments: &[&str]) -> Command {
     command
 }
 
-/// A load and what came of it.
+/// A load that has ended, and its report.
 #[derive(Debug)]
 pub struct Measured {
     pub ended: Ended,
@@ -42,13 +42,13 @@ pub fn measure(target: &str, arguments: &[&str]) -> Measured {
     measure_with(&mut loadgen(&[&[target], &short(arguments)[..]].concat()))
 }
 
-/// A load that is over soon.
+/// The arguments of a short load.
 pub fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     let duration = if arguments.contains(&"--duration") { &[][..] } else { &DURATION };
     [&NO_WARMUP, duration, arguments].concat()
 }
 
-/// The same, however it was started.
+/// Runs a command of a load and reads its report.
 #[track_caller]
 pub fn measure_with(command: &mut Command) -> Measured {
     let folder = tempfile::tempdir().expect("a folder");
@@ -57,7 +57,7 @@ pub fn measure_with(command: &mut Command) -> Measured {
     Measured { report: read_json(&path, &ended), ended }
 }
 
-/// What a command has written.
+/// Reads the JSON that a command has written.
 #[track_caller]
 pub fn read_json(path: &Path, ended: &Ended) -> Value {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
@@ -71,7 +71,7 @@ impl Measured {
         number(&self.report, pointer)
     }
 
-    /// It counted this and nothing else, and failed.
+    /// The load has counted this fault and no other, and fails if the count is not zero.
     #[track_caller]
     pub fn expect_only(&self, fault: &str, count: u64) {
         for counted in FAULTS {
@@ -81,14 +81,14 @@ impl Measured {
         self.expect_code(if count > 0 { 1 } else { 0 });
     }
 
-    /// It counted no fault, and passed.
+    /// The load has counted no fault and passes.
     #[track_caller]
     pub fn expect_clean(&self) {
         self.expect_only("lost", 0);
         assert_eq!(self.report["faults"], Value::Array(Vec::new()), "{self:?}");
     }
 
-    /// Each member has had each message.
+    /// Each member has got each message.
     #[track_caller]
     pub fn expect_all(&self, members: u64) {
         let published = self.number("/rooms/tally/published") as u64;
@@ -103,10 +103,10 @@ impl Measured {
     }
 }
 
-/// What makes a load fail.
+/// The faults that make a load fail.
 const FAULTS: [&str; 5] = ["lost", "duplicated", "reordered", "stray", "damaged"];
 
-/// A number anywhere.
+/// A number anywhere in JSON.
 #[track_caller]
 pub fn number(of: &Value, pointer: &str) -> f64 {
     of.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {pointer} in {of:#}"))

@@ -1,5 +1,5 @@
-//! Overloads of a server that lies and of the real one: what happens to a watcher or a bystander is counted exactly, and
-//! decides the exit code.
+//! Overloads of a server that lies and of the real one: what happens to a watcher or a bystander is counted exactly,
+//! and decides the exit code.
 
 use harness::{Ended, Process, Turn, at_once};
 use serde_json::Value;
@@ -34,14 +34,14 @@ impl Overload {
         Self { report: read_json(&path, &ended), ended }
     }
 
-    /// What comes of a burst on a server with these faults.
+    /// Runs a burst on a server with these faults.
     #[track_caller]
     fn burst(script: &[Fault]) -> Self {
         let fake = Fake::start(script);
         Self::of(&[&["burst", &fake.target(), "--patience", "500ms"], &BURST])
     }
 
-    /// What comes of a flood on a server with these faults, whichever of the two came in first.
+    /// Runs a flood on a server with these faults, for whichever of its two clients.
     #[track_caller]
     fn flood(script: &[fn(usize) -> Fault]) -> Self {
         let both: Vec<Fault> = script.iter().flat_map(|fault| [fault(0), fault(1)]).collect();
@@ -113,7 +113,7 @@ fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
 fn a_speaker_that_is_cut_is_a_figure_and_no_failure() {
     let _turn = Turn::take();
     let burst = Overload::burst(&[Fault::Dismiss(At { client: 4, delivery: 7 }, "ERR closed slow-consumer\n")]);
-    // Either four speakers and one watcher came first, in any order, or it was the watcher who was cut.
+    // The order in which clients connect decides whether a publisher or a watcher is closed.
     let (speakers, watchers) =
         (number_or_zero(&burst, "/crowd/cut/slow-consumer"), number_or_zero(&burst, "/cut/slow-consumer"));
     assert_eq!(speakers + watchers, 1, "{burst:?}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use harness::{Process, Program, built};
 
-/// Where the system never looks for the port of a connection: what is free here stays free.
+/// Ports that the system never gives to a connection, so a free one stays free.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Roomcast on free ports, as targets.
@@ -81,7 +81,7 @@ fn start(command: &mut Command) -> Option<Process> {
     }
 }
 
-/// A port on which nothing listens, and that no other test is given.
+/// A port on which nothing listens, and which no other test gets.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() % u32::from(PORTS.end - PORTS.start);

@@ -11,7 +11,8 @@ use super::Lines;
 /// Messages per write.
 const BURST: usize = 256;
 
-/// A member with a thread that writes and one that reads. Ends when dropped, and fails if the server has ended it before.
+/// A member with a thread that writes and one that reads. Ends when dropped, and fails if the server has ended it
+/// before.
 pub struct Blast {
     stream: TcpStream,
     stopping: Arc<AtomicBool>,

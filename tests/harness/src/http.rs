@@ -100,14 +100,14 @@ impl Http {
     }
 }
 
-/// Every sample of `GET /metrics` by its name with its labels, as of a moment after the call. A worker writes the text at
-/// most every 100 ms and counts how often it does, so this reads until that count has grown.
+/// Every sample of `GET /metrics` by its name with its labels, as of a moment after the call. A worker writes the text
+/// at most every 100 ms and counts how often it does, so this reads until that count has grown.
 #[track_caller]
 pub fn metrics(server: SocketAddr) -> HashMap<String, f64> {
     let mut client = Http::connect(server);
     let (is_kept, first) = scrape(&mut client);
-    // A full server closes after each answer, and either of two workers takes the next connection: the other one has written
-    // at most two texts while the first was still valid.
+    // A full server closes after each answer, and either of two workers takes the next connection: the other one has
+    // written at most two texts while the first was still valid.
     let newer = if is_kept { 1.0 } else { 3.0 };
     let mut found = first.clone();
     until(|| {

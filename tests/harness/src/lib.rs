@@ -1,6 +1,6 @@
 //! What the tests over real sockets share: programs as child processes, clients of each transport, and waiting for a
-//! state. Nothing here uses the server's code, so a test compares bytes of the wire with a second implementation, and the
-//! load generator's tests can use it without linking the server.
+//! state. Nothing here uses the server's code, so a test compares bytes of the wire with a second implementation, and
+//! the load generator's tests can use it without linking the server.
 
 mod at_once;
 mod blast;

@@ -185,8 +185,8 @@ impl Process {
         children.split_whitespace().map(pid).collect()
     }
 
-    /// Memory that only it has written to, in bytes, as the kernel counts it. Its code is not counted: how much of that is
-    /// shared depends on other processes, and just after a build the kernel counts it as written.
+    /// Memory that only it has written to, in bytes, as the kernel counts it. Its code is not counted: how much of that
+    /// is shared depends on other processes, and just after a build the kernel counts it as written.
     #[track_caller]
     pub fn private_bytes(&self) -> u64 {
         self.bytes_in_proc("smaps_rollup", "Anonymous:")
@@ -223,7 +223,8 @@ impl Process {
     pub fn cpu_time(&self) -> Duration {
         const TICK: Duration = Duration::from_millis(10);
         let stat = self.read_proc("stat");
-        // The name of the program, in parentheses, may hold anything; behind it is the third figure of proc_pid_stat(5).
+        // The name of the program, in parentheses, may hold anything; behind it is the third figure of
+        // proc_pid_stat(5).
         let (_, figures) = stat.rsplit_once(')').expect("a name");
         let figures: Vec<&str> = figures.split_ascii_whitespace().collect();
         let [user, system] = [14, 15].map(|figure| figures[figure - 3].parse::<u32>().expect("a number"));

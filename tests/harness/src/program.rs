@@ -101,8 +101,8 @@ impl Program {
         Self { process, folder, log, tcp, http }
     }
 
-    /// Starts a server, tells it to stop by `stop`, and returns it while it drains for hours: it has megabytes for a client
-    /// that reads little by little, for longer than any test and never so slowly that it is cut.
+    /// Starts a server, tells it to stop by `stop`, and returns it while it drains for hours: it has megabytes for a
+    /// client that reads little by little, for longer than any test and never so slowly that it is cut.
     #[track_caller]
     pub fn start_that_drains_for_hours(arguments: &[&str], stop: impl FnOnce(&Self)) -> Self {
         let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];

@@ -1,5 +1,5 @@
 //! The whole broker and its writers under a seeded scheduler: at every tick one task, client or socket takes one step.
-//! Every interleaving can be had again from its seed.
+//! Every interleaving can be repeated from its seed.
 
 mod clients;
 mod ledger;
@@ -20,22 +20,22 @@ use self::tasks::{DELIVERIES_MAX, ShardTask, WriterTask};
 use crate::common::{ROOMY, Random};
 use crate::wire::ALL;
 
-/// Reached by the clients that take little.
+/// Limits that clients with small appetites reach.
 const LIMITS: OutboxLimits =
     OutboxLimits { bytes_max: 200, messages_max: 6, slow_after: Duration::from_secs(3), ..ROOMY };
 
-/// What one seed in two has, and one in two of those and of the others.
+/// The policy of one seed in two, and the budget of one seed in two.
 const DROPPING: SlowPolicy = SlowPolicy::DropOldest;
 const BUDGET: usize = 1_500;
 
-/// Clients that come over time, and how many are there at once at most.
+/// Clients over the whole run, and the most at once.
 const CLIENTS: usize = 9;
 const CLIENTS_AT_ONCE: usize = 6;
 
 /// Replies that wait to be written beside the deliveries: those of all commands that are ever given, at most.
 const REPLIES: usize = 40;
 
-/// A run that has not ended by then never will.
+/// A run that has not ended after so many ticks never will.
 const TICKS_MAX: usize = 100_000;
 
 /// How much a client's socket takes.
@@ -46,7 +46,7 @@ enum Appetite {
     Nothing,
 }
 
-/// Everything there is.
+/// The whole broker, its writers and its clients.
 struct World {
     random: Random,
     now: Instant,
@@ -239,7 +239,7 @@ fn ended(counts: &Counts) -> u64 {
     counts.delivered + counts.dropped_slow + counts.dropped_gap + counts.dropped_gone
 }
 
-/// Says which run failed.
+/// Prints the call that repeats a failed run.
 struct Named {
     seed: u64,
     shards: usize,
