@@ -170,7 +170,7 @@ fn all_is_given_back_however_a_client_ends() {
         let slot = harness.open_taking(1);
         fill(&mut harness, &[slot, slot], "x");
         harness.close(slot, reason);
-        harness.tell(roomcast::writer::WriterCommand::InputEnded(slot));
+        harness.send(roomcast::writer::WriterCommand::InputEnded(slot));
         harness.grant(slot, ALL);
         harness.flush();
         assert_eq!(harness.writer.held_bytes(), 0, "{reason:?}");

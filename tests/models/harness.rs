@@ -50,21 +50,21 @@ impl Harness {
         self.wire.check_after_step();
     }
 
-    pub fn tell(&mut self, command: WriterCommand) {
+    pub fn send(&mut self, command: WriterCommand) {
         self.step(Input::Command(command));
     }
 
     pub fn deliver(&mut self, slots: &[Slot], message: &str) {
-        self.tell(WriterCommand::Batch(vec![delivery(slots, message)]));
+        self.send(WriterCommand::Batch(vec![delivery(slots, message)]));
     }
 
     pub fn reply(&mut self, slot: Slot, message: &str) {
         let bytes = Bytes::from(format!("{message}\n"));
-        self.tell(WriterCommand::Entry(Entry::reply(slot, bytes)));
+        self.send(WriterCommand::Entry(Entry::reply(slot, bytes)));
     }
 
     pub fn close(&mut self, slot: Slot, reason: Disconnect) {
-        self.tell(WriterCommand::Close { slot, reason });
+        self.send(WriterCommand::Close { slot, reason });
     }
 
     pub fn flush(&mut self) {

@@ -113,10 +113,7 @@ fn clients_that_never_close_are_told_why_and_do_not_hold_up_the_end() {
 
 /// A room with a member that reads nothing and has more pending than the kernel buffers.
 fn stall_a_member(server: &TestServer, transport: Transport) -> (Lines, Client) {
-    let mut stalled = Lines::connect_short_of_buffer(server.tcp);
-    stalled.send("JOIN a\n");
-    stalled.expect(WELCOME);
-    stalled.expect("Joined a");
+    let stalled = Lines::member_short_of_buffer(server.tcp, "a");
     let mut publisher = Client::member(server, transport, "a", "publisher");
     let text = "x".repeat(32 * 1024);
     for _ in 0..32 {

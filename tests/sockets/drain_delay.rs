@@ -23,10 +23,7 @@ fn ask(client: &mut Http, path: &str) -> (u16, String) {
 fn for_the_drain_delay_ready_says_draining_and_everybody_is_still_let_in() {
     let program = Program::start(&["--workers", "2", "--drain-delay", "1h"]);
     let mut kept = kept(&program);
-    let mut early = Lines::connect(program.tcp);
-    early.send("JOIN a\n");
-    early.expect(WELCOME);
-    early.expect("Joined a");
+    let mut early = Lines::member(program.tcp, "a");
     program.signal(Signal::TERM);
     let log = program.log.until("stopping");
     assert!(log.last().is_some_and(|line| line.contains("drain_delay=3600s")), "{log:?}");

@@ -18,10 +18,7 @@ fn a_full_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
         "--outbox-messages",
         "1",
     ]));
-    let mut slow = Lines::connect_short_of_buffer(program.tcp);
-    slow.send("JOIN a\n");
-    slow.expect(WELCOME);
-    slow.expect("Joined a");
+    let _slow = Lines::member_short_of_buffer(program.tcp, "a");
     program.publish_megabytes("a", 12);
     // This is a line of the log.
     until(|| {
@@ -50,8 +47,8 @@ fn lines_that_find_the_log_full_are_counted_and_the_log_says_so_once_it_is_read(
         dropped > 0.0
     });
     let mut lines = BufReader::new(log).lines().map_while(Result::ok);
-    let told = lines.find(|line| line.contains("log lines were dropped")).expect("it is told");
-    assert!(told.contains(&format!("lines={dropped}")), "{told}");
+    let line = lines.find(|line| line.contains("log lines were dropped")).expect("such a line");
+    assert!(line.contains(&format!("lines={dropped}")), "{line}");
 }
 
 #[cfg(debug_assertions)]

@@ -94,9 +94,9 @@ fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
     let transports = Transport::ALL.into_iter().cycle().take(READERS);
     let member = |transport| Client::member(&program, transport, "a", "reader");
     let members: Vec<Client> = transports.map(member).chain([publisher.into()]).collect();
-    let (tell_heard, heard) = channel();
+    let (heard_sender, heard) = channel();
     let listening = members.into_iter().map(|member| {
-        let heard = tell_heard.clone();
+        let heard = heard_sender.clone();
         thread::spawn(move || listen(member, &heard))
     });
     let listening: Vec<_> = listening.collect();

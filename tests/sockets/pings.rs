@@ -42,10 +42,10 @@ fn a_hundred_thousand_pings_of_a_client_that_does_not_read_leave_one_pong_pendin
     watcher.expect("[pinger] that was all");
     watcher.send("read it");
     watcher.expect("[watcher] read it");
-    let owed = metrics(program.http)["roomcast_outbox_bytes"];
+    let pending = metrics(program.http)["roomcast_outbox_bytes"];
     // The pongs of one turn of reading before the socket was blocked, the last pong, and the texts.
     let turn = (64 + 2) * frame(FINAL_PONG, payload(0)).len();
-    assert!(owed > 0.0 && owed <= turn as f64, "{owed} bytes are owed");
+    assert!(pending > 0.0 && pending <= turn as f64, "{pending} bytes are pending");
     let after = program.private_bytes();
     assert!(after <= before + MIB, "from {before} to {after}");
     let heard: Vec<_> =

@@ -49,11 +49,7 @@ impl Stalled {
 }
 
 fn stalled_line_client(server: SocketAddr, room: &str) -> Lines {
-    let mut client = Lines::connect_short_of_buffer(server);
-    client.send(format!("JOIN {room}\n"));
-    client.expect(WELCOME);
-    client.expect(&format!("Joined {room}"));
-    client
+    Lines::member_short_of_buffer(server, room)
 }
 
 fn stalled_websocket_client(server: SocketAddr, room: &str) -> WebSocket {

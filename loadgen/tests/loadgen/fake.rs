@@ -226,7 +226,7 @@ impl Server {
 
     fn lose_sight_of(&mut self, client: usize) {
         self.leave(client);
-        self.tell(Seen::Gone);
+        self.report(Seen::Gone);
     }
 
     fn hear(&mut self, client: usize, line: &str) {
@@ -246,7 +246,7 @@ impl Server {
         self.rooms.entry(room.to_owned()).or_default().push(client);
         self.promise(client, Act::Send(format!("Joined {room}\n")));
         if let Ok(address) = self.clients[client].stream.peer_addr() {
-            self.tell(Seen::Joined(address));
+            self.report(Seen::Joined(address));
         }
     }
 
@@ -290,7 +290,7 @@ impl Server {
         for member in self.rooms[&room].clone() {
             self.deliver(member, &room, &delivery);
         }
-        self.tell(Seen::Said);
+        self.report(Seen::Said);
     }
 
     /// Schedules one copy to one member, with the faults of the script.
@@ -372,7 +372,7 @@ impl Server {
     }
 
     /// Reports an event. Fails when the test has ended first.
-    fn tell(&self, seen: Seen) {
+    fn report(&self, seen: Seen) {
         let _ = self.see.send(seen);
     }
 }
