@@ -25,10 +25,10 @@ pub struct Shape {
 impl Shape {
     pub const ALL: [Self; 4] = [Self::of(1, 1), Self::of(4, 1), Self::of(1, 2), Self::of(4, 2)];
 
-    /// The smallest.
+    /// The smallest shape.
     pub const ONE: Self = Self::of(1, 1);
 
-    /// The largest.
+    /// The largest shape.
     pub const MANY: Self = Self::of(4, 2);
 
     const fn of(shards: u16, workers: u16) -> Self {
@@ -52,7 +52,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server with these settings, once it accepts.
+    /// Starts a server with these settings and waits until it accepts.
     pub fn start(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             tcp: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -79,7 +79,7 @@ impl TestServer {
         Self { tcp, http, shutdown, outcome, thread: Some(thread) }
     }
 
-    /// A server with the default settings.
+    /// Starts a server with the default settings.
     pub fn plain(shape: Shape) -> Self {
         Self::start(shape, |_| {})
     }
