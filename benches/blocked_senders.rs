@@ -1,5 +1,5 @@
-//! What do ten thousand connections cost that wait for one full shard? In the product's mailbox they wait in a list that each
-//! leaves in one step; a flume channel scans all its waiting senders each time that one of them is done.
+//! What do ten thousand connections cost that wait for one full shard? In the product's mailbox they wait in a list
+//! that each of them leaves in one step. A flume channel scans all waiting senders each time that one of them is done.
 //!
 //! `cargo bench --bench blocked_senders -- [mailbox|flume]`
 
@@ -17,13 +17,13 @@ use tokio::task::{spawn_local, yield_now};
 
 const SENDERS: [usize; 3] = [100, 1_000, 10_000];
 
-/// So that nearly all of them wait.
+/// Small enough that nearly all senders wait.
 const MAILBOX_COMMANDS: usize = 64;
 
-/// What a shard takes before it yields.
+/// Commands that a shard takes before it yields.
 const BATCH_COMMANDS: usize = 256;
 
-/// How long one storm of connections takes, each of which says one thing.
+/// Runs one storm of connections that send one command each, and returns its time.
 type Storm = fn(usize) -> Duration;
 
 fn main() {
@@ -72,21 +72,22 @@ fn in_a_flume(senders: usize) -> Duration {
     common::runtime().block_on(block_and_receive(senders, send, receive))
 }
 
-/// Has everybody speak to a mailbox that nobody empties; then takes what they say, in batches as a shard does, under the clock.
+/// Lets all senders fill a mailbox that nobody empties. Then receives everything in batches, as a shard does, under the
+/// clock.
 async fn block_and_receive<F: Future<Output = ()> + 'static>(
     senders: usize,
     send: impl Fn(usize) -> F,
     mut receive: impl AsyncFnMut() -> usize,
 ) -> Duration {
-    let speaking = Rc::new(Cell::new(0));
+    let started = Rc::new(Cell::new(0));
     for number in 0..senders {
-        let (sending, speaking) = (send(number), Rc::clone(&speaking));
+        let (sending, started) = (send(number), Rc::clone(&started));
         spawn_local(async move {
-            speaking.set(speaking.get() + 1);
+            started.set(started.get() + 1);
             sending.await;
         });
     }
-    while speaking.get() < senders {
+    while started.get() < senders {
         yield_now().await;
     }
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! What does it cost to write a message for each dialect, and to read a WebSocket message: whole, cut by a packet's end, and
-//! sent in fragments?
+//! What does it cost to write a message for each dialect, and to read a WebSocket message whole, cut by a packet's end,
+//! or in fragments?
 //!
 //! `cargo bench --bench frames -- [encode|decode]`
 
@@ -13,7 +13,7 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::{Event, Offset};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 
-/// A line of chat, a long post, the longest message.
+/// A line of chat, a long post, and the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
 
 const BYTES_MAX: usize = 64 * 1024;
@@ -63,14 +63,14 @@ fn decode(criterion: &mut Criterion, how: &str, frames: fn(&[u8]) -> Vec<u8>, re
     group.throughput(Throughput::Elements(1));
     for bytes in TEXT_BYTES {
         let input = frames(text(bytes).as_bytes());
-        // Unmasked where it lies, so each time a fresh copy.
+        // Reading unmasks in place, so each iteration needs a fresh copy.
         group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
             bencher.iter_batched_ref(|| input.clone(), |input| read(input), BatchSize::SmallInput);
         });
     }
 }
 
-/// Reads one message of which so many bytes come first and the rest after them.
+/// Reads one message that arrives in two parts, the first of this length.
 fn read(input: &mut [u8], first: usize) {
     let mut messages = MessageDecoder::default();
     let mut at = 0;

@@ -1,11 +1,11 @@
-//! What does it cost to enter a room and to leave it, and does that grow with the room? A join and a leave alone must not.
-//! A publish between them has the list of targets made anew, which is linear in the room: shown beside it.
+//! What does it cost to join and to leave a room, and does that grow with the room? A join and a leave alone must not.
+//! A publish between them rebuilds the list of targets, which is linear in the room and measured separately.
 //!
 //! `cargo bench --bench join_leave -- [alone|publish_between]`
 
 mod common;
 
-use common::hall::{Hall, address};
+use common::bare_shard::{BareShard, address};
 use common::{label, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use roomcast::broker::{Member, Reservation, ShardCommand};
@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 
 const MEMBERS: [u32; 4] = [10, 100, 1_000, 10_000];
 
-/// A shard with one room, and a guest who comes and goes.
-struct Visited {
-    hall: Hall,
+/// A shard with one room and a guest that joins and leaves.
+struct RoomWithGuest {
+    bare_shard: BareShard,
     room: RoomName,
     guest: Address,
     label: Label,
@@ -27,52 +27,58 @@ struct Visited {
 fn main() {
     let mut criterion = common::criterion();
     measure(&mut criterion, "join_leave/alone", |_| {});
-    measure(&mut criterion, "join_leave/publish_between", Visited::publish);
+    measure(&mut criterion, "join_leave/publish_between", RoomWithGuest::publish);
     criterion.final_summary();
 }
 
-fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut Visited)) {
+fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut RoomWithGuest)) {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(1));
     for members in MEMBERS {
-        let mut visited = None;
+        let mut room_with_guest = None;
         group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
-            let visited = visited.get_or_insert_with(|| Visited::by(members));
+            let room_with_guest = room_with_guest.get_or_insert_with(|| RoomWithGuest::new(members));
             bencher.iter(|| {
-                visited.join(visited.guest);
-                stay(visited);
-                visited.leave();
-                // Each visit is a batch of its own: the dearest case, and the one of a quiet server.
-                visited.hall.end_batch();
+                room_with_guest.join(room_with_guest.guest);
+                stay(room_with_guest);
+                room_with_guest.leave();
+                // Each visit is a batch of its own: the most expensive case, and that of a quiet server.
+                room_with_guest.bare_shard.end_batch();
             });
         });
     }
 }
 
-impl Visited {
-    /// A room of so many members besides the guest.
-    fn by(members: u32) -> Self {
-        let mut visited = Self { hall: Hall::new(), room: room(0), guest: address(members), label: label() };
+impl RoomWithGuest {
+    /// A room with this many members besides the guest.
+    fn new(members: u32) -> Self {
+        let mut room_with_guest =
+            Self { bare_shard: BareShard::new(), room: room(0), guest: address(members), label: label() };
         for member in 0..members {
-            visited.join(address(member));
-            visited.hall.end_batch();
+            room_with_guest.join(address(member));
+            room_with_guest.bare_shard.end_batch();
         }
-        visited
+        room_with_guest
     }
 
     fn join(&mut self, address: Address) {
-        // What was asked for is there when the batch is; nobody waits for it here.
+        // The answer exists when the batch does; nothing waits for it here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.hall.step(ShardCommand::Join { room: self.room.clone(), member, reservation: Reservation::None, ack });
+        self.bare_shard.step(ShardCommand::Join {
+            room: self.room.clone(),
+            member,
+            reservation: Reservation::None,
+            ack,
+        });
     }
 
     fn leave(&mut self) {
         let (ack, _) = oneshot::channel();
-        self.hall.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
+        self.bare_shard.step(ShardCommand::Leave { room: self.room.clone(), address: self.guest, ack });
     }
 
     fn publish(&mut self) {
-        self.hall.step(ShardCommand::Publish(publish(self.room.clone(), self.guest)));
+        self.bare_shard.step(ShardCommand::Publish(publish(self.room.clone(), self.guest)));
     }
 }

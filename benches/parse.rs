@@ -1,4 +1,4 @@
-//! What does it cost to read a command, from the bytes of a line client and from those of a WebSocket client?
+//! What does it cost to read a command from the bytes of a line client and from those of a WebSocket client?
 //!
 //! `cargo bench --bench parse -- [line|websocket]`
 
@@ -12,12 +12,12 @@ use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::lines::next_line;
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 
-/// What a connection handles in one turn.
+/// Commands that a connection handles in one turn.
 const COMMANDS: usize = 64;
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// One of each kind: text that is ASCII, text that is not, a name to be checked, a word alone.
+/// One command of each kind: ASCII text, other text, a name to be checked, and a single word.
 const SAID: [(&str, &str); 4] = [
     ("chat", TEXT),
     ("chat_not_ascii", "всем привет — 皆さん、こんにちは — שלום לכולם — and hello to everybody else in this room"),
@@ -53,7 +53,7 @@ fn websocket(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(COMMANDS as u64));
     for (kind, said) in SAID {
         let input = masked_text(said.as_bytes()).repeat(COMMANDS);
-        // Unmasked where it lies, so each time a fresh copy.
+        // Reading unmasks in place, so each iteration needs a fresh copy.
         group.bench_function(kind, |bencher| {
             bencher.iter_batched_ref(|| input.clone(), |input| parse_messages(input), BatchSize::SmallInput);
         });

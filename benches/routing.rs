@@ -1,5 +1,5 @@
-//! What does it cost to find a room's shard and to hand it a message, and what do more shards cost on one thread? First the
-//! way in and out of the mailboxes alone, then all the way to members in memory.
+//! What does it cost to find a room's shard and to hand it a message, and what do more shards cost on one thread?
+//! Measured first through the mailboxes alone, then to members in memory.
 //!
 //! `cargo bench --bench routing -- [hand_over|deliver]`
 
@@ -8,14 +8,14 @@ mod common;
 use std::cell::LazyCell;
 use std::hint::black_box;
 
-use common::site::Site;
+use common::in_memory_broker::InMemoryBroker;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use roomcast::broker::{Broker, ClientWindow, Publish, ShardMailbox, ShardSenders};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 const SHARDS: [u16; 4] = [1, 2, 4, 8];
 
-/// As many messages as rooms, which fit the mailbox of a single shard.
+/// As many messages as rooms, which fit into the mailbox of a single shard.
 const ROOMS: usize = 512;
 const MEMBERS: usize = 10;
 
@@ -44,7 +44,7 @@ fn hand_over(criterion: &mut Criterion) {
     }
 }
 
-/// In through the broker, out of the mailboxes. Freeing the messages is in it, as it is in a shard.
+/// Publishes through the broker and empties the mailboxes. The time includes freeing the messages, as in a shard.
 fn pass(publishes: Vec<Publish>, broker: &Broker, windows: &mut [ClientWindow], mailboxes: &mut [ShardMailbox]) {
     for (publish, window) in publishes.into_iter().zip(windows) {
         assert!(broker.try_publish(publish, window).is_ok(), "a mailbox takes them all");
@@ -65,9 +65,9 @@ fn deliver(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/deliver");
     group.throughput(Throughput::Elements((ROOMS * MEMBERS) as u64));
     for shards in SHARDS {
-        let site = LazyCell::new(|| Site::open(shards, ROOMS, MEMBERS));
+        let broker = LazyCell::new(|| InMemoryBroker::open(shards, ROOMS, MEMBERS));
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| site.publish()).sum());
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| broker.publish()).sum());
         });
     }
 }

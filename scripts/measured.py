@@ -1,6 +1,6 @@
-"""What the benches and `loadgen` have measured, read from the files that they leave. Draws nothing, and measures nothing.
+"""Reads the measurements of the benches and of `loadgen` from the files that they write. Draws and measures nothing.
 
-Whatever is missing or worthless is a `Missing` with the command that makes it.
+A missing or unusable file raises `Missing` with the command that writes it.
 """
 
 import json
@@ -17,12 +17,12 @@ NANOS_PER_MICRO = 1e3
 
 
 class Missing(Exception):
-    """There is nothing to draw: what is not there, and what to run."""
+    """A measurement is missing. The message names it and the command to run."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A criterion bench: nanoseconds of one iteration, and over how many elements they are spread."""
+    """A criterion bench: nanoseconds of one iteration with their confidence interval, and its number of elements."""
 
     nanos: float
     low: float
@@ -35,8 +35,8 @@ class Bench:
 
 @dataclass(frozen=True)
 class Run:
-    """One load on one server: microseconds of processor time per delivery, milliseconds of latency, deliveries
-    that one read of a client brought: beyond one, messages were merged."""
+    """One load on one server: microseconds of processor time per delivery, milliseconds of latency, and deliveries
+    per read of a client. More than one means that messages were merged."""
 
     cost: float
     p50: float
@@ -47,14 +47,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Point:
-    """One place on an axis: the runs of the server and those of the bare loop, round by round."""
+    """One value on an axis with the runs of the server and of the bare loop, round by round."""
 
     value: int
     server: list
     limit: list
 
     def efficiency(self):
-        """Within each round, since only those ratios are believed; then the median."""
+        """The median of the ratios within each round; other ratios suffer from the drift of the machine."""
         return median(limit.cost / server.cost for server, limit in zip(self.server, self.limit))
 
 
@@ -71,7 +71,7 @@ def growth_folder():
 
 
 def bench(group, name):
-    """What criterion measured last under `group/name`."""
+    """The last measurement of criterion for `group/name`."""
     folder = criterion_folder() / group.replace("/", "_") / str(name) / "new"
     command = f"cargo bench --bench {group.split('/')[0]}"
     about = read_json(folder / "benchmark.json", command)
@@ -86,18 +86,18 @@ def bench(group, name):
 
 
 def series(group, names):
-    """The benches of a group that differ in a number."""
+    """The benches of a group, one for each name."""
     return [(name, bench(group, name)) for name in names]
 
 
 def architectures():
-    """Nanoseconds of a delivery by workload and broker."""
+    """Nanoseconds per delivery by workload and broker."""
     row = lambda workload: {broker: bench(f"architectures/{workload}", broker).per_element() for broker in BROKERS}
     return {workload: row(workload) for workload in WORKLOADS}
 
 
 def growth(axis):
-    """The points of an axis in order."""
+    """The points of an axis, sorted by value."""
     folder = growth_folder()
     files = sorted(folder.glob(f"{axis}-*.json"))
     if not files:
@@ -113,10 +113,10 @@ def growth(axis):
     return [points[value] for value in sorted(points)]
 
 
-def one_run(contestant, file):
-    """How many workers a contestant of `loadgen compare` had, and its only run in a file."""
-    command = contestant["contestant"]
-    report = contestant["reports"][0]
+def one_run(candidate, file):
+    """The number of workers of a candidate of `loadgen compare`, and its only run in the file."""
+    command = candidate["contestant"]
+    report = candidate["reports"][0]
     if report["faults"]:
         raise Missing(f"{file}: {report['faults'][0]}: run scripts/growth again")
     workers = re.search(r"--workers (\d+)", command)
@@ -136,7 +136,7 @@ def number_in(file):
 
 
 def read_json(file, command):
-    """`command` makes the file."""
+    """Reads a file that `command` writes."""
     try:
         return json.loads(file.read_text())
     except FileNotFoundError:

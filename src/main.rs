@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     end_on_panic();
     let outcome = match Invocation::parse(env::args_os()) {
         Ok(invocation) => follow(invocation),
-        Err(InvocationError::RequestSummary(text)) => {
+        Err(InvocationError::Print(text)) => {
             print(&text);
             Ok(())
         }
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An exit code and why.
+/// An exit code and its reason.
 type Failure = (u8, anyhow::Error);
 
 fn follow(Invocation { settings, sources, task, warnings }: Invocation) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ fn follow(Invocation { settings, sources, task, warnings }: Invocation) -> Resul
 }
 
 fn serve(settings: Settings) -> Result<(), Failure> {
-    // Whatever fails before clients are accepted is a matter of how the server was started.
+    // Until clients are accepted, a failure is one of the start: a bad setting, an address in use.
     let mut code = EXIT_USAGE;
     let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;

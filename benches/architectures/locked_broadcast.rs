@@ -1,4 +1,4 @@
-//! Stage 4, `examples/chat_rooms_locked.rs`: rooms behind one lock, and a `broadcast` channel for each room.
+//! Stage 4, `examples/chat_rooms_locked.rs`: rooms behind one lock, with a `broadcast` channel for each room.
 #![expect(clippy::disallowed_types, reason = "what shared state behind a lock costs is what is measured here")]
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 use crate::common::sink::Sink;
 use crate::shared::Rooms;
 
-/// As in the example. No round publishes more to a room.
+/// The capacity of the channel in the example. No round publishes more to a room.
 const MESSAGES_KEPT: usize = 1_024;
 
 #[derive(Default)]

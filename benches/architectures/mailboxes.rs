@@ -1,5 +1,5 @@
-//! Rooms that hold a flume mailbox for each member, and tell them all under a lock: `DashMap`'s of the room, or one
-//! `parking_lot::RwLock` over all rooms.
+//! Rooms that hold a flume mailbox for each member and send to all of them under a lock: `DashMap`'s lock of the room,
+//! or one `parking_lot::RwLock` over all rooms.
 #![expect(clippy::disallowed_types, reason = "what shared state behind a lock costs is what is measured here")]
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use crate::common::sink::Sink;
 use crate::shared::Rooms;
 
-/// As many messages as a `broadcast` channel of stage 4 keeps. No round publishes more to a room.
+/// Equal to the capacity of a `broadcast` channel in stage 4. No round publishes more to a room.
 const MAILBOX_MESSAGES: usize = 1_024;
 
 type Mailbox = flume::Receiver<Bytes>;
@@ -27,7 +27,7 @@ impl Room {
         mailbox
     }
 
-    /// Whether that was the last.
+    /// Removes a member. Returns whether the room is empty now.
     fn leave(&mut self, member: usize) -> bool {
         self.0.remove(&member);
         self.0.is_empty()

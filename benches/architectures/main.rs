@@ -1,13 +1,13 @@
-//! What do shards and writers that are told by message gain over rooms that all tasks share? The same work on four brokers:
+//! What do shards and writers that receive messages gain over rooms that all tasks share? The same work on four brokers:
 //! - `sharded`: Roomcast's own, with members in memory;
 //! - `rwlock_broadcast`: stage 4, rooms in `Arc<RwLock<HashMap>>` with a tokio `broadcast` channel for each room;
 //! - `dashmap_mailboxes`: rooms in a `DashMap`, a flume mailbox for each member;
 //! - `parking_lot_mailboxes`: rooms in a `parking_lot::RwLock<HashMap>`, a flume mailbox for each member.
 //!
-//! Fair: two threads each do all the work, publishing included, and a third only waits. The line that is published has 128
-//! bytes, and every delivery ends in the same `Sink`, which counts bytes. The clock stops when every member has all. There are
-//! no sockets. What is published in a burst the sharded broker hands to a member in one piece; `one_big_room` and
-//! `many_small_rooms` give it nothing to merge.
+//! The comparison is fair: two threads do all the work, publishing included, and a third one only waits. The published line
+//! has 128 bytes, and every delivery ends in the same `Sink`, which counts bytes. The clock stops when every member has
+//! received everything. There are no sockets. The sharded broker writes a burst to a member in one piece; `one_big_room` and
+//! `many_small_rooms` leave it nothing to merge.
 //!
 //! `cargo bench --bench architectures -- [one_big_room|many_small_rooms|churn|many_publishers]` prints a table at the end.
 
@@ -28,11 +28,11 @@ use shared::Shared;
 use table::Row;
 use workload::{Architecture, WORKLOADS, Workload};
 
-/// For each broker and its publishers, on whatever machine.
+/// Threads of each broker and its publishers, on any machine.
 const THREADS: usize = 2;
 
-/// A task that publishes yields after so many acts, as a connection does.
-const TURN_ACTS: usize = 64;
+/// Actions after which a publishing task yields, as a connection does.
+const TURN_ACTIONS: usize = 64;
 
 const SAMPLES: usize = 20;
 
@@ -55,7 +55,7 @@ fn compare(criterion: &mut Criterion, workload: Workload) -> Row {
     }
 }
 
-/// The broker's name, and the median time of a delivery in nanoseconds unless the flags leave it out.
+/// Measures one broker. Returns its name and the median nanoseconds of a delivery, unless the flags leave it out.
 fn measure<A: Architecture>(criterion: &mut Criterion, workload: Workload) -> (&'static str, Option<f64>) {
     let mut group = criterion.benchmark_group(format!("architectures/{}", workload.name));
     group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat);
@@ -70,7 +70,7 @@ fn measure<A: Architecture>(criterion: &mut Criterion, workload: Workload) -> (&
             time
         });
     });
-    // What came before the last were the rounds in which it warmed up.
+    // The earlier samples are of criterion's warm-up.
     let measured = samples.split_off(samples.len().saturating_sub(SAMPLES));
     (A::NAME, table::median_per_delivery(&measured, workload.deliveries_per_round()))
 }

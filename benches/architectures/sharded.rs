@@ -1,4 +1,4 @@
-//! Roomcast: two worker threads, each with a shard and a writer as `src/worker` has them, and sinks in place of sockets.
+//! Roomcast: two worker threads, each with a shard and a writer as in `src/worker`, and sinks in place of sockets.
 //! Members and publishers are spread over both.
 
 use std::rc::Rc;
@@ -12,21 +12,21 @@ use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, WriterIndex};
 use tokio::task::{JoinSet, spawn_local, yield_now};
 
+use crate::common::in_memory_broker::{SinkWriter, start_shard};
 use crate::common::sink::{Round, Sink};
-use crate::common::site::{SinkWriter, start_shard};
 use crate::common::{capacity, line_member, publish, room, runtime};
-use crate::workload::{Act, Architecture, Workload};
-use crate::{THREADS, TURN_ACTS};
+use crate::workload::{Action, Architecture, Workload};
+use crate::{THREADS, TURN_ACTIONS};
 
 pub struct Sharded {
     workload: Workload,
-    /// One to each worker, for each round.
+    /// One sender for each worker, which starts a round.
     starts: Vec<flume::Sender<()>>,
     round: Arc<Round>,
     rounds: flume::Receiver<Instant>,
 }
 
-/// What a thread has.
+/// What one thread owns.
 struct Worker {
     index: usize,
     workload: Workload,
@@ -38,16 +38,16 @@ struct Worker {
     starts: flume::Receiver<()>,
 }
 
-/// A publisher's task, on the worker of the member that it is.
+/// A publisher's task, on the worker of the member that it publishes for.
 struct Publisher {
     window: ClientWindow,
     broker: Broker,
     rooms: Rc<[RoomName]>,
-    /// By room.
-    speakers: Vec<Option<Address>>,
+    /// The publishing member of each room.
+    publishing_members: Vec<Option<Address>>,
     guest: Address,
     guest_is_in: bool,
-    script: Vec<Act>,
+    script: Vec<Action>,
 }
 
 impl Architecture for Sharded {
@@ -99,7 +99,7 @@ impl Worker {
                 broker: broker.clone(),
                 window: ClientWindow::default(),
                 rooms: Rc::clone(&rooms),
-                speakers: speakers(workload, &members),
+                publishing_members: publishing_members(workload, &members),
                 guest: open(Sink::new(&Round::endless())),
                 guest_is_in: false,
                 script: workload.script(publisher),
@@ -112,32 +112,32 @@ impl Worker {
             broker.join(room, line_member(address), Reservation::None).await.expect("there is a reservation");
         }
         while self.starts.recv_async().await.is_ok() {
-            let mut acting = JoinSet::new();
+            let mut tasks = JoinSet::new();
             for publisher in publishers.drain(..) {
-                acting.spawn_local(publisher.act());
+                tasks.spawn_local(publisher.run());
             }
-            publishers = acting.join_all().await;
+            publishers = tasks.join_all().await;
         }
     }
 }
 
-/// A member of each room on this worker, who speaks in it for a publisher.
-fn speakers(workload: Workload, members: &[(usize, Address)]) -> Vec<Option<Address>> {
-    let mut speakers = vec![None; workload.rooms];
+/// One member of each room on this worker, for which a publisher publishes there.
+fn publishing_members(workload: Workload, members: &[(usize, Address)]) -> Vec<Option<Address>> {
+    let mut publishing_members = vec![None; workload.rooms];
     for &(member, address) in members {
-        speakers[workload.room_of(member)] = Some(address);
+        publishing_members[workload.room_of(member)] = Some(address);
     }
-    speakers
+    publishing_members
 }
 
 impl Publisher {
-    async fn act(mut self) -> Self {
+    async fn run(mut self) -> Self {
         for at in 0..self.script.len() {
             match self.script[at] {
-                Act::Publish { room } => self.publish(room).await,
-                Act::Visit { room } => self.visit(room).await,
+                Action::Publish { room } => self.publish(room).await,
+                Action::Visit { room } => self.visit(room).await,
             }
-            if (at + 1) % TURN_ACTS == 0 {
+            if (at + 1) % TURN_ACTIONS == 0 {
                 yield_now().await;
             }
         }
@@ -145,8 +145,8 @@ impl Publisher {
     }
 
     async fn publish(&mut self, number: usize) {
-        let speaker = self.speakers[number].expect("every room has a member on every worker");
-        self.broker.publish(publish(self.rooms[number].clone(), speaker), &mut self.window).await;
+        let member = self.publishing_members[number].expect("every room has a member on every worker");
+        self.broker.publish(publish(self.rooms[number].clone(), member), &mut self.window).await;
     }
 
     async fn visit(&mut self, number: usize) {

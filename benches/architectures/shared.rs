@@ -1,5 +1,5 @@
-//! What the three brokers that share their rooms have in common: tasks on a runtime of as many threads as the sharded one has,
-//! one task for each member, which takes what its mailbox holds, and one for each publisher.
+//! What the three brokers with shared rooms have in common: a runtime with as many threads as the sharded broker, one
+//! task for each member that empties its mailbox, and one task for each publisher.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use crate::common::sink::{Round, Sink};
 use crate::common::{line, room};
-use crate::workload::{Act, Architecture, Workload};
-use crate::{THREADS, TURN_ACTS};
+use crate::workload::{Action, Architecture, Workload};
+use crate::{THREADS, TURN_ACTIONS};
 
-/// Rooms that every task reaches for itself.
+/// Rooms that every task accesses directly.
 pub trait Rooms: Default + Send + Sync + 'static {
     const NAME: &'static str;
 
-    /// Where a member finds what is said in its room.
+    /// Where a member receives the messages of its room.
     type Mailbox: Send + 'static;
 
     fn join(&self, room: &str, member: usize) -> Self::Mailbox;
@@ -26,11 +26,11 @@ pub trait Rooms: Default + Send + Sync + 'static {
 
     fn publish(&self, room: &str, message: Bytes);
 
-    /// Takes all that comes, to the end of the mailbox.
+    /// Takes everything until the mailbox closes.
     fn take_all(mailbox: Self::Mailbox, sink: Sink) -> impl Future<Output = ()> + Send;
 }
 
-/// The threads, the rooms and those who publish.
+/// The threads, the rooms and the publishers.
 pub struct Shared<R: Rooms> {
     workload: Workload,
     runtime: Runtime,
@@ -44,9 +44,9 @@ struct Publisher<R: Rooms> {
     rooms: Arc<R>,
     names: Arc<[String]>,
     guest: usize,
-    /// Its task, while it is in a room.
+    /// The guest's task while it is in a room.
     guest_in: Option<JoinHandle<()>>,
-    script: Vec<Act>,
+    script: Vec<Action>,
 }
 
 impl<R: Rooms> Architecture for Shared<R> {
@@ -59,7 +59,7 @@ impl<R: Rooms> Architecture for Shared<R> {
         let names: Arc<[String]> = (0..workload.rooms).map(|number| room(number).as_str().to_owned()).collect();
         let context = runtime.enter();
         for member in 0..workload.members_in_all() {
-            drop(let_in(&*shared, &names[workload.room_of(member)], member, Sink::new(&round)));
+            drop(start_member(&*shared, &names[workload.room_of(member)], member, Sink::new(&round)));
         }
         drop(context);
         rounds.recv().expect("everybody joins");
@@ -76,19 +76,19 @@ impl<R: Rooms> Architecture for Shared<R> {
 
     fn round(&mut self) -> Duration {
         self.round.next(self.workload.bytes_per_round());
-        let mut acting = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let begun = Instant::now();
         for publisher in self.publishers.drain(..) {
-            acting.spawn_on(publisher.act(), self.runtime.handle());
+            tasks.spawn_on(publisher.run(), self.runtime.handle());
         }
         let over = self.rounds.recv().expect("the members are there");
-        self.publishers = self.runtime.block_on(acting.join_all());
+        self.publishers = self.runtime.block_on(tasks.join_all());
         over.duration_since(begun)
     }
 }
 
-/// A member with its task, which is told that it is in, as members of the sharded broker are.
-fn let_in<R: Rooms>(rooms: &R, room: &str, member: usize, mut sink: Sink) -> JoinHandle<()> {
+/// Starts a member with its task, which first receives the answer to its join, as members of the sharded broker do.
+fn start_member<R: Rooms>(rooms: &R, room: &str, member: usize, mut sink: Sink) -> JoinHandle<()> {
     let mailbox = rooms.join(room, member);
     let joined = format!("Joined {room}\n");
     tokio::spawn(async move {
@@ -98,14 +98,14 @@ fn let_in<R: Rooms>(rooms: &R, room: &str, member: usize, mut sink: Sink) -> Joi
 }
 
 impl<R: Rooms> Publisher<R> {
-    async fn act(mut self) -> Self {
+    async fn run(mut self) -> Self {
         for at in 0..self.script.len() {
             match self.script[at] {
-                // Encoded once for all of the room.
-                Act::Publish { room } => self.rooms.publish(&self.names[room], line().into()),
-                Act::Visit { room } => self.visit(room),
+                // Encoded once for the whole room.
+                Action::Publish { room } => self.rooms.publish(&self.names[room], line().into()),
+                Action::Visit { room } => self.visit(room),
             }
-            if (at + 1) % TURN_ACTS == 0 {
+            if (at + 1) % TURN_ACTIONS == 0 {
                 yield_now().await;
             }
         }
@@ -118,7 +118,7 @@ impl<R: Rooms> Publisher<R> {
             self.rooms.leave(room, self.guest);
             guest.abort();
         } else {
-            self.guest_in = Some(let_in(&*self.rooms, room, self.guest, Sink::new(&Round::endless())));
+            self.guest_in = Some(start_member(&*self.rooms, room, self.guest, Sink::new(&Round::endless())));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The medians side by side, and how many times the sharded broker's each is. The first broker of a row is the measure.
+//! A table of medians, each with its ratio to the first broker of the row, which is the sharded one.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ pub struct Row {
     pub brokers: Vec<(&'static str, Option<f64>)>,
 }
 
-/// In nanoseconds, of samples that took so long for so many rounds each.
+/// The median in nanoseconds per delivery, from samples of a duration and a number of rounds.
 pub fn median_per_delivery(samples: &[(Duration, u64)], deliveries: usize) -> Option<f64> {
     let per_delivery = |&(time, rounds): &(Duration, u64)| time.as_nanos() as f64 / (rounds as f64 * deliveries as f64);
     let mut sorted: Vec<f64> = samples.iter().map(per_delivery).collect();
@@ -18,7 +18,7 @@ pub fn median_per_delivery(samples: &[(Duration, u64)], deliveries: usize) -> Op
     Some(lower.midpoint(upper))
 }
 
-/// In Markdown, without what was left out.
+/// Prints Markdown, without the brokers that were left out.
 pub fn print(rows: &[Row]) {
     println!("\nMedian nanoseconds per delivery, two threads (times the sharded broker's):\n");
     let names = rows.first().into_iter().flat_map(|row| &row.brokers).map(|(name, _)| *name);

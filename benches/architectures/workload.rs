@@ -1,21 +1,23 @@
-//! What each broker is asked to do: who is in which room, who publishes, and in what order. The same for all of them.
+//! The workloads: who is in which room, who publishes, and in what order. The same for every broker.
 
 use std::time::Duration;
 
 use crate::common;
 
-/// A workload, in rounds. The clock stops when every member that stays has everything that was published in the round.
+/// A workload in rounds. The clock stops when every permanent member has received everything that was published in the
+/// round.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     pub name: &'static str,
     pub rooms: usize,
-    /// Of each room, those who stay.
+    /// Permanent members of each room.
     pub members: usize,
-    /// Tasks, each of which publishes by itself: several to one room, or several rooms to one.
+    /// Publishing tasks: several for one room, or one for several rooms.
     pub publishers: usize,
-    /// Of all publishers to each room in one round. No more than a `broadcast` channel keeps, so that nobody loses any.
+    /// Messages to each room in one round, over all publishers. A `broadcast` channel holds that many, so nothing is
+    /// lost.
     pub publishes: usize,
-    /// After so many publishes a publisher has its guest join its room or leave it.
+    /// Publishes after which the guest of a publisher joins or leaves its room.
     pub visit_every: Option<usize>,
 }
 
@@ -27,35 +29,35 @@ pub const WORKLOADS: [Workload; 5] = [
     Workload { name: "many_publishers", rooms: 1, members: 100, publishers: 32, publishes: 640, visit_every: None },
 ];
 
-/// What a publisher does next.
+/// The next action of a publisher.
 #[derive(Clone, Copy, Debug)]
-pub enum Act {
+pub enum Action {
     Publish {
         room: usize,
     },
-    /// Its guest joins if it is out, and leaves if it is in.
+    /// The guest joins if it is out, and leaves if it is in.
     Visit {
         room: usize,
     },
 }
 
 impl Workload {
-    /// What a publisher does in one round: it takes turns with its rooms.
-    pub fn script(&self, publisher: usize) -> Vec<Act> {
+    /// The actions of a publisher in one round; it takes turns with its rooms.
+    pub fn script(&self, publisher: usize) -> Vec<Action> {
         let sharing = self.publishers.div_ceil(self.rooms);
         let own_rooms: Vec<usize> = (publisher % self.rooms..self.rooms).step_by(self.publishers).collect();
         let rooms = own_rooms.iter().cycle().take(own_rooms.len() * self.publishes / sharing);
-        let mut acts = Vec::new();
+        let mut actions = Vec::new();
         for (published, &room) in (1..).zip(rooms) {
-            acts.push(Act::Publish { room });
+            actions.push(Action::Publish { room });
             if self.visit_every.is_some_and(|every| published % every == 0) {
-                acts.push(Act::Visit { room });
+                actions.push(Action::Visit { room });
             }
         }
-        acts
+        actions
     }
 
-    /// All members of all rooms.
+    /// Members over all rooms.
     pub fn members_in_all(&self) -> usize {
         self.rooms * self.members
     }
@@ -65,17 +67,17 @@ impl Workload {
         member / self.members
     }
 
-    /// The number of a publisher's guest, who is none of the members.
+    /// The number of a publisher's guest, which is none of the members.
     pub fn guest_of(&self, publisher: usize) -> usize {
         self.members_in_all() + publisher
     }
 
-    /// What each member gets in a round, in bytes.
+    /// Bytes that each member receives in a round.
     pub fn bytes_per_round(&self) -> usize {
         self.publishes * common::line().len()
     }
 
-    /// What each member gets when it joins, in bytes.
+    /// Bytes that each member receives when it joins.
     pub fn bytes_at_join(&self) -> usize {
         common::joined_line(&common::room(0)).len()
     }
@@ -85,13 +87,13 @@ impl Workload {
     }
 }
 
-/// A broker under measurement, with everybody of a workload in their rooms.
+/// A broker under measurement, with all members of a workload in their rooms.
 pub trait Architecture {
     const NAME: &'static str;
 
-    /// Starts the threads and lets everybody in.
+    /// Starts the threads and joins all members.
     fn open(workload: Workload) -> Self;
 
-    /// Has every publisher act out its script once; how long until every member has all of it.
+    /// Runs the script of every publisher once. Returns the time until every member has received everything.
     fn round(&mut self) -> Duration;
 }

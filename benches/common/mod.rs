@@ -1,9 +1,10 @@
-//! What the benches share: how they measure, names, a member in memory, and rooms full of such members. Measures nothing.
+//! What the benches share: settings of criterion, names, a member in memory, and rooms of such members. Measures
+//! nothing.
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
-pub mod hall;
+pub mod bare_shard;
+pub mod in_memory_broker;
 pub mod sink;
-pub mod site;
 
 use std::time::{Duration, Instant};
 use std::{panic, process};
@@ -17,25 +18,25 @@ use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::Address;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-/// Whatever is within this of the last run is noise: the machine drifts by more within minutes.
+/// Changes within this fraction are noise: the machine drifts by more within minutes.
 const NOISE: f64 = 0.05;
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASUREMENT: Duration = Duration::from_secs(4);
 
-/// As of a Rust program that panics.
+/// The exit code of a Rust program that panics.
 const EXIT_PANIC: i32 = 101;
 
-/// Every member's. A label need not be unique.
+/// The label of every member. Labels need not be unique.
 const LABEL: &str = "TCP-1";
 
-/// What is published, so that a member gets a line of 128 bytes.
+/// The published text. A member receives it as a line of 128 bytes.
 pub const TEXT: &str = "a message of one hundred and twenty-eight bytes, its label and its end included, \
                         which is what everybody here says now.";
 
 const LINE_BYTES: usize = 128;
 const _: () = assert!("[] ".len() + LABEL.len() + TEXT.len() + "\n".len() == LINE_BYTES);
 
-/// Bounds that no bench reaches.
+/// Limits that no bench reaches.
 pub const ROOMY: OutboxLimits = OutboxLimits {
     bytes_max: 1 << 40,
     messages_max: 1 << 40,
@@ -44,12 +45,13 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
-/// As many rooms, and as many members of each, as there come.
+/// Room for any number of rooms and members.
 pub fn capacity() -> RoomLimiter {
     RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
 
-/// How every bench measures; its flags may say otherwise. A panic on any thread ends the bench, which would wait for ever.
+/// Criterion's settings; flags may change them. A panic on any thread ends the bench, which would otherwise wait for it
+/// forever.
 pub fn criterion() -> Criterion {
     panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
@@ -59,12 +61,12 @@ pub fn criterion() -> Criterion {
     settings.configure_from_args()
 }
 
-/// A runtime like that of a worker: one thread.
+/// A single-threaded runtime, like that of a worker.
 pub fn runtime() -> LocalRuntime {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("a runtime")
 }
 
-/// A name, as long as all others.
+/// A room name; all have the same length.
 pub fn room(number: usize) -> RoomName {
     RoomName::parse(&format!("room-{number:06}")).expect("a valid name")
 }
@@ -81,12 +83,12 @@ pub fn publish(room: RoomName, address: Address) -> Publish {
     Publish { room, address, dialect: Dialect::Lines, text: TEXT.into(), read_at: Instant::now(), permit: None }
 }
 
-/// What a line member gets of one publish.
+/// The line that a line client receives for one publish.
 pub fn line() -> String {
     format!("[{LABEL}] {TEXT}\n")
 }
 
-/// What a line member gets when it joins.
+/// The line that a line client receives when it joins.
 pub fn joined_line(room: &RoomName) -> String {
     format!("{}\n", Event::Joined(room))
 }
@@ -96,7 +98,7 @@ pub fn masked_text(payload: &[u8]) -> Vec<u8> {
     masked_fragments(payload, 1)
 }
 
-/// A client's WebSocket message in so many fragments of about the same length.
+/// A client's WebSocket message in fragments of about the same length.
 pub fn masked_fragments(payload: &[u8], fragments: usize) -> Vec<u8> {
     let parts = payload.chunks(payload.len().div_ceil(fragments));
     let last = parts.len() - 1;

@@ -1,5 +1,5 @@
-//! What every delivery ends in: a member in memory that counts the bytes it takes, and the clock that stops when all members
-//! have taken all. The same for every broker under measurement.
+//! The end of every delivery: a member in memory that counts the bytes it takes, and a clock that stops when all
+//! members have taken everything. The same for every broker under measurement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,25 +7,26 @@ use std::time::Instant;
 
 use roomcast::writer::{Sent, Slot, Wire};
 
-/// When a round is over: every member has taken what the round owes it, and every member is owed the same.
+/// A round ends when every member has taken the bytes of the round, which are the same for all.
 #[derive(Debug)]
 pub struct Round {
-    owed: Owed,
+    expected: Expected,
     waiting: Waiting,
     members: usize,
     over: flume::Sender<Instant>,
 }
 
-/// Read at every delivery, written between rounds: not on the line that the last deliveries of a round write.
+/// Read at every delivery and written between rounds, so it must not share a cache line with what the last deliveries
+/// write.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Owed(AtomicU64);
+struct Expected(AtomicU64);
 
 #[derive(Debug)]
 #[repr(align(128))]
 struct Waiting(AtomicUsize);
 
-/// A member that takes all it is offered.
+/// A member that takes everything.
 #[derive(Debug)]
 pub struct Sink {
     taken: u64,
@@ -33,22 +34,23 @@ pub struct Sink {
 }
 
 impl Round {
-    /// So many members, which are owed so many bytes each to begin with; and where it is said when a round was over.
+    /// The first round, in which this many members expect this many bytes each. The receiver gets the time at which a
+    /// round ends.
     pub fn first(members: usize, bytes: usize) -> (Arc<Self>, flume::Receiver<Instant>) {
         let (over, rounds) = flume::unbounded();
-        let (owed, waiting) = (Owed(AtomicU64::new(bytes as u64)), Waiting(AtomicUsize::new(members)));
-        (Arc::new(Self { owed, waiting, members, over }), rounds)
+        let (expected, waiting) = (Expected(AtomicU64::new(bytes as u64)), Waiting(AtomicUsize::new(members)));
+        (Arc::new(Self { expected, waiting, members, over }), rounds)
     }
 
-    /// For those nobody waits for.
+    /// A round that never ends.
     pub fn endless() -> Arc<Self> {
         Self::first(usize::MAX, usize::MAX).0
     }
 
-    /// The next round, once the one before is over: each member is owed so many bytes more.
+    /// Starts the next round, in which each member expects this many more bytes. The previous one must have ended.
     pub fn next(&self, bytes: usize) {
         assert_eq!(self.waiting.0.swap(self.members, Ordering::AcqRel), 0, "members wait");
-        self.owed.0.fetch_add(bytes as u64, Ordering::AcqRel);
+        self.expected.0.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 }
 
@@ -57,13 +59,13 @@ impl Sink {
         Self { taken: 0, round: Arc::clone(round) }
     }
 
-    /// Takes the bytes; with the last of the round from the last member, says when that was.
+    /// Takes the bytes. The last bytes of the last member end the round.
     pub fn take(&mut self, bytes: &[u8]) {
         self.taken += bytes.len() as u64;
-        let owed = self.round.owed.0.load(Ordering::Relaxed);
-        assert!(self.taken <= owed, "a member got {} bytes of {owed}", self.taken);
-        if self.taken == owed && self.round.waiting.0.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Nobody listens once the bench is over.
+        let expected = self.round.expected.0.load(Ordering::Relaxed);
+        assert!(self.taken <= expected, "a member got {} bytes of {expected}", self.taken);
+        if self.taken == expected && self.round.waiting.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Fails only once the bench is over.
             let _ = self.round.over.send(Instant::now());
         }
     }
@@ -76,7 +78,7 @@ pub struct SinkWire {
 }
 
 impl SinkWire {
-    /// The sink of a slot that was just opened, the next of all.
+    /// Adds the sink of a slot that was just opened.
     pub fn open(&mut self, slot: Slot, sink: Sink) {
         assert_eq!(slot.index as usize, self.sinks.len(), "no slot is used twice");
         self.sinks.push(sink);

@@ -1,5 +1,5 @@
-//! A room whose members are TCP connections over loopback, and the thread that reads them all. The clock stops when that has
-//! read the last byte of the last member. The reader has a descriptor table of its own, as a client in another process has.
+//! A room of TCP connections over loopback, and the thread that reads all of them. The clock stops when the last byte
+//! of the last member has been read. The reader has a descriptor table of its own, like a client in another process.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -25,16 +25,16 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
-use crate::common::site::start_shard;
+use crate::common::in_memory_broker::start_shard;
 use crate::common::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
 
-/// As in the product: at fewer a burst of connects is refused and tries again a second later.
+/// As in the product. A smaller backlog makes a burst of connects wait for retries of one second.
 const BACKLOG: i32 = 4_096;
 
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1_024;
 
-/// What the sockets need of the system: descriptors, and a table of their own for those of the reader.
+/// Raises the descriptor limit, and checks that a thread can have a descriptor table of its own.
 pub fn prepare() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit { current: maximum, maximum };
@@ -48,20 +48,20 @@ fn unshare() -> Result<()> {
     Ok(runtime().block_on(table.unshare())?)
 }
 
-/// A room of sockets, on one thread; another reads.
-pub struct SocketSite {
-    /// Ended first, and with it the server's sockets; that ends the reader.
+/// A room of sockets on one thread; another thread reads them.
+pub struct SocketBroker {
+    /// Dropped first, which closes the server's sockets and so ends the reader.
     runtime: LocalRuntime,
     broker: Broker,
     _writer: WriterHandle,
     room: RoomName,
-    /// One of the members, who publishes.
+    /// The member that publishes.
     member: Address,
     rounds: flume::Receiver<Instant>,
 }
 
-impl SocketSite {
-    /// So many members, all of whom have joined.
+impl SocketBroker {
+    /// Connects this many members and joins all of them.
     pub fn open(members: usize) -> Result<Self> {
         let runtime = runtime();
         let (over, rounds) = flume::unbounded();
@@ -96,7 +96,7 @@ impl SocketSite {
         Ok(Self { runtime, broker, _writer: writer, room, member, rounds })
     }
 
-    /// Publishes once; how long until every member had read it.
+    /// Publishes once. Returns the time until every member has read it.
     pub fn publish(&self) -> Duration {
         self.runtime.block_on(async {
             let begun = Instant::now();
@@ -107,7 +107,8 @@ impl SocketSite {
     }
 }
 
-/// The server's ends of so many connections, the others with a reader that says whenever it has read a round of them all.
+/// Opens this many connections and returns the server's ends. A thread reads the others and sends the time of each
+/// complete round.
 fn connect(members: usize, over: flume::Sender<Instant>) -> Result<Vec<TcpStream>> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -127,7 +128,7 @@ fn connect(members: usize, over: flume::Sender<Instant>) -> Result<Vec<TcpStream
     (0..members).map(|_| accept()).collect()
 }
 
-/// The clients of a room, asleep until there is something to read.
+/// The clients of a room, read by epoll.
 struct Reader {
     streams: Vec<TcpStream>,
     epoll: rustix::fd::OwnedFd,
@@ -139,7 +140,7 @@ impl Reader {
         let connect = |member: usize| {
             let stream = TcpStream::connect(server)?;
             stream.set_nonblocking(true)?;
-            // Ended by a reset, a connection leaves nothing behind that the next bench would meet.
+            // Closing with a reset leaves no port in TIME-WAIT for the next bench.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(member as u64), flags)?;
@@ -149,25 +150,25 @@ impl Reader {
         Ok(Self { streams, epoll })
     }
 
-    /// What all are owed comes in rounds: the answers to their joins, then one message for each at a time.
+    /// Input comes in rounds: first the answers to the joins, then one message for each member at a time.
     fn read_until_end(mut self, over: &flume::Sender<Instant>) -> Result<()> {
         let round = self.streams.len() * line().len();
-        let mut owed = self.streams.len() * joined_line(&room(0)).len();
+        let mut expected = self.streams.len() * joined_line(&room(0)).len();
         let mut buffer = vec![0; READ_BYTES];
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             epoll::wait(&self.epoll, spare_capacity(&mut events), None)?;
             for event in events.drain(..) {
                 match self.streams[event.data.u64() as usize].read(&mut buffer) {
-                    // The server's ends are gone, all at once.
+                    // The server has closed all its ends.
                     Ok(0) => return Ok(()),
-                    Ok(read) => owed -= read,
+                    Ok(read) => expected -= read,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            if owed == 0 {
-                owed = round;
+            if expected == 0 {
+                expected = round;
                 over.send(Instant::now())?;
             }
         }

@@ -1,4 +1,4 @@
-//! This program once more under callgrind, one case at a time. Collects only within `counted`.
+//! Runs this program under callgrind, one case at a time. Instructions are collected only within `counted`.
 
 use std::env;
 use std::hint::black_box;
@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Followed by the name of a case: run that and nothing else.
+/// The argument before the name of the only case to run.
 pub const CASE_ARGUMENT: &str = "--case";
 
-/// Runs what is to be counted: callgrind knows it by the name of this function. Not inlined, or it would have none; `work` is
-/// not called last, or a jump would take the place of the call.
+/// Runs the work to count. Callgrind finds this function by its name, so it must not be inlined, and `work` must not be
+/// its last call, which would become a jump.
 #[inline(never)]
 pub fn counted_by_callgrind(work: &mut dyn FnMut()) {
     work();
@@ -21,8 +21,8 @@ pub fn is_installed() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// What decides how many instructions the same source takes: the compiler, the C library with its allocator, and whether
-/// its `memcpy` and our UTF-8 validation have AVX2 (as callgrind shows the processor to them).
+/// What decides how many instructions the same source takes: the compiler, the C library with its allocator, and
+/// whether its `memcpy` and our UTF-8 validation use AVX2 (as callgrind presents the processor).
 pub fn platform() -> Result<String> {
     let compiler = first_line(Command::new("rustc").arg("--version"))?;
     let library = first_line(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
@@ -39,7 +39,7 @@ fn processor() -> &'static str {
     env::consts::ARCH
 }
 
-/// The instructions of a case.
+/// Counts the instructions of a case.
 pub fn count(case: &str) -> Result<u64> {
     let mut callgrind = Command::new("valgrind");
     callgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_by_callgrind*"]);

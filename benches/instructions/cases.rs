@@ -1,5 +1,5 @@
-//! What is counted: each step of a message on its way, and the way into a room and out of it. Everything is warm: each case
-//! has done it all before.
+//! The counted cases: each step of a message on its way, and joining and leaving a room. Everything is warm: each case
+//! runs once before it is counted.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use roomcast::writer::{Entry, Frames, Input, Slot, Targets, Writer, WriterComman
 use tokio::sync::oneshot;
 
 use crate::callgrind::counted_by_callgrind;
-use crate::common::hall::{Hall, address};
+use crate::common::bare_shard::{BareShard, address};
 use crate::common::sink::{Round, Sink, SinkWire};
 use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
 
-/// Of each room, and of each writer.
+/// Members of each room and of each writer.
 const MEMBERS: u32 = 1_000;
 
-/// Commands, messages, joins of a case.
+/// Commands, messages or joins of a case.
 const TIMES: u64 = 1_000;
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// One that is counted.
+/// One counted case.
 pub struct Case {
     pub name: &'static str,
-    /// How many of what the name says `run` does.
+    /// How many of the named steps `run` does.
     pub units: u64,
     run: fn(),
 }
@@ -57,20 +57,20 @@ pub fn run(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Does it twice, the second time counted.
+/// Runs the work twice and counts the second time.
 fn count_warm(mut work: impl FnMut()) {
     work();
     counted_by_callgrind(&mut work);
 }
 
 /// A shard with one room full of members.
-fn hall_with_members() -> Hall {
-    let mut hall = Hall::new();
+fn bare_shard_with_members() -> BareShard {
+    let mut bare_shard = BareShard::new();
     for member in 0..MEMBERS {
-        hall.step(join_command(member));
-        hall.end_batch();
+        bare_shard.step(join_command(member));
+        bare_shard.end_batch();
     }
-    hall
+    bare_shard
 }
 
 fn join_command(member: u32) -> ShardCommand {
@@ -92,85 +92,86 @@ fn publish_commands() -> Vec<ShardCommand> {
     (0..TIMES).map(|_| publish_command()).collect()
 }
 
-/// Newcomers, beyond the members.
+/// Clients beyond the members.
 fn guests() -> impl Iterator<Item = u32> {
     MEMBERS..MEMBERS + TIMES as u32
 }
 
 fn publish_one_by_one() {
-    let mut hall = hall_with_members();
+    let mut bare_shard = bare_shard_with_members();
     let mut rounds = [publish_commands(), publish_commands()].into_iter();
     count_warm(|| {
         for command in rounds.next().expect("it is done twice") {
-            hall.step(command);
-            hall.end_batch();
+            bare_shard.step(command);
+            bare_shard.end_batch();
         }
     });
 }
 
 fn publish_in_batches() {
-    let mut hall = hall_with_members();
+    let mut bare_shard = bare_shard_with_members();
     let mut rounds = [publish_commands(), publish_commands()].into_iter();
     count_warm(|| {
         for command in rounds.next().expect("it is done twice") {
-            hall.step(command);
-            if hall.is_full() {
-                hall.end_batch();
+            bare_shard.step(command);
+            if bare_shard.is_full() {
+                bare_shard.end_batch();
             }
         }
-        hall.end_batch();
+        bare_shard.end_batch();
     });
 }
 
-/// The list of targets made anew, which grows with the room; the join and the leave that ask for it are in it.
+/// Rebuilding the target list, which grows with the room. The count includes the join and the leave that make it
+/// necessary.
 fn publish_after_join() {
-    let mut hall = hall_with_members();
+    let mut bare_shard = bare_shard_with_members();
     let visit = || [join_command(MEMBERS), publish_command(), leave_command(MEMBERS)];
     let mut visits = [visit(), visit()].into_iter();
     count_warm(|| {
-        visits.next().expect("it is done twice").into_iter().for_each(|command| hall.step(command));
-        hall.end_batch();
+        visits.next().expect("it is done twice").into_iter().for_each(|command| bare_shard.step(command));
+        bare_shard.end_batch();
     });
 }
 
 fn join() {
-    let mut hall = hall_with_members();
+    let mut bare_shard = bare_shard_with_members();
     let commands: Vec<ShardCommand> = guests().map(join_command).collect();
-    // Once before, so that the room has the space.
-    guests().for_each(|guest| hall.step(join_command(guest)));
-    guests().for_each(|guest| hall.step(leave_command(guest)));
-    hall.end_batch();
+    // Run once before, so that the room has the capacity.
+    guests().for_each(|guest| bare_shard.step(join_command(guest)));
+    guests().for_each(|guest| bare_shard.step(leave_command(guest)));
+    bare_shard.end_batch();
     let mut commands = commands.into_iter();
     counted_by_callgrind(&mut || {
         for command in commands.by_ref() {
-            hall.step(command);
-            hall.end_batch();
+            bare_shard.step(command);
+            bare_shard.end_batch();
         }
     });
 }
 
 fn leave() {
-    let mut hall = hall_with_members();
-    guests().for_each(|guest| hall.step(join_command(guest)));
-    hall.end_batch();
+    let mut bare_shard = bare_shard_with_members();
+    guests().for_each(|guest| bare_shard.step(join_command(guest)));
+    bare_shard.end_batch();
     let mut commands = guests().map(leave_command).collect::<Vec<_>>().into_iter();
     counted_by_callgrind(&mut || {
         for command in commands.by_ref() {
-            hall.step(command);
-            hall.end_batch();
+            bare_shard.step(command);
+            bare_shard.end_batch();
         }
     });
 }
 
 /// A writer whose clients are all targets.
-struct Desk {
+struct TargetedWriter {
     writer: Writer,
     wire: SinkWire,
     targets: Arc<[Slot]>,
     now: Instant,
 }
 
-impl Desk {
+impl TargetedWriter {
     fn with_clients() -> Self {
         let round = Round::endless();
         let (mut writer, mut wire) = (Writer::new(ROOMY), SinkWire::default());
@@ -200,22 +201,22 @@ impl Desk {
 }
 
 fn append() {
-    let mut desk = Desk::with_clients();
-    desk.append(desk.batch());
-    desk.flush();
-    let mut batch = Some(desk.batch());
-    counted_by_callgrind(&mut || desk.append(batch.take().expect("it is done once")));
-    desk.flush();
+    let mut targeted_writer = TargetedWriter::with_clients();
+    targeted_writer.append(targeted_writer.batch());
+    targeted_writer.flush();
+    let mut batch = Some(targeted_writer.batch());
+    counted_by_callgrind(&mut || targeted_writer.append(batch.take().expect("it is done once")));
+    targeted_writer.flush();
 }
 
 fn flush() {
-    let mut desk = Desk::with_clients();
+    let mut targeted_writer = TargetedWriter::with_clients();
     for _ in 0..2 {
-        desk.append(desk.batch());
+        targeted_writer.append(targeted_writer.batch());
     }
-    desk.flush();
-    desk.append(desk.batch());
-    counted_by_callgrind(&mut || desk.flush());
+    targeted_writer.flush();
+    targeted_writer.append(targeted_writer.batch());
+    counted_by_callgrind(&mut || targeted_writer.flush());
 }
 
 fn encode(dialect: Dialect) {

@@ -1,11 +1,11 @@
-//! The counts that are kept, as a text that people read, and what is thought of those that differ.
+//! The stored counts as readable text, and the comparison with new counts.
 
 use std::fmt;
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// Beyond this a change is judged, in per cent. Twice the same differs by far less.
+/// A larger change in percent is reported. Repeated counts differ by far less.
 const TOLERANCE_PERCENT: f64 = 3.0;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.txt");
@@ -18,7 +18,7 @@ const PLATFORM: &str = "platform: ";
 /// Counts by the name of their case.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Where they were counted; elsewhere they mean nothing.
+    /// The platform of the counts; on others they mean nothing.
     pub platform: String,
     pub counts: Vec<(String, u64)>,
 }
@@ -52,7 +52,7 @@ impl Counts {
     }
 }
 
-/// How a count compares with the one that is kept.
+/// How a count compares with the stored one.
 pub enum Verdict {
     Same,
     More { percent: f64 },
@@ -71,7 +71,7 @@ impl Verdict {
         }
     }
 
-    /// A count that nobody has kept fails as well: it would never be compared.
+    /// A count without a stored one fails as well, because it would never be compared.
     pub fn fails(&self) -> bool {
         matches!(self, Self::More { .. } | Self::Unknown)
     }

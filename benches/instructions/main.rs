@@ -1,8 +1,8 @@
-//! How many instructions does each step of a message take? Counted by callgrind, which no other load on the machine can
-//! disturb, and compared with `counts.txt` beside this file: fails beyond +3 %, asks for an update beyond −3 %.
+//! How many instructions does each step of a message take? Callgrind counts them, undisturbed by other load on the machine,
+//! and they are compared with `counts.txt` beside this file: more than +3 % fails, less than −3 % asks for an update.
 //!
-//! `cargo bench --bench instructions`, and with `-- --update` writes `counts.txt` anew. The counts belong to one compiler, C
-//! library and processor family: on any other, and without valgrind, it says so and measures nothing.
+//! `cargo bench --bench instructions`; with `-- --update` it rewrites `counts.txt`. The counts are valid for one compiler, C
+//! library and processor family. On any other, and without valgrind, nothing is counted.
 
 mod callgrind;
 mod cases;

@@ -1,5 +1,5 @@
-//! `loadgen find-capacity`: how much one server carries. The load is doubled until the objective breaks, then halved between
-//! the last that was carried and the first that was not. Never goes beyond what the server lets in.
+//! `loadgen find-capacity`: doubles the load until the objective is missed, then bisects between the last load that was
+//! carried and the first that was not. Stops at the connection limit of the server.
 
 use std::sync::mpsc::Receiver;
 use std::time::SystemTime;
@@ -7,41 +7,41 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::arguments::{CapacityArguments, LINES, Vary};
-use crate::end::End;
-use crate::measure::{command_line, trial};
-use crate::output::{self, Sink, Words};
+use crate::measure::{command_line, run_once};
+use crate::output::{self, Console, OutputFile};
 use crate::report::chart::{Axis, Chart, Scale, Series};
-use crate::report::html::Sheet;
+use crate::report::html::TablePage;
 use crate::report::table::time;
+use crate::verdict::Verdict;
 
-/// One load on the way.
+/// One measured load of the search.
 #[derive(Clone, Debug, Serialize)]
 struct Step {
-    /// Clients, or messages a second.
+    /// Clients, or messages per second.
     load: u32,
-    /// The quantile of the objective, in milliseconds.
+    /// The latency at the quantile of the objective, in milliseconds.
     latency: f64,
     deliveries: f64,
-    /// Why it was not carried; empty if it was.
+    /// Why the load was not carried; empty if it was.
     broken: Vec<String>,
-    /// Whether the generator, not the server, was at its end.
+    /// Whether the generator rather than the server was the bottleneck.
     generator_limited: bool,
-    /// How many clients a full server let in; `None` if it was not full.
+    /// Number of clients that a full server admitted; `None` if it was not full.
     full_at: Option<u32>,
 }
 
-/// Measures and prints.
-pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+/// Runs the command.
+pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
     check(arguments)?;
     let began = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut json = Sink::open(arguments.json.as_deref())?;
-    let mut html = Sink::open(arguments.html.as_deref())?;
-    let words = Words::beside(&[&json, &html]);
+    let mut json = OutputFile::open(arguments.output.json.as_deref())?;
+    let mut html = OutputFile::open(arguments.output.html.as_deref())?;
+    let console = Console::beside(&[&json, &html]);
     let columns = Columns::of(arguments);
     let mut steps: Vec<Step> = Vec::new();
     let mut search = Search::new(arguments.from, arguments.to, arguments.within);
     let mut is_interrupted = false;
-    words.say(&columns.header());
+    console.print(&columns.header());
     while let Some(load) = search.next() {
         let step = match run(arguments, load, interrupts) {
             Err(error) if steps.is_empty() => return Err(error),
@@ -52,24 +52,24 @@ pub fn find(arguments: &CapacityArguments, interrupts: &Receiver<()>) -> anyhow:
                 break;
             }
         };
-        words.say(&columns.row(&step));
+        console.print(&columns.row(&step));
         match step.full_at.filter(|_| arguments.vary == Vary::Clients) {
-            Some(clients) => search.learn_full(load, clients),
-            None => search.learn(load, step.broken.is_empty()),
+            Some(clients) => search.record_full(load, clients),
+            None => search.record(load, step.broken.is_empty()),
         }
         steps.push(step);
     }
-    reasons(&steps).iter().for_each(|reason| words.say(&output::wrapped(reason)));
+    reasons(&steps).iter().for_each(|reason| console.print(&output::wrapped(reason)));
     let verdict = if is_interrupted { "stopped before its time".to_owned() } else { knee(arguments, &search, &steps) };
-    words.say(&output::wrapped(&verdict));
+    console.print(&output::wrapped(&verdict));
     output::write(&mut json, || Ok(serde_json::to_vec_pretty(&steps)?))?;
     let is_carried = search.carried.is_some();
-    output::write(&mut html, || Ok(sheet(arguments, &steps, began, (is_carried, verdict)).page()?.into_bytes()))?;
-    words.say_where("report", html.as_ref());
+    output::write(&mut html, || Ok(table_page(arguments, &steps, began, (is_carried, verdict)).page()?.into_bytes()))?;
+    console.print_path("report", html.as_ref());
     Ok(match (is_interrupted, is_carried) {
-        (true, _) => End::Interrupted,
-        (false, true) => End::Passed,
-        (false, false) => End::Failed,
+        (true, _) => Verdict::Interrupted,
+        (false, true) => Verdict::Passed,
+        (false, false) => Verdict::Failed,
     })
 }
 
@@ -88,13 +88,13 @@ fn check(arguments: &CapacityArguments) -> anyhow::Result<()> {
 }
 
 impl Step {
-    /// A load that could not even be measured.
+    /// A load that could not be measured.
     fn failed(load: u32, error: &anyhow::Error) -> Self {
         let broken = vec![format!("{error:#}")];
         Self { load, latency: f64::NAN, deliveries: 0.0, broken, generator_limited: false, full_at: None }
     }
 
-    /// In a word or two; the reasons stand elsewhere.
+    /// The verdict in a few words, without its reasons.
     fn verdict(&self) -> &'static str {
         match (&self.broken[..], self.full_at, self.generator_limited) {
             ([], _, false) => "carried",
@@ -106,15 +106,15 @@ impl Step {
     }
 }
 
-/// `None` if somebody stopped it.
+/// Measures one load; `None` if Ctrl-C stopped it.
 fn run(arguments: &CapacityArguments, load: u32, interrupts: &Receiver<()>) -> anyhow::Result<Option<Step>> {
     let mut wanted = arguments.load.clone();
     match arguments.vary {
         Vary::Clients => wanted.clients = Some(load),
         Vary::Rate => wanted.rate = Some(f64::from(load)),
     }
-    let measured = trial(&wanted.plan(&arguments.targets)?, &arguments.server, interrupts)?;
-    let latency = measured.latencies.quantile(arguments.slo.share());
+    let measured = run_once(&wanted.workload(&arguments.targets.targets)?, &arguments.server, interrupts)?;
+    let latency = measured.latencies.quantile(arguments.slo.quantile());
     let generator_limited = measured.report.generator.limited.is_some();
     let connects = &measured.report.connects;
     let full_at = connects.is_full().then_some(connects.connected);
@@ -125,7 +125,7 @@ fn run(arguments: &CapacityArguments, load: u32, interrupts: &Receiver<()>) -> a
     Ok((!measured.report.interrupted).then_some(step))
 }
 
-/// Where the knee is: doubling first, then halving what is between.
+/// Searches the largest load that is carried: doubles first, then bisects.
 #[derive(Debug)]
 struct Search {
     next: Option<u32>,
@@ -133,9 +133,9 @@ struct Search {
     within: u32,
     /// The largest load that was carried.
     carried: Option<u32>,
-    /// The smallest that was not.
+    /// The smallest load that was not carried.
     broken: Option<u32>,
-    /// How many clients the server holds, once it has been full.
+    /// Number of clients that the server holds, once it has been full.
     full_at: Option<u32>,
 }
 
@@ -148,8 +148,9 @@ impl Search {
         self.next
     }
 
-    /// A limit of connections is no knee: what the server holds is tried once, and nothing beyond.
-    fn learn_full(&mut self, load: u32, clients: u32) {
+    /// Records that the server was full. A connection limit is no knee, so the search tries what the server holds once
+    /// and stops.
+    fn record_full(&mut self, load: u32, clients: u32) {
         let held = clients.min(load.saturating_sub(1)).min(self.full_at.unwrap_or(u32::MAX));
         let was_full = self.full_at.replace(held).is_some();
         self.to = held;
@@ -157,7 +158,7 @@ impl Search {
         self.next = is_worth_it.then_some(held);
     }
 
-    fn learn(&mut self, load: u32, is_carried: bool) {
+    fn record(&mut self, load: u32, is_carried: bool) {
         if is_carried {
             self.carried = Some(load);
         } else {
@@ -177,7 +178,7 @@ impl Search {
     }
 }
 
-/// The columns of the table, wide enough before its first row is known.
+/// The columns of the table, with widths fixed before the first row.
 struct Columns {
     names: [String; 3],
     widths: [usize; 3],
@@ -212,7 +213,7 @@ fn cells(step: &Step) -> [String; 3] {
     [step.load.to_string(), latency, format!("{:.0}", step.deliveries)]
 }
 
-/// Why loads were not carried; what several have in common stands there once.
+/// Why loads were not carried. A reason that several loads share is listed once.
 fn reasons(steps: &[Step]) -> Vec<String> {
     let mut reasons: Vec<(String, String)> = Vec::new();
     for step in steps.iter().filter(|step| !step.broken.is_empty()) {
@@ -248,7 +249,7 @@ fn unit(vary: Vary) -> &'static str {
     }
 }
 
-fn sheet(arguments: &CapacityArguments, steps: &[Step], began: String, verdict: (bool, String)) -> Sheet {
+fn table_page(arguments: &CapacityArguments, steps: &[Step], began: String, verdict: (bool, String)) -> TablePage {
     let mut by_load: Vec<&Step> = steps.iter().filter(|step| step.latency.is_finite()).collect();
     by_load.sort_by_key(|step| step.load);
     let points = by_load.iter().map(|step| (f64::from(step.load), step.latency));
@@ -261,8 +262,8 @@ fn sheet(arguments: &CapacityArguments, steps: &[Step], began: String, verdict: 
         height: 300.0,
     };
     let names = Columns::of(arguments).names;
-    let targets: Vec<String> = arguments.targets.iter().map(ToString::to_string).collect();
-    Sheet {
+    let targets: Vec<String> = arguments.targets.targets.iter().map(ToString::to_string).collect();
+    TablePage {
         kind: "Search for the capacity",
         title: if targets.is_empty() { LINES.to_owned() } else { targets.join(", ") },
         began,
@@ -280,12 +281,12 @@ fn sheet(arguments: &CapacityArguments, steps: &[Step], began: String, verdict: 
 mod tests {
     use super::*;
 
-    /// The loads tried against a server that carries so much.
+    /// The loads tried on a server of this capacity.
     fn tried(capacity: u32, mut search: Search) -> (Vec<u32>, Option<u32>, Option<u32>) {
         let mut tried = Vec::new();
         while let Some(load) = search.next() {
             tried.push(load);
-            search.learn(load, load <= capacity);
+            search.record(load, load <= capacity);
         }
         (tried, search.carried, search.broken)
     }
@@ -300,18 +301,18 @@ mod tests {
     #[test]
     fn a_full_server_ends_the_search_at_what_it_holds() {
         let mut search = Search::new(10, 1_000, 5);
-        search.learn(10, true);
-        search.learn(20, true);
-        search.learn_full(40, 25);
+        search.record(10, true);
+        search.record(20, true);
+        search.record_full(40, 25);
         assert_eq!(search.next(), Some(25), "what it holds is tried");
-        search.learn(25, true);
+        search.record(25, true);
         assert_eq!((search.next(), search.carried, search.full_at), (None, Some(25), Some(25)));
         let mut search = Search::new(40, 1_000, 5);
-        search.learn_full(40, 25);
-        search.learn_full(25, 24);
+        search.record_full(40, 25);
+        search.record_full(25, 24);
         assert_eq!(search.next(), None, "others may hold some of its places");
         search = Search::new(40, 1_000, 5);
-        search.learn_full(40, 0);
+        search.record_full(40, 0);
         assert_eq!(search.next(), None);
     }
 

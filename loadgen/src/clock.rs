@@ -1,4 +1,4 @@
-//! The clock of every stamp: CLOCK_MONOTONIC in nanoseconds, the same for all processes of one host. Never the wall clock.
+//! Timestamps of CLOCK_MONOTONIC in nanoseconds, the same for all processes of one host. Never the wall clock.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use nix::time::{ClockId, clock_gettime};
 pub struct Nanos(pub u64);
 
 impl Nanos {
-    /// Now; it costs no system call (vDSO).
+    /// The current time. It costs no system call (vDSO).
     pub fn now() -> Self {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
         Self(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
     }
 
-    /// How long after `earlier` this is; nothing if it is not.
+    /// Time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,5 +1,5 @@
-//! `loadgen compare`: the same load on several targets by turns, A B B A, so that a drift of the machine falls on all alike.
-//! Only ratios of one round are believed.
+//! `loadgen compare`: runs the same load on several candidates in the order A B B A, so that a drift of the machine
+//! affects all of them alike. Only ratios within one round are reported.
 
 use std::ops::Range;
 use std::sync::mpsc::Receiver;
@@ -9,117 +9,118 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::arguments::{CompareArguments, ServerArguments};
-use crate::contestant::Contestant;
-use crate::end::End;
-use crate::measure::{command_line, trial};
-use crate::output::{self, Sink, Words};
+use crate::candidate::Candidate;
+use crate::measure::{command_line, run_once};
+use crate::median_range::MedianRange;
+use crate::output::{self, Console, OutputFile};
 use crate::report::Report;
-use crate::report::html::Sheet;
-use crate::spread::Spread;
+use crate::report::html::TablePage;
 use crate::target::Scheme;
+use crate::verdict::Verdict;
 
-/// A figure that is compared: its name, its unit, how it is read off a report, and how many decimals it deserves.
-struct Figure {
+/// A compared metric: its name with the unit, how to read it from a report, and its number of decimals.
+struct Metric {
     name: &'static str,
     read: fn(&Report) -> Option<f64>,
     decimals: usize,
 }
 
-const FIGURES: [Figure; 7] = [
-    Figure {
+const METRICS: [Metric; 7] = [
+    Metric {
         name: "server, µs/delivery",
         read: |report| Some(report.server.as_ref()?.nanos_per_delivery / 1e3),
         decimals: 3,
     },
-    Figure {
+    Metric {
         name: "server, bytes/client",
         read: |report| Some(report.server.as_ref()?.bytes_per_client).filter(|_| !is_limit(report)),
         decimals: 0,
     },
-    Figure { name: "deliveries/s", read: |report| Some(report.rooms.deliveries), decimals: 0 },
-    Figure { name: "p50, ms", read: |report| Some(report.rooms.latency.p50), decimals: 3 },
-    Figure { name: "p99, ms", read: |report| Some(report.rooms.latency.p99), decimals: 3 },
-    Figure { name: "connecting, s", read: |report| Some(report.connects.seconds), decimals: 2 },
-    Figure {
+    Metric { name: "deliveries/s", read: |report| Some(report.rooms.deliveries), decimals: 0 },
+    Metric { name: "p50, ms", read: |report| Some(report.rooms.latency.p50), decimals: 3 },
+    Metric { name: "p99, ms", read: |report| Some(report.rooms.latency.p99), decimals: 3 },
+    Metric { name: "connecting, s", read: |report| Some(report.connects.seconds), decimals: 2 },
+    Metric {
         name: "generator, µs/delivery",
         read: |report| Some(report.generator.nanos_per_delivery / 1e3),
         decimals: 3,
     },
 ];
 
-/// All runs of one contestant.
+/// All runs of one candidate.
 #[derive(Serialize)]
 struct Runs {
-    contestant: String,
+    #[serde(rename = "contestant")]
+    candidate: String,
     reports: Vec<Report>,
 }
 
-/// Measures and prints.
-pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+/// Runs the command.
+pub fn compare(arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
     anyhow::ensure!(arguments.rounds > 0, "--rounds 0: at least 1");
     let began = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut json = Sink::open(arguments.json.as_deref())?;
-    let mut html = Sink::open(arguments.html.as_deref())?;
-    let words = Words::beside(&[&json, &html]);
-    let contestants = &arguments.contestants;
+    let mut json = OutputFile::open(arguments.output.json.as_deref())?;
+    let mut html = OutputFile::open(arguments.output.html.as_deref())?;
+    let console = Console::beside(&[&json, &html]);
+    let candidates = &arguments.candidates;
     let mut runs: Vec<Runs> =
-        contestants.iter().map(|side| Runs { contestant: side.to_string(), reports: vec![] }).collect();
+        candidates.iter().map(|side| Runs { candidate: side.to_string(), reports: vec![] }).collect();
     let end = measure_all(arguments, interrupts, &mut runs);
-    // What was measured before an error is worth as much as it was.
-    let sides = Sides { names: short_names(contestants), runs: &runs };
-    words.say(&sides.tables());
+    // The runs before an error are still reported.
+    let comparison = Comparison { names: short_names(candidates), runs: &runs };
+    console.print(&comparison.tables());
     output::write(&mut json, || Ok(serde_json::to_vec_pretty(&runs)?))?;
-    let (verdict, notes) = verdict(&sides);
-    sides.legend().iter().chain(&notes).for_each(|note| words.say(&output::wrapped(note)));
-    output::write(&mut html, || Ok(sides.sheet(began, verdict, &notes).page()?.into_bytes()))?;
-    words.say_where("report", html.as_ref());
-    end.map(|end| if end == End::Passed { verdict } else { end })
+    let (verdict, notes) = verdict(&comparison);
+    comparison.legend().iter().chain(&notes).for_each(|note| console.print(&output::wrapped(note)));
+    output::write(&mut html, || Ok(comparison.table_page(began, verdict, &notes).page()?.into_bytes()))?;
+    console.print_path("report", html.as_ref());
+    end.map(|end| if end == Verdict::Passed { verdict } else { end })
 }
 
-/// Every contestant in every round, the rounds by turns in one order and the other.
-fn measure_all(arguments: &CompareArguments, interrupts: &Receiver<()>, runs: &mut [Runs]) -> anyhow::Result<End> {
-    let contestants = &arguments.contestants;
+/// Measures every candidate once per round. Every other round runs backwards.
+fn measure_all(arguments: &CompareArguments, interrupts: &Receiver<()>, runs: &mut [Runs]) -> anyhow::Result<Verdict> {
+    let candidates = &arguments.candidates;
     for round in 0..arguments.rounds {
-        let mut turns: Vec<usize> = (0..contestants.len()).collect();
+        let mut turns: Vec<usize> = (0..candidates.len()).collect();
         if round % 2 == 1 {
             turns.reverse();
         }
         for turn in turns {
-            eprintln!("round {} of {}: {}", round + 1, arguments.rounds, contestants[turn]);
-            let report = run(&contestants[turn], arguments, interrupts)?;
+            eprintln!("round {} of {}: {}", round + 1, arguments.rounds, candidates[turn]);
+            let report = run(&candidates[turn], arguments, interrupts)?;
             if report.interrupted {
-                return Ok(End::Interrupted);
+                return Ok(Verdict::Interrupted);
             }
             runs[turn].reports.push(report);
         }
     }
-    Ok(End::Passed)
+    Ok(Verdict::Passed)
 }
 
-fn run(contestant: &Contestant, arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<Report> {
-    let plan = arguments.load.plan(std::slice::from_ref(&contestant.target))?;
-    let server = ServerArguments { pid: None, spawn: contestant.command.clone() };
-    Ok(trial(&plan, &server, interrupts)?.report)
+fn run(candidate: &Candidate, arguments: &CompareArguments, interrupts: &Receiver<()>) -> anyhow::Result<Report> {
+    let workload = arguments.load.workload(std::slice::from_ref(&candidate.target))?;
+    let server = ServerArguments { pid: None, spawn: candidate.command.clone() };
+    Ok(run_once(&workload, &server, interrupts)?.report)
 }
 
-/// All contestants, by short names.
-struct Sides<'a> {
+/// All candidates with their short names and runs.
+struct Comparison<'a> {
     names: Vec<String>,
     runs: &'a [Runs],
 }
 
-impl Sides<'_> {
-    /// Names of rows, and a cell for each contestant.
+impl Comparison<'_> {
+    /// The rows of the table: a name, then one cell per candidate.
     fn rows(&self) -> Vec<Vec<String>> {
         let Self { names, runs } = self;
         let mut rows = Vec::new();
-        for figure in &FIGURES {
-            rows.push(row(figure.name.to_owned(), runs, |of| spread(figure, of)));
+        for metric in &METRICS {
+            rows.push(row(metric.name.to_owned(), runs, |of| spread(metric, of)));
             let ratio = format!("  over {}", names[0]);
-            rows.push(row(ratio, runs, |of| Some(format!("{:.2} ×", ratios(figure, of, &runs[0])?))));
+            rows.push(row(ratio, runs, |of| Some(format!("{:.2} ×", ratios(metric, of, &runs[0])?))));
         }
         if let Some(limit) = self.limit() {
-            let efficiency = |of: &Runs| Some(format!("{:.2}", ratios(&FIGURES[0], limit, of)?));
+            let efficiency = |of: &Runs| Some(format!("{:.2}", ratios(&METRICS[0], limit, of)?));
             rows.push(row("efficiency".to_owned(), runs, efficiency));
         }
         rows
@@ -129,7 +130,7 @@ impl Sides<'_> {
         self.runs.iter().find(|runs| runs.reports.iter().all(is_limit))
     }
 
-    /// As many contestants beside each other as the terminal has room for, the others below.
+    /// One table with as many candidates as the terminal is wide enough for, then further tables below it.
     fn tables(&self) -> String {
         let rows = self.rows();
         let Some(columns) = output::columns() else { return self.table(&rows, 0..self.names.len()).to_string() };
@@ -149,32 +150,32 @@ impl Sides<'_> {
         tables.join("\n")
     }
 
-    fn table(&self, rows: &[Vec<String>], sides: Range<usize>) -> Table {
+    fn table(&self, rows: &[Vec<String>], columns: Range<usize>) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(std::iter::once("").chain(self.names[sides.clone()].iter().map(String::as_str)));
+        table.set_header(std::iter::once("").chain(self.names[columns.clone()].iter().map(String::as_str)));
         for row in rows {
-            table.add_row(std::iter::once(&row[0]).chain(&row[1 + sides.start..=sides.end]));
+            table.add_row(std::iter::once(&row[0]).chain(&row[1 + columns.start..=columns.end]));
         }
         table
     }
 
-    /// What the short names stand for.
+    /// Explains the short names.
     fn legend(&self) -> Vec<String> {
-        let named = self.names.iter().zip(self.runs).filter(|(name, runs)| **name != runs.contestant);
-        let mut legend: Vec<String> = named.map(|(name, runs)| format!("{name}: {}", runs.contestant)).collect();
+        let named = self.names.iter().zip(self.runs).filter(|(name, runs)| **name != runs.candidate);
+        let mut legend: Vec<String> = named.map(|(name, runs)| format!("{name}: {}", runs.candidate)).collect();
         legend.extend(self.limit().map(|_| "efficiency: the limit's cost per delivery over its own".to_owned()));
         legend
     }
 
-    fn sheet(&self, began: String, verdict: End, notes: &[String]) -> Sheet {
-        let words = if verdict == End::Passed { "Every run was well" } else { "Some runs failed" };
-        Sheet {
+    fn table_page(&self, began: String, verdict: Verdict, notes: &[String]) -> TablePage {
+        let words = if verdict == Verdict::Passed { "Every run was well" } else { "Some runs failed" };
+        TablePage {
             kind: "Comparison",
             title: self.names.join(", "),
             began,
             command: command_line(),
-            verdict: vec![(verdict == End::Passed, words.to_owned())],
+            verdict: vec![(verdict == Verdict::Passed, words.to_owned())],
             heading: "Median of all rounds, and its spread",
             charts: Vec::new(),
             header: std::iter::once(String::new()).chain(self.names.iter().cloned()).collect(),
@@ -184,10 +185,10 @@ impl Sides<'_> {
     }
 }
 
-/// The program that is started, or where it listens; with its transport, and a number where that is not enough.
-fn short_names(contestants: &[Contestant]) -> Vec<String> {
+/// Short names: the program or the port, with the scheme, and a number where two would be equal.
+fn short_names(candidates: &[Candidate]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for Contestant { target, command } in contestants {
+    for Candidate { target, command } in candidates {
         let program = command.as_deref().and_then(|command| command.split_whitespace().next());
         let program = program.and_then(|program| program.rsplit('/').next());
         let name = match (target.scheme, program) {
@@ -207,26 +208,26 @@ fn row(name: String, runs: &[Runs], cell: impl Fn(&Runs) -> Option<String>) -> V
     std::iter::once(name).chain(cells).collect()
 }
 
-fn spread(figure: &Figure, runs: &Runs) -> Option<String> {
-    let decimals = figure.decimals;
-    Spread::of(runs.reports.iter().filter_map(figure.read)).map(|spread| format!("{spread:.decimals$}"))
+fn spread(metric: &Metric, runs: &Runs) -> Option<String> {
+    let decimals = metric.decimals;
+    MedianRange::of(runs.reports.iter().filter_map(metric.read)).map(|spread| format!("{spread:.decimals$}"))
 }
 
-/// The figure of one over the other's, round by round.
-fn ratios(figure: &Figure, of: &Runs, over: &Runs) -> Option<Spread> {
+/// The ratio of a metric between two candidates, round by round.
+fn ratios(metric: &Metric, of: &Runs, over: &Runs) -> Option<MedianRange> {
     let rounds = of.reports.iter().zip(&over.reports);
-    let ratio = |(of, over): (&Report, &Report)| Some((figure.read)(of)? / (figure.read)(over)?);
-    Spread::of(rounds.filter_map(ratio).filter(|ratio| ratio.is_finite()))
+    let ratio = |(of, over): (&Report, &Report)| Some((metric.read)(of)? / (metric.read)(over)?);
+    MedianRange::of(rounds.filter_map(ratio).filter(|ratio| ratio.is_finite()))
 }
 
 fn is_limit(report: &Report) -> bool {
-    report.plan.targets.iter().any(|share| share.target.scheme == Scheme::Limit)
+    report.workload.targets.iter().any(|weighted| weighted.target.scheme == Scheme::Limit)
 }
 
-/// A figure of a run that failed is worth nothing; one that the generator limited, little. Both are said.
-fn verdict(sides: &Sides) -> (End, Vec<String>) {
-    let (mut end, mut notes) = (End::Passed, Vec::new());
-    for (name, Runs { reports, .. }) in sides.names.iter().zip(sides.runs) {
+/// The verdict, with a note for each fault and for each candidate whose runs were limited by the generator.
+fn verdict(comparison: &Comparison) -> (Verdict, Vec<String>) {
+    let (mut end, mut notes) = (Verdict::Passed, Vec::new());
+    for (name, Runs { reports, .. }) in comparison.names.iter().zip(comparison.runs) {
         let mut limited = reports.iter().filter_map(|report| report.generator.limited.as_ref());
         if let Some(limited) = limited.next() {
             let count = limited_count(reports);
@@ -234,7 +235,7 @@ fn verdict(sides: &Sides) -> (End, Vec<String>) {
         }
         for fault in reports.iter().flat_map(|report| &report.faults) {
             notes.push(format!("failed, {name}: {fault}"));
-            end = End::Failed;
+            end = Verdict::Failed;
         }
     }
     (end, notes)
@@ -249,8 +250,8 @@ mod tests {
     use super::*;
 
     fn sides(words: &[&str]) -> Vec<String> {
-        let contestants: Vec<Contestant> = words.iter().map(|words| words.parse().expect("a contestant")).collect();
-        short_names(&contestants)
+        let candidates: Vec<Candidate> = words.iter().map(|words| words.parse().expect("a candidate")).collect();
+        short_names(&candidates)
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The descriptor limit: raised as far as it goes, and what it means in connections of one process.
+//! The limit of open descriptors: raises it and derives the number of connections that one process may hold.
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What a process has open besides.
+/// Descriptors reserved for everything that is not a connection.
 const RESERVED: u64 = 100;
 
-/// No process is worth more than one core, and a core has enough to do with so many.
+/// Maximum connections of one process. This many keep one core busy, and a process cannot use more than one.
 const CONNECTIONS_MAX: u64 = 20_000;
 
-/// So many connections may one process have; its limit is raised as far as it goes.
+/// Raises the descriptor limit to its hard limit and returns the number of connections that it allows.
 pub fn connections_max() -> anyhow::Result<u32> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raising the descriptor limit")?;

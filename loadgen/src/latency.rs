@@ -1,38 +1,32 @@
-//! Latencies: counted in a histogram of microseconds with three digits, from one microsecond to ten minutes. Never an average.
+//! Latency histograms with three significant digits, from one microsecond to ten minutes. There is no average here.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// What the histogram tells apart at the low end.
+/// Lower bound of the histogram.
 const LOWEST_NANOS: u64 = 1_000;
 
-/// Longer ones count as this, ten minutes.
+/// Upper bound of the histogram, ten minutes. Longer times are recorded as this.
 const HIGHEST_NANOS: u64 = 600 * 1_000_000_000;
 
 const DIGITS: u8 = 3;
 
-/// Times in nanoseconds, with three significant digits each.
+/// A histogram of times in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
 
-/// The times that matter, in milliseconds.
+/// The reported quantiles, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// How many were counted.
+    /// Number of recorded times.
     pub count: u64,
-    /// The median.
     pub p50: f64,
-    /// Nine in ten are below.
     pub p90: f64,
-    /// 99 in 100 are below.
     pub p99: f64,
-    /// 999 in 1 000 are below.
     pub p99_9: f64,
-    /// 9 999 in 10 000 are below.
     pub p99_99: f64,
-    /// The longest.
     pub max: f64,
 }
 
@@ -44,22 +38,22 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Counts one.
+    /// Records one time.
     pub fn record(&mut self, time: Duration) {
         self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// How many were counted.
+    /// Number of recorded times.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The time below which this share of all lie, in milliseconds.
+    /// The quantile for a fraction from 0 to 1, in milliseconds.
     pub fn quantile(&self, share: f64) -> f64 {
         milliseconds(self.0.value_at_quantile(share))
     }
 
-    /// The times that matter.
+    /// The reported quantiles.
     pub fn quantiles(&self) -> Quantiles {
         Quantiles {
             count: self.count(),
@@ -72,9 +66,9 @@ impl Latencies {
         }
     }
 
-    /// Points of the curve, (share of all, milliseconds), halving what is left at each.
+    /// Points (fraction of all, milliseconds) for drawing the distribution, denser towards its tail.
     pub fn curve(&self) -> Vec<(f64, f64)> {
-        /// Points for each halving.
+        /// Points per halving of the remaining fraction.
         const RESOLUTION: u32 = 5;
         self.0
             .iter_quantiles(RESOLUTION)
@@ -82,20 +76,20 @@ impl Latencies {
             .collect()
     }
 
-    /// Adds what another has counted.
-    pub fn add(&mut self, counts: &Counts) {
+    /// Adds the counts of another histogram.
+    pub fn add(&mut self, counts: &HistogramCounts) {
         for &(value, count) in &counts.0 {
             self.0.saturating_record_n(value, count);
         }
     }
 
-    /// What was counted, as plain numbers.
-    pub fn counts(&self) -> Counts {
-        Counts(self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
+    /// The recorded counts, for another process.
+    pub fn counts(&self) -> HistogramCounts {
+        HistogramCounts(self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
     }
 
-    /// What was counted since the last time, as plain numbers.
-    pub fn take(&mut self) -> Counts {
+    /// The counts recorded since the last call. Resets the histogram.
+    pub fn take(&mut self) -> HistogramCounts {
         let counts = self.counts();
         self.0.reset();
         counts
@@ -107,10 +101,10 @@ impl Latencies {
     }
 }
 
-/// A histogram between processes: (nanoseconds, how many).
+/// Counts of a histogram as pairs (nanoseconds, count), to send between processes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Counts(Vec<(u64, u64)>);
+pub struct HistogramCounts(Vec<(u64, u64)>);
 
 fn milliseconds(nanos: u64) -> f64 {
     nanos as f64 / 1e6

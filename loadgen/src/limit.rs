@@ -1,42 +1,42 @@
-//! `loadgen limit`: the bare loop over the same sockets, with one message a write and with eight. What it costs is what the
-//! kernel charges; a server's efficiency is this over its own cost.
+//! `loadgen limit`: measures the bare loop with one and with eight messages per write. Its cost is what the kernel
+//! charges for sending; the efficiency of a server is this cost over its own.
 
 use std::sync::mpsc::Receiver;
 
 use comfy_table::{Table, presets};
 
 use crate::arguments::{LimitArguments, ServerArguments};
-use crate::end::End;
-use crate::measure::trial;
-use crate::output::{self, Sink, Words};
+use crate::measure::run_once;
+use crate::output::{self, Console, OutputFile};
 use crate::report::Report;
 use crate::report::table::time;
 use crate::target::Target;
+use crate::verdict::Verdict;
 
-/// What is sent at once.
+/// The numbers of messages per write that are measured.
 const MESSAGES_PER_WRITE: [u32; 2] = [1, 8];
 
-/// Measures and prints.
-pub fn measure(arguments: &LimitArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
-    let mut json = Sink::open(arguments.json.as_deref())?;
-    let words = Words::beside(&[&json]);
+/// Runs the command.
+pub fn measure(arguments: &LimitArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
+    let mut json = OutputFile::open(arguments.json.as_deref())?;
+    let console = Console::beside(&[&json]);
     let mut reports = Vec::new();
     for messages_per_write in MESSAGES_PER_WRITE {
-        let mut plan = arguments.load.plan(&[Target::limit()])?;
-        plan.manner.messages_per_write = messages_per_write;
-        let report = trial(&plan, &ServerArguments { pid: None, spawn: None }, interrupts)?.report;
+        let mut workload = arguments.load.workload(&[Target::limit()])?;
+        workload.settings.messages_per_write = messages_per_write;
+        let report = run_once(&workload, &ServerArguments { pid: None, spawn: None }, interrupts)?.report;
         let interrupted = report.interrupted;
         reports.push(report);
         if interrupted {
-            words.say(&table(&reports).to_string());
-            return Ok(End::Interrupted);
+            console.print(&table(&reports).to_string());
+            return Ok(Verdict::Interrupted);
         }
     }
-    words.say(&table(&reports).to_string());
+    console.print(&table(&reports).to_string());
     output::write(&mut json, || Ok(serde_json::to_vec_pretty(&reports)?))?;
     let faults: Vec<_> = reports.iter().flat_map(|report| &report.faults).collect();
-    faults.iter().for_each(|fault| words.say(&output::wrapped(&format!("failed: {fault}"))));
-    Ok(if faults.is_empty() { End::Passed } else { End::Failed })
+    faults.iter().for_each(|fault| console.print(&output::wrapped(&format!("failed: {fault}"))));
+    Ok(if faults.is_empty() { Verdict::Passed } else { Verdict::Failed })
 }
 
 fn table(reports: &[Report]) -> Table {
@@ -45,7 +45,7 @@ fn table(reports: &[Report]) -> Table {
     output::fit(&mut table);
     table.set_header(["a write", "ns per send", "ns per delivery", "deliveries/s", "p50 ms", "p99 ms"]);
     for report in reports {
-        let messages_per_write = report.plan.manner.messages_per_write;
+        let messages_per_write = report.workload.settings.messages_per_write;
         let nanos = report.server.as_ref().map_or(f64::NAN, |server| server.nanos_per_delivery);
         table.add_row([
             messages_per_write.to_string(),

@@ -1,49 +1,48 @@
-//! `loadgen`: the capacity test of Roomcast. It never links the server: it is an independent witness of the wire protocol.
+//! `loadgen`: the load generator of Roomcast. It never links the server, so that it is an independent witness of the wire
+//! protocol.
 //!
-//! The floors, each using only those below it:
+//! A module uses only lower floors:
 //!
-//! ```text
-//! 8 main                           command → exit code
-//! 7 capacity  compare  limit  overload  many loads, judged together
-//! 6 measure                        one load on one server: start it, measure, show
-//! 5 arguments  coordinator/  spawn   as typed → a Plan; one load through its phases; a server's process
-//! 4 bare/  worker/  report/        the bare loop; tens of thousands of clients around one epoll; the verdict
-//! 3 messages  schedule             what coordinator and workers say; when which message is due
-//! 2 share  record  dialect/  contestant   a Plan cut into parts; a room in several parts; wire forms
-//! 1 plan  mark  children           a load; how a message is known again; processes of this program
-//! 0 clock  descriptors  end  latency  objective  output  spread  target
-//! ```
-//!
-//! A module uses only lower floors.
+//! | floor | modules | |
+//! |---|---|---|
+//! | 8 | `main` | command → exit code |
+//! | 7 | `capacity`, `compare`, `limit`, `overload` | commands that run several loads or another kind of load |
+//! | 6 | `measure` | one load on one server: start it, measure, print |
+//! | 5 | `arguments`, `coordinator`, `spawn` | the command line; the phases of one load; the server's process |
+//! | 4 | `bare`, `report`, `worker` | the bare send loop; the report; tens of thousands of clients on one epoll |
+//! | 3 | `messages`, `schedule` | what coordinator and workers exchange; which message is due when |
+//! | 2 | `assignment`, `candidate`, `dialect`, `room_order` | a workload split over processes; protocols; split rooms |
+//! | 1 | `child_processes`, `payload`, `workload` | worker processes; the content of a message; a validated load |
+//! | 0 | `clock`, `descriptors`, `latency`, `median_range`, `objective`, `output`, `target`, `verdict` | |
 
 mod arguments;
+mod assignment;
 mod bare;
+mod candidate;
 mod capacity;
-mod children;
+mod child_processes;
 mod clock;
 mod compare;
-mod contestant;
 mod coordinator;
 mod descriptors;
 mod dialect;
-mod end;
 mod latency;
 mod limit;
-mod mark;
 mod measure;
+mod median_range;
 mod messages;
 mod objective;
 mod output;
 mod overload;
-mod plan;
-mod record;
+mod payload;
 mod report;
+mod room_order;
 mod schedule;
-mod share;
 mod spawn;
-mod spread;
 mod target;
+mod verdict;
 mod worker;
+mod workload;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,25 +52,25 @@ use anyhow::Context;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
-use end::End;
+use verdict::Verdict;
 
-/// Nothing was lost, doubled or out of order, and the objective was met.
+/// Exit code: nothing was lost, duplicated or out of order, and the objective was met.
 const EXIT_PASSED: u8 = 0;
 
-/// Something was, or it was not.
+/// Exit code: a fault was found, or the objective was missed.
 const EXIT_FAILED: u8 = 1;
 
-/// It could not be measured: bad usage, nothing listens, nobody was let in, a file cannot be written.
+/// Exit code: the load could not run. Bad usage, no listener, no client admitted, or a file that cannot be written.
 const EXIT_USAGE: u8 = 2;
 
-/// Somebody stopped it.
+/// Exit code: stopped by Ctrl-C.
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let code = match run(Arguments::parse()) {
-        Ok(End::Passed) => EXIT_PASSED,
-        Ok(End::Failed) => EXIT_FAILED,
-        Ok(End::Interrupted) => EXIT_INTERRUPTED,
+        Ok(Verdict::Passed) => EXIT_PASSED,
+        Ok(Verdict::Failed) => EXIT_FAILED,
+        Ok(Verdict::Interrupted) => EXIT_INTERRUPTED,
         Err(error) => {
             eprintln!("loadgen: {error:#}");
             EXIT_USAGE
@@ -80,21 +79,21 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<End> {
+fn run(arguments: Arguments) -> anyhow::Result<Verdict> {
     match arguments.command {
         Some(Command::FindCapacity(arguments)) => capacity::find(&arguments, &interrupts()?),
         Some(Command::Limit(arguments)) => limit::measure(&arguments, &interrupts()?),
         Some(Command::Compare(arguments)) => compare::compare(&arguments, &interrupts()?),
         Some(Command::Overload(arguments)) => overload::run(&arguments, &interrupts()?),
-        Some(Command::OverloadWorker) => overload::work().map(|()| End::Passed),
-        Some(Command::Worker) => worker::run().map(|()| End::Passed),
-        Some(Command::BareSender) => bare::sender::run().map(|()| End::Passed),
+        Some(Command::OverloadWorker) => overload::work().map(|()| Verdict::Passed),
+        Some(Command::Worker) => worker::run().map(|()| Verdict::Passed),
+        Some(Command::BareSender) => bare::sender::run().map(|()| Verdict::Passed),
         Some(Command::BoundToParent { command }) => spawn::become_bound_to_parent(&command),
         None => measure::measure(&arguments.measure, &interrupts()?),
     }
 }
 
-/// Tells once that somebody wants to stop; whoever asks twice does not want to wait.
+/// Sends one message at the first Ctrl-C, so that the load stops and reports. The second one exits at once.
 fn interrupts() -> anyhow::Result<mpsc::Receiver<()>> {
     let (sender, interrupts) = mpsc::channel();
     let asked = AtomicBool::new(false);

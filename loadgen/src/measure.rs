@@ -1,4 +1,4 @@
-//! The command without a name: one load, its table, its files, its exit code.
+//! The default command: runs one load, prints its table, writes its files and returns the verdict.
 
 use std::sync::mpsc::Receiver;
 
@@ -6,70 +6,74 @@ use anyhow::Context;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
 use crate::arguments::{MeasureArguments, OutputArguments, ServerArguments};
-use crate::coordinator::{self, Measured, Surroundings, Watched};
-use crate::end::End;
-use crate::output::{self, Sink, Words};
-use crate::plan::Plan;
+use crate::coordinator::{self, Measurement, RunContext, ServerProcess};
+use crate::output::{self, Console, OutputFile};
 use crate::report::{html, table};
-use crate::spawn::Spawned;
+use crate::spawn::SpawnedServer;
 use crate::target::{Scheme, Target};
+use crate::verdict::Verdict;
+use crate::workload::Workload;
 
-/// Runs it and shows what came of it.
-pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
-    let plan = arguments.load.plan(&arguments.targets)?;
+/// Runs the command.
+pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
+    let workload = arguments.load.workload(&arguments.targets.targets)?;
     let mut files = Files::open(&arguments.output)?;
-    let mut measured = trial(&plan, &arguments.server, interrupts)?;
+    let mut measurement = run_once(&workload, &arguments.server, interrupts)?;
     if let Some(objective) = &arguments.output.slo {
-        let fault = objective.fault(measured.latencies.quantile(objective.share()));
-        measured.report.faults.extend(fault);
+        let fault = objective.fault(measurement.latencies.quantile(objective.quantile()));
+        measurement.report.faults.extend(fault);
     }
-    files.words.say(&table::table(&measured.report));
-    files.write(&measured)?;
-    Ok(match (&measured.report.faults[..], measured.report.interrupted) {
-        (_, true) => End::Interrupted,
-        ([], false) => End::Passed,
-        _ => End::Failed,
+    files.console.print(&table::table(&measurement.report));
+    files.write(&measurement)?;
+    Ok(match (&measurement.report.faults[..], measurement.report.interrupted) {
+        (_, true) => Verdict::Interrupted,
+        ([], false) => Verdict::Passed,
+        _ => Verdict::Failed,
     })
 }
 
-/// One load on one server, which is started first and stopped afterwards if that is wanted.
-pub fn trial(plan: &Plan, server: &ServerArguments, interrupts: &Receiver<()>) -> anyhow::Result<Measured> {
-    let targets: Vec<_> = plan.targets.iter().map(|share| &share.target).collect();
-    let spawned = server.spawn.as_deref().map(|command| Spawned::start(command, &targets)).transpose()?;
-    let watched = watched(server, spawned.as_ref(), &plan.targets[0].target)?;
-    let surroundings = Surroundings { server: watched.as_ref(), interrupts, command: &command_line() };
-    let measured = coordinator::run(plan, &surroundings).map_err(|error| explain(error, plan))?;
-    spawned.map_or(Ok(()), Spawned::stop)?;
-    Ok(measured)
+/// Runs one load. Starts the server before and stops it after, if `--spawn` is given.
+pub fn run_once(
+    workload: &Workload,
+    server: &ServerArguments,
+    interrupts: &Receiver<()>,
+) -> anyhow::Result<Measurement> {
+    let targets: Vec<_> = workload.targets.iter().map(|weighted| &weighted.target).collect();
+    let spawned = server.spawn.as_deref().map(|command| SpawnedServer::start(command, &targets)).transpose()?;
+    let server_process = server_process(server, spawned.as_ref(), &workload.targets[0].target)?;
+    let context = RunContext { server: server_process.as_ref(), interrupts, command: &command_line() };
+    let measurement = coordinator::run(workload, &context).map_err(|error| explain(error, workload))?;
+    spawned.map_or(Ok(()), SpawnedServer::stop)?;
+    Ok(measurement)
 }
 
-/// The process to look at: as named, as started, or as it listens.
-pub fn watched(
+/// The server process to observe: named by `--pid`, started by `--spawn`, or found by its listening address.
+pub fn server_process(
     arguments: &ServerArguments,
-    spawned: Option<&Spawned>,
+    spawned: Option<&SpawnedServer>,
     target: &Target,
-) -> anyhow::Result<Option<Watched>> {
+) -> anyhow::Result<Option<ServerProcess>> {
     match (arguments.pid, spawned) {
-        (Some(process_id), _) => Watched::by_id(process_id).map(Some),
-        (None, Some(spawned)) => Watched::by_id(spawned.process_id()).map(Some),
-        (None, None) => Ok(Watched::by_listener(target.address)),
+        (Some(process_id), _) => ServerProcess::by_id(process_id).map(Some),
+        (None, Some(spawned)) => ServerProcess::by_id(spawned.process_id()).map(Some),
+        (None, None) => Ok(ServerProcess::by_listener(target.address)),
     }
 }
 
-/// As it was typed, as near as can be told.
+/// The command line, quoted so that it can be typed again.
 pub fn command_line() -> String {
     let quote = |word: String| if word.contains([' ', '\'']) { format!("{word:?}") } else { word };
     let words = std::env::args().skip(1).map(quote);
     std::iter::once("loadgen".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Says how to start what does not listen.
-fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+/// Adds how to start a server to the error that nothing listens.
+fn explain(error: anyhow::Error, workload: &Workload) -> anyhow::Error {
     let text = format!("{error:#}");
     if !text.starts_with("nothing listens at ") {
         return error;
     }
-    let start = match plan.targets[0].target.scheme {
+    let start = match workload.targets[0].target.scheme {
         Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
@@ -78,34 +82,34 @@ fn explain(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
     anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
 }
 
-/// What was asked for besides the table.
+/// The output files of one load.
 struct Files {
-    json: Option<Sink>,
-    html: Option<Sink>,
-    hdr: Option<Sink>,
-    words: Words,
+    json: Option<OutputFile>,
+    html: Option<OutputFile>,
+    hdr: Option<OutputFile>,
+    console: Console,
 }
 
 impl Files {
     fn open(output: &OutputArguments) -> anyhow::Result<Self> {
-        let json = Sink::open(output.json.as_deref())?;
-        let html = Sink::open(output.html.as_deref())?;
-        let hdr = Sink::open(output.hdr.as_deref())?;
-        let words = Words::beside(&[&json, &html, &hdr]);
-        Ok(Self { json, html, hdr, words })
+        let json = OutputFile::open(output.page.json.as_deref())?;
+        let html = OutputFile::open(output.page.html.as_deref())?;
+        let hdr = OutputFile::open(output.hdr.as_deref())?;
+        let console = Console::beside(&[&json, &html, &hdr]);
+        Ok(Self { json, html, hdr, console })
     }
 
-    fn write(&mut self, measured: &Measured) -> anyhow::Result<()> {
-        output::write(&mut self.json, || Ok(serde_json::to_vec_pretty(&measured.report)?))?;
-        output::write(&mut self.html, || Ok(html::page(&measured.report)?.into_bytes()))?;
+    fn write(&mut self, measurement: &Measurement) -> anyhow::Result<()> {
+        output::write(&mut self.json, || Ok(serde_json::to_vec_pretty(&measurement.report)?))?;
+        output::write(&mut self.html, || Ok(html::page(&measurement.report)?.into_bytes()))?;
         output::write(&mut self.hdr, || {
             let mut bytes = Vec::new();
             V2Serializer::new()
-                .serialize(measured.latencies.histogram(), &mut bytes)
+                .serialize(measurement.latencies.histogram(), &mut bytes)
                 .context("writing the histogram")?;
             Ok(bytes)
         })?;
-        self.words.say_where("report", self.html.as_ref());
+        self.console.print_path("report", self.html.as_ref());
         Ok(())
     }
 }

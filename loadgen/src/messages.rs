@@ -1,4 +1,4 @@
-//! What the coordinator and its workers tell each other: a line of JSON each, orders down, news up. Data only.
+//! The messages between the coordinator and its worker processes: one line of JSON each. Data only.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -7,117 +7,118 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
-use crate::latency::Counts;
-use crate::record::Record;
+use crate::latency::HistogramCounts;
+use crate::room_order::RoomOrder;
 
-/// How often each reason was given.
+/// Number of occurrences by reason.
 pub type Reasons = BTreeMap<String, u64>;
 
-/// What a worker is told. The end of its input tells it to go.
+/// A command to a worker process. The end of its input tells it to exit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// The load begins at this time.
+pub enum WorkerCommand {
+    /// Start the load at this time.
     Start(Nanos),
-    /// Nothing more is to be published.
+    /// Stop publishing.
     Stop,
-    /// So many messages were published in rooms that lie in several processes; now all that is on its way may come.
+    /// Wait for the deliveries that are still on their way. Carries the number of messages published in each room that
+    /// is split over several processes.
     Drain(Vec<(u32, u32)>),
 }
 
-/// What a worker tells.
+/// An event from a worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum News {
-    /// What has happened since the last one.
+pub enum WorkerEvent {
+    /// Progress since the last report.
     Progress(Progress),
-    /// All clients are in their rooms, or never will be.
-    Ready(Connects),
-    /// Everything is published; so much of it in rooms that lie in several processes.
+    /// Every client has joined or failed.
+    Ready(ConnectResult),
+    /// Publishing has ended. Carries the number of messages published in each room that is split over several
+    /// processes.
     Published(Vec<(u32, u32)>),
-    /// Everything has come, or never will.
-    Outcome(Box<Outcome>),
-    /// It cannot go on.
+    /// Every delivery has arrived or counts as lost.
+    Result(Box<WorkerResult>),
+    /// The worker cannot continue.
     Failed(String),
 }
 
-/// What has happened since the last one.
+/// Progress since the last report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Clients in their rooms now.
     pub clients: u32,
-    /// Copies received.
+    /// Deliveries received since the last report.
     pub deliveries: u64,
-    /// The time in which they were: since the report before.
+    /// Time since the last report.
     pub over: Duration,
-    /// Their latencies, of those that are measured.
-    pub latencies: Counts,
+    /// Latencies of the measured deliveries since the last report.
+    pub latencies: HistogramCounts,
 }
 
-/// How connecting went.
+/// The result of connecting.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Connects {
-    /// Clients in their rooms.
+pub struct ConnectResult {
+    /// Clients that joined their rooms.
     pub connected: u32,
-    /// Those that are not, by reason.
+    /// Clients that failed, by reason.
     pub failed: Reasons,
-    /// From the first connect.
+    /// When the first client began to connect.
     pub began: Nanos,
-    /// To the last answer.
+    /// When the last client joined or failed.
     pub ended: Nanos,
-    /// From each connect to the answer to its join.
-    pub latencies: Counts,
+    /// Time from each connect to the answer to its join.
+    pub latencies: HistogramCounts,
 }
 
-/// What came of the load.
+/// The result of one worker process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Outcome {
-    /// What was counted.
+pub struct WorkerResult {
     pub tally: Tally,
     /// Disconnects by reason.
     pub disconnected: Reasons,
-    /// What the target did not accept, by reason.
+    /// Refused commands by reason.
     pub refused: Reasons,
-    /// From the first to the last receipt of each message, of those that are measured, in rooms that lie here whole.
-    pub spreads: Counts,
-    /// By how much each message was sent late.
-    pub lags: Counts,
-    /// Rooms that lie in several processes.
-    pub records: Vec<(u32, Record)>,
-    /// The worker's processor time from the start of the load to its end.
+    /// Time from the first to the last delivery of each measured message, in rooms that are not split.
+    pub spreads: HistogramCounts,
+    /// How late each message was sent.
+    pub lags: HistogramCounts,
+    /// Message orders observed in rooms that are split over several processes.
+    pub room_orders: Vec<(u32, RoomOrder)>,
+    /// Processor time of the worker during the load.
     pub processor_nanos: u64,
-    /// The share of a core it used while messages were sent.
+    /// Fraction of a core that the worker used while messages were sent.
     pub busy: f64,
 }
 
-/// What was counted.
+/// Counters of one group of rooms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Messages handed to the target.
     pub published: u64,
-    /// Messages that the kernel did not take at once.
+    /// Messages that the kernel did not accept at once.
     pub blocked: u64,
-    /// Messages that were due and could not be said: nobody was there to say them.
+    /// Messages that were due while no client was ready to publish them.
     pub unsaid: u64,
     /// Joins and leaves that were never answered.
     pub unanswered: u64,
-    /// Copies received, each once.
+    /// Deliveries received, without duplicates.
     pub received: u64,
-    /// The same, within the measured time.
+    /// Deliveries received within the measured time.
     pub received_in_time: u64,
-    /// Copies that never came.
+    /// Deliveries that never arrived.
     pub lost: u64,
-    /// Copies that came again.
+    /// Deliveries that arrived again.
     pub duplicated: u64,
-    /// Copies that came in another order than to other members; they are received too.
+    /// Deliveries in a different order than another member received them. They count as received too.
     pub reordered: u64,
-    /// Copies of messages for another room, or after leaving.
+    /// Deliveries for another room, or after leaving.
     pub stray: u64,
-    /// Messages of ours that were changed on their way.
+    /// Deliveries with a changed length or intended time.
     pub damaged: u64,
-    /// Reads that brought something.
+    /// Reads that returned data.
     pub reads: u64,
     /// Joins and leaves during the load.
     pub churned: u64,
-    /// Clients that stopped reading.
+    /// Clients that stopped reading on purpose.
     pub stalled: u64,
 }
 
@@ -140,22 +141,22 @@ impl AddAssign for Tally {
     }
 }
 
-/// A target may say what it likes; so much of it is kept.
+/// Characters kept of a reason, which a target chooses freely.
 const REASON_CHARACTERS_MAX: usize = 100;
 
-/// So many different reasons are told apart; what comes after is one of `OTHER_REASONS`.
+/// Distinct reasons kept; all further ones count as [`OTHER_REASONS`].
 const REASONS_MAX: usize = 20;
 
 const OTHER_REASONS: &str = "other reasons";
 
-/// Counts a reason.
+/// Counts one occurrence of a reason.
 pub fn add_reason(all: &mut Reasons, reason: String) {
     let shown = reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect();
     let is_known = all.contains_key::<String>(&shown) || all.len() < REASONS_MAX;
     *all.entry(if is_known { shown } else { OTHER_REASONS.to_owned() }).or_default() += 1;
 }
 
-/// Adds reasons to reasons.
+/// Adds all counts of another collection.
 pub fn add_reasons(all: &mut Reasons, others: &Reasons) {
     for (reason, count) in others {
         *all.entry(reason.clone()).or_default() += count;

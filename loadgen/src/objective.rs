@@ -1,4 +1,4 @@
-//! An objective: a quantile of the latency that must be kept, as `p99=50ms`.
+//! A latency objective: a quantile and its limit, for example `p99=50ms`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-/// What must be kept.
+/// A quantile of the latency and the limit that it must not exceed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
-    /// In percent.
+    /// The quantile in percent.
     percent: f64,
     limit: Duration,
 }
 
 impl Objective {
-    /// The share of all deliveries that must keep it, from 0 to 1.
-    pub fn share(&self) -> f64 {
+    /// The quantile as a fraction from 0 to 1.
+    pub fn quantile(&self) -> f64 {
         self.percent / 100.0
     }
 
-    /// In milliseconds.
+    /// The limit in milliseconds.
     pub fn limit(&self) -> f64 {
         self.limit.as_secs_f64() * 1e3
     }
 
-    /// What is said if it is missed.
+    /// The fault to report if this latency exceeds the limit.
     pub fn fault(&self, milliseconds: f64) -> Option<String> {
         (milliseconds > self.limit()).then(|| format!("p{} is {milliseconds:.2} ms: {self} is missed", self.percent))
     }
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn an_objective_is_a_quantile_and_a_time() {
         let objective: Objective = "p99.9=50ms".parse().unwrap();
-        assert!((objective.share() - 0.999).abs() < 1e-9);
+        assert!((objective.quantile() - 0.999).abs() < 1e-9);
         assert_eq!(objective.fault(50.0), None);
         assert_eq!(objective.fault(50.1).unwrap(), "p99.9 is 50.10 ms: p99.9=50ms is missed");
         for wrong in ["99=50ms", "p99", "p0=1s", "p101=1s", "p99=fast"] {

@@ -1,4 +1,5 @@
-//! A server that is started for a load and stopped after it. Never outlives this program, however that ends.
+//! A server process that is started for a load and stopped after it. It never outlives this program, not even if that
+//! is killed.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -11,28 +12,28 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::end::End;
 use crate::target::Target;
+use crate::verdict::Verdict;
 
-/// The hidden command that becomes another one which ends with this program.
+/// The hidden command that replaces itself with the server's command and is killed with its parent.
 pub const BOUND_TO_PARENT: &str = "bound-to-parent";
 
-/// A server that does not listen by then will not.
+/// Time within which a server must listen.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A server that does not end by then is killed.
+/// Time within which a server must exit after SIGTERM, before it is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(40);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A server.
-pub struct Spawned {
+/// A server process that this program started.
+pub struct SpawnedServer {
     process: Child,
     command: String,
 }
 
-impl Spawned {
-    /// Starts it and waits until it listens wherever the load will go.
+impl SpawnedServer {
+    /// Starts the command and waits until it listens on the addresses of all targets.
     pub fn start(command: &str, targets: &[&Target]) -> anyhow::Result<Self> {
         let mut words: Vec<&str> = command.split_whitespace().collect();
         ensure!(!words.is_empty(), "--spawn: a command is missing");
@@ -52,7 +53,6 @@ impl Spawned {
         Ok(spawned)
     }
 
-    /// Its number.
     pub fn process_id(&self) -> i32 {
         self.process.id().cast_signed()
     }
@@ -71,12 +71,12 @@ impl Spawned {
         bail!("{:?} does not listen on {address} after {LISTENS_WITHIN:?}", self.command)
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has exited.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.process.try_wait().context("asking for the server's end")
     }
 
-    /// Ends it as an operator would, unless it has ended already.
+    /// Sends SIGTERM unless the process has exited already, and waits for its exit.
     pub fn stop(mut self) -> anyhow::Result<()> {
         if self.ended()?.is_none() {
             kill(Pid::from_raw(self.process_id()), Signal::SIGTERM).context("stopping the server")?;
@@ -92,23 +92,23 @@ impl Spawned {
     }
 }
 
-impl Drop for Spawned {
+impl Drop for SpawnedServer {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if the process has exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Becomes another program that dies with this one's parent, even if that is killed.
-pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<End> {
+/// Replaces this process with the command, which the kernel kills when the parent exits.
+pub fn become_bound_to_parent(command: &[String]) -> anyhow::Result<Verdict> {
     set_pdeathsig(Signal::SIGKILL).context("asking to end with the parent")?;
     let (program, arguments) = command.split_first().context("no program to become")?;
     let error = Command::new(program).args(arguments).exec();
     Err(error).with_context(|| format!("starting {program:?}"))
 }
 
-/// What keeps a server of others from listening on every address of this host, unless the command says where it listens.
+/// Arguments that make a foreign server listen on loopback only, unless its command names an address.
 fn only_on_loopback(words: &[&str]) -> &'static [&'static str] {
     const SERVERS: [(&str, &[&str], &[&str]); 3] = [
         ("nats-server", &["-a", "--addr", "--net", "-c", "--config"], &["-a", "127.0.0.1"]),

@@ -1,4 +1,4 @@
-//! The server under load: its wire form and where it listens, as `tcp://127.0.0.1:8080`.
+//! The server under load: its scheme and address, for example `tcp://127.0.0.1:8080`.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -7,38 +7,35 @@ use std::str::FromStr;
 use anyhow::{Context, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Which wire form.
+/// The protocol that a target speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
-    /// Roomcast's lines.
+    /// Roomcast's line protocol.
     Tcp,
-    /// Roomcast's WebSocket.
+    /// Roomcast over WebSocket.
     WebSocket,
-    /// NATS.
     Nats,
-    /// Redis.
     Redis,
-    /// Lines that come back.
+    /// A server that echoes lines.
     Echo,
     /// The bare loop, which `loadgen` starts itself.
     Limit,
 }
 
-/// Where a server listens, and for what.
+/// The address of a server and its protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Its wire form.
     pub scheme: Scheme,
-    /// As the user wrote it, for `Host`.
+    /// The host and port as typed, for the `Host` header.
     pub host: String,
-    /// As it was resolved.
+    /// The resolved address.
     pub address: SocketAddr,
-    /// Of a WebSocket.
+    /// The request path of a WebSocket; otherwise empty.
     pub path: String,
 }
 
-/// What the schemes are called.
+/// Schemes by name.
 const NAMES: [(&str, Scheme); 5] = [
     ("tcp", Scheme::Tcp),
     ("ws", Scheme::WebSocket),
@@ -48,14 +45,14 @@ const NAMES: [(&str, Scheme); 5] = [
 ];
 
 impl Scheme {
-    /// As one writes it.
+    /// The name in a URL.
     pub fn name(self) -> &'static str {
         NAMES.iter().find(|(_, scheme)| *scheme == self).map_or("limit", |(name, _)| name)
     }
 }
 
 impl Target {
-    /// The bare loop, wherever it will listen.
+    /// The bare loop, before its address is known.
     pub fn limit() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { scheme: Scheme::Limit, host: address.to_string(), address, path: String::new() }
@@ -82,7 +79,7 @@ impl FromStr for Target {
         let path = if path.is_empty() && scheme == Scheme::WebSocket { "/ws" } else { path };
         let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         ensure!(matches!(port, Some(Ok(_))), "{host:?} is no host:port");
-        // The reason stands in the same line: whoever prints an argument's error prints no more than that.
+        // One error without a source: clap prints only the outermost error of an argument.
         let mut addresses = host.to_socket_addrs().map_err(|error| anyhow!("{host:?} does not resolve: {error}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
         Ok(Self { scheme, host: host.to_owned(), address, path: path.to_owned() })

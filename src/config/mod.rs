@@ -1,115 +1,102 @@
-//! The configuration: data, validated whole at the start and handed down in pieces. Nobody below the server sees all of it.
+//! The configuration: data that is validated whole at the start and handed down in pieces. Nobody below the server sees
+//! all of it.
 
-mod addresses;
 mod arguments;
-mod checks;
 mod file;
-mod http;
-mod input;
-mod lists;
+mod help;
+mod hosts;
 mod settings;
 mod sources;
-mod units;
+mod validate;
+mod values;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use checks::{limit, listen_address, one_line, outbox_budget, proxy_protocol, within};
-
-pub use addresses::{ListenAddress, canonical};
 pub use arguments::{Invocation, InvocationError, Task, log_format};
-pub use http::{HostName, HttpLimits, ProxyProtocol};
-pub use input::InputRules;
+pub use hosts::{HostName, Origins};
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
-pub use units::{Size, Span};
+pub use values::{ListenAddress, Size, Span, canonical};
 
-/// A server's whole configuration, every value within its rule.
+/// The whole configuration of a server, every value within its rule.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where line clients connect. Port 0 is any free one.
+    /// Listen address for line clients; port 0 is any free port.
     pub tcp: SocketAddr,
-    /// Where browsers and operators connect. Port 0 is any free one.
+    /// Listen address for HTTP and WebSocket; port 0 is any free port.
     pub http: SocketAddr,
-    /// Threads that serve clients.
+    /// Worker threads.
     pub workers: u16,
-    /// Tasks among which the rooms are shared out.
+    /// Shards over all workers.
     pub shards: u16,
     /// Clients at once; `None` is what the descriptors allow.
     pub max_clients: Option<usize>,
-    /// What one address may have of them.
+    /// Limits for one address.
     pub per_address: AddressLimits,
-    /// How many rooms there may be, and how large.
+    /// Limits of rooms.
     pub rooms: RoomLimits,
-    /// Who has the descriptors that a process may have.
+    /// Whether the workers share their descriptors.
     pub descriptor_tables: DescriptorTables,
-    /// Connections that the kernel keeps for the server to accept, per worker.
+    /// Connections that the kernel keeps for each worker to accept.
     pub backlog: u32,
-    /// How long a server that is told to stop goes on accepting.
+    /// Time for which a stopping server still accepts.
     pub drain_delay: Duration,
-    /// How long a stop may take after that.
+    /// Longest time of a stop after that.
     pub grace: Duration,
-    /// Where the bound addresses are written.
+    /// File for the bound addresses.
     pub ready_file: Option<PathBuf>,
-    /// What applies to every client.
+    /// The part that applies to every client.
     pub rules: Rules,
 }
 
-/// What applies to every client.
+/// The part of the configuration that applies to every client.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The first line; nothing if empty.
+    /// First line to a client; empty for none.
     pub greeting: String,
-    /// What stands in front of messages.
+    /// Labels of line clients without a nick.
     pub labels: Labels,
-    /// The longest message, in bytes.
+    /// Longest message, in bytes.
     pub message_bytes_max: usize,
-    /// What a client may cost the others; as much as it likes if `None`.
+    /// Rate limit of deliveries; `None` is no limit.
     pub deliveries: Option<DeliveryLimits>,
-    /// How far a client may be behind.
+    /// Bounds of the outboxes.
     pub outbox: OutboxLimits,
-    /// How long clients may say nothing whole, and what is kept of it.
+    /// Bounds of unfinished input.
     pub input: InputRules,
-    /// How WebSocket clients are kept alive.
+    /// Pings of WebSocket clients.
     pub keepalive: KeepaliveRules,
-    /// How long an HTTP client may take for the head of a request.
+    /// Time for the head of an HTTP request.
     pub header_timeout: Duration,
     /// Whether HTTP connections are accepted to the very end of a stop.
     pub probes_until_end: bool,
-    /// What else applies to HTTP connections.
+    /// Further limits of HTTP connections.
     pub http: HttpLimits,
-    /// Which web pages may open a WebSocket.
+    /// Web pages that may open a WebSocket.
     pub origins: Origins,
-    /// The networks of proxies that are believed.
+    /// CIDRs of trusted proxies.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where those begin each connection with a PROXY header.
+    /// Ports at which trusted proxies send a PROXY header.
     pub proxy_protocol: ProxyProtocol,
 }
 
-/// Which web pages may open a WebSocket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Every one.
-    Any,
-    /// Those of the host that was asked, and these.
-    SameHostAnd(Vec<String>),
-}
-
-/// What one address may have; `None` is as much as it likes. An IPv6 network of 64 bits is one address.
+/// Limits for one address; `None` is no limit. An IPv6 network of 64 bits is one address.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressLimits {
     /// Clients at once.
     pub clients_max: Option<NonZeroU32>,
-    /// New connections a second.
+    /// New connections per second.
     pub connects_per_second: Option<NonZeroU32>,
 }
 
-/// How many rooms there may be, and how large.
+/// Limits of rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomLimits {
     /// Rooms at once, over all shards.
@@ -118,85 +105,128 @@ pub struct RoomLimits {
     pub members_max: usize,
 }
 
-/// What one client may cost the others.
+/// The rate limit for the deliveries that one client causes.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryLimits {
-    /// Deliveries that it may cause, a second.
+    /// Deliveries per second.
     pub per_second: NonZeroU32,
-    /// As many at once, after a silence.
+    /// Deliveries at once, after a silence.
     pub burst: u32,
-    /// How long it may be kept waiting before it is refused.
+    /// Longest time that a client waits before its message is refused.
     pub pause_max: Duration,
 }
 
-/// How WebSocket clients are kept alive.
+/// Pings of WebSocket clients.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepaliveRules {
-    /// How often a client is pinged.
+    /// Interval of pings.
     pub ping_interval: Duration,
-    /// How long it may say nothing, not even a pong.
+    /// Silence, without even a pong, after which a client is closed.
     pub pong_timeout: Duration,
 }
 
-/// What stands in front of the messages of a client without a nick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Labels {
-    /// Its address where that is a loopback address, which tells nobody anything; else its transport and a number.
-    Auto,
-    /// Its address.
-    Address,
-    /// Its transport and a number, as in `TCP-12`.
-    Id,
-}
-
-/// Who has the descriptors that a process may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DescriptorTables {
-    /// All workers together.
-    Shared,
-    /// Each worker as many, in a table of its own.
-    PerWorker,
-}
-
-/// How far a client may be behind, and what becomes of one that is farther.
+/// Bounds of unfinished input. A time that is `None` is no limit.
 #[derive(Clone, Copy, Debug)]
-pub struct OutboxLimits {
-    /// Bytes owed.
-    pub bytes_max: usize,
-    /// MessageDecoder owed.
-    pub messages_max: usize,
-    /// How old a refused byte may grow.
-    pub slow_after: Duration,
-    /// What becomes of a client past a bound.
-    pub policy: SlowPolicy,
-    /// Memory of all outboxes together, in bytes; what several are owed counts once.
+pub struct InputRules {
+    /// Memory of all input that is unfinished or not executed yet, in bytes.
     pub budget: usize,
+    /// Time to finish a message.
+    pub message_timeout: Option<Duration>,
+    /// Time for a line client to say its first line.
+    pub idle_timeout: Option<Duration>,
+    /// Silence after which a line client is written an empty line.
+    pub line_keepalive: Option<Duration>,
 }
 
-impl OutboxLimits {
-    /// The same for one of so many workers, each of which has its share of the budget for itself.
+impl InputRules {
+    /// The bounds of one of `workers`, each of which has an equal share of the budget.
     pub fn of_one_worker(self, workers: u16) -> Self {
         Self { budget: self.budget / usize::from(workers), ..self }
     }
 }
 
-/// What becomes of a client past a bound of its outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+/// Bounds of the outboxes, and the policy past them.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Pending bytes of a client.
+    pub bytes_max: usize,
+    /// Pending messages of a client.
+    pub messages_max: usize,
+    /// Longest time that a refused byte may wait.
+    pub slow_after: Duration,
+    /// Policy for a client past a bound.
+    pub policy: SlowPolicy,
+    /// Memory of all outboxes, in bytes; an entry that is pending for several clients counts once.
+    pub budget: usize,
+}
+
+impl OutboxLimits {
+    /// The bounds of one of `workers`, each of which has an equal share of the budget.
+    pub fn of_one_worker(self, workers: u16) -> Self {
+        Self { budget: self.budget / usize::from(workers), ..self }
+    }
+}
+
+/// Limits of HTTP connections besides the deadline for the head of a request.
+#[derive(Clone, Debug)]
+pub struct HttpLimits {
+    /// Age at which a connection answers its last request; `None` is no limit.
+    pub connection_time: Option<Duration>,
+    /// The only names that count as the server's own; any name does if there are none.
+    pub hosts: Vec<HostName>,
+}
+
+/// Labels of line clients without a nick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labels {
+    /// The address of a client on the same host, which tells nobody anything; else as `id`.
+    Auto,
+    /// The address of the client.
+    Address,
+    /// A number, as in `TCP-12`.
+    Id,
+}
+
+/// Whether the workers share one table of file descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DescriptorTables {
+    /// All workers share one table.
+    Shared,
+    /// Each worker has a table of its own, with the same limit.
+    PerWorker,
+}
+
+/// Policy for a client that does not keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlowPolicy {
-    /// It is cut.
+    /// The client is cut.
     Disconnect,
-    /// It loses the oldest messages of its room, and is told how many.
+    /// The client loses the oldest messages of its room and is told how many.
     DropOldest,
 }
 
-/// What is written to the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+/// Ports at which trusted proxies begin each connection with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyProtocol {
+    /// Neither port.
+    Off,
+    /// The port for line clients.
+    Tcp,
+    /// The port for HTTP.
+    Http,
+    /// Both ports.
+    Both,
+}
+
+/// Least important level that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
-    /// Nothing but what ends the server.
+    /// Only what ends the server.
     Error,
     /// What an operator should look at.
     Warn,
@@ -206,146 +236,12 @@ pub enum LogLevel {
     Debug,
 }
 
-/// How it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+/// Format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object per line.
     Json,
-}
-
-const WORKERS_MAX: u16 = 1_024;
-const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
-const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
-const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
-const OUTBOX_BUDGET_MAX: Size = Size(1 << 40);
-const CLIENTS_MAX: usize = 1 << 24;
-const PER_ADDRESS_MAX: u32 = 1 << 20;
-const DELIVERIES_MAX: u32 = 1 << 30;
-const BACKLOG_MAX: u32 = 1 << 20;
-/// A client that has no deliveries left is not read for this long, and then refused.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-const SPAN_MIN: Span = Span(Duration::from_millis(1));
-const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
-
-impl TryFrom<Settings> for Config {
-    type Error = ConfigError;
-
-    fn try_from(settings: Settings) -> Result<Self, ConfigError> {
-        let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
-        Ok(Self {
-            tcp: listen_address("tcp", &settings.tcp)?,
-            http: listen_address("http", &settings.http)?,
-            workers,
-            shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
-            max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
-            per_address: AddressLimits {
-                clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
-                connects_per_second: limit("connects-per-address", settings.connects_per_address, PER_ADDRESS_MAX)?,
-            },
-            rooms: RoomLimits {
-                rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
-                members_max: within("room-members", settings.room_members, 1..=CLIENTS_MAX)?,
-            },
-            descriptor_tables: settings.descriptor_tables,
-            backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
-            grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
-            drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
-            ready_file: settings.ready_file.clone(),
-            rules: Rules::try_from(settings)?,
-        })
-    }
-}
-
-impl TryFrom<Settings> for Rules {
-    type Error = ConfigError;
-
-    fn try_from(settings: Settings) -> Result<Self, ConfigError> {
-        let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
-        let ping_interval = within("ping-interval", settings.ping_interval, SPAN_MIN..=SPAN_MAX)?;
-        // A bound below one message would be passed by any client whose socket refuses one.
-        let outbox_bytes = within("outbox-bytes", settings.outbox_bytes, message_bytes..=OUTBOX_BYTES_MAX)
-            .map_err(|error| error.since(format!("at least {{message-bytes}} {message_bytes}")))?;
-        // A ping and its pong need their time, or a client is cut for a silence that nobody broke.
-        let pong_timeout = within("pong-timeout", settings.pong_timeout, Span(ping_interval.0 * 2)..=SPAN_MAX)
-            .map_err(|error| error.since(format!("at least twice {{ping-interval}} {ping_interval}")))?
-            .0;
-        let input = InputRules::of(&settings, message_bytes)?;
-        let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
-        let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
-        // Who is not read cannot be heard, and is not to be cut for that.
-        let pause_max = PAUSE_MAX.min(pong_timeout / 2);
-        Ok(Self {
-            http: HttpLimits::try_from(&settings)?,
-            deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
-            greeting: one_line("greeting", settings.greeting.clone())?,
-            labels: settings.labels,
-            message_bytes_max: message_bytes.0,
-            outbox: OutboxLimits {
-                bytes_max: outbox_bytes.0,
-                messages_max: within("outbox-messages", settings.outbox_messages, 1..=OUTBOX_MESSAGES_MAX)?,
-                slow_after: within("slow-after", settings.slow_after, SPAN_MIN..=SPAN_MAX)?.0,
-                policy: settings.slow,
-                budget: outbox_budget(&settings)?,
-            },
-            input,
-            keepalive: KeepaliveRules { ping_interval: ping_interval.0, pong_timeout },
-            trusted_proxies: lists::networks("trusted-proxies", &settings.trusted_proxies)?,
-            probes_until_end: settings.probes_until_end,
-            proxy_protocol: proxy_protocol(&settings)?,
-            origins: lists::origins(&settings.allowed_origins)?,
-            header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(change: impl FnOnce(&mut Settings)) -> String {
-        let mut settings = Settings { workers: 2, ..Settings::default() };
-        change(&mut settings);
-        Config::try_from(settings).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn the_defaults_are_within_their_rules() {
-        let config = Config::try_from(Settings::default()).unwrap();
-        assert_eq!(config.shards, config.workers);
-        assert_eq!(config.rules.message_bytes_max, 65_536);
-        assert_eq!(config.grace, Duration::from_secs(30));
-    }
-
-    #[test]
-    fn a_value_out_of_its_rule_is_named_with_the_rule() {
-        assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
-        assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
-        assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
-        assert_eq!(
-            refused(|settings| settings.outbox_bytes = Size(1024)),
-            "outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"
-        );
-        assert_eq!(
-            refused(|settings| settings.outbox_budget = Size(512 * 1024 - 1)),
-            "outbox-budget 524287B: 512KiB to 1024GiB, at least 4 of message-bytes 64KiB for each of workers 2"
-        );
-        assert_eq!(
-            refused(|settings| settings.pong_timeout = SPAN_MIN),
-            "pong-timeout 1ms: 1m to 1day, at least twice ping-interval 30s"
-        );
-        assert_eq!(
-            refused(|settings| settings.proxy_protocol = ProxyProtocol::Tcp),
-            "proxy-protocol tcp: needs trusted-proxies, the networks of the proxies, as in 10.0.0.0/8"
-        );
-        assert_eq!(refused(|settings| settings.input_budget = Size(1024)), "input-budget 1KiB: 512KiB to 1024GiB");
-        assert_eq!(refused(|settings| settings.idle_timeout.0 *= 10_000), "idle-timeout 6days 22h 40m: 0s to 1day");
-        assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
-        assert_eq!(
-            refused(|settings| settings.greeting = "a\nb".into()),
-            r#"greeting "a\nb": one line without control characters"#
-        );
-    }
 }

@@ -1,190 +1,241 @@
 //! The settings as people give them: one name each as a flag, in the environment and in the settings file.
+//!
+//! The doc comments are the help text and `docs/settings.md`: the first paragraph is the short help, all of them the
+//! long one. A default that depends on the machine stands in the first paragraph as `(default: …)`.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
-use clap::ArgAction;
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
-use super::addresses::ListenAddress;
-use super::units::{Size, Span};
+use super::values::{ListenAddress, Size, Span};
 use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy};
 
-/// Every setting. The doc comments are the help text.
-#[derive(Clone, Debug, PartialEq, clap::Args, Serialize, Deserialize)]
+/// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where line clients connect; port 0 is any free one (default: 127.0.0.1:8080)
-    #[arg(long, env = "ROOMCAST_TCP", value_name = "ADDRESS")]
+    /// Address for line clients; port 0 is any free port.
+    ///
+    /// An address (`127.0.0.1:8080`, `[::1]:8080`) or a name (`localhost:8080`), which is resolved once at the start.
+    #[arg(long, help_heading = "Listening", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub tcp: ListenAddress,
-    /// Where browsers and operators connect; port 0 is any free one (default: 127.0.0.1:3000)
-    #[arg(long, env = "ROOMCAST_HTTP", value_name = "ADDRESS")]
+    /// Address for browsers, probes and metrics; port 0 is any free port.
+    ///
+    /// It serves `/ws`, `/health`, `/ready` and `/metrics`. An address or a name, as for `tcp`.
+    #[arg(long, help_heading = "Listening", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub http: ListenAddress,
-    /// Threads that serve clients (default: the processor's cores)
-    #[arg(long, env = "ROOMCAST_WORKERS", value_name = "COUNT")]
+    /// Connections that the kernel keeps for each worker to accept.
+    ///
+    /// The kernel caps it at `net.core.somaxconn`.
+    #[arg(long, help_heading = "Listening", value_name = "COUNT", default_value = "4096")]
+    pub backlog: u32,
+    /// File that receives the bound addresses once clients are accepted.
+    ///
+    /// One line per listener, `tcp 127.0.0.1:54321` and `http 127.0.0.1:54322`, written whole. The file is removed at a
+    /// clean stop, so a script can wait for it.
+    #[arg(long, help_heading = "Listening", value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Threads that serve clients (default: one per processor core).
+    #[arg(long, help_heading = "Threads", value_name = "COUNT")]
+    #[arg(default_value_t = processor_cores(), hide_default_value = true)]
     pub workers: u16,
-    /// Tasks among which the rooms are shared out (default: as many as workers)
-    #[arg(long, env = "ROOMCAST_SHARDS", value_name = "COUNT")]
+    /// Tasks that share the rooms among them (default: as many as workers).
+    #[arg(long, help_heading = "Threads", value_name = "COUNT")]
     pub shards: Option<u16>,
-    /// The first line that a client gets; none if empty (default: a welcome and the first commands)
-    #[arg(long, env = "ROOMCAST_GREETING", value_name = "TEXT")]
-    pub greeting: String,
-    /// What stands in front of the messages of a client without a nick: its address, its number, or for clients of other hosts
-    /// the number (default: auto)
-    #[arg(long, env = "ROOMCAST_LABELS", value_enum)]
-    pub labels: Labels,
-    /// Clients at once (default: what the descriptors allow)
-    #[arg(long, env = "ROOMCAST_MAX_CLIENTS", value_name = "COUNT")]
-    pub max_clients: Option<usize>,
-    /// Clients at once from one address, an IPv6 network of 64 bits being one; 0 is no limit (default: 0)
-    #[arg(long, env = "ROOMCAST_CLIENTS_PER_ADDRESS", value_name = "COUNT")]
-    pub clients_per_address: u32,
-    /// New connections a second from one address; 0 is no limit (default: 0)
-    #[arg(long, env = "ROOMCAST_CONNECTS_PER_ADDRESS", value_name = "COUNT")]
-    pub connects_per_address: u32,
-    /// Rooms at once (default: 1000000)
-    #[arg(long, env = "ROOMCAST_ROOMS", value_name = "COUNT")]
-    pub rooms: usize,
-    /// Members of one room (default: 1000000)
-    #[arg(long, env = "ROOMCAST_ROOM_MEMBERS", value_name = "COUNT")]
-    pub room_members: usize,
-    /// Deliveries a second that one client may cause; 0 is no limit (default: 1000000)
-    #[arg(long, env = "ROOMCAST_DELIVERIES_PER_SECOND", value_name = "COUNT")]
-    pub deliveries_per_second: u32,
-    /// Deliveries that one client may cause at once, where they are limited (default: 1000000)
-    #[arg(long, env = "ROOMCAST_DELIVERIES_BURST", value_name = "COUNT")]
-    pub deliveries_burst: u32,
-    /// Web pages that may open a WebSocket besides those of the same host, as in `https://example.org`; * is every page
-    #[arg(long, env = "ROOMCAST_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
-    pub allowed_origins: Vec<String>,
-    /// Names under which the server is reached, as in `chat.example,chat.example:8443`: only pages of these count as pages of
-    /// the same host (default: any name; on a loopback address only loopback names)
-    #[arg(long, env = "ROOMCAST_HOSTS", value_name = "HOST", value_delimiter = ',')]
-    pub hosts: Vec<String>,
-    /// Networks whose proxies are believed who their clients are, as in 10.0.0.0/8,192.168.1.7 (default: none)
-    #[arg(long, env = "ROOMCAST_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
-    pub trusted_proxies: Vec<String>,
-    /// Where those begin each connection with a PROXY header (default: off)
-    #[arg(long, env = "ROOMCAST_PROXY_PROTOCOL", value_enum)]
-    pub proxy_protocol: ProxyProtocol,
-    /// Whether the workers share the descriptors that a process may have, or each has as many (default: shared)
-    #[arg(long, env = "ROOMCAST_DESCRIPTOR_TABLES", value_enum)]
+    /// Table of file descriptors for the workers: shared or per-worker.
+    ///
+    /// With `per-worker` each worker may hold as many descriptors as the system allows a process. It needs a system
+    /// that permits `unshare(CLONE_FILES)`; see docs/operating.md.
+    #[arg(long, help_heading = "Threads", value_enum, value_name = "KIND", default_value = "shared")]
     pub descriptor_tables: DescriptorTables,
-    /// The longest message (default: 64KiB)
-    #[arg(long, env = "ROOMCAST_MESSAGE_BYTES", value_name = "SIZE")]
-    pub message_bytes: Size,
-    /// What a client may be owed before it counts as slow, in bytes (default: 1MiB)
-    #[arg(long, env = "ROOMCAST_OUTBOX_BYTES", value_name = "SIZE")]
-    pub outbox_bytes: Size,
-    /// What a client may be owed before it counts as slow, in messages (default: 1024)
-    #[arg(long, env = "ROOMCAST_OUTBOX_MESSAGES", value_name = "COUNT")]
-    pub outbox_messages: usize,
-    /// What all clients of the server may be owed together, in bytes of memory; what several are owed counts once, and each
-    /// worker has its share (default: 256MiB)
-    #[arg(long, env = "ROOMCAST_OUTBOX_BUDGET", value_name = "SIZE")]
-    pub outbox_budget: Size,
-    /// What all clients of the server may have begun to say together, in bytes of memory; each worker has its share, and past it
-    /// the client that has begun most is closed (default: 256MiB)
-    #[arg(long, env = "ROOMCAST_INPUT_BUDGET", value_name = "SIZE")]
+
+    /// Clients at once (default: what the descriptor limit allows).
+    ///
+    /// HTTP connections count while they last. The server raises its descriptor limit from soft to hard at the start.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT")]
+    pub max_clients: Option<usize>,
+    /// Clients at once from one address; 0 is no limit.
+    ///
+    /// HTTP connections count while they last. An IPv6 network of 64 bits is one address. Behind a proxy set
+    /// `trusted-proxies` first, or all clients have the address of the proxy.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "0")]
+    pub clients_per_address: u32,
+    /// New connections per second from one address; 0 is no limit.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "0")]
+    pub connects_per_address: u32,
+    /// Rooms at once.
+    ///
+    /// A `JOIN` beyond it is refused with `ERR too-many`, and the client stays in the room where it is.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
+    pub rooms: usize,
+    /// Members of one room.
+    ///
+    /// A `JOIN` beyond it is refused with `ERR too-many`, and the client stays in the room where it is.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
+    pub room_members: usize,
+    /// Deliveries per second that one client may cause; 0 is no limit.
+    ///
+    /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is
+    /// over its rate, for 5 s at most, and then refuses its messages with `ERR too-many`. A client that reconnects gets
+    /// no new burst until its address has earned it.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
+    pub deliveries_per_second: u32,
+    /// Deliveries that one client may cause at once.
+    ///
+    /// It only applies where `deliveries-per-second` is not 0.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
+    pub deliveries_burst: u32,
+    /// Memory for unfinished input of all clients.
+    ///
+    /// Each worker has an equal share. Past its share, a worker closes the client with the most unfinished input.
+    #[arg(long, help_heading = "Limits", value_name = "SIZE", default_value = "256MiB")]
     pub input_budget: Size,
-    /// How long a client may leave a message unfinished that it has begun; 0s is no limit (default: 60s)
-    #[arg(long, env = "ROOMCAST_MESSAGE_TIMEOUT", value_name = "DURATION")]
+
+    /// First line to each client; empty for none (default: a welcome).
+    ///
+    /// The default is `Welcome! Commands: JOIN <room>, LEAVE, LIST`.
+    #[arg(long, help_heading = "Messages", value_name = "TEXT", hide_default_value = true)]
+    #[arg(default_value = "Welcome! Commands: JOIN <room>, LEAVE, LIST")]
+    pub greeting: String,
+    /// Label of a line client without a nick: auto, address or id.
+    ///
+    /// It stands in front of the client's messages. A WebSocket client without a nick is `WS-` and a number.
+    #[arg(long, help_heading = "Messages", value_enum, value_name = "KIND", default_value = "auto")]
+    pub labels: Labels,
+    /// Longest line or WebSocket message, in either direction.
+    ///
+    /// A message that is too long only together with its label is refused with `ERR too-long`. A longer one ends the
+    /// connection.
+    #[arg(long, help_heading = "Messages", value_name = "SIZE", default_value = "64KiB")]
+    pub message_bytes: Size,
+    /// Time for a client to finish a message that it has begun; 0s is no limit.
+    ///
+    /// Time in which the server makes the client wait does not count.
+    #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub message_timeout: Span,
-    /// How long a line client may stay that has joined nothing and said nothing; 0s is no limit (default: 60s)
-    #[arg(long, env = "ROOMCAST_IDLE_TIMEOUT", value_name = "DURATION")]
+    /// Time for a line client to say its first line; 0s is no limit.
+    ///
+    /// A client that has said something, so every member of a room, may listen for ever.
+    #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub idle_timeout: Span,
-    /// How often a silent line client is written an empty line, for proxies that close what is silent; 0s is never (default: 0s)
-    #[arg(long, env = "ROOMCAST_LINE_KEEPALIVE", value_name = "DURATION")]
+    /// Interval of empty lines to silent line clients; 0s is never.
+    ///
+    /// For proxies that close connections on which nothing is sent.
+    #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "0s")]
     pub line_keepalive: Span,
-    /// What becomes of a slow client: it is cut, or loses its oldest messages and is told how many (default: disconnect)
-    #[arg(long, env = "ROOMCAST_SLOW", value_enum)]
-    pub slow: SlowPolicy,
-    /// How long a client may leave a byte untaken (default: 10s)
-    #[arg(long, env = "ROOMCAST_SLOW_AFTER", value_name = "DURATION")]
-    pub slow_after: Span,
-    /// How often a WebSocket client is pinged (default: 30s)
-    #[arg(long, env = "ROOMCAST_PING_INTERVAL", value_name = "DURATION")]
+    /// Interval of pings to WebSocket clients.
+    #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "30s")]
     pub ping_interval: Span,
-    /// How long a WebSocket client may say nothing, not even a pong (default: 60s)
-    #[arg(long, env = "ROOMCAST_PONG_TIMEOUT", value_name = "DURATION")]
+    /// Silence after which a WebSocket client is closed.
+    ///
+    /// Any message or pong ends the silence. At least twice `ping-interval`.
+    #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub pong_timeout: Span,
-    /// How long an HTTP client may take for the head of a request (default: 10s)
-    #[arg(long, env = "ROOMCAST_HEADER_TIMEOUT", value_name = "DURATION")]
+
+    /// Policy for a client that does not keep up: disconnect or drop-oldest.
+    ///
+    /// docs/protocol.md describes both policies and when they apply.
+    #[arg(long, help_heading = "Slow consumers", value_enum, value_name = "POLICY", default_value = "disconnect")]
+    pub slow: SlowPolicy,
+    /// Longest time that a client may leave a byte unread.
+    ///
+    /// Known within a factor of two. Under `drop-oldest`: the longest time that a client may read nothing at all.
+    #[arg(long, help_heading = "Slow consumers", value_name = "DURATION", default_value = "10s")]
+    pub slow_after: Span,
+    /// Pending bytes beyond which a client counts as slow.
+    #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "1MiB")]
+    pub outbox_bytes: Size,
+    /// Pending messages beyond which a client counts as slow.
+    #[arg(long, help_heading = "Slow consumers", value_name = "COUNT", default_value = "1024")]
+    pub outbox_messages: usize,
+    /// Memory for what all clients have not read yet.
+    ///
+    /// Each worker has an equal share, which must hold four `message-bytes`. A message that is pending for many clients
+    /// of a worker counts once. Past its share, a worker first makes publishers wait, then applies the policy to the
+    /// slow client with the most pending bytes.
+    #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "256MiB")]
+    pub outbox_budget: Size,
+
+    /// Web pages of other hosts that may open a WebSocket; `*` is every page.
+    ///
+    /// As in `https://example.org,https://example.com`. Pages of the same host are always allowed. Other pages get
+    /// status 403, and the log names them. Clients that are no browser send no `Origin` and are not affected.
+    #[arg(long, help_heading = "HTTP", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// Names of this server in origins of its own pages (default: any name).
+    ///
+    /// As in `chat.example,chat.example:8443`: only pages of these count as pages of the same host. Without it any name
+    /// does, but on a connection to a loopback address only loopback names, because anybody can make a name resolve to
+    /// 127.0.0.1.
+    #[arg(long, help_heading = "HTTP", value_name = "HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
+    /// CIDRs of trusted proxies, as in 10.0.0.0/8,192.168.1.7.
+    ///
+    /// Limits and labels go by the client that the proxy names in `X-Forwarded-For` (at `/ws`) or in a PROXY header;
+    /// docs/proxies.md has nginx, Caddy and HAProxy.
+    #[arg(long, help_heading = "HTTP", value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// Ports at which trusted proxies send a PROXY header: off, tcp, http or both.
+    ///
+    /// Version 1 or 2. A connection of a trusted proxy without the header is refused; on other connections it is not
+    /// read.
+    #[arg(long, help_heading = "HTTP", value_enum, value_name = "PORTS", default_value = "off")]
+    pub proxy_protocol: ProxyProtocol,
+    /// Time to begin a request, and then to send its head.
+    #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "10s")]
     pub header_timeout: Span,
-    /// How long an HTTP connection may be kept: the first answer after that says that it closes; 0s is no limit (default: 60s)
-    #[arg(long, env = "ROOMCAST_HTTP_CONNECTION_TIME", value_name = "DURATION")]
+    /// Age at which an HTTP connection is closed; 0s is no limit.
+    ///
+    /// The first answer after that time says `Connection: close`. WebSockets are not affected.
+    #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
     pub http_connection_time: Span,
-    /// How long a stop may take (default: 30s)
-    #[arg(long, env = "ROOMCAST_GRACE", value_name = "DURATION")]
-    pub grace: Span,
-    /// How long a server that is told to stop goes on accepting, for load balancers that must notice first (default: 0s)
-    #[arg(long, env = "ROOMCAST_DRAIN_DELAY", value_name = "DURATION")]
+
+    /// Time for which a stopping server still accepts clients.
+    ///
+    /// `/ready` says `draining` meanwhile, so that load balancers notice. In Kubernetes, 5s are enough.
+    #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "0s")]
     pub drain_delay: Span,
-    /// Whether HTTP connections are accepted to the very end of a stop, so that probes are answered: then no other server can
-    /// take the port before (default: false)
-    #[arg(long, env = "ROOMCAST_PROBES_UNTIL_END", value_name = "BOOL", action = ArgAction::Set)]
+    /// Longest time that a stop may take after the drain delay.
+    #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "30s")]
+    pub grace: Span,
+    /// Whether HTTP connections are accepted to the end of a stop.
+    ///
+    /// Then probes are answered to the end, but no other server can take the port before. Otherwise another server can
+    /// take both ports while this one drains.
+    #[arg(long, help_heading = "Stopping", value_name = "BOOL", action = ArgAction::Set, default_value = "false")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub probes_until_end: bool,
-    /// Connections that the kernel keeps for each worker to accept (default: 4096)
-    #[arg(long, env = "ROOMCAST_BACKLOG", value_name = "COUNT")]
-    pub backlog: u32,
-    /// Where to write the bound addresses, one line each, once clients are accepted
-    #[arg(long, env = "ROOMCAST_READY_FILE", value_name = "PATH")]
-    pub ready_file: Option<PathBuf>,
-    /// What to log (default: info)
-    #[arg(long, env = "ROOMCAST_LOG", value_enum)]
+
+    /// Least important level that is logged: error, warn, info or debug.
+    ///
+    /// The log goes to standard error. Lines that nobody reads are dropped and counted; the server never waits for its
+    /// log.
+    #[arg(long, help_heading = "Logging", value_enum, value_name = "LEVEL", default_value = "info")]
     pub log: LogLevel,
-    /// How to log (default: text)
-    #[arg(long, env = "ROOMCAST_LOG_FORMAT", value_enum)]
+    /// Format of the log: text or json.
+    #[arg(long, help_heading = "Logging", value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// The flags of all settings, in the order of the help.
+    pub(super) fn arguments() -> Vec<Arg> {
+        Self::augment_args(Command::new("")).get_arguments().cloned().collect()
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            tcp: (Ipv4Addr::LOCALHOST, 8080).into(),
-            http: (Ipv4Addr::LOCALHOST, 3000).into(),
-            workers: available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
-            shards: None,
-            greeting: "Welcome! Commands: JOIN <room>, LEAVE, LIST".into(),
-            labels: Labels::Auto,
-            max_clients: None,
-            clients_per_address: 0,
-            connects_per_address: 0,
-            deliveries_per_second: 1_000_000,
-            deliveries_burst: 1_000_000,
-            allowed_origins: Vec::new(),
-            hosts: Vec::new(),
-            trusted_proxies: Vec::new(),
-            proxy_protocol: ProxyProtocol::Off,
-            rooms: 1_000_000,
-            room_members: 1_000_000,
-            descriptor_tables: DescriptorTables::Shared,
-            message_bytes: Size(64 * 1024),
-            outbox_bytes: Size(1024 * 1024),
-            outbox_messages: 1024,
-            outbox_budget: Size(256 * 1024 * 1024),
-            input_budget: Size(256 * 1024 * 1024),
-            message_timeout: Span(Duration::from_secs(60)),
-            idle_timeout: Span(Duration::from_secs(60)),
-            line_keepalive: Span(Duration::ZERO),
-            slow: SlowPolicy::Disconnect,
-            slow_after: Span(Duration::from_secs(10)),
-            ping_interval: Span(Duration::from_secs(30)),
-            pong_timeout: Span(Duration::from_secs(60)),
-            header_timeout: Span(Duration::from_secs(10)),
-            http_connection_time: Span(Duration::from_secs(60)),
-            grace: Span(Duration::from_secs(30)),
-            drain_delay: Span(Duration::ZERO),
-            probes_until_end: false,
-            backlog: 4096,
-            ready_file: None,
-            log: LogLevel::Info,
-            log_format: LogFormat::Text,
-        }
+        let matches = Self::augment_args(Command::new("")).try_get_matches_from([""]);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).expect("every default is a value of its setting")
     }
+}
+
+fn processor_cores() -> u16 {
+    available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -192,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_can_be_read_back() {
+    fn printed_settings_can_be_read_back() {
         let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");

@@ -7,108 +7,126 @@ use anyhow::ensure;
 use clap::{Args, Subcommand};
 
 use super::{CLIENTS_MAX, SIZE_MAX, ServerArguments};
-use crate::mark::MARK_BYTES;
 use crate::objective::Objective;
+use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::{Scheme, Target};
 
-/// More messages of one client at one moment are a flood.
+/// Upper limit of `--messages`; the flood is the load for more.
 const MESSAGES_MAX: u32 = 1_000;
 
-/// Every watcher keeps the number of each message that it has heard.
+/// Upper limit of watched deliveries: every watcher stores the number of each message that it receives.
 const DELIVERIES_WATCHED_MAX: u64 = 100_000_000;
 
-/// Which overload.
+/// Arguments of `overload`.
 #[derive(Debug, Args)]
 pub struct OverloadArguments {
     #[command(subcommand)]
     pub load: OverloadLoad,
 }
 
-/// The overloads.
+const BURST_EXAMPLES: &str = "\
+Examples:
+  loadgen overload burst --clients 16000 --size 2048
+  loadgen overload burst --messages 4 --stop-after 1s --spawn 'target/release/roomcast --workers 1'";
+
+const FLOOD_EXAMPLES: &str = "\
+Examples:
+  loadgen overload flood --members 2000 --slo p99=100ms
+  loadgen overload flood tcp://127.0.0.1:8080 ws://127.0.0.1:3000/ws --quiet 50";
+
+/// The kinds of overload.
 #[derive(Debug, Subcommand)]
 pub enum OverloadLoad {
-    /// All members of one room speak at the same moment, while watchers listen that read at once
+    /// All members of one room publish at the same moment while watchers record every message
+    #[command(after_help = BURST_EXAMPLES)]
     Burst(BurstArguments),
-    /// One member of a room says lines as fast as its socket takes them, while bystanders ask PING and newcomers connect
+    /// One member publishes as fast as its socket accepts while bystanders ping and newcomers connect
+    #[command(after_help = FLOOD_EXAMPLES)]
     Flood(FloodArguments),
 }
 
-/// Everybody speaks at once.
+/// Arguments of a burst.
 #[derive(Clone, Debug, Args)]
 pub struct BurstArguments {
-    /// Where all clients connect, by turns: tcp://host:port or ws://host:port/ws; tcp://127.0.0.1:8080 if none
+    /// Servers to connect to by turns: tcp://host:port or ws://host:port/ws [default: tcp://127.0.0.1:8080]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
-    /// Members who speak, and read as fast as the machine lets them
-    #[arg(long, default_value_t = 4_000)]
+    /// Members that publish, and read as fast as the machine allows
+    #[arg(long, default_value_t = 4_000, help_heading = "Load")]
     pub clients: u32,
-    /// Members who only listen, in a process that is served first; at least 1
-    #[arg(long, default_value_t = 100)]
+    /// Members that only record, in a process of the best priority; at least 1
+    #[arg(long, default_value_t = 100, help_heading = "Load")]
     pub watchers: u32,
     /// Bytes of a message
-    #[arg(long, default_value_t = 1_024)]
+    #[arg(long, default_value_t = 1_024, help_heading = "Load")]
     pub size: usize,
-    /// Messages that each client says, one behind the other
-    #[arg(long, default_value_t = 1)]
+    /// Messages of each client, sent in one piece
+    #[arg(long, default_value_t = 1, help_heading = "Load")]
     pub messages: u32,
-    /// When it ends in any case, counted from the burst
+    /// Maximum time of the burst
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = "Load")]
     pub time: Duration,
-    /// Sends SIGTERM to the server so long after the burst began, and expects that all is delivered that was accepted
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Send SIGTERM to the server this long after the burst began
+    ///
+    /// Every watcher must then receive all that was accepted, and the last line or close code behind it.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Load")]
     pub stop_after: Option<Duration>,
-    /// How long to wait while nothing at all happens
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    /// Maximum time without any progress
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Load")]
     pub patience: Duration,
-    /// Everything, as JSON; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArguments,
+    /// Write everything as JSON; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub json: Option<PathBuf>,
 }
 
-/// One speaks without end.
+/// Arguments of a flood.
 #[derive(Clone, Debug, Args)]
 pub struct FloodArguments {
-    /// Where clients connect: tcp://host:port or ws://host:port/ws; with both, the quiet ones go to the latter; tcp://127.0.0.1:8080 if none
+    /// Servers to connect to: tcp://host:port or ws://host:port/ws [default: tcp://127.0.0.1:8080]
+    ///
+    /// With one of each, quiet clients connect to the WebSocket and all others to the first target.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
-    /// Members of the flooded room, with the one who floods it
-    #[arg(long, default_value_t = 2_000)]
+    /// Members of the flooded room, including the one that floods it
+    #[arg(long, default_value_t = 2_000, help_heading = "Load")]
     pub members: u32,
     /// Bytes of a message
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = "Load")]
     pub size: usize,
-    /// How long the flood lasts
+    /// Time that the flood lasts
     #[arg(long = "for", value_name = "TIME", default_value = "15s", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = "Load")]
     pub time: Duration,
-    /// Clients that ask PING once a second: so many in rooms of ten, and as many again in no room
-    #[arg(long, default_value_t = 50)]
+    /// Clients in other rooms that send PING once a second, and as many again in no room
+    #[arg(long, default_value_t = 50, help_heading = "Bystanders")]
     pub bystanders: u32,
-    /// Further members of the flooded room, that ask PING once a second
-    #[arg(long, default_value_t = 20)]
+    /// Additional members of the flooded room that send PING once a second
+    #[arg(long, default_value_t = 20, help_heading = "Bystanders")]
     pub inside: u32,
     /// Clients that connect each second and wait for the greeting
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, help_heading = "Bystanders")]
     pub newcomers: u32,
-    /// Fails unless PINGs in other rooms and in no room, and greetings, keep this, as p99=100ms
-    #[arg(long, value_name = "QUANTILE=TIME")]
-    pub slo: Option<Objective>,
     /// WebSocket clients in rooms of ten that only answer the server's pings
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Bystanders")]
     pub quiet: u32,
-    /// How long to wait for answers when the flood is over
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    /// Time to wait for answers after the flood
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Bystanders")]
     pub patience: Duration,
-    /// Everything, as JSON; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArguments,
+    /// Fail unless answers outside the flooded room and greetings meet this objective, for example p99=100ms
+    #[arg(long, value_name = "QUANTILE=TIME", help_heading = "Report")]
+    pub slo: Option<Objective>,
+    /// Write everything as JSON; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub json: Option<PathBuf>,
 }
 
 impl BurstArguments {
-    /// Refuses what cannot be done, with the rule.
+    /// Validates all arguments together.
     pub fn check(&self) -> anyhow::Result<()> {
         check_targets(&self.targets)?;
         check_size(self.size)?;
@@ -126,7 +144,7 @@ impl BurstArguments {
 }
 
 impl FloodArguments {
-    /// Refuses what cannot be done, with the rule.
+    /// Validates all arguments together.
     pub fn check(&self) -> anyhow::Result<()> {
         check_targets(&self.targets)?;
         check_size(self.size)?;
@@ -148,7 +166,7 @@ impl FloodArguments {
         Ok(())
     }
 
-    /// Where quiet clients connect.
+    /// The target of quiet clients, which must be a WebSocket.
     pub fn quiet_target(&self) -> Option<&Target> {
         self.targets.iter().find(|target| target.scheme == Scheme::WebSocket)
     }
@@ -163,6 +181,6 @@ fn check_targets(targets: &[Target]) -> anyhow::Result<()> {
 }
 
 fn check_size(size: usize) -> anyhow::Result<()> {
-    ensure!((MARK_BYTES..=SIZE_MAX).contains(&size), "--size {size}: {MARK_BYTES} to {SIZE_MAX}");
+    ensure!((PAYLOAD_BYTES_MIN..=SIZE_MAX).contains(&size), "--size {size}: {PAYLOAD_BYTES_MIN} to {SIZE_MAX}");
     Ok(())
 }

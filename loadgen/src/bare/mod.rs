@@ -1,5 +1,6 @@
-//! The limit: a process that does nothing but send each message to each member of its room, in the cheapest way there is.
-//! Never reads what members say once they are in, keeps no queue, and waits where a server would have to.
+//! The bare loop: a process that only sends each message to each member of its room, as cheaply as possible. It never
+//! reads after a join, has no queue, and blocks where a server would need one. It is the lower bound of a server's
+//! cost.
 
 pub mod sender;
 
@@ -9,110 +10,112 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::children::Children;
+use crate::assignment::Assignment;
+use crate::child_processes::ChildProcesses;
 use crate::clock::Nanos;
-use crate::plan::{Pace, Plan, Publishers, TargetShare};
-use crate::share::Share;
 use crate::target::Scheme;
+use crate::workload::{Pace, Publishers, WeightedTarget, Workload};
 
 /// The hidden command of the bare loop.
 pub const BARE_SENDER: &str = "bare-sender";
 
-/// A bare loop that says nothing for so long never will.
+/// Time within which the bare loop must answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
-/// What the bare loop is told.
+/// A command to the bare loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// The load begins at this time.
+pub enum SenderCommand {
+    /// Start the load at this time.
     Start(Nanos),
-    /// Nothing more is to be sent.
+    /// Stop sending.
     Stop,
 }
 
-/// What the bare loop tells.
+/// An event from the bare loop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum News {
-    /// It waits for members here.
+pub enum SenderEvent {
+    /// It accepts members at this address.
     Listening(SocketAddr),
-    /// All is sent: so many messages in each room.
+    /// Everything is sent. Carries the number of messages in each room.
     Sent(Vec<(u32, u32)>),
-    /// It cannot go on.
+    /// The bare loop cannot continue.
     Failed(String),
 }
 
-/// The bare loop, as the coordinator knows it.
+/// The coordinator's handle of the bare loop.
 pub struct BareLoop {
-    process: Children<News>,
+    process: ChildProcesses<SenderEvent>,
     address: SocketAddr,
 }
 
 impl BareLoop {
-    /// Starts one for this load, if it is one on the bare loop.
-    pub fn start(plan: &Plan) -> anyhow::Result<Option<Self>> {
-        let is_limit = |share: &TargetShare| share.target.scheme == Scheme::Limit;
-        if !plan.targets.iter().any(is_limit) {
+    /// Starts the bare loop if the workload targets it.
+    pub fn start(workload: &Workload) -> anyhow::Result<Option<Self>> {
+        let is_limit = |assignment: &WeightedTarget| assignment.target.scheme == Scheme::Limit;
+        if !workload.targets.iter().any(is_limit) {
             return Ok(None);
         }
-        ensure!(plan.targets.iter().all(is_limit), "the bare loop has no other target beside it");
-        ensure!(plan.giant.is_none() && plan.manner.churn == 0.0, "the bare loop knows no giant and no churn");
-        let process = Children::start(BARE_SENDER, &[part(plan)])?;
-        match hear(&process)? {
-            News::Listening(address) => Ok(Some(Self { process, address })),
-            news => bail!("the bare loop began with {news:?}"),
+        ensure!(workload.targets.iter().all(is_limit), "the bare loop has no other target beside it");
+        ensure!(
+            workload.giant.is_none() && workload.settings.churn == 0.0,
+            "the bare loop knows no giant and no churn"
+        );
+        let process = ChildProcesses::start(BARE_SENDER, &[part(workload)])?;
+        match receive(&process)? {
+            SenderEvent::Listening(address) => Ok(Some(Self { process, address })),
+            event => bail!("the bare loop began with {event:?}"),
         }
     }
 
-    /// The same load, with its members where the bare loop waits for them.
-    pub fn plan(&self, plan: &Plan) -> Plan {
-        let mut plan = plan.clone();
-        plan.manner.publishers = Publishers::Target;
-        plan.targets.iter_mut().for_each(|share| share.target.address = self.address);
-        plan
+    /// The same workload with the address of the bare loop as its target.
+    pub fn workload(&self, workload: &Workload) -> Workload {
+        let mut workload = workload.clone();
+        workload.settings.publishers = Publishers::Target;
+        workload.targets.iter_mut().for_each(|weighted| weighted.target.address = self.address);
+        workload
     }
 
-    /// Its process.
     pub fn process_id(&self) -> i32 {
         self.process.process_ids()[0]
     }
 
-    /// Has it begin.
+    /// Starts the load at this time.
     pub fn begin(&mut self, start: Nanos) -> anyhow::Result<()> {
-        self.process.tell(&Order::Start(start))
+        self.process.send(&SenderCommand::Start(start))
     }
 
-    /// Has it end early.
+    /// Stops the load early.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        self.process.tell(&Order::Stop)
+        self.process.send(&SenderCommand::Stop)
     }
 
-    /// How many messages it has sent in each room, once it has.
+    /// Waits until everything is sent. Returns the number of messages in each room.
     pub fn sent(&self) -> anyhow::Result<Vec<(u32, u32)>> {
-        match hear(&self.process)? {
-            News::Sent(published) => Ok(published),
-            news => bail!("the bare loop ended with {news:?}"),
+        match receive(&self.process)? {
+            SenderEvent::Sent(published) => Ok(published),
+            event => bail!("the bare loop ended with {event:?}"),
         }
     }
 
-    /// Lets it go.
+    /// Ends the process.
     pub fn end(self) -> anyhow::Result<()> {
         self.process.end()
     }
 }
 
-/// All rooms in one part: there is one loop.
-fn part(plan: &Plan) -> Share {
-    let mut plan = plan.clone();
-    plan.manner.publishers = Publishers::First;
-    if let Pace::Rate(rate) = &mut plan.pace {
-        *rate /= f64::from(plan.manner.messages_per_write);
+/// All rooms in one assignment, because there is one loop.
+fn part(workload: &Workload) -> Assignment {
+    let mut workload = workload.clone();
+    workload.settings.publishers = Publishers::First;
+    if let Pace::Rate(rate) = &mut workload.pace {
+        *rate /= f64::from(workload.settings.messages_per_write);
     }
-    plan.shares(u32::MAX).remove(0)
+    workload.assignments(u32::MAX).remove(0)
 }
 
-fn hear(process: &Children<News>) -> anyhow::Result<News> {
-    match process.hear(ANSWERS_WITHIN)?.context("the bare loop says nothing")? {
-        (_, News::Failed(error)) => bail!("the bare loop: {error}"),
-        (_, news) => Ok(news),
+fn receive(process: &ChildProcesses<SenderEvent>) -> anyhow::Result<SenderEvent> {
+    match process.receive(ANSWERS_WITHIN)?.context("the bare loop says nothing")? {
+        (_, SenderEvent::Failed(error)) => bail!("the bare loop: {error}"),
+        (_, event) => Ok(event),
     }
 }

@@ -1,4 +1,4 @@
-//! The bare loop itself: members in accept order, one thread, `send` to each.
+//! The process of the bare loop: one thread that calls `send` for each member in the order of accepting.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,28 +10,28 @@ use anyhow::{Context, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use super::{News, Order};
+use super::{SenderCommand, SenderEvent};
+use crate::assignment::Assignment;
 use crate::clock::Nanos;
 use crate::descriptors;
-use crate::mark::Mark;
-use crate::plan::Pace;
+use crate::payload::Payload;
 use crate::schedule::Schedule;
-use crate::share::Share;
+use crate::workload::Pace;
 
-/// A smaller backlog meets a burst of connects with one-second SYN retries.
+/// A smaller backlog makes a burst of connects wait for SYN retries of one second.
 const BACKLOG: i32 = 4_096;
 
-/// As long as a server's label is, so that both send the same number of bytes.
+/// As long as a server's label, so that both send the same number of bytes.
 const LABEL: &[u8] = b"[127.0.0.1:54012] ";
 
-/// Lets the members in, then sends as told; its part is the first line of standard input, orders follow.
+/// Accepts the members, then sends. The assignment is the first line of standard input; commands follow.
 pub fn run() -> anyhow::Result<()> {
     let rooms = serve();
-    tell(&match &rooms {
-        Ok(rooms) => News::Sent(rooms.published()),
-        Err(error) => News::Failed(format!("{error:#}")),
+    send_event(&match &rooms {
+        Ok(rooms) => SenderEvent::Sent(rooms.published()),
+        Err(error) => SenderEvent::Failed(format!("{error:#}")),
     })?;
-    // The sockets stay open until everything has been read: the end of the input ends the process.
+    // The sockets stay open until everything has been read. The end of the input then ends the process.
     loop {
         thread::park();
     }
@@ -39,44 +39,44 @@ pub fn run() -> anyhow::Result<()> {
 
 fn serve() -> anyhow::Result<Rooms> {
     let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
-    let share: Share = serde_json::from_str(&part).context("understanding the part to do")?;
-    // Before anything else: whoever started this may end at any time.
-    let orders = orders();
+    let assignment: Assignment = serde_json::from_str(&part).context("understanding the part to do")?;
+    // First of all, since the parent may exit at any time.
+    let commands = commands();
     let connections_max = descriptors::connections_max()?;
-    let clients = share.connections();
+    let clients = assignment.connections();
     ensure!(clients <= connections_max, "{clients} members: one process may have {connections_max}");
-    let mut rooms = Rooms::let_in(&share)?;
-    if let Order::Start(start) = orders.recv().context("nobody says when to begin")? {
-        rooms.send_all(&share, start, &orders)?;
+    let mut rooms = Rooms::accept_members(&assignment)?;
+    if let SenderCommand::Start(start) = commands.recv().context("nobody says when to begin")? {
+        rooms.send_all(&assignment, start, &commands)?;
     }
     Ok(rooms)
 }
 
-/// Members by room.
+/// Member sockets by room.
 struct Rooms {
-    /// Rooms as the load numbers them.
+    /// Numbers of the rooms within the load.
     numbers: Vec<u32>,
     members: Vec<Vec<TcpStream>>,
     published: Vec<u32>,
-    /// What is sent in one write.
+    /// The bytes of one write.
     bytes: Vec<u8>,
 }
 
 impl Rooms {
-    /// Accepts members one after the other; each names its room.
-    fn let_in(share: &Share) -> anyhow::Result<Self> {
+    /// Accepts all members, one after the other.
+    fn accept_members(assignment: &Assignment) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
-        tell(&News::Listening(listener.local_addr()?))?;
-        let mut members: Vec<Vec<TcpStream>> = share.rooms.iter().map(|_| Vec::new()).collect();
-        for _ in 0..share.connections() {
+        send_event(&SenderEvent::Listening(listener.local_addr()?))?;
+        let mut members: Vec<Vec<TcpStream>> = assignment.rooms.iter().map(|_| Vec::new()).collect();
+        for _ in 0..assignment.connections() {
             let (member, _) = listener.accept().context("accepting")?;
-            let room = let_in(&member, members.len())?;
+            let room = accept_member(&member, members.len())?;
             members[room].push(member);
         }
-        let numbers = share.rooms.iter().map(|room| room.number).collect();
+        let numbers = assignment.rooms.iter().map(|room| room.number).collect();
         Ok(Self { numbers, published: vec![0; members.len()], members, bytes: Vec::new() })
     }
 
@@ -84,16 +84,21 @@ impl Rooms {
         self.numbers.iter().copied().zip(self.published.iter().copied()).collect()
     }
 
-    /// As the schedule says; in a closed load as fast as can be.
-    fn send_all(&mut self, share: &Share, start: Nanos, orders: &Receiver<Order>) -> anyhow::Result<()> {
-        let end = start + share.manner.warmup + share.manner.duration;
-        let mut schedule = Schedule::new(share, start, end);
-        let is_stopped = || orders.try_recv().is_ok();
-        match share.pace {
+    /// Sends on schedule; in a closed load as fast as possible.
+    fn send_all(
+        &mut self,
+        assignment: &Assignment,
+        start: Nanos,
+        commands: &Receiver<SenderCommand>,
+    ) -> anyhow::Result<()> {
+        let end = start + assignment.settings.warmup + assignment.settings.duration;
+        let mut schedule = Schedule::new(assignment, start, end);
+        let is_stopped = || commands.try_recv().is_ok();
+        match assignment.pace {
             Pace::Rate(_) => {
                 while let Some(due) = schedule.due().filter(|_| !is_stopped()) {
                     thread::sleep(due.since(Nanos::now()));
-                    self.send(share, schedule.take(), due)?;
+                    self.send(assignment, schedule.take(), due)?;
                 }
             }
             Pace::InFlight(_) => {
@@ -103,20 +108,21 @@ impl Rooms {
                     if now >= end || is_stopped() {
                         break;
                     }
-                    self.send(share, room, now)?;
+                    self.send(assignment, room, now)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// One write to each member, with one message or several. Accept order: walking sockets in it costs 3 % less than at random.
-    fn send(&mut self, share: &Share, room: usize, intended: Nanos) -> anyhow::Result<()> {
+    /// One write to each member, with one or several messages. Sockets are visited in the order of accepting, which
+    /// costs 3 % less than a random order.
+    fn send(&mut self, assignment: &Assignment, room: usize, intended: Nanos) -> anyhow::Result<()> {
         self.bytes.clear();
-        for _ in 0..share.manner.messages_per_write {
+        for _ in 0..assignment.settings.messages_per_write {
             self.bytes.extend_from_slice(LABEL);
-            let mark = Mark { room: share.rooms[room].number, number: self.published[room], intended };
-            mark.write(share.manner.size, &mut self.bytes);
+            let payload = Payload { room: assignment.rooms[room].number, number: self.published[room], intended };
+            payload.write(assignment.settings.size, &mut self.bytes);
             self.bytes.push(b'\n');
             self.published[room] += 1;
         }
@@ -127,8 +133,8 @@ impl Rooms {
     }
 }
 
-/// Answers the one line that a member says, with its room; returns which it is.
-fn let_in(member: &TcpStream, rooms: usize) -> anyhow::Result<usize> {
+/// Answers the join of a member and returns its room.
+fn accept_member(member: &TcpStream, rooms: usize) -> anyhow::Result<usize> {
     member.set_nodelay(true)?;
     let mut line = String::new();
     BufReader::new(member).read_line(&mut line).context("hearing a member")?;
@@ -140,7 +146,7 @@ fn let_in(member: &TcpStream, rooms: usize) -> anyhow::Result<usize> {
     Ok(room)
 }
 
-/// Waits only for a member whose socket is full.
+/// Sends everything. Blocks while the socket of the member is full.
 fn send_whole(member: &mut TcpStream, bytes: &[u8]) -> anyhow::Result<()> {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -155,24 +161,24 @@ fn send_whole(member: &mut TcpStream, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Orders as they come. The thread sleeps meanwhile.
-fn orders() -> Receiver<Order> {
-    let (sender, orders) = channel();
+/// Reads commands on a thread, which sleeps meanwhile.
+fn commands() -> Receiver<SenderCommand> {
+    let (sender, commands) = channel();
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
-            let Ok(order) = serde_json::from_str(&line) else { return };
-            if sender.send(order).is_err() {
+            let Ok(command) = serde_json::from_str(&line) else { return };
+            if sender.send(command).is_err() {
                 return;
             }
         }
-        // Whoever started this has ended.
+        // The parent has exited.
         std::process::exit(0);
     });
-    orders
+    commands
 }
 
-fn tell(news: &News) -> anyhow::Result<()> {
+fn send_event(event: &SenderEvent) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, news)?;
+    serde_json::to_writer(&mut out, event)?;
     out.write_all(b"\n").and_then(|()| out.flush()).context("telling the coordinator")
 }

@@ -1,52 +1,50 @@
-//! What the processes of one group have found, put together.
+//! Merges the results of all processes of one group of rooms.
 
 use std::collections::BTreeMap;
 
 use crate::latency::Latencies;
-use crate::messages::{Outcome, Reasons, Tally, add_reasons};
-use crate::record::Record;
+use crate::messages::{Reasons, Tally, WorkerResult, add_reasons};
+use crate::room_order::RoomOrder;
 
-/// What one group of rooms came to.
+/// The merged result of one group of rooms.
 #[derive(Default)]
 pub struct Merged {
-    /// From when a message was due to each delivery.
+    /// Time from the intended time of a message to each delivery.
     pub latencies: Latencies,
-    /// From the first to the last delivery of each message.
+    /// Time from the first to the last delivery of each message.
     pub spreads: Latencies,
-    /// By how much messages were sent late.
+    /// How late messages were sent.
     pub lags: Latencies,
-    /// What was counted.
     pub tally: Tally,
-    /// Disconnects by reason.
     pub disconnected: Reasons,
-    /// What the target did not accept, by reason.
+    /// Refused commands by reason.
     pub refused: Reasons,
-    /// Rooms that lie in several processes, as each has seen them.
-    records: BTreeMap<u32, Vec<Record>>,
+    /// The message orders of split rooms, one for each process.
+    room_orders: BTreeMap<u32, Vec<RoomOrder>>,
 }
 
 impl Merged {
-    /// Adds what one process has found; its latencies have come with its progress.
-    pub fn add(&mut self, outcome: Outcome) {
-        self.tally += outcome.tally;
-        self.spreads.add(&outcome.spreads);
-        self.lags.add(&outcome.lags);
-        add_reasons(&mut self.disconnected, &outcome.disconnected);
-        add_reasons(&mut self.refused, &outcome.refused);
-        for (room, record) in outcome.records {
-            self.records.entry(room).or_default().push(record);
+    /// Adds the result of one process. Its latencies have already arrived with its progress.
+    pub fn add(&mut self, result: WorkerResult) {
+        self.tally += result.tally;
+        self.spreads.add(&result.spreads);
+        self.lags.add(&result.lags);
+        add_reasons(&mut self.disconnected, &result.disconnected);
+        add_reasons(&mut self.refused, &result.refused);
+        for (room, order) in result.room_orders {
+            self.room_orders.entry(room).or_default().push(order);
         }
     }
 
-    /// Compares what several processes have seen of one room: the order must have been the same.
+    /// Compares the message orders of each split room, which must be equal.
     pub fn compare(&mut self) {
-        for records in std::mem::take(&mut self.records).into_values() {
-            let mut records = records.into_iter();
-            let Some(first) = records.next() else { continue };
+        for room_orders in std::mem::take(&mut self.room_orders).into_values() {
+            let mut room_orders = room_orders.into_iter();
+            let Some(first) = room_orders.next() else { continue };
             let mut receipts = first.receipts_by_number();
-            for record in records {
-                self.tally.reordered += first.differs_from(&record);
-                for (number, (earliest, latest)) in record.receipts_by_number() {
+            for order in room_orders {
+                self.tally.reordered += first.differs_from(&order);
+                for (number, (earliest, latest)) in order.receipts_by_number() {
                     let known = receipts.entry(number).or_insert((earliest, latest));
                     *known = (known.0.min(earliest), known.1.max(latest));
                 }
@@ -61,16 +59,19 @@ mod tests {
     use super::*;
     use crate::clock::Nanos;
 
-    fn outcome(order: &[u32], receipts: &[(u64, u64)]) -> Outcome {
+    fn result(order: &[u32], receipts: &[(u64, u64)]) -> WorkerResult {
         let receipts = receipts.iter().map(|&(first, last)| Some((Nanos(first), Nanos(last)))).collect();
-        Outcome { records: vec![(0, Record { order: order.to_vec(), receipts })], ..Outcome::default() }
+        WorkerResult {
+            room_orders: vec![(0, RoomOrder { order: order.to_vec(), receipts })],
+            ..WorkerResult::default()
+        }
     }
 
     #[test]
     fn a_room_in_pieces_has_one_order_and_one_spread() {
         let mut merged = Merged::default();
-        merged.add(outcome(&[0, 1], &[(1_000_000, 2_000_000), (3_000_000, 4_000_000)]));
-        merged.add(outcome(&[0, 1], &[(1_500_000, 6_000_000), (3_000_000, 8_000_000)]));
+        merged.add(result(&[0, 1], &[(1_000_000, 2_000_000), (3_000_000, 4_000_000)]));
+        merged.add(result(&[0, 1], &[(1_500_000, 6_000_000), (3_000_000, 8_000_000)]));
         merged.compare();
         assert_eq!(merged.tally.reordered, 0);
         assert_eq!(merged.spreads.count(), 2);
@@ -80,8 +81,8 @@ mod tests {
     #[test]
     fn another_order_in_another_piece_is_found() {
         let mut merged = Merged::default();
-        merged.add(outcome(&[0, 1, 2, 3], &[]));
-        merged.add(outcome(&[0, 3, 1], &[]));
+        merged.add(result(&[0, 1, 2, 3], &[]));
+        merged.add(result(&[0, 3, 1], &[]));
         merged.compare();
         assert_eq!(merged.tally.reordered, 2, "2 was lost there, 1 and 3 changed places");
     }

@@ -1,9 +1,9 @@
-//! One load from its first connect to its last delivery: starts the processes, tells them when, watches the server, puts
-//! together what they found. Never has a client of its own.
+//! Runs one load from the first connect to the last delivery: starts the worker processes, sends them commands,
+//! observes the server and merges the results. Never holds a client of its own.
 
-mod first_sight;
+mod first_memory;
 mod merge;
-mod progress;
+mod progress_line;
 mod server;
 mod summary;
 mod timeline;
@@ -14,114 +14,114 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 
+use crate::assignment::{Assignment, RoomGroup};
 use crate::bare::BareLoop;
-use crate::children::Children;
+use crate::child_processes::ChildProcesses;
 use crate::clock::Nanos;
 use crate::descriptors;
 use crate::latency::Latencies;
-use crate::messages::{Connects, News, Order, Outcome, add_reasons};
-use crate::plan::Plan;
-use crate::report::{ConnectReport, Report, in_words};
-use crate::share::{Group, Share};
+use crate::messages::{ConnectResult, WorkerCommand, WorkerEvent, WorkerResult, add_reasons};
+use crate::report::{ConnectReport, Report, format_reasons};
+use crate::workload::Workload;
 use merge::Merged;
-use progress::Display;
-use server::Observation;
-pub use server::Watched;
+use progress_line::ProgressLine;
+pub use server::ServerProcess;
+use server::ServerUsage;
 use timeline::Timeline;
 
-/// The hidden command of a process of the load.
+/// The hidden command of a worker process.
 pub const WORKER: &str = "worker";
 
-/// How often it is looked whether somebody wants it to stop.
+/// Interval of checks for Ctrl-C.
 const INTERRUPTS_EVERY: Duration = Duration::from_millis(20);
 
-/// From the order to begin until the first message is due: every process has heard it by then.
+/// Time from the start command to the first message, so that every process has received the command.
 const START_AFTER: Duration = Duration::from_millis(50);
 
-/// A load that is under way.
+/// A load in progress.
 struct Run<'a> {
-    plan: &'a Plan,
-    shares: Vec<Share>,
-    children: Children<News>,
-    server: Option<Observation<'a>>,
-    /// What publishes, if the clients do not.
+    workload: &'a Workload,
+    assignments: Vec<Assignment>,
+    processes: ChildProcesses<WorkerEvent>,
+    server: Option<ServerUsage<'a>>,
+    /// Publishes in place of the clients, if the target is the bare loop.
     bare: Option<BareLoop>,
     interrupts: &'a Receiver<()>,
-    display: Display,
+    progress_line: ProgressLine,
     began: Nanos,
     connects: ConnectReport,
     connect_latencies: Latencies,
-    groups: BTreeMap<Group, Merged>,
+    groups: BTreeMap<RoomGroup, Merged>,
     timeline: Timeline,
     generator: Generator,
-    /// How long messages were sent.
+    /// Time in which messages were sent.
     sent_for: Duration,
     published_by_bare_loop: u64,
-    /// Whether the server's process has ended under the load.
+    /// Whether the server process exited during the load.
     server_is_gone: bool,
     interrupted: bool,
 }
 
-/// What the processes of the load have used.
+/// Resources that the worker processes have used.
 #[derive(Default)]
 struct Generator {
     processor_nanos: u64,
     busy: f64,
 }
 
-/// What is to be done besides.
-pub struct Surroundings<'a> {
-    /// The server's process, if it runs here.
-    pub server: Option<&'a Watched>,
-    /// Somebody wants it to stop.
+/// What a run needs besides its workload.
+pub struct RunContext<'a> {
+    /// The server process, if it runs on this host.
+    pub server: Option<&'a ServerProcess>,
+    /// Receives one message at Ctrl-C.
     pub interrupts: &'a Receiver<()>,
-    /// As it was typed.
+    /// The command line, for the report.
     pub command: &'a str,
 }
 
-/// What came of a load.
-pub struct Measured {
-    /// Judged.
+/// The result of one load.
+pub struct Measurement {
     pub report: Report,
-    /// Of all its deliveries.
+    /// Latencies of all deliveries, over all groups.
     pub latencies: Latencies,
 }
 
-/// Puts a load on its targets and says what came of it.
+/// Runs the workload and reports its result.
 ///
 /// # Errors
-/// Nobody listens, nobody is let in, or a process of the load fails.
-pub fn run(plan: &Plan, surroundings: &Surroundings) -> anyhow::Result<Measured> {
-    let Some(bare) = BareLoop::start(plan)? else { return run_on(plan, surroundings, None) };
-    let server = Watched::by_id(bare.process_id())?;
-    run_on(&bare.plan(plan), &Surroundings { server: Some(&server), ..*surroundings }, Some(bare))
+/// Nothing listens, no client is admitted, or a worker process fails.
+pub fn run(workload: &Workload, context: &RunContext) -> anyhow::Result<Measurement> {
+    let Some(bare) = BareLoop::start(workload)? else { return run_on(workload, context, None) };
+    let server = ServerProcess::by_id(bare.process_id())?;
+    run_on(&bare.workload(workload), &RunContext { server: Some(&server), ..*context }, Some(bare))
 }
 
-fn run_on(plan: &Plan, surroundings: &Surroundings, bare: Option<BareLoop>) -> anyhow::Result<Measured> {
+fn run_on(workload: &Workload, context: &RunContext, bare: Option<BareLoop>) -> anyhow::Result<Measurement> {
     let began_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut run = Run::start(plan, surroundings, bare)?;
+    let mut run = Run::start(workload, context, bare)?;
     let driven = run.drive();
-    run.display.clear();
+    run.progress_line.clear();
     driven?;
-    run.report(surroundings.command, began_at)
+    run.report(context.command, began_at)
 }
 
 impl<'a> Run<'a> {
-    fn start(plan: &'a Plan, surroundings: &Surroundings<'a>, bare: Option<BareLoop>) -> anyhow::Result<Self> {
-        // Before any client comes.
-        let server = surroundings.server.map(Observation::begin).transpose()?;
-        let shares = plan.shares(descriptors::connections_max()?);
-        let children = Children::start(WORKER, &shares)?;
-        let connects = ConnectReport { clients: shares.iter().map(Share::connections).sum(), ..Default::default() };
+    fn start(workload: &'a Workload, context: &RunContext<'a>, bare: Option<BareLoop>) -> anyhow::Result<Self> {
+        // Measured before any client connects.
+        let server = context.server.map(ServerUsage::begin).transpose()?;
+        let assignments = workload.assignments(descriptors::connections_max()?);
+        let processes = ChildProcesses::start(WORKER, &assignments)?;
+        let connects =
+            ConnectReport { clients: assignments.iter().map(Assignment::connections).sum(), ..Default::default() };
         Ok(Self {
-            plan,
+            workload,
             bare,
-            timeline: Timeline::new(shares.len()),
-            shares,
-            children,
+            timeline: Timeline::new(assignments.len()),
+            assignments,
+            processes,
             server,
-            interrupts: surroundings.interrupts,
-            display: Display::default(),
+            interrupts: context.interrupts,
+            progress_line: ProgressLine::default(),
             began: Nanos::now(),
             connects,
             connect_latencies: Latencies::default(),
@@ -134,15 +134,15 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// All phases in order.
+    /// Runs all phases in order.
     fn drive(&mut self) -> anyhow::Result<()> {
         self.connect()?;
         if self.interrupted {
             return Ok(());
         }
-        self.server.as_mut().map_or(Ok(()), Observation::load_begins)?;
+        self.server.as_mut().map_or(Ok(()), ServerUsage::load_begins)?;
         let start = Nanos::now() + START_AFTER;
-        self.children.tell(&Order::Start(start))?;
+        self.processes.send(&WorkerCommand::Start(start))?;
         self.bare.as_mut().map_or(Ok(()), |bare| bare.begin(start))?;
         let mut published = self.send(start)?;
         if let Some(bare) = &self.bare {
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
             self.published_by_bare_loop = published.iter().map(|(_, count)| u64::from(*count)).sum();
         }
         self.sent_for = Nanos::now().since(start);
-        self.children.tell(&Order::Drain(published))?;
+        self.processes.send(&WorkerCommand::Drain(published))?;
         self.drain()?;
         if self.server.as_mut().is_some_and(|server| server.load_ends().is_err()) {
             self.server = None;
@@ -160,16 +160,16 @@ impl<'a> Run<'a> {
     }
 
     fn connect(&mut self) -> anyhow::Result<()> {
-        let mut waiting = self.children.len();
+        let mut waiting = self.processes.len();
         let (mut began, mut ended) = (Nanos(u64::MAX), Nanos(0));
         while waiting > 0 {
-            if let Some(News::Ready(connects)) = self.hear()?.map(|(_, news)| news) {
+            if let Some(WorkerEvent::Ready(connects)) = self.next_event()?.map(|(_, event)| event) {
                 began = began.min(connects.began);
                 ended = ended.max(connects.ended);
                 self.add_connects(&connects);
                 waiting -= 1;
             }
-            self.display.connecting(self.timeline.clients_now(), self.connects.clients);
+            self.progress_line.connecting(self.timeline.clients_now(), self.connects.clients);
             if self.interrupted {
                 self.connects.connected = self.timeline.clients_now();
                 self.connects.seconds = Nanos::now().since(self.began).as_secs_f64();
@@ -179,23 +179,23 @@ impl<'a> Run<'a> {
         self.connects.seconds = ended.since(began).as_secs_f64();
         self.connects.latency = self.connect_latencies.quantiles();
         if self.connects.connected == 0 {
-            bail!("no client got in: {}", in_words(&self.connects.failed));
+            bail!("no client got in: {}", format_reasons(&self.connects.failed));
         }
         Ok(())
     }
 
-    fn add_connects(&mut self, connects: &Connects) {
+    fn add_connects(&mut self, connects: &ConnectResult) {
         self.connects.connected += connects.connected;
         self.connect_latencies.add(&connects.latencies);
         add_reasons(&mut self.connects.failed, &connects.failed);
     }
 
-    /// Until every process has sent everything. Returns how many messages there were in rooms that lie in several.
+    /// Waits until every process has published everything. Returns the number of messages in each split room.
     fn send(&mut self, start: Nanos) -> anyhow::Result<Vec<(u32, u32)>> {
-        let mut waiting = self.children.len();
+        let mut waiting = self.processes.len();
         let mut published = Vec::new();
         while waiting > 0 {
-            if let Some(News::Published(rooms)) = self.hear()?.map(|(_, news)| news) {
+            if let Some(WorkerEvent::Published(rooms)) = self.next_event()?.map(|(_, event)| event) {
                 published.extend(rooms);
                 waiting -= 1;
             }
@@ -206,49 +206,49 @@ impl<'a> Run<'a> {
 
     fn show(&self, start: Nanos) {
         let elapsed = Nanos::now().since(start);
-        let whole = self.plan.manner.warmup + self.plan.manner.duration;
-        let phase = if elapsed < self.plan.manner.warmup { "warming up" } else { "sending" };
-        let deliveries = self.timeline.moments.last().map_or(0.0, |moment| moment.deliveries);
+        let whole = self.workload.settings.warmup + self.workload.settings.duration;
+        let phase = if elapsed < self.workload.settings.warmup { "warming up" } else { "sending" };
+        let deliveries = self.timeline.samples.last().map_or(0.0, |sample| sample.deliveries);
         let p99 = (self.timeline.all.count() > 0).then(|| self.timeline.all.quantile(0.99));
-        self.display.sending(phase, elapsed, whole, deliveries, p99);
+        self.progress_line.sending(phase, elapsed, whole, deliveries, p99);
     }
 
     fn drain(&mut self) -> anyhow::Result<()> {
-        let mut waiting = self.children.len();
+        let mut waiting = self.processes.len();
         while waiting > 0 {
-            if let Some((index, News::Outcome(outcome))) = self.hear()? {
-                self.add_outcome(self.shares[index].group, *outcome);
+            if let Some((index, WorkerEvent::Result(result))) = self.next_event()? {
+                self.add_result(self.assignments[index].group, *result);
                 waiting -= 1;
             }
-            self.display.draining(self.timeline.received);
+            self.progress_line.draining(self.timeline.received);
         }
         self.groups.values_mut().for_each(Merged::compare);
         Ok(())
     }
 
-    fn add_outcome(&mut self, group: Group, outcome: Outcome) {
-        self.generator.processor_nanos += outcome.processor_nanos;
-        self.generator.busy = self.generator.busy.max(outcome.busy);
-        self.groups.entry(group).or_default().add(outcome);
+    fn add_result(&mut self, group: RoomGroup, result: WorkerResult) {
+        self.generator.processor_nanos += result.processor_nanos;
+        self.generator.busy = self.generator.busy.max(result.busy);
+        self.groups.entry(group).or_default().add(result);
     }
 
-    /// The next news, if any comes soon. Progress is dealt with here, and so is whoever wants to stop.
-    fn hear(&mut self) -> anyhow::Result<Option<(usize, News)>> {
+    /// The next event, if there is one soon. Handles progress and Ctrl-C itself.
+    fn next_event(&mut self) -> anyhow::Result<Option<(usize, WorkerEvent)>> {
         if !self.interrupted && self.interrupts.try_recv().is_ok() {
             self.interrupted = true;
-            self.children.tell(&Order::Stop)?;
+            self.processes.send(&WorkerCommand::Stop)?;
             self.bare.as_mut().map_or(Ok(()), BareLoop::stop)?;
         }
-        let news = self.children.hear(INTERRUPTS_EVERY)?;
+        let event = self.processes.receive(INTERRUPTS_EVERY)?;
         self.timeline.advance(self.began);
-        match news {
-            Some((index, News::Progress(progress))) => {
-                self.groups.entry(self.shares[index].group).or_default().latencies.add(&progress.latencies);
+        match event {
+            Some((index, WorkerEvent::Progress(progress))) => {
+                self.groups.entry(self.assignments[index].group).or_default().latencies.add(&progress.latencies);
                 self.timeline.add(index, &progress);
                 Ok(None)
             }
-            Some((_, News::Failed(error))) => bail!(error),
-            news => Ok(news),
+            Some((_, WorkerEvent::Failed(error))) => bail!(error),
+            event => Ok(event),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel says of the server under load. Never asks the server itself.
+//! CPU time, memory and context switches of the server process, read from `/proc`. Never asks the server itself.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -9,51 +9,51 @@ use anyhow::{Context, ensure};
 use procfs::net::{TcpState, tcp, tcp6};
 use procfs::process::{MemoryMap, Process, all_processes};
 
-use super::first_sight;
+use super::first_memory;
 use crate::clock::Nanos;
 use crate::report::ServerReport;
 
-/// A process that is looked at from outside.
-pub struct Watched(Process);
+/// A process that is observed through `/proc`.
+pub struct ServerProcess(Process);
 
-/// What it has used so far.
+/// CPU time and context switches of a process so far.
 #[derive(Clone, Debug)]
-struct Used {
-    /// Nanoseconds of each of its threads on a processor.
+struct Usage {
+    /// Nanoseconds on a processor by thread.
     processor: HashMap<i32, u64>,
-    /// Context switches that it asked for.
+    /// Voluntary context switches.
     voluntary: u64,
-    /// Context switches that it did not ask for.
+    /// Involuntary context switches.
     involuntary: u64,
 }
 
-/// A server during one load.
-pub struct Observation<'a> {
-    watched: &'a Watched,
-    /// Whether an earlier load is known to have met it.
+/// Resource usage of the server during one load.
+pub struct ServerUsage<'a> {
+    watched: &'a ServerProcess,
+    /// Whether no earlier load on this process is known.
     is_fresh: bool,
     memory_before: u64,
     memory: u64,
     began: Nanos,
-    before: Used,
+    before: Usage,
     nanos: u64,
     elapsed: Duration,
     voluntary: u64,
     involuntary: u64,
 }
 
-impl<'a> Observation<'a> {
-    /// No client is there yet.
-    pub fn begin(watched: &'a Watched) -> anyhow::Result<Self> {
+impl<'a> ServerUsage<'a> {
+    /// Starts before any client connects.
+    pub fn begin(watched: &'a ServerProcess) -> anyhow::Result<Self> {
         let (memory, before) = (watched.private_bytes()?, watched.used()?);
-        let first = first_sight::of(&watched.0, memory);
+        let first = first_memory::remembered(&watched.0, memory);
         let (is_fresh, memory_before) = (first.is_none(), first.unwrap_or(memory));
         let (nanos, voluntary, involuntary) = (0, 0, 0);
         let (began, elapsed) = (Nanos::now(), Duration::ZERO);
         Ok(Self { watched, is_fresh, memory_before, memory, began, before, nanos, elapsed, voluntary, involuntary })
     }
 
-    /// All clients are in, and nothing is said yet.
+    /// Records the memory with all clients and starts to count, before any message is published.
     pub fn load_begins(&mut self) -> anyhow::Result<()> {
         self.memory = self.watched.private_bytes()?;
         self.before = self.watched.used()?;
@@ -61,7 +61,7 @@ impl<'a> Observation<'a> {
         Ok(())
     }
 
-    /// Everything has come.
+    /// Stops counting, after the last delivery.
     pub fn load_ends(&mut self) -> anyhow::Result<()> {
         let used = self.watched.used()?;
         self.elapsed = Nanos::now().since(self.began);
@@ -71,7 +71,7 @@ impl<'a> Observation<'a> {
         Ok(())
     }
 
-    /// For so many clients and deliveries.
+    /// The report for this number of clients and deliveries.
     pub fn report(&self, clients: u32, deliveries: u64) -> ServerReport {
         let per_delivery = |count: u64| count as f64 / deliveries.max(1) as f64;
         ServerReport {
@@ -88,15 +88,15 @@ impl<'a> Observation<'a> {
     }
 }
 
-impl Watched {
-    /// The process of this number.
+impl ServerProcess {
+    /// The process with this number.
     pub fn by_id(process_id: i32) -> anyhow::Result<Self> {
         Ok(Self(Process::new(process_id).with_context(|| format!("no process {process_id}"))?))
     }
 
-    /// The process that listens on this address of this host, if there is one that may be looked at.
+    /// The process on this host that listens on this address, if `/proc` lets this user see it.
     pub fn by_listener(address: SocketAddr) -> Option<Self> {
-        // Whoever listens on every address of this host listens on that of another only in name.
+        // An unspecified listening address covers only addresses of this host.
         let is_here = TcpListener::bind((address.ip(), 0)).is_ok();
         let listeners = [tcp().unwrap_or_default(), tcp6().unwrap_or_default()].concat();
         let of_target = listeners.into_iter().filter(|entry| {
@@ -109,16 +109,16 @@ impl Watched {
         processes.find(|process| holds_any(process.pid(), &sockets)).map(Self)
     }
 
-    /// Its number.
     pub fn process_id(&self) -> i32 {
         self.0.pid()
     }
 
-    /// What it has used. Exact while its threads sleep: the kernel adds a running thread's time at its next tick.
-    fn used(&self) -> anyhow::Result<Used> {
-        let mut used = Used { processor: HashMap::new(), voluntary: 0, involuntary: 0 };
+    /// Resource usage so far. Exact only while the threads sleep: the kernel adds the time of a running thread at its
+    /// next tick.
+    fn used(&self) -> anyhow::Result<Usage> {
+        let mut used = Usage { processor: HashMap::new(), voluntary: 0, involuntary: 0 };
         for task in self.0.tasks().context("listing the server's threads")? {
-            // A thread may end while one looks at it.
+            // A thread may exit between the listing and the read.
             let Ok(task) = task else { continue };
             let (Ok(times), Ok(status)) = (task.schedstat(), task.status()) else { continue };
             used.processor.insert(task.tid, times.sum_exec_runtime);
@@ -129,14 +129,13 @@ impl Watched {
         Ok(used)
     }
 
-    /// Resident bytes that this process has written to, read without a walk through its pages: cheap enough to be asked often.
-    /// `None` once it has ended.
+    /// Resident anonymous memory in bytes, cheap enough to poll; `None` once the process has exited.
     pub fn private_bytes_now(&self) -> Option<u64> {
         let kibibytes = self.0.status().ok()?.rssanon?;
         Some(kibibytes * 1024)
     }
 
-    /// Bytes of memory that this process has written to. Whose the pages of its code are depends on how many others run it.
+    /// Anonymous memory in bytes. Code pages are left out, because other processes share them.
     fn private_bytes(&self) -> anyhow::Result<u64> {
         let rollup = self.0.smaps_rollup().context("reading the server's memory")?;
         let of_map = |map: MemoryMap| map.extension.map.get("Anonymous").copied().unwrap_or_default();
@@ -144,17 +143,18 @@ impl Watched {
     }
 }
 
-impl Used {
-    /// Nanoseconds on a processor since then. What a thread used that has ended since is not known any more.
+impl Usage {
+    /// CPU nanoseconds since an earlier reading, without threads that have exited since.
     fn nanos_since(&self, earlier: &Self) -> u64 {
         let before = |thread: &i32| earlier.processor.get(thread).copied().unwrap_or_default();
-        // Less than before if the number is another thread's by now.
+        // Less than before if another thread has reused the number.
         let since = |(thread, now): (&i32, &u64)| now.saturating_sub(before(thread));
         self.processor.iter().map(since).sum()
     }
 }
 
-/// Whether any thread of the process has one of these open: with descriptor tables of their own, not all have the same.
+/// Whether any thread of the process has one of these sockets open. Threads are searched one by one, because each may
+/// have a descriptor table of its own.
 fn holds_any(process_id: i32, sockets: &HashSet<String>) -> bool {
     let Ok(tasks) = fs::read_dir(format!("/proc/{process_id}/task")) else { return false };
     let descriptors = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok()).flatten().flatten();
@@ -170,15 +170,15 @@ mod tests {
     fn a_server_is_found_by_where_it_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let watched = Watched::by_listener(address).unwrap();
+        let watched = ServerProcess::by_listener(address).unwrap();
         assert_eq!(watched.process_id(), std::process::id() as i32);
         drop(listener);
-        assert!(Watched::by_listener(address).is_none());
+        assert!(ServerProcess::by_listener(address).is_none());
     }
 
     #[test]
     fn what_it_uses_only_grows() {
-        let watched = Watched::by_id(std::process::id() as i32).unwrap();
+        let watched = ServerProcess::by_id(std::process::id() as i32).unwrap();
         let before = watched.used().unwrap();
         let mut bytes = vec![0u8; 8 << 20];
         bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);

@@ -1,4 +1,4 @@
-//! What a load came to, as a report.
+//! Builds the report of a load.
 
 use std::fs;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use procfs::{CpuInfo, Current};
 
 use super::merge::Merged;
-use super::server::Observation;
-use super::{Generator, Measured, Run};
+use super::server::ServerUsage;
+use super::{Generator, Measurement, Run};
+use crate::assignment::{Assignment, RoomGroup};
 use crate::bare::BareLoop;
 use crate::latency::{Latencies, Quantiles};
-use crate::plan::Pace;
 use crate::report::{GeneratorReport, GroupReport, Host, Report};
-use crate::share::{Group, Share};
+use crate::workload::Pace;
 
 impl Run<'_> {
-    /// Lets the processes go and says what came of it all.
-    pub(super) fn report(self, command: &str, began: String) -> anyhow::Result<Measured> {
-        let rooms = self.group_report(Group::Rooms).unwrap_or_default();
-        let giant = self.group_report(Group::Giant);
+    /// Ends the worker processes and builds the report.
+    pub(super) fn report(self, command: &str, began: String) -> anyhow::Result<Measurement> {
+        let rooms = self.group_report(RoomGroup::Rooms).unwrap_or_default();
+        let giant = self.group_report(RoomGroup::Giant);
         let deliveries = rooms.tally.received + giant.as_ref().map_or(0, |giant| giant.tally.received);
         let connected = self.connects.connected;
         let mut report = Report {
@@ -26,30 +26,30 @@ impl Run<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             began,
             host: Host::of_this_machine(),
-            targets: self.plan.targets.iter().map(|share| share.target.to_string()).collect(),
-            plan: self.plan.clone(),
+            targets: self.workload.targets.iter().map(|weighted| weighted.target.to_string()).collect(),
+            workload: self.workload.clone(),
             connects: self.connects,
             rooms,
             giant,
-            server: self.server.as_ref().map(|server: &Observation| server.report(connected, deliveries)),
-            generator: self.generator.report(self.children.len(), self.groups.values(), deliveries),
-            timeline: self.timeline.moments,
+            server: self.server.as_ref().map(|server: &ServerUsage| server.report(connected, deliveries)),
+            generator: self.generator.report(self.processes.len(), self.groups.values(), deliveries),
+            timeline: self.timeline.samples,
             interrupted: self.interrupted,
             faults: Vec::new(),
         };
-        report.faults = report.judge();
+        report.faults = report.find_faults();
         if self.server_is_gone {
             report.faults.insert(0, "the server's process ended under the load".to_owned());
         }
-        self.children.end()?;
+        self.processes.end()?;
         self.bare.map_or(Ok(()), BareLoop::end)?;
-        Ok(Measured { report, latencies: self.timeline.all })
+        Ok(Measurement { report, latencies: self.timeline.all })
     }
 
-    fn group_report(&self, group: Group) -> Option<GroupReport> {
+    fn group_report(&self, group: RoomGroup) -> Option<GroupReport> {
         let merged = self.groups.get(&group)?;
-        let shares = || self.shares.iter().filter(move |share| share.group == group);
-        let first = shares().next()?;
+        let assignments = || self.assignments.iter().filter(move |assignment| assignment.group == group);
+        let first = assignments().next()?;
         let offered = match first.pace {
             Pace::Rate(rate) => Some(rate),
             Pace::InFlight(_) => None,
@@ -57,7 +57,7 @@ impl Run<'_> {
         let measured = self.measured_for();
         Some(GroupReport {
             rooms: first.rooms_in_group,
-            members: shares().map(Share::members).sum(),
+            members: assignments().map(Assignment::members).sum(),
             offered,
             achieved: per_second(merged.tally.published + self.published_by_bare_loop, self.sent_for),
             deliveries: per_second(merged.tally.received_in_time, measured),
@@ -71,9 +71,9 @@ impl Run<'_> {
         })
     }
 
-    /// Less than was asked for if somebody stopped it.
+    /// The measured time, which Ctrl-C may have cut short.
     fn measured_for(&self) -> Duration {
-        self.sent_for.saturating_sub(self.plan.manner.warmup).min(self.plan.manner.duration)
+        self.sent_for.saturating_sub(self.workload.settings.warmup).min(self.workload.settings.duration)
     }
 }
 
@@ -101,7 +101,7 @@ impl Generator {
             lag: lags.quantiles(),
             limited: None,
         };
-        report.limited = report.judge(&worst_lag);
+        report.limited = report.find_faults(&worst_lag);
         report
     }
 }

@@ -1,23 +1,23 @@
-//! A server without rooms, which sends each line back as it came: to its sender alone, or to everybody who is there. A client
-//! is in once a first line has come back.
+//! A server without rooms that echoes lines, either to the sender or to all clients. A client has joined once a first
+//! line has come back.
 
-use super::{Dialect, Heard, Nonsense, line};
+use super::{Dialect, Incoming, ProtocolError, line};
 use crate::target::Target;
 
-/// `echo://host:port`.
+/// The dialect of `echo://host:port`.
 pub struct Echo;
 
-/// What a client says to find out whether it is in. That of another client tells it just as well.
+/// The line that a client sends to find out whether it has joined. The knock of another client proves it as well.
 const KNOCK: &[u8] = b"knock";
 
 impl Dialect for Echo {
-    fn greet(&self, _: &Target, _: &mut Vec<u8>) {}
+    fn encode_handshake(&self, _: &Target, _: &mut Vec<u8>) {}
 
-    fn waits_for_opening(&self) -> bool {
+    fn has_handshake(&self) -> bool {
         false
     }
 
-    fn hears_members_only(&self) -> bool {
+    fn publishing_needs_join(&self) -> bool {
         true
     }
 
@@ -26,7 +26,7 @@ impl Dialect for Echo {
     }
 
     fn leave(&self, _: &str, out: &mut Vec<u8>) {
-        // There is nothing to leave; the answer comes all the same.
+        // There is no room to leave, but the caller waits for an answer.
         self.publish("", KNOCK, out);
     }
 
@@ -36,8 +36,8 @@ impl Dialect for Echo {
     }
 
     #[inline]
-    fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-        let heard = |line| if line == KNOCK { Heard::Done } else { Heard::Message(line) };
+    fn decode<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
+        let heard = |line| if line == KNOCK { Incoming::Acknowledged } else { Incoming::Message(line) };
         Ok(line(input).map(|(line, length)| (length, heard(line))))
     }
 }
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_a_message_and_a_knock_opens() {
-        assert_eq!(Echo.hear(true, b"knock\nhello\n"), Ok(Some((6, Heard::Done))));
-        assert_eq!(Echo.hear(true, b"hello\n"), Ok(Some((6, Heard::Message(b"hello")))));
-        assert_eq!(Echo.hear(true, b"hel"), Ok(None));
+        assert_eq!(Echo.decode(true, b"knock\nhello\n"), Ok(Some((6, Incoming::Acknowledged))));
+        assert_eq!(Echo.decode(true, b"hello\n"), Ok(Some((6, Incoming::Message(b"hello")))));
+        assert_eq!(Echo.decode(true, b"hel"), Ok(None));
     }
 }

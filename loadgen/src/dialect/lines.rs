@@ -1,20 +1,20 @@
-//! Roomcast's line dialect: `JOIN <room>`, and whatever is said arrives as `[<label>] <text>`.
+//! Roomcast's line protocol: `JOIN <room>`, and messages that arrive as `[<label>] <text>`.
 
-use super::{Dialect, Heard, Nonsense, line};
+use super::{Dialect, Incoming, ProtocolError, line};
 use crate::target::Target;
 
-/// Lines over TCP.
+/// The dialect of `tcp://host:port`.
 pub struct Lines;
 
 impl Dialect for Lines {
-    fn greet(&self, _: &Target, _: &mut Vec<u8>) {}
+    fn encode_handshake(&self, _: &Target, _: &mut Vec<u8>) {}
 
-    fn waits_for_opening(&self) -> bool {
-        // The greeting is a setting, and may be empty.
+    fn has_handshake(&self) -> bool {
+        // The server's greeting is configurable and may be empty.
         false
     }
 
-    fn hears_members_only(&self) -> bool {
+    fn publishing_needs_join(&self) -> bool {
         true
     }
 
@@ -34,40 +34,40 @@ impl Dialect for Lines {
     }
 
     #[inline]
-    fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-        Ok(line(input).map(|(line, length)| (length, understand(line))))
+    fn decode<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
+        Ok(line(input).map(|(line, length)| (length, decode_line(line))))
     }
 }
 
-/// How a client leaves its room.
+/// The command that leaves the room.
 pub const LEAVE: &str = "LEAVE";
 
-/// How a client joins a room.
+/// The command that joins a room.
 pub fn join(room: &str) -> String {
     format!("JOIN {room}")
 }
 
-/// What the server says, a line at a time; the same words come over WebSocket.
-pub fn understand(line: &[u8]) -> Heard<'_> {
+/// Decodes one line of the server. The same text arrives over WebSocket.
+pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     if line.starts_with(b"[") {
-        return Heard::Message(line);
+        return Incoming::Message(line);
     }
     if line.starts_with(b"HTTP/1.") {
         let answer = String::from_utf8_lossy(line);
-        return Heard::Ended(format!("{answer}: is this the HTTP port? ws://host:port/ws speaks to it"));
+        return Incoming::Closed(format!("{answer}: is this the HTTP port? ws://host:port/ws speaks to it"));
     }
     if line.starts_with(b"Joined ") || line == b"Left room" {
-        return Heard::Done;
+        return Incoming::Acknowledged;
     }
     if let Some(token) = line.strip_prefix(b"PONG ") {
-        return Heard::Pong(token);
+        return Incoming::Pong(token);
     }
     match line.strip_prefix(b"ERR ") {
         Some(error) => match error.strip_prefix(b"closed ") {
-            Some(reason) => Heard::Ended(String::from_utf8_lossy(reason).into_owned()),
-            None => Heard::Refused(String::from_utf8_lossy(error).into_owned()),
+            Some(reason) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned()),
+            None => Incoming::Refused(String::from_utf8_lossy(error).into_owned()),
         },
-        None => Heard::Nothing,
+        None => Incoming::Other,
     }
 }
 
@@ -75,29 +75,29 @@ pub fn understand(line: &[u8]) -> Heard<'_> {
 mod tests {
     use super::*;
 
-    fn hear(input: &[u8]) -> Option<(usize, Heard<'_>)> {
-        Lines.hear(true, input).unwrap()
+    fn decode(input: &[u8]) -> Option<(usize, Incoming<'_>)> {
+        Lines.decode(true, input).unwrap()
     }
 
     #[test]
     fn each_line_is_understood_once_it_is_whole() {
-        assert_eq!(hear(b"[ada] hello"), None);
-        assert_eq!(hear(b"[ada] hello\n[bob"), Some((12, Heard::Message(b"[ada] hello"))));
-        assert_eq!(hear(b"Joined lobby\r\n"), Some((14, Heard::Done)));
-        assert_eq!(hear(b"Left room\n"), Some((10, Heard::Done)));
-        assert_eq!(hear(b"PONG 7\n"), Some((7, Heard::Pong(b"7"))));
-        assert_eq!(hear(b"Welcome!\n"), Some((9, Heard::Nothing)));
+        assert_eq!(decode(b"[ada] hello"), None);
+        assert_eq!(decode(b"[ada] hello\n[bob"), Some((12, Incoming::Message(b"[ada] hello"))));
+        assert_eq!(decode(b"Joined lobby\r\n"), Some((14, Incoming::Acknowledged)));
+        assert_eq!(decode(b"Left room\n"), Some((10, Incoming::Acknowledged)));
+        assert_eq!(decode(b"PONG 7\n"), Some((7, Incoming::Pong(b"7"))));
+        assert_eq!(decode(b"Welcome!\n"), Some((9, Incoming::Other)));
     }
 
     #[test]
     fn an_answer_of_the_http_port_is_known() {
-        let Some((_, Heard::Ended(reason))) = hear(b"HTTP/1.1 400 Bad Request\r\n") else { panic!("it goes on") };
+        let Some((_, Incoming::Closed(reason))) = decode(b"HTTP/1.1 400 Bad Request\r\n") else { panic!("it goes on") };
         assert!(reason.starts_with("HTTP/1.1 400 Bad Request: is this the HTTP port?"), "{reason}");
     }
 
     #[test]
     fn an_error_is_the_end_only_if_it_says_so() {
-        assert_eq!(hear(b"ERR closed slow-consumer\n"), Some((25, Heard::Ended("slow-consumer".into()))));
-        assert_eq!(hear(b"ERR too-many rooms\n"), Some((19, Heard::Refused("too-many rooms".into()))));
+        assert_eq!(decode(b"ERR closed slow-consumer\n"), Some((25, Incoming::Closed("slow-consumer".into()))));
+        assert_eq!(decode(b"ERR too-many rooms\n"), Some((19, Incoming::Refused("too-many rooms".into()))));
     }
 }

@@ -1,5 +1,5 @@
-//! What is said to a target and heard from it: one small file for each wire form, behind one trait. Never touches a socket,
-//! never looks into a message: what a message says is the mark's business.
+//! Encoding and decoding for each protocol behind one trait. Never touches a socket and never looks into a message,
+//! which is the business of `payload`.
 
 mod echo;
 mod lines;
@@ -15,64 +15,64 @@ pub use websocket::WebSocket;
 
 use crate::target::{Scheme, Target};
 
-/// More than this is no message of any load, and no answer.
+/// Maximum bytes of one frame or answer; more is a protocol error.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 
-/// One wire form. Everything said is appended to `out`.
+/// One protocol. All encoders append to `out`.
 pub trait Dialect {
-    /// What a client says as soon as it is connected.
-    fn greet(&self, target: &Target, out: &mut Vec<u8>);
+    /// Encodes what a client sends right after connecting.
+    fn encode_handshake(&self, target: &Target, out: &mut Vec<u8>);
 
-    /// Whether the client must hear `Heard::Opened` before it goes on.
-    fn waits_for_opening(&self) -> bool;
+    /// Whether a client must wait for `Incoming::HandshakeDone` before it joins.
+    fn has_handshake(&self) -> bool;
 
-    /// Whether one must be in a room to say something there.
-    fn hears_members_only(&self) -> bool;
+    /// Whether a client can publish only to a room that it has joined.
+    fn publishing_needs_join(&self) -> bool;
 
-    /// Asks to join a room; answered with `Heard::Done`.
+    /// Encodes a join, which is answered with `Incoming::Acknowledged`.
     fn join(&self, room: &str, out: &mut Vec<u8>);
 
-    /// Asks to leave it; answered with `Heard::Done`.
+    /// Encodes a leave, which is answered with `Incoming::Acknowledged`.
     fn leave(&self, room: &str, out: &mut Vec<u8>);
 
-    /// Says something to a room.
+    /// Encodes the publishing of `text` to a room.
     fn publish(&self, room: &str, text: &[u8], out: &mut Vec<u8>);
 
-    /// What the input begins with, and its length; `None` if that has not come whole.
+    /// Decodes the first item of the input and returns it with its length; `None` if it is incomplete.
     ///
     /// # Errors
-    /// The input is nothing that this dialect knows.
-    fn hear<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense>;
+    /// The input does not follow the protocol.
+    fn decode<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError>;
 }
 
-/// What a client hears.
+/// One decoded item from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard<'a> {
-    /// It may join now.
-    Opened,
-    /// What it asked for, to join or to leave, is done.
-    Done,
-    /// A message, with whatever label stands before it.
+pub enum Incoming<'a> {
+    /// The handshake is done; the client may join.
+    HandshakeDone,
+    /// The join or leave is done.
+    Acknowledged,
+    /// A message, with the label before it.
     Message(&'a [u8]),
-    /// It must answer this.
-    Asked(Vec<u8>),
-    /// What it asked for or said was not accepted.
+    /// The client must send these bytes back.
+    ReplyNeeded(Vec<u8>),
+    /// A join or publish was refused, with the reason.
     Refused(String),
-    /// The last words, with the reason.
-    Ended(String),
-    /// The answer to `PING <token>`, with the token.
+    /// The server closes the connection, with the reason.
+    Closed(String),
+    /// The answer to `PING <token>`.
     Pong(&'a [u8]),
-    /// Anything else.
-    Nothing,
+    /// Anything that needs no reaction.
+    Other,
 }
 
-/// The target said something that its dialect does not know.
+/// The server sent bytes that do not follow the protocol. Holds their beginning.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Nonsense(pub String);
+pub struct ProtocolError(pub String);
 
-impl Nonsense {
+impl ProtocolError {
     fn new(input: &[u8]) -> Self {
-        /// What one may want to see of it.
+        /// Bytes shown in the error.
         const SHOWN_BYTES: usize = 60;
         Self(String::from_utf8_lossy(&input[..input.len().min(SHOWN_BYTES)]).into_owned())
     }
@@ -89,12 +89,12 @@ pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     }
 }
 
-/// A length that a target names, in decimal digits.
+/// Parses a length in decimal digits, up to [`FRAME_BYTES_MAX`].
 fn length(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= FRAME_BYTES_MAX)
 }
 
-/// The first line of the input, without its end, and the length of both.
+/// The first line of the input without its line ending, and the length of both.
 fn line(input: &[u8]) -> Option<(&[u8], usize)> {
     let end = memchr::memchr(b'\n', input)?;
     let line = &input[..end];

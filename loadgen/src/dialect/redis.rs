@@ -1,22 +1,22 @@
-//! Redis's protocol in its third version (RESP3), as much as carries the load: there a subscriber may publish too, and what it
-//! is pushed is told apart from answers.
+//! The parts of the Redis protocol RESP3 that a load needs. In RESP3 a subscriber may publish too, and pushed messages
+//! differ from answers.
 
-use super::{Dialect, Heard, Nonsense, length, line};
+use super::{Dialect, Incoming, ProtocolError, length, line};
 use crate::target::Target;
 
-/// `redis://host:port`.
+/// The dialect of `redis://host:port`.
 pub struct Redis;
 
 impl Dialect for Redis {
-    fn greet(&self, _: &Target, out: &mut Vec<u8>) {
+    fn encode_handshake(&self, _: &Target, out: &mut Vec<u8>) {
         command(&[b"HELLO", b"3"], out);
     }
 
-    fn waits_for_opening(&self) -> bool {
+    fn has_handshake(&self) -> bool {
         false
     }
 
-    fn hears_members_only(&self) -> bool {
+    fn publishing_needs_join(&self) -> bool {
         false
     }
 
@@ -33,53 +33,53 @@ impl Dialect for Redis {
     }
 
     #[inline]
-    fn hear<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-        let mut rest = Rest { input, at: 0 };
-        let Some(kind) = rest.line()? else { return Ok(None) };
+    fn decode<'a>(&self, _: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
+        let mut cursor = Cursor { input, at: 0 };
+        let Some(kind) = cursor.line()? else { return Ok(None) };
         let heard = match kind.split_first() {
-            Some((b'>', count)) => match rest.words(count)? {
+            Some((b'>', count)) => match cursor.words(count)? {
                 Some(words) => pushed(&words),
                 None => return Ok(None),
             },
-            Some((b'%', pairs)) => match rest.skip(2 * number(pairs)?)? {
-                Some(()) => Heard::Nothing,
+            Some((b'%', pairs)) => match cursor.skip(2 * number(pairs)?)? {
+                Some(()) => Incoming::Other,
                 None => return Ok(None),
             },
-            Some((b'-', reason)) => Heard::Ended(String::from_utf8_lossy(reason).into_owned()),
-            Some((b':' | b'+', _)) => Heard::Nothing,
-            _ => return Err(Nonsense::new(input)),
+            Some((b'-', reason)) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned()),
+            Some((b':' | b'+', _)) => Incoming::Other,
+            _ => return Err(ProtocolError::new(input)),
         };
-        Ok(Some((rest.at, heard)))
+        Ok(Some((cursor.at, heard)))
     }
 }
 
-fn pushed<'a>(words: &[&'a [u8]]) -> Heard<'a> {
+fn pushed<'a>(words: &[&'a [u8]]) -> Incoming<'a> {
     match *words {
-        [b"message", _, text] => Heard::Message(text),
-        [b"subscribe" | b"unsubscribe", ..] => Heard::Done,
-        _ => Heard::Nothing,
+        [b"message", _, text] => Incoming::Message(text),
+        [b"subscribe" | b"unsubscribe", ..] => Incoming::Acknowledged,
+        _ => Incoming::Other,
     }
 }
 
-/// What is left of the input.
-struct Rest<'a> {
+/// A read position within the input.
+struct Cursor<'a> {
     input: &'a [u8],
     at: usize,
 }
 
-impl<'a> Rest<'a> {
-    fn line(&mut self) -> Result<Option<&'a [u8]>, Nonsense> {
+impl<'a> Cursor<'a> {
+    fn line(&mut self) -> Result<Option<&'a [u8]>, ProtocolError> {
         let Some((line, length)) = line(&self.input[self.at..]) else { return Ok(None) };
         self.at += length;
-        if line.is_empty() { Err(Nonsense::new(self.input)) } else { Ok(Some(line)) }
+        if line.is_empty() { Err(ProtocolError::new(self.input)) } else { Ok(Some(line)) }
     }
 
-    /// So many strings or numbers.
-    fn words(&mut self, count: &[u8]) -> Result<Option<Vec<&'a [u8]>>, Nonsense> {
+    /// Reads `count` strings or numbers.
+    fn words(&mut self, count: &[u8]) -> Result<Option<Vec<&'a [u8]>>, ProtocolError> {
         (0..number(count)?).map(|_| self.word().transpose()).collect::<Option<Result<_, _>>>().transpose()
     }
 
-    fn word(&mut self) -> Result<Option<&'a [u8]>, Nonsense> {
+    fn word(&mut self) -> Result<Option<&'a [u8]>, ProtocolError> {
         let Some(line) = self.line()? else { return Ok(None) };
         if line[0] != b'$' {
             return Ok(Some(&line[1..]));
@@ -90,8 +90,8 @@ impl<'a> Rest<'a> {
         Ok(word.filter(|_| self.at <= self.input.len()))
     }
 
-    /// So many values of any kind; lists may stand in lists.
-    fn skip(&mut self, count: usize) -> Result<Option<()>, Nonsense> {
+    /// Skips `count` values of any type, nested ones included.
+    fn skip(&mut self, count: usize) -> Result<Option<()>, ProtocolError> {
         let mut left = count;
         while left > 0 {
             let before = self.at;
@@ -113,8 +113,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-fn number(digits: &[u8]) -> Result<usize, Nonsense> {
-    length(digits).ok_or_else(|| Nonsense::new(digits))
+fn number(digits: &[u8]) -> Result<usize, ProtocolError> {
+    length(digits).ok_or_else(|| ProtocolError::new(digits))
 }
 
 fn command(words: &[&[u8]], out: &mut Vec<u8>) {
@@ -130,33 +130,33 @@ fn command(words: &[&[u8]], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn hear(input: &[u8]) -> Option<(usize, Heard<'_>)> {
-        Redis.hear(true, input).unwrap()
+    fn decode(input: &[u8]) -> Option<(usize, Incoming<'_>)> {
+        Redis.decode(true, input).unwrap()
     }
 
     #[test]
     fn what_is_pushed_is_heard_once_it_is_whole() {
         let message = b">3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$5\r\nhe\nlo\r\n";
-        assert_eq!(hear(message), Some((message.len(), Heard::Message(b"he\nlo"))));
+        assert_eq!(decode(message), Some((message.len(), Incoming::Message(b"he\nlo"))));
         for cut in 0..message.len() {
-            assert_eq!(hear(&message[..cut]), None, "cut at {cut}");
+            assert_eq!(decode(&message[..cut]), None, "cut at {cut}");
         }
         let subscribed = b">3\r\n$9\r\nsubscribe\r\n$4\r\nroom\r\n:1\r\n";
-        assert_eq!(hear(subscribed), Some((subscribed.len(), Heard::Done)));
+        assert_eq!(decode(subscribed), Some((subscribed.len(), Incoming::Acknowledged)));
     }
 
     #[test]
     fn answers_are_passed_over() {
         let hello = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nmodules\r\n*1\r\n%1\r\n$1\r\na\r\n:7\r\n";
-        assert_eq!(hear(hello), Some((hello.len(), Heard::Nothing)));
+        assert_eq!(decode(hello), Some((hello.len(), Incoming::Other)));
         for cut in 0..hello.len() {
-            assert_eq!(hear(&hello[..cut]), None, "cut at {cut}");
+            assert_eq!(decode(&hello[..cut]), None, "cut at {cut}");
         }
-        assert_eq!(hear(b":3\r\n"), Some((4, Heard::Nothing)));
-        assert_eq!(hear(b"-ERR no\r\n"), Some((9, Heard::Ended("ERR no".into()))));
-        assert!(Redis.hear(true, b"HTTP/1.1 400\r\n").is_err());
+        assert_eq!(decode(b":3\r\n"), Some((4, Incoming::Other)));
+        assert_eq!(decode(b"-ERR no\r\n"), Some((9, Incoming::Closed("ERR no".into()))));
+        assert!(Redis.decode(true, b"HTTP/1.1 400\r\n").is_err());
         for huge in [&b"%9223372036854775808\r\n"[..], b">1\r\n$99999999999999\r\n", b">9999999999\r\n"] {
-            assert!(Redis.hear(true, huge).is_err());
+            assert!(Redis.decode(true, huge).is_err());
         }
     }
 }

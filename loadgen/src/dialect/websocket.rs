@@ -1,17 +1,17 @@
-//! Roomcast's words in WebSocket text messages (RFC 6455). The key of the handshake and the mask are fixed: nothing here is a
-//! secret, and no proxy stands between. Extensions and fragments are never asked for, and not understood.
+//! Roomcast's lines in WebSocket text messages (RFC 6455). The handshake key and the mask are constants: nothing here
+//! is secret, and there is no proxy in between. Extensions and fragments are neither requested nor understood.
 
-use super::{Dialect, FRAME_BYTES_MAX, Heard, Nonsense, line, lines};
+use super::{Dialect, FRAME_BYTES_MAX, Incoming, ProtocolError, line, lines};
 use crate::target::Target;
 
-/// The example of RFC 6455 §1.3, and what a server must answer to it.
+/// The example of RFC 6455 §1.3, and the accept key that a server must answer.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// How every answer to the handshake begins.
+/// The start of every handshake answer.
 const HTTP: &[u8] = b"HTTP/";
 
-/// Not zero, so that the server has its work.
+/// Not zero, so that unmasking costs the server its usual work.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 const FINAL_TEXT: u8 = 0x81;
@@ -19,11 +19,11 @@ const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PING: u8 = 0x89;
 const FINAL_PONG: u8 = 0x8a;
 
-/// Text messages at `ws://host:port/ws`.
+/// The dialect of `ws://host:port/ws`.
 pub struct WebSocket;
 
 impl Dialect for WebSocket {
-    fn greet(&self, target: &Target, out: &mut Vec<u8>) {
+    fn encode_handshake(&self, target: &Target, out: &mut Vec<u8>) {
         let Target { host, path, .. } = target;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -32,11 +32,11 @@ impl Dialect for WebSocket {
         out.extend_from_slice(request.as_bytes());
     }
 
-    fn waits_for_opening(&self) -> bool {
+    fn has_handshake(&self) -> bool {
         true
     }
 
-    fn hears_members_only(&self) -> bool {
+    fn publishing_needs_join(&self) -> bool {
         true
     }
 
@@ -53,53 +53,53 @@ impl Dialect for WebSocket {
     }
 
     #[inline]
-    fn hear<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>, Nonsense> {
-        if opened { hear_frame(input) } else { hear_answer(input) }
+    fn decode<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
+        if opened { decode_frame(input) } else { decode_handshake(input) }
     }
 }
 
-/// The answer to the handshake.
-fn hear_answer(input: &[u8]) -> Result<Option<(usize, Heard<'_>)>, Nonsense> {
+/// Decodes the answer to the handshake.
+fn decode_handshake(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolError> {
     let shared = input.len().min(HTTP.len());
     if input[..shared] != HTTP[..shared] {
         let Some((line, _)) = line(input) else { return Ok(None) };
-        let words = Nonsense::new(line).0;
+        let words = ProtocolError::new(line).0;
         let reason = format!("is this the port for lines? tcp:// speaks to it; it says {words:?}");
-        return Ok(Some((input.len(), Heard::Ended(reason))));
+        return Ok(Some((input.len(), Incoming::Closed(reason))));
     }
     let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..end]);
     if !head.starts_with("HTTP/1.1 101 ") {
         let status = line(input).map_or(Vec::new(), |(line, _)| line.to_vec());
-        return Ok(Some((end + 4, Heard::Ended(String::from_utf8_lossy(&status).into_owned()))));
+        return Ok(Some((end + 4, Incoming::Closed(String::from_utf8_lossy(&status).into_owned()))));
     }
-    if head.contains(ACCEPT) { Ok(Some((end + 4, Heard::Opened))) } else { Err(Nonsense::new(input)) }
+    if head.contains(ACCEPT) { Ok(Some((end + 4, Incoming::HandshakeDone))) } else { Err(ProtocolError::new(input)) }
 }
 
-fn hear_frame(input: &[u8]) -> Result<Option<(usize, Heard<'_>)>, Nonsense> {
+fn decode_frame(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolError> {
     let Some((header, length)) = frame_header(input)? else { return Ok(None) };
     let Some(payload) = input.get(header..header + length) else { return Ok(None) };
     let heard = match input[0] {
-        FINAL_TEXT => lines::understand(payload),
-        FINAL_PING => Heard::Asked(pong(payload)),
-        FINAL_PONG => Heard::Nothing,
-        FINAL_CLOSE => Heard::Ended(reason(payload)),
-        _ => return Err(Nonsense::new(input)),
+        FINAL_TEXT => lines::decode_line(payload),
+        FINAL_PING => Incoming::ReplyNeeded(pong(payload)),
+        FINAL_PONG => Incoming::Other,
+        FINAL_CLOSE => Incoming::Closed(reason(payload)),
+        _ => return Err(ProtocolError::new(input)),
     };
     Ok(Some((header + length, heard)))
 }
 
-/// The length of the header and of the payload (RFC 6455 §5.2); a server never masks.
-fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, Nonsense> {
+/// Lengths of the header and of the payload (RFC 6455 §5.2). A server never masks.
+fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     let sizes = match *input {
         [_, length @ ..=125, ..] => (2, usize::from(length)),
         [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
         [_, 127, a, b, c, d, e, f, g, h, ..] => (10, u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize),
         [_, 126 | 127, ..] | [] | [_] => return Ok(None),
-        _ => return Err(Nonsense::new(input)),
+        _ => return Err(ProtocolError::new(input)),
     };
     if sizes.1 > FRAME_BYTES_MAX {
-        return Err(Nonsense::new(input));
+        return Err(ProtocolError::new(input));
     }
     Ok(Some(sizes))
 }
@@ -120,7 +120,7 @@ fn pong(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A frame of a client: masked.
+/// Encodes a masked client frame.
 fn frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
     const MASKED: u8 = 0x80;
     out.push(kind);
@@ -143,8 +143,8 @@ fn frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn hear(input: &[u8]) -> Option<(usize, Heard<'_>)> {
-        WebSocket.hear(true, input).unwrap()
+    fn decode(input: &[u8]) -> Option<(usize, Incoming<'_>)> {
+        WebSocket.decode(true, input).unwrap()
     }
 
     #[test]
@@ -153,14 +153,14 @@ mod tests {
             let text = [b"[".as_slice(), &vec![b'x'; length]].concat();
             let mut masked = Vec::new();
             frame(FINAL_TEXT, &text, &mut masked);
-            // As a server would say it: neither the bit nor the mask.
+            // A server's frame has neither the mask bit nor the mask.
             let header = masked.len() - text.len() - MASK.len();
             let mut input = masked[..header].to_vec();
             input[1] &= 0x7f;
             input.extend_from_slice(&text);
-            assert_eq!(hear(&input), Some((input.len(), Heard::Message(&text))));
+            assert_eq!(decode(&input), Some((input.len(), Incoming::Message(&text))));
             for cut in [0, 1, header - 1, input.len() - 1] {
-                assert_eq!(hear(&input[..cut]), None, "cut at {cut} of {}", input.len());
+                assert_eq!(decode(&input[..cut]), None, "cut at {cut} of {}", input.len());
             }
         }
     }
@@ -168,17 +168,19 @@ mod tests {
     #[test]
     fn only_the_right_answer_opens() {
         let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
-        assert_eq!(WebSocket.hear(false, answer.as_bytes()), Ok(Some((answer.len(), Heard::Opened))));
-        assert!(WebSocket.hear(false, b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
+        assert_eq!(WebSocket.decode(false, answer.as_bytes()), Ok(Some((answer.len(), Incoming::HandshakeDone))));
+        assert!(WebSocket.decode(false, b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
         let full = b"HTTP/1.1 503 Service Unavailable\r\n\r\n";
         let reason = "HTTP/1.1 503 Service Unavailable".to_owned();
-        assert_eq!(WebSocket.hear(false, full), Ok(Some((full.len(), Heard::Ended(reason)))));
+        assert_eq!(WebSocket.decode(false, full), Ok(Some((full.len(), Incoming::Closed(reason)))));
     }
 
     #[test]
     fn an_answer_of_the_port_for_lines_is_known() {
-        assert_eq!(WebSocket.hear(false, b"HT"), Ok(None));
-        let Ok(Some((_, Heard::Ended(reason)))) = WebSocket.hear(false, b"Welcome!\nERR") else { panic!("it goes on") };
+        assert_eq!(WebSocket.decode(false, b"HT"), Ok(None));
+        let Ok(Some((_, Incoming::Closed(reason)))) = WebSocket.decode(false, b"Welcome!\nERR") else {
+            panic!("it goes on")
+        };
         assert!(reason.starts_with("is this the port for lines?") && reason.ends_with("\"Welcome!\""), "{reason}");
     }
 
@@ -186,15 +188,15 @@ mod tests {
     fn pings_are_answered_and_closes_have_reasons() {
         let mut pong = Vec::new();
         frame(FINAL_PONG, b"hi", &mut pong);
-        assert_eq!(hear(b"\x89\x02hi"), Some((4, Heard::Asked(pong))));
-        assert_eq!(hear(b"\x88\x02\x0f\xa8"), Some((4, Heard::Ended("close code 4008".into()))));
-        assert_eq!(hear(b"\x88\x06\x0f\xa8slow"), Some((8, Heard::Ended("slow, close code 4008".into()))));
+        assert_eq!(decode(b"\x89\x02hi"), Some((4, Incoming::ReplyNeeded(pong))));
+        assert_eq!(decode(b"\x88\x02\x0f\xa8"), Some((4, Incoming::Closed("close code 4008".into()))));
+        assert_eq!(decode(b"\x88\x06\x0f\xa8slow"), Some((8, Incoming::Closed("slow, close code 4008".into()))));
     }
 
     #[test]
     fn masked_frames_and_fragments_are_nonsense() {
-        assert!(WebSocket.hear(true, b"\x81\x82\0\0\0\0hi").is_err());
-        assert!(WebSocket.hear(true, b"\x01\x02hi").is_err());
-        assert!(WebSocket.hear(true, b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff").is_err(), "2^64 - 1 bytes");
+        assert!(WebSocket.decode(true, b"\x81\x82\0\0\0\0hi").is_err());
+        assert!(WebSocket.decode(true, b"\x01\x02hi").is_err());
+        assert!(WebSocket.decode(true, b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff").is_err(), "2^64 - 1 bytes");
     }
 }

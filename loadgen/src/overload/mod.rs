@@ -1,16 +1,16 @@
-//! `loadgen overload`: more than a server can do at once, and what happens to those who read at once and wait as they should.
-//! Bounded, so that it ends by itself; judged by what no overload excuses.
+//! `loadgen overload`: gives a server more than it can do at once, for a bounded time, and checks that clients which
+//! read promptly lose nothing.
 
-mod actor;
 mod burst;
+mod client;
 mod flood;
+mod line_counter;
+mod messages;
 mod order;
-mod outcome;
-mod part;
 mod priority;
+mod results;
 mod run;
-mod show;
-mod skim;
+mod tables;
 mod worker;
 
 use std::sync::mpsc::Receiver;
@@ -18,25 +18,25 @@ use std::sync::mpsc::Receiver;
 use serde::Serialize;
 
 use crate::arguments::{OverloadArguments, OverloadLoad};
-use crate::end::End;
-use crate::output::{self, Sink, Words};
+use crate::output::{self, Console, OutputFile};
+use crate::verdict::Verdict;
 pub use worker::work;
 
-/// The hidden command of a process of an overload.
+/// The hidden command of a worker process.
 const WORKER: &str = "overload-worker";
 
-/// Measures and prints.
-pub fn run(arguments: &OverloadArguments, interrupts: &Receiver<()>) -> anyhow::Result<End> {
+/// Runs the command.
+pub fn run(arguments: &OverloadArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
     match &arguments.load {
         OverloadLoad::Burst(arguments) => {
-            let json = Sink::open(arguments.json.as_deref())?;
+            let json = OutputFile::open(arguments.json.as_deref())?;
             let report = burst::measure(arguments, interrupts)?;
-            conclude(&show::burst(&report), &report, &report.faults, report.interrupted, json)
+            conclude(&tables::burst(&report), &report, &report.faults, report.interrupted, json)
         }
         OverloadLoad::Flood(arguments) => {
-            let json = Sink::open(arguments.json.as_deref())?;
+            let json = OutputFile::open(arguments.json.as_deref())?;
             let report = flood::measure(arguments, interrupts)?;
-            conclude(&show::flood(&report), &report, &report.faults, report.interrupted, json)
+            conclude(&tables::flood(&report), &report, &report.faults, report.interrupted, json)
         }
     }
 }
@@ -46,13 +46,13 @@ fn conclude(
     report: &impl Serialize,
     faults: &[String],
     interrupted: bool,
-    mut json: Option<Sink>,
-) -> anyhow::Result<End> {
-    Words::beside(&[&json]).say(table);
+    mut json: Option<OutputFile>,
+) -> anyhow::Result<Verdict> {
+    Console::beside(&[&json]).print(table);
     output::write(&mut json, || Ok(serde_json::to_vec_pretty(report)?))?;
     Ok(match (faults, interrupted) {
-        (_, true) => End::Interrupted,
-        ([], false) => End::Passed,
-        _ => End::Failed,
+        (_, true) => Verdict::Interrupted,
+        ([], false) => Verdict::Passed,
+        _ => Verdict::Failed,
     })
 }

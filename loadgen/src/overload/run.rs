@@ -1,4 +1,4 @@
-//! An overload under way: its processes, and the server as the kernel sees it. Never has a client of its own.
+//! An overload in progress: its worker processes, and the server as `/proc` shows it. Never holds a client of its own.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
@@ -10,162 +10,149 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::WORKER;
-use super::part::{Call, OfRole, Outcome, Part, Progress, Ready, Role, Word};
+use super::messages::{
+    Assignment, Progress, Ready, Role, RoleCounts, RoleResult, WorkerCommand, WorkerEvent, WorkerResult,
+};
 use crate::arguments::ServerArguments;
-use crate::children::Children;
+use crate::child_processes::ChildProcesses;
 use crate::clock::Nanos;
-use crate::coordinator::Watched;
+use crate::coordinator::ServerProcess;
 use crate::latency::{Latencies, Quantiles};
 use crate::measure;
-use crate::messages::{Reasons, add_reasons};
-use crate::spawn::Spawned;
+use crate::messages::add_reasons;
+use crate::spawn::SpawnedServer;
 use crate::target::Target;
 
-/// How often it is looked what has happened.
+/// Maximum time to wait for one event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// From the call to begin until the load begins: every process has heard it by then.
+/// Time from the start command to the start of the load, so that every process has received the command.
 const START_AFTER: Duration = Duration::from_millis(100);
 
-/// How often the server's memory is looked at.
+/// Interval of memory readings.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
 
-/// A load.
+/// An overload in progress.
 pub struct Run<'a> {
-    children: Children<Word>,
+    processes: ChildProcesses<WorkerEvent>,
     interrupts: &'a Receiver<()>,
-    watched: Option<Watched>,
-    spawned: Option<Spawned>,
-    /// How far each process is.
+    server: Option<ServerProcess>,
+    spawned: Option<SpawnedServer>,
+    /// Progress of each process.
     progress: Vec<Progress>,
-    /// When anything happened last.
+    /// When anything last happened.
     pub moved: Nanos,
     pub interrupted: bool,
-    pub memory: Option<Memory>,
+    pub memory: Option<ServerMemory>,
     next_memory: Instant,
-    /// How the server ended, if it has.
-    pub server_end: Option<ServerEnd>,
+    /// How the server exited, if it has.
+    pub server_exit: Option<ServerExit>,
 }
 
-/// Private memory of the server, in bytes.
+/// Anonymous memory of the server, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Memory {
-    /// Before any client came.
+pub struct ServerMemory {
+    /// Before any client connected.
     pub before: u64,
-    /// With all clients in.
     pub with_clients: u64,
-    /// The most that was seen.
+    /// The largest reading.
     pub peak: u64,
 }
 
-/// The end of the server's process.
+/// The exit of the server process.
 #[derive(Clone, Debug, Serialize)]
-pub struct ServerEnd {
-    /// As it was noticed.
+pub struct ServerExit {
+    /// When the exit was noticed.
     #[serde(skip)]
     pub at: Nanos,
-    /// Its exit code; `None` if it was not started here, or was killed.
+    /// The exit code; `None` if this program did not start the server, or if a signal ended it.
     pub code: Option<i32>,
-    /// In words.
+    /// The exit status as text.
     pub status: String,
 }
 
-/// What clients of one role have met, as it is reported.
+/// The reported result of all clients with one role.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RoleReport {
-    /// Clients that were in.
-    pub clients: u32,
-    /// Messages that they were sent.
-    pub deliveries: u64,
-    /// Those that were cut, by reason.
-    pub cut: Reasons,
-    /// Those cut without having heard a ping of the server.
-    pub cut_without_ping: u32,
-    /// Pings of the server that they have answered.
-    pub pings: u64,
-    /// How long answers or greetings took, in milliseconds.
+    #[serde(flatten)]
+    pub counts: RoleCounts,
+    /// Waiting times for answers or greetings, in milliseconds.
     pub waits: Quantiles,
-    /// The same, each of them.
+    /// The histogram of `waits`.
     #[serde(skip)]
     pub latencies: Latencies,
-    /// Answers or greetings that never came.
-    pub unanswered: u64,
-    /// Messages that did not follow the one before, or were none.
-    pub disordered: u64,
-    /// What they were refused.
-    pub refused: Reasons,
 }
 
 impl RoleReport {
-    /// How many were cut.
+    /// Number of disconnected clients.
     pub fn cut_count(&self) -> u64 {
-        self.cut.values().sum()
+        self.counts.cut.values().sum()
     }
 }
 
 impl<'a> Run<'a> {
-    /// Starts the server, if that is wanted, and the processes.
+    /// Starts the server if `--spawn` is given, then the worker processes.
     pub fn start(
-        parts: &[Part],
+        assignments: &[Assignment],
         server: &ServerArguments,
         targets: &[Target],
         interrupts: &'a Receiver<()>,
     ) -> anyhow::Result<Self> {
         let targets: Vec<_> = targets.iter().collect();
-        let spawned = server.spawn.as_deref().map(|command| Spawned::start(command, &targets)).transpose()?;
+        let spawned = server.spawn.as_deref().map(|command| SpawnedServer::start(command, &targets)).transpose()?;
         let first = targets.first().context("no target")?;
-        let watched = measure::watched(server, spawned.as_ref(), first)?;
-        let now = watched.as_ref().and_then(Watched::private_bytes_now);
-        let memory = now.map(|bytes| Memory { before: bytes, with_clients: bytes, peak: bytes });
+        let server = measure::server_process(server, spawned.as_ref(), first)?;
+        let now = server.as_ref().and_then(ServerProcess::private_bytes_now);
+        let memory = now.map(|bytes| ServerMemory { before: bytes, with_clients: bytes, peak: bytes });
         Ok(Self {
-            children: Children::start(WORKER, parts)?,
+            processes: ChildProcesses::start(WORKER, assignments)?,
             interrupts,
-            watched,
+            server,
             spawned,
-            progress: vec![Progress::default(); parts.len()],
+            progress: vec![Progress::default(); assignments.len()],
             moved: Nanos::now(),
             interrupted: false,
             memory,
             next_memory: Instant::now(),
-            server_end: None,
+            server_exit: None,
         })
     }
 
-    /// Until all clients are in, or never will be.
+    /// Waits until every client has joined or failed.
     pub fn connect(&mut self) -> anyhow::Result<Ready> {
         let mut all = Ready::default();
-        let mut waiting = self.children.len();
+        let mut waiting = self.processes.len();
         while waiting > 0 && !self.interrupted {
-            if let Some(Word::Ready(ready)) = self.hear()? {
+            if let Some(WorkerEvent::Ready(ready)) = self.next_event()? {
                 all.connected += ready.connected;
                 add_reasons(&mut all.failed, &ready.failed);
                 all.priority = all.priority.or(ready.priority);
                 waiting -= 1;
-                // The process of the watchers is the only one in which some come late: behind all others.
+                // Only the watchers' process has late clients, which connect after all others.
                 if waiting == 1 {
-                    self.children.tell(&Call::Open)?;
+                    self.processes.send(&WorkerCommand::Open)?;
                 }
             }
         }
         if all.connected == 0 && !self.interrupted {
-            bail!("no client got in: {}", crate::report::in_words(&all.failed));
+            bail!("no client got in: {}", crate::report::format_reasons(&all.failed));
         }
         if let Some(memory) = &mut self.memory {
             memory.with_clients =
-                self.watched.as_ref().and_then(Watched::private_bytes_now).unwrap_or(memory.with_clients);
+                self.server.as_ref().and_then(ServerProcess::private_bytes_now).unwrap_or(memory.with_clients);
         }
         Ok(all)
     }
 
-    /// The load begins; returns when.
+    /// Starts the load and returns its start time.
     pub fn begin(&mut self) -> anyhow::Result<Nanos> {
         let start = Nanos::now() + START_AFTER;
-        self.children.tell(&Call::Start(start))?;
+        self.processes.send(&WorkerCommand::Start(start))?;
         self.moved = start;
         Ok(start)
     }
 
-    /// How far all processes are.
+    /// Progress of all processes together.
     pub fn progress(&self) -> Progress {
         let mut all = Progress::default();
         for one in &self.progress {
@@ -177,92 +164,81 @@ impl<'a> Run<'a> {
         all
     }
 
-    /// Whether the server is one that may be stopped.
+    /// Whether the server process is known, so that it can be stopped.
     pub fn has_server(&self) -> bool {
-        self.watched.is_some()
+        self.server.is_some()
     }
 
-    /// Asks the server to stop, as an operator would.
+    /// Sends SIGTERM to the server, as an operator would.
     pub fn stop_server(&self) -> anyhow::Result<()> {
-        let watched =
-            self.watched.as_ref().context("--stop-after: the server's process is not known: --pid names it")?;
-        kill(Pid::from_raw(watched.process_id()), Signal::SIGTERM).context("stopping the server")
+        let server = self.server.as_ref().context("--stop-after: the server's process is not known: --pid names it")?;
+        kill(Pid::from_raw(server.process_id()), Signal::SIGTERM).context("stopping the server")
     }
 
-    /// The next word, if one comes soon. Progress, the server and whoever wants to stop are dealt with here.
-    pub fn hear(&mut self) -> anyhow::Result<Option<Word>> {
+    /// The next event, if there is one soon. Handles progress, the server's exit and Ctrl-C itself.
+    pub fn next_event(&mut self) -> anyhow::Result<Option<WorkerEvent>> {
         self.interrupted |= self.interrupts.try_recv().is_ok();
-        self.look_at_server()?;
-        match self.children.hear(LOOK_EVERY)? {
-            Some((index, Word::Progress(progress))) => {
+        self.check_server()?;
+        match self.processes.receive(LOOK_EVERY)? {
+            Some((index, WorkerEvent::Progress(progress))) => {
                 if self.progress[index] != progress {
                     self.progress[index] = progress;
                     self.moved = Nanos::now();
                 }
                 Ok(None)
             }
-            Some((_, Word::Failed(error))) => bail!(error),
+            Some((_, WorkerEvent::Failed(error))) => bail!(error),
             word => Ok(word.map(|(_, word)| word)),
         }
     }
 
-    fn look_at_server(&mut self) -> anyhow::Result<()> {
-        if self.next_memory > Instant::now() || self.server_end.is_some() {
+    fn check_server(&mut self) -> anyhow::Result<()> {
+        if self.next_memory > Instant::now() || self.server_exit.is_some() {
             return Ok(());
         }
         self.next_memory = Instant::now() + MEMORY_EVERY;
-        let status = self.spawned.as_mut().map_or(Ok(None), Spawned::ended)?;
-        let bytes = self.watched.as_ref().and_then(Watched::private_bytes_now);
+        let status = self.spawned.as_mut().map_or(Ok(None), SpawnedServer::ended)?;
+        let bytes = self.server.as_ref().and_then(ServerProcess::private_bytes_now);
         if let (Some(bytes), Some(memory)) = (bytes, &mut self.memory) {
             memory.peak = memory.peak.max(bytes);
         }
-        let is_gone = status.is_some() || (self.watched.is_some() && bytes.is_none());
+        let is_gone = status.is_some() || (self.server.is_some() && bytes.is_none());
         if is_gone && (status.is_some() || self.spawned.is_none()) {
             let words = status.map_or("gone".to_owned(), |status| status.to_string());
             let code = status.and_then(|status| status.code());
-            self.server_end = Some(ServerEnd { at: Nanos::now(), code, status: words });
+            self.server_exit = Some(ServerExit { at: Nanos::now(), code, status: words });
             self.moved = Nanos::now();
         }
         Ok(())
     }
 
-    /// Ends the load and gathers what the processes have found; then stops the server if it was started here.
-    pub fn finish(&mut self) -> anyhow::Result<Vec<Outcome>> {
-        self.children.tell(&Call::Finish(self.moved))?;
-        let mut outcomes = Vec::new();
-        while outcomes.len() < self.children.len() {
-            if let Some(Word::Outcome(outcome)) = self.hear()? {
-                outcomes.push(*outcome);
+    /// Ends the load and collects the results of all processes.
+    pub fn finish(&mut self) -> anyhow::Result<Vec<WorkerResult>> {
+        self.processes.send(&WorkerCommand::Finish(self.moved))?;
+        let mut results = Vec::new();
+        while results.len() < self.processes.len() {
+            if let Some(WorkerEvent::Result(result)) = self.next_event()? {
+                results.push(*result);
             }
         }
-        Ok(outcomes)
+        Ok(results)
     }
 
-    /// Lets the processes go, and the server if it was started here.
+    /// Ends the worker processes, and the server if it was started here.
     pub fn end(self) -> anyhow::Result<()> {
-        self.children.end()?;
-        self.spawned.map_or(Ok(()), Spawned::stop)
+        self.processes.end()?;
+        self.spawned.map_or(Ok(()), SpawnedServer::stop)
     }
 }
 
-/// What clients have met, over all processes, by role.
-pub fn by_role(outcomes: &[Outcome]) -> BTreeMap<Role, RoleReport> {
-    let mut all: BTreeMap<Role, (RoleReport, Latencies)> = BTreeMap::new();
-    for (role, found) in outcomes.iter().flat_map(|outcome| &outcome.roles) {
-        let (report, waits) = all.entry(*role).or_default();
-        let OfRole { clients, deliveries, cut_without_ping, pings, unanswered, disordered, .. } = *found;
-        report.clients += clients;
-        report.deliveries += deliveries;
-        report.cut_without_ping += cut_without_ping;
-        report.pings += pings;
-        report.unanswered += unanswered;
-        report.disordered += disordered;
-        add_reasons(&mut report.cut, &found.cut);
-        add_reasons(&mut report.refused, &found.refused);
-        waits.add(&found.waits);
+/// Merges the results of all processes by role.
+pub fn by_role(results: &[WorkerResult]) -> BTreeMap<Role, RoleReport> {
+    let mut all: BTreeMap<Role, RoleReport> = BTreeMap::new();
+    for (role, RoleResult { counts, waits }) in results.iter().flat_map(|result| &result.roles) {
+        let report = all.entry(*role).or_default();
+        report.counts.add(counts);
+        report.latencies.add(waits);
+        report.waits = report.latencies.quantiles();
     }
-    let finish = |(role, (report, waits)): (Role, (RoleReport, Latencies))| {
-        (role, RoleReport { waits: waits.quantiles(), latencies: waits, ..report })
-    };
-    all.into_iter().map(finish).collect()
+    all
 }

@@ -1,10 +1,10 @@
-//! One process of an overload: its clients around one epoll. Counts, and judges nothing.
+//! One worker process of an overload: its clients on one epoll. It counts and judges nothing.
 
 mod sockets;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -14,118 +14,119 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::actor::{Actor, ping};
-use super::outcome;
-use super::part::{Call, Part, Progress, Role, Word};
+use super::client::{OverloadClient, ping};
+use super::messages::{Assignment, Progress, Role, WorkerCommand, WorkerEvent};
 use super::priority;
+use super::results;
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
-use crate::mark::Mark;
 use crate::messages::Reasons;
-use crate::worker::{Link, Sent, Told, reason_of};
+use crate::payload::Payload;
+use crate::worker::{CoordinatorPipe, SendResult, reason_of};
 
-/// How often the coordinator hears how far this process is.
+/// Interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a client asks `PING`.
+/// Interval of a client's `PING`s.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// Reads and writes of one client before others have their turn.
+/// Maximum reads or writes of one client before others are served.
 const TURNS_MAX: usize = 16;
 
-/// Lines that a flooder hands over at once.
+/// Lines that a flooder writes at once.
 const FLOOD_LINES: usize = 256;
 
 const EVENTS_MAX: usize = 1_024;
 const TIMER: Token = Token(usize::MAX - 1);
-const CALLS: Token = Token(usize::MAX - 2);
+const COMMANDS: Token = Token(usize::MAX - 2);
 
-/// Does its part of an overload; the part itself is the first line of standard input, calls follow.
+/// Runs a worker process. The assignment is the first line of standard input; commands follow.
 pub fn work() -> anyhow::Result<()> {
-    let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
-    let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
+    let (coordinator, assignment) = CoordinatorPipe::open()?;
+    let mut worker = Worker::new(assignment, coordinator)?;
     if let Err(error) = worker.work() {
-        // It cannot be told if the coordinator has ended, which is then why it failed.
-        let _ = worker.link.tell(&Word::Failed(format!("{error:#}")));
+        // Fails if the coordinator has exited, which is then the cause of the error.
+        let _ = worker.coordinator.send(&WorkerEvent::Failed(format!("{error:#}")));
     }
     Ok(())
 }
 
-/// What is going on.
+/// The phase of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Clients come in.
-    Opening,
-    /// All are in; nothing is said.
+    /// Clients connect and join.
+    Connecting,
+    /// All clients have joined or failed; nothing is published.
     Waiting,
-    /// The load.
+    /// The load is running.
     Loaded,
-    /// Nothing new is asked or said; answers may come until then.
+    /// Nothing new is sent. Answers may arrive until this time.
     Finishing(Nanos),
-    /// All is told.
+    /// The result is sent.
     Over,
 }
 
-/// What the time brings about.
+/// What happens at a scheduled time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+enum ScheduledEvent {
     /// The load begins.
     Start,
-    /// This client asks `PING`.
+    /// This client sends `PING`.
     Ping(usize),
-    /// A client of this group comes, of so many a second.
+    /// A newcomer of this group connects.
     Newcomer(usize),
 }
 
-/// A process.
+/// A worker process.
 pub struct Worker {
-    pub part: Part,
-    pub actors: Vec<Actor>,
-    /// How long answers and greetings took, by group.
+    pub assignment: Assignment,
+    pub clients: Vec<OverloadClient>,
+    /// Waiting times for answers and greetings, by group.
     pub waits: Vec<Latencies>,
-    /// Messages handed whole to the kernel, or kept for it until it takes them.
+    /// Messages handed to the kernel or still unsent.
     pub said: u64,
-    /// What newcomers met that could not connect.
+    /// Clients that failed to connect, by reason.
     pub failed: Reasons,
-    link: Link,
+    coordinator: CoordinatorPipe,
     poll: Poll,
     timer: TimerFd,
     phase: Phase,
-    due: BinaryHeap<Reverse<(Nanos, Due)>>,
+    due: BinaryHeap<Reverse<(Nanos, ScheduledEvent)>>,
     next_progress: Nanos,
-    /// When anything moved last, as the coordinator says at the end.
+    /// When anything last happened, as the coordinator reports it at the end.
     pub moved: Nanos,
-    /// Whether those that come late may.
+    /// Whether late clients may connect.
     is_open: bool,
     begun: usize,
     done: usize,
     connected: u32,
     progressed: Nanos,
     progress: Progress,
-    /// Of the next message of the flood.
+    /// Number of the next message of the flood.
     flood_number: u32,
     read_buffer: Vec<u8>,
     priority: Option<String>,
 }
 
 impl Worker {
-    fn new(part: Part) -> anyhow::Result<Self> {
+    fn new(assignment: Assignment, coordinator: CoordinatorPipe) -> anyhow::Result<Self> {
         let poll = Poll::new().context("creating an epoll")?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
-        let link = Link::open(poll.registry(), CALLS)?;
-        let seated = part.groups.iter().enumerate().filter(|(_, group)| group.role != Role::Newcomer);
-        let actors = seated.flat_map(|(index, group)| (0..group.clients).map(move |_| Actor::new(index))).collect();
+        coordinator.watch(poll.registry(), COMMANDS)?;
+        let seated = assignment.groups.iter().enumerate().filter(|(_, group)| group.role != Role::Newcomer);
+        let clients =
+            seated.flat_map(|(index, group)| (0..group.clients).map(move |_| OverloadClient::new(index))).collect();
         Ok(Self {
-            actors,
-            waits: part.groups.iter().map(|_| Latencies::default()).collect(),
+            clients,
+            waits: assignment.groups.iter().map(|_| Latencies::default()).collect(),
             said: 0,
             failed: Reasons::new(),
-            link,
+            coordinator,
             poll,
             timer,
-            phase: Phase::Opening,
+            phase: Phase::Connecting,
             due: BinaryHeap::new(),
             next_progress: Nanos::now(),
             moved: Nanos(0),
@@ -137,16 +138,17 @@ impl Worker {
             progress: Progress::default(),
             flood_number: 0,
             read_buffer: Vec::new(),
-            priority: part.is_prompt.then(priority::take_best),
-            part,
+            priority: assignment.high_priority.then(priority::take_best),
+            assignment,
         })
     }
 
     fn work(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.step()?;
-        loop {
-            self.do_what_is_due(Nanos::now())?;
+        let mut is_wanted = self.execute_commands()?;
+        while is_wanted {
+            self.run_timers(Nanos::now())?;
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled.context("waiting for events")?,
@@ -154,51 +156,54 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => {}
-                    CALLS => match self.link.hear::<Call>()? {
-                        Told::Orders(calls) => calls.into_iter().for_each(|call| self.obey(&call)),
-                        Told::Leave => {
-                            self.actors.iter_mut().for_each(|actor| actor.client.close());
-                            return Ok(());
-                        }
-                    },
-                    Token(index) => self.attend(index, event)?,
+                    COMMANDS => is_wanted = self.execute_commands()?,
+                    Token(index) => self.handle_event(index, event)?,
                 }
             }
         }
+        self.clients.iter_mut().for_each(|client| client.socket.close());
+        Ok(())
     }
 
-    fn obey(&mut self, call: &Call) {
-        match *call {
-            Call::Start(start) => self.due.push(Reverse((start, Due::Start))),
-            Call::Open => {
+    /// Executes all commands that have arrived. Returns false once the coordinator has closed the pipe.
+    fn execute_commands(&mut self) -> anyhow::Result<bool> {
+        let Some(commands) = self.coordinator.receive::<WorkerCommand>()? else { return Ok(false) };
+        commands.iter().for_each(|command| self.execute(command));
+        Ok(true)
+    }
+
+    fn execute(&mut self, command: &WorkerCommand) {
+        match *command {
+            WorkerCommand::Start(start) => self.due.push(Reverse((start, ScheduledEvent::Start))),
+            WorkerCommand::Open => {
                 self.is_open = true;
                 self.progressed = Nanos::now();
             }
-            Call::Finish(moved) => {
+            WorkerCommand::Finish(moved) => {
                 self.moved = moved;
-                self.phase = Phase::Finishing(Nanos::now() + self.part.patience);
+                self.phase = Phase::Finishing(Nanos::now() + self.assignment.patience);
             }
         }
     }
 
-    fn do_what_is_due(&mut self, now: Nanos) -> anyhow::Result<()> {
+    fn run_timers(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.phase {
-            Phase::Opening => self.open_more(now)?,
+            Phase::Connecting => self.connect_more(now)?,
             Phase::Waiting | Phase::Loaded => self.keep_schedule(now)?,
             Phase::Finishing(until) if now >= until || !self.is_waiting() => {
                 self.phase = Phase::Over;
-                let outcome = outcome::of(self, now);
-                self.link.tell(&Word::Outcome(Box::new(outcome)))?;
+                let result = results::collect(self, now);
+                self.coordinator.send(&WorkerEvent::Result(Box::new(result)))?;
             }
             Phase::Finishing(_) | Phase::Over => {}
         }
         if now >= self.next_progress {
             self.next_progress = now + PROGRESS_EVERY;
             if self.phase != Phase::Over {
-                self.link.tell(&Word::Progress(self.progress))?;
+                self.coordinator.send(&WorkerEvent::Progress(self.progress))?;
             }
         }
-        // When the load is over nothing is due any more: a process that runs before all others must not spin.
+        // After the load nothing is due. A process with real-time priority must not spin on an overdue timer.
         let is_under_way = matches!(self.phase, Phase::Waiting | Phase::Loaded);
         let due = self.due.peek().map(|Reverse((due, _))| *due).filter(|_| is_under_way);
         let next = due.map_or(self.next_progress, |due| due.min(self.next_progress)).max(now + Duration::from_nanos(1));
@@ -206,9 +211,9 @@ impl Worker {
         self.timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME).context("setting the timer")
     }
 
-    /// Whether an answer or a greeting is still to come.
+    /// Whether an answer or a greeting is outstanding.
     fn is_waiting(&self) -> bool {
-        self.actors.iter().any(|actor| actor.is_alive() && !actor.waiting.is_empty())
+        self.clients.iter().any(|client| client.is_alive() && !client.waiting.is_empty())
     }
 
     fn keep_schedule(&mut self, now: Nanos) -> anyhow::Result<()> {
@@ -217,9 +222,9 @@ impl Worker {
         {
             self.due.pop();
             match due {
-                Due::Start => self.start(at, now)?,
-                Due::Ping(index) => self.ask(index, at, now)?,
-                Due::Newcomer(group) => self.let_come(group, at, now)?,
+                ScheduledEvent::Start => self.start(at, now)?,
+                ScheduledEvent::Ping(index) => self.send_ping(index, at, now)?,
+                ScheduledEvent::Newcomer(group) => self.connect_newcomer(group, at, now)?,
             }
         }
         Ok(())
@@ -227,98 +232,101 @@ impl Worker {
 
     fn start(&mut self, start: Nanos, now: Nanos) -> anyhow::Result<()> {
         self.phase = Phase::Loaded;
-        let mut speaker = self.part.first_speaker;
-        let asking = self.actors.iter().filter(|actor| self.role(actor.group).asks()).count() as u32;
+        let mut speaker = self.assignment.first_speaker;
+        let asking = self.clients.iter().filter(|client| self.role(client.group).sends_pings()).count() as u32;
         let mut asker = 0;
-        for index in 0..self.actors.len() {
-            self.actors[index].last = start;
-            match self.role(self.actors[index].group) {
+        for index in 0..self.clients.len() {
+            self.clients[index].last = start;
+            match self.role(self.clients[index].group) {
                 Role::Speaker => {
-                    self.speak(index, speaker, start, now)?;
+                    self.publish_burst(index, speaker, start, now)?;
                     speaker += 1;
                 }
                 Role::Flooder => self.flood(index, now)?,
-                role if role.asks() => {
-                    self.due.push(Reverse((start + PING_EVERY * asker / asking, Due::Ping(index))));
+                role if role.sends_pings() => {
+                    self.due.push(Reverse((start + PING_EVERY * asker / asking, ScheduledEvent::Ping(index))));
                     asker += 1;
                 }
                 _ => {}
             }
         }
-        for (index, group) in self.part.groups.iter().enumerate() {
+        for (index, group) in self.assignment.groups.iter().enumerate() {
             if group.role == Role::Newcomer && group.clients > 0 {
-                self.due.push(Reverse((start, Due::Newcomer(index))));
+                self.due.push(Reverse((start, ScheduledEvent::Newcomer(index))));
             }
         }
         Ok(())
     }
 
     fn role(&self, group: usize) -> Role {
-        self.part.groups[group].role
+        self.assignment.groups[group].role
     }
 
     fn dialect(&self, index: usize) -> &'static dyn Dialect {
-        dialect::of(self.part.groups[self.actors[index].group].target.scheme)
+        dialect::of(self.assignment.groups[self.clients[index].group].target.scheme)
     }
 
-    fn speak(&mut self, index: usize, speaker: u32, start: Nanos, now: Nanos) -> anyhow::Result<()> {
-        if !self.actors[index].is_alive() {
+    fn publish_burst(&mut self, index: usize, speaker: u32, start: Nanos, now: Nanos) -> anyhow::Result<()> {
+        if !self.clients[index].is_alive() {
             return Ok(());
         }
-        let first = speaker * self.part.messages;
+        let first = speaker * self.assignment.messages;
         let dialect = self.dialect(index);
         let mut out = Vec::new();
-        for number in first..first + self.part.messages {
-            say(dialect, Mark { room: 0, number, intended: start }, self.part.size, &mut out);
+        for number in first..first + self.assignment.messages {
+            encode_message(dialect, Payload { room: 0, number, intended: start }, self.assignment.size, &mut out);
         }
-        self.said += u64::from(self.part.messages);
+        self.said += u64::from(self.assignment.messages);
         self.send(index, &out, now)
     }
 
-    /// As much as the socket takes; the rest of a line waits until it takes more.
+    /// Publishes as much as the socket accepts. The rest of a line waits until the socket is writable.
     fn flood(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
         let dialect = self.dialect(index);
         for _ in 0..TURNS_MAX {
             let mut out = Vec::new();
             for _ in 0..FLOOD_LINES {
-                let mark = Mark { room: 0, number: self.flood_number, intended: now };
-                say(dialect, mark, self.part.size, &mut out);
+                let payload = Payload { room: 0, number: self.flood_number, intended: now };
+                encode_message(dialect, payload, self.assignment.size, &mut out);
                 self.flood_number = self.flood_number.wrapping_add(1);
             }
             self.said += FLOOD_LINES as u64;
-            match self.actors[index].client.send(&out) {
-                Ok(Sent::Whole) => {}
-                Ok(Sent::InPart) => return Ok(()),
+            match self.clients[index].socket.send(&out) {
+                Ok(SendResult::Complete) => {}
+                Ok(SendResult::Partial) => return Ok(()),
                 Err(error) => return self.end(index, reason_of(&error), now),
             }
         }
-        self.look_again(index)
+        self.clients[index].socket.reregister(self.poll.registry(), Token(index))
     }
 
-    fn ask(&mut self, index: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
-        if !self.actors[index].is_alive() {
+    fn send_ping(&mut self, index: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
+        if !self.clients[index].is_alive() {
             return Ok(());
         }
-        self.due.push(Reverse((due + PING_EVERY, Due::Ping(index))));
+        self.due.push(Reverse((due + PING_EVERY, ScheduledEvent::Ping(index))));
         let mut out = Vec::new();
         ping(due, self.dialect(index), &mut out);
-        self.actors[index].waiting.push_back(due);
+        self.clients[index].waiting.push_back(due);
         self.send(index, &out, now)
     }
 
-    fn let_come(&mut self, group: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
-        self.due.push(Reverse((due + Duration::from_secs(1) / self.part.groups[group].clients, Due::Newcomer(group))));
-        let index = self.actors.len();
-        let mut actor = Actor::new(group);
-        actor.waiting.push_back(due);
-        self.actors.push(actor);
+    fn connect_newcomer(&mut self, group: usize, due: Nanos, now: Nanos) -> anyhow::Result<()> {
+        self.due.push(Reverse((
+            due + Duration::from_secs(1) / self.assignment.groups[group].clients,
+            ScheduledEvent::Newcomer(group),
+        )));
+        let index = self.clients.len();
+        let mut client = OverloadClient::new(group);
+        client.waiting.push_back(due);
+        self.clients.push(client);
         self.connect(index, now)
     }
 }
 
-/// A message of the load.
-fn say(dialect: &dyn Dialect, mark: Mark, size: usize, out: &mut Vec<u8>) {
+/// Encodes the publishing of one message.
+fn encode_message(dialect: &dyn Dialect, payload: Payload, size: usize, out: &mut Vec<u8>) {
     let mut text = Vec::with_capacity(size);
-    mark.write(size, &mut text);
+    payload.write(size, &mut text);
     dialect.publish("", &text, out);
 }

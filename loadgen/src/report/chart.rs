@@ -1,82 +1,84 @@
-//! Figures: lines over two axes, as SVG that needs nothing else, readable in light and dark. Knows numbers and names; never
-//! what they mean.
+//! Line charts as SVG, readable in light and dark and without any other file. Knows numbers and names, never their
+//! meaning.
+//!
+//! A report page stands alone and follows the reader's colour scheme, which is why it is drawn here: `scripts/figures`
+//! needs Python, `plotters` writes fixed colours into every element, and `poloto` takes CSS but has neither a logarithmic
+//! nor a percentile scale.
 
 mod axis;
 
 use askama::Template;
 
 pub use axis::{Axis, Scale, grouped};
-use axis::{Mark, Ruler};
+use axis::{AxisRange, Tick};
 
-/// In units of the picture, which scales.
+/// Width of a chart in its own units; it scales to the page.
 const WIDTH: f64 = 760.0;
 
-/// The same on a phone, where letters must not become smaller.
+/// Width on a phone, where text must not become smaller.
 const NARROW_WIDTH: f64 = 360.0;
 
-/// Room for the title and the label of the vertical axis.
+/// Space for the title and the label of the vertical axis.
 const TOP: f64 = 52.0;
 
-/// Room for the numbers of the vertical axis.
+/// Space for the numbers of the vertical axis.
 const LEFT: f64 = 62.0;
 
-/// Room for the numbers and the label of the horizontal axis.
+/// Space for the numbers and the label of the horizontal axis.
 const BOTTOM: f64 = 44.0;
 
-/// Half a number that stands below the right end, or a short name, so that figures over one another have the same ends.
+/// Minimum space at the right, so that charts above each other end at the same place.
 const RIGHT: f64 = 40.0;
 
-/// From one number of the horizontal axis to the next.
+/// Minimum distance between two numbers of the horizontal axis.
 const COLUMN_WIDTH: f64 = 66.0;
 
-/// From one number of the vertical axis to the next.
+/// Minimum distance between two numbers of the vertical axis.
 const ROW_HEIGHT: f64 = 27.0;
 
-/// A letter of a line's name, on the average; there are no font metrics here.
+/// Average width of a letter in a line's name; there are no font metrics here.
 const LETTER: f64 = 7.5;
 
-/// From one line's name to the next.
+/// Minimum distance between two line names.
 const NAME_HEIGHT: f64 = 15.0;
 
-/// A line does not end at the very top.
+/// Factor by which the vertical axis exceeds the largest value.
 const HEADROOM: f64 = 1.06;
 
-/// How many lines have a colour of their own.
+/// Number of lines with a colour of their own.
 const COLOURS: usize = 6;
 
-/// What is drawn.
+/// A chart to draw.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    /// What it shows.
     pub title: String,
-    /// To the right.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub y: Axis,
-    /// Its lines; their names stand at their ends if there are several.
+    /// The lines. Their names are drawn at their ends if there are several.
     pub series: Vec<Series>,
-    /// What stands there if there is no point.
+    /// The text of a chart without points.
     pub empty: String,
-    /// Of the whole picture, which is 760 wide.
+    /// Height of the whole chart, in units of [`WIDTH`].
     pub height: f64,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// What it is called.
     pub name: String,
-    /// From left to right; `None` and what is no finite number interrupt it.
+    /// Points from left to right. A missing or non-finite value interrupts the line.
     pub points: Vec<(f64, Option<f64>)>,
 }
 
 impl Series {
-    /// A line without a gap.
+    /// A line without gaps.
     pub fn unbroken(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self { name: name.to_owned(), points: points.into_iter().map(|(x, y)| (x, Some(y))).collect() }
     }
 
-    /// Its points that can be drawn, in pieces.
+    /// The uninterrupted pieces of the line.
     fn runs(&self) -> impl Iterator<Item = Vec<(f64, f64)>> {
         let points = self.points.iter().map(|&(x, y)| y.filter(|y| x.is_finite() && y.is_finite()).map(|y| (x, y)));
         let points: Vec<Option<(f64, f64)>> = points.collect();
@@ -86,22 +88,22 @@ impl Series {
 }
 
 impl Chart {
-    /// The picture: an `<svg>` for a page, or for a file of its own.
+    /// The `<svg>` element.
     pub fn svg(&self) -> askama::Result<String> {
-        self.drawing(WIDTH).render()
+        self.layout(WIDTH).render()
     }
 
-    /// The same for a narrow page, with fewer numbers.
+    /// The `<svg>` element for a narrow page, with fewer numbers.
     pub fn narrow_svg(&self) -> askama::Result<String> {
-        self.drawing(NARROW_WIDTH).render()
+        self.layout(NARROW_WIDTH).render()
     }
 
-    fn drawing(&self, width: f64) -> Drawing<'_> {
+    fn layout(&self, width: f64) -> Layout<'_> {
         let frame = Frame { left: LEFT, top: TOP, right: width - self.margin(), bottom: self.height - BOTTOM };
         let xs = self.series.iter().flat_map(|series| &series.points).map(|point| point.0);
         let ys = self.series.iter().flat_map(|series| &series.points).filter_map(|point| point.1);
-        let across = Ruler::over(self.x.scale, xs, 1.0);
-        let upwards = Ruler::over(self.y.scale, ys, HEADROOM);
+        let across = AxisRange::over(self.x.scale, xs, 1.0);
+        let upwards = AxisRange::over(self.y.scale, ys, HEADROOM);
         let mut lines: Vec<Line> = self
             .series
             .iter()
@@ -113,18 +115,18 @@ impl Chart {
                 Line::new(&series.name, index, runs.collect())
             })
             .collect();
-        spread(&mut lines, &frame);
-        Drawing {
+        separate_labels(&mut lines, &frame);
+        Layout {
             chart: self,
             columns: across
-                .marks((frame.right - frame.left) / COLUMN_WIDTH)
+                .ticks((frame.right - frame.left) / COLUMN_WIDTH)
                 .into_iter()
-                .map(|mark| mark.at(|place| frame.at(place, 0.0).0))
+                .map(|tick| tick.at(|place| frame.at(place, 0.0).0))
                 .collect(),
             rows: upwards
-                .marks((frame.bottom - frame.top) / ROW_HEIGHT)
+                .ticks((frame.bottom - frame.top) / ROW_HEIGHT)
                 .into_iter()
-                .map(|mark| mark.at(|place| frame.at(0.0, place).1))
+                .map(|tick| tick.at(|place| frame.at(0.0, place).1))
                 .collect(),
             is_named: self.series.len() > 1,
             is_filled: self.series.len() == 1 && self.y.scale == Scale::Linear,
@@ -134,20 +136,20 @@ impl Chart {
         }
     }
 
-    /// Room at the right, where the names of several lines stand.
+    /// Space at the right, where the names of several lines are drawn.
     fn margin(&self) -> f64 {
         let longest = self.series.iter().map(|series| series.name.chars().count()).max().unwrap_or_default();
         if self.series.len() > 1 { RIGHT.max(longest as f64 * LETTER + 14.0) } else { RIGHT }
     }
 }
 
-/// The picture, measured.
+/// A chart with all its positions computed.
 #[derive(Template)]
 #[template(path = "chart/chart.svg")]
-struct Drawing<'a> {
+struct Layout<'a> {
     chart: &'a Chart,
-    columns: Vec<Mark>,
-    rows: Vec<Mark>,
+    columns: Vec<Tick>,
+    rows: Vec<Tick>,
     is_named: bool,
     is_filled: bool,
     lines: Vec<Line<'a>>,
@@ -155,7 +157,7 @@ struct Drawing<'a> {
     width: f64,
 }
 
-/// Where the lines are drawn.
+/// The area in which lines are drawn.
 struct Frame {
     left: f64,
     top: f64,
@@ -164,7 +166,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// A place, from 0 to 1 both ways, in the picture.
+    /// The position of a point given as fractions from 0 to 1.
     fn at(&self, across: f64, upwards: f64) -> (f64, f64) {
         let x = self.left + across * (self.right - self.left);
         let y = self.bottom - upwards * (self.bottom - self.top);
@@ -175,7 +177,7 @@ impl Frame {
         self.at(0.5, 0.5)
     }
 
-    /// What lies below a line.
+    /// The outline of the area below a line.
     fn below(&self, line: &Line) -> String {
         let closed = |run: &Vec<(f64, f64)>| match run.first() {
             Some((first, _)) => format!("{}V{}H{first}Z", outline(run), self.bottom),
@@ -185,7 +187,7 @@ impl Frame {
     }
 }
 
-/// A line in the picture.
+/// A line with its positions computed.
 struct Line<'a> {
     name: &'a str,
     name_y: f64,
@@ -194,13 +196,13 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Nothing if it has no point.
+    /// Returns `None` if the line has no point.
     fn new(name: &'a str, index: usize, runs: Vec<Vec<(f64, f64)>>) -> Option<Self> {
         let &(_, name_y) = runs.last()?.last()?;
         Some(Self { name, name_y, colour: index % COLOURS, runs })
     }
 
-    /// As SVG says it; a point without neighbours is a dot.
+    /// The path data. A point without neighbours is drawn as a dot.
     fn path(&self) -> String {
         self.runs.iter().map(|run| outline(run)).collect()
     }
@@ -214,8 +216,8 @@ fn outline(run: &[(f64, f64)]) -> String {
     run.iter().enumerate().map(step).collect()
 }
 
-/// Moves names that would stand on each other apart.
-fn spread(lines: &mut [Line], frame: &Frame) {
+/// Moves line names apart that would overlap.
+fn separate_labels(lines: &mut [Line], frame: &Frame) {
     let mut by_height: Vec<&mut Line> = lines.iter_mut().collect();
     by_height.sort_by(|one, other| one.name_y.total_cmp(&other.name_y));
     let mut free = frame.top;

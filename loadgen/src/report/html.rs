@@ -1,10 +1,9 @@
-//! The report as a page of its own: what came of a load, drawn and in tables. Draws nothing itself; asks for no script, no
-//! font and no other file.
+//! The report as one HTML page without scripts, fonts or other files.
 
 mod charts;
 mod numbers;
 mod rows;
-mod sheet;
+mod table_page;
 
 use anyhow::Context;
 use askama::Template;
@@ -13,9 +12,9 @@ use crate::report::Report;
 use crate::report::chart::Chart;
 use numbers::{count, significant};
 use rows::{Counts, Distribution, Row};
-pub use sheet::Sheet;
+pub use table_page::TablePage;
 
-/// The page, whole.
+/// Renders the page.
 pub fn page(report: &Report) -> anyhow::Result<String> {
     let page = Page {
         report,
@@ -29,7 +28,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         connects: rows::connects(report),
         server: rows::server(report),
         generator: rows::generator(report),
-        charts: charts::of(report).iter().map(Figure::of).collect::<anyhow::Result<_>>()?,
+        charts: charts::of(report).iter().map(ChartSvg::of).collect::<anyhow::Result<_>>()?,
     };
     page.render().context("writing the page")
 }
@@ -48,23 +47,23 @@ struct Page<'a> {
     connects: Vec<Row>,
     server: Vec<Row>,
     generator: Vec<Row>,
-    charts: Vec<Figure>,
+    charts: Vec<ChartSvg>,
 }
 
-/// A chart, drawn for wide pages and for narrow ones; the page shows one of them.
-struct Figure {
+/// A chart drawn for wide and for narrow pages; the style sheet shows one of them.
+struct ChartSvg {
     wide: String,
     narrow: String,
 }
 
-impl Figure {
+impl ChartSvg {
     fn of(chart: &Chart) -> anyhow::Result<Self> {
         let draw = || Ok::<_, askama::Error>(Self { wide: chart.svg()?, narrow: chart.narrow_svg()? });
         draw().context("drawing a chart")
     }
 }
 
-/// What is to be known before any figure is read.
+/// A statement about the whole load, shown before any number.
 #[derive(Debug, PartialEq)]
 struct Statement {
     kind: Kind,
@@ -80,7 +79,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// As the style names it.
+    /// The CSS class.
     fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -89,7 +88,7 @@ impl Kind {
         }
     }
 
-    /// For those who tell red and green by nothing else.
+    /// A symbol for readers who cannot tell red from green.
     fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
@@ -99,7 +98,7 @@ impl Kind {
     }
 }
 
-/// A figure in large type.
+/// A number in large type.
 struct Highlight {
     value: String,
     unit: &'static str,

@@ -1,4 +1,4 @@
-//! What came of a load, judged: everything that is printed, written as JSON or drawn. Data only; knows no terminal.
+//! The report of a load: everything that is printed, written as JSON or drawn. Data only.
 
 pub mod chart;
 pub mod html;
@@ -8,171 +8,167 @@ use serde::Serialize;
 
 use crate::latency::Quantiles;
 use crate::messages::{Reasons, Tally};
-use crate::plan::Plan;
+use crate::workload::Workload;
 
-/// A generator that sent later than this, one message in a hundred, measured itself. In milliseconds.
+/// Maximum p99 of the schedule lag in milliseconds. Beyond it the load measured the generator.
 pub const LAG_MAX: f64 = 1.0;
 
-/// A generator that used more of a core, which it shares, measured itself.
+/// Maximum fraction of a core that a worker may use. Beyond it the load measured the generator.
 pub const BUSY_MAX: f64 = 0.8;
 
-/// What Roomcast says when it is full, on either transport.
+/// What Roomcast answers when it is full, on either transport.
 const FULL: [&str; 2] = ["too-many-connections", "503 Service Unavailable"];
 
-/// One load, from its first connect to its last delivery.
+/// The report of one load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// As it was typed.
+    /// The command line.
     pub command: String,
-    /// Of `loadgen`.
+    /// Version of `loadgen`.
     pub version: String,
-    /// When it began, RFC 3339.
+    /// When the load began, in RFC 3339.
     pub began: String,
-    /// Where it ran.
     pub host: Host,
-    /// What was under load.
     pub targets: Vec<String>,
-    /// What was asked for.
-    pub plan: Plan,
-    /// How connecting went.
+    /// The load that was run.
+    #[serde(rename = "plan")]
+    pub workload: Workload,
     pub connects: ConnectReport,
-    /// The rooms of the load.
+    /// The ordinary rooms.
     pub rooms: GroupReport,
-    /// The giant.
+    /// The giant room.
     pub giant: Option<GroupReport>,
-    /// The server's side, if it runs here.
+    /// The server's resources, if it runs on this host.
     pub server: Option<ServerReport>,
-    /// The generator's side.
+    /// The generator's resources.
     pub generator: GeneratorReport,
-    /// A moment each quarter of a second.
-    pub timeline: Vec<Moment>,
-    /// Whether somebody stopped it.
+    /// Samples at regular intervals.
+    pub timeline: Vec<Sample>,
+    /// Whether Ctrl-C stopped the load.
     pub interrupted: bool,
-    /// Why it failed; empty if all is well.
+    /// Why the load failed; empty if it passed.
     pub faults: Vec<String>,
 }
 
-/// Where it ran.
+/// The machine on which the load ran.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {
-    /// The processor's name.
+    /// Name of the processor.
     pub processor: String,
-    /// How many cores.
+    /// Number of cores.
     pub cores: usize,
-    /// Of Linux.
+    /// Version of the Linux kernel.
     pub kernel: String,
 }
 
-/// How connecting went.
+/// The result of connecting.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ConnectReport {
     /// Clients that were to connect.
     pub clients: u32,
-    /// Clients that were in their rooms.
+    /// Clients that joined their rooms.
     pub connected: u32,
-    /// The others, by reason.
+    /// Clients that failed, by reason.
     pub failed: Reasons,
-    /// From the first connect to the last answer.
+    /// Seconds from the first connect to the last answer.
     pub seconds: f64,
-    /// From each connect to the answer to its join.
+    /// Time from each connect to the answer to its join.
     pub latency: Quantiles,
 }
 
-/// What came of one group of rooms.
+/// The result of one group of rooms.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GroupReport {
-    /// How many rooms.
+    /// Number of rooms.
     pub rooms: u32,
-    /// How many members in all.
+    /// Number of members over all rooms.
     pub members: u32,
-    /// Messages a second that were due; `None` in a closed load.
+    /// Messages per second that were due; `None` in a closed load.
     pub offered: Option<f64>,
-    /// Messages a second that were sent.
+    /// Messages per second that were sent.
     pub achieved: f64,
-    /// Deliveries a second, within the measured time.
+    /// Deliveries per second within the measured time.
     pub deliveries: f64,
-    /// Copies that were to come: those received and those lost.
+    /// Expected deliveries: those received and those lost.
     pub expected: u64,
-    /// Everything counted.
     pub tally: Tally,
-    /// Disconnects by reason.
     pub disconnected: Reasons,
-    /// What the target did not accept, by reason.
+    /// Refused commands by reason.
     pub refused: Reasons,
-    /// From when a message was due to each delivery of it.
+    /// Time from the intended time of a message to each delivery.
     pub latency: Quantiles,
-    /// The curve of that: share of deliveries, milliseconds.
+    /// The latency distribution: fraction of deliveries, milliseconds.
     pub curve: Vec<(f64, f64)>,
-    /// From the first to the last delivery of each message.
+    /// Time from the first to the last delivery of each message.
     pub spread: Quantiles,
 }
 
-/// The server's side.
+/// Resources of the server process.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerReport {
-    /// Its process.
     pub process_id: i32,
-    /// Its processor time during the load, over all deliveries, in nanoseconds.
+    /// Processor time during the load per delivery, in nanoseconds.
     pub nanos_per_delivery: f64,
-    /// The same in cores.
+    /// Processor time during the load in cores.
     pub cores: f64,
-    /// Private memory gained by the clients' coming, over their number.
+    /// Anonymous memory gained while clients connected, per client.
     pub bytes_per_client: f64,
-    /// Private memory with all clients in.
+    /// Anonymous memory with all clients connected.
     pub bytes: u64,
-    /// Private memory before any client of a load came.
+    /// Anonymous memory before any client of any load connected.
     pub bytes_before: u64,
-    /// Whether no load is known to have met it before.
+    /// Whether no earlier load on this process is known.
     pub is_fresh: bool,
-    /// Context switches that it asked for, over all deliveries.
+    /// Voluntary context switches per delivery.
     pub voluntary_switches_per_delivery: f64,
-    /// Context switches that it did not ask for, over all deliveries.
+    /// Involuntary context switches per delivery.
     pub involuntary_switches_per_delivery: f64,
 }
 
-/// The generator's side.
+/// Resources of the generator.
 #[derive(Clone, Debug, Serialize)]
 pub struct GeneratorReport {
-    /// How many processes had clients.
+    /// Number of worker processes.
     pub processes: usize,
-    /// Their processor time during the load, over all deliveries, in nanoseconds.
+    /// Processor time during the load per delivery, in nanoseconds.
     pub nanos_per_delivery: f64,
-    /// The largest share of a core that one of them used while it sent.
+    /// Largest fraction of a core that a worker used while it sent.
     pub busy: f64,
-    /// Deliveries for each read: how much the target merged.
+    /// Deliveries per read, which shows how many the target merged.
     pub deliveries_per_read: f64,
-    /// By how much messages were sent late.
+    /// How late messages were sent.
     pub lag: Quantiles,
-    /// Why the figures are the generator's and not the server's; `None` if they are the server's.
+    /// Why the generator rather than the server limited the load; `None` if it did not.
     pub limited: Option<String>,
 }
 
-/// One moment.
+/// One sample of the timeline.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Moment {
-    /// Since the first connect.
+pub struct Sample {
+    /// Seconds since the first connect.
     pub seconds: f64,
     /// Clients in their rooms.
     pub clients: u32,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub deliveries: f64,
-    /// The median latency, in milliseconds, of what was delivered since the moment before; `None` if nothing was.
+    /// Median latency in milliseconds since the previous sample; `None` without a delivery.
     pub p50: Option<f64>,
-    /// Of these, 99 in 100 were below.
+    /// The 99th percentile of the same deliveries.
     pub p99: Option<f64>,
 }
 
 impl Report {
-    /// What makes a load fail, in words.
-    pub fn judge(&self) -> Vec<String> {
+    /// The faults of the load, as text.
+    pub fn find_faults(&self) -> Vec<String> {
         let ConnectReport { clients, connected, failed, .. } = &self.connects;
         let mut faults = Vec::new();
         if connected < clients && !self.interrupted {
-            let fault = format!("{} of {clients} clients did not get in: {}", clients - connected, in_words(failed));
+            let fault =
+                format!("{} of {clients} clients did not get in: {}", clients - connected, format_reasons(failed));
             faults.push(fault + self.connects.hint());
         }
         for group in [Some(&self.rooms), self.giant.as_ref()].into_iter().flatten() {
-            faults.extend(group.judge());
+            faults.extend(group.find_faults());
             if group.latency.count == 0 && !self.interrupted {
                 faults.push("no delivery was measured: a longer --duration or a higher --rate brings some".to_owned());
             }
@@ -180,19 +176,19 @@ impl Report {
         faults
     }
 
-    /// All deliveries, each counted once.
+    /// Deliveries received over all groups.
     pub fn received(&self) -> u64 {
         self.rooms.tally.received + self.giant.as_ref().map_or(0, |giant| giant.tally.received)
     }
 }
 
 impl ConnectReport {
-    /// Whether the server has turned clients away because it is full.
+    /// Whether the server refused clients because it is full.
     pub fn is_full(&self) -> bool {
         self.failed.keys().any(|reason| FULL.iter().any(|words| reason.contains(words)))
     }
 
-    /// What helps a server that is full.
+    /// Advice for a server that is full.
     fn hint(&self) -> &'static str {
         if self.is_full() {
             "; the server is full: it holds more with --descriptor-tables per-worker and more --workers"
@@ -203,7 +199,7 @@ impl ConnectReport {
 }
 
 impl GroupReport {
-    fn judge(&self) -> Vec<String> {
+    fn find_faults(&self) -> Vec<String> {
         let Tally { lost, duplicated, reordered, stray, damaged, unsaid, unanswered, .. } = self.tally;
         let of = format!("of {} deliveries", self.expected);
         let counted = [
@@ -212,14 +208,14 @@ impl GroupReport {
             (reordered, format!("{of} reordered")),
             (stray, format!("{of} in a room where they do not belong")),
             (damaged, format!("{of} damaged")),
-            (unsaid, "messages that nobody was there to say".to_owned()),
+            (unsaid, "messages that no client was there to publish".to_owned()),
             (unanswered, "joins or leaves that were never answered".to_owned()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let mut faults: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
         for (what, reasons) in [("disconnects", &self.disconnected), ("refusals", &self.refused)] {
             if !reasons.is_empty() {
-                faults.push(format!("{} {what}: {}", reasons.values().sum::<u64>(), in_words(reasons)));
+                faults.push(format!("{} {what}: {}", reasons.values().sum::<u64>(), format_reasons(reasons)));
             }
         }
         faults
@@ -227,8 +223,8 @@ impl GroupReport {
 }
 
 impl GeneratorReport {
-    /// Whether the figures are the generator's own, with the lag of the group that lagged most.
-    pub fn judge(&self, worst_lag: &Quantiles) -> Option<String> {
+    /// Why the generator limited the load, given the lag of the group that lagged most.
+    pub fn find_faults(&self, worst_lag: &Quantiles) -> Option<String> {
         if worst_lag.p99 > LAG_MAX {
             return Some(format!("1 message in 100 was sent {:.1} ms late or more", worst_lag.p99));
         }
@@ -236,8 +232,8 @@ impl GeneratorReport {
     }
 }
 
-/// The reasons, the most frequent first.
-pub fn in_words(reasons: &Reasons) -> String {
+/// Formats reasons with their counts, the most frequent first.
+pub fn format_reasons(reasons: &Reasons) -> String {
     let mut reasons: Vec<_> = reasons.iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let words: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{reason} ({count})")).collect();

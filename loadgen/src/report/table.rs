@@ -1,16 +1,14 @@
-//! The report as one reads it in a terminal: a table, and the verdict below it.
+//! Formats the report for a terminal: a table with the verdict below it.
 
-use comfy_table::{Cell, CellAlignment, Color, Row, Table, presets};
+use comfy_table::Color;
 
 use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
 use crate::latency::Quantiles;
-use crate::output;
+use crate::output::NamedRows;
 
-/// The table, with colours if it is for a terminal.
+/// Formats the table, with colours if the output is a terminal.
 pub fn table(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    output::fit(&mut table);
+    let mut table = NamedRows::new();
     add_connects(&mut table, &report.connects);
     add_group(&mut table, "rooms", &report.rooms);
     if let Some(giant) = &report.giant {
@@ -24,87 +22,77 @@ pub fn table(report: &Report) -> String {
     table.to_string()
 }
 
-fn add_connects(table: &mut Table, connects: &ConnectReport) {
+fn add_connects(table: &mut NamedRows, connects: &ConnectReport) {
     let ConnectReport { clients, connected, seconds, latency, .. } = connects;
     let rate = f64::from(*connected) / seconds.max(f64::EPSILON);
     let words = format!("{connected} of {clients} clients in {seconds:.2} s, {rate:.0}/s");
-    add(table, "connect", words);
-    add(table, "", format!("each p50 {} p99 {} max {} ms", time(latency.p50), time(latency.p99), time(latency.max)));
+    table.add("connect", words);
+    table.add("", format!("each p50 {} p99 {} max {} ms", time(latency.p50), time(latency.p99), time(latency.max)));
 }
 
-fn add_group(table: &mut Table, name: &str, group: &GroupReport) {
+fn add_group(table: &mut NamedRows, name: &str, group: &GroupReport) {
     let GroupReport { rooms, members, offered, achieved, deliveries, tally, .. } = group;
     let of = if *rooms == 1 { "room" } else { "rooms" };
-    add(table, name, format!("{members} members in {rooms} {of}"));
+    table.add(name, format!("{members} members in {rooms} {of}"));
     let offered = offered.map_or("closed loop".to_owned(), |offered| format!("{offered:.1} offered"));
-    add(table, "messages/s", format!("{achieved:.1} sent, {offered}"));
+    table.add("messages/s", format!("{achieved:.1} sent, {offered}"));
     if tally.blocked > 0 {
-        add(table, "", format!("{} had to wait: the target did not read", tally.blocked));
+        table.add("", format!("{} had to wait: the target did not read", tally.blocked));
     }
-    add(table, "deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
+    table.add("deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
     let counted = format!("lost {}, duplicated {}, reordered {}", tally.lost, tally.duplicated, tally.reordered);
     let other = format!("stray {}, damaged {}", tally.stray, tally.damaged);
-    add(table, "", format!("{counted}, {other}"));
+    table.add("", format!("{counted}, {other}"));
     if tally.stalled > 0 || tally.churned > 0 {
-        add(table, "", format!("{} stopped reading; {} joins and leaves", tally.stalled, tally.churned));
+        table.add("", format!("{} stopped reading; {} joins and leaves", tally.stalled, tally.churned));
     }
-    add(table, "latency ms", quantiles(&group.latency));
-    add(table, "spread ms", quantiles(&group.spread));
+    table.add("latency ms", quantiles(&group.latency));
+    table.add("spread ms", quantiles(&group.spread));
 }
 
-fn add_server(table: &mut Table, server: &ServerReport) {
+fn add_server(table: &mut NamedRows, server: &ServerReport) {
     let cost =
         format!("{:.2} µs of processor per delivery, {:.2} cores", server.nanos_per_delivery / 1e3, server.cores);
-    add(table, "server", cost);
+    table.add("server", cost);
     let bytes = server.bytes_per_client;
-    add(
-        table,
+    table.add(
         "",
         format!("{bytes:.0} bytes of private memory gained per client, {:.1} MiB", server.bytes as f64 / 1048576.0),
     );
     if !server.is_fresh {
         let held = server.bytes_before as f64 / 1048576.0;
-        add(table, "", format!("not fresh: gained over the {held:.1} MiB that it had before an earlier load came"));
+        table.add("", format!("not fresh: gained over the {held:.1} MiB that it had before an earlier load came"));
     }
     let (voluntary, involuntary) = (server.voluntary_switches_per_delivery, server.involuntary_switches_per_delivery);
-    add(table, "", format!("context switches per delivery: {voluntary:.3} voluntary, {involuntary:.3} not"));
+    table.add("", format!("context switches per delivery: {voluntary:.3} voluntary, {involuntary:.3} not"));
 }
 
-fn add_generator(table: &mut Table, generator: &GeneratorReport) {
+fn add_generator(table: &mut NamedRows, generator: &GeneratorReport) {
     let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = generator;
     let of = if *processes == 1 { "process" } else { "processes" };
     let cost = format!("{:.2} µs per delivery", nanos_per_delivery / 1e3);
-    add(table, "generator", format!("{processes} {of}, {cost}, {:.0} % of a core", busy * 100.0));
-    add(table, "", format!("{deliveries_per_read:.1} deliveries a read"));
+    table.add("generator", format!("{processes} {of}, {cost}, {:.0} % of a core", busy * 100.0));
+    table.add("", format!("{deliveries_per_read:.1} deliveries a read"));
     if lag.count > 0 {
-        add(table, "sent late ms", quantiles(lag));
+        table.add("sent late ms", quantiles(lag));
     }
 }
 
-fn add_verdict(table: &mut Table, report: &Report) {
+fn add_verdict(table: &mut NamedRows, report: &Report) {
     if let Some(limited) = &report.generator.limited {
-        add_in(table, Color::Red, "generator-limited", format!("these are the generator's figures: {limited}"));
+        table.add_in(Color::Red, "generator-limited", format!("these are the generator's figures: {limited}"));
     }
     for fault in &report.faults {
-        add_in(table, Color::Red, "failed", fault.clone());
+        table.add_in(Color::Red, "failed", fault.clone());
     }
     if report.interrupted {
-        add_in(table, Color::Yellow, "stopped", "before its time; the figures are of what was sent".to_owned());
+        table.add_in(Color::Yellow, "stopped", "before its time; the figures cover the time until then".to_owned());
     }
     if report.faults.is_empty() && report.received() > 0 {
         let all = format!("all {} deliveries came, once and in one order", report.received());
         let color = if report.generator.limited.is_some() { Color::Reset } else { Color::Green };
-        add_in(table, color, "passed", all);
+        table.add_in(color, "passed", all);
     }
-}
-
-fn add(table: &mut Table, name: &str, words: String) {
-    table.add_row(Row::from([Cell::new(name).set_alignment(CellAlignment::Right), Cell::new(words)]));
-}
-
-fn add_in(table: &mut Table, color: Color, name: &str, words: String) {
-    let name = Cell::new(name).set_alignment(CellAlignment::Right).fg(color);
-    table.add_row(Row::from([name, Cell::new(words).fg(color)]));
 }
 
 fn quantiles(quantiles: &Quantiles) -> String {
@@ -113,7 +101,7 @@ fn quantiles(quantiles: &Quantiles) -> String {
     of.map(|(name, value)| format!("{name} {}", time(value))).join("  ")
 }
 
-/// Three digits that count, in milliseconds.
+/// Formats milliseconds with three significant digits.
 pub fn time(milliseconds: f64) -> String {
     match milliseconds {
         small if small < 1.0 => format!("{small:.3}"),

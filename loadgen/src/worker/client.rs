@@ -1,88 +1,97 @@
-//! One client: its socket and what is half received or half sent. Never looks into a message.
+//! One client connection: its socket and its partial input and output. Never looks into a message.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Nanos;
 
-/// Where a client is in its conversation.
+/// Sockets report both directions; events are edge-triggered.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// The stage of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Not connected yet.
+    /// The socket is not connected yet.
     Connecting,
-    /// Has greeted and waits to be let in.
-    Opening,
-    /// Has asked to join.
+    /// The handshake is sent and not answered yet.
+    Handshake,
+    /// The join is sent and not answered yet.
     Joining,
-    /// In its room; or ready to publish, if it is in none.
+    /// In its room, or ready to publish without one.
     Ready,
-    /// Has asked to leave, at this time.
+    /// The leave was sent at this time and is not answered yet.
     Leaving(Nanos),
     /// Reads no more, on purpose.
     Stalled,
-    /// Over.
+    /// The connection is closed.
     Ended,
 }
 
-/// One connection.
+/// One client connection.
 #[derive(Debug)]
 pub struct Client {
     stream: Option<TcpStream>,
-    /// Which of the targets.
+    /// Index of the target.
     pub target: u8,
-    /// Where it is in its conversation.
     pub stage: Stage,
-    /// Its room, by index in this process.
+    /// Index of the room in this process.
     pub room: u32,
-    /// Its seat in the room; `None` for a publisher that is no member.
-    pub seat: Option<u32>,
-    /// When it began to connect or to join.
+    /// Index of the member in its room; `None` for a publisher that is no member.
+    pub member: Option<u32>,
+    /// When the client began to connect or to join.
     pub since: Nanos,
-    /// The beginning of something that has not come whole.
+    /// Input whose end has not arrived yet.
     received: Vec<u8>,
-    /// What the kernel has not taken yet, from the offset on.
+    /// Bytes that the kernel has not accepted yet, from `sent_of_unsent` on.
     unsent: Vec<u8>,
     sent_of_unsent: usize,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug)]
-pub struct Filled {
-    /// Of the buffer, with what had not come whole before.
+pub struct ReadResult {
+    /// Bytes in the buffer, including the incomplete input of earlier reads.
     pub bytes: usize,
-    /// Whether there may be more.
+    /// Whether the socket may have more.
     pub may_have_more: bool,
 }
 
-/// Whether the kernel took everything.
+/// Whether the kernel accepted everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// All of it.
-    Whole,
-    /// The rest waits for the socket to become writable.
-    InPart,
+pub enum SendResult {
+    Complete,
+    /// The rest is sent when the socket becomes writable.
+    Partial,
 }
 
 impl Client {
-    /// Not connected.
-    pub fn new(target: u8, room: u32, seat: Option<u32>) -> Self {
+    /// A client that is not connected.
+    pub fn new(target: u8, room: u32, member: Option<u32>) -> Self {
         let (received, unsent) = (Vec::new(), Vec::new());
         let (stream, since, sent_of_unsent) = (None, Nanos(0), 0);
-        Self { stream, target, stage: Stage::Connecting, room, seat, since, received, unsent, sent_of_unsent }
+        Self { stream, target, stage: Stage::Connecting, room, member, since, received, unsent, sent_of_unsent }
     }
 
-    /// Begins to connect; the socket is writable when that has succeeded or failed.
-    pub fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>, now: Nanos) -> io::Result<&mut TcpStream> {
+    /// Starts to connect and registers the socket, which becomes writable when that has succeeded or failed.
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        now: Nanos,
+        (registry, token): (&Registry, Token),
+    ) -> io::Result<()> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         if let Some(source) = source {
-            // The kernel looks for a free port only when it knows the other end, or 28 000 would be all there are.
+            // The kernel then chooses the port when it knows the peer; otherwise all targets would share 28 000 ports.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             let bound = socket.bind(&SocketAddr::new(source, 0).into());
             bound.map_err(|error| io::Error::other(format!("cannot connect from {source}: {error}")))?;
@@ -92,10 +101,16 @@ impl Client {
             _ => {}
         }
         self.since = now;
-        Ok(self.stream.insert(TcpStream::from_std(socket.into())))
+        registry.register(self.stream.insert(TcpStream::from_std(socket.into())), token, INTEREST)
     }
 
-    /// How connecting went, once the socket is writable.
+    /// Registers the socket again, which causes an event at once if it has more input. Other clients are served first.
+    pub fn reregister(&mut self, registry: &Registry, token: Token) -> anyhow::Result<()> {
+        let Some(stream) = self.stream.as_mut() else { return Ok(()) };
+        registry.reregister(stream, token, INTEREST).context("watching a socket again")
+    }
+
+    /// The result of connecting, once the socket is writable.
     pub fn connected(&self) -> io::Result<()> {
         let stream = self.stream()?;
         match stream.take_error()? {
@@ -104,11 +119,11 @@ impl Client {
         }
     }
 
-    /// Reads once, behind what has not come whole before.
+    /// Reads once and prepends the incomplete input of earlier reads.
     ///
     /// # Errors
-    /// Nothing has come (`WouldBlock`), the other end has closed (`UnexpectedEof`), or the connection is broken.
-    pub fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<Filled> {
+    /// The socket has no data (`WouldBlock`), the peer has closed (`UnexpectedEof`), or the connection is broken.
+    pub fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<ReadResult> {
         let before = self.received.len();
         if before + READ_BYTES > buffer.len() {
             buffer.resize(before + READ_BYTES, 0);
@@ -120,11 +135,11 @@ impl Client {
         }
         buffer[..before].copy_from_slice(&self.received);
         self.received.clear();
-        // A read that brings less than was asked for has emptied the socket.
-        Ok(Filled { bytes: before + read, may_have_more: read == READ_BYTES })
+        // A short read has emptied the socket.
+        Ok(ReadResult { bytes: before + read, may_have_more: read == READ_BYTES })
     }
 
-    /// Keeps what has not come whole.
+    /// Keeps incomplete input for the next read.
     pub fn keep(&mut self, rest: &[u8]) {
         if rest.is_empty() && self.received.capacity() > 0 {
             self.received = Vec::new();
@@ -133,18 +148,18 @@ impl Client {
         }
     }
 
-    /// Sends, behind what waits already.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<Sent> {
+    /// Sends bytes behind those that are still unsent.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<SendResult> {
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
-            return Ok(Sent::InPart);
+            return Ok(SendResult::Partial);
         }
         let taken = self.write(bytes)?;
         self.unsent.extend_from_slice(&bytes[taken..]);
-        Ok(if taken == bytes.len() { Sent::Whole } else { Sent::InPart })
+        Ok(if taken == bytes.len() { SendResult::Complete } else { SendResult::Partial })
     }
 
-    /// Sends what waits.
+    /// Sends the unsent bytes.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.unsent.is_empty() {
             return Ok(());
@@ -159,12 +174,12 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the kernel has yet to take something.
+    /// Whether there are unsent bytes.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// As much as the kernel takes.
+    /// Writes as much as the kernel accepts.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         let mut taken = 0;
@@ -179,20 +194,20 @@ impl Client {
         Ok(taken)
     }
 
-    /// The socket, to watch it.
+    /// The socket, for reading its state.
     pub fn stream(&self) -> io::Result<&TcpStream> {
         self.stream.as_ref().ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// The socket, to stop watching it.
+    /// The socket, for registering it.
     pub fn stream_mut(&mut self) -> Option<&mut TcpStream> {
         self.stream.as_mut()
     }
 
-    /// Closes at once and for good: a reset leaves no port waiting behind.
+    /// Closes with a reset, so that no port stays in TIME-WAIT.
     pub fn close(&mut self) {
         if let Some(stream) = self.stream.take() {
-            // A socket that is gone already needs no linger.
+            // Fails only for a socket that is closed already.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         self.stage = Stage::Ended;
@@ -201,5 +216,5 @@ impl Client {
     }
 }
 
-/// How much is read at once.
+/// Bytes that one read asks for.
 const READ_BYTES: usize = 64 * 1024;

@@ -1,14 +1,14 @@
-//! One process of the load: tens of thousands of clients in one loop around epoll, one shared buffer, no task for each. Never
-//! decides what a result means: it counts, and tells the coordinator.
+//! One worker process: tens of thousands of clients on one epoll loop with shared buffers and no task per client. It
+//! counts and reports to the coordinator, and never judges a result.
 
 mod churn;
 mod client;
-mod conversation;
-mod link;
-mod listener;
-mod opening;
+mod connecting;
+mod coordinator_pipe;
+mod delivery_checker;
 mod publishing;
-mod room;
+mod receiving;
+mod socket_events;
 
 use std::io;
 use std::ops::Range;
@@ -22,146 +22,146 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use crate::assignment::Assignment;
 use crate::clock::Nanos;
 use crate::latency::Latencies;
-use crate::messages::{News, Order, Outcome, Progress};
+use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
 use crate::schedule::Schedule;
-use crate::share::Share;
 use churn::Churn;
-pub use client::{Client, Sent, Stage};
-pub use link::{Link, Told};
-use opening::Opening;
-pub use opening::reason_of;
-use room::Room;
+pub use client::{Client, SendResult, Stage};
+use connecting::ConnectPhase;
+pub use connecting::reason_of;
+pub use coordinator_pipe::CoordinatorPipe;
+use delivery_checker::DeliveryChecker;
 
-/// How often the coordinator hears of progress.
+/// Interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// How often it is looked whether everything has come.
+/// Interval of checks whether all deliveries have arrived.
 const DRAINED_EVERY: Duration = Duration::from_millis(20);
 
-/// When everything has come, so long it is waited for what should not.
+/// Time to wait for unexpected deliveries after all expected ones have arrived.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Sockets that are attended to in one round.
+/// Maximum socket events of one poll.
 const EVENTS_MAX: usize = 1024;
 
 const TIMER: Token = Token(usize::MAX - 1);
-const ORDERS: Token = Token(usize::MAX - 2);
+const COMMANDS: Token = Token(usize::MAX - 2);
 
-/// Does its part of a load; the part itself is the first line of standard input, orders follow.
+/// Runs a worker process. The assignment is the first line of standard input; commands follow.
 pub fn run() -> anyhow::Result<()> {
-    let part = io::stdin().lines().next().context("no part to do")?.context("reading the part to do")?;
-    let mut worker = Worker::new(serde_json::from_str(&part).context("understanding the part to do")?)?;
+    let (coordinator, assignment) = CoordinatorPipe::open()?;
+    let mut worker = Worker::new(assignment, coordinator)?;
     if let Err(error) = worker.work() {
-        // It cannot be told if the coordinator has ended, which is then why it failed.
-        let _ = worker.link.tell(&News::Failed(format!("{error:#}")));
+        // Fails if the coordinator has exited, which is then the cause of the error.
+        let _ = worker.coordinator.send(&WorkerEvent::Failed(format!("{error:#}")));
     }
     Ok(())
 }
 
-/// A process of the load.
+/// A worker process.
 struct Worker {
-    share: Share,
+    assignment: Assignment,
     poll: Poll,
     timer: TimerFd,
-    /// For when the timer is set.
+    /// The time to which the timer is set.
     timer_is_set_to: Option<Nanos>,
-    link: Link,
+    coordinator: CoordinatorPipe,
     clients: Vec<Client>,
-    rooms: Vec<Lobby>,
+    rooms: Vec<Room>,
     phase: Phase,
-    opening: Opening,
+    connecting: ConnectPhase,
     schedule: Option<Schedule>,
-    /// Messages due in this time count; so do deliveries received in it.
+    /// The measured time: messages due and deliveries received in it count.
     measured: Range<Nanos>,
-    /// Whether a closed load has yet to begin.
+    /// Whether a closed load has yet to publish its first messages.
     rooms_to_fill: bool,
     churn: Churn,
     random: fastrand::Rng,
-    counted: Counted,
-    /// When the coordinator hears of progress again.
+    counters: Counters,
+    /// When the next progress report is due.
     next_progress: Nanos,
-    /// When it heard of progress last.
+    /// When the last progress report was sent.
     progress_told: Nanos,
-    /// Into which all clients read.
+    /// Shared by all clients.
     read_buffer: Vec<u8>,
-    /// In which messages are written.
+    /// Shared by all clients.
     write_buffer: Vec<u8>,
 }
 
-/// A room and who is in it.
-struct Lobby {
-    room: Room,
+/// A room and its members in this process.
+struct Room {
+    checker: DeliveryChecker,
     name: String,
     number: u32,
     is_whole: bool,
-    /// Whether its messages come from here.
+    /// Whether this process publishes to the room.
     is_published_here: bool,
-    /// Clients by their seat.
+    /// Client index of each member.
     members: Vec<u32>,
-    /// Who publishes without being one of them.
-    publisher_apart: Option<u32>,
-    /// The seat of the member who, in a closed load, calls for the next message.
-    witness: u32,
-    /// Messages that the witness has seen and that have not been followed by another.
-    owed: u32,
+    /// The client that publishes without being one of the counted members.
+    separate_publisher: Option<u32>,
+    /// In a closed load, the member whose deliveries trigger the next messages.
+    pacing_member: u32,
+    /// Messages that the pacing member has received and that still need a successor.
+    to_publish: u32,
 }
 
-/// What is going on.
+/// The phase of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Clients connect and join.
-    Opening,
-    /// All are in; the load has not begun.
+    Connecting,
+    /// All clients have joined or failed; the load has not started.
     Waiting,
-    /// Messages are sent, from the first time to the second.
+    /// Messages are published from `start` to `end`.
     Sending { start: Nanos, end: Nanos },
-    /// All are sent; how many, the coordinator will say.
+    /// Everything is published; the coordinator will send the totals.
     Sent,
-    /// What is on its way may come, as long as anything does.
+    /// Remaining deliveries arrive, until none has come for the patience.
     Draining { received: u64, since: Nanos, complete: Option<Nanos> },
-    /// All is told.
+    /// The result is sent.
     Over,
 }
 
-/// What is counted on the way.
+/// What is counted during the load.
 #[derive(Default)]
-struct Counted {
-    outcome: Outcome,
-    /// Of measured deliveries since the last progress.
+struct Counters {
+    result: WorkerResult,
+    /// Latencies of measured deliveries since the last progress report.
     latencies: Latencies,
     lags: Latencies,
-    /// Received when the coordinator heard of progress last.
+    /// Deliveries at the last progress report.
     received_before: u64,
     clients: u32,
-    /// The worker's processor time when the load began.
+    /// Processor time when the load began.
     processor_before: Duration,
 }
 
 impl Worker {
-    fn new(share: Share) -> anyhow::Result<Self> {
+    fn new(assignment: Assignment, coordinator: CoordinatorPipe) -> anyhow::Result<Self> {
         let poll = Poll::new().context("creating an epoll")?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
-        let link = Link::open(poll.registry(), ORDERS)?;
-        let (rooms, clients) = opening::seat(&share);
+        coordinator.watch(poll.registry(), COMMANDS)?;
+        let (rooms, clients) = connecting::rooms_and_clients(&assignment);
         Ok(Self {
-            opening: Opening::new(&share, clients.len()),
-            random: fastrand::Rng::with_seed(share.manner.seed.wrapping_add(u64::from(share.index))),
-            churn: Churn::new(share.manner.churn * share.part),
-            share,
+            connecting: ConnectPhase::new(&assignment, clients.len()),
+            random: fastrand::Rng::with_seed(assignment.settings.seed.wrapping_add(u64::from(assignment.index))),
+            churn: Churn::new(assignment.settings.churn * assignment.fraction),
+            assignment,
             poll,
             timer,
             timer_is_set_to: None,
-            link,
+            coordinator,
             clients,
             rooms,
-            phase: Phase::Opening,
+            phase: Phase::Connecting,
             schedule: None,
             measured: Nanos(0)..Nanos(0),
             rooms_to_fill: false,
-            counted: Counted::default(),
+            counters: Counters::default(),
             next_progress: Nanos::now(),
             progress_told: Nanos::now(),
             read_buffer: Vec::new(),
@@ -171,8 +171,9 @@ impl Worker {
 
     fn work(&mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        loop {
-            self.do_what_is_due(Nanos::now())?;
+        let mut is_wanted = self.execute_commands()?;
+        while is_wanted {
+            self.run_timers(Nanos::now())?;
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.context("waiting for events")?,
@@ -180,26 +181,29 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     TIMER => self.timer_is_set_to = None,
-                    ORDERS => match self.link.hear::<Order>()? {
-                        Told::Orders(orders) => orders.into_iter().try_for_each(|order| self.obey(order))?,
-                        Told::Leave => {
-                            self.clients.iter_mut().for_each(Client::close);
-                            return Ok(());
-                        }
-                    },
-                    Token(client) => self.attend(client, event)?,
+                    COMMANDS => is_wanted = self.execute_commands()?,
+                    Token(client) => self.handle_event(client, event)?,
                 }
             }
         }
+        self.clients.iter_mut().for_each(Client::close);
+        Ok(())
     }
 
-    /// What the time alone brings about.
-    fn do_what_is_due(&mut self, now: Nanos) -> anyhow::Result<()> {
+    /// Executes all commands that have arrived. Returns false once the coordinator has closed the pipe.
+    fn execute_commands(&mut self) -> anyhow::Result<bool> {
+        let Some(commands) = self.coordinator.receive::<WorkerCommand>()? else { return Ok(false) };
+        commands.into_iter().for_each(|command| self.execute(command));
+        Ok(true)
+    }
+
+    /// Does everything that is due by now.
+    fn run_timers(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.phase {
-            Phase::Opening => self.open_more(now)?,
+            Phase::Connecting => self.connect_more(now)?,
             Phase::Sending { start, end } => {
                 if now >= start {
-                    self.fill_rooms(now);
+                    self.start_closed_load(now);
                 }
                 self.publish_due(now);
                 self.churn_due(now);
@@ -207,43 +211,42 @@ impl Worker {
                     self.stop_sending(now)?;
                 }
             }
-            Phase::Draining { .. } => self.look_whether_drained(now)?,
+            Phase::Draining { .. } => self.check_drained(now)?,
             Phase::Waiting | Phase::Sent | Phase::Over => {}
         }
         if now >= self.next_progress {
             self.next_progress = now + PROGRESS_EVERY;
-            self.tell_progress()?;
+            self.send_progress()?;
         }
         self.set_timer()
     }
 
-    fn obey(&mut self, order: Order) -> anyhow::Result<()> {
-        match order {
-            Order::Start(start) => self.start(start),
-            Order::Stop => {
+    fn execute(&mut self, command: WorkerCommand) {
+        match command {
+            WorkerCommand::Start(start) => self.start(start),
+            WorkerCommand::Stop => {
                 if let Phase::Sending { start, .. } = self.phase {
                     self.phase = Phase::Sending { start, end: Nanos::now() };
                     self.schedule.iter_mut().for_each(Schedule::stop);
                 }
             }
-            Order::Drain(published) => {
+            WorkerCommand::Drain(published) => {
                 for (number, count) in published {
-                    let room = self.rooms.iter_mut().filter(|lobby| lobby.number == number);
-                    room.for_each(|lobby| lobby.room.expect(count));
+                    let room = self.rooms.iter_mut().filter(|room| room.number == number);
+                    room.for_each(|room| room.checker.raise_published(count));
                 }
                 self.phase = Phase::Draining { received: 0, since: Nanos::now(), complete: None };
             }
         }
-        Ok(())
     }
 
     fn start(&mut self, start: Nanos) {
-        let from = start + self.share.manner.warmup;
-        let end = from + self.share.manner.duration;
+        let from = start + self.assignment.settings.warmup;
+        let end = from + self.assignment.settings.duration;
         self.measured = from..end;
-        self.stall_some();
-        self.counted.processor_before = processor_time();
-        self.schedule = Some(Schedule::new(&self.share, start, end));
+        self.stall_clients();
+        self.counters.processor_before = processor_time();
+        self.schedule = Some(Schedule::new(&self.assignment, start, end));
         self.churn.start(start);
         self.phase = Phase::Sending { start, end };
         self.rooms_to_fill = true;
@@ -251,74 +254,79 @@ impl Worker {
 
     fn stop_sending(&mut self, now: Nanos) -> anyhow::Result<()> {
         let Phase::Sending { start, .. } = self.phase else { return Ok(()) };
-        let used = processor_time().saturating_sub(self.counted.processor_before);
-        self.counted.outcome.busy = used.as_secs_f64() / now.since(start).as_secs_f64().max(f64::EPSILON);
+        let used = processor_time().saturating_sub(self.counters.processor_before);
+        self.counters.result.busy = used.as_secs_f64() / now.since(start).as_secs_f64().max(f64::EPSILON);
         self.phase = Phase::Sent;
-        let published = self.rooms.iter().filter(|lobby| !lobby.is_whole && lobby.is_published_here);
-        let published = published.map(|lobby| (lobby.number, lobby.room.published())).collect();
-        self.link.tell(&News::Published(published))
+        let published = self.rooms.iter().filter(|room| !room.is_whole && room.is_published_here);
+        let published = published.map(|room| (room.number, room.checker.published())).collect();
+        self.coordinator.send(&WorkerEvent::Published(published))
     }
 
-    /// Nothing more will come if all has, or if nothing has for a long time.
-    fn look_whether_drained(&mut self, now: Nanos) -> anyhow::Result<()> {
+    /// Ends the load when all deliveries have arrived, or none has come for the patience.
+    fn check_drained(&mut self, now: Nanos) -> anyhow::Result<()> {
         let Phase::Draining { received, since, complete } = self.phase else { return Ok(()) };
-        let received_now = self.counted.outcome.tally.received;
+        let received_now = self.counters.result.tally.received;
         let since = if received_now > received { now } else { since };
-        let is_complete = self.asking() == 0 && self.rooms.iter().all(|lobby| lobby.room.is_complete());
+        let is_complete = self.waiting_for_answer() == 0 && self.rooms.iter().all(|room| room.checker.is_complete());
         let complete = complete.or(Some(now)).filter(|_| is_complete);
         self.phase = Phase::Draining { received: received_now, since, complete };
         let is_over = complete.is_some_and(|complete| now.since(complete) >= LINGER);
-        if is_over || now.since(since) > self.share.manner.patience {
-            self.tell_progress()?;
-            self.tell_outcome()?;
+        if is_over || now.since(since) > self.assignment.settings.patience {
+            self.send_progress()?;
+            self.send_result()?;
         }
         Ok(())
     }
 
-    /// How many clients wait for the answer to a join or a leave.
-    fn asking(&self) -> u64 {
+    /// Number of clients that wait for the answer to a join or leave.
+    fn waiting_for_answer(&self) -> u64 {
         let is_asking = |client: &&Client| matches!(client.stage, Stage::Joining | Stage::Leaving(_));
         self.clients.iter().filter(is_asking).count() as u64
     }
 
-    fn tell_progress(&mut self) -> anyhow::Result<()> {
-        let received = self.counted.outcome.tally.received;
-        let deliveries = received - std::mem::replace(&mut self.counted.received_before, received);
-        let latencies = self.counted.latencies.take();
+    fn send_progress(&mut self) -> anyhow::Result<()> {
+        let received = self.counters.result.tally.received;
+        let deliveries = received - std::mem::replace(&mut self.counters.received_before, received);
+        let latencies = self.counters.latencies.take();
         let now = Nanos::now();
         let over = now.since(std::mem::replace(&mut self.progress_told, now));
-        self.link.tell(&News::Progress(Progress { clients: self.counted.clients, deliveries, over, latencies }))
+        self.coordinator.send(&WorkerEvent::Progress(Progress {
+            clients: self.counters.clients,
+            deliveries,
+            over,
+            latencies,
+        }))
     }
 
-    fn tell_outcome(&mut self) -> anyhow::Result<()> {
+    fn send_result(&mut self) -> anyhow::Result<()> {
         self.phase = Phase::Over;
-        // There is none after the outcome, which has taken all that was counted.
+        // No progress follows the result, which has taken all counters.
         self.next_progress = Nanos(u64::MAX);
-        let mut outcome = std::mem::take(&mut self.counted.outcome);
-        outcome.tally.unanswered = self.asking();
+        let mut result = std::mem::take(&mut self.counters.result);
+        result.tally.unanswered = self.waiting_for_answer();
         let measured = |intended| self.measured.contains(&intended);
         let mut spreads = Latencies::default();
-        for lobby in &self.rooms {
-            outcome.tally.lost += lobby.room.settle();
-            outcome.tally.stray += lobby.room.invented();
-            outcome.tally.received -= lobby.room.invented();
-            if lobby.is_whole {
-                lobby.room.record_spreads(measured, &mut spreads);
+        for room in &self.rooms {
+            result.tally.lost += room.checker.lost_deliveries();
+            result.tally.stray += room.checker.unpublished();
+            result.tally.received -= room.checker.unpublished();
+            if room.is_whole {
+                room.checker.record_spreads(measured, &mut spreads);
             } else {
-                outcome.records.push((lobby.number, lobby.room.record(measured)));
+                result.room_orders.push((room.number, room.checker.room_order(measured)));
             }
         }
-        outcome.spreads = spreads.counts();
-        outcome.lags = self.counted.lags.counts();
-        outcome.processor_nanos = processor_time().saturating_sub(self.counted.processor_before).as_nanos() as u64;
-        self.link.tell(&News::Outcome(Box::new(outcome)))
+        result.spreads = spreads.counts();
+        result.lags = self.counters.lags.counts();
+        result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;
+        self.coordinator.send(&WorkerEvent::Result(Box::new(result)))
     }
 
-    /// For the next thing that the time alone brings about.
+    /// Sets the timer to the next event of the schedule.
     fn set_timer(&mut self) -> anyhow::Result<()> {
         let mut next = self.next_progress;
         match self.phase {
-            Phase::Opening => next = next.min(self.opening.next()),
+            Phase::Connecting => next = next.min(self.connecting.next()),
             Phase::Sending { start, .. } if self.rooms_to_fill => next = next.min(start),
             Phase::Sending { end, .. } => {
                 let due = self.schedule.as_ref().and_then(Schedule::due);
@@ -336,7 +344,7 @@ impl Worker {
     }
 }
 
-/// What this process has used, in its own code and in the kernel.
+/// Processor time of this process, in user space and in the kernel.
 fn processor_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask about itself");
     let time = usage.user_time() + usage.system_time();

@@ -1,12 +1,18 @@
 //! Overloads of a server that lies and of the real one: what happens to a watcher or a bystander is counted exactly,
 //! and decides the exit code.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use harness::{Ended, Process, Turn, at_once};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fake::{At, Fake, Fault};
 use crate::load::{loadgen, number, read_json};
 use crate::servers::{Server, free_port, roomcast_at};
+
+/// A process that was not ready after this many lines never will be.
+const REPORTS_MAX: usize = 100;
 
 /// Four clients publish twice, and two watch.
 const BURST: [&str; 8] = ["--clients", "4", "--watchers", "2", "--messages", "2", "--size", "64"];
@@ -208,6 +214,30 @@ fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
     assert_eq!(burst.ended.code, Some(0), "{burst:?}");
     assert_eq!((burst.number("/stop/server/code"), burst.number("/stop/whole_to_the_last_line")), (0, 10), "{burst:?}");
     assert_eq!(burst.number("/cut/shutdown") + burst.number("/cut/shutdown, close code 1001"), 10, "{burst:?}");
+}
+
+#[test]
+fn a_process_obeys_an_order_that_came_together_with_its_assignment() {
+    let _turn = Turn::take();
+    let fake = Fake::start(&[]);
+    let address = fake.target().replace("tcp://", "");
+    let target = json!({ "scheme": "tcp", "host": address, "address": address, "path": "" });
+    let group = json!({ "role": "watcher", "target": target, "clients": 1, "room": "lobby" });
+    // Its only client waits until the coordinator sends `Open`.
+    let assignment = json!({
+        "groups": [group], "late": 1, "high_priority": false, "size": 64, "messages": 1, "first_speaker": 0, "expected": 1,
+        "clients_before": 0, "patience": { "secs": 10, "nanos": 0 }
+    });
+    let mut command = loadgen(&["overload-worker"]);
+    let (mut worker, mut input) = Process::start_with_input(command.stdout(Stdio::piped()));
+    let output = worker.stdout();
+    let both = format!("{assignment}\n\"Open\"\n");
+    // One write, so that one read of the process brings both.
+    input.write_all(both.as_bytes()).expect("the process reads");
+    // A process that lost the order goes on reporting its progress, ten times a second.
+    let mut lines = std::iter::from_fn(|| output.line()).take(REPORTS_MAX);
+    let is_ready = lines.any(|line| line.contains(r#""Ready":{"connected":1"#));
+    assert!(is_ready, "its client never joined");
 }
 
 #[test]

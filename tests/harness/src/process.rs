@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
@@ -79,6 +79,14 @@ impl Process {
     #[track_caller]
     pub fn start_piped(command: &mut Command) -> Self {
         Self::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts a program that was built, and returns the writing end of its standard input.
+    #[track_caller]
+    pub fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("a program that was built");
+        let input = child.stdin.take().expect("it is piped");
+        (Self(child), input)
     }
 
     /// Runs a command to its end.

@@ -1,4 +1,4 @@
-//! Figures read as text.
+//! Charts read as text.
 
 use super::*;
 
@@ -12,12 +12,11 @@ fn linear(points: Vec<(f64, Option<f64>)>) -> Chart {
     chart(Scale::Linear, Scale::Linear, series)
 }
 
-/// The shapes of all lines.
 #[test]
 fn a_narrow_chart_has_fewer_numbers_and_none_upon_another() {
     let points: Vec<(f64, Option<f64>)> = (0..6).map(|nines| (1.0 - 0.1_f64.powi(nines), Some(1.0))).collect();
     let chart = chart(Scale::Percentile, Scale::Linear, vec![Series { name: "one".to_owned(), points }]);
-    let numbers = |width| chart.drawing(width).columns.iter().map(|mark| mark.place).collect::<Vec<_>>();
+    let numbers = |width| chart.layout(width).columns.iter().map(|tick| tick.place).collect::<Vec<_>>();
     assert_eq!((numbers(WIDTH).len(), numbers(NARROW_WIDTH).len()), (7, 3));
     assert!(numbers(NARROW_WIDTH).windows(2).all(|pair| pair[1] - pair[0] > 40.0));
 }
@@ -27,10 +26,10 @@ fn paths(svg: &str) -> Vec<&str> {
     lines.filter_map(|path| path.split('"').next()).collect()
 }
 
-/// What stands at the axes, from left to right or from below.
+/// The labels of the horizontal axis from the left, and of the vertical axis from below.
 fn labels(chart: &Chart) -> (Vec<String>, Vec<String>) {
-    let Drawing { columns, rows, .. } = chart.drawing(WIDTH);
-    let labels = |marks: Vec<Mark>| marks.into_iter().map(|mark| mark.label).collect();
+    let Layout { columns, rows, .. } = chart.layout(WIDTH);
+    let labels = |ticks: Vec<Tick>| ticks.into_iter().map(|tick| tick.label).collect();
     (labels(columns), labels(rows))
 }
 
@@ -103,8 +102,8 @@ fn numbers_at_the_axes_are_round() {
 
 #[test]
 fn each_nine_is_as_long_as_the_one_before() {
-    let ruler = Ruler::over(Scale::Percentile, [0.999].into_iter(), 1.0);
-    let places = [0.0, 0.9, 0.99, 0.999, 1.0].map(|share| axis::tenth(ruler.place(share) * 3.0));
+    let range = AxisRange::over(Scale::Percentile, [0.999].into_iter(), 1.0);
+    let places = [0.0, 0.9, 0.99, 0.999, 1.0].map(|share| axis::tenth(range.place(share) * 3.0));
     assert_eq!(places, [0.0, 1.0, 2.0, 3.0, 3.0]);
 }
 
@@ -112,7 +111,7 @@ fn each_nine_is_as_long_as_the_one_before() {
 fn names_of_lines_that_end_together_stand_apart() {
     let lines = ["a", "b", "c"].map(|name| Series::unbroken(name, [(0.0, 1.0), (1.0, 1.0)]));
     let chart = chart(Scale::Linear, Scale::Linear, lines.into());
-    let mut heights: Vec<f64> = chart.drawing(WIDTH).lines.iter().map(|line| line.name_y).collect();
+    let mut heights: Vec<f64> = chart.layout(WIDTH).lines.iter().map(|line| line.name_y).collect();
     heights.sort_by(f64::total_cmp);
     assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= NAME_HEIGHT), "{heights:?}");
 }

@@ -1,16 +1,16 @@
-//! Which figures stand on the page. Says what is drawn, never how.
+//! The charts of the page: which data they show, never how it is drawn.
 
 use super::rows;
 use crate::report::chart::{Axis, Chart, Scale, Series};
-use crate::report::{GroupReport, Moment, Report};
+use crate::report::{GroupReport, Report, Sample};
 
-/// Of the curve, which is read closely.
+/// Height of the latency distribution, which is read closely.
 const TALL: f64 = 380.0;
 
-/// Of what happened over time.
+/// Height of the charts over time.
 const FLAT: f64 = 230.0;
 
-/// The curve of latency, then what happened over time, over one another so that moments can be compared.
+/// The latency distribution, then the charts over time with a common horizontal axis.
 pub fn of(report: &Report) -> [Chart; 4] {
     [curve(report), deliveries(report), clients(report), latency(report)]
 }
@@ -29,32 +29,33 @@ fn curve(report: &Report) -> Chart {
     }
 }
 
-/// The longest of n deliveries stands where half of it is left: an axis of this kind has no end, and 1 in n is the next.
+/// The points of the distribution. The longest of n deliveries is drawn at half of the last 1/n, because a percentile
+/// axis has no end.
 fn points(group: &GroupReport) -> impl Iterator<Item = (f64, f64)> {
     let last = 1.0 - 0.5 / group.latency.count as f64;
     group.curve.iter().map(move |&(share, milliseconds)| (share.min(last), milliseconds))
 }
 
 fn deliveries(report: &Report) -> Chart {
-    let value = |moment: &Moment| Some(moment.deliveries);
+    let value = |sample: &Sample| Some(sample.deliveries);
     let series = vec![over_time("deliveries", report, value)];
     timeline("Deliveries over time", Axis::new("deliveries per second", Scale::Linear), series)
 }
 
 fn clients(report: &Report) -> Chart {
-    let value = |moment: &Moment| Some(f64::from(moment.clients));
+    let value = |sample: &Sample| Some(f64::from(sample.clients));
     let series = vec![over_time("clients", report, value)];
     timeline("Clients over time", Axis::new("clients in their rooms", Scale::Linear), series)
 }
 
 fn latency(report: &Report) -> Chart {
-    let series = [over_time("p50", report, |moment| moment.p50), over_time("p99", report, |moment| moment.p99)];
+    let series = [over_time("p50", report, |sample| sample.p50), over_time("p99", report, |sample| sample.p99)];
     let series: Vec<Series> = series.into();
     timeline("Latency over time", milliseconds(&series), series)
 }
 
-fn over_time(name: &str, report: &Report, value: impl Fn(&Moment) -> Option<f64>) -> Series {
-    let points = report.timeline.iter().map(|moment| (moment.seconds, value(moment))).collect();
+fn over_time(name: &str, report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Series {
+    let points = report.timeline.iter().map(|sample| (sample.seconds, value(sample))).collect();
     Series { name: name.to_owned(), points }
 }
 

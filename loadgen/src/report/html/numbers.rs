@@ -1,19 +1,19 @@
-//! Numbers as people read them. What is no number is a dash.
+//! Formats numbers for people. A value that is not finite becomes a dash.
 
 use crate::report::chart::grouped;
 
-/// Three digits say what a measurement says.
+/// Significant digits of a measured value.
 const DIGITS: i32 = 3;
 
-/// What stands where there is no number.
+/// The text of a value that is not finite.
 const NOTHING: &str = "–";
 
-/// As many as were counted.
+/// Formats a count.
 pub fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
-/// With three significant digits, and all digits before the point.
+/// Formats with three significant digits, and all digits before the decimal point.
 pub fn significant(value: f64) -> String {
     if !value.is_finite() {
         return NOTHING.to_owned();
@@ -26,39 +26,39 @@ pub fn significant(value: f64) -> String {
     grouped(&format!("{value:.decimals$}"))
 }
 
-/// As it was typed: no digit more than it needs.
+/// Formats with as many digits as the value needs.
 pub fn plain(value: f64) -> String {
     if value.is_finite() { grouped(&value.to_string()) } else { NOTHING.to_owned() }
 }
 
-/// A share of one.
+/// Formats a fraction as percent.
 pub fn percent(share: f64) -> String {
     with_unit(share * 100.0, "%")
 }
 
-/// A number and what it counts, on one line.
+/// Formats a number with its unit; they stay on one line.
 pub fn with_unit(value: f64, unit: &str) -> String {
     format!("{}\u{a0}{unit}", significant(value))
 }
 
-/// Bytes, in the largest unit of which there is one.
+/// Formats bytes in the largest unit of which there is at least one.
 pub fn bytes(value: f64) -> String {
     let units = [(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1_024.0, "KiB")];
     let (size, unit) = units.into_iter().find(|(size, _)| value.abs() >= *size).unwrap_or((1.0, "bytes"));
     with_unit(value / size, unit)
 }
 
-/// A number whose point stands below the points above it.
+/// A number split at its decimal point, so that a column can align the points.
 #[derive(Debug, PartialEq)]
 pub struct Aligned {
-    /// What stands before the point.
+    /// The digits before the decimal point.
     pub whole: String,
-    /// The point and what follows.
+    /// The decimal point and the digits after it.
     pub fraction: String,
 }
 
 impl Aligned {
-    /// With three significant digits.
+    /// Formats with three significant digits.
     pub fn significant(value: f64) -> Self {
         let text = significant(value);
         let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));

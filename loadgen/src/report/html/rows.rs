@@ -1,21 +1,19 @@
-//! What stands in the tables of the page. Words and numbers; no markup.
+//! The tables of the page as names and values, without markup.
 
 use humantime::format_duration;
 
 use super::numbers::{Aligned, bytes, count, percent, plain, significant, with_unit};
 use crate::latency::Quantiles;
 use crate::messages::{Reasons, Tally};
-use crate::plan::{Pace, Plan, Publishers};
-use crate::report::{BUSY_MAX, GeneratorReport, GroupReport, LAG_MAX, Report, in_words};
+use crate::report::{BUSY_MAX, GeneratorReport, GroupReport, LAG_MAX, Report, format_reasons};
+use crate::workload::{Pace, Publishers, Workload};
 
-/// A name and what it is.
+/// A name and its value.
 #[derive(Debug)]
 pub struct Row {
-    /// What it is called.
     pub name: &'static str,
-    /// What it is.
     pub value: String,
-    /// Whether it should not be so.
+    /// Whether the value shows a fault.
     pub is_bad: bool,
 }
 
@@ -25,39 +23,40 @@ impl Row {
     }
 }
 
-/// What was asked for.
+/// The load that was run.
 pub fn load(report: &Report) -> Vec<Row> {
-    let plan = &report.plan;
-    let manner = &plan.manner;
-    let measured = format_duration(manner.duration);
-    let warmup = match manner.warmup {
+    let workload = &report.workload;
+    let settings = &workload.settings;
+    let measured = format_duration(settings.duration);
+    let warmup = match settings.warmup {
         warmup if warmup.is_zero() => "no warm-up".to_owned(),
         warmup => format!("after {} of warm-up", format_duration(warmup)),
     };
     let rows = [
         Some(Row::new("Targets", targets(report))),
-        Some(Row::new("Clients", format!("{} in {}", count(plan.clients.into()), of_rooms(plan.rooms)))),
-        plan.giant.map(|giant| {
+        Some(Row::new("Clients", format!("{} in {}", count(workload.clients.into()), of_rooms(workload.rooms)))),
+        workload.giant.map(|giant| {
             let (members, rate) = (count(giant.members.into()), plain(giant.rate));
             Row::new("Giant", format!("one more room of {members} members, {rate} messages/s"))
         }),
-        Some(Row::new("Pace", pace(plan))),
-        Some(Row::new("Published by", publishers(manner.publishers))),
-        Some(Row::new("Message", format!("{} bytes", count(manner.size as u64)))),
+        Some(Row::new("Pace", pace(workload))),
+        Some(Row::new("Published by", publishers(settings.publishers))),
+        Some(Row::new("Message", format!("{} bytes", count(settings.size as u64)))),
         Some(Row::new("Duration", format!("{measured}, {warmup}"))),
-        manner.connect_rate.map(|rate| Row::new("Connecting", format!("{} clients/s", plain(rate)))),
-        (manner.churn > 0.0).then(|| Row::new("Churn", format!("{} joins and leaves/s", plain(manner.churn)))),
-        (manner.slow > 0.0).then(|| Row::new("Slow", format!("{} of the clients stop reading", percent(manner.slow)))),
-        Some(Row::new("Seed", manner.seed.to_string())),
+        settings.connect_rate.map(|rate| Row::new("Connecting", format!("{} clients/s", plain(rate)))),
+        (settings.churn > 0.0).then(|| Row::new("Churn", format!("{} joins and leaves/s", plain(settings.churn)))),
+        (settings.slow > 0.0)
+            .then(|| Row::new("Slow", format!("{} of the clients stop reading", percent(settings.slow)))),
+        Some(Row::new("Seed", settings.seed.to_string())),
     ];
     rows.into_iter().flatten().collect()
 }
 
-/// With their weights, if there are several.
+/// The targets, with their weights if there are several.
 fn targets(report: &Report) -> String {
-    let targets = &report.plan.targets;
-    let all: u32 = targets.iter().map(|share| share.weight).sum();
-    let weighted = |share: &crate::plan::TargetShare| {
+    let targets = &report.workload.targets;
+    let all: u32 = targets.iter().map(|weighted| weighted.weight).sum();
+    let weighted = |share: &crate::workload::WeightedTarget| {
         format!("{} ({})", share.target, percent(f64::from(share.weight) / f64::from(all)))
     };
     if targets.len() < 2 {
@@ -71,8 +70,8 @@ fn of_rooms(rooms: u32) -> String {
     if rooms == 1 { "1 room".to_owned() } else { format!("{} rooms", count(rooms.into())) }
 }
 
-fn pace(plan: &Plan) -> String {
-    match plan.pace {
+fn pace(workload: &Workload) -> String {
+    match workload.pace {
         Pace::Rate(rate) => format!("{} messages/s over all rooms, open loop", plain(rate)),
         Pace::InFlight(messages) => format!("{messages} messages on their way in each room, closed loop"),
     }
@@ -87,15 +86,14 @@ fn publishers(publishers: Publishers) -> &'static str {
     }
 }
 
-/// Times by how many are below.
+/// Quantiles of one kind of time.
 pub struct Distribution {
-    /// Of what.
     pub name: String,
-    /// How many were counted.
+    /// Number of recorded times.
     pub count: String,
-    /// From the median to the longest.
+    /// From the median to the maximum.
     pub values: Vec<Aligned>,
-    /// Whether it is one that a verdict is about.
+    /// Whether the row is the main latency of a group.
     pub is_main: bool,
 }
 
@@ -108,7 +106,7 @@ impl Distribution {
     }
 }
 
-/// All times that were measured.
+/// All measured kinds of time.
 pub fn distributions(report: &Report) -> Vec<Distribution> {
     let groups = groups(report);
     let named = |what: &str, group: &str| if groups.len() > 1 { format!("{what}, {group}") } else { what.to_owned() };
@@ -119,39 +117,36 @@ pub fn distributions(report: &Report) -> Vec<Distribution> {
     latencies.chain(spreads).chain(others).collect()
 }
 
-/// The rooms, and the giant if there is one.
+/// The groups of rooms with their names.
 pub fn groups(report: &Report) -> Vec<(&'static str, &GroupReport)> {
     let giant = report.giant.as_ref().map(|giant| ("giant", giant));
     [("rooms", &report.rooms)].into_iter().chain(giant).collect()
 }
 
-/// What was counted in each group.
+/// Counts by group.
 pub struct Counts {
-    /// The groups' names.
+    /// Names of the groups.
     pub groups: Vec<&'static str>,
-    /// What was counted, and how much of it in each group.
     pub rows: Vec<CountRow>,
 }
 
-/// What was counted, in each group.
+/// One count with a cell for each group.
 pub struct CountRow {
-    /// What it is called.
     pub name: &'static str,
-    /// How much of it.
     pub cells: Vec<Cell>,
 }
 
-/// How much was counted in one group.
+/// One count of one group.
 #[derive(Clone)]
 pub struct Cell {
-    /// As it is read.
+    /// The formatted count.
     pub text: String,
-    /// Whether it should not be so.
+    /// Whether the count shows a fault.
     pub is_bad: bool,
 }
 
 impl Counts {
-    /// Everything that was counted.
+    /// All counts of the report.
     pub fn of(report: &Report) -> Self {
         let (groups, counted): (Vec<_>, Vec<_>) =
             groups(report).into_iter().map(|(name, group)| (name, cells(group))).unzip();
@@ -191,7 +186,7 @@ fn cells(group: &GroupReport) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-/// Why members were disconnected and messages refused, for those that were.
+/// Reasons of disconnects and refusals, for groups that have any.
 pub fn reasons(report: &Report) -> Vec<Row> {
     let given = |(group, counted): (&'static str, &GroupReport)| {
         let kinds = [("Disconnected", &counted.disconnected), ("Refused", &counted.refused)];
@@ -200,12 +195,12 @@ pub fn reasons(report: &Report) -> Vec<Row> {
     };
     let row = |(name, group, reasons): (&'static str, &str, Reasons)| Row {
         is_bad: true,
-        ..Row::new(name, format!("{group}: {}", in_words(&reasons)))
+        ..Row::new(name, format!("{group}: {}", format_reasons(&reasons)))
     };
     groups(report).into_iter().flat_map(given).map(row).collect()
 }
 
-/// How connecting went.
+/// The result of connecting.
 pub fn connects(report: &Report) -> Vec<Row> {
     let connects = &report.connects;
     let is_complete = connects.connected >= connects.clients;
@@ -216,12 +211,12 @@ pub fn connects(report: &Report) -> Vec<Row> {
         Row::new("Rate", with_unit(f64::from(connects.connected) / connects.seconds, "clients/s")),
     ];
     if !connects.failed.is_empty() {
-        rows.push(Row { is_bad: true, ..Row::new("Failed", in_words(&connects.failed)) });
+        rows.push(Row { is_bad: true, ..Row::new("Failed", format_reasons(&connects.failed)) });
     }
     rows
 }
 
-/// The server's side; empty if it is not known.
+/// Resources of the server; empty if they are not known.
 pub fn server(report: &Report) -> Vec<Row> {
     let Some(server) = &report.server else { return Vec::new() };
     vec![
@@ -241,7 +236,7 @@ fn before(held: u64, is_fresh: bool) -> String {
     if is_fresh { held } else { format!("{held}, before an earlier load: the server is not fresh") }
 }
 
-/// The generator's side.
+/// Resources of the generator.
 pub fn generator(report: &Report) -> Vec<Row> {
     let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = &report.generator;
     vec![

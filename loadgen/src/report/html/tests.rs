@@ -1,14 +1,14 @@
-//! The page read as text, and, for the eyes, a sample of it: `cargo test -p loadgen sample_pages -- --ignored`.
+//! Checks the page as text. `cargo test -p loadgen sample_pages -- --ignored` writes samples to look at.
 
 use std::path::Path;
 
 use super::*;
 use crate::latency::Latencies;
 use crate::messages::{Reasons, Tally};
-use crate::plan::{Giant, Plan};
-use crate::report::{ConnectReport, GeneratorReport, GroupReport, Host, Moment, ServerReport};
+use crate::report::{ConnectReport, GeneratorReport, GroupReport, Host, Sample, ServerReport};
+use crate::workload::{Giant, Workload};
 
-/// A load in which nothing happened at all.
+/// A load without any client.
 fn nothing() -> Report {
     let host = Host { processor: "Example 9000".to_owned(), cores: 2, kernel: "Linux 6.12".to_owned() };
     let generator = GeneratorReport {
@@ -25,7 +25,7 @@ fn nothing() -> Report {
         began: "2026-01-02T03:04:05Z".to_owned(),
         host,
         targets: vec!["tcp://127.0.0.1:8080".to_owned()],
-        plan: Plan::example(),
+        workload: Workload::example(),
         connects: ConnectReport::default(),
         rooms: GroupReport::default(),
         giant: None,
@@ -37,7 +37,7 @@ fn nothing() -> Report {
     }
 }
 
-/// Times about a median, in milliseconds, with a long tail.
+/// Times around a median in milliseconds, with a long tail.
 fn latencies(median: f64, count: u32, random: &mut fastrand::Rng) -> Latencies {
     let mut latencies = Latencies::default();
     for _ in 0..count {
@@ -68,14 +68,14 @@ fn group(rooms: u32, members: u32, median: f64, random: &mut fastrand::Rng) -> G
     }
 }
 
-/// Connecting for two seconds, then the load, with a stall in its middle.
-fn timeline(random: &mut fastrand::Rng) -> Vec<Moment> {
-    let moment = |index: u32| {
+/// Connecting for two seconds, then the load with a stall in the middle.
+fn timeline(random: &mut fastrand::Rng) -> Vec<Sample> {
+    let sample = |index: u32| {
         let seconds = f64::from(index) / 4.0;
         let is_loaded = (3.0..33.0).contains(&seconds);
         let stall = if (18.0..19.0).contains(&seconds) { 25.0 } else { 1.0 };
         let noise = 0.9 + 0.2 * random.f64();
-        Moment {
+        Sample {
             seconds,
             clients: (seconds / 2.0 * 15_000.0).min(15_000.0) as u32,
             deliveries: if is_loaded { 30_000.0 * noise / stall } else { 0.0 },
@@ -83,18 +83,18 @@ fn timeline(random: &mut fastrand::Rng) -> Vec<Moment> {
             p99: is_loaded.then_some(8.5 * noise * stall),
         }
     };
-    (0..136).map(moment).collect()
+    (0..136).map(sample).collect()
 }
 
-/// A load as one hopes for.
+/// A load without faults.
 fn good() -> Report {
     let mut random = fastrand::Rng::with_seed(1);
     let mut report = nothing();
     report.command =
         "loadgen tcp://127.0.0.1:8080 --clients 15000 --rooms 150 --rate 300 --duration 30s --pid 4711".to_owned();
-    report.plan = Plan { clients: 15_000, rooms: 150, ..Plan::example() };
-    report.plan.manner.duration = std::time::Duration::from_secs(25);
-    report.plan.manner.warmup = std::time::Duration::from_secs(5);
+    report.workload = Workload { clients: 15_000, rooms: 150, ..Workload::example() };
+    report.workload.settings.duration = std::time::Duration::from_secs(25);
+    report.workload.settings.warmup = std::time::Duration::from_secs(5);
     let latency = latencies(140.0, 15_000, &mut random).quantiles();
     report.connects = ConnectReport { clients: 15_000, connected: 15_000, seconds: 1.874, latency, ..report.connects };
     report.rooms = group(150, 15_000, 1.9, &mut random);
@@ -117,12 +117,12 @@ fn good() -> Report {
     report
 }
 
-/// A load in which much went wrong, beside a giant.
+/// A load with many faults and a giant room.
 fn bad() -> Report {
     let mut random = fastrand::Rng::with_seed(2);
     let mut report = Report { interrupted: true, ..good() };
     report.command = "loadgen --giant 10000@4 --room-prefix '<script>alert(1)</script>'".to_owned();
-    report.plan.giant = Some(Giant { members: 10_000, rate: 4.0 });
+    report.workload.giant = Some(Giant { members: 10_000, rate: 4.0 });
     report.giant = Some(group(1, 10_000, 78.0, &mut random));
     report.rooms.tally = Tally { lost: 12, duplicated: 3, ..report.rooms.tally };
     report.rooms.disconnected = Reasons::from([("slow consumer".to_owned(), 4), ("<b>reset</b>".to_owned(), 1)]);
@@ -130,8 +130,8 @@ fn bad() -> Report {
     report.connects.failed = Reasons::from([("connection refused".to_owned(), 10)]);
     report.generator.busy = 0.94;
     report.generator.lag.p99 = 3.4;
-    report.generator.limited = report.generator.judge(&report.generator.lag);
-    report.faults = report.judge();
+    report.generator.limited = report.generator.find_faults(&report.generator.lag);
+    report.faults = report.find_faults();
     report
 }
 
@@ -149,7 +149,7 @@ fn assert_lacks(page: &str, parts: &[&str]) {
     }
 }
 
-/// How many lines each figure has.
+/// Number of lines in each chart.
 fn lines(page: &str) -> Vec<usize> {
     page.split("<svg").skip(1).step_by(2).map(|figure| figure.matches(r#"class="line "#).count()).collect()
 }

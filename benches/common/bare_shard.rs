@@ -1,0 +1,42 @@
+//! A shard without its task: commands go in and their results are dropped. Measures nothing.
+
+use std::hash::RandomState;
+use std::hint::black_box;
+
+use roomcast::broker::{Ack, Batch, Shard, ShardCommand};
+use roomcast::writer::{Address, Slot, WriterIndex};
+
+use super::capacity;
+
+/// A shard and its batch.
+pub struct BareShard {
+    shard: Shard,
+    batch: Batch,
+}
+
+impl BareShard {
+    /// A shard without rooms.
+    pub fn new() -> Self {
+        Self { shard: Shard::new(RandomState::new(), capacity()), batch: Batch::new(1) }
+    }
+
+    pub fn step(&mut self, command: ShardCommand) {
+        self.shard.step(command, &mut self.batch);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    pub fn end_batch(&mut self) {
+        for (_, entries) in self.batch.take_entries() {
+            black_box(entries);
+        }
+        self.batch.take_acks().for_each(Ack::fire);
+    }
+}
+
+/// The address of a client of the only writer.
+pub fn address(index: u32) -> Address {
+    Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } }
+}

@@ -1,0 +1,220 @@
+//! The arguments that describe a load, and their validation into a [`Workload`].
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use super::{CLIENTS_MAX, LINES, SIZE_MAX, room_prefix};
+use crate::payload::PAYLOAD_BYTES_MIN;
+use crate::target::{Scheme, Target};
+use crate::workload::{Giant, Pace, Publishers, WeightedTarget, Workload, WorkloadSettings};
+
+/// The default WebSocket address of Roomcast.
+const WEBSOCKET: &str = "ws://127.0.0.1:3000/ws";
+
+/// Clients of a load that does not set `--clients`.
+const CLIENTS: u32 = 1_000;
+
+/// Bounds of every rate, in events per second.
+const RATE_MIN: f64 = 0.001;
+const RATE_MAX: f64 = 1_000_000.0;
+
+/// The load, shared by all commands but `overload`.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub struct LoadArguments {
+    /// Clients, spread evenly over the rooms [default: 1000]
+    #[arg(long)]
+    pub clients: Option<u32>,
+    /// Rooms [default: one per 100 clients]
+    #[arg(long)]
+    pub rooms: Option<u32>,
+    /// Messages per second over all rooms, on a fixed schedule [default: one per room]
+    #[arg(long, conflicts_with = "in_flight")]
+    pub rate: Option<f64>,
+    /// Messages in flight in each room, in place of a rate
+    ///
+    /// The next message follows when a member has received one, so the server sets the pace. Latency then counts from
+    /// the sending and shows what a saturated server does, not what its users would feel.
+    #[arg(long)]
+    pub in_flight: Option<u32>,
+    /// Bytes of a message, without the label that the server adds
+    #[arg(long, default_value_t = 128)]
+    pub size: usize,
+    /// Time in which messages are measured
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// Time in which messages are sent before that and not measured
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pub warmup: Duration,
+    /// Additional large room, for example 10000@4, with its own processes and its own report
+    #[arg(long, value_name = "MEMBERS@RATE", value_parser = parse_giant)]
+    pub giant: Option<Giant>,
+    /// Weights of the transports, for example tcp=50,ws=50
+    #[arg(long, help_heading = "Clients")]
+    pub mix: Option<String>,
+    /// Which clients publish: any member of a room, its first, or an additional connection for each room
+    #[arg(long, default_value = "members", hide_short_help = true, help_heading = "Clients")]
+    pub publishers: Publishers,
+    /// Joins and leaves per second while messages are sent
+    #[arg(long, default_value_t = 0.0, help_heading = "Clients")]
+    pub churn: f64,
+    /// Fraction of the clients that stop reading when messages are sent, 0 to 0.9
+    #[arg(long, default_value_t = 0.0, help_heading = "Clients")]
+    pub slow: f64,
+    /// Connects per second [default: as fast as the server accepts]
+    #[arg(long, hide_short_help = true, help_heading = "Clients")]
+    pub connect_rate: Option<f64>,
+    /// Source addresses, by turns; each has 28 000 ports for one server
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', hide_short_help = true, help_heading = "Clients")]
+    pub source: Vec<IpAddr>,
+    /// Maximum time without any progress
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(hide_short_help = true, help_heading = "Clients")]
+    pub patience: Duration,
+    /// Seed of all random choices; the same seed repeats the load
+    #[arg(long, default_value_t = 1, hide_short_help = true, help_heading = "Clients")]
+    pub seed: u64,
+}
+
+impl LoadArguments {
+    /// Validates all load arguments together.
+    pub fn workload(&self, targets: &[Target]) -> anyhow::Result<Workload> {
+        let clients = self.clients.unwrap_or(CLIENTS);
+        let rooms = self.rooms.unwrap_or(clients.div_ceil(100));
+        ensure!((1..=CLIENTS_MAX).contains(&clients), "--clients {clients}: 1 to {CLIENTS_MAX}");
+        ensure!((1..=clients).contains(&rooms), "--rooms {rooms}: 1 to --clients {clients}");
+        ensure!(
+            (PAYLOAD_BYTES_MIN..=SIZE_MAX).contains(&self.size),
+            "--size {}: {PAYLOAD_BYTES_MIN} to {SIZE_MAX}, or a message could not be known again",
+            self.size
+        );
+        ensure!((0.0..=0.9).contains(&self.slow), "--slow {}: 0 to 0.9", self.slow);
+        ensure!((0.0..=RATE_MAX).contains(&self.churn), "--churn {}: 0 to {RATE_MAX}", self.churn);
+        ensure!(self.churn == 0.0 || rooms < clients, "--churn: in rooms of one member nobody may leave");
+        ensure!(!self.duration.is_zero(), "--duration 0: longer than nothing");
+        if let Some(rate) = self.connect_rate {
+            ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
+        }
+        Ok(Workload {
+            targets: self.weighted_targets(targets)?,
+            clients,
+            rooms,
+            giant: self.giant,
+            pace: self.pace(rooms)?,
+            settings: self.settings(),
+            sources: self.source.clone(),
+        })
+    }
+
+    fn pace(&self, rooms: u32) -> anyhow::Result<Pace> {
+        if let Some(in_flight) = self.in_flight {
+            ensure!(in_flight > 0, "--in-flight 0: at least 1");
+            return Ok(Pace::InFlight(in_flight));
+        }
+        let rate = self.rate.unwrap_or(f64::from(rooms));
+        ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--rate {rate}: {RATE_MIN} to {RATE_MAX}");
+        Ok(Pace::Rate(rate))
+    }
+
+    fn settings(&self) -> WorkloadSettings {
+        WorkloadSettings {
+            size: self.size,
+            warmup: self.warmup,
+            duration: self.duration,
+            patience: self.patience,
+            connect_rate: self.connect_rate,
+            publishers: self.publishers,
+            churn: self.churn,
+            slow: self.slow,
+            seed: self.seed,
+            messages_per_write: 1,
+            room_prefix: room_prefix(),
+        }
+    }
+
+    /// The targets with their weights: equal, or as `--mix` says.
+    fn weighted_targets(&self, targets: &[Target]) -> anyhow::Result<Vec<WeightedTarget>> {
+        let Some(mix) = &self.mix else {
+            let even = |target: &Target| WeightedTarget { target: target.clone(), weight: 1 };
+            let default = || Ok(vec![WeightedTarget { target: LINES.parse()?, weight: 1 }]);
+            return if targets.is_empty() { default() } else { Ok(targets.iter().map(even).collect()) };
+        };
+        mix.split(',').map(|part| weighted_target(part, targets)).collect()
+    }
+}
+
+fn weighted_target(part: &str, targets: &[Target]) -> anyhow::Result<WeightedTarget> {
+    let (scheme, weight) = part.split_once('=').with_context(|| format!("--mix {part:?}: as tcp=50,ws=50"))?;
+    let scheme: Scheme = scheme.parse().context("--mix")?;
+    let weight = weight.parse().ok().filter(|weight| (1..=1_000).contains(weight));
+    let weight = weight.with_context(|| format!("--mix {part:?}: a share from 1 to 1000"))?;
+    let given = targets.iter().find(|target| target.scheme == scheme).cloned();
+    let target = match (given, scheme) {
+        (Some(target), _) => target,
+        (None, Scheme::Tcp) => LINES.parse()?,
+        (None, Scheme::WebSocket) => WEBSOCKET.parse()?,
+        (None, scheme) => bail!("--mix {part:?}: no {}:// target is named", scheme.name()),
+    };
+    Ok(WeightedTarget { target, weight })
+}
+
+fn parse_giant(text: &str) -> anyhow::Result<Giant> {
+    let parse = || {
+        let (members, rate) = text.split_once('@')?;
+        let giant = Giant { members: members.parse().ok()?, rate: rate.parse().ok()? };
+        ((1..=CLIENTS_MAX).contains(&giant.members) && (RATE_MIN..=RATE_MAX).contains(&giant.rate)).then_some(giant)
+    };
+    parse().with_context(|| format!("{text:?}: MEMBERS@RATE, as 10000@4"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::Arguments;
+    use super::*;
+
+    fn workload(words: &[&str]) -> anyhow::Result<Workload> {
+        let words = ["loadgen"].iter().chain(words);
+        let measure = Arguments::try_parse_from(words)?.measure;
+        measure.load.workload(&measure.targets.targets)
+    }
+
+    #[test]
+    fn nothing_asked_for_is_a_load_on_the_server_beside() {
+        let workload = workload(&[]).unwrap();
+        assert_eq!(workload.targets[0].target, LINES.parse().unwrap());
+        assert_eq!((workload.clients, workload.rooms, workload.pace), (1_000, 10, Pace::Rate(10.0)));
+    }
+
+    #[test]
+    fn a_mix_shares_out_the_clients() {
+        let mixed = workload(&["--mix", "tcp=80,ws=20", "ws://127.0.0.1:9/ws"]).unwrap();
+        let shares: Vec<_> = mixed.targets.iter().map(|share| (share.target.to_string(), share.weight)).collect();
+        assert_eq!(shares, [(LINES.to_owned(), 80), ("ws://127.0.0.1:9/ws".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_rule() {
+        for (words, rule) in [
+            (&["--clients", "0"][..], "1 to 1000000"),
+            (&["--clients", "5", "--rooms", "6"], "1 to --clients 5"),
+            (&["--size", "10"], "36 to 65536"),
+            (&["--slow", "1.5"], "0 to 0.9"),
+            (&["--rate", "0"], "0.001 to 1000000"),
+            (&["--rate", "1e300"], "0.001 to 1000000"),
+            (&["--clients", "5", "--rooms", "5", "--churn", "1"], "nobody may leave"),
+            (&["--rate", "1", "--in-flight", "1"], "cannot be used with"),
+            (&["--mix", "tcp"], "tcp=50,ws=50"),
+            (&["--mix", "nats=1"], "no nats:// target"),
+            (&["--giant", "10000"], "10000@4"),
+            (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
+        ] {
+            let error = format!("{:#}", workload(words).unwrap_err());
+            assert!(error.contains(rule), "{words:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Checks the deliveries of one room: counts exactly what was lost, duplicated or out of order. Never does I/O.
+//!
+//! The first delivery of a message defines its position in the order of the room, and every other member must receive
+//! it there. In the common case a delivery costs one comparison; the checker searches only when something is
+//! unexpected.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::latency::Latencies;
+use crate::payload::Payload;
+use crate::room_order::RoomOrder;
+
+/// Maximum distance from the last known message at which a number is accepted in a room that another process publishes
+/// to.
+const AHEAD_MAX: usize = 1 << 20;
+
+/// Intended time of a message that has not been seen.
+const UNKNOWN: Nanos = Nanos(u64::MAX);
+
+/// The deliveries of one room, as the members in this process received them.
+#[derive(Debug, Default)]
+pub struct DeliveryChecker {
+    /// Message numbers in the order in which members receive them.
+    order: Vec<u32>,
+    /// Messages by number.
+    messages: Vec<Message>,
+    members: Vec<Member>,
+    /// Messages that a member has skipped and may still receive, by member.
+    skipped: HashMap<u32, BTreeSet<u32>>,
+    /// Messages published, in this process or another.
+    published: u32,
+    /// Whether this process publishes to the room. If not, the number of messages is known only at the end.
+    is_published_here: bool,
+    /// Deliveries that members lost before they left.
+    lost: u64,
+}
+
+/// What is known of one message.
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    intended: Nanos,
+    first: Nanos,
+    last: Nanos,
+    received: u32,
+}
+
+/// The progress of one member.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    presence: Presence,
+    /// Index in the order of the next expected message. All before it were received or skipped.
+    position: u32,
+    /// When the member joined. Earlier messages need not reach it.
+    since: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Not in the room, or not checked.
+    Absent,
+    /// In the room without a delivery so far.
+    Joined,
+    /// In the room with at least one delivery.
+    Receiving,
+    /// Disconnected at this time.
+    Disconnected(Nanos),
+}
+
+/// The classification of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// The next message for this member, possibly after a gap.
+    InOrder,
+    /// Others received it earlier, in a different order.
+    Reordered,
+    /// This member has received it before.
+    Duplicate,
+    /// The member is not in the room, or no such message was published.
+    Stray,
+    /// Its intended time differs from that of the message.
+    Damaged,
+}
+
+impl DeliveryChecker {
+    /// A room with this many members, none of them joined.
+    pub fn new(members: usize, is_published_here: bool) -> Self {
+        let empty = Member { presence: Presence::Absent, position: 0, since: Nanos(0) };
+        Self { members: vec![empty; members], is_published_here, ..Self::default() }
+    }
+
+    /// Records a message to be published and returns its number.
+    pub fn publish(&mut self, intended: Nanos) -> u32 {
+        let number = self.published;
+        self.published += 1;
+        self.message_mut(number).intended = intended;
+        number
+    }
+
+    /// Number of published messages.
+    pub fn published(&self) -> u32 {
+        self.published
+    }
+
+    /// Records the number of messages that another process published.
+    pub fn raise_published(&mut self, published: u32) {
+        self.published = self.published.max(published);
+    }
+
+    /// Records that the server has acknowledged a join.
+    pub fn join(&mut self, member: u32, now: Nanos) {
+        // Before the first message nothing can be missed, so every message counts for this member.
+        let presence =
+            if self.order.is_empty() && self.published == 0 { Presence::Receiving } else { Presence::Joined };
+        self.members[member as usize] = Member { presence, position: 0, since: now };
+    }
+
+    /// Records that a member has left that sent its leave at `asked`. It must have received what others received
+    /// before.
+    pub fn leave(&mut self, member: u32, asked: Nanos) {
+        self.lost += self.missing(member, |message| message.first <= asked);
+        self.skipped.remove(&member);
+        self.members[member as usize].presence = Presence::Absent;
+    }
+
+    /// Stops checking a member.
+    pub fn ignore(&mut self, member: u32) {
+        self.members[member as usize].presence = Presence::Absent;
+        self.skipped.remove(&member);
+    }
+
+    /// Records a disconnect. Messages that are published later need not reach the member.
+    pub fn disconnect(&mut self, member: u32, now: Nanos) {
+        let owed = &mut self.members[member as usize];
+        if owed.presence == Presence::Joined {
+            self.lost += self.missing(member, |_| true);
+            self.members[member as usize].presence = Presence::Absent;
+        } else if owed.presence == Presence::Receiving {
+            owed.presence = Presence::Disconnected(now);
+        }
+    }
+
+    /// Classifies and records one delivery.
+    pub fn receive(&mut self, member: u32, payload: Payload, now: Nanos) -> Receipt {
+        let number = payload.number;
+        let place = &mut self.members[member as usize];
+        if place.presence == Presence::Receiving && self.order.get(place.position as usize) == Some(&number) {
+            let message = &mut self.messages[number as usize];
+            if message.intended == payload.intended && payload.intended <= now {
+                place.position += 1;
+                message.count(now);
+                return Receipt::InOrder;
+            }
+        }
+        self.receive_slowly(member, payload, now)
+    }
+
+    /// Handles a delivery that is not simply the next one.
+    fn receive_slowly(&mut self, member: u32, payload: Payload, now: Nanos) -> Receipt {
+        let known = if self.is_published_here { self.published as usize } else { self.messages.len() + AHEAD_MAX };
+        if payload.number as usize >= known {
+            return Receipt::Stray;
+        }
+        let message = self.message_mut(payload.number);
+        if message.intended == UNKNOWN {
+            message.intended = payload.intended;
+        }
+        if message.intended != payload.intended || payload.intended > now {
+            return Receipt::Damaged;
+        }
+        let receipt = match self.members[member as usize].presence {
+            Presence::Absent | Presence::Disconnected(_) => Receipt::Stray,
+            Presence::Joined => self.receive_first(member, payload.number),
+            Presence::Receiving => self.receive_unexpected(member, payload.number),
+        };
+        if matches!(receipt, Receipt::InOrder | Receipt::Reordered) {
+            self.messages[payload.number as usize].count(now);
+        }
+        receipt
+    }
+
+    fn message_mut(&mut self, number: u32) -> &mut Message {
+        if number as usize >= self.messages.len() {
+            let unknown = Message { intended: UNKNOWN, first: Nanos(u64::MAX), last: Nanos(0), received: 0 };
+            self.messages.resize(number as usize + 1, unknown);
+        }
+        &mut self.messages[number as usize]
+    }
+
+    /// The first delivery of a member that joined during the load. It must receive the messages that were due after its
+    /// join.
+    fn receive_first(&mut self, member: u32, number: u32) -> Receipt {
+        let place = self.position_of(number).unwrap_or_else(|| {
+            self.order.push(number);
+            self.order.len() - 1
+        });
+        let since = self.members[member as usize].since;
+        let missed = self.order[..place].iter().rev().take_while(|&&before| self.intended(before) > since);
+        let missed: Vec<u32> = missed.copied().collect();
+        self.skip(member, missed);
+        self.members[member as usize] = Member { presence: Presence::Receiving, position: place as u32 + 1, since };
+        Receipt::InOrder
+    }
+
+    fn receive_unexpected(&mut self, member: u32, number: u32) -> Receipt {
+        let expected = self.members[member as usize].position as usize;
+        match self.position_of(number) {
+            None => {
+                // If others are further, either they have missed this message or this member has missed some of theirs.
+                // Messages mostly arrive in the order of publishing, so their numbers decide.
+                let missed = self.order[expected..].iter().take_while(|&&other| other < number).copied();
+                let missed: Vec<u32> = missed.collect();
+                let place = expected + missed.len();
+                self.skip(member, missed);
+                self.insert(place, number);
+                self.members[member as usize].position = place as u32 + 1;
+                Receipt::InOrder
+            }
+            Some(place) if place >= expected => {
+                self.skip(member, self.order[expected..place].to_vec());
+                self.members[member as usize].position = place as u32 + 1;
+                Receipt::InOrder
+            }
+            Some(_) if self.skipped.get_mut(&member).is_some_and(|numbers| numbers.remove(&number)) => {
+                Receipt::Reordered
+            }
+            Some(_) => Receipt::Duplicate,
+        }
+    }
+
+    /// Inserts a message into the order. Members that are further did not receive it in its place.
+    fn insert(&mut self, place: usize, number: u32) {
+        self.order.insert(place, number);
+        for member in 0..self.members.len() {
+            let Member { presence, position, since } = self.members[member];
+            if position as usize > place && matches!(presence, Presence::Receiving | Presence::Disconnected(_)) {
+                self.members[member].position += 1;
+                // Members that joined after it was due need not receive it.
+                if self.intended(number) > since {
+                    self.skip(member as u32, vec![number]);
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, member: u32, numbers: Vec<u32>) {
+        if !numbers.is_empty() {
+            self.skipped.entry(member).or_default().extend(numbers);
+        }
+    }
+
+    /// Index in the order, searched from the end because faults are usually recent.
+    fn position_of(&self, number: u32) -> Option<usize> {
+        if self.messages[number as usize].received == 0 {
+            return None;
+        }
+        self.order.iter().rposition(|&other| other == number)
+    }
+
+    fn intended(&self, number: u32) -> Nanos {
+        self.messages[number as usize].intended
+    }
+
+    /// Number of messages that a member has not received although they were for it.
+    fn missing(&self, member: u32, is_for_it: impl Fn(&Message) -> bool) -> u64 {
+        let Member { presence, position, since } = self.members[member as usize];
+        let message = |&number: &u32| &self.messages[number as usize];
+        let skipped = self.skipped.get(&member).map_or(0, BTreeSet::len);
+        let ahead = match presence {
+            Presence::Absent => return 0,
+            Presence::Joined => self.order.iter().rev().map(message).take_while(|message| message.intended > since),
+            Presence::Receiving | Presence::Disconnected(_) => {
+                let ahead = self.order[position as usize..].iter().filter(|number| is_for_it(message(number)));
+                return (skipped + ahead.count()) as u64;
+            }
+        };
+        (skipped + ahead.filter(|message| is_for_it(message)).count()) as u64
+    }
+
+    /// Whether every member has received every message.
+    pub fn is_complete(&self) -> bool {
+        self.order.len() == self.published as usize
+            && self.skipped.values().all(BTreeSet::is_empty)
+            && self.members.iter().enumerate().all(|(member, place)| match place.presence {
+                Presence::Absent | Presence::Disconnected(_) => true,
+                Presence::Joined => self.missing(member as u32, |_| true) == 0,
+                Presence::Receiving => place.position as usize == self.order.len(),
+            })
+    }
+
+    /// Deliveries of messages that nobody published, which is known only at the end.
+    pub fn unpublished(&self) -> u64 {
+        let unpublished = self.messages.iter().skip(self.published as usize);
+        unpublished.map(|message| u64::from(message.received)).sum()
+    }
+
+    /// Number of lost deliveries. Call it when nothing is on its way any more.
+    pub fn lost_deliveries(&self) -> u64 {
+        let owed = (0..self.members.len() as u32).map(|member| match self.members[member as usize] {
+            Member { presence: Presence::Disconnected(at), .. } => {
+                self.missing(member, |message| message.intended <= at)
+            }
+            _ => self.missing(member, |_| true),
+        });
+        let unseen = self.members.iter().map(|member| match member.presence {
+            Presence::Absent => 0,
+            Presence::Joined => self.unseen().filter(|message| message.intended > member.since).count() as u64,
+            Presence::Receiving => u64::from(self.published).saturating_sub(self.order.len() as u64),
+            Presence::Disconnected(at) => self.unseen().filter(|message| message.intended <= at).count() as u64,
+        });
+        self.lost + owed.sum::<u64>() + unseen.sum::<u64>()
+    }
+
+    /// Messages that were published here and that no member received.
+    fn unseen(&self) -> impl Iterator<Item = &Message> {
+        let known = self.messages.iter().filter(|message| message.received == 0);
+        known.filter(|message| message.intended != UNKNOWN)
+    }
+
+    /// Records the time from the first to the last delivery of each measured message.
+    pub fn record_spreads(&self, counts: impl Fn(Nanos) -> bool, spreads: &mut Latencies) {
+        for message in self.messages.iter().filter(|message| message.received > 0 && counts(message.intended)) {
+            spreads.record(message.spread());
+        }
+    }
+
+    /// The observed order, to compare with that of other processes.
+    pub fn room_order(&self, counts: impl Fn(Nanos) -> bool) -> RoomOrder {
+        let message = |&number: &u32| self.messages[number as usize];
+        let receipts = self.order.iter().map(message);
+        let receipts = receipts.map(|message| counts(message.intended).then_some((message.first, message.last)));
+        RoomOrder { order: self.order.clone(), receipts: receipts.collect() }
+    }
+}
+
+impl Message {
+    fn count(&mut self, now: Nanos) {
+        self.first = self.first.min(now);
+        self.last = self.last.max(now);
+        self.received += 1;
+    }
+
+    fn spread(&self) -> Duration {
+        self.last.since(self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests;

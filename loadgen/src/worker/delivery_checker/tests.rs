@@ -1,0 +1,143 @@
+//! Each fault in the smallest room that can show it.
+
+use super::*;
+
+/// A room whose messages 0, 1, 2, … are due at 10, 20, 30, …; all members joined at 0.
+struct Trial(DeliveryChecker);
+
+impl Trial {
+    fn of(members: u32, published: u32) -> Self {
+        let mut checker = DeliveryChecker::new(members as usize, true);
+        (0..members).for_each(|member| checker.join(member, Nanos(0)));
+        (0..published).for_each(|number| assert_eq!(checker.publish(due(number)), number));
+        Self(checker)
+    }
+
+    fn receives(&mut self, member: u32, numbers: &[u32]) -> Vec<Receipt> {
+        let receive = |&number: &u32| self.0.receive(member, payload(number), Nanos(1_000 + u64::from(member)));
+        numbers.iter().map(receive).collect()
+    }
+
+    /// Numbers of lost, reordered and duplicated deliveries.
+    fn faults(mut self, received: &[(u32, &[u32])]) -> (u64, usize, usize) {
+        let receipts: Vec<_> = received.iter().flat_map(|(member, numbers)| self.receives(*member, numbers)).collect();
+        let count = |receipt| receipts.iter().filter(|&&other| other == receipt).count();
+        assert_eq!(self.0.is_complete(), self.0.lost_deliveries() == 0);
+        (self.0.lost_deliveries(), count(Receipt::Reordered), count(Receipt::Duplicate))
+    }
+}
+
+fn due(number: u32) -> Nanos {
+    Nanos((u64::from(number) + 1) * 10)
+}
+
+fn payload(number: u32) -> Payload {
+    Payload { room: 0, number, intended: due(number) }
+}
+
+#[test]
+fn a_room_in_which_all_is_well_is_complete() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 1, 2]), (0, &[2])]), (0, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[1, 0, 2]), (1, &[1, 0, 2])]), (0, 0, 0), "any order, if it is one");
+}
+
+#[test]
+fn a_lost_delivery_is_counted_whoever_comes_first() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1, 2]), (1, &[0, 2])]), (1, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 2]), (1, &[0, 1, 2])]), (1, 0, 0), "the leader lost it");
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 2]), (0, &[2])]), (1, 0, 0), "and is ahead afterwards");
+    assert_eq!(Trial::of(3, 3).faults(&[(0, &[0, 2]), (1, &[0, 2]), (2, &[0, 1, 2])]), (2, 0, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1]), (1, &[0, 1])]), (2, 0, 0), "the last, for both");
+    assert_eq!(Trial::of(2, 3).faults(&[]), (6, 0, 0), "everything");
+}
+
+#[test]
+fn a_doubled_delivery_is_counted_wherever_it_comes() {
+    assert_eq!(Trial::of(2, 2).faults(&[(0, &[0, 0, 1]), (1, &[0, 1])]), (0, 0, 1));
+    assert_eq!(Trial::of(2, 2).faults(&[(0, &[0, 1]), (1, &[0, 1, 0, 1])]), (0, 0, 2));
+}
+
+#[test]
+fn a_different_order_is_counted_once_for_each_message_that_came_late() {
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0, 1, 2]), (1, &[1, 0, 2])]), (0, 1, 0));
+    assert_eq!(Trial::of(2, 3).faults(&[(0, &[0]), (1, &[1, 0, 2]), (0, &[1, 2])]), (0, 1, 0), "by turns");
+    assert_eq!(Trial::of(2, 4).faults(&[(0, &[0, 1, 2, 3]), (1, &[3, 0, 1, 2])]), (0, 3, 0));
+}
+
+#[test]
+fn one_that_joins_late_is_owed_what_was_due_after_it_was_in() {
+    let mut trial = Trial::of(2, 5);
+    trial.0.ignore(1);
+    trial.0.join(1, Nanos(25));
+    // Messages 0 and 1 were due before the join. Message 2 was due after it and is lost.
+    assert_eq!(trial.faults(&[(0, &[0, 1, 2, 3, 4]), (1, &[3, 4])]), (1, 0, 0));
+    let mut trial = Trial::of(2, 5);
+    trial.0.join(1, Nanos(25));
+    assert_eq!(trial.faults(&[(1, &[2, 3, 4]), (0, &[0, 1, 2, 3, 4])]), (0, 0, 0), "it is ahead of the others");
+    let mut trial = Trial::of(2, 5);
+    trial.0.join(1, Nanos(25));
+    assert_eq!(trial.faults(&[(0, &[0, 1, 2, 3, 4])]), (3, 0, 0), "it hears nothing at all");
+}
+
+#[test]
+fn one_that_leaves_is_owed_what_others_had_when_it_asked() {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0, 1]);
+    trial.receives(1, &[0]);
+    trial.0.leave(1, Nanos(1_000));
+    trial.receives(0, &[2]);
+    assert_eq!(trial.0.lost_deliveries(), 1);
+    assert_eq!(trial.receives(1, &[1]), [Receipt::Stray], "nothing may come behind the answer");
+}
+
+#[test]
+fn one_that_is_cut_is_owed_what_was_due_by_then() {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0, 1, 2]);
+    trial.receives(1, &[0]);
+    trial.0.disconnect(1, Nanos(25));
+    assert!(trial.0.is_complete(), "nothing more will come");
+    assert_eq!(trial.0.lost_deliveries(), 1, "number 1; number 2 was due later");
+}
+
+#[test]
+fn a_message_that_says_another_time_than_it_was_due_is_damaged() {
+    let mut trial = Trial::of(2, 1);
+    let late = Payload { intended: Nanos(11), ..payload(0) };
+    assert_eq!(trial.0.receive(0, late, Nanos(1_000)), Receipt::Damaged);
+    assert_eq!(trial.receives(0, &[0]), [Receipt::InOrder]);
+    assert_eq!(trial.0.receive(1, late, Nanos(1_000)), Receipt::Damaged, "others have had it as it was");
+    assert_eq!(trial.0.receive(1, payload(0), Nanos(9)), Receipt::Damaged, "it was not due yet");
+    assert_eq!(trial.0.lost_deliveries(), 1);
+}
+
+#[test]
+fn what_was_invented_elsewhere_is_known_in_the_end() {
+    let mut checker = DeliveryChecker::new(1, false);
+    checker.join(0, Nanos(0));
+    for number in [0, 1, 7] {
+        assert_eq!(checker.receive(0, payload(number), Nanos(1_000)), Receipt::InOrder);
+    }
+    checker.raise_published(2);
+    assert_eq!(checker.unpublished(), 1);
+    let mut trial = Trial::of(1, 2);
+    assert_eq!(trial.receives(0, &[0, 7, 1]), [Receipt::InOrder, Receipt::Stray, Receipt::InOrder], "at once, here");
+}
+
+#[test]
+fn a_message_that_cannot_be_is_a_stray() {
+    let mut trial = Trial::of(1, 1);
+    assert_eq!(trial.receives(0, &[0, u32::MAX]), [Receipt::InOrder, Receipt::Stray]);
+    assert_eq!(trial.0.lost_deliveries(), 0);
+}
+
+#[test]
+fn the_spread_of_a_message_is_from_its_first_to_its_last_receipt() {
+    let mut checker = Trial::of(2, 1).0;
+    checker.receive(0, payload(0), Nanos(1_000_000));
+    checker.receive(1, payload(0), Nanos(5_000_000));
+    let mut spreads = Latencies::default();
+    checker.record_spreads(|_| true, &mut spreads);
+    assert_eq!(spreads.count(), 1);
+    assert!((spreads.quantile(0.5) - 4.0).abs() < 0.01);
+}

@@ -1,0 +1,81 @@
+//! Receiving: decodes the messages of one client and counts each of them. Every delivery passes here, so whatever is
+//! constant for one read is looked up once. Never does I/O.
+
+use std::ops::Range;
+
+use super::delivery_checker::Receipt;
+use super::{Counters, Room, Worker};
+use crate::clock::Nanos;
+use crate::dialect::{Dialect, Incoming};
+use crate::payload::Payload;
+use crate::workload::Pace;
+
+/// One client while its input is processed.
+pub(super) struct MessageReceiver<'a> {
+    member: Option<u32>,
+    room: &'a mut Room,
+    counters: &'a mut Counters,
+    measured: &'a Range<Nanos>,
+    /// Bytes of every message.
+    size: usize,
+    /// Whether deliveries to this client trigger the next messages.
+    is_pacing: bool,
+    now: Nanos,
+    /// Whether the current time is within the measured time.
+    is_measured: bool,
+}
+
+impl Worker {
+    pub(super) fn receiver(&mut self, index: usize, now: Nanos) -> MessageReceiver<'_> {
+        let client = &self.clients[index];
+        let room = &mut self.rooms[client.room as usize];
+        let is_closed_loop = matches!(self.assignment.pace, Pace::InFlight(_)) && room.is_published_here;
+        MessageReceiver {
+            member: client.member,
+            is_pacing: is_closed_loop && client.member == Some(room.pacing_member),
+            room,
+            counters: &mut self.counters,
+            measured: &self.measured,
+            size: self.assignment.settings.size,
+            now,
+            is_measured: self.measured.contains(&now),
+        }
+    }
+}
+
+impl MessageReceiver<'_> {
+    /// Receives all leading messages of the input and returns their length.
+    pub fn receive_all(&mut self, dialect: &impl Dialect, input: &[u8]) -> usize {
+        let mut used = 0;
+        while let Ok(Some((length, Incoming::Message(text)))) = dialect.decode(true, &input[used..]) {
+            used += length;
+            self.receive(text);
+        }
+        used
+    }
+
+    /// Receives one message.
+    pub fn receive(&mut self, text: &[u8]) {
+        // Messages of other programs in the same room are not checked.
+        let Some((payload, size)) = Payload::find(text, self.size) else { return };
+        let tally = &mut self.counters.result.tally;
+        let Some(member) = self.member.filter(|_| payload.room == self.room.number) else {
+            tally.stray += 1;
+            return;
+        };
+        tally.damaged += u64::from(size != self.size);
+        match self.room.checker.receive(member, payload, self.now) {
+            Receipt::InOrder => {}
+            Receipt::Reordered => tally.reordered += 1,
+            Receipt::Duplicate => return tally.duplicated += 1,
+            Receipt::Stray => return tally.stray += 1,
+            Receipt::Damaged => return tally.damaged += 1,
+        }
+        tally.received += 1;
+        tally.received_in_time += u64::from(self.is_measured);
+        if self.measured.contains(&payload.intended) {
+            self.counters.latencies.record(self.now.since(payload.intended));
+        }
+        self.room.to_publish += u32::from(self.is_pacing);
+    }
+}

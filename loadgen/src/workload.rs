@@ -1,0 +1,117 @@
+//! The validated load: which clients in which rooms publish how much and how fast. Data only, validated by `arguments`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::target::Target;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Workload {
+    /// Where clients connect, with the weight of each target.
+    pub targets: Vec<WeightedTarget>,
+    /// Members of all rooms except the giant room.
+    pub clients: u32,
+    /// Rooms, over which the clients are spread evenly.
+    pub rooms: u32,
+    /// One additional large room.
+    pub giant: Option<Giant>,
+    pub pace: Pace,
+    /// Settings that are the same for every process.
+    #[serde(rename = "manner")]
+    pub settings: WorkloadSettings,
+    /// Source addresses of the processes, by turns. Empty means that the system chooses.
+    pub sources: Vec<IpAddr>,
+}
+
+/// A target and its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightedTarget {
+    pub target: Target,
+    /// Weight relative to the other targets.
+    pub weight: u32,
+}
+
+/// One additional room, far larger than the others and reported separately.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Giant {
+    pub members: u32,
+    /// Messages per second.
+    pub rate: f64,
+}
+
+/// How fast messages are published.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// Open load: messages per second over all rooms, however late the earlier ones arrive.
+    Rate(f64),
+    /// Closed load: messages in flight in each room. The next one is published when the room's pacing member has
+    /// received one.
+    InFlight(u32),
+}
+
+/// Settings that are the same for every process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadSettings {
+    /// Bytes of a published message, without what the server adds.
+    pub size: usize,
+    /// Time in which messages are sent but not measured.
+    pub warmup: Duration,
+    /// Time in which messages are measured.
+    pub duration: Duration,
+    /// Maximum time without any progress, while connecting or at the end.
+    pub patience: Duration,
+    /// Connects per second over all processes; `None` means as fast as the target accepts.
+    pub connect_rate: Option<f64>,
+    pub publishers: Publishers,
+    /// Joins and leaves per second, in total.
+    pub churn: f64,
+    /// Fraction of the clients that stop reading when the load begins.
+    pub slow: f64,
+    /// Seed of all random choices.
+    pub seed: u64,
+    /// Messages that the bare loop sends in one write. A server decides for itself.
+    pub messages_per_write: u32,
+    /// Prefix of every room name, before its number.
+    pub room_prefix: String,
+}
+
+/// Which clients publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Publishers {
+    /// Any member of the room.
+    Members,
+    /// The first member of the room.
+    First,
+    /// One additional connection for each room.
+    Apart,
+    /// The target itself, on its own schedule: the bare loop.
+    #[value(skip)]
+    Target,
+}
+
+#[cfg(test)]
+impl Workload {
+    /// A small workload to start from.
+    pub fn example() -> Self {
+        let target = "tcp://127.0.0.1:8080".parse().expect("this is a target");
+        let settings = WorkloadSettings {
+            size: 128,
+            warmup: Duration::ZERO,
+            duration: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+            connect_rate: None,
+            publishers: Publishers::Members,
+            churn: 0.0,
+            slow: 0.0,
+            seed: 1,
+            messages_per_write: 1,
+            room_prefix: "room".to_owned(),
+        };
+        let targets = vec![WeightedTarget { target, weight: 1 }];
+        Self { targets, clients: 100, rooms: 10, giant: None, pace: Pace::Rate(100.0), settings, sources: Vec::new() }
+    }
+}
