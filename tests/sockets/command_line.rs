@@ -144,7 +144,7 @@ fn with_a_json_log_a_refusal_is_one_json_object() {
         ] {
             let said = &output.err;
             assert_eq!(output.code, Some(2), "{said}");
-            let line: serde_json::Value = serde_json::from_str(&said).expect(&said);
+            let line: serde_json::Value = serde_json::from_str(said).expect(said);
             assert!(line["message"].as_str().is_some_and(|message| message.contains(part)), "{said}");
             assert_eq!(line["level"], "ERROR");
         }

@@ -72,7 +72,7 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
         assert_eq!(ask(&mut kept, "/ready"), (503, "draining".to_owned()));
         kept.send(HANDSHAKE);
         assert_eq!(kept.answer().0.status, 503);
-        old.signal_until_end(Signal::TERM);
+        old.signal_until_end(Signal::KILL);
         assert_eq!(Http::get(new.http, "/ready").1, "ready");
     });
 }
@@ -84,5 +84,5 @@ fn probes_are_answered_to_the_end_where_that_is_set() {
     until(|| TcpStream::connect(program.tcp).is_err());
     assert_eq!(Http::get(program.http, "/ready").1, "draining");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
-    program.signal_until_end(Signal::TERM);
+    program.signal_until_end(Signal::KILL);
 }

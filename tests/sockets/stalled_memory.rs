@@ -56,7 +56,7 @@ fn stalled_websocket_client(server: SocketAddr, room: &str) -> WebSocket {
     let mut client = WebSocket::connect_short_of_buffer(server);
     client.send(frame(FINAL_TEXT, format!("JOIN {room}")));
     client.expect(WELCOME);
-    client.expect(&format!("Joined {room}"));
+    client.expect(format!("Joined {room}"));
     client
 }
 

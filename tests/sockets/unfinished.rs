@@ -90,7 +90,7 @@ fn frames_that_were_announced_take_nothing_before_they_come() {
     assert!(grown <= SLACK, "{grown} bytes");
     // The server still waits for the rest of the frame.
     clients[0].send(rest);
-    clients[0].expect(&message.replace("PING", "PONG"));
+    clients[0].expect(message.replace("PING", "PONG"));
     expect_served(&mut watcher);
 }
 

@@ -31,7 +31,7 @@ pub fn connect(server: &TestServer) -> WebSocket {
 pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     let mut client = connect(server);
     client.send([frame(FINAL_TEXT, format!("NICK {nick}")), frame(FINAL_TEXT, "JOIN a")].concat());
-    client.expect(&format!("You are {nick}"));
+    client.expect(format!("You are {nick}"));
     client.expect("Joined a");
     client
 }
@@ -301,7 +301,7 @@ fn several_lines_are_one_message_here_and_lines_there_and_each_has_the_label() {
             ("one\n", &["[alice] one"]),
         ] {
             alice.send(frame(FINAL_TEXT, said));
-            alice.expect(&lines.join("\n"));
+            alice.expect(lines.join("\n"));
             lines.iter().for_each(|line| line_client.expect(line));
         }
         line_client.send("PING x\n");
@@ -317,7 +317,7 @@ fn a_message_has_64_lines_and_no_more() {
         let lines = vec!["x"; 64].join("\n");
         for end in ["", "\n"] {
             alice.send(frame(FINAL_TEXT, format!("{lines}{end}")));
-            alice.expect(&["[alice] x"; 64].join("\n"));
+            alice.expect(["[alice] x"; 64].join("\n"));
             assert_eq!(watcher.fence(), ["[alice] x"; 64]);
         }
         alice.send(frame(FINAL_TEXT, format!("{lines}\nx")));
