@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// thread_local! {
 ///     static FULL: LogThrottle = const { LogThrottle::new() };
 /// }
-/// if let Some(times) = FULL.with(LogThrottle::arises) {
+/// if let Some(times) = FULL.with(LogThrottle::count) {
 ///     tracing::warn!(times, "full");
 /// }
 /// ```
