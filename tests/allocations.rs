@@ -1,5 +1,5 @@
-//! What a publish allocates on its way from a session to the sockets, counted one by one: nothing for a member, however many
-//! there are. The allocator that counts stands in for the system's in this binary alone, and counts each thread by itself.
+//! The allocations of a publish on its way from a session to the sockets: none for a member, however many there are.
+//! The counting allocator replaces the system's in this binary alone, and counts each thread by itself.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterIndex};
 use tokio::sync::oneshot;
 
-/// For a publish to one audience, its text included.
+/// Allocations of a publish to one audience, with its text.
 const FIXED_MAX: u64 = 4;
 
-/// For each audience more.
+/// Allocations for each further audience.
 const AUDIENCE_MAX: u64 = 3;
 
 const MEMBERS: [usize; 2] = [10, 10_000];
@@ -32,7 +32,7 @@ const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
-/// Sockets that take everything.
+/// Sockets that accept all bytes.
 #[derive(Default)]
 struct Taking {
     sends: usize,
@@ -94,7 +94,7 @@ impl Desk {
 }
 
 impl Site {
-    /// So many members over so many writers, in so many dialects: an audience for each pair of these.
+    /// A room with this many members over this many writers and dialects: an audience for each pair of these.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
         let capacity = RoomLimiter::new(RoomLimits { rooms_max: 1, members_max: members });
         let (seed, mut mailboxes) = ShardSenders::new(1, &capacity);
@@ -126,7 +126,7 @@ impl Site {
         self.members.push(address);
     }
 
-    /// As a session does it, and then the shard and the writers.
+    /// Publishes as a session does, and then runs the shard and the writers.
     fn publish(&mut self) {
         let (room, address) = (self.room.clone(), self.members[0]);
         let text = "as many words as people use".into();
@@ -152,7 +152,7 @@ impl Site {
         self.desks.iter().map(|desk| desk.wire.sends).sum()
     }
 
-    /// What one publish allocates once the same has been done before.
+    /// The allocations of one publish after an equal one.
     fn allocations(&mut self) -> u64 {
         for _ in 0..3 {
             self.publish();
@@ -164,7 +164,7 @@ impl Site {
     }
 }
 
-/// What a publish allocates, which is the same in a small room as in a large one.
+/// The allocations of a publish, which are the same in a small room as in a large one.
 fn allocations_whatever_the_members(writers: u16, dialects: &[Dialect]) -> u64 {
     let [few, many] = MEMBERS.map(|members| Site::new(members, writers, dialects).allocations());
     assert_eq!(few, many, "{writers} writers, {dialects:?}: members cost allocations");

@@ -24,7 +24,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("shutdown", 0),
 ];
 
-/// The same in `loadgen`.
+/// The floors of `loadgen`.
 const LOADGEN_FLOORS: [(&str, u8); 29] = [
     ("main", 8),
     ("capacity", 7),
@@ -57,7 +57,7 @@ const LOADGEN_FLOORS: [(&str, u8); 29] = [
     ("target", 0),
 ];
 
-/// Where the floors are.
+/// The folders with floors.
 const BUILDINGS: [(&str, &[(&str, u8)]); 2] = [("src", &FLOORS), ("loadgen/src", &LOADGEN_FLOORS)];
 
 /// The floors within `transport`, whose ways in do not know each other.
@@ -75,14 +75,14 @@ const TRANSPORT_FLOORS: [(&str, u8); 8] = [
 /// Folders whose files stand on floors of their own.
 const FLOORS_WITHIN: [(&str, &[(&str, u8)]); 1] = [("transport", &TRANSPORT_FLOORS)];
 
-/// What stands nowhere in `src/`: state has one owner, who is told by message.
+/// Words that must not occur in `src/`: state has one owner, which gets messages.
 const LOCKS: [&str; 4] = ["Mutex", "RwLock", "DashMap", "broadcast::"];
 
-/// What stands nowhere in `src/protocol/`, which does no I/O and never waits.
+/// Words that must not occur in `src/protocol/`, which does no I/O and never waits.
 const IO: [&str; 10] =
     ["tokio", "std::net", "std::fs", "std::os", "std::thread", "std::time", "mio", "socket2", "rustix", ".await"];
 
-/// Nobody reads longer ones to the end.
+/// The most lines of a file.
 const FILE_LINES_MAX: usize = 400;
 
 /// A source file, by its path from `src/`.
@@ -128,8 +128,8 @@ fn named_paths(source: &Source) -> Vec<(usize, Vec<String>)> {
     found
 }
 
-/// The paths of a line that begin at `crate::` or `super::`, as far as they are names. `use crate::{a, b::c}` names as many
-/// as it has parts; spread over several lines it names the crate root, which nothing may.
+/// The paths of a line that begin at `crate::` or `super::`, as far as they are names. `use crate::{a, b::c}` names as
+/// many as it has parts; spread over several lines it names the crate root, which nothing may.
 fn paths_in(line: &str) -> Vec<String> {
     let is_name = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
     let is_path = |word: &&str| word.starts_with("crate::") || word.starts_with("super::");
@@ -162,7 +162,7 @@ fn floor(floors: &[(&str, u8)], module: &str) -> Option<u8> {
     row.map(|(_, floor)| *floor)
 }
 
-/// What is wrong with what a file uses, one line each.
+/// The forbidden uses of a file, one line each.
 fn misuses(floors: &[(&str, u8)], source: &Source) -> Vec<String> {
     let module = source.module();
     let Some(&own) = module.first() else {
@@ -277,16 +277,18 @@ fn no_file_is_too_long_to_be_read() {
 }
 
 #[test]
-fn the_load_generator_does_not_link_the_server() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("loadgen/Cargo.toml");
-    let manifest: toml::Table = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
-    let dependencies = ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| manifest.get(kind));
-    for dependency in dependencies.into_iter().flatten().filter_map(toml::Value::as_table) {
-        assert!(!dependency.contains_key("roomcast"), "an independent witness has its own code");
+fn neither_the_load_generator_nor_the_harness_of_the_tests_links_the_server() {
+    for package in ["loadgen", "tests/harness"] {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("Cargo.toml");
+        let manifest: toml::Table = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
+        let dependencies = ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| manifest.get(kind));
+        for dependency in dependencies.into_iter().flatten().filter_map(toml::Value::as_table) {
+            assert!(!dependency.contains_key("roomcast"), "{package}: an independent witness has its own code");
+        }
     }
 }
 
-/// A made-up file, its text, and what is wrong with it.
+/// Made-up files with their texts and their errors.
 const BREAKING: [(&str, &str, &str); 16] = [
     ("session.rs", "use crate::transport::tcp;", "session.rs:1: uses transport on floor 5, from 4"),
     ("writer/task.rs", "\n    crate::broker::Room::new()", "writer/task.rs:2: uses broker on floor 3, from 2"),
@@ -313,7 +315,7 @@ fn the_check_of_floors_fails_on_code_that_breaks_them() {
     }
 }
 
-/// A made-up file, and a text with nothing wrong.
+/// Made-up files with their texts, which are right.
 const KEEPING: [(&str, &str); 6] = [
     ("session.rs", "use crate::broker::Room; // not crate::server"),
     ("session.rs", "mod tests {\n    use super::*;\n    use super::super::broker::Room;\n}"),

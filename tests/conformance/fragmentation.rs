@@ -1,17 +1,21 @@
 //! RFC 6455 §5.4: messages in fragments, and control frames between them.
 
-use crate::harness::frame::{BINARY, CLOSE, CONTINUATION, FINAL, PING, PONG, TEXT, fragments, frame};
-use crate::harness::{Client, Echo, expect_failures};
+use harness::WebSocket;
+use harness::frame::{
+    BINARY, CLOSE, CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, FINAL_TEXT, PING, PONG, TEXT, fragments, frame,
+};
+
+use crate::servers::{Echo, expect_failures};
 
 const FAILED: u16 = 1002;
 
-/// Sends the script whole, in chops and octet by octet, and checks each time what comes back.
-fn however_it_is_cut(script: &[Vec<u8>], expect: impl Fn(&mut Client)) {
+/// Sends the script whole, in pieces and byte by byte, and checks the answers each time.
+fn however_it_is_cut(script: &[Vec<u8>], expect: impl Fn(&mut WebSocket)) {
     let echo = Echo::start();
     let script = script.concat();
-    for chop in [script.len(), 7, 1] {
-        let mut client = Client::connect(echo.address);
-        client.send_in_chops(&script, chop);
+    for piece in [script.len(), 7, 1] {
+        let mut client = WebSocket::connect(echo.address);
+        client.send_in_pieces(&script, piece);
         expect(&mut client);
         client.close();
     }
@@ -20,7 +24,7 @@ fn however_it_is_cut(script: &[Vec<u8>], expect: impl Fn(&mut Client)) {
 #[test]
 fn section_5_4_fragments_are_one_message() {
     however_it_is_cut(&[frame(TEXT, "frag"), frame(FINAL | CONTINUATION, "ments")], |client| {
-        client.expect_text("fragments");
+        client.expect("fragments");
     });
     however_it_is_cut(
         &[frame(BINARY, [0xff, 0]), frame(CONTINUATION, [1]), frame(FINAL | CONTINUATION, [2])],
@@ -34,9 +38,9 @@ fn section_5_4_fragments_are_one_message() {
 fn section_5_4_empty_fragments_are_fragments() {
     for opcode in [TEXT, BINARY] {
         let empty = [frame(opcode, ""), frame(CONTINUATION, ""), frame(FINAL | CONTINUATION, "")];
-        however_it_is_cut(&empty, |client| client.expect(FINAL | opcode, ""));
+        however_it_is_cut(&empty, |client| client.expect_frame(FINAL | opcode, ""));
         let middle = [frame(opcode, ""), frame(CONTINUATION, "middle"), frame(FINAL | CONTINUATION, "")];
-        however_it_is_cut(&middle, |client| client.expect(FINAL | opcode, "middle"));
+        however_it_is_cut(&middle, |client| client.expect_frame(FINAL | opcode, "middle"));
     }
 }
 
@@ -44,26 +48,26 @@ fn section_5_4_empty_fragments_are_fragments() {
 fn section_5_4_a_ping_between_fragments_is_answered_before_the_message_is_whole() {
     let script = [
         frame(TEXT, "one "),
-        frame(FINAL | PING, "first"),
+        frame(FINAL_PING, "first"),
         frame(CONTINUATION, "two "),
-        frame(FINAL | PING, ""),
-        frame(FINAL | PONG, "unasked"),
-        frame(FINAL | PING, [0xff; 125]),
+        frame(FINAL_PING, ""),
+        frame(FINAL_PONG, "unasked"),
+        frame(FINAL_PING, [0xff; 125]),
         frame(FINAL | CONTINUATION, "three"),
     ];
     however_it_is_cut(&script, |client| {
-        client.expect(FINAL | PONG, "first");
-        client.expect(FINAL | PONG, "");
-        client.expect(FINAL | PONG, [0xff; 125]);
-        client.expect_text("one two three");
+        client.expect_frame(FINAL_PONG, "first");
+        client.expect_frame(FINAL_PONG, "");
+        client.expect_frame(FINAL_PONG, [0xff; 125]);
+        client.expect("one two three");
     });
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
+    let mut client = WebSocket::connect(echo.address);
     client.send(script[..2].concat());
-    // Nothing else is sent until the answer has come.
-    client.expect(FINAL | PONG, "first");
+    // The client sends nothing else until the answer has come.
+    client.expect_frame(FINAL_PONG, "first");
     client.send(frame(FINAL | CONTINUATION, "two"));
-    client.expect_text("one two");
+    client.expect("one two");
 }
 
 #[test]
@@ -71,34 +75,34 @@ fn section_5_4_one_fragmented_message_follows_another() {
     let script = [
         fragments(TEXT, b"first message", 3),
         fragments(BINARY, b"second message", 1),
-        frame(FINAL | TEXT, "third"),
+        frame(FINAL_TEXT, "third"),
         fragments(TEXT, b"fourth message", 100),
     ];
     however_it_is_cut(&script, |client| {
-        client.expect_text("first message");
+        client.expect("first message");
         client.expect_binary("second message");
-        client.expect_text("third");
-        client.expect_text("fourth message");
+        client.expect("third");
+        client.expect("fourth message");
     });
 }
 
 #[test]
 fn section_5_4_a_continuation_of_nothing_fails() {
     let nothing = [CONTINUATION, FINAL | CONTINUATION].map(|first| frame(first, "nothing"));
-    let begun = [CONTINUATION, FINAL | CONTINUATION].map(|first| [frame(first, ""), frame(FINAL | TEXT, "x")].concat());
+    let begun = [CONTINUATION, FINAL | CONTINUATION].map(|first| [frame(first, ""), frame(FINAL_TEXT, "x")].concat());
     expect_failures(nothing.into_iter().chain(begun).map(|bytes| (bytes, FAILED)));
 }
 
 #[test]
 fn section_5_4_a_continuation_of_a_message_that_is_whole_fails() {
     let echo = Echo::start();
-    let wholes = [vec![frame(FINAL | TEXT, "whole")], vec![frame(TEXT, "wh"), frame(FINAL | CONTINUATION, "ole")]];
+    let wholes = [vec![frame(FINAL_TEXT, "whole")], vec![frame(TEXT, "wh"), frame(FINAL | CONTINUATION, "ole")]];
     for whole in wholes {
         for first in [CONTINUATION, FINAL | CONTINUATION] {
             let offence = frame(first, "more");
-            let mut client = Client::connect(echo.address);
-            client.send([&whole.concat()[..], &offence, &frame(FINAL | TEXT, "behind")].concat());
-            client.expect_text("whole");
+            let mut client = WebSocket::connect(echo.address);
+            client.send([&whole.concat()[..], &offence, &frame(FINAL_TEXT, "behind")].concat());
+            client.expect("whole");
             client.expect_failure(FAILED, &offence);
         }
     }

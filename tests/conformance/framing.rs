@@ -1,16 +1,19 @@
 //! RFC 6455 §5.1 and §5.2: masks, lengths, reserved bits and opcodes.
 
-use crate::harness::frame::{
-    BINARY, CLOSE, CONTINUATION, FINAL, LengthForm, PING, PONG, TEXT, frame, frame_with_length, header,
+use harness::WebSocket;
+use harness::frame::{
+    BINARY, CLOSE, CONTINUATION, FINAL, FINAL_BINARY, FINAL_TEXT, LengthForm, PING, PONG, TEXT, frame,
+    frame_with_length, header,
 };
-use crate::harness::{Client, Echo, expect_failures};
 
-/// On both sides of where a length takes another form.
+use crate::servers::{Echo, expect_failures};
+
+/// Lengths on both sides of each change of form.
 const LENGTHS: [usize; 9] = [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537];
 
 const FAILED: u16 = 1002;
 
-/// Every byte there is, again and again.
+/// Every byte value, repeated up to this length.
 fn bytes(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
 }
@@ -22,10 +25,10 @@ fn text(length: usize) -> Vec<u8> {
 #[test]
 fn section_5_2_a_text_of_every_length_form_comes_back() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
+    let mut client = WebSocket::connect(echo.address);
     for length in LENGTHS {
-        client.send(frame(FINAL | TEXT, text(length)));
-        client.expect_text(text(length));
+        client.send(frame(FINAL_TEXT, text(length)));
+        client.expect(text(length));
     }
     client.close();
 }
@@ -33,24 +36,24 @@ fn section_5_2_a_text_of_every_length_form_comes_back() {
 #[test]
 fn section_5_2_a_binary_message_of_every_length_form_comes_back() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
+    let mut client = WebSocket::connect(echo.address);
     for length in LENGTHS {
-        client.send(frame(FINAL | BINARY, bytes(length)));
+        client.send(frame(FINAL_BINARY, bytes(length)));
         client.expect_binary(bytes(length));
     }
     client.close();
 }
 
 #[test]
-fn section_5_2_a_frame_in_chops_is_the_same_frame() {
+fn section_5_2_a_frame_in_pieces_is_the_same_frame() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
-    for (length, chop) in
+    let mut client = WebSocket::connect(echo.address);
+    for (length, piece) in
         [(0, 1), (1, 1), (125, 1), (126, 1), (127, 1), (128, 1), (1_000, 1), (65_535, 997), (65_536, 997)]
     {
-        client.send_in_chops(&frame(FINAL | TEXT, text(length)), chop);
-        client.expect_text(text(length));
-        client.send_in_chops(&frame(FINAL | BINARY, bytes(length)), chop);
+        client.send_in_pieces(&frame(FINAL_TEXT, text(length)), piece);
+        client.expect(text(length));
+        client.send_in_pieces(&frame(FINAL_BINARY, bytes(length)), piece);
         client.expect_binary(bytes(length));
     }
     client.close();
@@ -59,11 +62,11 @@ fn section_5_2_a_frame_in_chops_is_the_same_frame() {
 #[test]
 fn section_5_2_frames_of_both_kinds_in_one_write_come_back_in_order() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
-    let frames = LENGTHS.map(|length| [frame(FINAL | TEXT, text(length)), frame(FINAL | BINARY, bytes(length))]);
+    let mut client = WebSocket::connect(echo.address);
+    let frames = LENGTHS.map(|length| [frame(FINAL_TEXT, text(length)), frame(FINAL_BINARY, bytes(length))]);
     client.send(frames.concat().concat());
     for length in LENGTHS {
-        client.expect_text(text(length));
+        client.expect(text(length));
         client.expect_binary(bytes(length));
     }
     client.close();
@@ -105,12 +108,12 @@ fn section_5_2_what_came_before_a_reserved_bit_or_opcode_comes_back_and_what_com
     let echo = Echo::start();
     for first in [FINAL | 0x40 | TEXT, FINAL | 0x20 | BINARY, FINAL | 0x10 | PING, FINAL | 0x3, FINAL | 0xB] {
         let offence = frame(first, "x");
-        let script = [frame(FINAL | TEXT, "before"), offence.clone()].concat();
-        let whole = [&script[..], &frame(FINAL | TEXT, "behind")].concat();
-        for (script, chop) in [(&whole, whole.len()), (&script, 1)] {
-            let mut client = Client::connect(echo.address);
-            client.send_in_chops(script, chop);
-            client.expect_text("before");
+        let script = [frame(FINAL_TEXT, "before"), offence.clone()].concat();
+        let whole = [&script[..], &frame(FINAL_TEXT, "behind")].concat();
+        for (script, piece) in [(&whole, whole.len()), (&script, 1)] {
+            let mut client = WebSocket::connect(echo.address);
+            client.send_in_pieces(script, piece);
+            client.expect("before");
             client.expect_failure(FAILED, &offence);
         }
     }
@@ -130,5 +133,5 @@ fn section_5_2_a_length_in_more_bytes_than_it_needs_fails() {
 #[test]
 fn section_5_2_a_length_with_its_highest_bit_set_fails() {
     let lengths = [1_u64 << 63, u64::MAX];
-    expect_failures(lengths.map(|length| (header(FINAL | BINARY, length, LengthForm::Eight), FAILED)));
+    expect_failures(lengths.map(|length| (header(FINAL_BINARY, length, LengthForm::Eight), FAILED)));
 }

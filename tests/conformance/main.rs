@@ -1,12 +1,13 @@
-//! RFC 6455 section by section, over real sockets, frame by frame: what public conformance suites ask, as tests that are
-//! named after the section. Most run against `examples/ws_echo`, which is the server's own transport around an echo; how a
-//! connection fails is asked of the server as well. The frames are written and read by code of their own, nothing of `src/`.
+//! RFC 6455 section by section, over real sockets, frame by frame: the questions of public conformance suites, as tests
+//! that are named after the section. Most run against `examples/ws_echo`, which is the server's own transport around an
+//! echo; those about failing connections run against the server as well. The client's frames are code of
+//! `tests/harness`, not of `src/`.
 //!
-//! What holds for the text dialect behind the frames is in `tests/sockets/websocket.rs`, the handshake (§4) in
+//! The text dialect behind the frames is tested in `tests/sockets/websocket.rs`, the handshake (§4) in
 //! `tests/sockets/http.rs`, the decoder without a socket in `tests/units/protocol/websocket.rs`.
 
-// Servers, a client, frames as wrong as a test wants them.
-mod harness;
+// The servers. The client and its frames, right or wrong, are in the crate `tests/harness`.
+mod servers;
 
 // §5.1 and §5.2: masks, lengths, reserved bits, reserved opcodes.
 mod framing;
@@ -16,9 +17,9 @@ mod fragmentation;
 mod ping_pong;
 // §5.5.1, §7.1 and §7.4: the closing handshake and its codes.
 mod closing;
-// §8.1: text that is UTF-8, wherever it is cut.
+// §8.1: valid UTF-8, cut at any byte.
 mod utf8;
-// §8.1: text that is none, and when that is noticed.
+// §8.1: invalid UTF-8, and the byte at which the server notices it.
 mod not_utf8;
 // §10.4: large messages, many small ones, and the limit.
 mod sizes;

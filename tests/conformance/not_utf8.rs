@@ -1,18 +1,20 @@
-//! RFC 6455 §8.1: text that is no UTF-8 fails the connection with 1007. The sequences are the malformed ones of Markus Kuhn's
-//! decoder stress test; the standard library says where each of them cannot be made right any more.
+//! RFC 6455 §8.1: text that is no UTF-8 fails the connection with 1007. The sequences are the malformed ones of Markus
+//! Kuhn's decoder stress test; the standard library says where each of them cannot be made right any more.
 //!
-//! The RFC leaves open when it is noticed. This server looks at a frame once it is whole, so it fails at the first fragment that
-//! cannot be made right, whatever would come behind it.
+//! The RFC leaves open when it is noticed. This server looks at a frame once it is whole, so it fails at the first
+//! fragment that cannot be made right, whatever would come behind it.
 
-use crate::harness::frame::{BINARY, CONTINUATION, FINAL, TEXT, fragments, frame};
-use crate::harness::{Client, Echo, each_server, expect_failures};
+use harness::WebSocket;
+use harness::frame::{BINARY, CONTINUATION, FINAL, FINAL_BINARY, FINAL_TEXT, TEXT, fragments, frame};
+
+use crate::servers::{Echo, each_server, expect_failures};
 
 const NOT_UTF8: u16 = 1007;
 
 /// The first byte of a sequence of two to six bytes, with the bits of the number all zero.
 const STARTS: [(u8, usize); 5] = [(0xc0, 2), (0xe0, 3), (0xf0, 4), (0xf8, 5), (0xfc, 6)];
 
-/// How many first bytes there are of each.
+/// The number of first bytes of each length.
 const START_COUNTS: [u8; 5] = [32, 16, 8, 4, 2];
 
 /// Continuation bytes where a character should begin.
@@ -80,7 +82,7 @@ fn malformed() -> Vec<Vec<u8>> {
     families.concat()
 }
 
-/// How many bytes it takes to see that nothing behind them can help; `None` if only the end shows it.
+/// The number of bytes after which no continuation is valid, or `None` if only the end shows that the text is invalid.
 fn hopeless_after(bytes: &[u8]) -> Option<usize> {
     let is_hopeless =
         |length: &usize| str::from_utf8(&bytes[..*length]).is_err_and(|error| error.error_len().is_some());
@@ -98,7 +100,7 @@ fn the_sequences_are_malformed_and_of_both_kinds() {
 
 #[test]
 fn section_8_1_malformed_text_in_one_frame_fails() {
-    expect_failures(malformed().into_iter().map(|bytes| (frame(FINAL | TEXT, bytes), NOT_UTF8)));
+    expect_failures(malformed().into_iter().map(|bytes| (frame(FINAL_TEXT, bytes), NOT_UTF8)));
 }
 
 #[test]
@@ -120,10 +122,10 @@ fn section_8_1_a_fragment_that_cannot_be_made_right_fails_without_waiting_for_th
     each_server(|server| {
         for bytes in malformed() {
             let Some(length) = hopeless_after(&bytes) else { continue };
-            let mut client = Client::connect(server);
+            let mut client = WebSocket::connect(server);
             let (good, bad) = bytes[..length].split_at(length - 1);
             client.send([frame(TEXT, "good: "), frame(CONTINUATION, good)].concat());
-            // Up to here it could be made right: whoever fails has not answered this.
+            // Up to here a valid continuation exists, so the server must still answer.
             client.fence();
             client.send(frame(CONTINUATION, bad));
             client.expect_failure(NOT_UTF8, &bytes);
@@ -136,7 +138,7 @@ fn section_8_1_text_that_ends_within_a_character_fails_at_its_end() {
     let cut = "κόσμε 日本 🦀".as_bytes();
     each_server(|server| {
         for length in (1..cut.len()).filter(|&length| str::from_utf8(&cut[..length]).is_err()) {
-            let mut client = Client::connect(server);
+            let mut client = WebSocket::connect(server);
             client.send(frame(TEXT, &cut[..length]));
             client.fence();
             client.send(frame(FINAL | CONTINUATION, ""));
@@ -146,11 +148,11 @@ fn section_8_1_text_that_ends_within_a_character_fails_at_its_end() {
 }
 
 #[test]
-fn section_8_1_malformed_text_in_chops_of_one_octet_fails() {
+fn section_8_1_malformed_text_in_pieces_of_one_octet_fails() {
     let echo = Echo::start();
     for bytes in malformed() {
-        let mut client = Client::connect(echo.address);
-        client.send_in_chops(&frame(FINAL | TEXT, &bytes), 1);
+        let mut client = WebSocket::connect(echo.address);
+        client.send_in_pieces(&frame(FINAL_TEXT, &bytes), 1);
         client.expect_failure(NOT_UTF8, &bytes);
     }
 }
@@ -158,9 +160,9 @@ fn section_8_1_malformed_text_in_chops_of_one_octet_fails() {
 #[test]
 fn section_5_6_binary_messages_may_be_anything() {
     let echo = Echo::start();
-    let mut client = Client::connect(echo.address);
+    let mut client = WebSocket::connect(echo.address);
     for bytes in malformed() {
-        client.send([frame(FINAL | BINARY, &bytes), fragments(BINARY, &bytes, 1)].concat());
+        client.send([frame(FINAL_BINARY, &bytes), fragments(BINARY, &bytes, 1)].concat());
         client.expect_binary(&bytes);
         client.expect_binary(&bytes);
     }

@@ -1,19 +1,21 @@
-//! Stage 3: what a client says reaches everybody, the sender too, byte for byte.
+//! Stage 3: every client gets every line, the sender too, byte for byte.
 
 use std::sync::Barrier;
 use std::thread;
 
-use crate::harness::{Client, Example};
+use harness::Lines;
 
-/// So many clients, each of whom hears what anybody says from now on.
-fn clients(example: &Example, count: usize) -> Vec<Client> {
-    let mut clients: Vec<Client> = (0..count).map(|_| example.client()).collect();
+use crate::example::Example;
+
+/// Connects this many clients, which get all lines from now on.
+fn clients(example: &Example, count: usize) -> Vec<Lines> {
+    let mut clients: Vec<Lines> = (0..count).map(|_| example.client()).collect();
     fence(&mut clients);
     clients
 }
 
-/// Everybody hears everything that was said before.
-fn fence(clients: &mut [Client]) {
+/// Waits until every client has read everything that was sent before.
+fn fence(clients: &mut [Lines]) {
     clients[0].send("fence\n");
     for client in clients {
         while client.line() != "fence" {}
@@ -83,5 +85,5 @@ fn who_ends_the_input_gets_what_was_said_before_and_the_end() {
     let mut client = example.client();
     client.send("one\ntwo\nhalf");
     client.end_input();
-    assert_eq!(client.rest(), "one\ntwo\n");
+    assert_eq!(client.rest_if_not_reset(), "one\ntwo\n");
 }

@@ -1,11 +1,13 @@
-//! Stages 1 and 2: what a client says comes back to it, byte for byte.
+//! Stages 1 and 2: every line comes back to its sender, byte for byte.
 
 use std::fs;
 use std::sync::Barrier;
 use std::thread;
 
 use crate::echo_threaded::CLIENTS_MAX;
-use crate::harness::{Client, ECHOES, Example, LINE_BYTES_MAX, until};
+use harness::{Lines, until};
+
+use crate::example::{ECHOES, Example, LINE_BYTES_MAX, expect_echo};
 
 #[test]
 fn one_line_is_echoed_exactly() {
@@ -47,7 +49,7 @@ fn who_ends_the_input_gets_what_was_said_as_lines_and_the_end() {
         let mut client = example.client();
         client.send("whole\nhalf");
         client.end_input();
-        assert_eq!(client.rest(), "whole\n");
+        assert_eq!(client.rest_if_not_reset(), "whole\n");
     }
 }
 
@@ -55,9 +57,9 @@ fn who_ends_the_input_gets_what_was_said_as_lines_and_the_end() {
 fn who_comes_second_to_stage_one_is_served_once_the_first_has_gone() {
     let example = Example::start("echo_blocking");
     let mut first = example.client();
-    let mut second = Client::connect(example.address);
+    let mut second = Lines::connect(example.address);
     second.send("second\n");
-    first.expect_echo("first");
+    expect_echo(&mut first, "first");
     second.stream().set_nonblocking(true).unwrap();
     assert!(second.stream().peek(&mut [0]).is_err(), "nobody reads the second yet");
     second.stream().set_nonblocking(false).unwrap();
@@ -80,9 +82,9 @@ fn three_clients_at_once_each_get_their_own_line() {
 #[test]
 fn an_idle_client_does_not_hold_up_another() {
     let example = Example::start("echo_threaded");
-    let mut idle = Client::connect(example.address);
-    example.client().expect_echo("hello");
-    idle.expect_echo("still here");
+    let mut idle = Lines::connect(example.address);
+    expect_echo(&mut example.client(), "hello");
+    expect_echo(&mut idle, "still here");
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn fifty_threads_each_get_their_own_echo() {
             scope.spawn(move || {
                 let mut client = example.client();
                 all_are_there.wait();
-                (0..20).for_each(|line| client.expect_echo(&format!("{number}: {line}")));
+                (0..20).for_each(|line| expect_echo(&mut client, &format!("{number}: {line}")));
             });
         }
     });
@@ -105,18 +107,18 @@ fn fifty_threads_each_get_their_own_echo() {
 #[test]
 fn the_first_client_without_a_place_is_told_so_and_one_that_leaves_gives_its_place_to_another() {
     let example = Example::start("echo_threaded");
-    let mut clients: Vec<Client> = (0..CLIENTS_MAX).map(|_| example.client()).collect();
-    let mut refused = Client::connect(example.address);
-    assert_eq!(refused.rest(), "ERR closed too-many-connections\n");
+    let mut clients: Vec<Lines> = (0..CLIENTS_MAX).map(|_| example.client()).collect();
+    let mut refused = Lines::connect(example.address);
+    assert_eq!(refused.rest_if_not_reset(), "ERR closed too-many-connections\n");
     clients.pop();
     until(|| {
-        let mut next = Client::connect(example.address);
+        let mut next = Lines::connect(example.address);
         next.end_input();
-        next.rest().is_empty()
+        next.rest_if_not_reset().is_empty()
     });
-    clients[0].expect_echo("still here");
-    // Leaves no ports behind that are still waited for.
-    clients.into_iter().for_each(Client::reset);
+    expect_echo(&mut clients[0], "still here");
+    // Resets leave no port in TIME_WAIT.
+    clients.into_iter().for_each(Lines::reset);
 }
 
 #[test]

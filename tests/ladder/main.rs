@@ -1,16 +1,16 @@
-//! Stages 1 to 4 of the ladder, `examples/`, over real sockets against the built examples. Nothing here waits for time: what
-//! a client says itself comes back behind what was said before, and that is the fence.
+//! Stages 1 to 4 of the ladder, `examples/`, over real sockets against the built examples. Nothing here waits for a
+//! time: a client's own line comes back behind everything that was sent before, and that is the fence.
 
-// The examples as processes, and clients; no assertions of their own but that a line comes.
-mod harness;
+// The examples as processes. Their clients are in the crate `tests/harness`.
+mod example;
 
-// Stages 1 and 2: what is said comes back.
+// Stages 1 and 2: lines come back.
 mod echo;
-// Stage 3: what is said reaches everybody.
+// Stage 3: lines reach every client.
 mod chat;
-// Stage 4: what is said stays in its room.
+// Stage 4: lines stay in their room.
 mod rooms;
-// What no client can do to any of them.
+// Hostile clients: none can stop an example or take more than it may.
 mod survival;
 
 // Stage 4 once more, for the tests of its structure and its limits; as a process it is in `rooms`.

@@ -1,16 +1,18 @@
-//! Stage 4: what a client says stays in its room. The tests of the structure itself are in the example.
+//! Stage 4: lines stay in their room. The tests of the data structure are in the example.
 
-use crate::harness::{Client, Example, WELCOME, until};
+use harness::{Lines, WELCOME, until};
 
-/// Says a line and returns the next that comes.
+use crate::example::Example;
+
+/// Sends a line and returns the next one that comes.
 #[track_caller]
-fn ask(client: &mut Client, line: &str) -> String {
+fn ask(client: &mut Lines, line: &str) -> String {
     client.send(format!("{line}\n"));
     client.line()
 }
 
-/// What a member's line is to its room.
-fn said(by: &Client, text: &str) -> String {
+/// A member's line as its room gets it.
+fn said(by: &Lines, text: &str) -> String {
     format!("[{}] {text}", by.label())
 }
 
@@ -27,7 +29,7 @@ fn two_in_a_room_hear_each_other_and_a_third_elsewhere_does_not() {
     let hello = said(&second, "hello yourself");
     first.expect(&hello);
     second.expect(&hello);
-    // Its own line comes behind whatever it was told before: nothing.
+    // Its own line is the first that it gets.
     elsewhere.send("alone\n");
     let alone = said(&elsewhere, "alone");
     elsewhere.expect(&alone);
@@ -91,11 +93,11 @@ fn who_is_in_no_room_is_told_to_join_one() {
 #[test]
 fn who_ends_the_input_gets_the_answers_and_the_end() {
     let example = Example::start("chat_rooms_locked");
-    let mut client = Client::connect(example.address);
+    let mut client = Lines::connect(example.address);
     client.send("JOIN a\nhello\n\n  \r\nLIST\r\nLEAVE  \nhalf");
     client.end_input();
     let hello = said(&client, "hello");
-    assert_eq!(client.rest(), format!("{WELCOME}\nJoined a\n{hello}\nRooms: [\"a\"]\nLeft room\n"));
+    assert_eq!(client.rest_if_not_reset(), format!("{WELCOME}\nJoined a\n{hello}\nRooms: [\"a\"]\nLeft room\n"));
 }
 
 #[test]

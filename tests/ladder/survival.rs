@@ -1,12 +1,14 @@
-//! What no client can do to any stage: stop it, or take more from it than it may.
+//! Hostile clients: none can stop an example, or take more from it than it may.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::harness::{CONCURRENT, Client, Example, LINE_BYTES_MAX, STAGES, command};
+use harness::Lines;
 
-/// Still serves who comes now.
+use crate::example::{CONCURRENT, Example, LINE_BYTES_MAX, STAGES, command, expect_echo, join};
+
+/// The example still serves a new client.
 #[track_caller]
 fn expect_serving(example: &Example) {
     drop(example.client());
@@ -18,7 +20,7 @@ fn each_prints_one_line_with_the_address_on_which_it_listens() {
         let example = Example::start(stage);
         assert_ne!(example.address.port(), 0);
         expect_serving(&example);
-        assert_eq!(example.end(), "");
+        assert_eq!(example.end(), [""; 0]);
     }
 }
 
@@ -38,13 +40,13 @@ fn clients_that_disconnect_at_once_or_in_mid_line_do_no_harm() {
     for stage in STAGES {
         let example = Example::start(stage);
         for _ in 0..20 {
-            drop(Client::connect(example.address));
-            Client::connect(example.address).reset();
-            let half = Client::connect(example.address);
+            drop(Lines::connect(example.address));
+            Lines::connect(example.address).reset();
+            let half = Lines::connect(example.address);
             half.send("half a li");
             half.reset();
-            // Goes without having read what comes back.
-            Client::connect(example.address).send("unread\n".repeat(100));
+            // Closes without having read the answers.
+            Lines::connect(example.address).send("unread\n".repeat(100));
         }
         expect_serving(&example);
     }
@@ -59,7 +61,7 @@ fn the_longest_line_is_taken_whole_and_a_longer_one_ends_its_client() {
         client.send(format!("{longest}\n"));
         assert!(client.line().ends_with(&longest), "{stage}");
         client.send(format!("{longest}x"));
-        assert_eq!(client.rest(), "ERR too-long line exceeds 65536 bytes\n", "{stage}");
+        assert_eq!(client.rest_if_not_reset(), "ERR too-long line exceeds 65536 bytes\n", "{stage}");
         expect_serving(&example);
     }
 }
@@ -71,7 +73,7 @@ fn out_of_descriptors_they_serve_whom_they_have_and_the_others_once_some_leave()
         let example = Example::start(stage);
         let mut first = example.client();
         example.limit_descriptors(DESCRIPTORS);
-        let others: Vec<Client> = (0..DESCRIPTORS).map(|_| Client::connect(example.address)).collect();
+        let others: Vec<Lines> = (0..DESCRIPTORS).map(|_| Lines::connect(example.address)).collect();
         let report = example.report();
         assert!(report.starts_with("cannot accept: "), "{stage}: {report}");
         first.send("LIST\n");
@@ -95,11 +97,11 @@ fn without_memory_for_a_thread_its_client_is_let_go_and_the_others_are_served() 
     let example = Example::start("echo_threaded");
     let mut first = example.client();
     example.while_short_of_memory(|| {
-        let mut next = Client::connect(example.address);
+        let mut next = Lines::connect(example.address);
         let report = example.report();
         assert!(report.starts_with("cannot start a thread: "), "{report}");
-        assert_eq!(next.rest(), "");
-        first.expect_echo("still here");
+        assert_eq!(next.rest_if_not_reset(), "");
+        expect_echo(&mut first, "still here");
     });
     expect_serving(&example);
 }
@@ -110,11 +112,11 @@ fn an_echo_that_nobody_reads_holds_up_nobody_else() {
     let deaf = example.client();
     write_until_full(deaf.stream());
     let mut other = example.client();
-    other.expect_echo("hello");
+    expect_echo(&mut other, "hello");
 }
 
-/// Says more than a channel and the kernel keep for a member that does not read, and hears all of it itself.
-fn say_too_much(publisher: &mut Client, messages: usize) {
+/// Publishes more than a channel and the kernel buffer for a member that does not read, and reads all of it itself.
+fn say_too_much(publisher: &mut Lines, messages: usize) {
     const AT_ONCE: usize = 20;
     let padding = "x".repeat(8 * 1024);
     for first in (0..messages).step_by(AT_ONCE) {
@@ -133,11 +135,11 @@ fn a_member_that_does_not_read_is_told_how_much_it_lost_and_holds_up_nobody() {
     const MESSAGES: usize = 3_000;
     for stage in ["chat_broadcast", "chat_rooms_locked"] {
         let example = Example::start(stage);
-        let clients = [Client::connect(example.address), Client::connect_short_of_buffer(example.address)];
+        let clients = [Lines::connect(example.address), Lines::connect_short_of_buffer(example.address)];
         let [mut publisher, mut deaf] = clients.map(|client| example.served(client));
         if stage == "chat_rooms_locked" {
-            publisher.join("a");
-            deaf.join("a");
+            join(&mut publisher, "a");
+            join(&mut deaf, "a");
         }
         say_too_much(&mut publisher, MESSAGES);
         let (mut heard, mut lost) = (0, 0);

@@ -1,4 +1,4 @@
-//! Who gives way when all outboxes together hold too much, and who does not.
+//! The clients that are cut or lose messages when all outboxes together hold too much.
 
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
@@ -8,7 +8,7 @@ use crate::common::ROOMY;
 use crate::harness::Harness;
 use crate::wire::ALL;
 
-/// What one message of the tests takes.
+/// The bytes of one message.
 const ENTRY: usize = 1_000 + ENTRY_BYTES;
 
 /// Sixteen of them.
@@ -170,7 +170,7 @@ fn all_is_given_back_however_a_client_ends() {
         let slot = harness.open_taking(1);
         fill(&mut harness, &[slot, slot], "x");
         harness.close(slot, reason);
-        harness.tell(roomcast::writer::WriterCommand::InputEnded(slot));
+        harness.send(roomcast::writer::WriterCommand::InputEnded(slot));
         harness.grant(slot, ALL);
         harness.flush();
         assert_eq!(harness.writer.held_bytes(), 0, "{reason:?}");

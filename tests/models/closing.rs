@@ -1,4 +1,4 @@
-//! How clients end, in sentences.
+//! The ends of clients, one rule per test.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn only_the_message_partly_sent_is_left_of_several_in_one_entry() {
     let slot = harness.open_taking("one\ntw".len());
     let frames = Frames::delivery(Bytes::from("one\ntwo\nthree\n"), vec![4, 8]);
     let targets = Targets::One(slot);
-    harness.tell(WriterCommand::Entry(Entry { targets, frames }));
+    harness.send(WriterCommand::Entry(Entry { targets, frames }));
     harness.flush();
     harness.close(slot, Disconnect::ProtocolError);
     harness.grant(slot, ALL);
@@ -61,7 +61,7 @@ fn who_quits_gets_everything_and_bye() {
 #[test]
 fn who_hangs_up_gets_everything_and_no_last_line() {
     let (mut harness, slot) = partly_sent();
-    harness.tell(WriterCommand::InputEnded(slot));
+    harness.send(WriterCommand::InputEnded(slot));
     harness.grant(slot, ALL);
     assert_eq!(harness.heard(slot), "first\nsecond\nanswer\nthird\n");
     assert!(!harness.wire.is_open(slot), "nothing is left to wait for");
@@ -131,7 +131,7 @@ fn a_client_that_is_told_everything_has_a_second_to_end_its_input() {
 fn a_client_that_ended_its_input_is_closed_as_soon_as_all_is_sent() {
     let (mut harness, slot) = partly_sent();
     harness.close(slot, Disconnect::Quit);
-    harness.tell(WriterCommand::InputEnded(slot));
+    harness.send(WriterCommand::InputEnded(slot));
     assert!(harness.wire.is_open(slot));
     harness.grant(slot, ALL);
     assert!(!harness.wire.is_open(slot));
@@ -145,7 +145,7 @@ fn a_client_that_ends_its_input_after_all_is_sent_is_closed_then() {
     harness.close(slot, Disconnect::Quit);
     harness.grant(slot, ALL);
     assert!(harness.wire.is_open(slot));
-    harness.tell(WriterCommand::InputEnded(slot));
+    harness.send(WriterCommand::InputEnded(slot));
     assert!(!harness.wire.is_open(slot));
 }
 
@@ -175,7 +175,7 @@ fn whoever_has_the_row_next_hears_nothing_of_its_predecessor() {
     harness.deliver(&[slot], "for the one before");
     harness.reply(slot, "for the one before");
     harness.close(slot, Disconnect::Quit);
-    harness.tell(WriterCommand::InputEnded(slot));
+    harness.send(WriterCommand::InputEnded(slot));
     harness.deliver(&[next], "for the next");
     harness.flush();
     assert_eq!(harness.heard(next), "for the next\n");

@@ -1,4 +1,4 @@
-//! Names and numbers and shards that the tests share.
+//! Names, random numbers and shards that the tests share.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Display;

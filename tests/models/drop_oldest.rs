@@ -1,4 +1,4 @@
-//! What a slow client loses that loses its oldest messages, and what it is told.
+//! The messages that a slow client loses with the policy `drop-oldest`, and the notices that it gets.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn say_at_once(harness: &mut Harness, slot: Slot, messages: std::ops::Range<usiz
     let ends: Vec<u32> = (1..bytes.len()).map(|end| bytes[..end].concat().len() as u32).collect();
     let frames = Frames::delivery(Bytes::from(bytes.concat()), ends);
     let entry = Entry { targets: Targets::Audience([slot].into()), frames };
-    harness.tell(WriterCommand::Batch(vec![entry]));
+    harness.send(WriterCommand::Batch(vec![entry]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who is written to when, and with how many writes.
+//! The order in which clients are written to, and the number of writes.
 
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Input, Slot};
@@ -13,7 +13,7 @@ const CHUNK: usize = 64;
 /// An audience of more than 64 waits behind the smaller ones.
 const LARGE: usize = 500;
 
-/// A member each of a crowd that all wait for a message, and of a few who do.
+/// A member of a large audience and one of a small audience, which both wait for a message.
 fn crowd_and_few(few: usize) -> (Harness, Vec<Slot>, Vec<Slot>) {
     let mut harness = Harness::new(ROOMY);
     let crowd = harness.open_many(LARGE);

@@ -1,4 +1,4 @@
-//! A writer with its wire and a clock that stands still until it is told: what the tests of single sentences speak to.
+//! A writer with its sockets in memory and a clock that only the test moves.
 
 use std::time::{Duration, Instant};
 
@@ -50,21 +50,21 @@ impl Harness {
         self.wire.check_after_step();
     }
 
-    pub fn tell(&mut self, command: WriterCommand) {
+    pub fn send(&mut self, command: WriterCommand) {
         self.step(Input::Command(command));
     }
 
     pub fn deliver(&mut self, slots: &[Slot], message: &str) {
-        self.tell(WriterCommand::Batch(vec![delivery(slots, message)]));
+        self.send(WriterCommand::Batch(vec![delivery(slots, message)]));
     }
 
     pub fn reply(&mut self, slot: Slot, message: &str) {
         let bytes = Bytes::from(format!("{message}\n"));
-        self.tell(WriterCommand::Entry(Entry::reply(slot, bytes)));
+        self.send(WriterCommand::Entry(Entry::reply(slot, bytes)));
     }
 
     pub fn close(&mut self, slot: Slot, reason: Disconnect) {
-        self.tell(WriterCommand::Close(slot, reason));
+        self.send(WriterCommand::Close(slot, reason));
     }
 
     pub fn flush(&mut self) {

@@ -1,5 +1,5 @@
-//! The rooms, shards and writers against plain models of what they promise: random inputs, a seeded scheduler, wires in
-//! memory. No runtime, no socket, no clock: all time is made up.
+//! Rooms, shards and writers against plain models: random inputs, a seeded scheduler, sockets in memory. There is no
+//! runtime, no socket and no clock: the tests set the time.
 
 // What the tests share: names, a random number, sockets in memory, a writer with its wire and its clock.
 mod common;
@@ -7,14 +7,14 @@ mod harness;
 mod waiting;
 mod wire;
 
-// One piece each, against random inputs.
+// One part each, against random inputs.
 mod room;
 mod shard;
 mod writer;
 mod writer_budget;
 mod writer_model;
 
-// One piece each, a sentence at a time.
+// One part each, one rule per test.
 mod budget;
 mod closing;
 mod drop_oldest;

@@ -1,4 +1,4 @@
-//! When a message may join the bytes of the one before, in sentences.
+//! When a message may share the entry of the one before.
 
 use std::time::Instant;
 

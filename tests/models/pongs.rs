@@ -9,7 +9,7 @@ use crate::harness::Harness;
 use crate::wire::ALL;
 
 fn pong(harness: &mut Harness, slot: Slot, payload: &str) {
-    harness.tell(WriterCommand::Pong(slot, Bytes::from(format!("pong {payload}\n"))));
+    harness.send(WriterCommand::Pong(slot, Bytes::from(format!("pong {payload}\n"))));
 }
 
 /// A client whose socket took this much of "hello" and a line end.

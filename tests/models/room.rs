@@ -24,10 +24,10 @@ enum Act {
     Speak(Address),
 }
 
-/// Who an audience is, and the list of its members.
+/// An audience, and the list of its members.
 type Lists = BTreeMap<(WriterIndex, Dialect), Arc<[Slot]>>;
 
-/// What a room is to be.
+/// The model of a room.
 #[derive(Default)]
 struct Model {
     members: BTreeMap<Address, (Label, Dialect)>,
@@ -131,7 +131,7 @@ fn check_same_lists(before: &Lists, after: &Lists, changed: Option<(WriterIndex,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_room_is_a_map_from_address_to_label(acts in acts()) {

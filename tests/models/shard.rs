@@ -30,7 +30,7 @@ enum Act {
     EndBatch,
 }
 
-/// An answer that is due, and what it is to be.
+/// An answer that is due, and its expected value.
 enum Due {
     Joined(Receiver<Result<Joined, CommandError>>, RoomName),
     Done(Receiver<()>),
@@ -38,11 +38,11 @@ enum Due {
     Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
 }
 
-/// A shard and what it is to be.
+/// A shard and its model.
 struct Pair {
     shard: Shard,
     batch: Batch,
-    /// What the entries wrote, by address.
+    /// The bytes of the entries, by address.
     written: BTreeMap<Address, Vec<u8>>,
     rooms: BTreeMap<RoomName, BTreeMap<Address, Label>>,
     expected: BTreeMap<Address, Vec<u8>>,
@@ -238,7 +238,7 @@ fn acts(writers: u16) -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_member_gets_what_a_shard_without_batches_would_write(

@@ -1,4 +1,4 @@
-//! Who is cut as too slow, and who is not.
+//! The clients that are cut as slow consumers, and those that are not.
 
 use std::time::Duration;
 
@@ -310,7 +310,7 @@ fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
     let slots: Vec<Slot> = (0..1_024).map(|_| harness.open_taking(capacity)).collect();
     let frames = Frames::delivery(Bytes::from("x\n".repeat(1_024)), (1..1_024).map(|end| 2 * end).collect());
     let targets = Targets::Audience(slots.as_slice().into());
-    harness.tell(WriterCommand::Batch(vec![Entry { targets, frames }]));
+    harness.send(WriterCommand::Batch(vec![Entry { targets, frames }]));
     (harness, slots)
 }
 

@@ -1,4 +1,4 @@
-//! What waits in a shard for the writers of its room, and what does not.
+//! Commands that wait in a shard for the writers of their room, and commands that do not wait.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -16,7 +16,7 @@ struct Site {
     shard: Shard,
     batch: Batch,
     full: Cell<Option<WriterIndex>>,
-    /// What was handled, in order.
+    /// The commands that were handled, in order.
     handled: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Site {
         site
     }
 
-    fn tell(&mut self, command: ShardCommand) {
+    fn send(&mut self, command: ShardCommand) {
         let full = self.full.get();
         if let Some(command) = self.shard.admit(command, |writer, targets| targets == 0 || Some(writer) != full) {
             self.handle(command);
@@ -46,7 +46,7 @@ impl Site {
         self.go_on();
     }
 
-    /// Handles what waits and need not.
+    /// Handles the waiting commands that need not wait any longer.
     fn go_on(&mut self) {
         let full = self.full.get();
         while let Some(command) = self.shard.next_waiting(|writer, targets| targets == 0 || Some(writer) != full) {
@@ -88,9 +88,9 @@ fn reply(number: usize, address: Address, text: &'static str) -> ShardCommand {
 #[test]
 fn a_full_writer_holds_up_only_the_rooms_that_have_members_there() {
     let mut site = Site::open();
-    site.tell(say(0, member(0, 0, 0), "first"));
-    site.tell(say(3, member(3, 1, 1), "both"));
-    site.tell(say(2, member(2, 0, 1), "second"));
+    site.send(say(0, member(0, 0, 0), "first"));
+    site.send(say(3, member(3, 1, 1), "both"));
+    site.send(say(2, member(2, 0, 1), "second"));
     assert_eq!(site.handled, ["second"]);
     site.full.set(Some(SECOND));
     site.go_on();
@@ -105,9 +105,9 @@ fn a_full_writer_holds_up_only_the_rooms_that_have_members_there() {
 fn answers_stay_behind_what_their_client_has_said_and_pass_what_others_have() {
     let mut site = Site::open();
     let (speaker, listener) = (member(0, 0, 0), member(0, 1, 0));
-    site.tell(say(0, speaker, "said"));
-    site.tell(reply(0, speaker, "to the speaker"));
-    site.tell(reply(0, listener, "to the listener"));
+    site.send(say(0, speaker, "said"));
+    site.send(reply(0, speaker, "to the speaker"));
+    site.send(reply(0, listener, "to the listener"));
     assert_eq!(site.handled, ["to the listener"]);
     site.full.set(None);
     site.go_on();
@@ -117,14 +117,14 @@ fn answers_stay_behind_what_their_client_has_said_and_pass_what_others_have() {
 #[test]
 fn a_room_keeps_its_order_while_some_of_it_waits() {
     let mut site = Site::open();
-    site.tell(say(0, member(0, 0, 0), "one"));
-    site.tell(say(0, member(0, 1, 0), "two"));
+    site.send(say(0, member(0, 0, 0), "one"));
+    site.send(say(0, member(0, 1, 0), "two"));
     let (ack, _) = oneshot::channel();
-    site.tell(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
+    site.send(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
     assert!(site.handled.is_empty());
     site.full.set(None);
     // It comes when there is room again, and yet not ahead of what waits.
-    site.tell(say(0, member(0, 0, 0), "three"));
+    site.send(say(0, member(0, 0, 0), "three"));
     assert_eq!(site.handled, ["one", "two", "leave", "three"]);
 }
 
@@ -132,9 +132,9 @@ fn a_room_keeps_its_order_while_some_of_it_waits() {
 fn rooms_that_wait_have_their_turns() {
     let mut site = Site::open();
     for number in 0..100 {
-        site.tell(say(0, member(0, 0, 0), &format!("busy {number}")));
+        site.send(say(0, member(0, 0, 0), &format!("busy {number}")));
     }
-    site.tell(say(1, member(1, 0, 0), "quiet"));
+    site.send(say(1, member(1, 0, 0), "quiet"));
     site.full.set(None);
     site.go_on();
     let quiet = site.handled.iter().position(|text| text == "quiet");

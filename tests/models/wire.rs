@@ -1,4 +1,4 @@
-//! Sockets in memory that take as much as a test grants them. Whatever a writer must never do to a socket panics here.
+//! Sockets in memory that take as many bytes as a test allows. Calls that a writer must never make panic here.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use roomcast::writer::{Sent, Slot, Wire};
 /// A socket takes this many bytes: all.
 pub const ALL: usize = usize::MAX;
 
-/// One socket and what became of it.
+/// One socket and its state.
 #[derive(Debug)]
 pub struct Socket {
-    /// All that it took.
+    /// All bytes that it took.
     pub taken: Vec<u8>,
-    /// How many bytes it still takes before it refuses.
+    /// The bytes that it still takes before it refuses.
     pub capacity: usize,
-    /// How many bytes it takes at once at most.
+    /// The most bytes that it takes at once.
     pub piece: usize,
     /// Its next send fails.
     pub broken: bool,
@@ -24,9 +24,9 @@ pub struct Socket {
     pub watched: bool,
     /// The stream was ended.
     pub finished: bool,
-    /// How many sends took bytes.
+    /// The number of sends that took bytes.
     pub writes: usize,
-    /// How many sends were refused.
+    /// The number of sends that were refused.
     pub refusals: usize,
     slot: Slot,
     refused: bool,
@@ -39,7 +39,7 @@ pub struct Socket {
 pub struct MemoryWire {
     open: BTreeMap<u32, Socket>,
     closed: BTreeMap<Slot, Socket>,
-    /// Who was written to, write by write.
+    /// The slot of each write.
     pub writes: Vec<Slot>,
 }
 

@@ -1,4 +1,4 @@
-//! `Writer::step` against a queue for each client: whatever it is told, and whatever its sockets do.
+//! `Writer::step` against a queue for each client, under any commands and any behaviour of its sockets.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ enum Act {
     Cut,
 }
 
-/// A writer and what it is to be.
+/// A writer and its model.
 struct Pair {
     writer: Writer,
     wire: MemoryWire,
@@ -102,17 +102,18 @@ impl Pair {
             Act::Open { capacity, piece } => self.open(capacity, piece),
             Act::Batch(plans) => {
                 let entries = plans.iter().map(|plan| self.entry(plan)).collect();
-                self.tell(WriterCommand::Batch(entries));
+                self.send(WriterCommand::Batch(entries));
             }
             Act::Entry(plan) => {
                 let entry = self.entry(&plan);
-                self.tell(WriterCommand::Entry(entry));
+                self.send(WriterCommand::Entry(entry));
             }
             Act::Close(client, reason) => self.close(client, reason),
             Act::InputEnded(client) => self.input_ended(client),
             Act::Flush => self.step(Input::Flush, Step::Other),
-            Act::Grant(client, bytes, tell) => self.grant(client, bytes, tell),
-            // Whoever gives way for the budget is offered its bytes first, which shows that it is broken: the model does not.
+            Act::Grant(client, bytes, notifies) => self.grant(client, bytes, notifies),
+            // Whoever gives way for the budget is offered its bytes first, which shows that it is broken: the model
+            // does not.
             Act::Break(_) if self.is_poor() => {}
             Act::Break(client) => {
                 let slot = self.name(client);
@@ -180,7 +181,7 @@ impl Pair {
         let slot = self.name(client);
         let client = self.clients.iter_mut().find(|client| client.slot == slot);
         client.into_iter().for_each(|client| client.close(self.now, reason, &mut self.entries, &mut self.counts));
-        self.tell(WriterCommand::Close(slot, reason));
+        self.send(WriterCommand::Close(slot, reason));
     }
 
     fn input_ended(&mut self, client: usize) {
@@ -189,7 +190,7 @@ impl Pair {
             client.close(self.now, Disconnect::ClosedByPeer, &mut self.entries, &mut self.counts);
             client.input_ended = true;
         }
-        self.tell(WriterCommand::InputEnded(slot));
+        self.send(WriterCommand::InputEnded(slot));
     }
 
     /// A budget that is soon passed.
@@ -197,15 +198,15 @@ impl Pair {
         self.limits.budget < ROOMY.budget
     }
 
-    fn grant(&mut self, client: usize, bytes: usize, tell: bool) {
+    fn grant(&mut self, client: usize, bytes: usize, notifies: bool) {
         let slot = self.name(client);
         // And what a socket took that was offered bytes for the budget.
-        let tell = tell || self.is_poor();
+        let notifies = notifies || self.is_poor();
         if let Some(socket) = self.wire.socket_mut(slot) {
             socket.capacity = socket.capacity.saturating_add(bytes);
-            socket.watched &= !tell;
+            socket.watched &= !notifies;
         }
-        if tell {
+        if notifies {
             let client = self.clients.iter_mut().find(|client| client.slot == slot);
             client.into_iter().for_each(|client| client.resume(self.now));
             self.step(Input::Writable(slot), Step::Other);
@@ -220,7 +221,7 @@ impl Pair {
         }
     }
 
-    fn tell(&mut self, command: WriterCommand) {
+    fn send(&mut self, command: WriterCommand) {
         self.step(Input::Command(command), Step::Other);
     }
 
@@ -376,7 +377,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => (clients(), reasons()).prop_map(|(client, reason)| Act::Close(client, reason)),
         4 => clients().prop_map(Act::InputEnded),
         16 => Just(Act::Flush),
-        12 => (clients(), 0..200usize, any::<bool>()).prop_map(|(client, bytes, tell)| Act::Grant(client, bytes, tell)),
+        12 => (clients(), 0..200usize, any::<bool>()).prop_map(|(client, bytes, notifies)| Act::Grant(client, bytes, notifies)),
         1 => clients().prop_map(Act::Break),
         6 => (0..1_500u64).prop_map(|time| Act::Sweep(Duration::from_millis(time))),
     ];
@@ -385,7 +386,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_client_gets_its_queue_or_is_told_what_is_missing(limits in limits(), acts in acts()) {

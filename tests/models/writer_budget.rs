@@ -1,4 +1,5 @@
-//! The budget over all outboxes as it is promised: what is held, each entry counted once, and who gives way in which order.
+//! The budget over all outboxes as it is promised: what is held, each entry counted once, and who gives way in which
+//! order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

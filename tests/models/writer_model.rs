@@ -1,5 +1,5 @@
-//! What one client of a writer is to get: a queue of messages, and the rules by which it ends. Told what the writer is
-//! told, and shown what the socket took.
+//! A model of one client of a writer: its queue of messages, and the rules by which it ends. It gets the same commands
+//! as the writer, and the bytes that the socket took.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,9 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Message {
     pub bytes: Vec<u8>,
     pub kind: Kind,
-    /// What it came with.
+    /// The entry of the message.
     pub entry: u64,
-    /// How many messages it stands for, if it is a notice.
+    /// The number of missing messages, if it is a notice.
     pub missing: u64,
 }
 
@@ -60,14 +60,14 @@ pub struct Client {
     /// Refusals that were looked at.
     refusals: usize,
     queue: VecDeque<Message>,
-    /// How much of the first message the socket took.
+    /// The bytes of the first message that the socket took.
     sent: usize,
-    /// How much of what the socket took was looked at.
+    /// The bytes of the socket that were checked.
     seen: usize,
-    /// When a closing client's time is over.
+    /// The time at which a closing client is cut.
     deadline: Instant,
     refused: Option<Refused>,
-    /// When it was last looked at.
+    /// The time of the last check.
     now: Instant,
 }
 
@@ -76,7 +76,7 @@ pub struct Client {
 struct Refused {
     since: Instant,
     taken_at: Instant,
-    /// When the socket was last said to be writable.
+    /// The time at which the socket last became writable.
     resumed_at: Instant,
 }
 
@@ -175,7 +175,7 @@ impl Client {
         self.now = now;
     }
 
-    /// When it was last looked at.
+    /// The time of the last check.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -250,7 +250,7 @@ impl Client {
         !self.queue.is_empty()
     }
 
-    /// What it holds.
+    /// The bytes that it holds.
     pub fn entries(&self) -> impl Iterator<Item = u64> {
         self.queue.iter().filter(|message| message.missing == 0).map(|message| message.entry)
     }

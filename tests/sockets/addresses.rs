@@ -1,15 +1,15 @@
-//! What one address may have, and where it is shown. Clients come from several addresses of the loopback network.
+//! Limits for one address, and labels that show addresses. The clients use several addresses of the loopback network.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
+use harness::{Client, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, at_once, until};
 use roomcast::config::{Labels, ProxyProtocol};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Lines, Program, Shape, TestServer, Transport, WELCOME, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
-/// Beside 127.0.0.1, from which all others come.
+/// An address beside 127.0.0.1, which all other clients have.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// A connection from this address.
@@ -40,10 +40,10 @@ fn an_address_with_its_clients_is_refused_another_whatever_carries_it_and_others
         let mut greeting = vec![0; WELCOME.len()];
         other.read_exact(&mut greeting).unwrap();
         assert_eq!(greeting, WELCOME.as_bytes());
-        assert_eq!(first.ask("QUIT"), "Bye");
+        assert_eq!(first.request("QUIT"), "Bye");
         first.expect_end();
         drop(first);
-        until(|| Lines::connect(server.tcp).line().as_deref() == Some(WELCOME));
+        until(|| Lines::connect(server.tcp).line() == WELCOME);
         second.expect_nothing();
     });
 }
@@ -51,9 +51,9 @@ fn an_address_with_its_clients_is_refused_another_whatever_carries_it_and_others
 #[test]
 fn an_address_that_connects_too_fast_is_refused_for_a_while_and_others_are_let_in() {
     const PER_SECOND: u32 = 20;
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| settings.connects_per_address = PER_SECOND);
-        let greeting = || Lines::connect(server.tcp).line().expect("a line");
+        let greeting = || Lines::connect(server.tcp).line();
         let mut greeted = 0;
         until(|| match greeting().as_str() {
             WELCOME => {
@@ -71,7 +71,7 @@ fn an_address_that_connects_too_fast_is_refused_for_a_while_and_others_are_let_i
         other.read_exact(&mut greeting_of_other).unwrap();
         assert_eq!(greeting_of_other, WELCOME.as_bytes());
         until(|| greeting() == WELCOME);
-    }
+    });
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_client_that_comes_by_ipv4_to_a_listener_of_ipv6_has_an_ipv4_address_in_room
     client.send("QUIT\n");
     client.expect("Bye");
     drop(client);
-    let log = program.log_until("reason=\"quit\"");
+    let log = program.log.until("reason=\"quit\"");
     assert!(log.last().is_some_and(|line| line.contains(&format!("peer={label}"))), "{log:?}");
 }
 
@@ -114,7 +114,7 @@ fn addresses_are_shown_of_clients_on_the_same_host_alone_unless_all_or_none_are_
             client.send(format!("{header}\r\nJOIN a\nhello\n"));
             client.expect(WELCOME);
             client.expect("Joined a");
-            (client.line().expect("its own message"), format!("[{}] hello", client.label()))
+            (client.line(), format!("[{}] hello", client.label()))
         };
         for header in strangers {
             let (heard, _) = label(header);

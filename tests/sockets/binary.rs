@@ -1,9 +1,7 @@
 //! The built binary while it serves: ready file, signals, log.
 
-use roomcast::protocol::disconnect::Disconnect;
+use harness::{Disconnect, Lines, Program, WELCOME, WebSocket, at_once};
 use rustix::process::Signal;
-
-use crate::harness::{Lines, Program, WELCOME, WebSocket, run};
 
 #[test]
 fn the_ready_file_holds_the_bound_addresses_and_clients_are_accepted_there() {
@@ -20,9 +18,9 @@ fn started_twice_on_one_port_the_second_says_so_in_one_line() {
     let addresses = [program.tcp, program.http].map(|address| address.to_string());
     for (flag, other, address) in [("--tcp", "--http", &addresses[0]), ("--http", "--tcp", &addresses[1])] {
         for workers in ["1", "2"] {
-            let second = run(&[flag, address, other, "127.0.0.1:0", "--workers", workers]);
-            assert_eq!(second.status.code(), Some(2));
-            let said = String::from_utf8(second.stderr).unwrap();
+            let second = Program::run(&[flag, address, other, "127.0.0.1:0", "--workers", workers]);
+            assert_eq!(second.code, Some(2));
+            let said = second.err;
             assert_eq!(said.lines().count(), 1, "{said}");
             let expected = format!("roomcast: {flag} {address}: cannot listen there: Address already in use");
             assert!(said.starts_with(&expected) && said.ends_with(&format!("choose another with {flag}\n")), "{said}");
@@ -39,8 +37,8 @@ fn the_ready_file_is_gone_after_a_clean_stop_and_a_second_server_on_the_same_por
     let mut program = Program::start(&[]);
     let (path, address) = (program.ready_file(), program.http.to_string());
     let file = path.to_str().unwrap();
-    let second = run(&["--tcp", "127.0.0.1:0", "--http", &address, "--ready-file", file]);
-    assert_eq!(second.status.code(), Some(2));
+    let second = Program::run(&["--tcp", "127.0.0.1:0", "--http", &address, "--ready-file", file]);
+    assert_eq!(second.code, Some(2));
     assert!(path.exists(), "it is of the server that runs");
     program.signal_until_end(Signal::TERM);
     assert!(!path.exists());
@@ -57,7 +55,7 @@ fn the_addresses_can_be_bound_again_at_once() {
     client.expect(WELCOME);
     program.signal(Signal::TERM);
     client.expect("ERR closed shutdown");
-    assert_eq!(client.line(), None);
+    client.expect_end();
     browser.expect_close(Disconnect::Shutdown);
     drop((client, browser));
     assert_eq!(program.end().0, Some(0));
@@ -76,7 +74,7 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
         client.line();
         program.signal(signal);
         client.expect("ERR closed shutdown");
-        assert_eq!(client.line(), None);
+        client.expect_end();
         drop(client);
         let (code, log) = program.end();
         assert_eq!(code, Some(0), "{log:?}");
@@ -89,9 +87,9 @@ fn either_signal_stops_it_gently_and_the_log_ends_with_what_was_done() {
 #[test]
 fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_something() {
     const SAID: &str = "roomcast: second signal, not waiting for clients";
-    for format in ["text", "json"] {
-        let (mut program, reading) =
-            Program::start_that_stops_for_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
+    at_once(["text", "json"], |format| {
+        let mut program =
+            Program::start_that_drains_for_hours(&["--log-format", format], |program| program.signal(Signal::TERM));
         program.signal_until_end(Signal::INT);
         let (code, log) = program.end();
         assert_eq!(code, Some(1), "{log:?}");
@@ -101,8 +99,7 @@ fn a_signal_a_second_after_the_first_ends_it_at_once_whoever_is_still_owed_somet
             _ => format!("{:?}", log[0]),
         };
         assert_eq!(said, format!("{SAID:?}"));
-        reading.join().unwrap();
-    }
+    });
 }
 
 #[test]
@@ -110,9 +107,9 @@ fn two_signals_at_once_are_one() {
     let program = Program::start(&[]);
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
-    program.stand_still(|| [Signal::TERM, Signal::INT].into_iter().for_each(|signal| program.signal(signal)));
+    program.while_stopped(|| [Signal::TERM, Signal::INT].into_iter().for_each(|signal| program.signal(signal)));
     client.expect("ERR closed shutdown");
-    assert_eq!(client.line(), None);
+    client.expect_end();
     drop(client);
     let (code, log) = program.end();
     assert_eq!(code, Some(0), "{log:?}");
@@ -130,7 +127,7 @@ fn other_signals_leave_it_be_and_the_log_says_so() {
         (Signal::USR2, "SIGUSR2", "does nothing"),
     ] {
         program.signal(signal);
-        let log = program.log_until(name);
+        let log = program.log.until(name);
         assert!(log.last().is_some_and(|line| line.contains(does)), "{log:?}");
     }
     client.send("PING x\n");
@@ -141,7 +138,7 @@ fn other_signals_leave_it_be_and_the_log_says_so() {
 fn the_log_names_every_bound_address_and_the_clients_that_the_descriptors_allow() {
     let program = Program::start(&["--max-clients", "123"]);
     program.signal(Signal::TERM);
-    let log = program.log_until("stopped");
+    let log = program.log.until("stopped");
     let bound: Vec<&String> = log.iter().filter(|line| line.contains("listening")).collect();
     assert_eq!(bound.len(), 2, "{log:?}");
     for (line, listening) in bound.into_iter().zip([("tcp lines", program.tcp), ("http", program.http)]) {
@@ -181,7 +178,7 @@ fn a_log_of_errors_alone_is_empty_when_all_goes_well() {
 
 #[test]
 fn nobody_reading_its_log_any_more_does_not_end_it() {
-    let program = Program::start_deaf(&["--log", "debug"]);
+    let program = Program::start_with_closed_log(&["--log", "debug"]);
     let mut first = Lines::connect(program.tcp);
     first.expect(WELCOME);
     first.send("QUIT\n");

@@ -1,8 +1,9 @@
 //! The smallest budget of outboxes that is accepted still serves everybody who reads.
 
+use harness::{Client, Transport};
 use roomcast::config::{Settings, Size};
 
-use crate::harness::{Client, TestServer, Transport, contract};
+use crate::server::{TestServer, contract};
 
 #[test]
 fn with_the_smallest_budget_whoever_reads_hears_the_longest_messages_and_is_not_cut() {
@@ -18,8 +19,8 @@ fn with_the_smallest_budget_whoever_reads_hears_the_longest_messages_and_is_not_
         let text = "x".repeat(60 * 1024);
         for _ in 0..8 {
             // The sockets of the members refuse the first, so that two are held in each dialect until they read.
-            publisher.say(&text);
-            publisher.say(&text);
+            publisher.send(&text);
+            publisher.send(&text);
             let message = format!("[p] {text}");
             (0..2).for_each(|_| publisher.expect(&message));
             members.iter_mut().for_each(|member| (0..2).for_each(|_| member.expect(&message)));

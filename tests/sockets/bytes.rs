@@ -1,14 +1,16 @@
-//! However the bytes of a conversation are cut, it is the same conversation.
+//! Bytes cut at any point: the lines and their answers stay the same.
 
 use std::io::Write;
 use std::thread;
 
-use crate::harness::{Client, Lines, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
 
-/// Several commands, with characters of two, three and four bytes, and every kind of line end.
+use crate::server::{TestServer, contract};
+
+/// Commands with characters of two, three and four bytes, and with every kind of line end.
 const SCRIPT: &str = "JOIN räume\r\nhällo ▒ 🦀\n\n \r\nNICK bøb\nSAY JOIN a\nJOIN a b\nPING ü\nLEAVE\nQUIT\n";
 
-/// What comes of it.
+/// The answers to the script.
 fn answers(label: &str) -> String {
     let lines = [
         WELCOME,
@@ -129,11 +131,11 @@ fn a_carriage_return_is_part_of_its_line_until_a_line_feed_comes() {
         client.send("\n");
         watcher.expect("[alice] hello");
         client.expect("[alice] hello");
-        // What has no end when the input ends is no line.
+        // A line without its end is dropped when the input ends.
         client.send("PING x\nnever said\r");
         client.end_input();
         assert_eq!(client.rest(), "PONG x\n");
-        watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
         watcher.expect_nothing();
     });
 }
@@ -155,7 +157,7 @@ fn ten_thousand_lines_in_one_write_are_all_heard_while_another_client_is_served(
         talker.expect("[talker] 0");
         for number in 1..LINES {
             if number % 100 == 0 {
-                assert_eq!(other.ask("hello"), "[other] hello");
+                assert_eq!(other.request("hello"), "[other] hello");
             }
             talker.expect(&format!("[talker] {number}"));
         }
@@ -170,10 +172,10 @@ fn ten_thousand_lines_in_one_write_are_all_heard_while_another_client_is_served(
 fn a_client_that_never_stops_talking_does_not_keep_others_from_being_served() {
     contract(|shape, _| {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
-        let _talkers = [(); 3].map(|()| crate::harness::Blast::start(server.tcp, "loud"));
+        let _talkers = [(); 3].map(|()| harness::Blast::start(server.tcp, "loud"));
         let mut other = Client::member(&server, Transport::Tcp, "b", "other");
-        for _ in 0..50 {
-            assert_eq!(other.ask("hello"), "[other] hello");
+        for _ in 0..10 {
+            assert_eq!(other.request("hello"), "[other] hello");
             other.expect_nothing();
         }
     });

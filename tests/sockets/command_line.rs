@@ -1,15 +1,14 @@
-//! The built binary's command line: what is refused, and what overrides what.
+//! The built binary's command line: refused arguments, and the order in which settings override each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
+use harness::{Ended, Process, Program};
 use roomcast::config::Settings;
 use tempfile::TempDir;
 
-use crate::harness::{command, command_within, run, run_to_end};
-
-/// Arguments that cannot be followed, and what the one line about them holds.
+/// Arguments that are refused, and parts of the one line that says why.
 const REFUSED: [(&[&str], &[&str]); 26] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
@@ -52,22 +51,22 @@ const REFUSED: [(&[&str], &[&str]); 26] = [
 ];
 
 #[track_caller]
-fn expect_refusal(output: &Output, parts: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+fn expect_refusal(output: &Ended, parts: &[&str]) {
+    let said = &output.err;
+    assert_eq!(output.code, Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("roomcast: "), "{said}");
     for part in parts {
         assert!(said.contains(part), "{said:?} has no {part:?}");
     }
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(output.out, "");
 }
 
 #[test]
 fn a_wrong_flag_ends_it_with_one_line_that_says_what_would_be_right() {
     for (arguments, parts) in REFUSED {
-        expect_refusal(&run(arguments), parts);
-        expect_refusal(&run(&[&["check-config"], arguments].concat()), parts);
+        expect_refusal(&Program::run(arguments), parts);
+        expect_refusal(&Program::run(&[&["check-config"], arguments].concat()), parts);
     }
 }
 
@@ -80,9 +79,9 @@ fn more_clients_than_one_table_holds_name_the_setting_that_grants_them() {
             "--max-clients 300: at most {room}, what 300 descriptors allow: raise the limit (ulimit -Hn){remedies}\n"
         );
         let arguments = ["--max-clients", "300", "--workers", workers];
-        expect_refusal(&run_to_end(&mut command_within(300, &arguments)), &[&too_many]);
+        expect_refusal(&Process::run(&mut Program::command_within(300, &arguments)), &[&too_many]);
         let arguments = [&["check-config"], &arguments[..]].concat();
-        expect_refusal(&run_to_end(&mut command_within(300, &arguments)), &[&too_many]);
+        expect_refusal(&Process::run(&mut Program::command_within(300, &arguments)), &[&too_many]);
     }
 }
 
@@ -96,7 +95,7 @@ fn a_wrong_variable_ends_it_with_one_line_that_says_what_would_be_right() {
         ("ROOMCAST_PONG_TIMEOUT", "1s", "ROOMCAST_PONG_TIMEOUT 1s: 1m to 1day, at least twice ping-interval 30s"),
         ("ROOMCAST_CONFIG", "/no/such/file", "cannot read settings file /no/such/file"),
     ] {
-        let output = run_to_end(command(&["--tcp", "127.0.0.1:0"]).env(name, value));
+        let output = Process::run(Program::command(&["--tcp", "127.0.0.1:0"]).env(name, value));
         expect_refusal(&output, &[part]);
     }
 }
@@ -119,9 +118,9 @@ fn a_variable_that_is_no_setting_is_warned_about_and_named_right() {
         ("ROOMCAST_PORT", ": did you mean ROOMCAST_TCP or ROOMCAST_HTTP?\n"),
         ("ROOMCAST_COLOUR", "does nothing\n"),
     ] {
-        let output = run_to_end(command(&["check-config"]).envs(of_others).env(name, "3"));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let output = Process::run(Program::command(&["check-config"]).envs(of_others).env(name, "3"));
+        let said = &output.err;
+        assert_eq!(output.code, Some(0), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("WARN") && said.contains(name) && said.ends_with(question), "{said}");
     }
@@ -139,13 +138,13 @@ fn with_a_json_log_a_refusal_is_one_json_object() {
     ] {
         let json = &["--log-format", "json"][..];
         for output in [
-            run(&[json, arguments].concat()),
-            run(&[arguments, json].concat()),
-            run_to_end(command(arguments).env("ROOMCAST_LOG_FORMAT", "json")),
+            Program::run(&[json, arguments].concat()),
+            Program::run(&[arguments, json].concat()),
+            Process::run(Program::command(arguments).env("ROOMCAST_LOG_FORMAT", "json")),
         ] {
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(2), "{said}");
-            let line: serde_json::Value = serde_json::from_str(&said).expect(&said);
+            let said = &output.err;
+            assert_eq!(output.code, Some(2), "{said}");
+            let line: serde_json::Value = serde_json::from_str(said).expect(said);
             assert!(line["message"].as_str().is_some_and(|message| message.contains(part)), "{said}");
             assert_eq!(line["level"], "ERROR");
         }
@@ -185,31 +184,32 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
     ] {
         let (_folder, path) = settings_file(text);
         let path = path.to_str().unwrap();
-        expect_refusal(&run(&["--tcp", "127.0.0.1:0", "--config", path]), parts);
-        expect_refusal(&run(&["check-config", "--config", path]), parts);
+        expect_refusal(&Program::run(&["--tcp", "127.0.0.1:0", "--config", path]), parts);
+        expect_refusal(&Program::run(&["check-config", "--config", path]), parts);
     }
-    let missing = run(&["--config", "/no/such/file"]);
+    let missing = Program::run(&["--config", "/no/such/file"]);
     expect_refusal(&missing, &["cannot read settings file /no/such/file", "No such file"]);
     let folder = tempfile::tempdir().unwrap();
-    expect_refusal(&run(&["--config", folder.path().to_str().unwrap()]), &["cannot read settings file"]);
+    expect_refusal(&Program::run(&["--config", folder.path().to_str().unwrap()]), &["cannot read settings file"]);
 }
 
 #[test]
 fn a_ready_file_that_cannot_be_written_ends_it() {
-    let output = run(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
+    let output =
+        Program::run(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
     expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
-    let output = run(&["check-config", "--ready-file", "/no/such/folder/ready"]);
+    let output = Program::run(&["check-config", "--ready-file", "/no/such/folder/ready"]);
     expect_refusal(&output, &["cannot write the ready file /no/such/folder/ready"]);
 }
 
-/// What `check-config` prints, which is no refusal.
+/// The output of `check-config` for valid settings.
 #[track_caller]
 fn checked(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let mut command = command(&[&["check-config"], arguments].concat());
-    let output = run_to_end(command.envs(variables.iter().copied()));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(output.status.code(), Some(0));
-    String::from_utf8(output.stdout).expect("text")
+    let mut command = Program::command(&[&["check-config"], arguments].concat());
+    let output = Process::run(command.envs(variables.iter().copied()));
+    assert_eq!(output.err, "");
+    assert_eq!(output.code, Some(0));
+    output.out
 }
 
 #[track_caller]
@@ -243,7 +243,8 @@ fn numbers_with_marks_and_names_of_hosts_are_taken_as_they_are_written() {
     assert_eq!((settings.rooms, settings.trusted_proxies), (1_000, vec!["10.0.0.1".into(), "10.0.0.2".into()]));
     let text = checked(&arguments, &[]);
     assert!(text.contains("tcp = \"localhost:0\"\nhttp = \"localhost:0\"\n"), "{text}");
-    let output = run(&["--tcp", "localhost:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
+    let output =
+        Program::run(&["--tcp", "localhost:0", "--http", "127.0.0.1:0", "--ready-file", "/no/such/folder/ready"]);
     expect_refusal(&output, &["cannot write the ready file"]);
 }
 
@@ -269,26 +270,26 @@ fn the_settings_file_can_be_named_by_a_variable_and_a_flag_overrides_that_too() 
 
 #[test]
 fn help_and_version_are_no_mistakes() {
-    let help = run(&["--help"]);
-    assert_eq!(help.status.code(), Some(0));
-    let text = String::from_utf8(help.stdout).unwrap();
+    let help = Program::run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    let text = help.out;
     let settings = toml::Table::try_from(Settings::default()).unwrap();
     for name in settings.keys() {
         assert!([" ", "["].iter().any(|end| text.contains(&format!("--{name}{end}"))), "{name}");
         let variable = format!("ROOMCAST_{}", name.to_uppercase().replace('-', "_"));
         assert!(text.contains(&format!("[env: {variable}]")), "{variable}");
     }
-    let version = run(&["--version"]);
-    assert_eq!(version.status.code(), Some(0));
-    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("roomcast {}\n", env!("CARGO_PKG_VERSION")));
+    let version = Program::run(&["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert_eq!(version.out, format!("roomcast {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn nobody_reading_what_it_prints_is_no_failure() {
     for arguments in [&["--help"][..], &["check-config"]] {
-        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), "".into()));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Process::start(Program::command(arguments).stdout(writer).stderr(Stdio::piped())).end();
+        assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
     }
 }

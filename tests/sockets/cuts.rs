@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
+use harness::frame::{FINAL_PING, FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Http, Transport, WELCOME, WebSocket};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::websocket::{FINAL_PING, FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Shape, TestServer, Transport, WELCOME, WebSocket};
+use crate::server::{Shape, TestServer};
 use crate::websocket::member;
 
-/// Sends the handshake in these pieces, between two of which another client of the only worker makes a round trip, and is
-/// let in.
+/// Sends the handshake in these pieces, between two of which another client of the only worker makes a round trip, and
+/// is let in.
 #[track_caller]
 fn expect_to_be_let_in<'a>(server: &TestServer, bystander: &mut Client, pieces: impl Iterator<Item = &'a [u8]>) {
     let client = Http::connect(server.http);
     for piece in pieces {
         client.send(piece);
-        assert_eq!(bystander.ask("hello"), "[bystander] hello");
+        assert_eq!(bystander.request("hello"), "[bystander] hello");
     }
     let mut client = WebSocket::upgraded(client);
     client.expect(WELCOME);
@@ -48,7 +49,7 @@ fn short_keepalive(settings: &mut Settings) {
 
 #[test]
 fn a_client_that_sends_a_frame_byte_by_byte_is_alive_though_it_never_answers_a_ping() {
-    /// For longer than a mute client is kept.
+    /// Enough pings that a client which does not answer would be closed.
     const BYTES: usize = 20;
     let server = TestServer::start(Shape::MANY, short_keepalive);
     let mut client = member(&server, "alice");

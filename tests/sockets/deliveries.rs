@@ -1,13 +1,13 @@
-//! What one client may cost the others, counted in deliveries: first it is not read, then it is refused.
+//! The rate limit of deliveries: a client beyond it is first read more slowly, then refused.
 
 use std::time::{Duration, Instant};
 
+use harness::{Client, Disconnect, Transport};
 use roomcast::config::{Settings, Span};
-use roomcast::protocol::disconnect::Disconnect;
 
-use crate::harness::{Client, Shape, TestServer, Transport, contract};
+use crate::server::{Shape, TestServer, contract};
 
-/// What a client in debt for good hears.
+/// The answer to a client that stays beyond its limit.
 const REFUSED: &str = "ERR too-many deliveries: at most 1 a second, 1 at once";
 
 /// One delivery a second, after which a client is refused almost at once: half the time in which it must answer a ping.
@@ -17,7 +17,7 @@ fn hardly_any(settings: &mut Settings) {
         (Span(Duration::from_millis(10)), Span(Duration::from_millis(100)));
 }
 
-/// A speaker and others, in one room.
+/// A publisher and other members in one room.
 #[track_caller]
 fn room_of(members: usize, server: &TestServer, transport: Transport) -> Vec<Client> {
     (0..members).map(|number| Client::member(server, transport, "a", &number.to_string())).collect()
@@ -35,14 +35,14 @@ fn who_says_too_much_is_read_more_slowly_and_nothing_is_lost() {
         let mut members = room_of(2, &server, transport);
         let begun = Instant::now();
         let said: Vec<String> = (0..MESSAGES).map(|number| format!("message {number}")).collect();
-        said.iter().for_each(|text| members[0].say(text));
-        // Served meanwhile.
+        said.iter().for_each(|text| members[0].send(text));
+        // Another client is served meanwhile.
         let mut other = Client::member(&server, transport, "b", "other");
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         let expected: Vec<String> = said.iter().map(|text| format!("[0] {text}")).collect();
         assert_eq!(members[0].fence(), expected);
         assert_eq!(members[1].fence(), expected);
-        // The last one may go into debt.
+        // The last message may exceed the limit.
         let earned = (MESSAGES as u32 * 2 - BURST - 2) / 2;
         assert!(begun.elapsed() >= Duration::from_secs(1) * earned / PER_SECOND, "{:?}", begun.elapsed());
     });
@@ -54,23 +54,23 @@ fn who_goes_on_is_refused_and_its_room_hears_nothing_of_it() {
         let server = TestServer::start(shape, hardly_any);
         // The first message costs a minute and a half.
         let mut members = room_of(100, &server, Transport::Tcp);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
+        assert_eq!(members[0].request("hello"), "[0] hello");
         for _ in 0..3 {
-            assert_eq!(members[0].ask("and again"), REFUSED);
+            assert_eq!(members[0].request("and again"), REFUSED);
         }
         members[0].expect_nothing();
-        members[1].say("hello, 0");
+        members[1].send("hello, 0");
         for member in &mut members[1..] {
             member.expect("[0] hello");
             member.expect("[1] hello, 0");
             member.expect_nothing();
         }
         members[0].expect("[1] hello, 0");
-        // What costs nobody anything goes on.
+        // Commands without deliveries are still answered.
         members[0].leave();
         members[0].join("b");
-        assert_eq!(members[0].ask("LIST"), r#"Rooms: ["a", "b"]"#);
-        assert_eq!(members[0].ask("in another room"), REFUSED);
+        assert_eq!(members[0].request("LIST"), r#"Rooms: ["a", "b"]"#);
+        assert_eq!(members[0].request("in another room"), REFUSED);
     }
 }
 
@@ -81,9 +81,9 @@ fn who_is_kept_waiting_leaves_at_once_when_the_server_stops_and_what_was_read_is
             (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
         });
         let mut members = room_of(8, &server, transport);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
-        members[0].say("read, and kept waiting");
-        // The server has read it once it answers who came later on each worker.
+        assert_eq!(members[0].request("hello"), "[0] hello");
+        members[0].send("read, and kept waiting");
+        // The server has read it once it answers later clients on each worker.
         (0..8).for_each(|_| Client::connect(&server, transport).expect_nothing());
         server.begin_stop();
         for member in &mut members[1..] {
@@ -101,11 +101,11 @@ fn whoever_connects_anew_has_no_new_burst() {
     contract(|shape, transport| {
         let server = TestServer::start(shape, hardly_any);
         let mut members = room_of(8, &server, transport);
-        assert_eq!(members[0].ask("hello"), "[0] hello");
+        assert_eq!(members[0].request("hello"), "[0] hello");
         drop(members.remove(0));
         let mut anew = Client::member(&server, transport, "b", "0");
         members[1].fence();
-        members[1].ask_until("WHO", r#"Members of a: ["1", "2", "3", "4", "5", "6", "7"]"#);
-        assert_eq!(anew.ask("hello again"), REFUSED);
+        members[1].request_until("WHO", r#"Members of a: ["1", "2", "3", "4", "5", "6", "7"]"#);
+        assert_eq!(anew.request("hello again"), REFUSED);
     });
 }

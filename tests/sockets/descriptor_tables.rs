@@ -1,28 +1,25 @@
-//! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and in this
-//! process that would be the sockets of other tests.
+//! A descriptor table per worker. Always in the built binary: a table is a copy of all that its process has open, and
+//! in this process that would be the sockets of other tests.
 
 use std::net::{SocketAddr, TcpStream};
 
-use roomcast::protocol::disconnect::Disconnect;
+use harness::{Client, Disconnect, HANDSHAKE, Http, Program, Transport, WELCOME, until};
 use rustix::process::Signal;
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Program, Transport, WELCOME, run, until};
-
-/// A table per worker of two, and labels by which clients tell whose they are.
+/// Two workers with a table each, and labels that show the worker of a client.
 const PER_WORKER: [&str; 6] = ["--descriptor-tables", "per-worker", "--labels", "id", "--workers", "2"];
 
-/// The worker that a client in no room has: each numbers its clients in steps of the workers.
+/// The worker of a client in no room: each worker numbers its clients in steps of the number of workers.
 #[track_caller]
 fn worker_of(client: &mut Client) -> usize {
     client.join("alone");
-    let said = client.ask("who am I");
+    let said = client.request("who am I");
     client.leave();
     let number = said.split(['-', ']']).nth(1).and_then(|number| number.parse::<usize>().ok());
     (number.expect("a label with a number") - 1) % 2
 }
 
-/// So many members of one room, every other one over WebSocket.
+/// Connects this many members of one room, every other one over WebSocket.
 #[track_caller]
 fn fill(program: &Program, members: usize) -> Vec<Client> {
     let transports = Transport::ALL.into_iter().cycle().take(members);
@@ -31,12 +28,12 @@ fn fill(program: &Program, members: usize) -> Vec<Client> {
     members
 }
 
-/// One says something, and all hear it.
+/// One member publishes, and all get it.
 #[track_caller]
 fn all_hear(members: &mut [Client], speaker: usize) {
-    members[speaker].say(&format!("hello from {speaker}"));
+    members[speaker].send(&format!("hello from {speaker}"));
     for member in members {
-        let heard = member.hear();
+        let heard = member.line();
         assert!(heard.ends_with(&format!("] hello from {speaker}")), "{heard}");
     }
 }
@@ -44,7 +41,7 @@ fn all_hear(members: &mut [Client], speaker: usize) {
 #[test]
 fn members_on_both_workers_and_transports_are_in_the_same_room() {
     let program = Program::start(&[&PER_WORKER[..], &["--shards", "4"]].concat());
-    // By transport and worker.
+    // Whether a member was found, by transport and worker.
     let mut found = [[false; 2]; 2];
     let mut members = Vec::new();
     while found != [[true; 2]; 2] {
@@ -68,11 +65,11 @@ fn more_clients_than_one_table_holds_are_in_one_room() {
     assert!(metrics.contains(&format!("\nactive_connections {CLIENTS}\n")), "{metrics}");
 }
 
-/// A line client, unless it is refused as by a full server.
+/// A line client, or `None` when the server refuses it as full.
 #[track_caller]
 fn connect_if_let_in(program: &Program) -> Option<Client> {
     let mut client = Client::open(program, Transport::Tcp);
-    match client.hear().as_str() {
+    match client.line().as_str() {
         WELCOME => Some(client),
         refusal => {
             assert_eq!(refusal, "ERR closed too-many-connections");
@@ -82,7 +79,7 @@ fn connect_if_let_in(program: &Program) -> Option<Client> {
     }
 }
 
-/// The status of the answer. One of 503 says that there is no place.
+/// The status of the answer. A 503 must say that the server is full.
 #[track_caller]
 fn status(server: SocketAddr, request: &str) -> u16 {
     let mut client = Http::connect(server);
@@ -95,11 +92,11 @@ fn status(server: SocketAddr, request: &str) -> u16 {
 #[test]
 fn a_full_worker_refuses_as_a_full_server_does() {
     const TABLE: u64 = 100;
-    // What is left of a table.
+    // The descriptors of a table that are left for clients.
     const ROOM: usize = 20;
     const READY: &str = "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let program = Program::start_within(TABLE, &PER_WORKER);
-    let limit = program.log_until("descriptor limit").pop().unwrap();
+    let limit = program.log.until("descriptor limit").pop().unwrap();
     assert!(limit.contains(&format!("descriptors={TABLE} tables=2 clients_max={}", 2 * ROOM)), "{limit}");
     let mut clients = [const { Vec::new() }; 2];
     until(|| {
@@ -111,7 +108,7 @@ fn a_full_worker_refuses_as_a_full_server_does() {
     assert_eq!([clients[0].len(), clients[1].len()], [ROOM; 2]);
     assert_eq!([HANDSHAKE, READY].map(|request| status(program.http, request)), [503; 2]);
     clients[0].clear();
-    // Whom the kernel gives to the first worker is let in now, and the others are refused, whatever they come for.
+    // Connections that the kernel gives to the first worker are accepted now, and the others are refused.
     expect_both(|| {
         let client = connect_if_let_in(&program);
         client.map(|mut client| assert_eq!(worker_of(&mut client), 0)).is_some()
@@ -125,7 +122,7 @@ fn a_full_worker_refuses_as_a_full_server_does() {
     }
 }
 
-/// Asks until it was answered either way.
+/// Repeats a request until it was answered in both ways.
 #[track_caller]
 fn expect_both(mut is_served: impl FnMut() -> bool) {
     let mut seen = [false; 2];
@@ -156,25 +153,21 @@ fn a_stop_tells_everybody_and_the_addresses_can_be_bound_again_at_once() {
 #[test]
 fn a_server_that_still_drains_listens_no_more_and_its_successor_may_at_once() {
     let arguments = [&PER_WORKER[..], &["--probes-until-end"]].concat();
-    let (mut program, reading) =
-        Program::start_that_stops_for_hours(&arguments, |program| program.signal(Signal::TERM));
+    let program = Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
     let successor = Program::start(&[&PER_WORKER[..], &["--tcp", &program.tcp.to_string()]].concat());
     assert_eq!(successor.tcp, program.tcp);
     all_hear(&mut fill(&successor, 8), 0);
     assert_eq!(Http::get(program.http, "/ready").1, "draining");
-    program.signal_until_end(Signal::TERM);
-    assert_eq!(program.end().0, Some(1));
-    reading.join().unwrap();
 }
 
 #[test]
 fn an_address_in_use_is_refused_in_one_line() {
     let program = Program::start(&PER_WORKER);
     let address = program.tcp.to_string();
-    let second = run(&[&PER_WORKER[..], &["--tcp", &address, "--http", "127.0.0.1:0"]].concat());
-    assert_eq!(second.status.code(), Some(2));
-    let said = String::from_utf8(second.stderr).unwrap();
+    let second = Program::run(&[&PER_WORKER[..], &["--tcp", &address, "--http", "127.0.0.1:0"]].concat());
+    assert_eq!(second.code, Some(2));
+    let said = second.err;
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains(&address) && said.contains("in use") && said.contains("--tcp"), "{said}");
 }

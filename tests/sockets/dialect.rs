@@ -1,8 +1,9 @@
 //! The text dialect, row by row.
 
+use harness::{Client, Lines, Transport, WELCOME};
 use roomcast::config::Labels;
 
-use crate::harness::{Client, Lines, TestServer, Transport, WELCOME, contract};
+use crate::server::{TestServer, contract};
 
 const HELP: [&str; 9] = [
     "JOIN <room>: enter a room, leaving the one you are in",
@@ -42,10 +43,10 @@ fn what_is_said_in_a_room_reaches_every_member_and_the_sender_itself() {
         let server = TestServer::plain(shape);
         let mut alice = Client::member(&server, transport, "a", "alice");
         let mut bob = Client::member(&server, transport, "a", "bob");
-        alice.say("hällo 🦀");
+        alice.send("hällo 🦀");
         alice.expect("[alice] hällo 🦀");
         bob.expect("[alice] hällo 🦀");
-        bob.say("tab\tand  blanks");
+        bob.send("tab\tand  blanks");
         alice.expect("[bob] tab\tand  blanks");
         bob.expect("[bob] tab\tand  blanks");
         alice.expect_nothing();
@@ -58,11 +59,11 @@ fn joining_leaving_and_listing_are_answered() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        assert_eq!(client.ask("LIST"), "Rooms: []");
-        assert_eq!(client.ask("JOIN a"), "Joined a");
-        assert_eq!(client.ask("LIST"), r#"Rooms: ["a"]"#);
-        assert_eq!(client.ask("LEAVE"), "Left room");
-        assert_eq!(client.ask("LIST"), "Rooms: []");
+        assert_eq!(client.request("LIST"), "Rooms: []");
+        assert_eq!(client.request("JOIN a"), "Joined a");
+        assert_eq!(client.request("LIST"), r#"Rooms: ["a"]"#);
+        assert_eq!(client.request("LEAVE"), "Left room");
+        assert_eq!(client.request("LIST"), "Rooms: []");
         client.expect_nothing();
     });
 }
@@ -73,11 +74,11 @@ fn outside_a_room_there_is_nothing_to_leave_to_say_or_to_ask() {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
         for line in ["LEAVE", "hello", "SAY hello", "WHO", "join a", "LIST of things"] {
-            assert_eq!(client.ask(line), "Join a room first", "{line}");
+            assert_eq!(client.request(line), "Join a room first", "{line}");
         }
         client.join("a");
         client.leave();
-        assert_eq!(client.ask("hello"), "Join a room first");
+        assert_eq!(client.request("hello"), "Join a room first");
         client.expect_nothing();
     });
 }
@@ -87,10 +88,10 @@ fn say_is_verbatim_even_when_it_starts_with_a_command_word() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut alice = Client::member(&server, transport, "a", "alice");
-        assert_eq!(alice.ask("SAY LEAVE"), "[alice] LEAVE");
-        assert_eq!(alice.ask("SAY JOIN b"), "[alice] JOIN b");
-        assert_eq!(alice.ask("SAY   indented"), "[alice]   indented");
-        assert_eq!(alice.ask("LIST"), r#"Rooms: ["a"]"#);
+        assert_eq!(alice.request("SAY LEAVE"), "[alice] LEAVE");
+        assert_eq!(alice.request("SAY JOIN b"), "[alice] JOIN b");
+        assert_eq!(alice.request("SAY   indented"), "[alice]   indented");
+        assert_eq!(alice.request("LIST"), r#"Rooms: ["a"]"#);
     });
 }
 
@@ -111,7 +112,7 @@ fn a_line_that_does_not_fit_a_command_is_chat() {
             " JOIN b",
             "Leave",
         ] {
-            assert_eq!(alice.ask(line), format!("[alice] {line}"));
+            assert_eq!(alice.request(line), format!("[alice] {line}"));
         }
         alice.expect_nothing();
     });
@@ -122,17 +123,17 @@ fn trailing_blanks_do_not_count_in_a_command_and_stay_in_what_is_said() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut alice = Client::connect(&server, transport);
-        assert_eq!(alice.ask(" "), "Join a room first");
-        assert_eq!(alice.ask("NICK alice\t "), "You are alice");
-        assert_eq!(alice.ask("JOIN a "), "Joined a");
-        assert_eq!(alice.ask("LIST  "), r#"Rooms: ["a"]"#);
-        assert_eq!(alice.ask("PING x\t"), "PONG x");
+        assert_eq!(alice.request(" "), "Join a room first");
+        assert_eq!(alice.request("NICK alice\t "), "You are alice");
+        assert_eq!(alice.request("JOIN a "), "Joined a");
+        assert_eq!(alice.request("LIST  "), r#"Rooms: ["a"]"#);
+        assert_eq!(alice.request("PING x\t"), "PONG x");
         for said in ["hello \t ", "col1\tcol2\t", " ", "\t", " \t ", "LIST of things  ", "LEAVE me "] {
-            assert_eq!(alice.ask(said), format!("[alice] {said}"));
+            assert_eq!(alice.request(said), format!("[alice] {said}"));
         }
-        assert_eq!(alice.ask("SAY LIST  "), "[alice] LIST  ");
-        assert_eq!(alice.ask("SAY  "), "ERR unknown SAY needs a text: SAY <text>");
-        alice.say("");
+        assert_eq!(alice.request("SAY LIST  "), "[alice] LIST  ");
+        assert_eq!(alice.request("SAY  "), "ERR unknown SAY needs a text: SAY <text>");
+        alice.send("");
         alice.expect_nothing();
     });
 }
@@ -143,14 +144,14 @@ fn a_nick_is_the_label_from_then_on_and_need_not_be_unique() {
         let server = TestServer::plain(shape);
         let mut first = Client::member(&server, transport, "a", "bob");
         let mut second = Client::member(&server, transport, "a", "bob");
-        assert_eq!(first.ask("WHO"), r#"Members of a: ["bob", "bob"]"#);
-        assert_eq!(second.ask("one"), "[bob] one");
+        assert_eq!(first.request("WHO"), r#"Members of a: ["bob", "bob"]"#);
+        assert_eq!(second.request("one"), "[bob] one");
         second.name("bobby");
-        assert_eq!(second.ask("two"), "[bobby] two");
+        assert_eq!(second.request("two"), "[bobby] two");
         assert_eq!(first.fence(), ["[bob] one", "[bobby] two"]);
-        assert_eq!(first.ask("WHO"), r#"Members of a: ["bob", "bobby"]"#);
+        assert_eq!(first.request("WHO"), r#"Members of a: ["bob", "bobby"]"#);
         second.join("b");
-        assert_eq!(second.ask("WHO"), r#"Members of b: ["bobby"]"#);
+        assert_eq!(second.request("WHO"), r#"Members of b: ["bobby"]"#);
     });
 }
 
@@ -160,7 +161,7 @@ fn who_is_sorted_and_its_names_are_json() {
         let server = TestServer::plain(shape);
         let nicks = ["zoë", r#"quo"te"#, "alice", r"back\slash"];
         let mut members = nicks.map(|nick| Client::member(&server, transport, "a", nick));
-        let who = members[0].ask("WHO");
+        let who = members[0].request("WHO");
         assert_eq!(who, r#"Members of a: ["alice", "back\\slash", "quo\"te", "zoë"]"#);
     });
 }
@@ -172,8 +173,8 @@ fn a_ping_is_answered_with_its_token() {
         let mut client = Client::connect(&server, transport);
         for room in [None, Some("a")] {
             room.into_iter().for_each(|room| client.join(room));
-            assert_eq!(client.ask("PING"), "PONG");
-            assert_eq!(client.ask("PING täg"), "PONG täg");
+            assert_eq!(client.request("PING"), "PONG");
+            assert_eq!(client.request("PING täg"), "PONG täg");
         }
     });
 }
@@ -183,8 +184,8 @@ fn help_has_one_line_per_command() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        client.say("HELP");
-        // Lines on one transport, one message on the other.
+        client.send("HELP");
+        // Several lines on one transport, one message on the other.
         assert_eq!(client.fence().join("\n"), HELP.join("\n"));
     });
 }
@@ -194,7 +195,7 @@ fn quit_says_bye_and_ends_the_connection() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::member(&server, transport, "a", "alice");
-        assert_eq!(client.ask("QUIT"), "Bye");
+        assert_eq!(client.request("QUIT"), "Bye");
         client.expect_end();
     });
 }
@@ -217,7 +218,7 @@ fn a_websocket_client_is_labelled_with_a_number() {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, Transport::WebSocket);
         client.join("a");
-        let said = client.ask("hello");
+        let said = client.request("hello");
         let number = said.strip_prefix("[WS-").and_then(|rest| rest.strip_suffix("] hello"));
         assert!(number.is_some_and(|number| number.parse::<u64>().is_ok()), "{said}");
     });
@@ -230,7 +231,7 @@ fn labels_can_hide_addresses_behind_numbers_that_are_never_shared() {
         let label = |_| {
             let mut client = Client::connect(&server, transport);
             client.join("a");
-            let said = client.ask("hello");
+            let said = client.request("hello");
             client.leave();
             said
         };

@@ -1,11 +1,9 @@
-//! Stopping behind a load balancer, which hears of it first, and beside the server that takes over.
+//! Draining behind a load balancer, which must notice first, and beside the server that takes over.
 
 use std::net::TcpStream;
 
+use harness::{HANDSHAKE, Http, Lines, Program, WELCOME, WebSocket, at_once, until};
 use rustix::process::Signal;
-
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Http, Lines, Program, WELCOME, WebSocket, until};
 
 /// An HTTP connection that stays open.
 fn kept(program: &Program) -> Http {
@@ -25,12 +23,9 @@ fn ask(client: &mut Http, path: &str) -> (u16, String) {
 fn for_the_drain_delay_ready_says_draining_and_everybody_is_still_let_in() {
     let program = Program::start(&["--workers", "2", "--drain-delay", "1h"]);
     let mut kept = kept(&program);
-    let mut early = Lines::connect(program.tcp);
-    early.send("JOIN a\n");
-    early.expect(WELCOME);
-    early.expect("Joined a");
+    let mut early = Lines::member(program.tcp, "a");
     program.signal(Signal::TERM);
-    let log = program.log_until("stopping");
+    let log = program.log.until("stopping");
     assert!(log.last().is_some_and(|line| line.contains("drain_delay=3600s")), "{log:?}");
     until(|| Http::get(program.http, "/ready").1 == "draining");
     assert_eq!(ask(&mut kept, "/ready"), (503, "draining".to_owned()));
@@ -52,17 +47,17 @@ fn after_the_drain_delay_the_line_clients_are_told_and_the_server_ends() {
     client.expect(WELCOME);
     program.signal(Signal::TERM);
     client.expect("ERR closed shutdown");
-    assert_eq!(client.line(), None);
+    client.expect_end();
     drop(client);
     assert_eq!(program.end().0, Some(0));
 }
 
 #[test]
 fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_is_connected() {
-    for tables in ["shared", "per-worker"] {
+    at_once(["shared", "per-worker"], |tables| {
         let arguments = ["--workers", "2", "--descriptor-tables", tables];
         let mut kept_open = None;
-        let (mut old, reading) = Program::start_that_stops_for_hours(&arguments, |program| {
+        let mut old = Program::start_that_drains_for_hours(&arguments, |program| {
             kept_open = Some(kept(program));
             program.signal(Signal::TERM);
         });
@@ -77,20 +72,17 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
         assert_eq!(ask(&mut kept, "/ready"), (503, "draining".to_owned()));
         kept.send(HANDSHAKE);
         assert_eq!(kept.answer().0.status, 503);
-        old.signal_until_end(Signal::TERM);
-        reading.join().unwrap();
+        old.signal_until_end(Signal::KILL);
         assert_eq!(Http::get(new.http, "/ready").1, "ready");
-    }
+    });
 }
 
 #[test]
 fn probes_are_answered_to_the_end_where_that_is_set() {
     let arguments = ["--workers", "2", "--probes-until-end"];
-    let (mut program, reading) =
-        Program::start_that_stops_for_hours(&arguments, |program| program.signal(Signal::TERM));
+    let mut program = Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
     assert_eq!(Http::get(program.http, "/ready").1, "draining");
     assert_eq!(Http::get(program.http, "/health").1, "OK");
-    program.signal_until_end(Signal::TERM);
-    reading.join().unwrap();
+    program.signal_until_end(Signal::KILL);
 }

@@ -1,14 +1,15 @@
-//! Endings: who leaves, what is still answered, what is said last.
+//! Ends of connections: the member leaves, pending answers are written, and the last line says why.
 
 use std::io::Write;
 use std::net::Shutdown;
 use std::thread::{self, JoinHandle};
 
+use harness::{Client, Lines, WELCOME};
 use roomcast::config::Size;
 
-use crate::harness::{Client, Lines, TestServer, WELCOME, contract};
+use crate::server::{TestServer, contract};
 
-/// The ways in which a client goes.
+/// The ways in which a client's connection ends.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Quit,
@@ -43,7 +44,7 @@ impl Ending {
             }
             Self::Close => drop(client),
             Self::Reset => client.reset(),
-            // The kernel answers with a reset what it can give nobody any more.
+            // The kernel answers bytes for a closed socket with a reset.
             Self::CloseWithInputUnread => client.send("unread\nPING x\nPING y\n"),
             Self::ShutdownOfBoth => client.stream().shutdown(Shutdown::Both).expect("an open socket"),
             Self::ShutdownOfReadingThenClose => client.stream().shutdown(Shutdown::Read).expect("an open socket"),
@@ -59,17 +60,17 @@ fn a_member_leaves_exactly_once_however_its_connection_ends() {
         for ending in Ending::ALL {
             println!("{ending:?}");
             ending.end(member(&server, "goner"));
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
-            // Whoever comes next, in the place of the one who left, stays.
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
+            // The next client, which gets the same slot, stays.
             let mut next = Client::member(&server, transport, "a", "next");
-            watcher.say("still here?");
+            watcher.send("still here?");
             assert_eq!(watcher.fence(), ["[watcher] still here?"]);
             assert_eq!(next.fence(), ["[watcher] still here?"]);
-            assert_eq!(watcher.ask("WHO"), r#"Members of a: ["next", "watcher"]"#);
+            assert_eq!(watcher.request("WHO"), r#"Members of a: ["next", "watcher"]"#);
             next.leave();
         }
         watcher.leave();
-        assert_eq!(watcher.ask("LIST"), "Rooms: []");
+        assert_eq!(watcher.request("LIST"), "Rooms: []");
     });
 }
 
@@ -89,7 +90,7 @@ fn enter(mut client: Lines, nick: &str) -> Lines {
 #[test]
 fn clients_that_come_and_go_never_hear_what_was_meant_for_another() {
     const COMERS: usize = 4;
-    const TIMES: usize = 100;
+    const TIMES: usize = 30;
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut watcher = Client::member(&server, transport, "a", "watcher");
@@ -106,7 +107,7 @@ fn clients_that_come_and_go_never_hear_what_was_meant_for_another() {
         };
         let comers: Vec<JoinHandle<()>> = (0..COMERS).map(come_and_go).collect();
         comers.into_iter().for_each(|comer| comer.join().unwrap());
-        assert_eq!(watcher.ask("LIST"), r#"Rooms: ["a"]"#);
+        assert_eq!(watcher.request("LIST"), r#"Rooms: ["a"]"#);
         watcher.expect_nothing();
     });
 }
@@ -146,10 +147,10 @@ fn who_ends_its_input_behind_many_messages_gets_its_own_all_back() {
         });
         let heard = format!("[alice] {text}");
         (0..MESSAGES).for_each(|_| client.expect(&heard));
-        assert_eq!(client.line(), None);
+        client.expect_end();
         (0..MESSAGES).for_each(|_| other.expect(&heard));
         write.join().unwrap();
-        assert_eq!(other.ask("WHO"), r#"Members of a: ["other"]"#);
+        assert_eq!(other.request("WHO"), r#"Members of a: ["other"]"#);
     });
 }
 
@@ -166,7 +167,7 @@ fn who_ends_and_reads_at_last_gets_all_it_is_owed() {
             let mut client = enter(Lines::connect_short_of_buffer(server.tcp), "alice");
             client.send(format!("{said}{last}"));
             client.end_input();
-            other.ask_until("WHO", r#"Members of a: ["other"]"#);
+            other.request_until("WHO", r#"Members of a: ["other"]"#);
             assert!(client.rest() == format!("{heard}{answer}"));
         }
     });
@@ -192,7 +193,7 @@ fn an_over_long_line_is_refused_in_spite_of_megabytes_behind_it() {
         let mut client = Lines::connect(server.tcp);
         client.expect(WELCOME);
         let write = keep_writing(&client, Vec::new());
-        let refusal = client.line().unwrap();
+        let refusal = client.line();
         let bytes = refusal
             .strip_prefix("ERR too-long line of ")
             .and_then(|rest| rest.strip_suffix(" or more bytes exceeds 65536"))
@@ -200,7 +201,7 @@ fn an_over_long_line_is_refused_in_spite_of_megabytes_behind_it() {
         let bytes: usize = bytes.parse().unwrap();
         assert!((65_537..=2 * 65_536).contains(&bytes), "no more than the limit and one read: {bytes}");
         client.expect("ERR closed too-long");
-        assert_eq!(client.line(), None);
+        client.expect_end();
         write.join().unwrap();
     });
 }
@@ -217,7 +218,7 @@ fn the_limit_of_a_line_is_a_setting() {
         client.send("0123456789abcdefghijklmno\nPING x\n");
         client.expect("ERR too-long line of 25 bytes exceeds 24");
         client.expect("ERR closed too-long");
-        assert_eq!(client.line(), None);
+        client.expect_end();
     });
 }
 

@@ -1,13 +1,13 @@
-//! Messages in fragments, perhaps without end: how many there may be, and what unfinished ones cost. Never a message that is
-//! whole in one frame. What lines without an end cost is measured with them.
+//! Messages in fragments, perhaps without end: how many there may be, and what unfinished ones cost. Never a message
+//! that is whole in one frame. What lines without an end cost is measured with them.
 
-use roomcast::protocol::disconnect::Disconnect;
+use harness::frame::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, TEXT, frame};
+use harness::{Client, Disconnect, Lines, Program, Transport, WELCOME, WebSocket, until};
 
-use crate::harness::websocket::{CONTINUATION, FINAL, FINAL_PING, FINAL_PONG, TEXT, frame};
-use crate::harness::{Client, Lines, Program, TestServer, Transport, WELCOME, WebSocket, contract, until};
+use crate::server::{TestServer, contract};
 use crate::websocket::member;
 
-/// What one message may come in.
+/// The most fragments of one message.
 const FRAGMENTS_MAX: usize = 1_024;
 
 /// The longest message, by default.
@@ -15,7 +15,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 const MIB: u64 = 1 << 20;
 
-/// A message without its end, in so many fragments of this text.
+/// A message without its end, in this many fragments of this text.
 fn unfinished(fragments: usize, text: &str) -> Vec<u8> {
     [frame(TEXT, text), frame(CONTINUATION, text).repeat(fragments - 1)].concat()
 }
@@ -35,11 +35,11 @@ fn a_message_of_1024_fragments_passes_and_the_next_fragment_closes_though_it_is_
             }
             client.send([unfinished(FRAGMENTS_MAX, text), frame(FINAL_PING, "beat")].concat());
             client.expect_frame(FINAL_PONG, "beat");
-            assert_eq!(watcher.ask("WHO"), r#"Members of a: ["alice", "watcher"]"#);
+            assert_eq!(watcher.request("WHO"), r#"Members of a: ["alice", "watcher"]"#);
             client.send(frame(CONTINUATION, text));
             client.expect_close(Disconnect::ProtocolError);
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
-            assert_eq!(watcher.ask("served"), "[watcher] served");
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
+            assert_eq!(watcher.request("served"), "[watcher] served");
             watcher.expect_nothing();
         }
     });
@@ -53,7 +53,7 @@ fn the_last_fragment_is_one_too_many_as_well_and_nothing_of_the_message_is_deliv
         let mut client = member(&server, "alice");
         client.send([unfinished(FRAGMENTS_MAX, "x"), frame(FINAL | CONTINUATION, "x")].concat());
         client.expect_close(Disconnect::ProtocolError);
-        watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
         watcher.expect_nothing();
     });
 }
@@ -70,7 +70,7 @@ fn a_fragment_that_would_be_too_much_is_refused_by_its_header_and_not_kept() {
             client.send([frame(TEXT, &half), frame(FINAL_PING, "beat"), too_much[..8].to_vec()].concat());
             client.expect_frame(FINAL_PONG, "beat");
             client.expect_close(Disconnect::TooLong);
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
         }
         watcher.expect_nothing();
     });
@@ -84,8 +84,8 @@ fn line_one_byte_short(program: &Program) -> Lines {
     client
 }
 
-/// A WebSocket client that holds back the last byte of a message of the limit: half of it is a fragment, half a frame that is
-/// cut.
+/// A WebSocket client that holds back the last byte of a message of the limit: half of it is a fragment, half a frame
+/// that is cut.
 fn message_one_byte_short(program: &Program) -> WebSocket {
     let mut client = WebSocket::connect(program.http);
     client.expect(WELCOME);
@@ -101,7 +101,7 @@ fn message_one_byte_short(program: &Program) -> WebSocket {
 fn hundreds_of_unfinished_messages_are_held_once_each_and_given_back() {
     const CLIENTS: usize = 400;
     const HELD: u64 = (CLIENTS * MESSAGE_BYTES_MAX) as u64;
-    /// What the allocator loses, and the clients themselves.
+    /// Memory that the allocator loses, and that of the clients themselves.
     const SLACK: u64 = HELD / 4 + 4 * MIB;
     let program = Program::start(&["--workers", "2"]);
     let mut watcher = Client::member(&program, Transport::Tcp, "a", "watcher");
@@ -111,7 +111,7 @@ fn hundreds_of_unfinished_messages_are_held_once_each_and_given_back() {
         let messages: Vec<_> = (0..CLIENTS / 2).map(|_| message_one_byte_short(&program)).collect();
         let lines: Vec<_> = (0..CLIENTS / 2).map(|_| line_one_byte_short(&program)).collect();
         until(|| program.private_bytes() >= HELD);
-        assert_eq!(watcher.ask("hello"), "[watcher] hello");
+        assert_eq!(watcher.request("hello"), "[watcher] hello");
         let most = program.private_bytes();
         assert!(most <= before + HELD + SLACK, "from {before} to {most}");
         messages.into_iter().for_each(WebSocket::reset);

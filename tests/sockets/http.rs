@@ -1,4 +1,4 @@
-//! HTTP: health, readiness, what is refused and how, and handshakes that are none.
+//! HTTP: health, readiness, refused requests, and invalid handshakes.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, at_once, until};
 use roomcast::config::{Settings, Size, Span};
 
-use crate::harness::Head;
-use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
-/// Behind a refused handshake. Never answered: its sender did not mean it as a request.
+/// Bytes behind a refused handshake. They are never answered: the sender did not mean them as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[track_caller]
@@ -141,7 +141,7 @@ fn without_a_limit_a_connection_is_kept() {
     }
 }
 
-/// What is wrong with a handshake: a replacement, the status, and a header that says what would be right.
+/// An invalid handshake: a replacement in a valid one, the status, and a header that says what would be right.
 const NO_HANDSHAKES: [(&str, &str, u16, &str); 12] = [
     ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400, ""),
     ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j", 400, ""),
@@ -177,7 +177,7 @@ fn a_handshake_that_is_none_is_refused_and_what_is_behind_it_is_no_request() {
         }
     }
     let mut last = Client::connect(&server, Transport::Tcp);
-    assert_eq!(last.ask("LIST"), "Rooms: []");
+    assert_eq!(last.request("LIST"), "Rooms: []");
 }
 
 #[test]
@@ -271,52 +271,41 @@ fn monitors_of_a_full_server_are_answered_one_after_the_other() {
     client.expect_nothing();
 }
 
-const CLOSED: &[u8] = b"ERR closed shutdown\n";
-
-/// A client that is owed megabytes and, until told otherwise, reads them so slowly that a stop must wait for it.
+/// A client with megabytes to read, which it reads so slowly that a stop must wait for it.
 struct SlowReader {
     in_bulk: Arc<AtomicBool>,
-    /// The last bytes that it reads.
-    reading: JoinHandle<Vec<u8>>,
+    reading: JoinHandle<String>,
 }
 
 impl SlowReader {
     fn start(server: &TestServer) -> Self {
-        let mut slow = Lines::connect_short_of_buffer(server.tcp);
-        slow.send("JOIN a\n");
-        slow.expect(WELCOME);
-        slow.expect("Joined a");
+        let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
         let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
         let text = "x".repeat(64 * 1024 - 64);
-        for _ in 0..256 {
-            publisher.say(&text);
-            publisher.hear();
+        for _ in 0..192 {
+            publisher.send(&text);
+            publisher.line();
         }
         let in_bulk = Arc::new(AtomicBool::new(false));
         let is_in_bulk = Arc::clone(&in_bulk);
         let reading = thread::spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
-            let size = || if is_in_bulk.load(Ordering::Acquire) { 64 * 1024 } else { 1 };
-            let mut last = Vec::new();
-            while let Ok(read @ 1..) = slow.stream().read(&mut buffer[..size()]) {
-                last.extend_from_slice(&buffer[..read]);
-                last.drain(..last.len().saturating_sub(CLOSED.len()));
-            }
-            last
+            slow.read_slowly_until(|| is_in_bulk.load(Ordering::Acquire));
+            slow.rest()
         });
         Self { in_bulk, reading }
     }
 
-    /// Reads everything, of which the last line comes behind all that it was owed.
+    /// Reads everything. The last line comes behind all messages.
     fn read_all(self) {
         self.in_bulk.store(true, Ordering::Release);
-        assert_eq!(self.reading.join().expect("a reader that does not panic"), CLOSED);
+        let rest = self.reading.join().expect("a reader that does not panic");
+        assert!(rest.ends_with("\nERR closed shutdown\n"));
     }
 }
 
 #[test]
 fn a_server_that_drains_answers_so_and_lets_nobody_in() {
-    for shape in Shape::ALL {
+    at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| {
             settings.outbox_bytes = Size(1 << 30);
             settings.outbox_budget = Size(1 << 40);
@@ -344,7 +333,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         let address = server.http;
         server.stop();
         assert!(TcpStream::connect(address).is_err());
-    }
+    });
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! HTTP from those who mean harm: slow, endless, too large. Refused or closed in time, in bounded memory, while others are
-//! served.
+//! HTTP that is slow, endless or too large on purpose: it is refused or closed in time and in bounded memory, while
+//! others are served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use harness::{Client, Http, Program, Transport, until};
 use roomcast::config::Span;
 
-use crate::harness::{Client, Http, Program, Shape, TestServer, Transport, until};
+use crate::server::{Shape, TestServer};
 
 /// The status of the answer, if one came before the end or a reset.
 fn status_of(mut stream: TcpStream) -> Option<String> {
@@ -19,7 +20,7 @@ fn status_of(mut stream: TcpStream) -> Option<String> {
     answer.strip_prefix("HTTP/1.1 ").map(|rest| rest[..3].to_owned())
 }
 
-/// A connection on which this much was sent, as far as the server took it.
+/// A connection on which this much was sent, or less if the server closed it.
 fn send_endlessly(server: &Program, first: &str, filler: &str, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.http).expect("a server that accepts");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
@@ -41,7 +42,7 @@ fn send_endlessly(server: &Program, first: &str, filler: &str, bytes: usize) -> 
 fn heads_without_end_are_refused_in_bounded_memory() {
     const CLIENTS: usize = 20;
     const HEAD_BYTES: usize = 20 * 1024 * 1024;
-    /// Of a worker and of what a connection may have in a buffer; far less than one such head.
+    /// Memory of a worker and of a connection's buffer; far less than one such head.
     const MEMORY_MAX: u64 = 8 * 1024 * 1024;
     let program = Program::start(&["--workers", "1"]);
     let mut other = Client::member(&program, Transport::Tcp, "a", "other");
@@ -53,7 +54,7 @@ fn heads_without_end_are_refused_in_bounded_memory() {
         .map(|number| {
             let name = if number % 2 == 0 { "" } else { "X-Long: " };
             let client = send_endlessly(&program, &format!("{begun}{name}"), fillers[number % 2], HEAD_BYTES);
-            assert_eq!(other.ask("hello"), "[other] hello");
+            assert_eq!(other.request("hello"), "[other] hello");
             client
         })
         .collect();
@@ -70,7 +71,7 @@ fn heads_without_end_are_refused_in_bounded_memory() {
 fn heads_of_nearly_the_limit_that_are_open_at_once_take_bounded_memory() {
     const CLIENTS: usize = 50;
     const HEAD_BYTES: usize = 15 * 1024;
-    /// A buffer that has doubled until the head fitted, and the connection itself.
+    /// Memory of a buffer that has doubled until the head fitted, and of the connection itself.
     const CLIENT_BYTES_MAX: usize = 48 * 1024;
     let program = Program::start(&["--workers", "1"]);
     let mut other = Client::member(&program, Transport::Tcp, "a", "other");
@@ -80,7 +81,7 @@ fn heads_of_nearly_the_limit_that_are_open_at_once_take_bounded_memory() {
     let mut clients: Vec<Http> = (0..CLIENTS).map(|_| Http::connect(program.http)).collect();
     for client in &clients {
         client.send(&head);
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
     }
     for client in &mut clients {
         client.send("\r\n\r\n");
@@ -116,16 +117,16 @@ fn hundreds_that_send_their_heads_slowly_are_closed_in_time_while_others_are_ser
             stream
         })
         .collect();
-    assert_eq!(other.ask("hello"), "[other] hello");
+    assert_eq!(other.request("hello"), "[other] hello");
     for client in clients {
-        // The end comes by itself.
+        // The server ends it.
         let status = status_of(client);
         assert!(status.is_none() || status.as_deref() == Some("408"), "{status:?}");
     }
     other.expect_nothing();
 }
 
-/// What has come on a connection that is still open; `None` at its end. Never waits.
+/// The bytes that have come on a connection, without waiting, or `None` at its end.
 fn poll(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = [0; 1024];
     match stream.read(&mut bytes) {
@@ -153,8 +154,8 @@ fn heads_that_drip_on_are_closed_at_the_deadline_all_the_same() {
     let mut open: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
     let mut dripped = 0;
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
-        // Fails once it was closed, which reading tells.
+        assert_eq!(other.request("hello"), "[other] hello");
+        // Fails once the server has closed, which the read below notices.
         open.iter_mut().for_each(|stream| drop(stream.write(b"x")));
         dripped += 1;
         open.retain_mut(|stream| {
@@ -176,7 +177,7 @@ fn a_body_that_was_refused_and_drips_on_does_not_keep_its_connection() {
     client.expect_end();
     let mut output = client.write_half();
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         output.write_all(b"x").is_err()
     });
 }
@@ -188,19 +189,19 @@ fn a_body_that_nobody_asked_for_is_not_waited_for_whether_it_comes_or_not() {
     let descriptors = program.descriptors().len();
     for (method, status) in [("GET", 200), ("POST", 405)] {
         let head = |length: &str| format!("{method} /health HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n");
-        // It never comes, and the client does not close.
+        // A body that never comes, from a client that does not close.
         let mut client = Http::connect(program.http);
         client.send(head("Content-Length: 100"));
         assert_eq!(client.answer().0.status, status);
         client.expect_end();
         until(|| program.descriptors().len() == descriptors);
-        // It never ends.
+        // A body that never ends.
         let mut client = Http::connect(program.http);
         client.send(head("Transfer-Encoding: chunked"));
         assert_eq!(client.answer().0.status, status);
         let mut output = client.write_half();
         until(|| {
-            assert_eq!(other.ask("hello"), "[other] hello");
+            assert_eq!(other.request("hello"), "[other] hello");
             output.write_all(b"4\r\nbody\r\n").is_err()
         });
         until(|| program.descriptors().len() == descriptors);
@@ -211,7 +212,7 @@ fn a_body_that_nobody_asked_for_is_not_waited_for_whether_it_comes_or_not() {
 fn connections_that_are_slow_take_hardly_any_time_of_the_processor() {
     const CLIENTS: usize = 50;
     const ROUND_TRIPS: u32 = 200;
-    /// So long one of them is looked at between two round trips: the server has nothing to do.
+    /// The pause between two round trips, in which the server has nothing to do.
     const LOOK: Duration = Duration::from_millis(5);
     let program = Program::start(&["--workers", "1", "--header-timeout", "60s"]);
     let mut other = Client::member(&program, Transport::Tcp, "a", "other");
@@ -225,7 +226,7 @@ fn connections_that_are_slow_take_hardly_any_time_of_the_processor() {
         .collect();
     let (begun, before) = (Instant::now(), program.cpu_time());
     for number in 0..ROUND_TRIPS as usize {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         assert_eq!(poll(&mut slow[number % CLIENTS]), Some(Vec::new()), "it is open still");
     }
     let (elapsed, taken) = (begun.elapsed(), program.cpu_time() - before);

@@ -1,9 +1,9 @@
 //! Refused requests and handshakes, as operators see them.
 
+use harness::{Client, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, WebSocket, metrics};
 use rustix::process::Signal;
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Lines, Program, Shape, TestServer, Transport, WELCOME, WebSocket, metrics};
+use crate::server::{Shape, TestServer};
 
 #[track_caller]
 fn status(program: &Program, request: &str) -> u16 {
@@ -12,7 +12,7 @@ fn status(program: &Program, request: &str) -> u16 {
     client.answer().0.status
 }
 
-/// A request, its status and the reason that it counts for.
+/// Requests with their status and the reason under which each is counted.
 fn refusals() -> Vec<(String, u16, &'static str)> {
     let get = |head: &str| format!("GET /health HTTP/1.1\r\n{head}\r\n\r\n");
     vec![
@@ -35,7 +35,7 @@ fn every_refusal_counts_for_its_reason_and_has_one_line_at_debug() {
     let program = Program::start(&["--workers", "1", "--log", "debug"]);
     for (request, expected, reason) in refusals() {
         assert_eq!(status(&program, &request), expected, "{reason}");
-        let mut lines = program.log_until(&format!("reason=\"{reason}\""));
+        let mut lines = program.log.until(&format!("reason=\"{reason}\""));
         let line = lines.pop().unwrap();
         assert!(lines.iter().all(|line| !line.contains("reason=")), "{lines:?}");
         if reason == "origin" {
@@ -55,7 +55,7 @@ fn what_a_refused_client_wrote_is_escaped_and_cut_short_in_the_log() {
     let path = "p".repeat(1_000);
     let request = format!("GET /{path} HTTP/1.1\r\nHost: a\"b\tc\r\nOrigin: \u{9b}31m\r\n\r\n");
     assert_eq!(status(&program, &request), 404);
-    let line = program.log_until("refused").pop().unwrap();
+    let line = program.log.until("refused").pop().unwrap();
     assert!(line.contains(r#"host="a\"b\tc" origin="\xc2\x9b31m""#), "{line}");
     assert!(line.contains(&format!("path=\"/{}\"…", &path[..99])) && !line.contains(&path[..101]), "{line}");
 }
@@ -69,7 +69,7 @@ fn a_refused_page_is_warned_of_once_and_the_setting_is_named() {
     }
     program.signal(Signal::TERM);
     let warnings: Vec<_> =
-        program.log_until("stopped").into_iter().filter(|line| line.contains("allowed-origins")).collect();
+        program.log.until("stopped").into_iter().filter(|line| line.contains("allowed-origins")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("WARN") && warnings[0].contains(r#"origin="https://app.example""#), "{warnings:?}");
 }

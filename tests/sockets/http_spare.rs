@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::time::Duration;
 
+use harness::{Client, Http, Transport, until};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
+use crate::server::{Shape, TestServer};
 
-/// More than there are spare places.
+/// More connections than the spare ones of a full server.
 const SLOW: usize = 40;
 
 fn full(settings: &mut Settings) {
@@ -37,7 +38,7 @@ fn who_drips_at_a_full_server_has_a_second_for_all_of_its_request() {
     let slow = Http::connect(server.http);
     slow.send("GET /health HTTP/1.1\r\n");
     let mut output = slow.write_half();
-    // The end of what is read does not keep one from writing, but a closed socket does.
+    // Writing fails once the server has closed the socket.
     until(|| {
         assert_eq!(Http::get(server.http, "/health").1, "OK");
         output.write_all(b"x").is_err()

@@ -1,21 +1,23 @@
-//! Requests one behind the other on many connections, and the turns of others. The server is stopped while all of them talk, so that who
-//! talked first is no question of time; its log says in which order they were served.
+//! Requests one behind the other on many connections, and the turns of others. The server is stopped while all of them
+//! talk, so that who talked first is no question of time; its log says in which order they were served.
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Http, Lines, Program, Shape, TestServer, WELCOME};
+use harness::{Http, Lines, Program, WELCOME};
 
-/// Connections with more requests than are answered in a turn.
+use crate::server::{Shape, TestServer};
+
+/// Connections with more requests than one turn answers.
 const FLOODS: usize = 8;
 
-/// Requests on each.
+/// Requests on each connection.
 const REQUESTS: usize = 100;
 
-/// Answers of all floods together that may come before another client's turn: two turns of four, of which the first is no one's
-/// fault.
+/// Answers of all floods together that may come before another client's turn: two turns of four, of which the first is
+/// unavoidable.
 const AHEAD_MAX: usize = 2 * 4 * FLOODS;
 
-/// A text is as old as this at most.
+/// The greatest age of a text of the metrics.
 const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
 
 #[test]
@@ -28,12 +30,12 @@ fn another_clients_line_comes_within_the_first_turns_of_hundreds_of_requests() {
         flood.send(request);
         assert_eq!(flood.answer().0.status, 404);
     }
-    (0..FLOODS).for_each(|_| drop(program.log_until("http request refused")));
-    program.stand_still(|| {
+    (0..FLOODS).for_each(|_| drop(program.log.until("http request refused")));
+    program.while_stopped(|| {
         floods.iter().for_each(|flood| flood.send(request.repeat(REQUESTS)));
         other.send("QUIT\n");
     });
-    let ahead = program.log_until("connection ended").len() - 1;
+    let ahead = program.log.until("connection ended").len() - 1;
     assert_eq!(other.rest(), format!("{WELCOME}\nBye\n"));
     for flood in &mut floods {
         (0..REQUESTS).for_each(|_| assert_eq!(flood.answer().0.status, 404));

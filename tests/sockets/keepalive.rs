@@ -1,11 +1,12 @@
-//! Pings, and the end of who does not answer them.
+//! Pings of the server, and the end of a client that does not answer them.
 
 use std::time::Duration;
 
+use harness::frame::{FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, frame};
+use harness::{Client, Transport};
 use roomcast::config::{Settings, Span};
 
-use crate::harness::websocket::{FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, frame};
-use crate::harness::{Client, Shape, TestServer, Transport};
+use crate::server::{Shape, TestServer};
 use crate::websocket::{connect, member};
 
 fn short_keepalive(settings: &mut Settings) {
@@ -17,7 +18,7 @@ fn short_keepalive(settings: &mut Settings) {
 fn a_silent_client_is_pinged_and_one_that_answers_stays() {
     let server = TestServer::start(Shape::MANY, short_keepalive);
     let mut client = member(&server, "alice");
-    // For longer than a mute client is kept.
+    // For longer than the server keeps a client that does not answer.
     for _ in 0..20 {
         client.expect_frame(FINAL_PING, "");
         client.send(frame(FINAL_PONG, ""));
@@ -45,7 +46,7 @@ fn a_mute_client_is_closed_and_has_left_its_room() {
     assert_eq!(close, (FINAL_CLOSE, [&4009_u16.to_be_bytes()[..], b"ping-timeout"].concat()));
     assert!(pings > 1, "it was pinged {pings} times");
     assert_eq!(mute.frame(), None);
-    watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+    watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
 }
 
 #[test]

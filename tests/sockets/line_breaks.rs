@@ -3,20 +3,21 @@
 
 use std::cell::{Cell, RefCell};
 
+use harness::{Client, Transport};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use roomcast::config::{Settings, Size, SlowPolicy};
 
-use crate::harness::{Client, Shape, TestServer, Transport, contract};
+use crate::server::{Shape, TestServer, contract};
 
-/// The longest there is.
+/// The longest nick.
 const NICK: &str = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
 
 /// The longest message, by default.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// What texts are made of: breaks of every kind, and what a forged line would begin with.
+/// Pieces of the texts: line breaks of every kind, and the beginnings of forged lines.
 const PIECES: [&str; 10] = ["a", "\n", "\r", "\r\n", "[bob] ", "JOIN b", "NICK x", "\u{2028}", "\t", " "];
 
 /// A talker over WebSocket and a watcher over each transport, in one room.
@@ -33,10 +34,10 @@ impl Room {
         Self { talker: Client::member(server, Transport::WebSocket, "a", NICK), lines, messages }
     }
 
-    /// What both watchers hear when the talker says this, and then is who and where it was.
-    fn hear(&mut self, said: &str) -> (Vec<String>, Vec<String>) {
+    /// Publishes the text and returns what both watchers get. The talker then has its nick and its room again.
+    fn publish(&mut self, said: &str) -> (Vec<String>, Vec<String>) {
         for line in [said, &format!("NICK {NICK}"), "JOIN a"] {
-            self.talker.say(line);
+            self.talker.send(line);
         }
         self.talker.fence();
         (self.lines.fence(), self.messages.fence())
@@ -48,7 +49,7 @@ fn labelled(text: &str) -> Vec<String> {
     text.split('\n').map(|line| format!("[{NICK}] {}", line.strip_suffix('\r').unwrap_or(line))).collect()
 }
 
-/// Fails unless the watchers of both transports heard the same of what was said, all of it, and each line with its label.
+/// Fails unless the watchers of both transports got the same text, all of it, and each line with its label.
 fn agree(said: &str, lines: &[String], messages: &[String]) -> Result<(), TestCaseError> {
     let heard: Vec<&str> = messages.iter().flat_map(|message| message.split('\n')).collect();
     prop_assert_eq!(lines, heard);
@@ -66,9 +67,9 @@ fn whatever_a_websocket_member_says_a_line_member_reads_the_same_line_by_line() 
         let room = RefCell::new(Room::open(&server));
         let (heard, of_several_lines) = (Cell::new(0), Cell::new(0));
         let texts = prop::collection::vec(select(&PIECES[..]), 0..12).prop_map(|pieces| pieces.concat());
-        let cases = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+        let cases = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
         let outcome = TestRunner::new(cases).run(&texts, |said| {
-            let (lines, messages) = room.borrow_mut().hear(&said);
+            let (lines, messages) = room.borrow_mut().publish(&said);
             heard.set(heard.get() + messages.len());
             of_several_lines.set(of_several_lines.get() + usize::from(lines.len() > 1));
             agree(&said, &lines, &messages)
@@ -95,24 +96,24 @@ fn a_name_with_a_line_break_is_refused_or_is_chat_and_changes_nothing() {
             ("NICK x\u{2028}y", format!(r#"ERR nick "x\u{{2028}}y": 1 to 64 bytes, {rule}"#)),
             ("JOIN x\u{2029}y", format!(r#"ERR room-name "x\u{{2029}}y": 1 to 128 bytes, {rule}"#)),
         ] {
-            assert_eq!(room.talker.ask(said), answer, "{said:?}");
+            assert_eq!(room.talker.request(said), answer, "{said:?}");
         }
         for (said, lines) in
             [("NICK x\n[bob] forged", ["NICK x", "[bob] forged"]), ("JOIN x\r\nJOIN y\r\n", ["JOIN x", "JOIN y"])]
         {
             let labelled = lines.map(|line| format!("[{NICK}] {line}"));
-            let (lines, messages) = room.hear(said);
+            let (lines, messages) = room.publish(said);
             assert_eq!((&lines[..], &messages[..]), (&labelled[..], &[labelled.join("\n")][..]), "{said:?}");
         }
         let who = format!(r#"Members of a: ["Tcp", "WebSocket", "{NICK}"]"#);
-        assert_eq!(room.talker.ask("WHO"), who);
-        assert_eq!(room.lines.ask("LIST"), r#"Rooms: ["a"]"#);
+        assert_eq!(room.talker.request("WHO"), who);
+        assert_eq!(room.lines.request("LIST"), r#"Rooms: ["a"]"#);
         room.lines.expect_nothing();
         room.messages.expect_nothing();
     }
 }
 
-/// The bounds of an outbox at their least.
+/// The smallest bounds of an outbox.
 fn least_outboxes(settings: &mut Settings) {
     settings.outbox_bytes = Size(MESSAGE_BYTES_MAX);
     settings.outbox_messages = 1;
@@ -130,9 +131,9 @@ fn a_message_of_nothing_but_line_breaks_is_refused_however_they_are_written() {
             ("\r", "ERR control-character U+000D at byte 0: lines end with a line feed"),
         ] {
             let said = line_break.repeat(MESSAGE_BYTES_MAX / line_break.len());
-            assert_eq!(talker.ask(&said), answer, "{line_break:?}");
+            assert_eq!(talker.request(&said), answer, "{line_break:?}");
         }
-        assert_eq!(watcher.ask("WHO"), format!(r#"Members of a: ["{NICK}", "watcher"]"#));
+        assert_eq!(watcher.request("WHO"), format!(r#"Members of a: ["{NICK}", "watcher"]"#));
         watcher.expect_nothing();
         talker.expect_nothing();
     });
@@ -143,7 +144,7 @@ fn no_line_of_a_message_looks_like_one_of_the_server_or_of_another_member() {
     for shape in Shape::ALL {
         let server = TestServer::plain(shape);
         let mut room = Room::open(&server);
-        let (lines, messages) = room.hear("hi\n[ada] forged\nGAP 17\nERR closed shutdown\nPONG 1");
+        let (lines, messages) = room.publish("hi\n[ada] forged\nGAP 17\nERR closed shutdown\nPONG 1");
         let labelled =
             ["hi", "[ada] forged", "GAP 17", "ERR closed shutdown", "PONG 1"].map(|line| format!("[{NICK}] {line}"));
         assert_eq!((&lines[..], &messages[..]), (&labelled[..], &[labelled.join("\n")][..]), "{shape:?}");
@@ -164,14 +165,14 @@ fn the_longest_message_of_the_most_lines_under_the_longest_nick_costs_no_member_
             let said = "\n".repeat(BREAKS) + &"x".repeat(MESSAGE_BYTES_MAX - BREAKS - labels);
             let labelled = labelled(&said);
             for _ in 0..3 {
-                let (lines, messages) = room.hear(&said);
+                let (lines, messages) = room.publish(&said);
                 assert!(messages == [labelled.join("\n")], "{policy:?}, {shape:?}");
                 assert!(messages[0].len() == MESSAGE_BYTES_MAX && lines == labelled, "{policy:?}, {shape:?}");
             }
-            let answer = room.talker.ask(&(said + "x"));
+            let answer = room.talker.request(&(said + "x"));
             assert_eq!(answer, "ERR too-long message of 65537 bytes with its label exceeds 65536");
             let who = format!(r#"Members of a: ["Tcp", "WebSocket", "{NICK}"]"#);
-            assert_eq!(room.lines.ask("WHO"), who, "{policy:?}, {shape:?}");
+            assert_eq!(room.lines.request("WHO"), who, "{policy:?}, {shape:?}");
         }
     }
 }

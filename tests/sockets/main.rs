@@ -1,106 +1,107 @@
-//! What Roomcast promises on the wire, over real sockets, against a server in this process or the built binary. Nothing
-//! here waits for time: a `PING` is answered behind everything on its way to its client, and that is the fence.
+//! The behaviour of Roomcast on the wire, over real sockets, against a server in this process or the built binary.
+//! Nothing here waits for a time: a `PING` is answered behind everything that is on its way to its client, and that is
+//! the fence.
 
-// Servers, clients and child processes; no assertions of their own but that a server stops as it promises.
-mod harness;
+// The server in a thread of this process. Clients and the server as a process are in the crate `tests/harness`.
+mod server;
 
 // The text dialect, row by row: greeting, commands, replies, labels.
 mod dialect;
-// Every refusal, with its exact text, and that nothing of what was refused is delivered.
+// Refused commands: the exact texts, and nothing of them is delivered.
 mod refusals;
-// Rooms apart from each other: LIST, WHO, moving about.
+// Rooms: LIST, WHO, moving between rooms.
 mod rooms;
-// Lists that are asked for without end.
+// Lists that are requested very often.
 mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.
 mod order;
-// However the bytes are cut: at every point, one by one, thousands of lines at once.
+// Bytes cut at every point, one by one, thousands of lines at once.
 mod bytes;
 // Telnet's negotiation, byte order marks, line ends of other kinds.
 mod telnet;
-// One client's flood and the turns of the others.
+// The flood of one client and the turns of the others.
 mod fairness;
-// More than the server can do at once: who waits, and who does not.
+// More work than the server can do at once: the clients that cause it wait, others do not.
 mod overload;
-// However a connection ends: who leaves, what is still answered, what is said last.
+// Ends of connections: the member leaves, pending answers are written, the last line says why.
 mod endings;
-// Cut short in mid-line and in mid-frame: who leaves, and that nothing is left of it.
+// Connections that end within a line or a frame: the member leaves, and nothing is left of it.
 mod cut_short;
-// Members that do not read, and more clients than there are places.
+// Members that do not read, and more clients than the connection limit.
 mod limits;
-// How many rooms there may be, and how large.
+// Limits for rooms and their members.
 mod capacity;
-// What one client may cost the others.
+// The rate limit of deliveries.
 mod deliveries;
-// What one address may have.
+// Limits for one address.
 mod addresses;
-// The descriptors run out: who is refused, and that it passes.
+// No descriptors left: clients are refused, and accepted again later.
 mod descriptors;
 // As many clients as the descriptors allow, and more.
 mod storm;
-// Lines and frames that are begun and not ended, and what they cost.
+// Unfinished lines and frames, and their memory.
 mod unfinished;
-// How long the server waits for what was begun and for who says nothing, and who gives way.
+// Timeouts of unfinished messages and silent clients, and the budget of their memory.
 mod waiting;
 // A descriptor table per worker: more clients than one table holds.
 mod descriptor_tables;
-// Members that read nothing or hardly anything, under load: both policies, and what they cost.
+// Members that read nothing or hardly anything, under load, with both policies.
 mod slow_consumers;
-// The smallest budget of outboxes.
+// The smallest budget of all outboxes.
 mod budget;
-// What those cost, by the figures of the process.
+// The memory that they cost, by the kernel's figures.
 mod stalled_memory;
 // Rooms and clients that come and go, and their memory.
 mod coming_and_going;
 // Thousands of clients at once.
 mod crowds;
-// Stopping: everybody gets what was accepted, nobody can hold it up.
+// Draining: every client gets what was accepted, and none can delay the end.
 mod drain;
-// Stopping behind a load balancer, and beside the server that takes over.
+// Draining behind a load balancer, and beside the server that takes over.
 mod drain_delay;
-// The process that stands still for seconds under load, and goes on.
+// A process that is stopped for seconds under load, and goes on.
 mod pauses;
 // HTTP: health, readiness, refused handshakes.
 mod http;
 // Clients behind a proxy.
 mod proxies;
-// Whose web pages may open a WebSocket.
+// The web pages that may open a WebSocket.
 mod origins;
-// What is counted.
+// The metrics.
 mod metrics;
-// HTTP from those who mean harm: slow, endless, too large.
+// HTTP that is slow, endless or too large on purpose.
 mod http_abuse;
-// Who is served while others pipeline requests.
+// Clients that are served while others pipeline requests.
 mod http_turns;
-// A full server's answers to its monitors.
+// The answers of a full server to its monitors.
 mod http_spare;
-// What operators see of refused requests.
+// Refused requests in the log and the metrics.
 mod http_refused;
-// What stands behind a request that was refused.
+// Bytes behind a refused request.
 mod pipelined;
-// Connections that say nothing.
+// Silent connections.
 mod silent;
-// What comes to the wrong port.
+// Other protocols on the wrong port.
 mod wrong_port;
 // WebSocket clients, frame by frame.
 mod websocket;
-// The same in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.
+// WebSocket in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.
 mod cuts;
-// Messages in fragments without end, and what unfinished ones cost.
+// Messages in fragments without end, and the memory of unfinished ones.
 mod fragments;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
-// Names over both transports at once, and their twins.
+// Names over both transports at once, and names in two forms of Unicode.
 mod names;
-// Pings, and the end of who does not answer.
+// Pings of the server, and the end of a client that does not answer.
 mod keepalive;
-// Pings of clients, without end.
+// Pings of a client without end.
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
-// Its log: nothing waits for it, and what an operator can mend is told.
+// Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
-// The built binary's command line: what is refused, what overrides what.
+// The built binary's command line: refused arguments, and which setting overrides which.
 mod command_line;
 // The end after a panic. The binary fails on request in debug builds alone.
 #[cfg(debug_assertions)]

@@ -1,18 +1,20 @@
-//! Order: of a room, of a sender, of the answers. And that nothing is lost behind a full mailbox.
+//! Order: of a room, of a sender, and of the answers. Nothing is lost behind a full mailbox.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::thread::{self, JoinHandle};
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
 
-/// Enough that the kernel gives some to each worker.
+use crate::server::{Shape, TestServer, contract};
+
+/// Enough clients that the kernel gives some to each worker.
 const MEMBERS: usize = 16;
 
-/// Of them, so many publish.
+/// Members that publish.
 const PUBLISHERS: usize = 4;
 
-/// Each so many messages.
+/// Messages of each publisher.
 const MESSAGES: usize = 500;
 
 #[test]
@@ -33,8 +35,8 @@ fn publish_and_compare(shape: Shape, transport_of: impl Fn(usize) -> Transport) 
     let publish_and_hear = |(number, mut member): (usize, Client)| {
         thread::spawn(move || {
             let published = if number < PUBLISHERS { MESSAGES } else { 0 };
-            (0..published).for_each(|message| member.say(&message.to_string()));
-            (0..PUBLISHERS * MESSAGES).map(|_| member.hear()).collect()
+            (0..published).for_each(|message| member.send(&message.to_string()));
+            (0..PUBLISHERS * MESSAGES).map(|_| member.line()).collect()
         })
     };
     let members: Vec<JoinHandle<Vec<String>>> = members.into_iter().enumerate().map(publish_and_hear).collect();
@@ -61,15 +63,15 @@ fn assert_in_order_of_each_sender(lines: &[String], senders: usize, messages: us
 
 #[test]
 fn a_full_mailbox_loses_nothing() {
-    // More than fit a shard's mailbox, at 64 lines a turn.
+    // More publishers than fit a shard's mailbox, at 64 lines a turn.
     const BLASTING: usize = 24;
-    const EACH: usize = 1_000;
+    const EACH: usize = 250;
     contract(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.outbox_messages = 1 << 20);
         let mut reader = Client::member(&server, transport, "a", "reader");
         let publishers: Vec<_> = (0..BLASTING).map(|_| joined(&server, "a")).collect();
         let threads: Vec<_> = publishers.into_iter().flat_map(|member| blast(member, EACH)).collect();
-        let heard: Vec<String> = (0..BLASTING * EACH).map(|_| reader.hear()).collect();
+        let heard: Vec<String> = (0..BLASTING * EACH).map(|_| reader.line()).collect();
         assert_in_order_of_each_sender(&heard, BLASTING, EACH);
         reader.expect_nothing();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -119,7 +121,7 @@ fn replies_come_in_command_order() {
             ("LIST", "Rooms: []"),
         ];
         for _ in 0..20 {
-            said_and_heard.iter().for_each(|(line, _)| client.say(line));
+            said_and_heard.iter().for_each(|(line, _)| client.send(line));
             said_and_heard.iter().for_each(|(_, answer)| client.expect(answer));
         }
         client.expect_nothing();
@@ -148,7 +150,7 @@ fn a_fence_travels_behind_the_messages_of_its_room() {
     let mut members = [(); MEMBERS].map(|()| Client::member(&server, Transport::Tcp, "a", "x"));
     for round in 0..50 {
         for message in 0..20 {
-            members[round % MEMBERS].say(&message.to_string());
+            members[round % MEMBERS].send(&message.to_string());
         }
         let own = members[round % MEMBERS].fence();
         assert_eq!(own.len(), 20);

@@ -1,7 +1,8 @@
-//! Whose web pages may open a WebSocket.
+//! Origins: the web pages that may open a WebSocket.
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Http, Shape, TestServer, WELCOME, WebSocket};
+use harness::{HANDSHAKE, Http, WELCOME, WebSocket};
+
+use crate::server::{Shape, TestServer};
 
 /// A browser's handshake from a page of this origin.
 fn handshake_from(origin: &str) -> String {
@@ -32,11 +33,11 @@ fn pages_of_the_same_host_may_and_others_hear_why_not() {
     for origin in ["http://localhost", "http://localhost:3001", "https://evil.example", "null", "", "file://"] {
         expect_refused(&server, origin);
     }
-    // No browser.
+    // A client that is no browser.
     WebSocket::connect(server.http).expect(WELCOME);
 }
 
-/// A handshake whose page is of the host that was asked, whatever that is called.
+/// A handshake from a page of the host that it asks for.
 fn handshake_to(host: &str) -> String {
     HANDSHAKE.replace("Host: localhost", &format!("Host: {host}\r\nOrigin: http://{host}"))
 }

@@ -1,4 +1,5 @@
-//! More than the server can do at once: who waits, and who does not. Nothing here is about time: what counts is what comes before what.
+//! More work than the server can do at once: the clients that cause it wait, and others do not. The tests check the
+//! order of answers, not times.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -6,21 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
 
-/// Enough that a writer has more to write than it should after a few hundred messages.
+use crate::server::{Shape, TestServer, contract};
+
+/// Members of the room: a few hundred messages to them are more than a writer should have in hand.
 const MEMBERS: usize = 70;
 
-/// Members that pipeline, so many that together they have more on the way than a writer has room for.
+/// Members that pipeline: enough that together they have more in flight than a writer should have in hand.
 const FLOODERS: usize = 8;
 
-/// What one of them pipelines at a time.
+/// Messages that one of them pipelines at a time.
 const LINES: usize = 200;
 
-/// A room in which some members say more than can be delivered, until this ends. All read.
+/// A room in which some members publish more than can be delivered, until it is dropped. All of them read.
 struct Flood {
     over: Arc<AtomicBool>,
-    /// Messages that its last member has heard.
+    /// Messages that its last member has read.
     heard: Arc<AtomicUsize>,
     members: Vec<JoinHandle<()>>,
     flooders: Vec<(TcpStream, JoinHandle<()>)>,
@@ -52,7 +55,7 @@ impl Flood {
         let is_over = Arc::clone(&over);
         let reading = thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
-                flooder.hear();
+                flooder.line();
             }
         });
         let flooding = thread::spawn(move || {
@@ -73,23 +76,23 @@ impl Flood {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Ends it in the middle; until then every member has heard everything in order.
+    /// Ends it. Every member has got everything in order so far.
     fn end(self) {
         self.over.store(true, Ordering::Relaxed);
         self.members.into_iter().for_each(|member| member.join().expect("a member that hears all"));
         for (stream, flooder) in self.flooders {
-            // Its reader may wait for a line, and its writer for room.
+            // Its reader may wait for a line, and its writer for the server to read.
             let _ = stream.shutdown(Shutdown::Write);
             flooder.join().expect("a flooder that is not cut");
         }
     }
 }
 
-/// What each flooder says comes in its order and without a gap.
+/// The messages of each publisher come in their order and without a gap.
 fn hear_in_order(mut member: Client, heard: &AtomicUsize, over: &AtomicBool) {
     let mut expected = [0; FLOODERS];
     while !over.load(Ordering::Relaxed) {
-        let line = member.hear();
+        let line = member.line();
         let flooder: usize = line[2..3].parse().expect("the number of a flooder");
         assert_eq!(line, format!("[f{flooder}] {}", expected[flooder]), "in order, and nothing lost");
         expected[flooder] += 1;
@@ -99,7 +102,8 @@ fn hear_in_order(mut member: Client, heard: &AtomicUsize, over: &AtomicBool) {
 
 #[test]
 fn a_flood_holds_up_no_answer_to_others_and_nothing_of_it_is_lost() {
-    /// Messages of the flood that go before an answer at most: what a writer may have in hand, with what its sockets hold.
+    /// Messages of the flood that go before an answer at most: what a writer may have in hand, with what its sockets
+    /// hold.
     const AHEAD: usize = 10_000;
     for shape in [Shape::ONE, Shape::MANY] {
         let server = TestServer::plain(shape);
@@ -109,7 +113,7 @@ fn a_flood_holds_up_no_answer_to_others_and_nothing_of_it_is_lost() {
         for _ in 0..2 {
             for other in &mut others {
                 let before = flood.heard();
-                assert_eq!(other.ask("PING a"), "PONG a");
+                assert_eq!(other.request("PING a"), "PONG a");
                 let newcomer = Client::connect(&server, Transport::Tcp);
                 let ahead = flood.heard() - before;
                 assert!(ahead <= AHEAD, "{ahead} messages ahead of an answer");
@@ -133,10 +137,10 @@ fn answers_stay_behind_what_their_client_has_said_before() {
             ("WHO", "Members of a: [\"me\"]"),
             ("JOIN", "ERR unknown JOIN needs a room: JOIN <room>"),
         ] {
-            client.say("hello");
-            client.say(line);
-            assert_eq!(client.hear(), "[me] hello");
-            assert_eq!(client.hear().lines().next(), Some(answer));
+            client.send("hello");
+            client.send(line);
+            assert_eq!(client.line(), "[me] hello");
+            assert_eq!(client.line().lines().next(), Some(answer));
             client.fence();
         }
     });

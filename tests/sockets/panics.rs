@@ -1,12 +1,12 @@
-//! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary, which has
-//! a fault where a test asks for it.
+//! A panic in any task ends the process: never a server with a dead shard. The tasks are those of the built binary,
+//! which has a fault where a test asks for it.
 
-use crate::harness::{Http, Lines, Program, WELCOME};
+use harness::{Http, Lines, Program, WELCOME};
 
-/// What sysexits.h calls an error in the software: what the server promises, not what it happens to say.
+/// The exit code of an internal error in sysexits.h, which the server promises.
 const EX_SOFTWARE: i32 = 70;
 
-/// A server with such a fault serves until it comes to it, and then ends with the message and the exit code.
+/// A server with such a fault serves until the fault happens, and then ends with the message and the exit code.
 #[track_caller]
 fn expect_end(task: &str, provoke: impl FnOnce(&Program)) {
     let program = Program::start_with_fault(task, &["--workers", "2"]);

@@ -1,4 +1,4 @@
-//! The process stands still for seconds, as one does whose machine sleeps: that time counts against nobody.
+//! The process is stopped for seconds, as when its machine sleeps: that time counts against no client.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,14 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Client, Lines, Program, Transport, WELCOME, metrics, until};
+use harness::{Client, FAILSAFE, Lines, Program, Transport, WELCOME, metrics, until};
 
-/// Longer than a client may take nothing, keep a refused byte or be silent.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Longer than a client may read nothing or be silent.
+const PAUSE: Duration = Duration::from_secs(3);
 
-const PAUSES: usize = 2;
-
-/// Everybody is past the bound in messages most of the time.
+/// With these settings, every outbox is beyond its bound of messages most of the time.
 const IMPATIENT: [&str; 10] = [
     "--workers",
     "2",
@@ -31,7 +29,7 @@ const IMPATIENT: [&str; 10] = [
 
 const READERS: usize = 20;
 
-/// Messages at once: more than the kernel holds for a reader, and then all hear them before there are more.
+/// Messages at once: more than the kernel buffers for a reader. All members read them before there are more.
 const BURST: usize = 1_000;
 
 const LAST: &str = "the end";
@@ -47,14 +45,14 @@ fn publisher(program: &Program) -> Lines {
     publisher
 }
 
-/// Publishes burst after burst until it is to stop, each when all have heard the one before.
+/// Publishes burst after burst until `is_last`, each after all members have read the one before.
 fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
     for burst in 0.. {
         let texts = (burst * BURST..).take(BURST).map(|number| text(number) + "\n");
         output.write_all(texts.collect::<String>().as_bytes()).expect("a server that reads");
-        // One more hears it: the publisher.
+        // The publisher reads it as well.
         for _ in 0..=READERS {
-            heard.recv_timeout(3 * PAUSE).expect("everybody hears it");
+            heard.recv_timeout(FAILSAFE).expect("everybody hears it");
         }
         if is_last.load(Ordering::Acquire) {
             return output.write_all(format!("{LAST}\n").as_bytes()).expect("a server that reads");
@@ -62,11 +60,11 @@ fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
     }
 }
 
-/// Hears every message, each once and in order, up to the last. Returns the client, which stays.
+/// Reads every message, each once and in order, up to the last. Returns the client, which stays.
 fn listen(mut member: Client, heard: &Sender<()>) -> Client {
     let mut number = 0;
     loop {
-        let line = member.hear();
+        let line = member.line();
         if line == format!("[publisher] {LAST}") {
             return member;
         }
@@ -83,7 +81,7 @@ fn published(program: &Program) -> f64 {
 }
 
 fn closed(program: &Program) -> Vec<(String, f64)> {
-    // Those that ask for the metrics come and go too.
+    // The connections that read the metrics come and go too.
     let is_closed = |name: &str| name.starts_with("roomcast_connections_closed_total") && !name.contains("\"http\"");
     metrics(program.http).into_iter().filter(|(name, count)| is_closed(name) && *count > 0.0).collect()
 }
@@ -96,9 +94,9 @@ fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
     let transports = Transport::ALL.into_iter().cycle().take(READERS);
     let member = |transport| Client::member(&program, transport, "a", "reader");
     let members: Vec<Client> = transports.map(member).chain([publisher.into()]).collect();
-    let (tell_heard, heard) = channel();
+    let (heard_sender, heard) = channel();
     let listening = members.into_iter().map(|member| {
-        let heard = tell_heard.clone();
+        let heard = heard_sender.clone();
         thread::spawn(move || listen(member, &heard))
     });
     let listening: Vec<_> = listening.collect();
@@ -107,11 +105,8 @@ fn a_server_that_stood_still_for_seconds_goes_on_and_cuts_nobody_who_reads() {
         let is_last = Arc::clone(&is_last);
         move || talk(output, &heard, &is_last)
     });
-    for _ in 0..PAUSES {
-        let before = published(&program);
-        until(|| published(&program) > before + 2.5 * BURST as f64);
-        program.stand_still(|| thread::sleep(PAUSE));
-    }
+    until(|| published(&program) > 2.5 * BURST as f64);
+    program.while_stopped(|| thread::sleep(PAUSE));
     is_last.store(true, Ordering::Release);
     let members: Vec<Client> = listening.into_iter().map(|thread| thread.join().expect("all was heard")).collect();
     talking.join().expect("all was heard");

@@ -1,13 +1,13 @@
-//! Pings without end: what is owed for them does not grow, and nobody else is hurt.
+//! Pings of a client without end: the pending bytes do not grow, and others are served.
 
-use crate::harness::websocket::{FINAL_PING, FINAL_PONG, FINAL_TEXT, WebSocket, frame};
-use crate::harness::{Client, Program, Transport, WELCOME, metrics, until};
+use harness::frame::{FINAL_PING, FINAL_PONG, FINAL_TEXT, frame};
+use harness::{Client, Program, Transport, WELCOME, WebSocket, metrics, until};
 
 const MIB: u64 = 1 << 20;
 
 const PINGS: u32 = 100_000;
 
-/// As long as a control frame's may be (RFC 6455 §5.5).
+/// The longest payload of a control frame (RFC 6455 §5.5).
 fn payload(number: u32) -> [u8; 125] {
     let mut payload = [0; 125];
     payload[..4].copy_from_slice(&number.to_be_bytes());
@@ -21,7 +21,7 @@ fn flood(first: u8) -> Vec<u8> {
     frames
 }
 
-/// A WebSocket member of the room `a`, of whose output the kernel holds little.
+/// A WebSocket member of the room `a` with a receive buffer of a few KiB.
 fn member(program: &Program) -> WebSocket {
     let mut member = WebSocket::connect_short_of_buffer(program.http);
     member.expect(WELCOME);
@@ -40,12 +40,12 @@ fn a_hundred_thousand_pings_of_a_client_that_does_not_read_leave_one_pong_pendin
     let before = program.private_bytes();
     pinger.send(flood(FINAL_PING));
     watcher.expect("[pinger] that was all");
-    watcher.say("read it");
+    watcher.send("read it");
     watcher.expect("[watcher] read it");
-    let owed = metrics(program.http)["roomcast_outbox_bytes"];
-    // What one turn of reading may have asked for before the socket refused, the pong that came last, the texts.
+    let pending = metrics(program.http)["roomcast_outbox_bytes"];
+    // The pongs of one turn of reading before the socket was blocked, the last pong, and the texts.
     let turn = (64 + 2) * frame(FINAL_PONG, payload(0)).len();
-    assert!(owed > 0.0 && owed <= turn as f64, "{owed} bytes are owed");
+    assert!(pending > 0.0 && pending <= turn as f64, "{pending} bytes are pending");
     let after = program.private_bytes();
     assert!(after <= before + MIB, "from {before} to {after}");
     let heard: Vec<_> =

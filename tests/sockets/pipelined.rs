@@ -1,12 +1,13 @@
-//! What stands behind a request that was refused: never answered, whatever it looks like, and never in the way of the answer.
+//! Bytes behind a refused request: they are never answered, and they do not keep the answer from its client.
 
 use std::io::Write;
 use std::thread;
 
-use crate::harness::websocket::HANDSHAKE;
-use crate::harness::{Client, Http, Shape, TestServer, Transport, until};
+use harness::{Client, HANDSHAKE, Http, Transport, until};
 
-/// Its sender did not mean it as a request.
+use crate::server::{Shape, TestServer};
+
+/// Bytes that the sender did not mean as a request.
 const PIPELINED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Far more than the server has read when it refuses.
@@ -20,7 +21,7 @@ struct CommandError {
 }
 
 impl CommandError {
-    /// Whatever else is going on.
+    /// Another client is served meanwhile.
     fn of_any_server() -> Vec<Self> {
         let length = |length: usize| format!("\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
         vec![
@@ -59,7 +60,7 @@ impl CommandError {
         client.expect_end();
     }
 
-    /// Refused, whatever is behind it, in the same packet or in those that follow.
+    /// The request is refused with any bytes behind it, in the same packet or in later ones.
     #[track_caller]
     fn expect_alone(&self, server: &TestServer) {
         println!("{}", self.status);
@@ -120,7 +121,7 @@ fn who_goes_on_for_ever_behind_a_refusal_is_cut_while_others_are_served() {
         while output.write_all(behind.as_bytes()).is_ok() {}
     });
     until(|| {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
         flood.is_finished()
     });
     flood.join().expect("it only writes");

@@ -1,22 +1,23 @@
-//! Clients behind a proxy: whom they are taken for, by limits and labels, and who is not believed.
+//! Clients behind a proxy: the addresses that limits and labels use for them, and proxies that are not trusted.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use harness::frame::{FINAL_TEXT, frame};
+use harness::{Client, HANDSHAKE, Http, Lines, Transport, WELCOME, WebSocket, until};
 use roomcast::config::{Labels, ProxyProtocol, Settings, Span};
 
-use crate::harness::websocket::{FINAL_TEXT, HANDSHAKE, frame};
-use crate::harness::{Client, Http, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract, until};
+use crate::server::{Shape, TestServer, contract};
 
 /// 192.0.2.7, port 4711, in both versions.
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 8080\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\x1f\x90\x04\0\x01\0";
 
-/// A proxy that speaks for itself.
+/// A header of a proxy for a connection of its own.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// What it says in version 1.
+/// The same header in version 1.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 
 fn behind_proxies(settings: &mut Settings) {
@@ -68,7 +69,7 @@ fn a_proxy_that_announces_nobody_is_refused_and_others_are_served() {
     let http = Http::connect(server.http);
     http.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut answer = Vec::new();
-    // What was not read turns the end into a reset.
+    // Unread bytes turn the end into a reset.
     let _ = http.into_stream().read_to_end(&mut answer);
     assert_eq!(answer, b"");
     let mut announced = Lines::connect(server.tcp);
@@ -109,7 +110,7 @@ fn limits_count_whom_the_proxy_announces() {
         let greeting = |address: &str| {
             let mut client = Lines::connect(server.tcp);
             client.send(header_of(address));
-            (client.line().expect("a line"), client)
+            (client.line(), client)
         };
         let handshake = |address: &str| {
             let mut client = Http::connect(server.http);
@@ -204,5 +205,5 @@ fn a_stop_does_not_wait_for_who_was_not_announced_yet() {
 fn without_the_protocol_a_listed_proxy_is_a_client_like_others() {
     let server = TestServer::start(Shape::ONE, |settings| settings.trusted_proxies = vec!["127.0.0.1".into()]);
     let mut client = Client::member(&server, Transport::Tcp, "a", "alice");
-    assert_eq!(client.ask("hello"), "[alice] hello");
+    assert_eq!(client.request("hello"), "[alice] hello");
 }

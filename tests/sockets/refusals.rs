@@ -1,8 +1,10 @@
-//! What is refused: with a code, the value and the rule, and without an end to the conversation.
+//! Refused commands: the answer has a code, the value and the rule, and the connection stays open.
 
-use crate::harness::{Client, Lines, TestServer, WELCOME, contract};
+use harness::{Client, Lines, WELCOME};
 
-/// What a client says and the whole answer.
+use crate::server::{TestServer, contract};
+
+/// Lines of a client and the whole answers.
 const REFUSED: [(&str, &str); 8] = [
     ("JOIN a b", r#"ERR room-name "a b": 1 to 128 bytes, no spaces or control characters"#),
     ("JOIN a\tb", r#"ERR room-name "a\tb": 1 to 128 bytes, no spaces or control characters"#),
@@ -14,7 +16,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("SAY", "ERR unknown SAY needs a text: SAY <text>"),
 ];
 
-/// Bytes that no member may ever get, and the whole answer.
+/// Bytes that no member may ever get, and the whole answers.
 const UNCLEAN: [(&[u8], &str); 16] = [
     (b"ab\xff", "ERR not-utf8 byte 2 begins no character: lines are UTF-8"),
     (b"\xc0\xaf", "ERR not-utf8 byte 0 begins no character: lines are UTF-8"),
@@ -41,9 +43,9 @@ fn a_misused_command_is_refused_with_its_rule_and_changes_nothing() {
         let mut alice = Client::member(&server, transport, "a", "alice");
         let mut bob = Client::member(&server, transport, "a", "bob");
         for (line, answer) in REFUSED {
-            assert_eq!(alice.ask(line), answer, "{line:?}");
+            assert_eq!(alice.request(line), answer, "{line:?}");
         }
-        assert_eq!(alice.ask("WHO"), r#"Members of a: ["alice", "bob"]"#);
+        assert_eq!(alice.request("WHO"), r#"Members of a: ["alice", "bob"]"#);
         alice.expect_nothing();
         bob.expect_nothing();
     });
@@ -57,12 +59,12 @@ fn names_reach_exactly_up_to_their_length_in_bytes() {
         client.join(&"é".repeat(64));
         client.name(&"é".repeat(32));
         let rule = "no spaces or control characters";
-        let room = client.ask(&format!("JOIN {}", "r".repeat(129)));
+        let room = client.request(&format!("JOIN {}", "r".repeat(129)));
         assert_eq!(room, format!("ERR room-name \"{}…\": 1 to 128 bytes, {rule}", "r".repeat(64)));
-        let nick = client.ask(&format!("NICK {}", "n".repeat(65)));
+        let nick = client.request(&format!("NICK {}", "n".repeat(65)));
         assert_eq!(nick, format!("ERR nick \"{}…\": 1 to 64 bytes, {rule}", "n".repeat(64)));
         let who = format!("Members of {}: [\"{}\"]", "é".repeat(64), "é".repeat(32));
-        assert_eq!(client.ask("WHO"), who);
+        assert_eq!(client.request("WHO"), who);
     });
 }
 
@@ -73,11 +75,11 @@ fn any_name_within_the_rule_is_a_room_and_twins_under_nfc_are_one() {
         let mut client = Client::connect(&server, transport);
         for room in ["..", "*", ">", "#rust", "שלום", "日本", "\u{202e}x", "JOIN"] {
             client.join(room);
-            assert_eq!(client.ask("LIST"), format!("Rooms: [\"{room}\"]"));
+            assert_eq!(client.request("LIST"), format!("Rooms: [\"{room}\"]"));
         }
-        assert_eq!(client.ask("JOIN cafe\u{301}"), "Joined caf\u{e9}");
+        assert_eq!(client.request("JOIN cafe\u{301}"), "Joined caf\u{e9}");
         let mut twin = Client::member(&server, transport, "caf\u{e9}", "twin");
-        twin.say("hello");
+        twin.send("hello");
         client.expect("[twin] hello");
     });
 }
@@ -102,7 +104,7 @@ fn bytes_that_are_no_clean_text_are_refused_and_never_delivered() {
     });
 }
 
-/// Every control character that no text may hold: not tab, and not the line feed, which ends a line.
+/// The control characters that no text may contain: all but tab, and but the line feed, which ends a line.
 fn controls() -> impl Iterator<Item = char> {
     (char::MIN..=char::MAX).filter(|character| character.is_control() && !matches!(character, '\t' | '\n'))
 }
@@ -121,16 +123,16 @@ fn every_control_character_is_refused_wherever_it_stands_and_nothing_is_delivere
                 format!("ERR control-character U+{code:04X} at byte {at}: {rule}")
             };
             for before in ["", "x", "SAY ", "SAY x", "NICK x", "JOIN x", "PING x", "LIST "] {
-                assert_eq!(alice.ask(&format!("{before}{control}y")), refusal(before.len()));
+                assert_eq!(alice.request(&format!("{before}{control}y")), refusal(before.len()));
             }
-            // At the end of a line a carriage return is a part of that end.
+            // A carriage return at the end of a line belongs to that end.
             if control != '\r' {
-                assert_eq!(alice.ask(&format!("x{control}")), refusal(1));
+                assert_eq!(alice.request(&format!("x{control}")), refusal(1));
             }
         }
-        assert_eq!(alice.ask("x\r"), "[alice] x");
+        assert_eq!(alice.request("x\r"), "[alice] x");
         assert_eq!(bob.fence(), ["[alice] x"]);
-        assert_eq!(bob.ask("WHO"), r#"Members of a: ["alice", "bob"]"#);
+        assert_eq!(bob.request("WHO"), r#"Members of a: ["alice", "bob"]"#);
         alice.expect_nothing();
     });
 }
@@ -142,13 +144,13 @@ fn a_message_of_the_limit_with_its_label_passes_and_a_line_over_the_limit_ends_t
         let mut bob = Client::member(&server, transport, "a", "bob");
         let mut alice = Client::member(&server, transport, "a", "alice");
         let longest = "x".repeat(64 * 1024 - "[alice] ".len());
-        alice.say(&longest);
-        assert!(alice.hear() == format!("[alice] {longest}") && bob.hear() == format!("[alice] {longest}"));
-        // Too long only with its label: nobody gets it, and the conversation goes on.
+        alice.send(&longest);
+        assert!(alice.line() == format!("[alice] {longest}") && bob.line() == format!("[alice] {longest}"));
+        // Too long only with its label: nobody gets it, and the connection stays open.
         for said in [longest.clone() + "x", "x".repeat(64 * 1024)] {
             let bytes = "[alice] ".len() + said.len();
             let answer = format!("ERR too-long message of {bytes} bytes with its label exceeds 65536");
-            assert_eq!(alice.ask(&said), answer);
+            assert_eq!(alice.request(&said), answer);
         }
         let longest = "x".repeat(64 * 1024);
         let mut sender = Lines::connect(server.tcp);
@@ -157,8 +159,8 @@ fn a_message_of_the_limit_with_its_label_passes_and_a_line_over_the_limit_ends_t
         sender.expect("Joined a");
         sender.expect("ERR too-long line of 65537 bytes exceeds 65536");
         sender.expect("ERR closed too-long");
-        assert_eq!(sender.line(), None);
-        bob.ask_until("WHO", r#"Members of a: ["alice", "bob"]"#);
+        sender.expect_end();
+        bob.request_until("WHO", r#"Members of a: ["alice", "bob"]"#);
         bob.expect_nothing();
     });
 }

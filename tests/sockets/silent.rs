@@ -1,20 +1,22 @@
-//! Connections that say nothing: what they cost, and that HTTP waits for them as long as it is set to.
+//! Silent connections: their memory, and the time for which HTTP waits for them.
 
 use std::net::{SocketAddr, TcpStream};
 
-use crate::harness::{Client, Http, Lines, Program, Shape, TestServer, Transport, Turn, WELCOME, until};
+use harness::{Client, Http, Lines, Program, Transport, Turn, WELCOME, until};
+
+use crate::server::{Shape, TestServer};
 
 const MIB: u64 = 1 << 20;
 
 const CONNECTIONS: usize = 2_000;
 
-/// Connects that may be under way at once.
+/// Clients that connect at once.
 const WAVE: usize = 500;
 
-/// Round trips of a client meanwhile.
+/// Round trips of another client meanwhile.
 const ROUND_TRIPS: usize = 1_000;
 
-/// So many that say nothing. They are with the server once one that came last has its answer.
+/// Connects this many silent clients. The server has accepted them once the last connection has an answer.
 fn connect(server: SocketAddr, fence: impl Fn()) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS / WAVE {
@@ -51,7 +53,7 @@ fn a_silent_http_connection_is_kept_while_others_are_served() {
     let mut silent = Http::connect(server.http);
     let mut other = Client::member(&server, Transport::Tcp, "a", "other");
     for _ in 0..ROUND_TRIPS {
-        assert_eq!(other.ask("hello"), "[other] hello");
+        assert_eq!(other.request("hello"), "[other] hello");
     }
     silent.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(silent.answer().1, "OK");

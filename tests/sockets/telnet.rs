@@ -1,23 +1,25 @@
-//! What line clients send beside their text: telnet's negotiation, a byte order mark, line ends of other kinds. However it is
-//! cut, the text is the same.
+//! Bytes that line clients send beside their text: telnet's negotiation, a byte order mark, line ends of other kinds.
+//! The text stays the same at whatever point the bytes are cut.
 
 use std::io::Read;
 
-use crate::harness::{Client, Lines, Shape, TestServer, Transport, WELCOME, contract};
+use harness::{Client, Lines, Transport, WELCOME};
 
-/// What PuTTY says first in telnet mode, and the refusals.
+use crate::server::{Shape, TestServer, contract};
+
+/// The first bytes of PuTTY in telnet mode, and the refusals.
 const PUTTY: &[u8] = b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03";
 const REFUSALS: &[u8] = b"\xff\xfe\x1f\xff\xfe\x20\xff\xfe\x18\xff\xfe\x27\xff\xfc\x01\xff\xfe\x03\xff\xfc\x03";
 
-/// What telnet says when Ctrl-C is pressed, and the refusal that it waits for.
+/// The bytes of telnet when Ctrl-C is pressed, and the refusal that it waits for.
 const INTERRUPT: &[u8] = b"\xff\xf4\xff\xfd\x06";
 const NO_TIMING_MARK: &[u8] = b"\xff\xfc\x06";
 
-/// The size of a window whose height is a line feed.
+/// The size of a window with a line feed as its height.
 const WINDOW: &[u8] = b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0";
 
-/// All that a client hears that says this in two pieces, cut anywhere, is the same. Between the two another client makes a round
-/// trip, so that on one worker each is read by itself.
+/// All that a client hears that says this in two pieces, cut anywhere, is the same. Between the two another client
+/// makes a round trip, so that on one worker each is read by itself.
 #[track_caller]
 fn expect(shape: Shape, said: &[u8], heard: &[u8]) {
     let server = TestServer::plain(shape);
@@ -88,9 +90,9 @@ fn a_byte_order_mark_at_the_very_beginning_is_skipped_and_nowhere_else() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        assert_eq!(client.ask(&format!("{MARK}JOIN a")), "Joined a");
+        assert_eq!(client.request(&format!("{MARK}JOIN a")), "Joined a");
         client.name("ada");
-        assert_eq!(client.ask(&format!("{MARK}JOIN b")), format!("[ada] {MARK}JOIN b"));
+        assert_eq!(client.request(&format!("{MARK}JOIN b")), format!("[ada] {MARK}JOIN b"));
     });
 }
 
@@ -101,9 +103,9 @@ fn who_ends_lines_with_carriage_returns_alone_is_told_once_and_says_nothing() {
     let server = TestServer::plain(Shape::ONE);
     let mut client = Lines::connect(server.tcp);
     client.expect(WELCOME);
-    // No line feed ever comes.
+    // A line feed never comes.
     client.send("JOIN a\r");
     client.send("hello\r");
     client.expect("ERR control-character U+000D at byte 6: lines end with a line feed");
-    assert_eq!(Client::connect(&server, Transport::Tcp).ask("LIST"), "Rooms: []");
+    assert_eq!(Client::connect(&server, Transport::Tcp).request("LIST"), "Rooms: []");
 }

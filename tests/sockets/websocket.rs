@@ -3,15 +3,14 @@
 use std::io::Write;
 use std::thread;
 
-use roomcast::protocol::disconnect::Disconnect;
-
-use crate::harness::websocket::{
-    CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, HANDSHAKE, TEXT, close_frame,
-    frame,
+use harness::frame::{
+    CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, close_frame, frame,
 };
-use crate::harness::{Blast, Client, Lines, Shape, TestServer, Transport, WELCOME, WebSocket, contract};
+use harness::{Blast, Client, Disconnect, HANDSHAKE, Lines, Transport, WELCOME, WebSocket};
 
-/// A server of each layout.
+use crate::server::{Shape, TestServer, contract};
+
+/// A server of each shape.
 fn each_shape(behaviour: impl Fn(TestServer)) {
     for shape in Shape::ALL {
         println!("{shape:?}");
@@ -19,7 +18,7 @@ fn each_shape(behaviour: impl Fn(TestServer)) {
     }
 }
 
-/// A client that was welcomed.
+/// Connects a client and reads the greeting.
 #[track_caller]
 pub fn connect(server: &TestServer) -> WebSocket {
     let mut client = WebSocket::connect(server.http);
@@ -27,17 +26,17 @@ pub fn connect(server: &TestServer) -> WebSocket {
     client
 }
 
-/// A client of this name in the room `a`.
+/// A client with this nick in the room `a`.
 #[track_caller]
 pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     let mut client = connect(server);
     client.send([frame(FINAL_TEXT, format!("NICK {nick}")), frame(FINAL_TEXT, "JOIN a")].concat());
-    client.expect(&format!("You are {nick}"));
+    client.expect(format!("You are {nick}"));
     client.expect("Joined a");
     client
 }
 
-/// A conversation with a text in fragments, a ping between them, and what comes of it.
+/// A script with a text in fragments and a ping between them, and the answers.
 fn script() -> (Vec<u8>, [(u8, &'static str); 6]) {
     let frames = [
         frame(FINAL_TEXT, "NICK bøb"),
@@ -60,7 +59,7 @@ fn script() -> (Vec<u8>, [(u8, &'static str); 6]) {
     (frames.concat(), heard)
 }
 
-/// Hears what comes of the script.
+/// Reads the answers to the script.
 #[track_caller]
 fn expect_answers(mut client: WebSocket, heard: [(u8, &str); 6]) {
     heard.into_iter().for_each(|(first, payload)| client.expect_frame(first, payload));
@@ -88,7 +87,7 @@ fn frames_right_behind_the_handshake_are_handled_in_order_wherever_the_write_is_
     let server = TestServer::plain(Shape::ONE);
     let (script, heard) = script();
     for at in 0..=script.len() {
-        let client = WebSocket::connect_saying(server.http, &script[..at]);
+        let client = WebSocket::connect_sending(server.http, &script[..at]);
         client.send(&script[at..]);
         expect_answers(client, heard);
     }
@@ -103,7 +102,7 @@ fn many_frames_right_behind_the_handshake_are_all_handled_in_order() {
         let said = (0..MESSAGES).map(|number| frame(FINAL_TEXT, number.to_string()));
         let first = [frame(FINAL_TEXT, "NICK alice"), frame(FINAL_TEXT, "JOIN a")];
         let bytes: Vec<u8> = first.into_iter().chain(said).flatten().collect();
-        let mut client = WebSocket::connect_saying(server.http, bytes);
+        let mut client = WebSocket::connect_sending(server.http, bytes);
         [WELCOME, "You are alice", "Joined a"].into_iter().for_each(|line| client.expect(line));
         for number in 0..MESSAGES {
             let heard = format!("[alice] {number}");
@@ -151,7 +150,7 @@ fn a_ping_is_answered_with_its_payload_behind_what_came_before() {
     });
 }
 
-/// What breaks a rule, and why the connection ends.
+/// Bytes that break a rule, and the reason for which the connection ends.
 fn offences() -> Vec<(Vec<u8>, Disconnect)> {
     let header = |first, length: u64| [&[first, 0xff][..], &length.to_be_bytes()].concat();
     vec![
@@ -184,11 +183,11 @@ fn an_offence_closes_with_its_code_and_nothing_of_it_is_delivered() {
             if answer == Some((FINAL_TEXT, b"[offender] before".into())) {
                 client.expect_close(reason);
             } else {
-                let close = [&reason.close_code().unwrap().to_be_bytes()[..], reason.reason().as_bytes()].concat();
+                let close = reason.close_payload();
                 assert_eq!(answer, Some((FINAL_CLOSE, close)));
                 assert_eq!(client.frame(), None);
             }
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
             watcher.expect_nothing();
         }
     });
@@ -238,7 +237,7 @@ fn quit_says_bye_and_closes_and_what_is_behind_it_is_not_executed() {
         client.send([frame(FINAL_TEXT, "QUIT"), frame(FINAL_TEXT, "behind")].concat());
         client.expect("Bye");
         client.expect_close(Disconnect::Quit);
-        watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+        watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
         watcher.expect_nothing();
     });
 }
@@ -276,15 +275,15 @@ fn a_member_leaves_exactly_once_however_its_connection_ends() {
         let mut watcher = Client::member(&server, Transport::Tcp, "a", "watcher");
         for ending in endings {
             ending(member(&server, "goner"));
-            watcher.ask_until("WHO", r#"Members of a: ["watcher"]"#);
+            watcher.request_until("WHO", r#"Members of a: ["watcher"]"#);
             let mut next = member(&server, "next");
-            watcher.say("still here?");
+            watcher.send("still here?");
             assert_eq!(watcher.fence(), ["[watcher] still here?"]);
             next.expect("[watcher] still here?");
             next.send(frame(FINAL_TEXT, "LEAVE"));
             next.expect("Left room");
         }
-        assert_eq!(watcher.ask("WHO"), r#"Members of a: ["watcher"]"#);
+        assert_eq!(watcher.request("WHO"), r#"Members of a: ["watcher"]"#);
     });
 }
 
@@ -302,7 +301,7 @@ fn several_lines_are_one_message_here_and_lines_there_and_each_has_the_label() {
             ("one\n", &["[alice] one"]),
         ] {
             alice.send(frame(FINAL_TEXT, said));
-            alice.expect(&lines.join("\n"));
+            alice.expect(lines.join("\n"));
             lines.iter().for_each(|line| line_client.expect(line));
         }
         line_client.send("PING x\n");
@@ -318,7 +317,7 @@ fn a_message_has_64_lines_and_no_more() {
         let lines = vec!["x"; 64].join("\n");
         for end in ["", "\n"] {
             alice.send(frame(FINAL_TEXT, format!("{lines}{end}")));
-            alice.expect(&["[alice] x"; 64].join("\n"));
+            alice.expect(["[alice] x"; 64].join("\n"));
             assert_eq!(watcher.fence(), ["[alice] x"; 64]);
         }
         alice.send(frame(FINAL_TEXT, format!("{lines}\nx")));

@@ -1,19 +1,18 @@
-//! The other commands, the exit codes, and how it all ends: also when somebody does not wait for the end.
+//! The other commands, the exit codes, and the ends of the program, also by a signal.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use harness::{Ended, Process, Signal, kill_process, until};
 use serde_json::Value;
 
 use crate::fake::{At, Fake, Fault, Seen};
-use crate::harness::{Ended, Running, line_with, lines, loadgen, loadgen_within, number, read_json, run, short};
-use crate::servers::{Server, free_port, roomcast};
+use crate::load::{loadgen, loadgen_within, number, read_json, short};
+use crate::servers::{Server, free_port, roomcast_at};
 
-/// A load without an end, of two rooms.
+/// A load of two rooms that does not end by itself.
 const ENDLESS: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "50", "--duration", "1h"];
 
 /// Runs a command that writes JSON.
@@ -21,16 +20,16 @@ const ENDLESS: [&str; 8] = ["--clients", "6", "--rooms", "2", "--rate", "50", "-
 fn run_for_json(arguments: &[&str]) -> (Ended, Value) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.json");
-    let ended = run(loadgen(arguments).arg("--json").arg(&path));
+    let ended = Process::run(loadgen(arguments).arg("--json").arg(&path));
     let json = read_json(&path, &ended);
     (ended, json)
 }
 
-/// An endless load, once it is well under way.
-fn running(fake: &Fake, arguments: &[&str]) -> Running {
+/// Starts an endless load and waits for its first messages.
+fn running(fake: &Fake, arguments: &[&str]) -> Process {
     let target = fake.target();
     let mut command = loadgen(&[&[&target[..]], &ENDLESS[..], arguments].concat());
-    let running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let running = Process::start_piped(&mut command);
     fake.wait_for(20, |seen| *seen == Seen::Said);
     running
 }
@@ -52,7 +51,7 @@ fn the_limit_is_measured_with_one_message_a_write_and_with_eight() {
 
 #[test]
 fn a_bare_loop_that_cannot_have_so_many_members_says_so_and_goes() {
-    let ended = run(&mut loadgen_within(160, &["limit", "--clients", "100"]));
+    let ended = Process::run(&mut loadgen_within(160, &["limit", "--clients", "100"]));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.err, "loadgen: the bare loop: 100 members: one process may have 60\n");
 }
@@ -76,7 +75,8 @@ fn a_server_is_compared_with_the_limit() {
 
 #[test]
 fn the_knee_is_found() {
-    // 5 ms for each member: 34 members keep 170 ms, and 35 do not. Low in the distribution, where a busy machine adds nothing.
+    // 5 ms for each member: 34 members stay within 170 ms, and 35 do not. The objective is low in the distribution,
+    // where a busy machine adds nothing.
     let fake = Fake::start(&[Fault::DelayForEachMember(Duration::from_millis(5))]);
     let target = fake.target();
     let search = ["find-capacity", &target, "--slo", "p5=170ms", "--from", "10", "--within", "20", "--rooms", "1"];
@@ -102,7 +102,7 @@ fn an_objective_that_is_missed_is_a_failure() {
     let fake = Fake::start(&[Fault::Delay(Duration::from_millis(50))]);
     let target = fake.target();
     let load = [&target, "--clients", "4", "--slo", "p90=20ms"];
-    let ended = run(&mut loadgen(&short(&load)));
+    let ended = Process::run(&mut loadgen(&short(&load)));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.out.contains("p90=20ms is missed"), "{ended:?}");
 }
@@ -117,7 +117,7 @@ fn where_nothing_listens_one_line_says_how_to_start_it() {
         ("redis", "", "redis-server"),
     ] {
         let target = format!("{scheme}://{address}{path}");
-        let ended = run(&mut loadgen(&[&target]));
+        let ended = Process::run(&mut loadgen(&[&target]));
         assert_eq!((ended.code, &ended.out[..]), (Some(2), ""));
         let line =
             format!("loadgen: nothing listens at {target}: start the server with `{start}`, or let --spawn do it\n");
@@ -139,7 +139,7 @@ fn what_cannot_be_asked_for_is_refused() {
         (&["--spawn", "no-such-program", "tcp://127.0.0.1:1"], "no-such-program"),
         (&["--pid", "0"], "no process 0"),
     ] {
-        let ended = run(&mut loadgen(arguments));
+        let ended = Process::run(&mut loadgen(arguments));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.err.contains(rule), "{arguments:?}: {ended:?}");
     }
@@ -148,8 +148,8 @@ fn what_cannot_be_asked_for_is_refused() {
 #[test]
 fn what_is_interrupted_drains_and_prints_what_it_has() {
     let fake = Fake::start(&[]);
-    let mut running = running(&fake, &[]);
-    running.signal(Signal::SIGINT);
+    let running = running(&fake, &[]);
+    running.signal(Signal::INT);
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
     for words in ["6 members in 2 rooms", "lost 0, duplicated 0, reordered 0", "stopped  before its time"] {
@@ -166,9 +166,9 @@ fn a_comparison_or_a_search_that_is_interrupted_prints_its_table() {
         let target = fake.target();
         let words: Vec<&str> = command.iter().map(|word| if word.is_empty() { &target[..] } else { word }).collect();
         let mut command = loadgen(&[&words[..], &ENDLESS[2..]].concat());
-        let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let running = Process::start_piped(&mut command);
         fake.wait_for(20, |seen| *seen == Seen::Said);
-        running.signal(Signal::SIGINT);
+        running.signal(Signal::INT);
         let ended = running.end();
         assert_eq!(ended.code, Some(130), "{ended:?}");
         assert!(ended.out.contains("deliveries/s"), "{ended:?}");
@@ -177,8 +177,8 @@ fn a_comparison_or_a_search_that_is_interrupted_prints_its_table() {
 
 #[test]
 fn a_limit_that_is_interrupted_lets_its_bare_loop_go() {
-    let mut running = limit_that_waits();
-    running.signal(Signal::SIGINT);
+    let running = limit_that_waits();
+    running.signal(Signal::INT);
     let ended = running.end();
     assert_eq!((ended.code, &ended.err[..]), (Some(130), ""));
     assert!(ended.out.contains("ns per send"), "{ended:?}");
@@ -188,9 +188,9 @@ fn a_limit_that_is_interrupted_lets_its_bare_loop_go() {
 fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
     let fake = Fake::start(&[]);
     let mut command = loadgen(&[&fake.target(), "--clients", "1000", "--connect-rate", "10"]);
-    let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let running = Process::start_piped(&mut command);
     fake.wait_for_joins(3);
-    running.signal(Signal::SIGINT);
+    running.signal(Signal::INT);
     let ended = running.end();
     assert_eq!((ended.code, &ended.err[..]), (Some(130), ""));
     assert!(ended.out.contains("of 1000 clients") && !ended.out.contains("failed"), "{ended:?}");
@@ -198,13 +198,10 @@ fn what_is_interrupted_while_clients_come_in_prints_how_many_are() {
 
 #[test]
 fn who_interrupts_twice_does_not_wait() {
-    // What was lost is waited for.
+    // It waits for the lost message.
     let fake = Fake::start(&[Fault::Lose(At { client: 0, delivery: 0 })]);
     let mut running = running(&fake, &["--patience", "1h"]);
-    while running.child().try_wait().expect("a child of ours").is_none() {
-        running.signal(Signal::SIGINT);
-        std::thread::yield_now();
-    }
+    running.signal_until_end(Signal::INT);
     let ended = running.end();
     assert_eq!((ended.code, &ended.out[..]), (Some(130), ""), "{ended:?}");
 }
@@ -212,9 +209,9 @@ fn who_interrupts_twice_does_not_wait() {
 #[test]
 fn a_process_of_the_load_that_ends_is_the_end_of_the_load() {
     let fake = Fake::start(&[]);
-    let mut running = running(&fake, &["--giant", "2@50"]);
-    let worker = children_of(running.id().as_raw())[0];
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
+    let running = running(&fake, &["--giant", "2@50"]);
+    let worker = running.children()[0];
+    kill_process(worker, Signal::KILL).expect("a worker");
     let ended = running.end();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.err, "loadgen: a process of the load has ended before it was told to\n");
@@ -223,50 +220,49 @@ fn a_process_of_the_load_that_ends_is_the_end_of_the_load() {
 #[test]
 fn killed_it_leaves_no_process_behind() {
     let fake = Fake::start(&[]);
-    let mut running = running(&fake, &["--giant", "2@50"]);
-    running.signal(Signal::SIGKILL);
-    // Its processes hold the same standard error: the end of that is the end of them all.
+    let running = running(&fake, &["--giant", "2@50"]);
+    running.signal(Signal::KILL);
+    // Its processes share its standard error, which ends when all of them have ended.
     assert_eq!(running.end().code, None);
     fake.wait_for(8, |seen| *seen == Seen::Gone);
 }
 
 #[test]
 fn killed_it_leaves_no_bare_loop_behind() {
-    let mut running = limit_that_waits();
-    running.signal(Signal::SIGKILL);
+    let running = limit_that_waits();
+    running.signal(Signal::KILL);
     assert_eq!(running.end().code, None);
 }
 
 #[test]
 fn killed_it_leaves_no_server_behind() {
     let address = format!("127.0.0.1:{}", free_port());
-    let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
+    let command = roomcast_at(&address, "127.0.0.1:0");
     let target = format!("tcp://{address}");
     let mut command = loadgen(&[&[&target[..], "--spawn", &command], &ENDLESS[..]].concat());
-    let mut running = Running::of(command.stdout(Stdio::null()).stderr(Stdio::piped()));
-    let log = lines(running.child().stderr.take().expect("it is piped"));
-    line_with("listening for http", &log);
+    let mut running = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let log = running.stderr();
+    log.line_with("listening for http");
     wait_until_rooms_are_there(&address);
-    running.signal(Signal::SIGKILL);
+    running.signal(Signal::KILL);
     running.end();
     // The server holds the other end of the log.
-    while log.recv_timeout(Duration::from_secs(30)).is_ok() {}
-    assert_eq!(log.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected), "something goes on");
+    log.rest();
     assert!(TcpStream::connect(&address).is_err(), "the server goes on");
 }
 
-/// A bare loop whose members come so slowly that it still waits for them.
-fn limit_that_waits() -> Running {
+/// A bare loop that still waits for its members, which connect slowly.
+fn limit_that_waits() -> Process {
     let mut command = loadgen(&["limit", "--clients", "1000", "--connect-rate", "1"]);
-    let mut running = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    while children_of(running.id().as_raw()).len() < 2 {
-        assert!(running.child().try_wait().expect("a child of ours").is_none());
-        std::thread::yield_now();
-    }
+    let mut running = Process::start_piped(&mut command);
+    until(|| {
+        assert!(!running.has_ended());
+        running.children().len() == 2
+    });
     running
 }
 
-/// Asks the server until somebody is in.
+/// Requests lists from the server until a room has a member.
 fn wait_until_rooms_are_there(address: &str) {
     let mut stream = TcpStream::connect(address).expect("a server that listens");
     let mut answers = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
@@ -277,11 +273,4 @@ fn wait_until_rooms_are_there(address: &str) {
             return;
         }
     }
-}
-
-/// The processes that this one has started and that have not ended.
-fn children_of(process: i32) -> Vec<i32> {
-    let file = File::open(format!("/proc/{process}/task/{process}/children")).expect("a process");
-    let children = std::io::read_to_string(file).expect("a list");
-    children.split_whitespace().map(|id| id.parse().expect("a number")).collect()
 }

@@ -1,5 +1,5 @@
-//! A server that does wrong exactly what its script says, and nothing else. Speaks the line dialect as far as a load needs
-//! it. Never sleeps: whatever is to be late waits in one queue, ordered by when it is due, so no delay adds to another.
+//! A server with exactly the faults of its script, and no others. It speaks the line dialect as far as a load needs it.
+//! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -9,61 +9,61 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Stands before every message, as a label does.
+/// The label in front of every message.
 const LABEL: &str = "[127.0.0.1:1] ";
 
-/// No test waits that long unless it fails.
+/// A failsafe: no test waits that long unless it fails.
 const HAPPENS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What has been heard and not dealt with: whoever says more has to wait, as with any server.
+/// Events that are not handled yet. Clients that send more have to wait, as with any server.
 const HAPPENINGS_MAX: usize = 64;
 
-/// One delivery: the client as they were accepted, from 0, and how many it has had before.
+/// One delivery: the number of the client in the order of accepting, from 0, and the number of deliveries it has had.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct At {
     pub client: usize,
     pub delivery: usize,
 }
 
-/// One thing that goes wrong.
+/// One fault.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// This delivery never goes out.
+    /// This delivery is never sent.
     Lose(At),
-    /// This one goes out twice.
+    /// This delivery is sent twice.
     Double(At),
-    /// This one goes out behind the next.
+    /// This delivery is sent behind the next.
     Swap(At),
-    /// This one lacks its last byte.
+    /// This delivery lacks its last byte.
     Cut(At),
-    /// This one goes to the first client of another room as well.
+    /// This delivery goes to the first client of another room as well.
     Misroute(At),
-    /// In place of this one the connection is closed.
+    /// The connection is closed in place of this delivery.
     Close(At),
-    /// In place of this one the client is told why it has to go.
+    /// The connection is closed with a last line in place of this delivery.
     Dismiss(At, &'static str),
     /// The first client to leave after a message gets it again behind `Left room`.
     HauntTheFirstToLeave,
     /// Nothing is ever answered.
     AnswerNothing,
-    /// So many `PING` are answered, and no more.
+    /// Only this many `PING`s are answered.
     AnswerPings(usize),
-    /// So long nothing goes out, once, from this message on.
+    /// Nothing is sent for this long, once, from this message on.
     Stall { message: usize, time: Duration },
-    /// Everything goes out so much later.
+    /// Everything is sent this much later.
     Delay(Duration),
-    /// Everything goes out so much later for each member of the room.
+    /// Everything is sent this much later for each member of the room.
     DelayForEachMember(Duration),
 }
 
-/// What the server has seen.
+/// An event that the server reports to its test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seen {
     /// A client has joined a room.
     Joined(SocketAddr),
-    /// A message.
+    /// A client has published a message.
     Said,
-    /// A client is gone.
+    /// A client has left.
     Gone,
 }
 
@@ -88,19 +88,19 @@ impl Fake {
         Self { address, happen, seen }
     }
 
-    /// As a target.
+    /// Its address as a target.
     pub fn target(&self) -> String {
         format!("tcp://{}", self.address)
     }
 
-    /// The next so many of a kind, whatever else happens.
+    /// Waits for this many events of a kind.
     #[track_caller]
     pub fn wait_for(&self, count: usize, is_wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         let next = || self.seen.recv_timeout(HAPPENS_WITHIN).expect("the clients do not get there");
         std::iter::repeat_with(next).filter(is_wanted).take(count).collect()
     }
 
-    /// So many have joined; from these addresses.
+    /// Waits until this many clients have joined. Returns their addresses.
     #[track_caller]
     pub fn wait_for_joins(&self, count: usize) -> Vec<SocketAddr> {
         let joins = self.wait_for(count, |seen| matches!(seen, Seen::Joined(_)));
@@ -111,14 +111,14 @@ impl Fake {
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        // Fails only if the server has panicked, which its test has noticed.
+        // Fails only if the server has panicked, which its test notices.
         let _ = self.happen.send(Happening::End);
-        // The listener ends at the next client that the server does not take any more.
+        // The listener ends at its next client, since the server has ended.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// What happens to the server.
+/// An event for the server.
 enum Happening {
     Accepted(TcpStream),
     Heard(usize, String),
@@ -139,7 +139,7 @@ fn accept(listener: &TcpListener, happen: &SyncSender<Happening>) {
     }
 }
 
-/// Until the client or the server ends.
+/// Reads lines until the client or the server ends.
 fn listen(client: usize, lines: impl BufRead, happen: &SyncSender<Happening>) {
     for line in lines.lines().map_while(Result::ok) {
         if happen.send(Happening::Heard(client, line)).is_err() {
@@ -150,7 +150,7 @@ fn listen(client: usize, lines: impl BufRead, happen: &SyncSender<Happening>) {
     let _ = happen.send(Happening::Ended(client));
 }
 
-/// What is done to a client when it is due.
+/// Something to do to a client at its time.
 enum Act {
     Send(String),
     Close,
@@ -159,27 +159,27 @@ enum Act {
 struct Client {
     stream: TcpStream,
     room: Option<String>,
-    /// How many it has had.
+    /// The number of deliveries it has had.
     deliveries: usize,
-    /// Waits for the next one to go before it.
+    /// A delivery that is sent behind the next.
     held: Option<String>,
-    /// Nothing for it is due before what it was promised last.
+    /// The time of its last scheduled act. No later act is due before it.
     last_due: Instant,
 }
 
-/// All there is, on one thread.
+/// The state of the server, on one thread.
 struct Server {
     script: Vec<Fault>,
     see: Sender<Seen>,
     clients: Vec<Client>,
     /// Members in the order in which they joined.
     rooms: BTreeMap<String, Vec<usize>>,
-    /// What was said last in each room.
+    /// The last message of each room.
     said: BTreeMap<String, String>,
     messages: usize,
     pings: usize,
     stalled_until: Option<Instant>,
-    /// When, then in which order.
+    /// The times of scheduled acts, and their numbers.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     acts: BTreeMap<usize, (usize, Act)>,
     promised: usize,
@@ -226,7 +226,7 @@ impl Server {
 
     fn lose_sight_of(&mut self, client: usize) {
         self.leave(client);
-        self.tell(Seen::Gone);
+        self.report(Seen::Gone);
     }
 
     fn hear(&mut self, client: usize, line: &str) {
@@ -246,7 +246,7 @@ impl Server {
         self.rooms.entry(room.to_owned()).or_default().push(client);
         self.promise(client, Act::Send(format!("Joined {room}\n")));
         if let Ok(address) = self.clients[client].stream.peer_addr() {
-            self.tell(Seen::Joined(address));
+            self.report(Seen::Joined(address));
         }
     }
 
@@ -290,10 +290,10 @@ impl Server {
         for member in self.rooms[&room].clone() {
             self.deliver(member, &room, &delivery);
         }
-        self.tell(Seen::Said);
+        self.report(Seen::Said);
     }
 
-    /// One copy to one member, or whatever the script makes of it.
+    /// Schedules one copy to one member, with the faults of the script.
     fn deliver(&mut self, client: usize, room: &str, text: &str) {
         let here = At { client, delivery: self.clients[client].deliveries };
         self.clients[client].deliveries += 1;
@@ -328,7 +328,7 @@ impl Server {
         vec![Act::Send(words.to_owned()), Act::Close]
     }
 
-    /// Whatever goes out does so in the order in which it was promised.
+    /// Schedules an act. Acts for one client happen in the order in which they were scheduled.
     fn promise(&mut self, client: usize, act: Act) {
         let now = Instant::now();
         let due = (now + self.delay(client)).max(self.clients[client].last_due);
@@ -350,7 +350,7 @@ impl Server {
         self.script.iter().map(delay).sum()
     }
 
-    /// Everything that is due.
+    /// Does everything that is due.
     fn act(&mut self) {
         let now = Instant::now();
         while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
@@ -360,7 +360,7 @@ impl Server {
         }
     }
 
-    /// A client that is gone needs nothing any more.
+    /// Does one act. A client that has left needs nothing more.
     fn keep(&self, client: usize, act: &Act) {
         let mut stream = &self.clients[client].stream;
         let kept = match act {
@@ -371,8 +371,8 @@ impl Server {
         assert!(kept.is_ok() || kept.is_err_and(|error| gone.contains(&error.kind())));
     }
 
-    /// The test may have ended first.
-    fn tell(&self, seen: Seen) {
+    /// Reports an event. Fails when the test has ended first.
+    fn report(&self, seen: Seen) {
         let _ = self.see.send(seen);
     }
 }

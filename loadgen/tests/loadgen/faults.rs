@@ -1,23 +1,25 @@
-//! Each fault that a server can have, counted exactly; and what is no fault, not counted.
+//! Each fault that a server can have is counted exactly, and nothing else is.
 
 use std::time::Duration;
 
-use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen, measure, run};
+use harness::{Process, at_once};
 
-/// One room of four, whose first member says ten messages.
+use crate::fake::{At, Fake, Fault};
+use crate::load::{Measured, loadgen, measure};
+
+/// One room of four, with a first member that publishes ten messages.
 const ONE_ROOM: [&str; 8] = ["--clients", "4", "--rooms", "1", "--rate", "20", "--publishers", "first"];
 
-/// Two rooms of three, any of whom says ten messages in all.
+/// Two rooms of three, with ten messages by any of them.
 const TWO_ROOMS: [&str; 6] = ["--clients", "6", "--rooms", "2", "--rate", "20"];
 
-/// Ends soon when something never comes.
-const IMPATIENT: [&str; 2] = ["--patience", "3s"];
+/// Gives up soon when something never comes.
+const IMPATIENT: [&str; 2] = ["--patience", "2s"];
 
-/// A delivery in the middle, to a member that never speaks.
+/// A delivery in the middle, to a member that never publishes.
 const HERE: At = At { client: 2, delivery: 4 };
 
-/// What is measured of a server with these faults.
+/// Measures a server with these faults.
 #[track_caller]
 fn measure_with(script: &[Fault], arguments: &[&[&str]]) -> Measured {
     let fake = Fake::start(script);
@@ -35,46 +37,31 @@ fn a_server_that_does_everything_right_has_no_fault() {
 }
 
 #[test]
-fn a_lost_delivery_is_counted() {
-    let measured = measure_with(&[Fault::Lose(HERE)], &[&ONE_ROOM, &IMPATIENT]);
-    measured.expect_only("lost", 1);
-    assert_eq!(measured.number("/rooms/expected"), 40.0);
-    assert!(measured.ended.out.contains("1 of 40 deliveries lost"), "{measured:?}");
-}
-
-#[test]
-fn several_lost_deliveries_are_counted_wherever_they_are() {
+fn each_fault_is_counted_and_no_other() {
     let last = |client| At { client, delivery: 9 };
     let lost = [HERE, At { client: 2, delivery: 5 }, At { client: 1, delivery: 0 }, last(0), last(1), last(2), last(3)];
-    measure_with(&lost.map(Fault::Lose), &[&ONE_ROOM, &IMPATIENT]).expect_only("lost", 7);
-}
-
-#[test]
-fn a_doubled_delivery_is_counted() {
-    measure_with(&[Fault::Double(HERE)], &[&ONE_ROOM]).expect_only("duplicated", 1);
-}
-
-#[test]
-fn two_deliveries_that_change_places_are_counted_once() {
-    // The second is said only when the first member has had the first, so that there is no doubt who is right.
+    let lost = lost.map(Fault::Lose);
+    // The second message is published when the first member has had the first, so that their order is certain.
     let closed = ["--clients", "4", "--rooms", "1", "--in-flight", "1"];
-    measure_with(&[Fault::Swap(HERE), Fault::Delay(Duration::from_millis(20))], &[&closed]).expect_only("reordered", 1);
-}
-
-#[test]
-fn a_damaged_delivery_is_counted() {
-    measure_with(&[Fault::Cut(HERE)], &[&ONE_ROOM]).expect_only("damaged", 1);
-}
-
-#[test]
-fn a_delivery_in_a_wrong_room_is_counted() {
-    measure_with(&[Fault::Misroute(At { client: 2, delivery: 1 })], &[&TWO_ROOMS]).expect_only("stray", 1);
-}
-
-#[test]
-fn a_delivery_behind_the_leave_is_counted() {
-    let churn = ["--churn", "40", "--duration", "1s"];
-    measure_with(&[Fault::HauntTheFirstToLeave], &[&ONE_ROOM, &churn]).expect_only("stray", 1);
+    let swapped = [Fault::Swap(HERE), Fault::Delay(Duration::from_millis(20))];
+    let churn = [&ONE_ROOM[..], &["--churn", "40", "--duration", "1s"]].concat();
+    let cases: [(&[Fault], &[&str], &str, u64); 7] = [
+        (&[Fault::Lose(HERE)], &ONE_ROOM, "lost", 1),
+        (&lost, &ONE_ROOM, "lost", 7),
+        (&[Fault::Double(HERE)], &ONE_ROOM, "duplicated", 1),
+        (&swapped, &closed, "reordered", 1),
+        (&[Fault::Cut(HERE)], &ONE_ROOM, "damaged", 1),
+        (&[Fault::Misroute(At { client: 2, delivery: 1 })], &TWO_ROOMS, "stray", 1),
+        (&[Fault::HauntTheFirstToLeave], &churn, "stray", 1),
+    ];
+    at_once(cases, |(script, arguments, fault, count)| {
+        let measured = measure_with(script, &[arguments, &IMPATIENT]);
+        measured.expect_only(fault, count);
+        assert!(
+            fault != "lost" || measured.ended.out.contains(&format!("{count} of 40 deliveries lost")),
+            "{measured:?}"
+        );
+    });
 }
 
 #[test]
@@ -86,7 +73,7 @@ fn a_closed_connection_and_what_it_missed_are_counted() {
 }
 
 #[test]
-fn why_a_client_was_dismissed_is_told() {
+fn the_reason_of_a_disconnect_is_reported() {
     let words = "ERR closed slow-consumer\n";
     let measured = measure_with(&[Fault::Dismiss(At { client: 3, delivery: 9 }, words)], &[&ONE_ROOM]);
     measured.expect_only("lost", 1);
@@ -96,9 +83,9 @@ fn why_a_client_was_dismissed_is_told() {
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let fake = Fake::start(&[Fault::AnswerNothing]);
-    let ended = run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
+    let ended = Process::run(&mut loadgen(&[&[&fake.target()[..]], &ONE_ROOM[..], &IMPATIENT].concat()));
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert_eq!(ended.err, "loadgen: no client got in: no answer within 3s (4)\n");
+    assert_eq!(ended.err, "loadgen: no client got in: no answer within 2s (4)\n");
 }
 
 #[test]
@@ -119,7 +106,7 @@ fn members_that_stop_reading_are_no_fault() {
 #[test]
 fn a_known_delay_comes_back_as_the_median() {
     const DELAY: Duration = Duration::from_millis(500);
-    let measured = measure_with(&[Fault::Delay(DELAY)], &[&TWO_ROOMS, &["--duration", "2s"]]);
+    let measured = measure_with(&[Fault::Delay(DELAY)], &[&TWO_ROOMS, &["--duration", "1s"]]);
     measured.expect_clean();
     let ratio = measured.number("/rooms/latency/p50") / 1e3 / DELAY.as_secs_f64();
     assert!((0.95..=1.05).contains(&ratio), "{ratio}: {measured:?}");
@@ -128,7 +115,7 @@ fn a_known_delay_comes_back_as_the_median() {
 #[test]
 fn a_server_that_stalls_for_a_second_shows_it() {
     let stall = Fault::Stall { message: 10, time: Duration::from_secs(1) };
-    // 50 messages are due during the stall; were the load to wait for the server, one would be late.
+    // 50 messages are due during the stall. If the load waited for the server, only one would be late.
     let load = ["--clients", "4", "--rooms", "1", "--rate", "50", "--duration", "1500ms"];
     let measured = measure_with(&[stall], &[&load]);
     measured.expect_clean();

@@ -1,21 +1,21 @@
-//! `loadgen` as one runs it: the built program against a server that lies to it, against the real one, and against others'.
-//! No test asserts how fast anything is, but that a delay of known length is found again.
+//! The built load generator against a server that lies to it, against Roomcast, and against other servers. No test
+//! asserts how fast anything is; some assert that a delay of known length is found.
 
 // What the tests are made of.
 mod fake;
-mod harness;
+mod load;
 mod servers;
 
-// Each fault that a server can have, counted exactly; and what is no fault, not counted.
+// Each fault that a server can have is counted exactly, and nothing else is.
 mod faults;
 
-// What happens to those who read at once while a server has more to do than it can.
+// Overloads of a server, and their effect on clients that read.
 mod overload;
 
-// Roomcast itself, and the servers one may compare it with.
+// Roomcast, and the servers of a comparison.
 mod others;
 mod real;
 
-// The other commands, exit codes and endings; what is written to files.
+// The other commands, exit codes and ends; the files that are written.
 mod commands;
 mod files;

@@ -1,25 +1,26 @@
-//! Overloads, on a server that lies and on the real one: what a watcher or a bystander meets is counted exactly, and decides the
-//! exit code.
+//! Overloads of a server that lies and of the real one: what happens to a watcher or a bystander is counted exactly,
+//! and decides the exit code.
 
 use std::io::Write;
 use std::process::Stdio;
 
+use harness::{Ended, Process, Turn, at_once};
 use serde_json::{Value, json};
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Ended, Running, lines, loadgen, number, read_json, run, turn};
-use crate::servers::{Server, free_port, roomcast};
+use crate::load::{loadgen, number, read_json};
+use crate::servers::{Server, free_port, roomcast_at};
 
-/// Lines of a process after which it is not going to be ready any more.
+/// A process that was not ready after this many lines never will be.
 const REPORTS_MAX: usize = 100;
 
-/// Four speak twice, and two listen.
+/// Four clients publish twice, and two watch.
 const BURST: [&str; 8] = ["--clients", "4", "--watchers", "2", "--messages", "2", "--size", "64"];
 
-/// The last one to come in is a watcher: half of them come behind the crowd.
+/// The last client to connect is a watcher: half of the watchers connect behind the crowd.
 const WATCHER: usize = 5;
 
-/// A flood that is over soon, of one member, with one more who asks `PING`.
+/// A short flood by one member, beside one that sends `PING`.
 const FLOOD: [&str; 10] =
     ["--members", "1", "--inside", "1", "--bystanders", "0", "--newcomers", "0", "--for", "300ms"];
 
@@ -35,23 +36,23 @@ impl Overload {
     fn of(arguments: &[&[&str]]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("report.json");
-        let ended = run(loadgen(&[&["overload"], &arguments.concat()[..]].concat()).arg("--json").arg(&path));
+        let ended = Process::run(loadgen(&[&["overload"], &arguments.concat()[..]].concat()).arg("--json").arg(&path));
         Self { report: read_json(&path, &ended), ended }
     }
 
-    /// What comes of a burst on a server with these faults.
+    /// Runs a burst on a server with these faults.
     #[track_caller]
     fn burst(script: &[Fault]) -> Self {
         let fake = Fake::start(script);
-        Self::of(&[&["burst", &fake.target(), "--patience", "2s"], &BURST])
+        Self::of(&[&["burst", &fake.target(), "--patience", "500ms"], &BURST])
     }
 
-    /// What comes of a flood on a server with these faults, whichever of the two came in first.
+    /// Runs a flood on a server with these faults, for whichever of its two clients.
     #[track_caller]
     fn flood(script: &[fn(usize) -> Fault]) -> Self {
         let both: Vec<Fault> = script.iter().flat_map(|fault| [fault(0), fault(1)]).collect();
         let fake = Fake::start(&both);
-        Self::of(&[&["flood", &fake.target(), "--patience", "2s"], &FLOOD])
+        Self::of(&[&["flood", &fake.target(), "--patience", "1s"], &FLOOD])
     }
 
     #[track_caller]
@@ -59,7 +60,7 @@ impl Overload {
         number(&self.report, pointer) as u64
     }
 
-    /// Of the deliveries to watchers this is wrong, and nothing else.
+    /// This is wrong with the deliveries to watchers, and nothing else.
     #[track_caller]
     fn expect_only(&self, fault: &str, count: u64) {
         for counted in ["lost", "doubled", "reordered", "strange", "due"] {
@@ -73,7 +74,7 @@ impl Overload {
 
 #[test]
 fn a_burst_that_everybody_hears_passes() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let burst = Overload::burst(&[]);
     burst.expect_only("lost", 0);
     assert_eq!((burst.number("/deliveries/heard"), burst.number("/whole")), (16, 2));
@@ -82,35 +83,29 @@ fn a_burst_that_everybody_hears_passes() {
 }
 
 #[test]
-fn what_a_watcher_never_hears_is_lost() {
-    let _turn = turn();
-    for delivery in [3, 7] {
-        let burst = Overload::burst(&[Fault::Lose(At { client: WATCHER, delivery })]);
-        burst.expect_only("lost", 1);
-        assert_eq!((burst.number("/whole"), &burst.report["ended"]), (1, &Value::from("quiet")));
-    }
-}
-
-#[test]
-fn what_no_watcher_hears_is_lost_to_all() {
-    let _turn = turn();
-    let all = (0..=WATCHER).map(|client| Fault::Lose(At { client, delivery: 4 }));
-    Overload::burst(&all.collect::<Vec<_>>()).expect_only("lost", 2);
-}
-
-#[test]
-fn what_comes_twice_or_in_another_order_or_changed_is_counted() {
-    let _turn = turn();
+fn each_fault_in_a_burst_is_counted_and_no_other() {
+    let _turn = Turn::take();
     let here = At { client: WATCHER, delivery: 3 };
-    Overload::burst(&[Fault::Double(here)]).expect_only("doubled", 1);
-    Overload::burst(&[Fault::Swap(here)]).expect_only("reordered", 1);
+    let to_all: Vec<Fault> = (0..=WATCHER).map(|client| Fault::Lose(At { client, delivery: 4 })).collect();
+    let cases: [(&[Fault], &str, u64); 4] = [
+        (&[Fault::Lose(here)], "lost", 1),
+        (&to_all, "lost", 2),
+        (&[Fault::Double(here)], "doubled", 1),
+        (&[Fault::Swap(here)], "reordered", 1),
+    ];
+    for (script, fault, count) in cases {
+        Overload::burst(script).expect_only(fault, count);
+    }
     let changed = Overload::burst(&[Fault::Cut(here)]);
     assert_eq!((changed.number("/deliveries/strange"), changed.ended.code), (1, Some(1)), "{changed:?}");
+    let last = Overload::burst(&[Fault::Lose(At { client: WATCHER, delivery: 7 })]);
+    last.expect_only("lost", 1);
+    assert_eq!((last.number("/whole"), &last.report["ended"]), (1, &Value::from("quiet")));
 }
 
 #[test]
 fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let here = At { client: WATCHER, delivery: 6 };
     let burst = Overload::burst(&[Fault::Dismiss(here, "ERR closed slow-consumer\n")]);
     burst.expect_only("lost", 2);
@@ -122,9 +117,9 @@ fn a_watcher_that_is_cut_fails_the_burst_with_its_last_line() {
 
 #[test]
 fn a_speaker_that_is_cut_is_a_figure_and_no_failure() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let burst = Overload::burst(&[Fault::Dismiss(At { client: 4, delivery: 7 }, "ERR closed slow-consumer\n")]);
-    // Either four speakers and one watcher came first, in any order, or it was the watcher who was cut.
+    // The order in which clients connect decides whether a publisher or a watcher is closed.
     let (speakers, watchers) =
         (number_or_zero(&burst, "/crowd/cut/slow-consumer"), number_or_zero(&burst, "/cut/slow-consumer"));
     assert_eq!(speakers + watchers, 1, "{burst:?}");
@@ -137,7 +132,7 @@ fn number_or_zero(of: &Overload, pointer: &str) -> u64 {
 
 #[test]
 fn a_flood_beside_which_everybody_is_answered_passes() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let fake = Fake::start(&[]);
     let flood = Overload::of(&[&[
         "flood",
@@ -163,7 +158,7 @@ fn a_flood_beside_which_everybody_is_answered_passes() {
 
 #[test]
 fn a_bystander_that_is_cut_fails_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|client| Fault::Dismiss(At { client, delivery: 50 }, "ERR closed slow-consumer\n")]);
     assert_eq!(flood.number("/roles/inside/cut/slow-consumer"), 1, "{flood:?}");
     assert_eq!(flood.ended.code, Some(1), "{flood:?}");
@@ -171,22 +166,22 @@ fn a_bystander_that_is_cut_fails_the_flood() {
 
 #[test]
 fn a_hole_in_the_flood_is_noticed_by_a_bystander_inside() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|client| Fault::Lose(At { client, delivery: 50 })]);
     assert_eq!((flood.number("/roles/inside/disordered"), flood.ended.code), (1, Some(1)), "{flood:?}");
 }
 
 #[test]
 fn a_ping_without_an_answer_fails_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let flood = Overload::flood(&[|_| Fault::AnswerPings(0)]);
     assert_eq!((flood.number("/roles/inside/unanswered"), flood.ended.code), (1, Some(1)), "{flood:?}");
-    assert!(number(&flood.report, "/roles/inside/waits/max") >= 2_000.0, "it waited as long as patience: {flood:?}");
+    assert!(number(&flood.report, "/roles/inside/waits/max") >= 1_000.0, "it waited as long as patience: {flood:?}");
 }
 
 #[test]
 fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let fake = Fake::start(&[Fault::Delay(std::time::Duration::from_millis(50))]);
     let target = fake.target();
     let load = ["--members", "1", "--bystanders", "2", "--inside", "0", "--newcomers", "0", "--for", "300ms"];
@@ -197,7 +192,7 @@ fn bystanders_who_wait_longer_than_they_may_fail_the_flood() {
 
 #[test]
 fn the_real_server_is_flooded_on_both_transports() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let server = Server::roomcast();
     let load = ["--members", "20", "--bystanders", "5", "--inside", "5", "--quiet", "5", "--for", "1s"];
     let flood = Overload::of(&[&["flood", server.tcp(), server.websocket()], &load]);
@@ -208,10 +203,11 @@ fn the_real_server_is_flooded_on_both_transports() {
 }
 
 #[test]
+#[ignore = "slow: seconds at real-time priority"]
 fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let (lines, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let command = format!("{} --tcp {lines} --http {http}", roomcast().display());
+    let command = roomcast_at(&lines, &http);
     let (tcp, websocket) = (format!("tcp://{lines}"), format!("ws://{http}/ws"));
     let load = ["--clients", "40", "--watchers", "10", "--stop-after", "300ms", "--spawn", &command];
     let burst = Overload::of(&[&["burst", &tcp, &websocket], &load]);
@@ -222,7 +218,7 @@ fn a_server_that_is_stopped_under_a_burst_ends_with_zero_and_last_lines() {
 
 #[test]
 fn a_process_obeys_an_order_that_came_together_with_its_assignment() {
-    let _turn = turn();
+    let _turn = Turn::take();
     let fake = Fake::start(&[]);
     let address = fake.target().replace("tcp://", "");
     let target = json!({ "scheme": "tcp", "host": address, "address": address, "path": "" });
@@ -233,20 +229,20 @@ fn a_process_obeys_an_order_that_came_together_with_its_assignment() {
         "clients_before": 0, "patience": { "secs": 10, "nanos": 0 }
     });
     let mut command = loadgen(&["overload-worker"]);
-    let mut worker = Running::of(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
-    let output = lines(worker.child().stdout.take().expect("a pipe"));
+    let (mut worker, mut input) = Process::start_with_input(command.stdout(Stdio::piped()));
+    let output = worker.stdout();
     let both = format!("{assignment}\n\"Open\"\n");
     // One write, so that one read of the process brings both.
-    worker.child().stdin.as_mut().expect("a pipe").write_all(both.as_bytes()).expect("the process reads");
+    input.write_all(both.as_bytes()).expect("the process reads");
     // A process that lost the order goes on reporting its progress, ten times a second.
-    let is_ready = output.iter().take(REPORTS_MAX).any(|line| line.contains(r#""Ready":{"connected":1"#));
+    let mut lines = std::iter::from_fn(|| output.line()).take(REPORTS_MAX);
+    let is_ready = lines.any(|line| line.contains(r#""Ready":{"connected":1"#));
     assert!(is_ready, "its client never joined");
 }
 
 #[test]
 fn what_is_no_overload_is_refused_with_the_rule() {
-    let _turn = turn();
-    for (arguments, rule) in [
+    let cases = [
         (&["burst", "--clients", "0"][..], "--clients 0: 1 to"),
         (&["burst", "--size", "10"], "--size 10: 36 to 65536"),
         (&["burst", "--watchers", "100000", "--clients", "100000"], "fewer --watchers help"),
@@ -255,9 +251,10 @@ fn what_is_no_overload_is_refused_with_the_rule() {
         (&["flood", "tcp://127.0.0.1:1"], "nothing listens at tcp://127.0.0.1:1"),
         (&["burst", "tcp://127.0.0.1:1", "--stop-after", "1s"], "no process is found"),
         (&["burst", "--json", "/no such folder/x"], "/no such folder/x"),
-    ] {
-        let ended = run(&mut loadgen(&[&["overload"], arguments].concat()));
+    ];
+    at_once(cases, |(arguments, rule)| {
+        let ended = Process::run(&mut loadgen(&[&["overload"], arguments].concat()));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.err.contains(rule), "{arguments:?}: {ended:?}");
-    }
+    });
 }

@@ -1,100 +1,103 @@
-//! Roomcast itself under every kind of load, on each transport and on both: nothing is lost, doubled or out of order.
+//! Roomcast under every kind of load, on each transport and on both: nothing is lost, duplicated or out of order.
+
+use harness::{Process, at_once};
 
 use crate::fake::{At, Fake, Fault};
-use crate::harness::{Measured, loadgen, loadgen_within, measure, measure_with, run, short};
-use crate::servers::{Server, free_port, roomcast};
+use crate::load::{Measured, loadgen, loadgen_within, measure, measure_with, short};
+use crate::servers::{Server, free_port, roomcast_at};
 
 const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
 
-/// Descriptors of a process that may have 60 connections.
-const DESCRIPTORS: u32 = 160;
+/// With these descriptors a process may have 60 connections.
+const DESCRIPTORS: u64 = 160;
 
-/// One load on each transport, and on both by halves.
-fn on_each_transport(arguments: &[&str]) -> Vec<Measured> {
+/// Puts one load on each transport, and on both by halves, and checks each report.
+fn on_each_transport(arguments: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [&CLIENTS[..], &[websocket, "--mix", "tcp=50,ws=50"], arguments].concat();
-    let one = [&CLIENTS[..], arguments].concat();
-    let measured = vec![measure(tcp, &one), measure(websocket, &one), measure(tcp, &mixed)];
-    measured.iter().for_each(Measured::expect_clean);
-    measured
+    let mixed = [websocket, "--mix", "tcp=50,ws=50"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (tcp, &mixed)], |(target, more)| {
+        let measured = measure(target, &[&CLIENTS, more, arguments].concat());
+        measured.expect_clean();
+        check(&measured);
+    });
 }
 
 #[test]
-fn all_hear_all() {
-    for measured in on_each_transport(&["--rate", "40"]) {
+fn every_member_gets_every_message() {
+    on_each_transport(&["--rate", "40"], |measured| {
         measured.expect_all(50);
         assert_eq!(measured.number("/rooms/tally/published"), 20.0);
         assert!(measured.number("/server/nanos_per_delivery") > 0.0, "{measured:?}");
         assert!(measured.number("/server/bytes_per_client") > 0.0, "{measured:?}");
-    }
+    });
 }
 
 #[test]
-fn all_hear_all_as_fast_as_can_be() {
-    for measured in on_each_transport(&["--in-flight", "8"]) {
+fn every_member_gets_every_message_at_the_highest_rate() {
+    on_each_transport(&["--in-flight", "8"], |measured| {
         measured.expect_all(50);
         assert!(measured.report["rooms"]["offered"].is_null(), "{measured:?}");
-    }
+    });
 }
 
 #[test]
-fn the_first_member_says_everything() {
-    on_each_transport(&["--publishers", "first", "--rate", "40"]).iter().for_each(|measured| measured.expect_all(50));
+fn the_first_member_publishes_everything() {
+    on_each_transport(&["--publishers", "first", "--rate", "40"], |measured| measured.expect_all(50));
 }
 
 #[test]
-fn one_more_connection_says_everything() {
-    for measured in on_each_transport(&["--publishers", "apart", "--rate", "40"]) {
+fn one_more_connection_publishes_everything() {
+    on_each_transport(&["--publishers", "apart", "--rate", "40"], |measured| {
         measured.expect_all(51);
-        assert_eq!(measured.number("/connects/connected"), 204.0, "it must be a member to be heard");
-    }
+        assert_eq!(measured.number("/connects/connected"), 204.0, "a publisher must be a member");
+    });
 }
 
 #[test]
 fn members_come_and_go() {
-    for measured in on_each_transport(&["--churn", "200", "--rate", "40"]) {
+    on_each_transport(&["--churn", "200", "--rate", "40"], |measured| {
         assert!(measured.number("/rooms/tally/churned") > 2.0, "{measured:?}");
-    }
+    });
 }
 
 #[test]
 fn members_stop_reading() {
-    for measured in on_each_transport(&["--slow", "0.2", "--rate", "40"]) {
+    on_each_transport(&["--slow", "0.2", "--rate", "40"], |measured| {
         assert!(measured.number("/rooms/tally/stalled") > 0.0, "{measured:?}");
-    }
+    });
 }
 
 #[test]
-fn a_giant_is_told_apart() {
-    for measured in on_each_transport(&["--giant", "300@4"]) {
+fn a_giant_room_is_reported_apart() {
+    on_each_transport(&["--giant", "300@4"], |measured| {
         measured.expect_all(50);
         assert_eq!(measured.number("/giant/members"), 300.0);
         assert_eq!(measured.number("/giant/tally/published"), 2.0);
         assert_eq!(measured.number("/giant/tally/received"), 600.0);
         assert_eq!(measured.number("/giant/tally/lost"), 0.0);
         assert_eq!(measured.number("/generator/processes"), 2.0);
-    }
+    });
 }
 
 #[test]
 fn a_room_may_lie_in_several_processes() {
     let server = Server::roomcast();
-    for target in [server.tcp(), server.websocket()] {
+    at_once([server.tcp(), server.websocket()], |target| {
         let load = [&[target, "--clients", "200", "--rooms", "1", "--rate", "20"], &short(&[])[..]].concat();
         let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &load));
         measured.expect_clean();
         measured.expect_all(200);
         assert_eq!(measured.number("/generator/processes"), 4.0);
         assert_eq!(measured.number("/rooms/spread/count"), 10.0, "each message once, over all processes");
-    }
+    });
 }
 
 #[test]
 fn what_is_lost_in_one_of_several_processes_is_counted_once() {
     let fake = Fake::start(&[Fault::Lose(At { client: 100, delivery: 4 })]);
     let target = fake.target();
-    let load = [&target, "--clients", "130", "--rooms", "1", "--rate", "20", "--patience", "3s"];
+    let load = [&target, "--clients", "130", "--rooms", "1", "--rate", "20", "--patience", "2s"];
     let measured = measure_with(&mut loadgen_within(DESCRIPTORS, &short(&load)));
     assert_eq!(measured.number("/generator/processes"), 3.0);
     measured.expect_only("lost", 1);
@@ -133,7 +136,7 @@ fn the_other_port_is_named() {
     let http = server.websocket().replace("ws://", "tcp://").replace("/ws", "");
     let lines = server.tcp().replace("tcp://", "ws://");
     for (target, question) in [(http, "is this the HTTP port?"), (lines, "is this the port for lines?")] {
-        let ended = run(&mut loadgen(&[&target, "--clients", "2"]));
+        let ended = Process::run(&mut loadgen(&[&target, "--clients", "2"]));
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.contains(question), "{ended:?}");
     }
@@ -142,10 +145,10 @@ fn the_other_port_is_named() {
 #[test]
 fn a_search_ends_where_the_server_is_full_and_says_so() {
     let address = format!("127.0.0.1:{}", free_port());
-    let command = format!("{} --tcp {address} --http 127.0.0.1:0 --max-clients 25", roomcast().display());
+    let command = roomcast_at(&address, "127.0.0.1:0") + " --max-clients 25";
     let target = format!("tcp://{address}");
     let search = ["find-capacity", &target, "--slo", "p50=1h", "--from", "10", "--spawn", &command, "--rate", "20"];
-    let ended = run(&mut loadgen(&[&search, &short(&[])[..]].concat()));
+    let ended = Process::run(&mut loadgen(&[&search, &short(&[])[..]].concat()));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let rows = ended.out.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok());
     assert_eq!(rows.collect::<Vec<_>>(), [10, 20, 40, 25], "{ended:?}");
@@ -155,7 +158,7 @@ fn a_search_ends_where_the_server_is_full_and_says_so() {
 #[test]
 fn the_server_is_started_and_stopped() {
     let address = format!("127.0.0.1:{}", free_port());
-    let command = format!("{} --tcp {address} --http 127.0.0.1:0", roomcast().display());
+    let command = roomcast_at(&address, "127.0.0.1:0");
     let measured = measure(&format!("tcp://{address}"), &["--clients", "50", "--rate", "20", "--spawn", &command]);
     measured.expect_clean();
     measured.expect_all(50);

@@ -1,5 +1,5 @@
-//! Clients that say random things, each through a conversation as `session` holds it: one room at a time, one command
-//! after the other, out of the room before the end.
+//! Clients that send random commands, each through a session of its own: one room at a time, one command after the
+//! other, and out of the room before the end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

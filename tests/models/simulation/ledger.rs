@@ -1,4 +1,4 @@
-//! What the shards were told, in the order in which they handled it, and so what every member is to hear of each room.
+//! The commands of the shards in the order in which they handled them, and so the messages that every member must get.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ struct Membership {
     room: RoomName,
     /// All that was said to the room in between, in the room's order.
     messages: Vec<String>,
-    /// How many of them came before each fence.
+    /// The number of them before each fence.
     fences: Vec<usize>,
 }
 
-/// The rooms as they were, told by one clerk.
+/// The rooms as all commands so far have made them.
 #[derive(Default)]
 pub struct Ledger {
     /// Messages times members, at fan-out.
     pub fanned_out: u64,
     members: BTreeMap<RoomName, BTreeMap<Address, Label>>,
     memberships: BTreeMap<Address, Vec<Membership>>,
-    /// How often each member has spoken.
+    /// The number of messages of each member.
     said: BTreeMap<Address, usize>,
 }
 
@@ -84,8 +84,8 @@ impl Ledger {
         assert!(self.members.values().all(BTreeMap::is_empty), "{:?}", self.members);
     }
 
-    /// A client has heard what it was to hear. Returns how many messages of rooms it has heard, and of how many it was told
-    /// that they are missing.
+    /// A client has heard what it was to hear. Returns how many messages of rooms it has heard, and of how many it was
+    /// told that they are missing.
     pub fn check_heard(&self, address: Address, socket: &Socket) -> (u64, u64) {
         let heard = String::from_utf8_lossy(&socket.taken);
         let last_line = heard.lines().last().unwrap_or_default();

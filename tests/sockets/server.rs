@@ -1,21 +1,21 @@
-//! A server in a thread of this process, on ports of its own, that stops as promised or fails the test.
+//! A server in a thread of this process, on ports of its own. The test fails when it does not stop as it promises.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::GETS_THERE_WITHIN;
+use harness::{Addresses, FAILSAFE, Transport, at_once};
 use roomcast::config::{Config, Settings, Span};
 use roomcast::server;
 use roomcast::writer::Counts;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-/// Unless a test says otherwise. With the five seconds that cutting may take, less than the failsafe.
+/// The grace period unless a test sets another. With the five seconds that cutting may take, less than the failsafe.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How a server is laid out.
+/// How many threads a server has and how many parts its rooms are in.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub shards: u16,
@@ -25,10 +25,10 @@ pub struct Shape {
 impl Shape {
     pub const ALL: [Self; 4] = [Self::of(1, 1), Self::of(4, 1), Self::of(1, 2), Self::of(4, 2)];
 
-    /// The smallest.
+    /// The smallest shape.
     pub const ONE: Self = Self::of(1, 1);
 
-    /// The largest.
+    /// The largest shape.
     pub const MANY: Self = Self::of(4, 2);
 
     const fn of(shards: u16, workers: u16) -> Self {
@@ -36,10 +36,10 @@ impl Shape {
     }
 }
 
-/// Where a server listens, whatever it runs in.
-pub trait Addresses {
-    fn tcp(&self) -> SocketAddr;
-    fn http(&self) -> SocketAddr;
+/// Runs a behaviour over everything it holds for: every transport, one shard and several, one worker and two.
+pub fn contract(behaviour: impl Fn(Shape, Transport) + Sync) {
+    let cases = Shape::ALL.into_iter().flat_map(|shape| Transport::ALL.map(|transport| (shape, transport)));
+    at_once(cases, |(shape, transport)| behaviour(shape, transport));
 }
 
 /// A running server. Stops when dropped.
@@ -52,7 +52,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server with these settings, once it accepts.
+    /// Starts a server with these settings and waits until it accepts.
     pub fn start(shape: Shape, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             tcp: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -65,21 +65,21 @@ impl TestServer {
         change(&mut settings);
         let config = Config::try_from(settings).expect("settings within their rules");
         let shutdown = CancellationToken::new();
-        let (tell_bound, bound) = channel();
-        let (tell_outcome, outcome) = channel();
+        let (bound_sender, bound) = channel();
+        let (outcome_sender, outcome) = channel();
         let stopping = shutdown.clone();
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let on_bound = |bound| tell_bound.send(bound).expect("the test waits for it");
+            let on_bound = |bound| bound_sender.send(bound).expect("the test waits for it");
             let result = runtime.block_on(server::run(config, stopping, on_bound));
-            // A test that has failed does not ask.
-            let _ = tell_outcome.send(result);
+            // Fails when the test has ended first.
+            let _ = outcome_sender.send(result);
         });
         let server::BoundAddresses { tcp, http } = bound.recv().expect("a server that starts");
         Self { tcp, http, shutdown, outcome, thread: Some(thread) }
     }
 
-    /// A server with the default settings.
+    /// Starts a server with the default settings.
     pub fn plain(shape: Shape) -> Self {
         Self::start(shape, |_| {})
     }
@@ -89,14 +89,14 @@ impl TestServer {
         self.shutdown.cancel();
     }
 
-    /// Stops and says what was done.
+    /// Stops and returns what it has counted.
     pub fn stop(mut self) -> Counts {
         self.join()
     }
 
     fn join(&mut self) -> Counts {
         self.shutdown.cancel();
-        let outcome = self.outcome.recv_timeout(GETS_THERE_WITHIN).expect("a server that stops");
+        let outcome = self.outcome.recv_timeout(FAILSAFE).expect("a server that stops");
         let thread = self.thread.take().expect("joined once");
         thread.join().expect("a server that does not panic");
         outcome.expect("a server that stops without an error")

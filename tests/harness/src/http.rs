@@ -1,27 +1,25 @@
-//! An HTTP client byte by byte.
+//! An HTTP client that writes bytes and reads answers.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 
-use super::lines::READ_TIMEOUT;
+use super::lines::READ_BUFFER_BYTES;
+use super::{FAILSAFE, until};
 
-/// Small, so that thousands of clients fit.
-const READ_BUFFER_BYTES: usize = 1024;
-
-/// The metric that counts how often the text of the metrics was made.
+/// The metric that counts how often the text of the metrics was written.
 const SCRAPES: &str = "roomcast_scrapes_total";
 
-/// What comes before the body of an answer.
+/// The status line and the headers of an answer.
 #[derive(Debug)]
 pub struct Head {
+    /// The status code.
     pub status: u16,
     headers: Vec<(String, String)>,
 }
 
 impl Head {
-    /// Reads one.
+    /// Reads it up to the empty line.
     #[track_caller]
     pub fn read(from: &mut impl BufRead) -> Self {
         let mut lines = from.lines().map(|line| line.expect("a head")).take_while(|line| !line.is_empty());
@@ -44,13 +42,15 @@ impl Head {
 pub struct Http(BufReader<TcpStream>);
 
 impl Http {
+    /// Connects and sends nothing.
+    #[track_caller]
     pub fn connect(server: SocketAddr) -> Self {
         Self::over(TcpStream::connect(server).expect("a server that accepts"))
     }
 
-    /// Over a connection that was made.
+    /// A client on this connection.
     pub fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(READ_TIMEOUT)).expect("an option");
+        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
         stream.set_nodelay(true).expect("an option");
         Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
     }
@@ -65,7 +65,7 @@ impl Http {
         answer
     }
 
-    /// Another hold on the connection, to write from another thread.
+    /// The same connection for another thread to write to.
     pub fn write_half(&self) -> TcpStream {
         self.0.get_ref().try_clone().expect("a descriptor")
     }
@@ -94,34 +94,33 @@ impl Http {
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// What goes on as something else, with what was read of it already.
+    /// The connection with what was read ahead of it, for another protocol.
     pub fn into_stream(self) -> BufReader<TcpStream> {
         self.0
     }
 }
 
-/// Every sample of `GET /metrics`, by its name with its labels, as of a moment after the call. A worker makes the text at most
-/// every 100 ms and counts how often, so one that it made after another that was read is a new one.
+/// Every sample of `GET /metrics` by its name with its labels, as of a moment after the call. A worker writes the text
+/// at most every 100 ms and counts how often it does, so this reads until that count has grown.
 #[track_caller]
 pub fn metrics(server: SocketAddr) -> HashMap<String, f64> {
     let mut client = Http::connect(server);
     let (is_kept, first) = scrape(&mut client);
-    // Without a place each request is a connection of its own, to either of two workers: the other has made at most two texts
-    // while this one was young.
+    // A full server closes after each answer, and either of two workers takes the next connection: the other one has
+    // written at most two texts while the first was still valid.
     let newer = if is_kept { 1.0 } else { 3.0 };
-    loop {
+    let mut found = first.clone();
+    until(|| {
         if !is_kept {
             client = Http::connect(server);
         }
-        let (_, found) = scrape(&mut client);
-        if found[SCRAPES] >= first[SCRAPES] + newer {
-            return found;
-        }
-        thread::yield_now();
-    }
+        found = scrape(&mut client).1;
+        found[SCRAPES] >= first[SCRAPES] + newer
+    });
+    found
 }
 
-/// Whether the connection is kept, and the samples of one answer.
+/// One answer: whether the connection stays open, and the samples.
 #[track_caller]
 fn scrape(client: &mut Http) -> (bool, HashMap<String, f64>) {
     client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -1,4 +1,7 @@
-//! A client's frames (RFC 6455 §5.2), right or wrong.
+//! A client's WebSocket frames (RFC 6455 §5.2), right or wrong.
+
+// Opcodes.
+#![expect(missing_docs, reason = "each opcode is named as in RFC 6455 §5.2")]
 
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
@@ -7,16 +10,23 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;
 
-/// Added to the opcode of the last frame of a message.
+/// The bit of a message's last frame, beside the opcode in the first byte.
 pub const FINAL: u8 = 0x80;
 
-/// Added to the length of a frame with a mask.
+pub const FINAL_TEXT: u8 = FINAL | TEXT;
+pub const FINAL_BINARY: u8 = FINAL | BINARY;
+pub const FINAL_CLOSE: u8 = FINAL | CLOSE;
+pub const FINAL_PING: u8 = FINAL | PING;
+pub const FINAL_PONG: u8 = FINAL | PONG;
+
+/// The bit of a frame with a mask, beside the length in the second byte.
 const MASKED: u8 = 0x80;
 
+/// Any mask will do.
 const MASK: [u8; 4] = [0x9e, 0x01, 0xf7, 0x5a];
 
-/// How many bytes a length takes behind the first one.
-#[derive(Clone, Copy, Debug)]
+/// How many bytes of a length follow the second byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthForm {
     None,
     Two,
@@ -24,8 +34,8 @@ pub enum LengthForm {
 }
 
 impl LengthForm {
-    /// The one that a length must have.
-    fn shortest(length: usize) -> Self {
+    /// The form that a length must have.
+    pub fn shortest(length: usize) -> Self {
         match length {
             ..=125 => Self::None,
             126..=0xffff => Self::Two,
@@ -34,7 +44,7 @@ impl LengthForm {
     }
 }
 
-/// What comes before the payload.
+/// The bytes of a frame before its payload.
 pub fn header(first: u8, length: u64, form: LengthForm) -> Vec<u8> {
     let mut bytes = vec![first];
     match form {
@@ -67,7 +77,7 @@ pub fn frame_with_length(form: LengthForm, first: u8, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A message in frames of so many bytes, the last of which may be shorter.
+/// A message in frames of this size. The last one may be shorter.
 pub fn fragments(opcode: u8, payload: &[u8], size: usize) -> Vec<u8> {
     let count = payload.len().div_ceil(size).max(1);
     let mut pieces = payload.chunks(size);
@@ -81,6 +91,6 @@ pub fn fragments(opcode: u8, payload: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// A close frame.
-pub fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn close_frame(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(FINAL | CLOSE, [&code.to_be_bytes()[..], reason.as_ref()].concat())
 }

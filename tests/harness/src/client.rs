@@ -1,13 +1,19 @@
-//! A client of the text dialect, whatever carries it.
+//! A client of the text dialect over any transport.
 
-use roomcast::protocol::disconnect::Disconnect;
+use std::net::SocketAddr;
 
-use super::lines::Lines;
-use super::server::{Addresses, TestServer};
-use super::websocket::WebSocket;
-use super::{WELCOME, contract, until};
+use super::{Disconnect, Lines, WELCOME, WebSocket, until};
 
-/// What carries the text dialect.
+/// Where a server listens.
+pub trait Addresses {
+    /// Its address for lines.
+    fn tcp(&self) -> SocketAddr;
+
+    /// Its address for HTTP and WebSocket.
+    fn http(&self) -> SocketAddr;
+}
+
+/// A transport of the text dialect.
 #[derive(Clone, Copy, Debug)]
 pub enum Transport {
     /// Lines over TCP.
@@ -17,6 +23,7 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every transport.
     pub const ALL: [Self; 2] = [Self::Tcp, Self::WebSocket];
 
     fn connect(self, server: &impl Addresses) -> Box<dyn Wire> {
@@ -34,19 +41,19 @@ impl Transport {
     }
 }
 
-/// One connection of a transport. A further transport implements this and is a row in `Transport`.
+/// One connection of a transport. A further transport implements this and has a variant in `Transport`.
 pub trait Wire: Send {
     /// Sends one line.
-    fn say(&mut self, line: &str);
+    fn send_line(&mut self, line: &str);
 
-    /// The next line or message; `None` at the end of the stream.
-    fn hear(&mut self) -> Option<String>;
+    /// The next line or message, or `None` at the end of the stream.
+    fn line_or_end(&mut self) -> Option<String>;
 
-    /// All that comes before the client is told this reason, as its transport tells it, and the stream ends.
-    fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String>;
+    /// The lines up to where the server closes for this reason, in the way of the transport, and the stream ends.
+    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String>;
 }
 
-/// A client.
+/// A client that sends and reads lines.
 pub struct Client {
     wire: Box<dyn Wire>,
     fences: u64,
@@ -59,7 +66,7 @@ impl From<Lines> for Client {
 }
 
 impl Client {
-    /// A client that was welcomed.
+    /// Connects and reads the greeting.
     #[track_caller]
     pub fn connect(server: &impl Addresses, transport: Transport) -> Self {
         let mut client = Self::open(server, transport);
@@ -67,12 +74,13 @@ impl Client {
         client
     }
 
-    /// A client that has heard nothing yet.
+    /// Connects and reads nothing.
+    #[track_caller]
     pub fn open(server: &impl Addresses, transport: Transport) -> Self {
         Self { wire: transport.connect(server), fences: 0 }
     }
 
-    /// A client of this name in this room, for which the kernel takes only a few KiB.
+    /// Connects with a receive buffer of a few KiB, takes this nick and joins this room.
     #[track_caller]
     pub fn member_short_of_buffer(server: &impl Addresses, transport: Transport, room: &str, nick: &str) -> Self {
         let mut client = Self { wire: transport.connect_short_of_buffer(server), fences: 0 };
@@ -82,7 +90,7 @@ impl Client {
         client
     }
 
-    /// A client of this name in this room.
+    /// Connects, takes this nick and joins this room.
     #[track_caller]
     pub fn member(server: &impl Addresses, transport: Transport, room: &str, nick: &str) -> Self {
         let mut client = Self::connect(server, transport);
@@ -91,51 +99,55 @@ impl Client {
         client
     }
 
-    pub fn say(&mut self, line: &str) {
-        self.wire.say(line);
+    /// Sends one line.
+    pub fn send(&mut self, line: &str) {
+        self.wire.send_line(line);
     }
 
     /// The next line.
     #[track_caller]
-    pub fn hear(&mut self) -> String {
-        self.wire.hear().expect("a line, not the end")
+    pub fn line(&mut self) -> String {
+        self.wire.line_or_end().expect("a line, not the end")
     }
 
     /// The next line is this one.
     #[track_caller]
     pub fn expect(&mut self, line: &str) {
-        assert_eq!(self.hear(), line);
+        assert_eq!(self.line(), line);
     }
 
-    /// Says a line and returns the next that comes.
+    /// Sends a line and returns the next one that comes.
     #[track_caller]
-    pub fn ask(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+    pub fn request(&mut self, line: &str) -> String {
+        self.send(line);
+        self.line()
     }
 
+    /// Joins a room.
     #[track_caller]
     pub fn join(&mut self, room: &str) {
-        assert_eq!(self.ask(&format!("JOIN {room}")), format!("Joined {room}"));
+        assert_eq!(self.request(&format!("JOIN {room}")), format!("Joined {room}"));
     }
 
+    /// Leaves the room.
     #[track_caller]
     pub fn leave(&mut self) {
-        assert_eq!(self.ask("LEAVE"), "Left room");
+        assert_eq!(self.request("LEAVE"), "Left room");
     }
 
+    /// Takes this nick.
     #[track_caller]
     pub fn name(&mut self, nick: &str) {
-        assert_eq!(self.ask(&format!("NICK {nick}")), format!("You are {nick}"));
+        assert_eq!(self.request(&format!("NICK {nick}")), format!("You are {nick}"));
     }
 
-    /// Everything that was on its way.
+    /// Everything that was on its way: the lines before the answer to a `PING`.
     #[track_caller]
     pub fn fence(&mut self) -> Vec<String> {
         self.fences += 1;
-        self.say(&format!("PING {}", self.fences));
+        self.send(&format!("PING {}", self.fences));
         let pong = format!("PONG {}", self.fences);
-        let lines = std::iter::from_fn(|| Some(self.hear()).filter(|line| *line != pong));
+        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| *line != pong));
         lines.collect()
     }
 
@@ -148,40 +160,27 @@ impl Client {
     /// The stream ends here.
     #[track_caller]
     pub fn expect_end(&mut self) {
-        assert_eq!(self.wire.hear(), None);
+        assert_eq!(self.wire.line_or_end(), None);
     }
 
-    /// Nothing comes any more but why it was closed.
+    /// The server closes for this reason, and nothing comes before.
     #[track_caller]
     pub fn expect_closed(&mut self, reason: Disconnect) {
-        assert_eq!(self.hear_until_closed(reason), [""; 0]);
+        assert_eq!(self.lines_until_closed(reason), [""; 0]);
     }
 
-    /// All that still comes, whole, and then why it was closed.
+    /// The lines up to where the server closes for this reason.
     #[track_caller]
-    pub fn hear_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
-        self.wire.hear_until_closed(reason)
+    pub fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        self.wire.lines_until_closed(reason)
     }
 
-    /// Asks until the answer is this one, whatever else comes.
+    /// Sends the command again and again until one of its answers is this one.
     #[track_caller]
-    pub fn ask_until(&mut self, question: &str, answer: &str) {
+    pub fn request_until(&mut self, command: &str, answer: &str) {
         until(|| {
-            self.say(question);
+            self.send(command);
             self.fence().iter().any(|line| line == answer)
         });
     }
-}
-
-#[test]
-fn a_fence_returns_what_was_on_its_way_and_only_that() {
-    contract(|shape, transport| {
-        let server = TestServer::plain(shape);
-        let mut alice = Client::member(&server, transport, "a", "alice");
-        alice.expect_nothing();
-        alice.say("one");
-        alice.say("two");
-        assert_eq!(alice.fence(), ["[alice] one", "[alice] two"]);
-        alice.expect_nothing();
-    });
 }

@@ -1,4 +1,4 @@
-//! A member that publishes as fast as it can and reads all it gets.
+//! A member that publishes as fast as it can and reads everything.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::WELCOME;
-use super::lines::Lines;
+use super::Lines;
 
 /// Messages per write.
 const BURST: usize = 256;
 
-/// Two threads of one member: one writes, one reads. Ends when dropped, and fails if it was ended before.
+/// A member with a thread that writes and one that reads. Ends when dropped, and fails if the server has ended it
+/// before.
 pub struct Blast {
     stream: TcpStream,
     stopping: Arc<AtomicBool>,
@@ -22,10 +22,7 @@ pub struct Blast {
 impl Blast {
     /// Publishes in the room until dropped.
     pub fn start(server: SocketAddr, room: &str) -> Self {
-        let mut member = Lines::connect(server);
-        member.send(format!("JOIN {room}\n"));
-        member.expect(WELCOME);
-        member.expect(&format!("Joined {room}"));
+        let member = Lines::member(server, room);
         let stopping = Arc::new(AtomicBool::new(false));
         let threads = [write, read].map(|half| {
             let (stream, stopping) = (member.write_half(), Arc::clone(&stopping));
@@ -51,7 +48,7 @@ fn read(mut stream: TcpStream) {
 impl Drop for Blast {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        // Fails for one that was cut, which its threads tell.
+        // Fails when the server has closed, which the threads assert.
         let _ = self.stream.shutdown(Shutdown::Both);
         for thread in self.threads.take().into_iter().flatten() {
             assert!(thread.join().is_ok() || thread::panicking(), "a publisher failed");

@@ -1,0 +1,44 @@
+//! The reasons with which a server closes a connection, as `docs/protocol.md` has them.
+
+/// Why a server closed a connection.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each variant is the word that it stands for")]
+pub enum Disconnect {
+    Quit,
+    Shutdown,
+    ProtocolError,
+    Unsupported,
+    NotUtf8,
+    TooLong,
+    InputBudget,
+    SlowConsumer,
+    MessageTimeout,
+}
+
+impl Disconnect {
+    /// The code of the close frame and the word of its reason, which is also the word of the last line.
+    pub const fn code_and_reason(self) -> (u16, &'static str) {
+        match self {
+            Self::Quit => (1000, "quit"),
+            Self::Shutdown => (1001, "shutdown"),
+            Self::ProtocolError => (1002, "protocol-error"),
+            Self::Unsupported => (1003, "unsupported"),
+            Self::NotUtf8 => (1007, "not-utf8"),
+            Self::TooLong => (1009, "too-long"),
+            Self::InputBudget => (1013, "input-budget"),
+            Self::SlowConsumer => (4008, "slow-consumer"),
+            Self::MessageTimeout => (4014, "message-timeout"),
+        }
+    }
+
+    /// The last line that a line client gets.
+    pub fn last_line(self) -> String {
+        format!("ERR closed {}", self.code_and_reason().1)
+    }
+
+    /// The payload of the close frame that a WebSocket client gets.
+    pub fn close_payload(self) -> Vec<u8> {
+        let (code, reason) = self.code_and_reason();
+        [&code.to_be_bytes()[..], reason.as_bytes()].concat()
+    }
+}

@@ -1,0 +1,34 @@
+//! What the tests over real sockets share: programs as child processes, clients of each transport, and waiting for a
+//! state. Nothing here uses the server's code, so a test compares bytes of the wire with a second implementation, and
+//! the load generator's tests can use it without linking the server.
+
+mod at_once;
+mod blast;
+mod client;
+mod disconnect;
+pub mod frame;
+mod http;
+mod lines;
+mod log;
+mod process;
+mod program;
+mod turn;
+mod wait;
+mod websocket;
+
+pub use at_once::at_once;
+pub use blast::Blast;
+pub use client::{Addresses, Client, Transport};
+pub use disconnect::Disconnect;
+pub use http::{Head, Http, metrics};
+pub use lines::Lines;
+pub use log::Log;
+pub use process::{Ended, Process, built, within_descriptors};
+pub use program::Program;
+pub use rustix::process::{Resource, Rlimit, Signal, kill_process};
+pub use turn::Turn;
+pub use wait::{FAILSAFE, until, until_at_most};
+pub use websocket::{HANDSHAKE, WebSocket};
+
+/// The greeting that a server has by default.
+pub const WELCOME: &str = "Welcome! Commands: JOIN <room>, LEAVE, LIST";

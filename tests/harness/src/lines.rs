@@ -1,0 +1,179 @@
+//! A TCP client that writes bytes and reads lines.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::client::Wire;
+use super::{Disconnect, FAILSAFE, WELCOME};
+
+/// The capacity of a client's read buffer: small, so that thousands of clients fit.
+pub const READ_BUFFER_BYTES: usize = 1024;
+
+/// The receive buffer in the kernel of a client that is to fall behind.
+const SHORT_RECEIVE_BYTES: usize = 4 * 1024;
+
+/// One connection.
+pub struct Lines(BufReader<TcpStream>);
+
+impl Lines {
+    /// Connects and reads nothing, not even the greeting.
+    #[track_caller]
+    pub fn connect(server: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(server).expect("a server that accepts"))
+    }
+
+    /// Connects with a receive buffer of a few KiB and reads nothing.
+    #[track_caller]
+    pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
+        Self::of(short_of_buffer(server))
+    }
+
+    /// Connects and joins a room.
+    #[track_caller]
+    pub fn member(server: SocketAddr, room: &str) -> Self {
+        Self::connect(server).join_first(room)
+    }
+
+    /// Connects with a receive buffer of a few KiB and joins a room.
+    #[track_caller]
+    pub fn member_short_of_buffer(server: SocketAddr, room: &str) -> Self {
+        Self::connect_short_of_buffer(server).join_first(room)
+    }
+
+    #[track_caller]
+    fn join_first(mut self, room: &str) -> Self {
+        self.send(format!("JOIN {room}\n"));
+        self.expect(WELCOME);
+        self.expect(&format!("Joined {room}"));
+        self
+    }
+
+    fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
+        stream.set_nodelay(true).expect("an option");
+        Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+
+    /// The label that the server gives this client.
+    pub fn label(&self) -> String {
+        self.stream().local_addr().expect("a connected socket").to_string()
+    }
+
+    /// The same connection for another thread to write to.
+    pub fn write_half(&self) -> TcpStream {
+        self.stream().try_clone().expect("a descriptor")
+    }
+
+    /// Writes all of it in one call.
+    #[track_caller]
+    pub fn send(&self, bytes: impl AsRef<[u8]>) {
+        self.stream().write_all(bytes.as_ref()).expect("a server that reads");
+    }
+
+    /// Ends what the server reads.
+    pub fn end_input(&self) {
+        self.stream().shutdown(Shutdown::Write).expect("a connected socket");
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("an option");
+    }
+
+    /// The next line without its end, or `None` at the end of the stream.
+    #[track_caller]
+    pub fn line_or_end(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line or the end");
+        if line.is_empty() {
+            return None;
+        }
+        assert_eq!(line.pop(), Some('\n'), "{line:?} has no end");
+        Some(line)
+    }
+
+    /// The next line without its end.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        self.line_or_end().expect("a line, not the end")
+    }
+
+    /// The next line is this one.
+    #[track_caller]
+    pub fn expect(&mut self, line: &str) {
+        assert_eq!(self.line(), line);
+    }
+
+    /// These bytes come next.
+    #[track_caller]
+    pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        let mut read = vec![0; bytes.len()];
+        self.0.read_exact(&mut read).expect("as many bytes");
+        assert_eq!(read, bytes);
+    }
+
+    /// The stream ends here.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        assert_eq!(self.line_or_end(), None);
+    }
+
+    /// Reads about 16 KiB a second and drops them, until the condition holds or the stream ends.
+    pub fn read_slowly_until(&self, holds: impl Fn() -> bool) {
+        while !holds() && matches!(self.stream().read(&mut [0; 16]), Ok(1..)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Everything up to the end of the stream.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).expect("text and the end");
+        rest
+    }
+
+    /// Everything up to the end of the stream, or up to where a reset has destroyed it.
+    pub fn rest_if_not_reset(&mut self) -> String {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => String::from_utf8_lossy(&rest).into_owned(),
+        }
+    }
+}
+
+/// Connects with a receive buffer of a few KiB.
+#[track_caller]
+pub fn short_of_buffer(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(SHORT_RECEIVE_BYTES).expect("an option");
+    socket.connect(&server.into()).expect("a server that accepts");
+    socket.into()
+}
+
+impl Wire for Lines {
+    fn send_line(&mut self, line: &str) {
+        self.send(format!("{line}\n"));
+    }
+
+    fn line_or_end(&mut self) -> Option<String> {
+        Self::line_or_end(self)
+    }
+
+    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+        let last = reason.last_line();
+        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).collect();
+        self.expect_end();
+        lines
+    }
+}
