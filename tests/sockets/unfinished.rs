@@ -17,10 +17,10 @@ const READ: usize = 64 * 1024;
 const SLACK: u64 = 4 * MIB;
 
 /// Clients with an unfinished line each.
-const LINES: usize = 200;
+const LINES: usize = 100;
 
 /// Clients with an unfinished frame each.
-const FRAMES: usize = 500;
+const FRAMES: usize = 200;
 
 #[track_caller]
 fn expect_served(watcher: &mut Client) {
@@ -114,6 +114,7 @@ fn frames_that_are_announced_with_the_longest_length_are_refused_before_anything
 }
 
 #[test]
+#[ignore = "slow: 2 000 connections"]
 fn http_connections_that_come_and_go_give_back_what_they_took() {
     const CONNECTIONS: usize = 2_000;
     let _turn = Turn::take();
