@@ -1,5 +1,5 @@
-//! What does it cost to write a message for each dialect, and to read a WebSocket message whole, cut by a packet's end,
-//! or in fragments?
+//! What does it cost to encode a message in each dialect, and to decode a WebSocket message that is whole, cut by the
+//! end of a packet, or in fragments?
 //!
 //! `cargo bench --bench frames -- [encode|decode]`
 
@@ -24,14 +24,8 @@ fn main() {
     encode(&mut criterion);
     decode(&mut criterion, "whole", masked_text, |input| read(input, input.len()));
     decode(&mut criterion, "cut_by_a_packet", masked_text, |input| read(input, input.len() / 2));
-    decode(
-        &mut criterion,
-        "in_four_fragments",
-        |text| masked_fragments(text, FRAGMENTS),
-        |input| {
-            read(input, input.len());
-        },
-    );
+    let fragments = |text: &[u8]| masked_fragments(text, FRAGMENTS);
+    decode(&mut criterion, "in_four_fragments", fragments, |input| read(input, input.len()));
     criterion.final_summary();
 }
 
@@ -63,24 +57,23 @@ fn decode(criterion: &mut Criterion, how: &str, frames: fn(&[u8]) -> Vec<u8>, re
     group.throughput(Throughput::Elements(1));
     for bytes in TEXT_BYTES {
         let input = frames(text(bytes).as_bytes());
-        // Reading unmasks in place, so each iteration needs a fresh copy.
+        // Decoding unmasks the input in place, so each iteration needs a copy.
         group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
             bencher.iter_batched_ref(|| input.clone(), |input| read(input), BatchSize::SmallInput);
         });
     }
 }
 
-/// Reads one message that arrives in two parts, the first of this length.
+/// Decodes one message, of which `first` bytes arrive before the others.
 fn read(input: &mut [u8], first: usize) {
     let mut messages = MessageDecoder::default();
     let mut at = 0;
-    for come in [first, input.len()] {
-        while let Some(received) = messages.next(&mut input[at..come], BYTES_MAX).expect("good frames") {
-            let consumed = received.consumed;
-            if let Some(Message::Text(text)) = received.message {
+    for received in [first, input.len()] {
+        while let Some(frame) = messages.next(&mut input[at..received], BYTES_MAX).expect("good frames") {
+            at += frame.consumed;
+            if let Some(Message::Text(text)) = frame.message {
                 black_box(text);
             }
-            at += consumed;
         }
     }
     assert_eq!(at, input.len(), "the message is whole");

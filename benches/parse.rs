@@ -1,4 +1,4 @@
-//! What does it cost to read a command from the bytes of a line client and from those of a WebSocket client?
+//! What does it cost to parse a command, from the input of a line client and of a WebSocket client?
 //!
 //! `cargo bench --bench parse -- [line|websocket]`
 
@@ -12,13 +12,13 @@ use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::lines::next_line;
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 
-/// Commands that a connection handles in one turn.
+/// The commands that a connection executes in one turn.
 const COMMANDS: usize = 64;
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// One command of each kind: ASCII text, other text, a name to be checked, and a single word.
-const SAID: [(&str, &str); 4] = [
+/// Chat in ASCII, other chat, a name to validate, and a plain command.
+const INPUTS: [(&str, &str); 4] = [
     ("chat", TEXT),
     ("chat_not_ascii", "всем привет — 皆さん、こんにちは — שלום לכולם — and hello to everybody else in this room"),
     ("join", "JOIN a-room-like-any-other"),
@@ -35,8 +35,8 @@ fn main() {
 fn lines(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse/line");
     group.throughput(Throughput::Elements(COMMANDS as u64));
-    for (kind, said) in SAID {
-        let input = format!("{said}\n").repeat(COMMANDS);
+    for (kind, text) in INPUTS {
+        let input = format!("{text}\n").repeat(COMMANDS);
         group.bench_function(kind, |bencher| bencher.iter(|| parse_lines(black_box(input.as_bytes()))));
     }
 }
@@ -51,9 +51,9 @@ fn parse_lines(mut input: &[u8]) {
 fn websocket(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse/websocket");
     group.throughput(Throughput::Elements(COMMANDS as u64));
-    for (kind, said) in SAID {
-        let input = masked_text(said.as_bytes()).repeat(COMMANDS);
-        // Reading unmasks in place, so each iteration needs a fresh copy.
+    for (kind, text) in INPUTS {
+        let input = masked_text(text.as_bytes()).repeat(COMMANDS);
+        // Decoding unmasks the input in place, so each iteration needs a copy.
         group.bench_function(kind, |bencher| {
             bencher.iter_batched_ref(|| input.clone(), |input| parse_messages(input), BatchSize::SmallInput);
         });

@@ -1,17 +1,16 @@
 //! Stage 4: rooms behind one lock, with a task per client and a `broadcast` channel per room.
 //!
-//! - **Shows** `JOIN <room>`, `LEAVE` and `LIST` with the answers of Roomcast, so that one client program speaks to both.
-//! - **Costs**, beside what stage 3 does, a ring of 56 KiB for every room, a read lock for every message and a write lock for
-//!   every join and leave.
-//! - **Breaks** where the lock is: a message wakes all members of its room under it, one task each, and whoever joins any
-//!   room waits for that. A hot room delays the others, nobody slows a publisher down, and a slow member loses messages (`GAP 17`)
-//!   though its room's ring may hold 64 MiB for it. So stage 5, Roomcast itself, gives every room one owner and takes no lock.
+//! - **Shows** `JOIN <room>`, `LEAVE` and `LIST` with the replies of Roomcast, so that the same client programs work
+//!   with both.
+//! - **Costs** a ring of 56 KiB per room, a read lock per message and a write lock per join and leave, besides the
+//!   costs of stage 3.
+//! - **Breaks** at the lock: a message wakes all members of its room under it, one task each, and every join and leave
+//!   of any room waits for that. A busy room delays the others, publishers feel no backpressure, and a slow member
+//!   loses messages (`GAP 17`) although its room's ring may hold 64 MiB. So stage 5, Roomcast itself, gives every room
+//!   one owner and no lock.
 //!
 //! `cargo run --example chat_rooms_locked [ADDRESS]`, then `nc localhost 8080` in two terminals.
-#![expect(
-    clippy::disallowed_types,
-    reason = "what shared state behind a lock costs is what this baseline is there to measure"
-)]
+#![expect(clippy::disallowed_types, reason = "this baseline measures the cost of shared state behind a lock")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,20 +30,20 @@ const ADDRESS_DEFAULT: &str = "127.0.0.1:8080";
 const GREETING: &str = "Welcome! Commands: JOIN <room>, LEAVE, LIST\n";
 const JOIN_FIRST: &str = "Join a room first\n";
 
-/// The longest line, without its end.
+/// The longest line, in bytes without its end.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 const ROOM_NAME_BYTES_MAX: usize = 128;
 
-/// How many names `LIST` shows.
+/// `LIST` shows this many names.
 const LISTING_MAX: usize = 1_000;
 
-/// How many messages of a room wait for its slowest member before that loses the oldest.
+/// A room keeps this many messages for its slowest member before that loses the oldest.
 pub const MESSAGES_KEPT: usize = 1024;
 
-/// Small, because every client has one.
+/// The size of a client's read buffer: small, because every client has one.
 const READ_BUFFER_BYTES: usize = 1024;
 
-/// How long nobody is accepted after the system could not: out of descriptors, it fails again at once.
+/// The pause after a failed accept: without descriptors the next one would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::main]
@@ -59,10 +58,10 @@ async fn serve(listener: &TcpListener) -> ! {
     let rooms = Rooms::default();
     loop {
         match listener.accept().await {
-            // However it ends for this client, the task ends with it and nobody asks how.
-            Ok((client, peer)) => drop(tokio::spawn(converse(client, peer, rooms.clone()))),
+            // An error ends this client only.
+            Ok((client, peer)) => drop(tokio::spawn(serve_client(client, peer, rooms.clone()))),
             Err(error) => {
-                // Unlike `eprintln!`, goes on when nobody holds the other end of stderr.
+                // Unlike `eprintln!`, it does not panic if stderr is closed.
                 let _ = writeln!(io::stderr(), "cannot accept: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -70,7 +69,7 @@ async fn serve(listener: &TcpListener) -> ! {
     }
 }
 
-/// All rooms with members, shared by all clients. Its guards live within one call, never across an await.
+/// All rooms with members, shared by all clients. A lock guard lives within one call, never across an await.
 #[derive(Clone, Default)]
 struct Rooms(Arc<RwLock<HashMap<String, Room>>>);
 
@@ -80,16 +79,16 @@ struct Room {
 }
 
 impl Rooms {
-    /// Enters a room, which need not exist before.
+    /// Joins a room, and creates it if needed.
     fn join(&self, name: &str) -> Membership {
         let empty = || Room { members: 0, messages: Sender::new(MESSAGES_KEPT) };
         let mut rooms = self.write();
         let room = rooms.entry(name.to_owned()).or_insert_with(empty);
         room.members += 1;
-        Membership { rooms: self.clone(), name: name.to_owned(), heard: room.messages.subscribe() }
+        Membership { rooms: self.clone(), name: name.to_owned(), receiver: room.messages.subscribe() }
     }
 
-    /// One member less; the room goes with its last.
+    /// Removes a member, and the room with its last member.
     fn leave(&self, name: &str) {
         let mut rooms = self.write();
         if let Some(room) = rooms.get_mut(name) {
@@ -102,7 +101,7 @@ impl Rooms {
 
     fn publish(&self, name: &str, message: Bytes) {
         if let Some(room) = self.read().get(name) {
-            // Fails if nobody listens, and then nobody is owed it.
+            // Fails without receivers, and then there is nothing to deliver.
             let _ = room.messages.send(message);
         }
     }
@@ -123,11 +122,11 @@ impl Rooms {
     }
 }
 
-/// Being in a room, which ends when this is dropped: however a client goes, it leaves once.
+/// A membership of a room. Dropping it leaves the room, on every path on which a session may end.
 struct Membership {
     rooms: Rooms,
     name: String,
-    heard: Receiver<Bytes>,
+    receiver: Receiver<Bytes>,
 }
 
 impl Drop for Membership {
@@ -136,7 +135,7 @@ impl Drop for Membership {
     }
 }
 
-/// One client's conversation, whatever carries it.
+/// One client's session, without its transport.
 struct Session {
     peer: SocketAddr,
     rooms: Rooms,
@@ -144,8 +143,8 @@ struct Session {
 }
 
 impl Session {
-    /// Does what a line asks for. Returns the answer, which is nothing for what is said to a room.
-    fn obey(&mut self, line: &[u8]) -> Result<String, &'static str> {
+    /// Executes a line. Returns the reply, which is empty for chat.
+    fn execute(&mut self, line: &[u8]) -> Result<String, &'static str> {
         let text = str::from_utf8(line).map_err(|_| "not-utf8 lines are UTF-8")?;
         let text = text.trim_end_matches(['\n', '\r', '\t', ' ']);
         if text.chars().any(|character| character.is_control() && character != '\t') {
@@ -166,7 +165,7 @@ impl Session {
             return Err("room-name 1 to 128 bytes, no spaces or control characters");
         }
         if self.membership.as_ref().is_none_or(|membership| membership.name != name) {
-            // The old room first, so that a client is never in two.
+            // Leaves the old room first, so that a client is never in two rooms.
             self.membership = None;
             self.membership = Some(self.rooms.join(name));
         }
@@ -182,7 +181,7 @@ impl Session {
     }
 }
 
-/// A JSON array. Names hold no control characters, so the backslash and the quote are all there is to escape.
+/// A JSON array. Names contain no control characters, so only the backslash and the quote are escaped.
 fn listing(names: &[String]) -> String {
     let shown = names.iter().take(LISTING_MAX).map(|name| name.replace('\\', r"\\").replace('"', r#"\""#));
     let more = names.len().saturating_sub(LISTING_MAX);
@@ -191,21 +190,21 @@ fn listing(names: &[String]) -> String {
     format!("Rooms: [{}]\n", quoted.join(", "))
 }
 
-/// What a client or its room did.
+/// An event that the task waits for.
 enum Step {
     Input(Input),
     Delivery(Result<Bytes, RecvError>),
 }
 
-/// How reading a line ended.
+/// The end of reading a line.
 enum Input {
     Line,
     TooLong,
     End,
 }
 
-/// Carries a conversation over TCP, to its end. A line cut off by the end of the connection was never said.
-async fn converse(mut client: TcpStream, peer: SocketAddr, rooms: Rooms) -> io::Result<()> {
+/// Serves one client over TCP. An incomplete line at the end of the connection is dropped.
+async fn serve_client(mut client: TcpStream, peer: SocketAddr, rooms: Rooms) -> io::Result<()> {
     client.set_nodelay(true)?;
     let (reader, mut writer) = client.split();
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, reader);
@@ -220,9 +219,9 @@ async fn converse(mut client: TcpStream, peer: SocketAddr, rooms: Rooms) -> io::
         match step {
             Step::Delivery(delivery) => deliver(&mut writer, delivery).await?,
             Step::Input(Input::Line) => {
-                // Before the answer comes what was said before, so that nothing of a room follows `Left room`.
+                // Earlier messages go before the reply, so that no message of a room follows `Left room`.
                 catch_up(&mut writer, &mut session.membership).await?;
-                let answer = session.obey(&line).unwrap_or_else(|refusal| format!("ERR {refusal}\n"));
+                let answer = session.execute(&line).unwrap_or_else(|refusal| format!("ERR {refusal}\n"));
                 line.clear();
                 writer.write_all(answer.as_bytes()).await?;
             }
@@ -232,7 +231,7 @@ async fn converse(mut client: TcpStream, peer: SocketAddr, rooms: Rooms) -> io::
     }
 }
 
-/// Reads on to the end of the line. Dropped half-way, it has lost nothing: `line` keeps what came.
+/// Reads to the end of the line. It is cancel-safe, since `line` keeps the bytes that were read.
 async fn read_line(reader: &mut BufReader<ReadHalf<'_>>, line: &mut Vec<u8>) -> io::Result<Input> {
     let longest = LINE_BYTES_MAX + b"\n".len();
     let rest = longest - line.len();
@@ -248,18 +247,18 @@ fn too_long() -> String {
     format!("ERR too-long line exceeds {LINE_BYTES_MAX} bytes\n")
 }
 
-/// The next message of the client's room; never one while it is in none.
+/// The next message of the client's room; waits for ever if it is in none.
 async fn hear(membership: &mut Option<Membership>) -> Result<Bytes, RecvError> {
     match membership {
-        Some(membership) => membership.heard.recv().await,
+        Some(membership) => membership.receiver.recv().await,
         None => future::pending().await,
     }
 }
 
-/// Writes what was said before now: no more than the channel keeps, and how many it has not kept.
+/// Writes the messages published so far, at most as many as the channel keeps, and the number of lost ones.
 async fn catch_up(writer: &mut WriteHalf<'_>, membership: &mut Option<Membership>) -> io::Result<()> {
     for _ in 0..=MESSAGES_KEPT {
-        if membership.as_ref().is_none_or(|membership| membership.heard.is_empty()) {
+        if membership.as_ref().is_none_or(|membership| membership.receiver.is_empty()) {
             break;
         }
         deliver(writer, hear(membership).await).await?;
@@ -267,7 +266,7 @@ async fn catch_up(writer: &mut WriteHalf<'_>, membership: &mut Option<Membership
     Ok(())
 }
 
-/// Writes one message, or how many were lost for want of reading.
+/// Writes one message, or the number of messages that the client has lost.
 async fn deliver(writer: &mut WriteHalf<'_>, delivery: Result<Bytes, RecvError>) -> io::Result<()> {
     match delivery {
         Ok(message) => writer.write_all(&message).await,
@@ -280,9 +279,9 @@ async fn deliver(writer: &mut WriteHalf<'_>, delivery: Result<Bytes, RecvError>)
 mod tests {
     use super::*;
 
-    /// What a membership has to hear now.
-    fn heard(membership: &mut Membership) -> Vec<Bytes> {
-        std::iter::from_fn(|| membership.heard.try_recv().ok()).collect()
+    /// The messages that a member has not received yet.
+    fn received(membership: &mut Membership) -> Vec<Bytes> {
+        std::iter::from_fn(|| membership.receiver.try_recv().ok()).collect()
     }
 
     #[test]
@@ -290,22 +289,22 @@ mod tests {
         let rooms = Rooms::default();
         let [mut first, mut second, mut elsewhere] = ["a", "a", "b"].map(|name| rooms.join(name));
         rooms.publish("a", "hello".into());
-        assert_eq!(heard(&mut first), ["hello"]);
-        assert_eq!(heard(&mut second), ["hello"]);
-        assert!(heard(&mut elsewhere).is_empty());
+        assert_eq!(received(&mut first), ["hello"]);
+        assert_eq!(received(&mut second), ["hello"]);
+        assert!(received(&mut elsewhere).is_empty());
     }
 
     #[test]
-    fn one_may_be_in_two_rooms_of_the_structure_at_once() {
+    fn a_client_may_hold_memberships_of_two_rooms() {
         let rooms = Rooms::default();
         let [mut in_a, mut in_b] = ["a", "b"].map(|name| rooms.join(name));
         rooms.publish("a", "to a".into());
         rooms.publish("b", "to b".into());
-        assert_eq!(heard(&mut in_a), ["to a"]);
-        assert_eq!(heard(&mut in_b), ["to b"]);
+        assert_eq!(received(&mut in_a), ["to a"]);
+        assert_eq!(received(&mut in_b), ["to b"]);
         drop(in_a);
         rooms.publish("b", "still here".into());
-        assert_eq!(heard(&mut in_b), ["still here"]);
+        assert_eq!(received(&mut in_b), ["still here"]);
     }
 
     #[test]

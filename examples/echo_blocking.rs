@@ -1,9 +1,9 @@
-//! Stage 1: an echo for one client at a time, on std alone.
+//! Stage 1: an echo server for one client at a time, with `std` only.
 //!
-//! - **Shows** the least that serves a client: accept, read a line, write it back byte for byte.
-//! - **Costs** one thread and the longest line seen, however many connect.
-//! - **Breaks** with the second client: nobody is heard until the one before has gone, and a silent one never has to go. So
-//!   stage 2, `echo_threaded`, gives each client a thread.
+//! - **Shows** the minimum that serves a client: accept, read a line, write it back byte for byte.
+//! - **Costs** one thread and one line buffer for any number of connections.
+//! - **Breaks** with the second client: it is not served until the first has disconnected, which a silent one never
+//!   does. So stage 2, `echo_threaded`, gives each client a thread.
 //!
 //! `cargo run --example echo_blocking [ADDRESS]`, then `nc localhost 8080`.
 
@@ -14,10 +14,10 @@ use std::{env, thread};
 
 const ADDRESS_DEFAULT: &str = "127.0.0.1:8080";
 
-/// The longest line, without its end.
+/// The longest line, in bytes without its end.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// How long nobody is accepted after the system could not: out of descriptors, it fails again at once.
+/// The pause after a failed accept: without descriptors the next one would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 fn main() -> io::Result<()> {
@@ -30,10 +30,10 @@ fn main() -> io::Result<()> {
 fn serve(listener: &TcpListener) -> ! {
     loop {
         match listener.accept() {
-            // However it ended for this client, the next one is served.
+            // An error ends this client only.
             Ok((client, _)) => drop(echo(&client)),
             Err(error) => {
-                // Unlike `eprintln!`, goes on when nobody holds the other end of stderr.
+                // Unlike `eprintln!`, it does not panic if stderr is closed.
                 let _ = writeln!(io::stderr(), "cannot accept: {error}");
                 thread::sleep(ACCEPT_PAUSE);
             }
@@ -41,7 +41,7 @@ fn serve(listener: &TcpListener) -> ! {
     }
 }
 
-/// Writes every line back as it came. A line cut off by the end of the connection was never said.
+/// Writes every line back unchanged. An incomplete line at the end of the connection is dropped.
 fn echo(mut client: &TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut reader = BufReader::new(client);

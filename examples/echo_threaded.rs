@@ -1,10 +1,11 @@
-//! Stage 2: the same echo with a thread per client, on std alone.
+//! Stage 2: the same echo server with a thread per client, with `std` only.
 //!
-//! - **Shows** that blocking code serves many at once: the handler is that of stage 1, word for word.
-//! - **Costs** a thread per client: 2 MiB of address space for its stack, of which it touches some 14 KiB with the rest
-//!   that a thread has, and a switch to it and back for every line.
-//! - **Breaks** at some ten thousand clients, however silent, and has no way to tell one client what another said: each thread
-//!   waits in its own `read`. So stage 3, `chat_broadcast`, waits for many things at once, in tasks of some 2 KiB.
+//! - **Shows** that blocking code serves many clients at once: the handler is that of stage 1, word for word.
+//! - **Costs** a thread per client: 2 MiB of address space for the stack, about 14 KiB of memory, and two context
+//!   switches per line.
+//! - **Breaks** at about ten thousand clients, even silent ones. It cannot send one client's line to another, because
+//!   each thread waits in its own `read`. So stage 3, `chat_broadcast`, waits for several events at once, in tasks of
+//!   about 2 KiB.
 //!
 //! `cargo run --example echo_threaded [ADDRESS]`, then `nc localhost 8080` in two terminals.
 
@@ -16,15 +17,15 @@ use std::{env, thread};
 
 const ADDRESS_DEFAULT: &str = "127.0.0.1:8080";
 
-/// The longest line, without its end.
+/// The longest line, in bytes without its end.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// How many clients are served at once. A thread takes four memory mappings (its stack, its signal stack and a guard page
-/// for each), a long line may take a fifth, and Linux gives a process 65 530 (`vm.max_map_count`): a thread that starts
-/// beyond that aborts the process inside std.
+/// The most clients at once. A thread takes four memory mappings (its stack, its signal stack and a guard page for
+/// each), a long line may take a fifth, and Linux allows a process 65 530 (`vm.max_map_count`). A thread that starts
+/// beyond that aborts the process inside `std`.
 pub const CLIENTS_MAX: usize = 10_000;
 
-/// How long nobody is accepted after the system could not: out of descriptors, it fails again at once.
+/// The pause after a failed accept: without descriptors the next one would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 fn main() -> io::Result<()> {
@@ -35,7 +36,7 @@ fn main() -> io::Result<()> {
 }
 
 fn serve(listener: &TcpListener) -> ! {
-    // Every thread holds a clone until its end, so that the count of clones is that of clients and ours.
+    // Every thread holds a clone until it ends, so the number of clones is one more than the number of clients.
     let permit = Arc::new(());
     loop {
         match listener.accept() {
@@ -49,15 +50,15 @@ fn serve(listener: &TcpListener) -> ! {
     }
 }
 
-/// Tells a client why it goes. It may have gone already.
+/// Sends the client the reason. The client may be gone already.
 fn refuse(mut client: &TcpStream) {
     let _ = client.write_all(b"ERR closed too-many-connections\n");
 }
 
-/// Serves a client on a thread of its own. If there is none to be had, the client is let go.
+/// Serves a client on a thread of its own. Without a thread, the client is disconnected.
 fn start(client: TcpStream, permit: Arc<()>) {
     let serve_one = move || {
-        // However it ended for this client, the others are served.
+        // An error ends this client only.
         let _ = echo(&client);
         drop(permit);
     };
@@ -66,12 +67,12 @@ fn start(client: TcpStream, permit: Arc<()>) {
     }
 }
 
-/// Unlike `eprintln!`, goes on when nobody holds the other end of stderr.
+/// Unlike `eprintln!`, it does not panic if stderr is closed.
 fn report(what: &str, error: &io::Error) {
     let _ = writeln!(io::stderr(), "{what}: {error}");
 }
 
-/// Writes every line back as it came. A line cut off by the end of the connection was never said.
+/// Writes every line back unchanged. An incomplete line at the end of the connection is dropped.
 fn echo(mut client: &TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut reader = BufReader::new(client);

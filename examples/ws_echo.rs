@@ -1,6 +1,6 @@
-//! Echoes WebSocket messages at `/ws`, for conformance suites: `cargo run --example ws_echo -- --listen 127.0.0.1:9001`.
-//! Handshake, frames, reading, writing, keepalive and closing are the server's own; only what a message means is different.
-//! Never ends by itself, and lets a client fall far behind: not to be left facing a network.
+//! Echoes WebSocket messages at `/ws`, for conformance suites: `cargo run --example ws_echo -- --listen
+//! 127.0.0.1:9001`. Handshake, frames, reading, writing, keepalive and closing are the server's own; only what a
+//! message means is different. Never ends by itself, and lets a client fall far behind: do not expose it to a network.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use roomcast::broker::{RoomLimiter, ShardSenders};
 use roomcast::config::{
-    AddressLimits, HttpLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
+    AddressLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
 };
 use roomcast::memory::MemoryUse;
 use roomcast::net::accept::Listener;
 use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::proxy::TrustedProxies;
-use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::websocket::encode;
 use roomcast::session::{Outcome, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
-use roomcast::transport::connection::{Client, ReadBuffer};
-use roomcast::transport::http::{HttpRules, HttpServer, HttpState, Upgraded};
+use roomcast::transport::connection::ReadBuffer;
+use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
+use roomcast::transport::keepalive::Keepalive;
 use roomcast::transport::metrics::ServerMetrics;
-use roomcast::transport::websocket::{self, Keepalive, MessageHandler};
+use roomcast::transport::websocket::{self, MessageHandler};
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
 use roomcast::writer::task::WriterTask;
@@ -66,7 +66,7 @@ struct Arguments {
     message_bytes: Size,
 }
 
-/// Every message comes back.
+/// Sends every message back.
 struct Echo;
 
 impl MessageHandler for Echo {
@@ -107,17 +107,19 @@ fn bind(address: SocketAddr, limit: ConnectionLimit) -> io::Result<Listener> {
     Listener::new(socket.listen(BACKLOG)?.into_std()?, limit)
 }
 
-/// What `Worker` puts together, without line clients, shards and an end.
+/// Composes what a `Worker` has, without line clients, shards and an end.
 async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_bytes_max: usize) {
     let drain = Drain::default();
     let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
-    let (counts, transport_counts) = (metrics.writers[0].clone(), metrics.transports[0].clone());
-    let (own, commands) = mailbox();
-    let (writer_task, writer) = WriterTask::new(own, commands, counts, OUTBOX, drain.clone(), &MemoryUse::default());
+    let (sender, commands) = mailbox();
+    let (writer_task, writer) =
+        WriterTask::new(sender, commands, metrics.writers[0].clone(), OUTBOX, drain.clone(), &MemoryUse::default());
     spawn_local(writer_task.run());
-    // Nobody is ever in a room, so no shard is ever told anything.
+    // No client is ever in a room, so no shard ever has anything to do.
     let (broker, _shards) = ShardSenders::new(1, &RoomLimiter::new(RoomLimits { rooms_max: 0, members_max: 0 }));
-    let sessions = Rc::new(SessionContext {
+    let keepalive = Rc::new(Keepalive::new(KEEPALIVE));
+    spawn_local(Rc::clone(&keepalive).run_until_stop(drain.clone(), writer.clone()));
+    let context = Rc::new(SessionContext {
         broker: broker.broker(),
         writer,
         writer_index: WriterIndex(0),
@@ -127,20 +129,21 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         spent: SpentDeliveries::new(Instant::now()),
         drain: drain.clone(),
     });
-    let keepalive = Rc::new(Keepalive::default());
     let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)));
-    spawn_local(Rc::clone(&keepalive).run_until_stop(KEEPALIVE, &sessions));
-    let http_buffer = buffer.clone();
-    let on_upgrade = move |Upgraded { stream, permit, address, already_read }| {
-        let label = Label::generated("WS");
-        let client = Client { stream, permit, dialect: Dialect::WebSocket, label, address, already_read };
-        spawn_local(websocket::open(client, message_bytes_max, Echo, &buffer, &sessions, &keepalive));
+    let http = HttpContext {
+        drain,
+        connection_limit,
+        address_limiter: AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None }),
+        counts: metrics.transports[0].clone(),
+        metrics,
+        buffer: Rc::clone(&buffer),
+        header_timeout: HEADER_TIMEOUT,
+        connection_time_max: None,
+        origins: OriginRules { origins: Origins::Any, hosts: Vec::new() },
+        proxies: TrustedProxies::new(&[], false),
     };
-    let address_limiter = AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None });
-    let state = HttpState { drain, connection_limit, address_limiter, metrics };
-    let limits = HttpLimits { connection_time: None, hosts: Vec::new() };
-    let proxies = TrustedProxies::new(&[], false);
-    let rules = HttpRules { header_timeout: HEADER_TIMEOUT, limits, origins: Origins::Any, proxies };
-    let server = Rc::new(HttpServer::new(state, transport_counts, rules, http_buffer, on_upgrade));
+    let server = Rc::new(HttpServer::new(http, move |client| {
+        spawn_local(websocket::open(client, Label::generated("WS"), Echo, &buffer, &context, &keepalive));
+    }));
     listener.accept(|accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)))).await;
 }

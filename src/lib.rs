@@ -1,27 +1,55 @@
-//! Roomcast: a real-time room server. Clients join rooms, and anything published to a room reaches every member.
+//! Roomcast is a real-time room server: clients join rooms, and every message that is published to a room reaches all
+//! of its members in one order. Line clients over TCP and browsers over WebSocket share the rooms.
 //!
-//! What is never done here:
-//! - No lock: only a shard task touches a room, only a writer touches the write side of a socket, all are told by message.
-//! - A shard never awaits a client; a writer never awaits a socket.
-//! - [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] never do I/O: the tasks around them receive,
-//!   step and send, so that the same code runs under random inputs, a seeded scheduler and wires in memory.
-//! - No queue is unbounded: every bound is a setting or a named constant with its unit.
-//! - No module uses one that stands above it or beside it:
+//! # The way of a message
 //!
-//! | floor | modules | |
+//! ```text
+//! socket → connection → session → shard of the room → writer of each worker → sockets
+//! ```
+//!
+//! 1. A **connection** ([`transport::connection`]) reads its socket. A protocol handler ([`transport::tcp`],
+//!    [`transport::websocket`]) decodes the input, and [`protocol::command`] parses it.
+//! 2. The **session** ([`session`]) executes the command. It publishes through the [`broker`], and waits while the room
+//!    or the client has too much on its way: that is the backpressure, and it stops the connection from reading.
+//! 3. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, encodes it once per dialect,
+//!    and sends each writer one entry for all members there. Rooms are assigned to shards by the hash of their names.
+//! 4. The **writer** of a worker ([`writer`]) appends the entry to the outbox of each member, then flushes: one `send`
+//!    per client with everything that is pending for it. It disconnects slow consumers or drops their oldest messages.
+//!
+//! A **worker** ([`worker`]) is a thread with its own runtime, listeners, shards and writer. Workers share mailboxes
+//! and limits.
+//!
+//! # Rules
+//!
+//! - Nothing is locked. Each piece of state has one owner: a room its shard, the write side of a socket its writer.
+//!   Others send messages to the owner.
+//! - A shard never waits for a client, and a writer never waits for a socket.
+//! - Every queue is bounded, by a setting or by a named constant with its unit.
+//! - [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are synchronous code without I/O. The tasks
+//!   around them only receive, step and send, so that tests run the same code with random input, a seeded scheduler and
+//!   sockets in memory.
+//! - A module uses only modules of lower floors. `tests/architecture.rs` checks this rule and the absence of locks.
+//!
+//! # Floors
+//!
+//! | floor | module | |
 //! |---|---|---|
-//! | 8 | `main` | flags → logging → [`server::run`] → exit code |
-//! | 7 | [`server`] | the composition root |
-//! | 7 | [`process`] | the signals and the end after a panic, used by `main` alone |
-//! | 6 | [`worker`] | one thread: runtime, listeners, shards, writer |
-//! | 5 | [`transport`] | bytes in, calls of a session out |
-//! | 4 | [`session`] | one client's commands, the same on every transport |
-//! | 3 | [`broker`] | rooms; knows writers and bytes, no socket |
-//! | 2 | [`writer`] | the write sides of sockets; knows slots and bytes, no room |
-//! | 1 | [`net`] | listening, accepting, limits, the client behind a proxy; knows no protocol |
-//! | 0 | [`protocol`] | names, commands, events, dialects, the reasons a connection ends |
-//! | 0 | [`config`], [`log`], [`metrics`] | settings, the log, counters and their exposition |
-//! | 0 | [`mailbox`], [`memory`], [`shutdown`], [`fault`] | sending to a task, freed memory, the phases of a stop, failures for tests |
+//! | 8 | `main` | the binary: arguments, logging, [`server::run`], exit code |
+//! | 7 | [`server`] | starts the workers and stops them in order |
+//! | 7 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
+//! | 6 | [`worker`] | one thread of the server |
+//! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP; the read side of clients |
+//! | 4 | [`session`] | the commands of one client, the same on every transport |
+//! | 3 | [`broker`] | rooms and shards; knows no socket |
+//! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
+//! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
+//! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
+//! | 0 | [`config`] | settings from flags, environment and file |
+//! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |
+//! | 0 | [`mailbox`] | the queue into a task |
+//! | 0 | [`memory`] | returns freed memory to the system after a peak |
+//! | 0 | [`shutdown`] | the phases in which the server stops |
+//! | 0 | [`fault`] | deliberate panics for tests |
 
 pub mod broker;
 pub mod config;

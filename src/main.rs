@@ -67,6 +67,6 @@ fn check_config(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn report((code, error): Failure) -> u8 {
-    log::tell(format_args!("roomcast: {error:#}"));
+    log::write_last(format_args!("roomcast: {error:#}"));
     code
 }

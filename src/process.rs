@@ -1,11 +1,11 @@
-//! The process around the server: its signals, its end when something panics.
+//! The process around the server: exit codes, signals, and the exit after a panic.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::time::Duration;
 use std::{panic, thread};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,20 +26,20 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code after a panic (`EX_SOFTWARE` of sysexits.h).
 pub const EXIT_PANIC: i32 = 70;
 
-/// Signals to stop that come so soon after the first are the same wish: a terminal and a wrapper may both forward it.
-const SAME_WISH: Duration = Duration::from_secs(1);
+/// A second signal within this time counts as the first: a terminal and a wrapper may both forward it.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Ends the process with a message and exit code 70 on any panic in any thread: never a server with a dead shard. The message
-/// goes through the log, since writing it here might wait for ever.
+/// Ends the process with a message and exit code 70 on a panic in any thread, since a server without one of its shards
+/// is worse than none. The message goes through the log, because standard error may be blocked.
 pub fn end_on_panic() {
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("<unnamed>");
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            log::tell(format_args!("thread '{name}' {panic}\n{backtrace}"));
+            log::write_last(format_args!("thread '{name}' {panic}\n{backtrace}"));
         } else {
-            log::tell(format_args!("thread '{name}' {panic}"));
+            log::write_last(format_args!("thread '{name}' {panic}"));
         }
         log::flush();
         std::process::exit(EXIT_PANIC);
@@ -49,7 +49,7 @@ pub fn end_on_panic() {
 /// Logs to standard error from here on.
 ///
 /// # Errors
-/// There is no thread to be had.
+/// The thread of the log cannot be started.
 pub fn start_log(level: LogLevel, format: LogFormat) -> io::Result<()> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -57,44 +57,40 @@ pub fn start_log(level: LogLevel, format: LogFormat) -> io::Result<()> {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let format = match format {
-        LogFormat::Text => log::Format::Text,
-        LogFormat::Json => log::Format::Json,
-    };
-    log::start(level, format)
+    log::start(level, format == LogFormat::Json)
 }
 
-/// Writes a text to standard output, as far as somebody reads it.
+/// Writes a text to standard output. A closed output is not an error.
 pub fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// Cancels `shutdown` at the first SIGTERM or SIGINT; another one, a second later or more, ends the process at once. SIGHUP,
-/// SIGUSR1 and SIGUSR2 do nothing, and the log says so. To be called on a runtime.
+/// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once.
+/// SIGHUP, SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.
 pub fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
-    let stops = [SignalKind::terminate(), SignalKind::interrupt()];
-    let [mut terminate, mut interrupt] = watch(stops)?;
+    let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     tokio::spawn(async move {
-        let mut asked_at = None;
+        let mut first_at = None;
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            let asked_at = *asked_at.get_or_insert_with(Instant::now);
-            if shutdown.is_cancelled() && asked_at.elapsed() >= SAME_WISH {
-                log::tell("roomcast: second signal, not waiting for clients");
+            let first_at = *first_at.get_or_insert_with(Instant::now);
+            if shutdown.is_cancelled() && first_at.elapsed() >= SAME_SIGNAL {
+                log::write_last("roomcast: second signal, not waiting for clients");
                 log::flush();
                 std::process::exit(EXIT_FAILED.into());
             }
             shutdown.cancel();
         }
     });
-    let [mut hangup, mut user1, mut user2] =
-        watch([SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()])?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut user1 = signal(SignalKind::user_defined1())?;
+    let mut user2 = signal(SignalKind::user_defined2())?;
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -105,9 +101,4 @@ pub fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-fn watch<const COUNT: usize>(kinds: [SignalKind; COUNT]) -> io::Result<[Signal; COUNT]> {
-    let signals = kinds.map(signal).into_iter().collect::<io::Result<Vec<_>>>()?;
-    Ok(signals.try_into().unwrap_or_else(|_| unreachable!("as many signals as kinds")))
 }

@@ -61,8 +61,16 @@ const LOADGEN_FLOORS: [(&str, u8); 29] = [
 const BUILDINGS: [(&str, &[(&str, u8)]); 2] = [("src", &FLOORS), ("loadgen/src", &LOADGEN_FLOORS)];
 
 /// The floors within `transport`, whose ways in do not know each other.
-const TRANSPORT_FLOORS: [(&str, u8); 6] =
-    [("connection", 1), ("http", 2), ("input_guard", 0), ("metrics", 0), ("tcp", 2), ("websocket", 2)];
+const TRANSPORT_FLOORS: [(&str, u8); 8] = [
+    ("connection", 2),
+    ("http", 3),
+    ("input_guard", 1),
+    ("keepalive", 1),
+    ("metrics", 0),
+    ("sweep", 0),
+    ("tcp", 3),
+    ("websocket", 3),
+];
 
 /// Folders whose files stand on floors of their own.
 const FLOORS_WITHIN: [(&str, &[(&str, u8)]); 1] = [("transport", &TRANSPORT_FLOORS)];

@@ -90,7 +90,8 @@ pub fn line() -> String {
 
 /// The line that a line client receives when it joins.
 pub fn joined_line(room: &RoomName) -> String {
-    format!("{}\n", Event::Joined(room))
+    let line = Dialect::Lines.encode(&Event::Joined(room));
+    String::from_utf8(line.into()).expect("text")
 }
 
 /// A client's WebSocket message (RFC 6455 §5.2).

@@ -10,7 +10,7 @@ use super::in_flight::InFlightPermit;
 use super::room::{Member, MemberCount};
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::event::Listing;
+use crate::protocol::listing::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 

@@ -17,7 +17,7 @@ use super::room_limiter::RoomLimiter;
 use super::{Shard, ShardIndex};
 use crate::mailbox::{Full, Mailbox};
 use crate::protocol::command::CommandError;
-use crate::protocol::event::Listing;
+use crate::protocol::listing::Listing;
 use crate::protocol::names::{Label, RoomName};
 use crate::writer::Address;
 

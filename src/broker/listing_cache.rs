@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::protocol::event::Listing;
+use crate::protocol::listing::Listing;
 
 /// A listing that has changed is shown for no longer than this.
 pub const AGE_MAX: Duration = Duration::from_millis(100);

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use super::listing_cache::{ListingBudget, ListingCache};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::event::{Listing, Offset};
+use crate::protocol::event::Offset;
+use crate::protocol::listing::Listing;
 use crate::protocol::names::Label;
 use crate::writer::{Address, Slot, WriterIndex};
 

@@ -14,7 +14,8 @@ use super::room_limiter::RoomLimiter;
 use super::waiting::WaitingRooms;
 use crate::config::RoomLimits;
 use crate::protocol::command::CommandError;
-use crate::protocol::event::{Event, Listing};
+use crate::protocol::event::Event;
+use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::writer::{Address, WriterIndex};
 

@@ -1,5 +1,8 @@
-//! The log on standard error. Whoever logs never waits: lines go through a bounded buffer to a thread of their own, and lines
-//! that find it full are dropped and counted.
+//! The log on standard error. A task that logs never waits: lines go through a bounded queue to a thread of their own,
+//! and are dropped and counted if the queue is full.
+//!
+//! The queue is our own. `tracing-appender` bounds lines and not bytes, flushes only when a guard is dropped, which a
+//! panic hook cannot do, and neither counts lines that could not be written nor reports dropped ones.
 
 mod throttle;
 
@@ -16,68 +19,61 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use throttle::LogThrottle;
 
-/// Bytes of lines that may wait for standard error.
-const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// The most bytes of lines that may wait for standard error.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a waiting line costs besides its text: its place in the queue and its allocation.
+/// The memory of a queued line besides its text: its place in the queue and its allocation.
 const LINE_OVERHEAD_BYTES: usize = 64;
 
-/// How long the end of the process waits for the last lines to be taken.
+/// The end of the process waits this long for the last lines to be written.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 static LOG: OnceLock<Log> = OnceLock::new();
-static WAITING_BYTES: AtomicUsize = AtomicUsize::new(0);
+static QUEUED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// The way to the thread that writes, and the format of everything that it writes.
+/// The queue into the thread that writes.
 struct Log {
-    lines: Sender<Message>,
-    format: Format,
+    queue: Sender<Message>,
+    is_json: bool,
 }
 
 enum Message {
     Line(Box<[u8]>),
-    /// Answered once every earlier line is written.
+    /// Acknowledged once every earlier line is written.
     Flush(SyncSender<()>),
 }
 
-/// Logs to standard error from here on. The first call decides; later calls do nothing.
+/// Logs to standard error from here on: text, or one JSON object per line. Only the first call has an effect.
 ///
 /// # Errors
-/// There is no thread to be had.
-pub fn start(level: LevelFilter, format: Format) -> io::Result<()> {
-    let (lines, waiting) = channel();
-    if LOG.set(Log { lines, format }).is_err() {
+/// The thread cannot be started.
+pub fn start(level: LevelFilter, is_json: bool) -> io::Result<()> {
+    let (queue, queued) = channel();
+    if LOG.set(Log { queue, is_json }).is_err() {
         return Ok(());
     }
-    // Colours only for a person: a file or a pipe would get escape codes around every field.
+    // Colours on a terminal only: a file or a pipe would get escape codes around every field.
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(|| Buffer)
+        .with_writer(|| LOG.get().expect("set above"))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    match format {
-        Format::Text => log.init(),
-        Format::Json => log.json().flatten_event(true).init(),
+    if is_json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.init();
     }
-    thread::Builder::new().name("log".into()).spawn(move || write_lines(&waiting, &mut io::stderr())).map(drop)
+    thread::Builder::new().name("log".into()).spawn(move || write_lines(&queued, &mut io::stderr())).map(drop)
 }
 
-/// Writes what the program says last, such as why it could not start: as it is, or as a JSON object where the log is one.
-pub fn tell(line: impl Display) {
+/// Writes the last message of the process, such as why it could not start: without a timestamp, or as JSON if the log
+/// is JSON.
+pub fn write_last(line: impl Display) {
     match LOG.get() {
-        Some(Log { format: Format::Json, .. }) => error!("{line}"),
+        Some(Log { is_json: true, .. }) => error!("{line}"),
         Some(log) => log.enqueue(format!("{line}\n").into_bytes().into()),
-        // That nobody reads it is no failure.
+        // A closed standard error is not a failure.
         None => drop(writeln!(io::stderr(), "{line}")),
     }
 }
@@ -85,14 +81,14 @@ pub fn tell(line: impl Display) {
 /// Waits until everything logged so far is written, for a second at most.
 pub fn flush() {
     let Some(log) = LOG.get() else { return };
-    let (say_flushed, flushed) = sync_channel(1);
-    if log.lines.send(Message::Flush(say_flushed)).is_ok() {
-        // It may be that nobody reads.
+    let (ack, flushed) = sync_channel(1);
+    if log.queue.send(Message::Flush(ack)).is_ok() {
+        // Times out if standard error is blocked.
         let _ = flushed.recv_timeout(FLUSH_WITHIN);
     }
 }
 
-/// Lines that were lost, since nobody read the log or it could not be written.
+/// The number of lines that were lost because standard error was blocked or failed.
 pub fn lines_dropped() -> u64 {
     LINES_DROPPED.load(Ordering::Relaxed)
 }
@@ -100,22 +96,18 @@ pub fn lines_dropped() -> u64 {
 impl Log {
     fn enqueue(&self, line: Box<[u8]>) {
         let cost = line.len() + LINE_OVERHEAD_BYTES;
-        let waiting = WAITING_BYTES.fetch_add(cost, Ordering::Relaxed) + cost;
-        if waiting > WAITING_BYTES_MAX || self.lines.send(Message::Line(line)).is_err() {
-            WAITING_BYTES.fetch_sub(cost, Ordering::Relaxed);
+        let queued = QUEUED_BYTES.fetch_add(cost, Ordering::Relaxed) + cost;
+        if queued > QUEUED_BYTES_MAX || self.queue.send(Message::Line(line)).is_err() {
+            QUEUED_BYTES.fetch_sub(cost, Ordering::Relaxed);
             LINES_DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// Takes the lines of `tracing`, which writes each in one call.
-struct Buffer;
-
-impl Write for Buffer {
+/// For `tracing`, which writes each line in one call.
+impl Write for &Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(log) = LOG.get() {
-            log.enqueue(line.into());
-        }
+        self.enqueue(line.into());
         Ok(line.len())
     }
 
@@ -124,26 +116,27 @@ impl Write for Buffer {
     }
 }
 
-/// The thread of the log: the only one that waits for standard error.
-fn write_lines(waiting: &Receiver<Message>, stderr: &mut impl Write) {
-    let mut told = 0;
-    for message in waiting {
+/// The log thread, the only one that waits for standard error.
+fn write_lines(queued: &Receiver<Message>, stderr: &mut impl Write) {
+    let mut reported = 0;
+    for message in queued {
         let line = match message {
             Message::Line(line) => line,
-            Message::Flush(flushed) => {
-                // Whoever waited for it may have given up.
-                let _ = flushed.send(());
+            Message::Flush(ack) => {
+                // Fails if `flush` has timed out.
+                let _ = ack.send(());
                 continue;
             }
         };
         let written = stderr.write_all(&line);
-        let waiting = WAITING_BYTES.fetch_sub(line.len() + LINE_OVERHEAD_BYTES, Ordering::Relaxed);
+        let queued_bytes = QUEUED_BYTES.fetch_sub(line.len() + LINE_OVERHEAD_BYTES, Ordering::Relaxed);
         if written.is_err() {
             LINES_DROPPED.fetch_add(1, Ordering::Relaxed);
-        } else if lines_dropped() > told && waiting < WAITING_BYTES_MAX / 2 {
-            // Only after a line that was taken: a log that cannot be written is not told so for ever.
-            let lines = lines_dropped() - told;
-            told += lines;
+        } else if lines_dropped() > reported && queued_bytes < QUEUED_BYTES_MAX / 2 {
+            // Only behind a line that was written: otherwise the report would be dropped, counted and reported again
+            // for ever.
+            let lines = lines_dropped() - reported;
+            reported += lines;
             warn!(lines, "log lines were dropped: standard error was not read");
         }
     }

@@ -1,43 +1,26 @@
-//! Warnings that would otherwise come once per client: at most one line in ten seconds, with how often it has happened since
-//! the last one.
+//! Throttles warnings that would otherwise be logged once per client: one line in ten seconds at most, with the number
+//! of occurrences since the last line.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// The time from one line to the next.
+/// The shortest time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// One kind of occasion to warn, on one thread: a `thread_local!` is one per worker.
-///
-/// ```
-/// use roomcast::log::LogThrottle;
-///
-/// thread_local! {
-///     static FULL: LogThrottle = const { LogThrottle::new() };
-/// }
-/// if let Some(times) = FULL.with(LogThrottle::arises) {
-///     tracing::warn!(times, "full");
-/// }
-/// ```
-#[derive(Debug)]
+/// The throttle of one kind of warning on one thread: as a `thread_local!` there is one per worker.
+#[derive(Debug, Default)]
 pub struct LogThrottle {
-    told_at: Cell<Option<Instant>>,
+    logged_at: Cell<Option<Instant>>,
     times: Cell<u64>,
 }
 
-impl Default for LogThrottle {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl LogThrottle {
-    /// It has not happened yet.
+    /// A throttle that allows the first line.
     pub const fn new() -> Self {
-        Self { told_at: Cell::new(None), times: Cell::new(0) }
+        Self { logged_at: Cell::new(None), times: Cell::new(0) }
     }
 
-    /// It happens once more. Returns how often it has happened since the last line, if it is time for a line.
+    /// Counts an occurrence. Returns the occurrences since the last line if a line is due.
     pub fn count(&self) -> Option<u64> {
         self.count_at(Instant::now())
     }
@@ -45,11 +28,10 @@ impl LogThrottle {
     fn count_at(&self, now: Instant) -> Option<u64> {
         let times = self.times.get() + 1;
         self.times.set(times);
-        let is_early = self.told_at.get().is_some_and(|told_at| now.duration_since(told_at) < PAUSE);
-        if is_early {
+        if self.logged_at.get().is_some_and(|logged_at| now.duration_since(logged_at) < PAUSE) {
             return None;
         }
-        self.told_at.set(Some(now));
+        self.logged_at.set(Some(now));
         self.times.set(0);
         Some(times)
     }
@@ -60,13 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_is_told_at_once_and_those_of_ten_seconds_together() {
+    fn the_first_line_is_logged_at_once_and_the_next_after_ten_seconds() {
         let throttle = LogThrottle::new();
-        let begun = Instant::now();
-        assert_eq!(throttle.count_at(begun), Some(1));
-        assert_eq!(throttle.count_at(begun + PAUSE / 2), None);
-        assert_eq!(throttle.count_at(begun + PAUSE - Duration::from_nanos(1)), None);
-        assert_eq!(throttle.count_at(begun + PAUSE), Some(3));
-        assert_eq!(throttle.count_at(begun + PAUSE), None);
+        let start = Instant::now();
+        let logged = [0, 5, 9, 10, 11].map(|seconds| throttle.count_at(start + Duration::from_secs(seconds)));
+        assert_eq!(logged, [Some(1), None, None, Some(3), None]);
     }
 }

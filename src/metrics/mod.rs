@@ -1,8 +1,7 @@
-//! What metrics are made of: numbers that one task counts and anybody reads, and their exposition as text. Knows none of the
-//! things that are counted.
+//! Counters, histograms and their text exposition for Prometheus. Knows none of the things that are counted.
 //!
-//! A count is a plain load and store of an atomic that only its owner writes, so nothing is contended and a scrape waits
-//! for nobody.
+//! Each counter has a single writer, which counts with a plain load and store of an atomic: nothing is contended, and a
+//! scrape waits for nobody.
 
 mod process;
 
@@ -10,27 +9,27 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A number with one owner, who counts up, or sets it.
+/// A counter or gauge with a single writer, readable from any thread. Two writers would lose counts.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts up. For the owner alone: two would lose counts.
+    /// Adds to the number.
     pub fn add(&self, more: u64) {
-        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+        self.set(self.get().wrapping_add(more));
     }
 
-    /// Counts down. For the owner alone.
+    /// Subtracts from the number.
     pub fn subtract(&self, fewer: u64) {
-        self.0.store(self.get().wrapping_sub(fewer), Ordering::Relaxed);
+        self.set(self.get().wrapping_sub(fewer));
     }
 
-    /// Replaces the number. For the owner alone.
+    /// Replaces the number.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The number now.
+    /// Reads the number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -54,16 +53,16 @@ const BUCKETS: [(Duration, &str); 14] = [
     (Duration::from_secs(10), "10"),
 ];
 
-/// Histogram, by how long they were. One owner.
+/// A histogram of durations with a single writer.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// Those within each bound but not within the one before; the last is for those over every bound.
+    /// Durations above the previous bound and up to this one; the last bucket holds those above every bound.
     buckets: [Counter; BUCKETS.len() + 1],
     nanoseconds: Counter,
 }
 
 impl Histogram {
-    /// Counts a time, so many times. A few nanoseconds.
+    /// Counts a duration `times` times. Costs a few nanoseconds.
     pub fn record(&self, time: Duration, times: u64) {
         let bucket = BUCKETS.partition_point(|(bound, _)| *bound < time);
         self.buckets[bucket].add(times);
@@ -71,7 +70,7 @@ impl Histogram {
     }
 }
 
-/// Metrics as the Prometheus text exposition format 0.0.4 has them.
+/// Metrics in the Prometheus text exposition format 0.0.4.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
@@ -81,110 +80,66 @@ impl Exposition {
     /// The media type of the text.
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-    /// One number that goes up and down.
+    /// Appends a gauge without labels.
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, help, "gauge");
-        self.sample(name, "", value);
+        self.family("gauge", name, help, [(String::new(), value)]);
     }
 
-    /// One number that goes up, under a name that the rules of counters would not have.
-    pub fn untyped(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, help, "untyped");
-        self.sample(name, "", value);
-    }
-
-    /// One number that goes up.
+    /// Appends a counter without labels.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.counters(name, help, [(String::new(), value)]);
     }
 
-    /// Numbers that go up, each with its labels as they stand between the braces.
+    /// Appends counters of one name, each with its labels as they stand between the braces.
     pub fn counters(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
-        self.head(name, help, "counter");
-        for (labels, value) in values {
-            self.sample(name, &labels, value);
-        }
+        self.family("counter", name, help, values);
     }
 
-    /// Numbers that go up and down, each with its labels.
+    /// Appends gauges of one name, each with its labels.
     pub fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
-        self.head(name, help, "gauge");
+        self.family("gauge", name, help, values);
+    }
+
+    /// Appends the samples of one name and type, each with its labels.
+    pub fn family<V: Display>(
+        &mut self,
+        kind: &str,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (String, V)>,
+    ) {
+        self.head(kind, name, help);
         for (labels, value) in values {
             self.sample(name, &labels, value);
         }
     }
 
-    /// The times of all owners together.
-    pub fn histogram<'a>(&mut self, name: &str, help: &str, owners: impl Iterator<Item = &'a Histogram> + Clone) {
-        self.head(name, help, "histogram");
-        let in_bucket = |bucket: usize| owners.clone().map(|times| times.buckets[bucket].get()).sum::<u64>();
+    /// Appends the sum of histograms.
+    pub fn histogram<'a>(&mut self, name: &str, help: &str, parts: impl Iterator<Item = &'a Histogram> + Clone) {
+        self.head("histogram", name, help);
+        let bucket_name = format!("{name}_bucket");
+        let bounds = BUCKETS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
         let mut count = 0;
-        for (bucket, (_, bound)) in BUCKETS.iter().enumerate() {
-            count += in_bucket(bucket);
-            self.sample(&format!("{name}_bucket"), &format!("le=\"{bound}\""), count);
+        for (bucket, bound) in bounds.enumerate() {
+            count += parts.clone().map(|part| part.buckets[bucket].get()).sum::<u64>();
+            self.sample(&bucket_name, &format!("le=\"{bound}\""), count);
         }
-        count += in_bucket(BUCKETS.len());
-        self.sample(&format!("{name}_bucket"), "le=\"+Inf\"", count);
-        let nanoseconds: u64 = owners.map(|times| times.nanoseconds.get()).sum();
+        let nanoseconds: u64 = parts.map(|part| part.nanoseconds.get()).sum();
         self.sample(&format!("{name}_sum"), "", nanoseconds as f64 / 1e9);
         self.sample(&format!("{name}_count"), "", count);
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn into_text(self) -> String {
         self.text
     }
 
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
+    fn head(&mut self, kind: &str, name: &str, help: &str) {
         writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes every byte");
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
         writeln!(self.text, "{name}{open}{labels}{close} {value}").expect("a string takes every byte");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_count_goes_up_and_down() {
-        let count = Counter::default();
-        count.add(5);
-        count.subtract(2);
-        assert_eq!(count.get(), 3);
-    }
-
-    #[test]
-    fn numbers_stand_alone_or_with_labels() {
-        let mut exposition = Exposition::default();
-        exposition.gauge("rooms", "Rooms.", 2);
-        exposition.counters("ends", "Ends.", [("reason=\"quit\"".to_owned(), 1)]);
-        let text = exposition.into_text();
-        let rooms = "# HELP rooms Rooms.\n# TYPE rooms gauge\nrooms 2\n";
-        assert_eq!(text, format!("{rooms}# HELP ends Ends.\n# TYPE ends counter\nends{{reason=\"quit\"}} 1\n"));
-    }
-
-    #[test]
-    fn times_of_all_owners_add_up_bound_by_bound() {
-        let owners = [Histogram::default(), Histogram::default()];
-        owners[0].record(Duration::from_micros(50), 2);
-        owners[1].record(Duration::from_micros(51), 1);
-        owners[1].record(Duration::from_secs(11), 1);
-        let mut exposition = Exposition::default();
-        exposition.histogram("t_seconds", "Histogram.", owners.iter());
-        let text = exposition.into_text();
-        for line in [
-            "t_seconds_bucket{le=\"0.00005\"} 2\n",
-            "t_seconds_bucket{le=\"0.0001\"} 3\n",
-            "t_seconds_bucket{le=\"10\"} 3\n",
-            "t_seconds_bucket{le=\"+Inf\"} 4\n",
-            "t_seconds_sum 11.000151\n",
-            "t_seconds_count 4\n",
-        ] {
-            assert!(text.contains(line), "{line}{text}");
-        }
     }
 }

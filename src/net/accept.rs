@@ -1,5 +1,5 @@
-//! Accepting: one loop per listener, under the limit of its descriptor table. Never reads or parses, and never leaves a client
-//! unanswered for want of a descriptor.
+//! Accepting: one loop per listener, under the limit of its descriptor table. Never reads or parses, and never leaves a
+//! client unanswered for lack of a descriptor.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -19,24 +19,24 @@ use crate::fault;
 use crate::log::LogThrottle;
 use crate::shutdown::Drain;
 
-/// The pause after an accept that failed for want of something that only time or leaving clients can give back.
+/// The pause after an accept that failed for lack of something that only time or leaving clients can give back.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// A listener. When dropped it listens no more, even if another descriptor table holds a copy of its descriptor.
+/// A listener. A dropped one does not listen any more, even if another descriptor table holds a copy of its descriptor.
 ///
-/// Its reserve descriptor is given up when there is no other, so that the client at the head of the queue can be accepted
-/// and told why it is refused. Without it, clients would wait unanswered while epoll reported them without end.
+/// Its reserve descriptor is given up when there is no other, so that the client at the head of the queue can be
+/// accepted and refused with a reason. Without it, clients would wait unanswered while epoll reported them without end.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     limit: ConnectionLimit,
-    /// A copy of the listening socket, held only for its number.
+    /// A copy of the listening socket, held only to have a descriptor.
     reserve: Option<OwnedFd>,
     /// There was no descriptor for the newest client.
     is_out_of_descriptors: bool,
 }
 
-/// A client that was accepted, or that is to be refused.
+/// An accepted socket.
 #[derive(Debug)]
 pub struct Accepted {
     /// The client's socket.
@@ -48,25 +48,25 @@ pub struct Accepted {
 }
 
 impl Listener {
-    /// A listener under a limit. To be called on the runtime that accepts.
+    /// A listener under a limit, to be called on the runtime that accepts.
     ///
     /// # Errors
-    /// The runtime cannot watch it.
+    /// The runtime cannot register it, or there is no descriptor for its reserve.
     pub fn new(listener: StdListener, limit: ConnectionLimit) -> io::Result<Self> {
         let socket = TcpListener::from_std(listener)?;
         let reserve = Some(socket.as_fd().try_clone_to_owned()?);
         Ok(Self { socket, limit, reserve, is_out_of_descriptors: false })
     }
 
-    /// The address that it listens on.
+    /// The bound address.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not provide it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Accepts until the server stops, and closes.
+    /// Accepts until the server stops, then closes the listener.
     pub async fn accept_until_stop(self, drain: Drain, on_client: impl FnMut(Accepted)) {
         tokio::select! {
             biased;
@@ -75,7 +75,7 @@ impl Listener {
         }
     }
 
-    /// Accepts without end.
+    /// Accepts forever.
     pub async fn accept(mut self, mut on_client: impl FnMut(Accepted)) {
         loop {
             if let Some(accepted) = self.next().await {
@@ -85,13 +85,14 @@ impl Listener {
         }
     }
 
-    /// The next client; `None` if it has gone already, or if no client can be accepted for a while.
+    /// Returns the next client; `None` if it has gone already, or if no client can be accepted for a while.
     async fn next(&mut self) -> Option<Accepted> {
         self.regain_reserve();
         let accepted = if self.reserve.is_some() {
             self.socket.accept().await
         } else {
-            // The other listeners refuse their clients until this one has its reserve, whether a client comes here or not.
+            // The other listeners refuse their clients until this one has its reserve, so it does not wait for a
+            // client.
             timeout(RETRY_AFTER, self.socket.accept()).await.ok()?
         };
         match accepted {
@@ -110,7 +111,8 @@ impl Listener {
         }
     }
 
-    /// Accepts on the reserve descriptor. Linux looks for a descriptor before it looks for a client, so there may be none.
+    /// Accepts on the reserve descriptor. Linux looks for a descriptor before it looks for a client, so there may be
+    /// none.
     async fn next_on_reserve(&mut self, error: io::Error) -> Option<Accepted> {
         if !std::mem::replace(&mut self.is_out_of_descriptors, true) {
             warn!(%error, "out of descriptors: clients are refused");
@@ -127,11 +129,11 @@ impl Listener {
     }
 
     fn regain_reserve(&mut self) {
-        if self.reserve.is_none() {
-            self.reserve = self.socket.as_fd().try_clone_to_owned().ok();
-            if self.reserve.is_some() {
-                self.limit.reserve_regained();
-            }
+        if self.reserve.is_none()
+            && let Ok(reserve) = self.socket.as_fd().try_clone_to_owned()
+        {
+            self.reserve = Some(reserve);
+            self.limit.reserve_regained();
         }
     }
 }
@@ -141,7 +143,7 @@ impl Drop for Listener {
         if self.reserve.is_none() {
             self.limit.reserve_regained();
         }
-        // Fails for no socket that listens.
+        // Never fails for a socket that listens.
         let _ = shutdown(&self.socket, Shutdown::Both);
     }
 }

@@ -1,5 +1,6 @@
-//! The limits of one address: clients at once and new connections a second, over all workers. Counts in cells that addresses
-//! share by chance (a count-min sketch), so that nobody waits and memory does not grow with the addresses.
+//! The limits of one address: clients at a time and new connections a second, over all workers. Counts in atomic cells
+//! that addresses share by chance (a count-min sketch), so that nothing waits and memory does not grow with the
+//! addresses.
 
 use std::array;
 use std::collections::hash_map::RandomState;
@@ -16,17 +17,18 @@ use super::connection_limit::NoPermit;
 use crate::config::AddressLimits;
 use crate::log::LogThrottle;
 
-/// An address has one cell in each of these rows, and the least of its cells is its count: it is mistaken for a busier
-/// address only if it shares all of its cells with busier ones.
+/// An address has one cell in each row, and the least of its cells is its count: it is mistaken for a busier address
+/// only if it shares all of its cells with busier ones.
 const ROWS: usize = 4;
 
-/// The cells of a row, as a power of two: four rows take 256 KiB for counts and 512 KiB for rates, where they are limited.
+/// The cells of a row, as a power of two: four rows take 256 KiB for clients and 512 KiB for rates, where they are
+/// limited.
 const ROW_BITS: u32 = 14;
 
-/// Connects may come at once up to what the rate allows in this time.
+/// Connections may come at once up to what the rate allows in this time.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Counts clients and connects by address. Clones share the counts.
+/// Limits clients and new connections by address. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct AddressLimiter {
     keys: RandomState,
@@ -34,7 +36,7 @@ pub struct AddressLimiter {
     connects: Option<Arc<Connects>>,
 }
 
-/// A client that counts for its address, until dropped.
+/// Counts a client for its address, until it is dropped.
 #[derive(Debug)]
 pub struct AddressPermit {
     clients: Arc<Clients>,
@@ -42,7 +44,7 @@ pub struct AddressPermit {
 }
 
 impl AddressLimiter {
-    /// A limiter that has counted nobody. Takes memory only for what is limited.
+    /// A limiter without clients. Takes memory only for what is limited.
     pub fn new(limits: AddressLimits) -> Self {
         Self {
             keys: RandomState::new(),
@@ -51,9 +53,8 @@ impl AddressLimiter {
         }
     }
 
-    /// Counts one more client of this address. `None` if clients are not limited.
-    ///
-    /// Workers that accept at the same instant may let in one client each beyond the limit.
+    /// Counts one more client of this address. Returns `None` if clients are not limited. Workers that accept at the
+    /// same instant may each admit one client beyond the limit.
     ///
     /// # Errors
     /// The address has too many clients, or has connected too often.
@@ -61,7 +62,7 @@ impl AddressLimiter {
         self.acquire_at(address, Instant::now()).inspect_err(|_| warn_too_many(address))
     }
 
-    /// The same at a time that the caller says.
+    /// Like [`Self::acquire`], at a given time.
     ///
     /// # Errors
     /// As for [`Self::acquire`].
@@ -79,14 +80,15 @@ impl AddressLimiter {
         if clients.add(cells) > clients.max { Err(NoPermit::TooManyOfAddress) } else { Ok(Some(permit)) }
     }
 
-    /// One index per row. The hash is keyed at random, so that nobody can choose an address that shares another's cells.
+    /// One index per row. The hash has a random key, so that an attacker cannot choose an address that shares another's
+    /// cells.
     fn cells_of(&self, address: IpAddr) -> [usize; ROWS] {
         let hash = self.keys.hash_one(address_key(address));
         array::from_fn(|row| (row << ROW_BITS) | (hash >> (ROW_BITS * row as u32)) as usize & ((1 << ROW_BITS) - 1))
     }
 }
 
-/// What counts as one address: an IPv6 network of 64 bits is one customer's.
+/// The key of an address. An IPv6 network of 64 bits, which is one customer's, has one key.
 pub fn address_key(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(address.to_bits()),
@@ -102,12 +104,12 @@ fn warn_too_many(address: IpAddr) {
     }
 }
 
-/// The cells of all rows, at zero.
+/// Cells of all rows, at zero.
 fn cells<T: Default>() -> Box<[T]> {
     (0..ROWS << ROW_BITS).map(|_| T::default()).collect()
 }
 
-/// Clients at once, in the cells of their addresses.
+/// Clients at a time, in the cells of their addresses.
 #[derive(Debug)]
 struct Clients {
     cells: Box<[AtomicU32]>,
@@ -115,7 +117,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// Adds a client, and returns how many its address has now, or more.
+    /// Adds a client, and returns at least how many its address has now.
     fn add(&self, cells: [usize; ROWS]) -> u32 {
         let counts = cells.map(|cell| self.cells[cell].fetch_add(1, Ordering::Relaxed) + 1);
         counts.into_iter().min().expect("there are rows")
@@ -130,8 +132,8 @@ impl Drop for AddressPermit {
     }
 }
 
-/// For each cell the time, in nanoseconds from `begun`, at which all connects there would be due, had they come evenly: a
-/// token bucket in one number.
+/// A token bucket per cell, in one number: the time at which all connections of the cell would be due if they had come
+/// evenly, in nanoseconds from `begun`.
 #[derive(Debug)]
 struct Connects {
     cells: Box<[AtomicU64]>,
@@ -145,7 +147,7 @@ impl Connects {
         Self { cells: cells(), begun: Instant::now(), interval }
     }
 
-    /// Counts a connect, or returns false if there were too many within a second.
+    /// Counts a connection, or returns false if there were too many within a second.
     fn take(&self, cells: [usize; ROWS], now: Instant) -> bool {
         let now = nanoseconds(now.saturating_duration_since(self.begun));
         let due = cells.map(|cell| self.cells[cell].load(Ordering::Relaxed)).into_iter().min();

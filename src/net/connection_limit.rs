@@ -1,5 +1,5 @@
-//! The limit of connections, over the whole server and over each descriptor table. A count and not a lock: nobody waits for
-//! it.
+//! The limit of connections, for the whole server and for each descriptor table. Its counts are atomic, so nothing
+//! waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::address_limiter::{AddressLimiter, AddressPermit};
 
-/// Allows up to a number of connections at once. Clones share one count.
+/// Limits the connections at a time. Clones share one count.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimit(Arc<Count>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Count {
     taken: AtomicUsize,
     connections_max: usize,
@@ -21,7 +21,7 @@ struct Count {
     whole: Option<ConnectionLimit>,
 }
 
-/// Allows one connection, until it is dropped. Small, since every client has one.
+/// Allows one connection, until it is dropped. Small, since every client holds one.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     limit: ConnectionLimit,
@@ -33,26 +33,21 @@ pub struct ConnectionPermit {
 pub enum NoPermit {
     /// The server, or the descriptor table, has as many connections as its limit allows.
     Full,
-    /// The limit allows more, but there is no file descriptor: other uses hold more of them than was reckoned with.
+    /// The limit allows more, but there is no file descriptor: other uses hold more of them than expected.
     OutOfDescriptors,
-    /// The address has as many clients as one may have, or has connected too often within a second.
+    /// The address has too many clients, or has connected too often within a second.
     TooManyOfAddress,
 }
 
 impl ConnectionLimit {
     /// Allows up to `connections_max` connections.
     pub fn new(connections_max: usize) -> Self {
-        Self::with_whole(connections_max, None)
+        Self(Arc::new(Count { connections_max, ..Count::default() }))
     }
 
     /// The limit of one descriptor table, whose connections count against this limit as well.
     pub fn part(&self, connections_max: usize) -> Self {
-        Self::with_whole(connections_max, Some(self.clone()))
-    }
-
-    fn with_whole(connections_max: usize, whole: Option<Self>) -> Self {
-        let (taken, without_reserve) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self(Arc::new(Count { taken, connections_max, without_reserve, whole }))
+        Self(Arc::new(Count { connections_max, whole: Some(self.clone()), ..Count::default() }))
     }
 
     /// Whether no more connections are allowed.
@@ -61,7 +56,7 @@ impl ConnectionLimit {
         taken.load(Ordering::Relaxed) >= *connections_max || whole.as_ref().is_some_and(Self::is_full)
     }
 
-    /// A permit, if the limit allows one more connection.
+    /// Returns a permit, if the limit allows one more connection.
     pub fn try_acquire(&self) -> Option<ConnectionPermit> {
         self.count_one_more().then(|| ConnectionPermit { limit: self.clone(), _address: None })
     }
@@ -94,22 +89,22 @@ impl ConnectionLimit {
         self.0.without_reserve.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether the next free descriptor belongs to a listener: a client that kept it would leave all others unanswered.
+    /// Whether a listener needs the next free descriptor: a client that kept it would leave all others unanswered.
     pub(super) fn needs_reserve(&self) -> bool {
         self.0.without_reserve.load(Ordering::Relaxed) > 0
     }
 }
 
 impl ConnectionPermit {
-    /// The permit, counted for its address as well.
+    /// The same permit, with one for the client's address.
     ///
     /// # Errors
-    /// The address has too many; the permit is given back.
+    /// The address has too many clients; the permit is given back.
     pub fn for_address(self, limiter: &AddressLimiter, address: IpAddr) -> Result<Self, NoPermit> {
         limiter.acquire(address).map(|permit| self.with(permit))
     }
 
-    /// The permit with one for its address that was acquired before; `None` changes nothing.
+    /// The same permit, with one for the client's address that was acquired before; `None` changes nothing.
     pub fn with(mut self, address: Option<AddressPermit>) -> Self {
         if let Some(address) = address {
             self._address = Some(Box::new(address));

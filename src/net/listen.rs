@@ -1,4 +1,4 @@
-//! Listening: one listener per worker on one address, never beside another server's.
+//! Listening: one listener per worker on one address, which no other server shares.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-/// A dead peer is found after 60 s of silence and 4 probes 15 s apart.
+/// Detects a dead peer after 60 s of silence and 4 probes 15 s apart.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
 
-/// Unsent output that the kernel takes per client, in bytes. Without a limit, megabytes would hide there for a client that does
-/// not read, and count as delivered.
+/// Unsent output that the kernel takes per client, in bytes. Without a limit it would take megabytes for a client that
+/// does not read, and they would count as delivered.
 pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
 /// Opens `count` listeners on one address, over which the kernel spreads the clients.
 ///
 /// # Errors
-/// The address is in use, is not of this machine, or is not allowed.
+/// The address is in use, does not belong to this machine, or is not permitted.
 pub fn listeners(address: SocketAddr, count: u16, backlog: u32) -> io::Result<Vec<TcpListener>> {
     probe(address)?;
     let first = listener(address, backlog)?;
-    // Port 0 became a number with the first.
+    // The first listener has turned port 0 into a number.
     let address = first.local_addr()?;
     let rest = (1..count).map(|_| listener(address, backlog));
     std::iter::once(Ok(first)).chain(rest).collect()
 }
 
-/// Fails if anybody listens there: with SO_REUSEPORT alone a second server would silently share the clients.
+/// Fails if another server listens there: with SO_REUSEPORT alone both would silently share the clients.
 fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = socket(address)?;
     socket.bind(&address.into())
 }
 
-/// What is set here the accepted sockets inherit (tcp(7), Linux), which saves five system calls a client.
+/// Accepted sockets inherit these options (tcp(7), Linux), which saves five system calls per client.
 fn listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = socket(address)?;
     socket.set_reuse_port(true)?;
@@ -48,7 +48,7 @@ fn listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a server that stopped a moment ago do not hold the address.
+    // Connections of a server that has just stopped do not hold the address.
     socket.set_reuse_address(true)?;
     Ok(socket)
 }

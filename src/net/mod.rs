@@ -1,5 +1,4 @@
-//! Sockets before they are clients: listening, accepting under limits, and the client behind a proxy. Knows no protocol and
-//! no room.
+//! Listening, accepting under limits, and the client behind a proxy. Knows no room and no protocol of the clients.
 
 pub mod accept;
 pub mod address_limiter;

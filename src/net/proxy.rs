@@ -1,5 +1,5 @@
-//! The client behind a trusted proxy, by the PROXY protocol's header in front of its bytes. Believes only the proxies that are
-//! listed, and never guesses whether a header is there.
+//! The client behind a trusted proxy, by the PROXY protocol's header in front of its bytes. Trusts only the listed
+//! networks, and never guesses whether a header is there.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -44,8 +44,8 @@ impl TrustedProxies {
         self.send_header && self.trusts(peer.ip())
     }
 
-    /// The client behind a connection that begins with a PROXY header. Reads the header, and not a byte behind it. A proxy
-    /// that speaks for itself, as in a health check, is its own client.
+    /// Reads the PROXY header of a connection, and not a byte behind it, and returns the client that it names. A proxy
+    /// that connects on its own behalf, as for a health check, is its own client.
     ///
     /// # Errors
     /// The header is malformed or missing, or did not come in time.
@@ -65,7 +65,7 @@ impl TrustedProxies {
     }
 }
 
-/// Takes the header off the stream, and returns the client that it names, if it names one.
+/// Reads the header, and returns the client that it names, if it names one.
 async fn read_header(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut head = Vec::new();
     loop {
@@ -86,7 +86,7 @@ async fn read_header(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// Appends the bytes that have come, and leaves them in the socket.
+/// Appends the bytes that the socket has, without taking them.
 fn peek(stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
     let taken = head.len();
     head.resize(HEADER_BYTES_MAX, 0);
@@ -95,7 +95,7 @@ fn peek(stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
     if peeked?.0 == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
-/// Takes bytes off the stream that were peeked at before.
+/// Takes bytes that were peeked at before.
 fn take(stream: &TcpStream, length: usize) -> io::Result<()> {
     let (taken, _) = recv(stream, &mut vec![0; length][..], RecvFlags::empty())?;
     if taken == length { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
@@ -120,7 +120,7 @@ pub enum Parsed {
 /// Parses the PROXY header, version 1 or 2, at the front of `head`.
 pub fn parse_header(head: &[u8]) -> Parsed {
     const BEGINNINGS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
-    // Another line may be shorter than any header.
+    // Before the parser, which takes a short line of another protocol for an incomplete header.
     if !BEGINNINGS.iter().any(|beginning| head.starts_with(beginning) || beginning.starts_with(head)) {
         return Parsed::Malformed;
     }
@@ -129,7 +129,7 @@ pub fn parse_header(head: &[u8]) -> Parsed {
         Ok((header, length)) => {
             Parsed::Whole { client: header.proxied_address().map(|address| address.source), length }
         }
-        // A header of version 1 is one line, which is whole.
+        // A header of version 1 is one line, and this line has ended.
         Err(HeaderError::BufferTooShort) if head.starts_with(b"PROXY ") && head.contains(&b'\n') => Parsed::Malformed,
         Err(HeaderError::BufferTooShort) => Parsed::Partial,
         Err(_) => Parsed::Malformed,

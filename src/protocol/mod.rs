@@ -1,4 +1,4 @@
-//! What is said on the wire, as pure values: names, commands, events, dialects, the reasons a connection ends.
+//! The wire format as plain values: names, commands, events, dialects and the reasons why a connection ends.
 //! Never does I/O, never waits, knows no task.
 
 pub mod command;
@@ -7,6 +7,7 @@ pub mod disconnect;
 pub mod error_code;
 pub mod event;
 pub mod lines;
+pub mod listing;
 pub mod names;
 pub mod telnet;
 pub mod websocket;

@@ -1,8 +1,8 @@
-//! WebSocket frames and messages (RFC 6455 §5), decoded in place. Never allocates for a message that came whole.
+//! WebSocket frames and messages (RFC 6455 §5), decoded in place. Never allocates for a message in one frame.
 //!
-//! Our own decoder and not the sans-I/O crate `websocket-sans-io`: that one hands out chunks, so that every frame cut by a
-//! packet would have to be put together by the connection, and it keeps 48 bytes of state for each. Here a frame that is
-//! not whole is `Ok(None)`, as with lines, and an idle client keeps sixteen (docs/decisions/0005-own-frame-decoder.md).
+//! The decoder is our own. The sans-I/O crate `websocket-sans-io` returns chunks, so that the connection would have to
+//! assemble every frame that a packet cuts, and keeps 48 bytes of state per client. Here an incomplete frame is
+//! `Ok(None)`, as with lines, and an idle client keeps 16 bytes (docs/decisions/0005-own-frame-decoder.md).
 
 use thiserror::Error;
 
@@ -11,40 +11,30 @@ use super::disconnect::Disconnect;
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// A message may always come in this many fragments.
+/// A message may have this many fragments in any case.
 const FRAGMENTS_MAX: usize = 1_024;
 
-/// Where longer messages are allowed than so many of these, it may come in fragments of this size. A client that sends it
-/// byte by byte is up to something.
+/// If the limit allows longer messages, they may be sent in fragments of this size. Only an attacker sends them byte by
+/// byte.
 const FRAGMENT_BYTES: usize = 64;
 
-/// What a client did wrong; it decides the code of the close frame.
+/// Why a frame was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "the text of each error says what its fields are")]
 pub enum FrameError {
-    /// Something that RFC 6455 forbids.
+    /// The frame breaks this rule of RFC 6455.
     #[error("{0}")]
     Protocol(&'static str),
-    /// A message over the limit.
     #[error("message of {bytes} bytes exceeds {bytes_max}")]
-    TooLong {
-        /// How long it is, or is already.
-        bytes: u64,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// A message in too many pieces.
+    TooLong { bytes: u64, bytes_max: usize },
     #[error("message in more than {fragments_max} fragments")]
-    TooManyFragments {
-        /// The limit.
-        fragments_max: usize,
-    },
-    /// A text that is no UTF-8.
+    TooManyFragments { fragments_max: usize },
     #[error("text is UTF-8")]
     NotUtf8,
 }
 
 impl FrameError {
-    /// Why the connection ends.
+    /// The reason for which the connection ends.
     pub fn disconnect(&self) -> Disconnect {
         match self {
             Self::Protocol(_) | Self::TooManyFragments { .. } => Disconnect::ProtocolError,
@@ -54,7 +44,7 @@ impl FrameError {
     }
 }
 
-/// What a frame carries (RFC 6455 §5.2).
+/// The kind of a frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opcode {
     Continuation,
@@ -65,7 +55,7 @@ enum Opcode {
     Pong,
 }
 
-/// One whole frame, its payload unmasked where it lies.
+/// One whole frame, its payload unmasked in place.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame<'a> {
     is_final: bool,
@@ -73,58 +63,58 @@ struct Frame<'a> {
     payload: &'a mut [u8],
 }
 
-/// What a client sent.
+/// One whole message of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// A text, whole.
+    /// A text message.
     Text(&'a str),
-    /// Bytes, whole.
+    /// A binary message.
     Binary(&'a [u8]),
-    /// To be answered with a pong of the same payload.
+    /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
-    /// An answer to a ping.
+    /// The answer to a ping.
     Pong,
-    /// The client closes, with this code if it gave one.
+    /// The client closes the connection, with a code or without.
     Close(Option<u16>),
 }
 
-/// Puts messages together. Sixteen bytes while none is in the making.
+/// Assembles messages from frames. It takes 16 bytes while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {
     partial: Option<Box<PartialMessage>>,
-    /// The last message handed out, which `partial` still holds.
-    is_done: bool,
+    /// The message in `partial` is complete; the caller of `next` has borrowed it.
+    is_complete: bool,
 }
 
 #[derive(Debug)]
 struct PartialMessage {
-    /// Of the first fragment: what the message is.
+    /// The opcode of the first fragment, which is that of the message.
     opcode: Opcode,
     bytes: Vec<u8>,
     valid_up_to: usize,
     fragments: usize,
 }
 
-/// What one step found.
+/// One whole frame of the input, and the message that it completes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// `None` for a fragment of a message still in the making.
+    /// `None` if the message needs more frames.
     pub message: Option<Message<'a>>,
-    /// The bytes to skip before the next frame.
+    /// The length of the frame: the next one begins there.
     pub consumed: usize,
 }
 
 impl MessageDecoder {
-    /// Takes the first whole frame of `input`; `None` when more bytes are needed. Linear in the frame.
+    /// Decodes the first frame of `input`; `None` if it is incomplete. Linear in the frame.
     ///
     /// # Errors
-    /// What the client did wrong; the connection is to be closed.
+    /// The frame breaks a rule, and the connection is to be closed.
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], bytes_max: usize) -> Result<Option<Received<'a>>, FrameError> {
-        if std::mem::take(&mut self.is_done) {
+        if std::mem::take(&mut self.is_complete) {
             self.partial = None;
         }
-        let begun = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let Some((frame, consumed)) = next_frame(input, begun, bytes_max)? else { return Ok(None) };
+        let received = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let Some((frame, consumed)) = next_frame(input, received, bytes_max)? else { return Ok(None) };
         let message = match frame.opcode {
             Opcode::Ping => Some(Message::Ping(frame.payload)),
             Opcode::Pong => Some(Message::Pong),
@@ -134,7 +124,7 @@ impl MessageDecoder {
         Ok(Some(Received { message, consumed }))
     }
 
-    /// Memory that a message in the making takes, in bytes.
+    /// Memory of the incomplete message, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
     }
@@ -153,12 +143,12 @@ impl MessageDecoder {
         if !frame.is_final {
             return Ok(None);
         }
-        self.is_done = true;
+        self.is_complete = true;
         whole(partial.opcode, &partial.bytes).map(Some)
     }
 }
 
-/// The message of all these bytes.
+/// A message of which all bytes have been received.
 fn whole(opcode: Opcode, bytes: &[u8]) -> Result<Message<'_>, FrameError> {
     if opcode == Opcode::Binary {
         return Ok(Message::Binary(bytes));
@@ -171,7 +161,7 @@ impl PartialMessage {
         Self { opcode, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
     }
 
-    /// A fragment within the limit. Fails at the first byte of a text that no continuation could make right.
+    /// Appends a fragment. Fails as early as no continuation could make the text valid.
     fn append(&mut self, frame: &Frame<'_>, bytes_max: usize) -> Result<(), FrameError> {
         self.fragments += 1;
         let fragments_max = FRAGMENTS_MAX.max(bytes_max / FRAGMENT_BYTES);
@@ -182,7 +172,7 @@ impl PartialMessage {
         if self.opcode == Opcode::Text { self.validate(frame.is_final) } else { Ok(()) }
     }
 
-    /// Goes on where the last fragment ended, so that a message is looked at once however it is cut.
+    /// Continues where the last fragment ended, so that each byte is validated once.
     fn validate(&mut self, is_final: bool) -> Result<(), FrameError> {
         match simdutf8::compat::from_utf8(&self.bytes[self.valid_up_to..]) {
             Ok(_) => self.valid_up_to = self.bytes.len(),
@@ -193,8 +183,8 @@ impl PartialMessage {
     }
 }
 
-/// The first whole frame, and how many bytes it took. `begun` bytes have come of the message that a continuation continues.
-fn next_frame(input: &mut [u8], begun: usize, bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+/// The first whole frame and its length. A continuation extends a message of which `received` bytes are there.
+fn next_frame(input: &mut [u8], received: usize, bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
     let &[first, second, ..] = &*input else { return Ok(None) };
     let opcode = opcode(first)?;
     let is_final = first & 0x80 != 0;
@@ -207,9 +197,11 @@ fn next_frame(input: &mut [u8], begun: usize, bytes_max: usize) -> Result<Option
             return Err(FrameError::Protocol("a control frame is whole and of at most 125 bytes"));
         }
     } else {
-        // Before a byte of it is kept.
-        let begun = if opcode == Opcode::Continuation { begun as u64 } else { 0 };
-        refuse_too_long(begun + length, bytes_max)?;
+        // From the header alone, before a byte of the payload is kept.
+        let bytes = length + if opcode == Opcode::Continuation { received as u64 } else { 0 };
+        if bytes > bytes_max as u64 {
+            return Err(FrameError::TooLong { bytes, bytes_max });
+        }
     }
     let start = length_end + 4;
     let end = start + usize::try_from(length).expect("within the limit");
@@ -220,10 +212,6 @@ fn next_frame(input: &mut [u8], begun: usize, bytes_max: usize) -> Result<Option
     let payload = &mut input[start..end];
     unmask(payload, mask);
     Ok(Some((Frame { is_final, opcode, payload }, end)))
-}
-
-fn refuse_too_long(bytes: u64, bytes_max: usize) -> Result<(), FrameError> {
-    if bytes > bytes_max as u64 { Err(FrameError::TooLong { bytes, bytes_max }) } else { Ok(()) }
 }
 
 fn opcode(first: u8) -> Result<Opcode, FrameError> {
@@ -241,7 +229,7 @@ fn opcode(first: u8) -> Result<Opcode, FrameError> {
     })
 }
 
-/// The length of the payload, and where the mask begins.
+/// The length of the payload and the position of the mask.
 fn payload_length(input: &[u8], short: u8) -> Result<Option<(u64, usize)>, FrameError> {
     let rest = &input[2..];
     let (length, shortest, end) = match short {
@@ -256,16 +244,13 @@ fn payload_length(input: &[u8], short: u8) -> Result<Option<(u64, usize)>, Frame
     }
 }
 
-/// Eight bytes at a time, which the compiler widens.
+/// Works on whole words, which the compiler turns into SIMD.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let word = u64::from_ne_bytes((&*chunk).try_into().expect("eight bytes")) ^ wide;
-        chunk.copy_from_slice(&word.to_ne_bytes());
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
     }
-    for (byte, mask) in chunks.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, mask) in rest.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }
@@ -286,57 +271,41 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
     }
 }
 
-/// How a server frames its messages: never masked, never in fragments.
+/// The frames of a server: never masked, never in fragments.
 pub mod encode {
-    /// The longest header of a server's frame: two bytes and the 64-bit length.
-    const HEADER_BYTES_MAX: usize = 10;
-
     const FINAL_TEXT: u8 = 0x81;
     const FINAL_BINARY: u8 = 0x82;
     const FINAL_CLOSE: u8 = 0x88;
     const FINAL_PING: u8 = 0x89;
     const FINAL_PONG: u8 = 0x8A;
 
-    /// The length of the header of a message of so many bytes.
+    /// The length of the header of a message: two bytes, and the length if it needs 16 or 64 bits.
     pub const fn header_bytes(length: usize) -> usize {
         match length {
             0..=125 => 2,
             126..=0xffff => 4,
-            _ => HEADER_BYTES_MAX,
+            _ => 10,
         }
     }
 
-    /// Turns what stands in `out` from `start` on into a text message, in place.
+    /// Turns the bytes of `out` from `start` on into a text message, in place.
     pub fn text(out: &mut Vec<u8>, start: usize) {
         message(FINAL_TEXT, out, start);
     }
 
-    /// Turns what stands in `out` from `start` on into a binary message, in place.
+    /// Turns the bytes of `out` from `start` on into a binary message, in place.
     pub fn binary(out: &mut Vec<u8>, start: usize) {
         message(FINAL_BINARY, out, start);
     }
 
     fn message(first: u8, out: &mut Vec<u8>, start: usize) {
         let length = out.len() - start;
-        let mut header = [0; HEADER_BYTES_MAX];
-        header[0] = first;
-        let header = match length {
-            0..=125 => {
-                header[1] = length as u8;
-                &header[..2]
-            }
-            126..=0xffff => {
-                header[1] = 126;
-                header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-                &header[..4]
-            }
-            _ => {
-                header[1] = 127;
-                header[2..10].copy_from_slice(&(length as u64).to_be_bytes());
-                &header[..10]
-            }
-        };
-        out.splice(start..start, header.iter().copied());
+        let [high, low] = (length as u16).to_be_bytes();
+        match length {
+            0..=125 => drop(out.splice(start..start, [first, length as u8])),
+            126..=0xffff => drop(out.splice(start..start, [first, 126, high, low])),
+            _ => drop(out.splice(start..start, [first, 127].into_iter().chain((length as u64).to_be_bytes()))),
+        }
     }
 
     /// A close frame; empty without a code.

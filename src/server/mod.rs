@@ -1,4 +1,4 @@
-//! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it puts together.
+//! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it composes.
 
 mod descriptors;
 mod ready_file;
@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::descriptors::Descriptors;
 use crate::broker::{RoomLimiter, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
@@ -24,13 +25,13 @@ use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
-/// What is left of a stop after the grace period: cutting takes no longer, whatever clients do.
+/// How long clients are cut after the grace period.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A hard limit below this was probably not meant for a server: 1024 is what many systems give to any program.
+/// A hard limit below this is probably a default of the system (often 1024), not one for a server.
 const DESCRIPTORS_FEW: u64 = 4096;
 
-/// Where the server listens.
+/// The addresses on which a server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundAddresses {
     /// For line clients.
@@ -39,32 +40,34 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
-/// Runs a server until `shutdown` is cancelled, then drains it. `on_bound` hears the bound addresses once clients are
-/// accepted. Returns what was done; takes at most the drain delay, the grace period and five seconds
-/// to stop.
+/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
+/// seconds. Calls `on_bound` with the bound addresses once clients are accepted. Returns the totals of what was
+/// delivered.
 ///
-/// With [`DescriptorTables::PerWorker`] the server wants the process to itself: every worker's table holds a copy of what is
-/// open at the start, and whoever closes it does not end a connection before this returns.
+/// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
+/// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this
+/// returns.
 ///
 /// # Errors
-/// An address could not be bound, a limit is too low, the system refuses what the configuration asks for, or the ready file
-/// could not be written.
+/// An address could not be bound, a limit is too low, the system refuses what the configuration requires, or the ready
+/// file could not be written.
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
     on_bound: impl FnOnce(BoundAddresses),
 ) -> anyhow::Result<Counts> {
-    let limit = descriptors::raise_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    let descriptors = Descriptors::raise(&config)?;
+    let clients_max = descriptors.clients_max(config.max_clients)?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
-    // Not before the addresses are ours: it may be the file of a server that runs.
+    // Not before the addresses are bound: it may be the file of a server that runs.
     if let Some(path) = &config.ready_file {
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(config.workers, config.shards, limit.clients_max);
-    let mut workers = start(&config, limit, lines.into_iter().zip(http), &metrics, &drain)?;
+    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
+    let mut workers = start(&config, descriptors, lines.into_iter().zip(http), &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -72,11 +75,7 @@ pub async fn run(
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
-    let descriptors::Limit { descriptors, tables, clients_max, .. } = limit;
-    info!(descriptors, tables, clients_max, "descriptor limit");
-    info!(address = %bound.tcp, "listening for tcp lines");
-    info!(address = %bound.http, "listening for http");
-    warn_at_start(limit, bound);
+    log_start(descriptors, clients_max, bound);
     on_bound(bound);
     shutdown.cancelled().await;
     drain.announce();
@@ -84,10 +83,10 @@ pub async fn run(
     if !config.drain_delay.is_zero() {
         sleep(config.drain_delay).await;
     }
+    // While the addresses are still bound: the next server that binds them may use the same file.
     if let Some(path) = &config.ready_file
         && let Err(error) = ready_file::remove(path)
     {
-        // While the addresses are still ours: whoever binds them next may use the same file.
         warn!(%error, path = %path.display(), "cannot remove the ready file");
     }
     let cut_before = Counts::of(&metrics.writers).cut;
@@ -97,10 +96,13 @@ pub async fn run(
     Ok(counts)
 }
 
-/// What an operator may not have meant.
-fn warn_at_start(limit: descriptors::Limit, bound: BoundAddresses) {
-    let descriptors::Limit { descriptors, clients_max, .. } = limit;
-    if descriptors < DESCRIPTORS_FEW {
+/// Logs the limit and the addresses, with warnings where an operator may not have meant them.
+fn log_start(Descriptors { limit, tables, .. }: Descriptors, clients_max: usize, bound: BoundAddresses) {
+    info!(descriptors = limit, tables, clients_max, "descriptor limit");
+    info!(address = %bound.tcp, "listening for tcp lines");
+    info!(address = %bound.http, "listening for http");
+    if limit < DESCRIPTORS_FEW {
+        let descriptors = limit;
         warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
     }
     for address in [bound.tcp, bound.http].into_iter().filter(|address| !address.ip().is_loopback()) {
@@ -108,16 +110,16 @@ fn warn_at_start(limit: descriptors::Limit, bound: BoundAddresses) {
     }
 }
 
-/// Refuses a configuration that [`run`] would refuse on this machine, as far as can be told without listening.
+/// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
 /// A limit is too low, or the ready file has no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    descriptors::check_limit(config.max_clients, config.workers, config.descriptor_tables)?;
+    Descriptors::after_raise(config).clients_max(config.max_clients)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
 }
 
-/// One listener per worker, on the address of this setting.
+/// Opens one listener per worker on the address of a setting.
 fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     listeners(address, config.workers, config.backlog).map_err(|error| {
         let rule = format!("cannot listen there: {error}: choose another with --{setting}");
@@ -125,7 +127,7 @@ fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow
     })
 }
 
-/// Waits until all workers accept, then says so in the ready file.
+/// Waits until all workers accept, then writes the ready file.
 async fn become_ready(
     workers: &mut [RunningWorker],
     bound: BoundAddresses,
@@ -136,20 +138,19 @@ async fn become_ready(
             (&mut worker.ended).await?.context("cannot start a worker")?;
         }
     }
-    let Some(path) = ready_file else { return Ok(()) };
-    ready_file::write(path, bound).with_context(|| format!("cannot write the ready file {}", path.display()))
+    ready_file.map_or(Ok(()), |path| ready_file::write(path, bound))
 }
 
 fn start(
     config: &Config,
-    limit: descriptors::Limit,
+    descriptors: Descriptors,
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
     let (shards, mut shard_mailboxes) = ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms));
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
-    let connection_limit = ConnectionLimit::new(limit.clients_max);
+    let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
         DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers),
@@ -172,7 +173,7 @@ fn start(
             lines,
             http,
             connection_limit: match &table {
-                Some(_) => connection_limit.part(limit.table_clients_max),
+                Some(_) => connection_limit.part(descriptors.allowed_per_table()),
                 None => connection_limit.clone(),
             },
             table,
@@ -186,8 +187,8 @@ fn start(
     Ok(running)
 }
 
-/// Everything stops by itself once sessions have left: their broker handles drop, so the shards end when their mailboxes
-/// are empty; theirs to the writers drop, so the writers end when their last client is gone.
+/// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so
+/// the shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
 async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<()> {
     let mut stopping = std::pin::pin!(async {
         drain.stop_publishing().await;
@@ -203,7 +204,7 @@ async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> an
 
 async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<()> {
     for worker in workers {
-        // Only a panic ends a worker without a word, and in a server process that ends the process.
+        // Only a panic ends a worker without an answer, and in a server process that ends the process.
         worker.ended.await.context("a worker has panicked")??;
     }
     Ok(())

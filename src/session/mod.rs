@@ -1,5 +1,5 @@
-//! One client's conversation, the same on every transport: commands become calls of the broker and replies. Knows no
-//! socket and no framing; never executes a command before the answer to the one before is on its way.
+//! One client's session, the same on every transport: turns commands into calls of the broker and replies. Knows
+//! neither sockets nor framing. Never executes a command before the reply to the previous one is on its way.
 
 mod rate_limiter;
 
@@ -12,95 +12,97 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
-use self::rate_limiter::{Decision, RateLimiter};
-use crate::broker::{Broker, ClientWindow, Joined, Member, MemberCount, Publish, Reservation};
+use crate::broker::{Broker, ClientWindow, Joined, Member, Publish, Reservation};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::{Command, CommandError};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::event::{Event, Listing, labelled_bytes};
-use crate::protocol::names::{Label, Nick, RoomName};
-use crate::shutdown::{Drain, PublishToken};
+use crate::protocol::event::{Event, labelled_bytes};
+use crate::protocol::names::{Label, RoomName};
+use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
 use crate::writer::{Address, Slot, WriterIndex};
 
 /// What the sessions of one worker share.
 pub struct SessionContext {
-    /// The rooms.
+    /// The way to the rooms.
     pub broker: Broker,
     /// The worker's own writer.
     pub writer: WriterHandle,
-    /// Which one that is.
+    /// The index of that writer.
     pub writer_index: WriterIndex,
-    /// Sent to every client first; nothing if empty.
+    /// The first line for every client; an empty one is not sent.
     pub greeting: String,
-    /// The longest line that a client gets of what others say or of a list, in bytes.
+    /// The longest message or list that a client gets, in bytes.
     pub message_bytes_max: usize,
-    /// What a client may cost the others; as much as it likes if `None`.
+    /// The rate limit of deliveries that one client may cause; `None` is no limit.
     pub deliveries: Option<DeliveryLimits>,
-    /// What clients have cost that are gone, by address, over all workers.
+    /// The deliveries that disconnected clients have caused, by address, shared by all workers.
     pub spent: SpentDeliveries,
-    /// When to stop.
+    /// The phases of the server's stop.
     pub drain: Drain,
 }
 
-/// A client's conversation.
+/// The session of one client.
 pub struct Session {
     context: Rc<SessionContext>,
     slot: Slot,
     dialect: Dialect,
     label: Label,
-    room: Option<RoomName>,
-    /// Where the client comes from, as far as that is known.
+    /// The room that the client is a member of.
+    joined: Option<Joined>,
+    /// The client's address, behind trusted proxies.
     address: IpAddr,
-    /// How many members its room has.
-    member_count: Option<MemberCount>,
-    /// Made when it says something for the first time, and boxed: most clients only listen, and are to be small.
+    /// Created with the first message, and boxed: most clients only listen, and need little memory.
     rate_limiter: Option<Box<RateLimiter>>,
-    /// What it has on the way to its room.
+    /// Limits the messages that are on their way to the room.
     window: ClientWindow,
-    publishing: Option<PublishToken>,
+    /// Keeps a stopping server waiting for as long as this session may publish.
+    publishing: Option<TaskTrackerToken>,
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug)]
 #[must_use]
 pub enum Outcome {
-    /// It is on its way.
+    /// The command and its reply are on their way.
     Done,
-    /// It must be waited for: `Session::finish` it before the next.
+    /// The command has to wait: call `Session::finish` before the next command.
     Pending(PendingCommand),
-    /// It was the last, and the client is to be told no more than why.
+    /// The session ends, for this reason.
     Ended(Disconnect),
 }
 
-/// What must be waited for.
+/// A command that has to wait.
 #[derive(Debug)]
 pub enum PendingCommand {
-    /// Until the client may have one more message on the way. Boxed: every client has room for what it may wait for.
+    /// Waits until the client may have one more message on its way. Boxed, because every client has space for this
+    /// enum.
     Publish(Box<Publish>),
-    /// Until the client may cause deliveries again, or is refused.
+    /// Waits until the rate limiter allows the message, or refuses it.
     Pause(Box<Publish>),
-    /// Until there is room for the reply on its way.
+    /// Waits for space for the reply in a mailbox.
     Reply(Bytes),
-    /// Until there is room for the answer to a ping frame in the writer's mailbox.
+    /// Waits for space for the answer to a ping frame in the writer's mailbox.
     Pong(Bytes),
-    /// Until the client is out of its room and in this one.
+    /// Waits until the client has left its room and joined this one.
     Join(RoomName),
-    /// Until the client is out of its room.
+    /// Waits until the client has left its room.
     Leave,
-    /// Until every shard has said what rooms it has.
+    /// Waits for the rooms of every shard.
     List,
-    /// Until the room's shard has said who is in it.
+    /// Waits for the members of the client's room.
     Who,
-    /// Until the room's shard has been told the new label.
-    Nick(Nick),
+    /// Waits until the room's shard knows the new label.
+    Nick(Label),
 }
 
 impl Session {
-    /// A conversation in no room yet.
+    /// A session that is in no room yet.
     pub fn new(context: Rc<SessionContext>, slot: Slot, dialect: Dialect, label: Label, address: IpAddr) -> Self {
         let publishing = Some(context.drain.publishing());
         Self {
@@ -108,28 +110,27 @@ impl Session {
             slot,
             dialect,
             label,
-            room: None,
+            joined: None,
             address,
-            member_count: None,
             rate_limiter: None,
             window: ClientWindow::default(),
             publishing,
         }
     }
 
-    /// Says hello.
+    /// Sends the greeting.
     pub fn greet(&mut self) -> Outcome {
         let context = Rc::clone(&self.context);
         if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
     }
 
-    /// Handles a command as far as that goes without waiting.
+    /// Executes a command as far as that needs no waiting.
     pub fn handle(&mut self, command: Command<'_>) -> Outcome {
         match command {
             Command::Say(text) => self.say(text),
             Command::Join(room) => Outcome::Pending(PendingCommand::Join(room)),
-            Command::Leave if self.room.is_some() => Outcome::Pending(PendingCommand::Leave),
-            Command::Who if self.room.is_some() => Outcome::Pending(PendingCommand::Who),
+            Command::Leave if self.joined.is_some() => Outcome::Pending(PendingCommand::Leave),
+            Command::Who if self.joined.is_some() => Outcome::Pending(PendingCommand::Who),
             Command::Leave | Command::Who => self.reply(&Event::JoinFirst),
             Command::List => Outcome::Pending(PendingCommand::List),
             Command::Nick(nick) => Outcome::Pending(PendingCommand::Nick(nick)),
@@ -139,12 +140,12 @@ impl Session {
         }
     }
 
-    /// Tells the client what was wrong with its line.
+    /// Replies that a command was refused.
     pub fn reply_error(&mut self, error: &CommandError) -> Outcome {
         self.reply(&Event::Error(error))
     }
 
-    /// Answers a ping frame of the transport's own, behind all that is queued for the client.
+    /// Answers a ping frame of the transport, behind everything that is queued for the client.
     pub fn pong(&self, bytes: Bytes) -> Outcome {
         match self.context.writer.try_pong(self.slot, bytes) {
             Ok(()) => Outcome::Done,
@@ -152,11 +153,11 @@ impl Session {
         }
     }
 
-    /// Sends a reply behind all that is queued for the client and all that it has said itself: through its room, where it
-    /// is in one, since that is the way that what it has said goes.
+    /// Sends a reply behind everything that is queued for the client and behind the client's own messages. So a
+    /// member's reply goes the way of its messages, through the room.
     pub fn send(&mut self, bytes: Bytes) -> Outcome {
-        let sent = match &self.room {
-            Some(room) => self.context.broker.try_reply(room, self.address(), bytes, &mut self.window),
+        let sent = match &self.joined {
+            Some(joined) => self.context.broker.try_reply(&joined.room, self.address(), bytes, &mut self.window),
             None => self.context.writer.try_reply(self.slot, bytes),
         };
         match sent {
@@ -165,40 +166,36 @@ impl Session {
         }
     }
 
-    /// Does the rest of a command, waiting for whom it must.
+    /// Completes a command that has to wait.
     pub async fn finish(&mut self, pending: PendingCommand) {
         match pending {
             PendingCommand::Publish(publish) => Box::pin(self.publish(*publish)).await,
             PendingCommand::Pause(publish) => Box::pin(self.pause(*publish)).await,
-            PendingCommand::Reply(bytes) => self.send_in_turn(bytes).await,
+            PendingCommand::Reply(bytes) => self.send_and_wait(bytes).await,
             PendingCommand::Pong(bytes) => self.context.writer.pong(self.slot, bytes).await,
             PendingCommand::Join(room) => self.join(room).await,
             PendingCommand::Leave => {
                 self.leave().await;
-                self.answer(&Event::Left).await;
+                self.reply_and_wait(&Event::Left).await;
             }
-            PendingCommand::List => {
-                let rooms = self.context.broker.rooms().await;
-                // A list may be a moment old, but never older than what the client itself has done.
-                let rooms = self.room.iter().fold(rooms, Listing::including);
-                let rooms = rooms.truncated_to(self.context.message_bytes_max.saturating_sub("Rooms: ".len()));
-                self.answer(&Event::Rooms(&rooms)).await;
-            }
+            PendingCommand::List => self.list().await,
             PendingCommand::Who => self.who().await,
             PendingCommand::Nick(nick) => self.rename(nick).await,
         }
     }
 
-    /// The one place where a conversation ends, whatever ended it: out of the room, then what the
-    /// transport has still to say, then the end of the output. At a
-    /// shutdown nobody leaves before everybody has stopped talking, so that a message reaches all or none.
+    /// Ends the session, whatever the reason, in the one place for that: leaves the room, sends the transport's final
+    /// bytes and closes the output. At a shutdown no session leaves before all sessions have stopped publishing, so
+    /// that a message reaches all members or none.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
             self.publishing = None;
             self.context.drain.leaving().await;
         }
-        self.rate_limiter.iter().for_each(|rate_limiter| rate_limiter.end(&self.context.spent, self.address));
+        if let Some(rate_limiter) = &self.rate_limiter {
+            rate_limiter.end(&self.context.spent, self.address);
+        }
         self.leave().await;
         if let Some(final_bytes) = final_bytes {
             self.context.writer.reply(self.slot, final_bytes).await;
@@ -207,17 +204,17 @@ impl Session {
     }
 
     fn say(&mut self, text: &str) -> Outcome {
-        let Some(room) = &self.room else {
+        let Some(Joined { room, .. }) = &self.joined else {
             return self.reply(&Event::JoinFirst);
         };
         let (bytes, bytes_max) = (labelled_bytes(&self.label, text), self.context.message_bytes_max);
         if bytes > bytes_max {
-            return self.reply_error(&CommandError::TooLongLabelled { bytes, bytes_max });
+            return self.reply_error(&CommandError::MessageTooLong { bytes, bytes_max });
         }
         let (room, address) = (room.clone(), self.address());
         let (text, read_at) = (text.into(), Instant::now());
         let publish = Publish { room, address, dialect: self.dialect, text, read_at, permit: None };
-        if let Some(Decision::RetryAfter(_)) = self.charge(publish.read_at) {
+        if self.charge(publish.read_at).is_err() {
             return Outcome::Pending(PendingCommand::Pause(publish.into()));
         }
         match self.context.broker.try_publish(publish, &mut self.window) {
@@ -228,120 +225,118 @@ impl Session {
 
     async fn publish(&mut self, publish: Publish) {
         let published = self.context.broker.publish(publish, &mut self.window);
-        unless_cut(&self.context.writer, self.slot, published).await;
+        unless_disconnected(&self.context.writer, self.slot, published).await;
     }
 
-    /// Whether a message may be published now; `None` if that costs nothing.
-    fn charge(&mut self, now: Instant) -> Option<Decision> {
-        let limits = self.context.deliveries?;
-        let rate_limiter = self.rate_limiter.get_or_insert_with(|| {
-            let mut rate_limiter = RateLimiter::new(limits, &self.context.spent, self.address, now);
-            self.member_count.iter().for_each(|member_count| rate_limiter.move_to(member_count.clone()));
-            Box::new(rate_limiter)
-        });
-        Some(rate_limiter.acquire(now))
+    /// Charges the deliveries of one message to the rate limiter. An error is the time to wait first.
+    fn charge(&mut self, now: Instant) -> Result<(), Duration> {
+        let (Some(limits), Some(joined)) = (self.context.deliveries, &self.joined) else { return Ok(()) };
+        let rate_limiter = self
+            .rate_limiter
+            .get_or_insert_with(|| RateLimiter::new(limits, &self.context.spent, self.address, now).into());
+        rate_limiter.acquire(joined.member_count.members(), now)
     }
 
-    /// Waits until the message may be published, which keeps the client's socket from being read; refuses it if that would
-    /// take too long, after as long as it may take.
+    /// Waits until the message may be published, for `pause_max` at most, and then refuses it. Meanwhile the client's
+    /// socket is not read.
     async fn pause(&mut self, publish: Publish) {
-        let (Some(limits), Some(Decision::RetryAfter(due))) = (self.context.deliveries, self.charge(Instant::now()))
-        else {
+        let (Some(limits), Err(wait)) = (self.context.deliveries, self.charge(Instant::now())) else {
             return self.publish(publish).await;
         };
-        match self.ended_within(due.min(limits.pause_max)).await {
-            // What was read is said.
-            Some(Disconnect::Shutdown) => self.publish(publish).await,
-            Some(_) => {}
-            None if matches!(self.charge(Instant::now()), Some(Decision::RetryAfter(_))) => {
+        let disconnected = poll_fn(|context| self.context.writer.poll_disconnect(self.slot, context));
+        match timeout(wait.min(limits.pause_max), disconnected).await {
+            // A server that stops still publishes what it has read.
+            Ok(Disconnect::Shutdown) => self.publish(publish).await,
+            Ok(_) => {}
+            Err(_) if self.charge(Instant::now()).is_err() => {
                 let DeliveryLimits { per_second, burst, .. } = limits;
                 let error = CommandError::TooManyDeliveries { per_second: per_second.get(), burst };
-                self.answer(&Event::Error(&error)).await;
+                self.reply_and_wait(&Event::Error(&error)).await;
             }
-            None => self.publish(publish).await,
+            Err(_) => self.publish(publish).await,
         }
-    }
-
-    /// Why the conversation is to end, if it is within this time; else `None`, after that time.
-    async fn ended_within(&self, time: Duration) -> Option<Disconnect> {
-        timeout(time, poll_fn(|context| self.context.writer.poll_disconnect(self.slot, context))).await.ok()
     }
 
     async fn join(&mut self, room: RoomName) {
-        if self.room.as_ref() == Some(&room) {
-            return self.answer(&Event::Joined(&room)).await;
+        if self.joined.as_ref().is_some_and(|joined| joined.room == room) {
+            return self.reply_and_wait(&Event::Joined(&room)).await;
         }
         let mut reservation = Reservation::None;
-        if self.room.is_some() {
-            // Nobody leaves its room for one that does not let it in. Boxed, as is the pause: thousands join at once and hold what
-            // this future takes, and few of them come from another room.
+        if self.joined.is_some() {
+            // A client stays in its room until the next one has a reservation for it. Boxed, as is the pause: thousands
+            // of clients join at once and hold the memory of this future, and few of them change rooms.
             if let Err(error) = Box::pin(self.context.broker.reserve(room.clone())).await {
-                return self.answer(&Event::Error(&error)).await;
+                return self.reply_and_wait(&Event::Error(&error)).await;
             }
             reservation = Reservation::Held;
             self.leave().await;
         }
         let member = Member { address: self.address(), dialect: self.dialect, label: self.label.clone() };
         match self.context.broker.join(room, member, reservation).await {
-            Ok(Joined { room, member_count }) => {
-                self.room = Some(room);
-                self.rate_limiter.iter_mut().for_each(|rate_limiter| rate_limiter.move_to(member_count.clone()));
-                self.member_count = Some(member_count);
-            }
-            Err(error) => self.answer(&Event::Error(&error)).await,
+            Ok(joined) => self.joined = Some(joined),
+            Err(error) => self.reply_and_wait(&Event::Error(&error)).await,
         }
     }
 
     async fn leave(&mut self) {
-        if let Some(room) = self.room.take() {
-            self.member_count = None;
+        if let Some(Joined { room, .. }) = self.joined.take() {
             self.context.broker.leave(room, self.address()).await;
         }
     }
 
+    async fn list(&mut self) {
+        let rooms = self.context.broker.rooms().await;
+        // A cached list may lack the room that the client has just joined.
+        let rooms = self.joined.iter().fold(rooms, |rooms, joined| rooms.including(&joined.room));
+        let rooms = rooms.truncated_to(self.context.message_bytes_max.saturating_sub("Rooms: ".len()));
+        self.reply_and_wait(&Event::Rooms(&rooms)).await;
+    }
+
     async fn who(&mut self) {
-        if let Some(room) = self.room.clone() {
+        if let Some(Joined { room, .. }) = &self.joined {
+            let room = room.clone();
             let members = self.context.broker.members(room.clone()).await.including(&self.label);
-            let in_front = "Members of : ".len() + room.as_str().len();
-            let members = members.truncated_to(self.context.message_bytes_max.saturating_sub(in_front));
-            self.answer(&Event::Members(&room, &members)).await;
+            let prefix_bytes = "Members of : ".len() + room.as_str().len();
+            let members = members.truncated_to(self.context.message_bytes_max.saturating_sub(prefix_bytes));
+            self.reply_and_wait(&Event::Members(&room, &members)).await;
         }
     }
 
-    async fn rename(&mut self, nick: Nick) {
-        self.label = nick.clone().into();
-        if let Some(room) = self.room.clone() {
-            self.context.broker.rename(room, self.address(), self.label.clone()).await;
+    async fn rename(&mut self, label: Label) {
+        self.label = label.clone();
+        if let Some(Joined { room, .. }) = &self.joined {
+            self.context.broker.rename(room.clone(), self.address(), label.clone()).await;
         }
-        self.answer(&Event::Named(&nick)).await;
+        self.reply_and_wait(&Event::Named(&label)).await;
     }
 
     fn reply(&mut self, event: &Event<'_>) -> Outcome {
-        self.count(event);
+        self.count_error(event);
         self.send(self.dialect.encode(event))
     }
 
-    async fn answer(&mut self, event: &Event<'_>) {
-        self.count(event);
-        self.send_in_turn(self.dialect.encode(event)).await;
+    async fn reply_and_wait(&mut self, event: &Event<'_>) {
+        self.count_error(event);
+        self.send_and_wait(self.dialect.encode(event)).await;
     }
 
-    /// Boxed where it must wait, as is all that thousands who join at once do not wait for: what they hold is to be small.
-    async fn send_in_turn(&mut self, bytes: Bytes) {
+    /// Boxed where it waits, because thousands of clients that join at once hold the memory of this future without
+    /// waiting.
+    async fn send_and_wait(&mut self, bytes: Bytes) {
         let address = self.address();
         if let Outcome::Pending(PendingCommand::Reply(bytes)) = self.send(bytes) {
-            match &self.room {
-                Some(room) => {
-                    let replied = self.context.broker.reply(room, address, bytes, &mut self.window);
-                    Box::pin(unless_cut(&self.context.writer, self.slot, replied)).await;
+            match &self.joined {
+                Some(joined) => {
+                    let replied = self.context.broker.reply(&joined.room, address, bytes, &mut self.window);
+                    Box::pin(unless_disconnected(&self.context.writer, self.slot, replied)).await;
                 }
                 None => self.context.writer.reply(self.slot, bytes).await,
             }
         }
     }
 
-    /// Every answer with an error passes here.
-    fn count(&self, event: &Event<'_>) {
+    /// Counts an error reply; every one passes here.
+    fn count_error(&self, event: &Event<'_>) {
         if let Event::Error(error) = event {
             self.context.writer.metrics.count_error(error);
         }
@@ -352,13 +347,13 @@ impl Session {
     }
 }
 
-/// Waits for a message or an answer that finds no room, unless the client is cut meanwhile: then it holds its place for
-/// nothing that it has said. At a stop what was read is said.
-async fn unless_cut(writer: &WriterHandle, slot: Slot, sent: impl Future<Output = ()>) {
-    let mut sent = pin!(sent);
+/// Waits for `sending`, and gives up if the client is disconnected meanwhile: a dead client is not to keep its
+/// connection permit. A server that stops does not give up, since it still sends what it has read.
+async fn unless_disconnected(writer: &WriterHandle, slot: Slot, sending: impl Future<Output = ()>) {
+    let mut sending = pin!(sending);
     poll_fn(|context| match writer.poll_disconnect(slot, context) {
         Poll::Ready(reason) if reason != Disconnect::Shutdown => Poll::Ready(()),
-        _ => sent.as_mut().poll(context),
+        _ => sending.as_mut().poll(context),
     })
     .await;
 }

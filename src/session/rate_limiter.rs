@@ -1,5 +1,5 @@
-//! What one client may cost the others: a token bucket of deliveries, and what addresses have spent whose clients have gone.
-//! Plain synchronous code; waits for nothing.
+//! Limits the deliveries that one client may cause: a token bucket per client, and a record of what the disconnected
+//! clients of each address have spent. Plain synchronous code; never waits.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -8,98 +8,84 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::broker::MemberCount;
 use crate::config::DeliveryLimits;
 use crate::net::address_limiter::address_key;
 
-/// A client's allowance. A message costs as many deliveries as its room has members, and may put the client into debt, or
-/// nobody could speak in a room that is larger than a burst.
+/// The number of cells for addresses: 512 KiB of address space, of which only the used pages take memory.
+const CELLS: usize = 1 << 16;
+
+/// A client's token bucket, of deliveries. A message costs one delivery per member of its room. It may put the client
+/// into debt, since a room may have more members than a whole burst.
 #[derive(Debug)]
 pub struct RateLimiter {
     limits: DeliveryLimits,
-    /// Of the room that the client is in.
-    member_count: MemberCount,
-    /// Deliveries; below zero they are debt.
-    left: f64,
-    counted_at: Instant,
+    /// Deliveries that the client may cause; below zero they are debt.
+    available: f64,
+    updated_at: Instant,
 }
 
-/// Whether a message may be published now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Decision {
-    /// It may, and has been charged.
-    Allowed,
-    /// Not before so much time has passed. Nothing was charged.
-    RetryAfter(Duration),
-}
-
-/// The cells in which addresses share what they have spent: 512 KiB, of which only those take memory that are used.
-const CELLS: usize = 1 << 16;
-
-/// What the clients of an address had spent when they went, so that nobody has a whole burst again by connecting anew. All
-/// clones are one. Addresses share cells by chance: whoever meets the cell of a spender begins with less of a burst.
+/// What the clients of each address had spent when they disconnected, so that a new connection does not bring a new
+/// burst. Clones share the record. Addresses share a cell by chance; then one begins with less of a burst for what
+/// another has spent.
 #[derive(Clone, Debug)]
 pub struct SpentDeliveries {
-    keys: RandomState,
-    begun: Instant,
-    /// When all is earned again, in nanoseconds since it was begun.
-    earned_at: Arc<[AtomicU64]>,
+    hasher: RandomState,
+    started: Instant,
+    /// The time at which the addresses of a cell have a whole burst again, in nanoseconds after `started`.
+    full_at: Arc<[AtomicU64]>,
 }
 
 impl SpentDeliveries {
-    /// Nobody has spent anything.
+    /// A record without any spending.
     pub fn new(now: Instant) -> Self {
-        Self { keys: RandomState::new(), begun: now, earned_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect() }
+        Self { hasher: RandomState::new(), started: now, full_at: (0..CELLS).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// How long an address has to wait until it has earned a whole burst.
-    fn earned_within(&self, address: IpAddr, now: Instant) -> Duration {
-        let earned_at = Duration::from_nanos(self.cell(address).load(Ordering::Relaxed));
-        earned_at.saturating_sub(now.saturating_duration_since(self.begun))
+    /// The time until the address has a whole burst again.
+    fn full_within(&self, address: IpAddr, now: Instant) -> Duration {
+        let full_at = Duration::from_nanos(self.cell(address).load(Ordering::Relaxed));
+        full_at.saturating_sub(now.saturating_duration_since(self.started))
     }
 
-    fn remember(&self, address: IpAddr, now: Instant, earned_within: Duration) {
-        let earned_at = now.saturating_duration_since(self.begun) + earned_within;
-        self.cell(address).fetch_max(u64::try_from(earned_at.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn record(&self, address: IpAddr, now: Instant, full_within: Duration) {
+        let full_at = now.saturating_duration_since(self.started) + full_within;
+        self.cell(address).fetch_max(u64::try_from(full_at.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn cell(&self, address: IpAddr) -> &AtomicU64 {
-        let hash = self.keys.hash_one(address_key(address));
-        &self.earned_at[hash as usize % CELLS]
+        let hash = self.hasher.hash_one(address_key(address));
+        &self.full_at[hash as usize % CELLS]
     }
 }
 
 impl RateLimiter {
-    /// A burst is left, less what others from this address have spent that is not earned again.
+    /// A bucket with one burst, less what disconnected clients of the address have spent recently.
     pub fn new(limits: DeliveryLimits, spent: &SpentDeliveries, address: IpAddr, now: Instant) -> Self {
-        let spent = spent.earned_within(address, now).as_secs_f64() * f64::from(limits.per_second.get());
-        let left = f64::from(limits.burst) - spent;
-        Self { limits, member_count: MemberCount::default(), left, counted_at: now }
+        let spent = spent.full_within(address, now).as_secs_f64() * f64::from(limits.per_second.get());
+        Self { limits, available: f64::from(limits.burst) - spent, updated_at: now }
     }
 
-    /// The client goes, and its address is remembered for what it has spent.
-    pub fn end(&self, spent: &SpentDeliveries, address: IpAddr) {
-        let deliveries = (f64::from(self.limits.burst) - self.left).max(0.0);
-        let earned_within = Duration::try_from_secs_f64(deliveries / f64::from(self.limits.per_second.get()));
-        spent.remember(address, self.counted_at, earned_within.unwrap_or(Duration::MAX / 2));
-    }
-
-    /// Another room, whose members are counted from now on.
-    pub fn move_to(&mut self, member_count: MemberCount) {
-        self.member_count = member_count;
-    }
-
-    /// Charges a message to the room, if anything is left.
-    pub fn acquire(&mut self, now: Instant) -> Decision {
+    /// Charges a message to a room with that many members.
+    ///
+    /// # Errors
+    /// The time until a message is allowed. Nothing was charged.
+    pub fn acquire(&mut self, members: usize, now: Instant) -> Result<(), Duration> {
         let per_second = f64::from(self.limits.per_second.get());
-        let earned = now.saturating_duration_since(self.counted_at).as_secs_f64() * per_second;
-        self.left = (self.left + earned).min(f64::from(self.limits.burst));
-        self.counted_at = now.max(self.counted_at);
-        if self.left < 1.0 {
-            return Decision::RetryAfter(Duration::from_secs_f64((1.0 - self.left) / per_second));
+        let earned = now.saturating_duration_since(self.updated_at).as_secs_f64() * per_second;
+        self.available = (self.available + earned).min(f64::from(self.limits.burst));
+        self.updated_at = now.max(self.updated_at);
+        if self.available < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.available) / per_second));
         }
-        self.left -= self.member_count.members() as f64;
-        Decision::Allowed
+        self.available -= members as f64;
+        Ok(())
+    }
+
+    /// Records for the address what the client has spent.
+    pub fn end(&self, spent: &SpentDeliveries, address: IpAddr) {
+        let deliveries = (f64::from(self.limits.burst) - self.available).max(0.0);
+        let full_within = Duration::try_from_secs_f64(deliveries / f64::from(self.limits.per_second.get()));
+        spent.record(address, self.updated_at, full_within.unwrap_or(Duration::MAX / 2));
     }
 }
 
@@ -109,64 +95,42 @@ mod tests {
 
     use super::*;
 
-    fn rate_limiter(members: usize, now: Instant) -> RateLimiter {
-        let limits =
-            DeliveryLimits { per_second: NonZeroU32::new(100).unwrap(), burst: 200, pause_max: Duration::from_secs(1) };
-        allowance_of(limits, &SpentDeliveries::new(now), members, now)
-    }
+    const MILLISECOND: Duration = Duration::from_millis(1);
 
-    fn allowance_of(limits: DeliveryLimits, spent: &SpentDeliveries, members: usize, now: Instant) -> RateLimiter {
-        let mut rate_limiter = RateLimiter::new(limits, spent, address("192.0.2.1"), now);
-        rate_limiter.move_to(MemberCount::of(members));
-        rate_limiter
-    }
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn rate_limiter(spent: &SpentDeliveries, address: &str, now: Instant) -> RateLimiter {
+        let per_second = NonZeroU32::new(100).unwrap();
+        let limits = DeliveryLimits { per_second, burst: 200, pause_max: Duration::ZERO };
+        RateLimiter::new(limits, spent, address.parse().unwrap(), now)
     }
 
     #[test]
-    fn whoever_connects_anew_has_no_new_burst_and_others_have() {
+    fn a_message_costs_one_delivery_per_member_and_a_large_room_is_paid_for_afterwards() {
+        let now = Instant::now();
+        for (members, messages, wait) in [(50, 4, 10), (100, 2, 10), (10_000, 1, 98_010)] {
+            let mut limiter = rate_limiter(&SpentDeliveries::new(now), "192.0.2.1", now);
+            // However long a client is silent, it has one burst.
+            for now in [now, now + 3_600_000 * MILLISECOND] {
+                let allowed = (0..9).take_while(|_| limiter.acquire(members, now).is_ok()).count();
+                assert_eq!(allowed, messages, "{members}");
+                assert_eq!(limiter.acquire(members, now), Err(wait * MILLISECOND), "{members}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_connection_of_an_address_has_no_new_burst() {
         let now = Instant::now();
         let spent = SpentDeliveries::new(now);
-        let limits = rate_limiter(0, now).limits;
-        let mut first = allowance_of(limits, &spent, 150, now);
-        assert_eq!(first.acquire(now), Decision::Allowed);
-        assert_eq!(first.acquire(now), Decision::Allowed);
-        first.end(&spent, address("192.0.2.1"));
-        // 300 were spent of 200: what is missing is earned at 100 a second.
-        let mut second = allowance_of(limits, &spent, 150, now);
-        assert_eq!(second.acquire(now), Decision::RetryAfter(Duration::from_millis(1_010)));
-        assert_eq!(second.acquire(now + Duration::from_secs(2)), Decision::Allowed);
-        let other = RateLimiter::new(limits, &spent, address("192.0.2.2"), now);
-        assert!((other.left - 200.0).abs() < 0.01, "{}", other.left);
-        let later = RateLimiter::new(limits, &spent, address("192.0.2.1"), now + Duration::from_secs(4));
-        assert!((later.left - 200.0).abs() < 0.01, "{}", later.left);
-    }
-
-    #[test]
-    fn a_message_costs_what_the_room_has_members() {
-        let now = Instant::now();
-        let mut rate_limiter = rate_limiter(50, now);
-        assert!((0..4).all(|_| rate_limiter.acquire(now) == Decision::Allowed));
-        assert_eq!(rate_limiter.acquire(now), Decision::RetryAfter(Duration::from_millis(10)));
-        assert_eq!(rate_limiter.acquire(now + Duration::from_millis(20)), Decision::Allowed);
-    }
-
-    #[test]
-    fn a_room_larger_than_a_burst_can_be_spoken_to_and_is_paid_for_afterwards() {
-        let now = Instant::now();
-        let mut rate_limiter = rate_limiter(10_000, now);
-        assert_eq!(rate_limiter.acquire(now), Decision::Allowed);
-        assert_eq!(rate_limiter.acquire(now), Decision::RetryAfter(Duration::from_millis(98_010)));
-        assert_eq!(rate_limiter.acquire(now + Duration::from_secs(99)), Decision::Allowed);
-    }
-
-    #[test]
-    fn who_is_silent_for_long_has_one_burst_and_no_more() {
-        let now = Instant::now();
-        let mut rate_limiter = rate_limiter(100, now);
-        let later = now + Duration::from_secs(3_600);
-        assert_eq!((0..9).filter(|_| rate_limiter.acquire(later) == Decision::Allowed).count(), 2);
+        let mut first = rate_limiter(&spent, "192.0.2.1", now);
+        assert_eq!([first.acquire(150, now), first.acquire(150, now)], [Ok(()); 2]);
+        first.end(&spent, "192.0.2.1".parse().unwrap());
+        // 300 of 200 were spent, and 100 are earned per second.
+        let mut second = rate_limiter(&spent, "192.0.2.1", now);
+        assert_eq!(second.acquire(150, now), Err(1_010 * MILLISECOND));
+        assert_eq!(second.acquire(150, now + 2_000 * MILLISECOND), Ok(()));
+        for (address, after) in [("192.0.2.2", 0), ("192.0.2.1", 4_000)] {
+            let other = rate_limiter(&spent, address, now + after * MILLISECOND);
+            assert!((other.available - 200.0).abs() < 0.01, "{address}: {}", other.available);
+        }
     }
 }

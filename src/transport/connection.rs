@@ -1,5 +1,6 @@
-//! The read side of one client, the same on every transport: reads into the worker's shared buffer, has it executed there,
-//! and keeps bytes of its own only for what is not whole. Never writes: all output is the writer's.
+//! The read side of one client, the same on every transport: reads into the worker's shared buffer, has the commands
+//! executed there, and keeps bytes of its own only of what is not executed yet. Never writes: all output is the
+//! writer's.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,109 +19,85 @@ use tracing::{debug, info};
 use super::input_guard::{InputGuard, WaitingFor};
 use crate::config::canonical;
 use crate::fault;
-use crate::memory::{MemoryShare, MemoryUse};
+use crate::memory::MemoryUse;
 use crate::net::connection_limit::ConnectionPermit;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
-use crate::session::{Outcome, PendingCommand, Session, SessionContext};
+use crate::session::{Outcome, Session, SessionContext};
 use crate::writer::Slot;
-use crate::writer::handle::WriterHandle;
 
-/// The size of a worker's read buffer, and so the most that one read takes.
+/// The size of a worker's read buffer, and the most that one read takes, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// TextCommands that one connection has executed before the next connection has its turn.
+/// Commands that one connection executes before the next connection has its turn.
 const TURN_COMMANDS: u8 = 64;
 
-/// What a transport makes of the bytes.
-pub trait ProtocolHandler {
-    /// Takes out of `fresh`, which was read behind `_kept`, what is not of the conversation. Returns how many bytes are left, at its
-    /// front.
+/// Parses a transport's bytes into commands and has a session execute them.
+pub(super) trait ProtocolHandler {
+    /// The dialect that the client is written to.
+    const DIALECT: Dialect;
+
+    /// Removes from `fresh`, which was read behind `kept`, what is not input of the protocol. Returns how many bytes
+    /// are left at its front.
     fn strip(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         fresh.len()
     }
 
-    /// Executes what is whole in `input`, at most so many commands.
-    fn execute(&mut self, session: &mut Session, input: &mut [u8], commands_max: usize) -> (Turn, Executed);
+    /// Executes the first command of `input`. Returns `None` if that needs more bytes.
+    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> Option<Executed>;
 
-    /// Memory that what is not whole yet takes, in bytes, besides the input itself.
+    /// Called after each turn; `is_idle` if everything that was read is executed.
+    fn turn_ended(&self, _is_idle: bool) {}
+
+    /// Memory of an incomplete message, in bytes, besides the input itself.
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// What the transport itself has still to say when the client is out of its room.
+    /// Final bytes to send after leaving the room.
     fn final_bytes(&self) -> Option<Bytes> {
         None
     }
 }
 
-/// What was executed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Executed {
-    /// The bytes of input that it was.
+/// A command, or what costs as much, that was executed.
+#[derive(Debug)]
+pub(super) struct Executed {
+    /// Its length, in bytes of input.
     pub bytes: usize,
-    /// The commands, or what costs as much.
-    pub commands: usize,
-    /// Whether a message was finished with it.
-    pub has_finished: bool,
-    /// Whether a line client said something with it.
-    pub has_spoken: bool,
+    /// Whether a message ends with it.
+    pub is_message_end: bool,
+    /// Whether it is a line that is not empty.
+    pub is_line: bool,
+    pub outcome: Outcome,
 }
 
 /// How a turn ended.
-#[derive(Debug)]
-pub enum Turn {
-    /// Nothing whole is left.
+enum Turn {
+    /// Everything is executed: more must be read.
     Idle,
-    /// There is more, after the others.
+    /// There is more to execute, after other connections had their turn.
     Yield,
-    /// A command must be waited for.
-    Pending(PendingCommand),
-    /// The conversation ends, once this is done.
-    Last(Outcome, Disconnect),
+    /// A command must be waited for, or was the last.
+    Interrupted(Outcome),
 }
 
-impl Turn {
-    /// The turn after a command, if that ends it.
-    pub fn after(outcome: Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Done => None,
-            Outcome::Pending(pending) => Some(Self::Pending(pending)),
-            Outcome::Ended(reason) => Some(Self::Last(Outcome::Done, reason)),
-        }
-    }
-}
-
-/// A worker's read buffer, and what becomes known where input is read. Its turns never overlap.
-#[derive(Clone)]
-pub struct ReadBuffer(Rc<Reading>);
-
-struct Reading {
+/// A worker's read buffer, with the guard of the input that is read into it. Its uses never overlap.
+pub struct ReadBuffer {
     bytes: RefCell<Box<[u8]>>,
-    /// What was read and is not executed yet is needed.
-    memory: MemoryUse,
-    input_guard: Rc<InputGuard>,
+    pub(super) memory: MemoryUse,
+    pub(super) input_guard: Rc<InputGuard>,
 }
 
 impl ReadBuffer {
-    /// The one buffer of a worker.
-    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Self {
-        Self(Rc::new(Reading { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard }))
+    /// The buffer of a worker. Memory for input that is not executed yet counts in `memory`.
+    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Rc<Self> {
+        Rc::new(Self { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard })
     }
 
-    /// Who watches the clients that are read into it.
-    pub fn input_guard(&self) -> &Rc<InputGuard> {
-        &self.0.input_guard
-    }
-
-    /// A part of the worker that needs memory.
-    pub fn memory_share(&self) -> MemoryShare {
-        self.0.memory.share()
-    }
-
-    /// Reads what still comes and forgets it, until the end of the input or until the socket was closed.
-    pub async fn discard_input(&self, stream: &TcpStream) {
+    /// Reads and discards until the end of the input, or until the socket fails.
+    pub(super) async fn discard_input(&self, stream: &TcpStream) {
         while stream.readable().await.is_ok() {
             match self.discard(stream) {
                 Ok(0) => return,
@@ -130,99 +107,98 @@ impl ReadBuffer {
         }
     }
 
-    /// Reads once and forgets it.
-    pub fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
-        try_read(stream, &mut self.0.bytes.borrow_mut())
+    /// Reads and discards once.
+    pub(super) fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
+        try_read(stream, &mut self.bytes.borrow_mut())
     }
 }
 
-/// A client's socket and what comes with it.
+/// An accepted client's socket, and what is known of the client.
 pub struct Client {
     /// The socket.
     pub stream: TcpStream,
-    /// Its place among the clients.
+    /// Counts the client in the connection limit.
     pub permit: ConnectionPermit,
-    /// How it is written to.
-    pub dialect: Dialect,
-    /// What stands in front of its messages.
-    pub label: Label,
-    /// Where it comes from, behind the proxies that are believed.
+    /// The client's address, behind trusted proxies.
     pub address: IpAddr,
-    /// What was read from the socket already.
+    /// Bytes that were read from the socket already.
     pub already_read: Vec<u8>,
 }
 
 /// The read side of one client.
-pub struct Connection<R> {
+pub(super) struct Connection<H> {
     stream: Rc<TcpStream>,
     slot: Slot,
-    writer: WriterHandle,
-    buffer: ReadBuffer,
+    context: Rc<SessionContext>,
+    buffer: Rc<ReadBuffer>,
     session: Session,
-    handler: R,
+    handler: H,
     /// Read and not executed yet: whole commands after a turn that ended early, and the beginning of one.
     tail: Vec<u8>,
     /// The tail may hold a whole command.
     is_behind: bool,
-    /// A line client has said something.
-    has_spoken: bool,
-    /// TextCommands that may still be executed before others have their turn.
+    /// A message has ended in this turn.
+    is_message_end: bool,
+    /// The client has sent a line that is not empty.
+    has_sent_line: bool,
+    /// Commands that may still be executed before other connections have their turn.
     commands_left: u8,
     _permit: ConnectionPermit,
 }
 
-impl<R: ProtocolHandler> Connection<R> {
-    /// Gives the write side to the writer. `reader` gets to know the slot.
+impl<H: ProtocolHandler> Connection<H> {
+    /// Gives the write side to the writer, and the slot that it assigns to the handler.
     pub fn open(
         client: Client,
-        buffer: ReadBuffer,
-        sessions: Rc<SessionContext>,
-        handler: impl FnOnce(Slot) -> R,
+        label: Label,
+        buffer: Rc<ReadBuffer>,
+        context: Rc<SessionContext>,
+        handler: impl FnOnce(Slot) -> H,
     ) -> Self {
-        let Client { stream, permit, dialect, label, address, already_read } = client;
+        let Client { stream, permit, address, already_read } = client;
         let stream = Rc::new(stream);
-        let writer = sessions.writer.clone();
-        let slot = writer.open(Rc::clone(&stream), dialect);
-        let drain = sessions.drain.clone();
-        let session = Session::new(sessions, slot, dialect, label, address);
-        if drain.is_stopping() {
-            // Let in at the last moment: those who leave do not wait for this one to finish talking.
-            writer.disconnect(slot, Disconnect::Shutdown);
+        let slot = context.writer.open(Rc::clone(&stream), H::DIALECT);
+        let session = Session::new(Rc::clone(&context), slot, H::DIALECT, label, address);
+        if context.drain.is_stopping() {
+            // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
+            context.writer.disconnect(slot, Disconnect::Shutdown);
         }
-        buffer.0.memory.change(0, already_read.capacity());
+        buffer.memory.change(0, already_read.capacity());
         Self {
             stream,
             slot,
-            writer,
+            context,
             buffer,
             session,
             handler: handler(slot),
             is_behind: !already_read.is_empty(),
             tail: already_read,
-            has_spoken: false,
+            is_message_end: false,
+            has_sent_line: false,
             commands_left: TURN_COMMANDS,
             _permit: permit,
         }
     }
 
-    /// From the first byte to the end. Not an `async fn`, which would hold `self` twice.
+    /// Serves the client from its first byte to its end. Not an `async fn`, which would hold `self` twice.
     #[allow(clippy::manual_async_fn)]
     pub fn run(mut self) -> impl Future<Output = ()> {
         async move {
             let reason = self.serve_commands().await;
-            // Boxed, as is all that a client seldom waits for: an idle one is to be small.
+            // Boxed, as is everything that a client waits for seldom, so that idle clients stay small.
             Box::pin(self.end(reason)).await;
         }
     }
 
     async fn end(self, reason: Disconnect) {
         let held = self.held_bytes();
-        let Self { stream, slot, writer, buffer, session, handler, tail, _permit, .. } = self;
-        let final_bytes = handler.final_bytes();
-        // What is not needed any more is not to wait for a client that lingers.
-        drop((handler, tail));
-        buffer.0.memory.change(held, 0);
-        buffer.input_guard().forget(slot);
+        let Self { stream, slot, context, buffer, session, handler, tail, _permit, .. } = self;
+        let (final_bytes, writer) = (handler.final_bytes(), context.writer.clone());
+        // A client may linger for long, and needs none of this any more. A context that is held would keep shards
+        // alive.
+        drop((handler, tail, context));
+        buffer.memory.change(held, 0);
+        buffer.input_guard.forget(slot);
         session.end(reason, final_bytes).await;
         log_end(&stream, reason);
         buffer.discard_input(&stream).await;
@@ -237,36 +213,31 @@ impl<R: ProtocolHandler> Connection<R> {
                 Outcome::Pending(pending) => Box::pin(self.session.finish(pending)).await,
                 Outcome::Ended(reason) => return reason,
             }
-            if let Some(reason) = self.writer.disconnect_reason(self.slot) {
+            if let Some(reason) = self.context.writer.disconnect_reason(self.slot) {
                 return reason;
             }
             outcome = match self.turn() {
-                Turn::Idle => match self.readable().await {
-                    Ok(()) => {
-                        self.commands_left = TURN_COMMANDS;
-                        Outcome::Done
-                    }
-                    Err(reason) => Outcome::Ended(reason),
-                },
+                Turn::Interrupted(outcome) => outcome,
                 Turn::Yield => {
                     yield_now().await;
                     self.commands_left = TURN_COMMANDS;
                     Outcome::Done
                 }
-                Turn::Pending(pending) => Outcome::Pending(pending),
-                Turn::Last(Outcome::Pending(pending), reason) => {
-                    Box::pin(self.session.finish(pending)).await;
-                    Outcome::Ended(reason)
+                Turn::Idle => {
+                    if let Err(reason) = self.readable().await {
+                        return reason;
+                    }
+                    self.commands_left = TURN_COMMANDS;
+                    Outcome::Done
                 }
-                Turn::Last(_, reason) => Outcome::Ended(reason),
             };
         }
     }
 
-    /// Waits for input, or for the writer to end the conversation.
+    /// Waits for input, or for the writer to disconnect the client.
     async fn readable(&self) -> Result<(), Disconnect> {
         poll_fn(|context| {
-            if let Poll::Ready(reason) = self.writer.poll_disconnect(self.slot, context) {
+            if let Poll::Ready(reason) = self.context.writer.poll_disconnect(self.slot, context) {
                 return Poll::Ready(Err(reason));
             }
             let readable = ready!(self.stream.poll_read_ready(context));
@@ -275,43 +246,41 @@ impl<R: ProtocolHandler> Connection<R> {
         .await
     }
 
-    /// What is kept of the input, in bytes of memory.
+    /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
         self.tail.capacity() + self.handler.held_bytes()
     }
 
-    /// One read or as many commands as are left, without waiting.
+    /// Reads once, or executes what was read before, without waiting.
     fn turn(&mut self) -> Turn {
         let before = self.held_bytes();
-        let (turn, has_finished) = self.read_and_execute();
+        self.is_message_end = false;
+        let turn = if self.is_behind { self.execute_tail(false) } else { self.read_and_execute() };
         let held = self.held_bytes();
-        self.buffer.0.memory.change(before, held);
+        self.buffer.memory.change(before, held);
         if before > 0 || held > 0 {
             let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
-            for largest in self.buffer.input_guard().keeps(self.slot, held, waiting_for, has_finished) {
-                self.writer.disconnect(largest, Disconnect::InputBudget);
+            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, self.is_message_end) {
+                self.context.writer.disconnect(largest, Disconnect::InputBudget);
             }
         }
         turn
     }
 
-    /// The second is whether a message was finished.
-    fn read_and_execute(&mut self) -> (Turn, bool) {
-        if self.is_behind {
-            return self.execute_tail(false);
-        }
-        let buffer = self.buffer.clone();
-        let buffer = &mut *buffer.0.bytes.borrow_mut();
-        // Less and less as the budget of input fills, so that a client that the server makes wait is not read and not cut.
-        let read_max = self.buffer.input_guard().read_bytes_max(READ_BYTES);
+    fn read_and_execute(&mut self) -> Turn {
+        let buffer = Rc::clone(&self.buffer);
+        let buffer = &mut *buffer.bytes.borrow_mut();
+        // Less and less as the input budget fills, so that clients that wait for the server are not read and not
+        // disconnected.
+        let read_max = self.buffer.input_guard.read_bytes_max(READ_BYTES);
         let read = match try_read(&self.stream, &mut buffer[..read_max]) {
-            Ok(0) => return (Turn::Last(Outcome::Done, Disconnect::ClosedByPeer), false),
+            Ok(0) => return Turn::Interrupted(Outcome::Ended(Disconnect::ClosedByPeer)),
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Turn::Idle, false),
-            Err(_) => return (Turn::Last(Outcome::Done, Disconnect::IoError), false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
+            Err(_) => return Turn::Interrupted(Outcome::Ended(Disconnect::IoError)),
         };
         fault::inject("conversation");
-        self.writer.metrics.count_received(read);
+        self.context.writer.metrics.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;
         let fresh = self.handler.strip(&mut self.tail, &mut buffer[..read]);
@@ -319,33 +288,51 @@ impl<R: ProtocolHandler> Connection<R> {
             self.tail.extend_from_slice(&buffer[..fresh]);
             return self.execute_tail(is_more);
         }
-        let commands_max = self.commands_left.into();
-        let (turn, executed) = self.handler.execute(&mut self.session, &mut buffer[..fresh], commands_max);
-        self.tail = buffer[executed.bytes..fresh].to_vec();
-        self.after(turn, executed, is_more)
+        let (executed, turn) = self.execute(&mut buffer[..fresh], is_more);
+        self.tail = buffer[executed..fresh].to_vec();
+        turn
     }
 
-    fn execute_tail(&mut self, is_more: bool) -> (Turn, bool) {
+    fn execute_tail(&mut self, is_more: bool) -> Turn {
         let mut tail = mem::take(&mut self.tail);
-        let (turn, executed) = self.handler.execute(&mut self.session, &mut tail, self.commands_left.into());
-        tail.drain(..executed.bytes);
+        let (executed, turn) = self.execute(&mut tail, is_more);
+        tail.drain(..executed);
         self.tail = if tail.is_empty() { Vec::new() } else { tail };
-        self.after(turn, executed, is_more)
+        turn
     }
 
-    fn after(&mut self, turn: Turn, executed: Executed, is_more: bool) -> (Turn, bool) {
-        // TextCommands that wait for nobody are part of the turn as well.
-        self.commands_left = self.commands_left.saturating_sub(executed.commands.try_into().unwrap_or(u8::MAX));
-        self.is_behind = !matches!(turn, Turn::Idle);
-        if executed.has_spoken {
-            self.buffer.input_guard().line_client_spoke(self.slot, !mem::replace(&mut self.has_spoken, true));
+    /// Executes commands until the turn ends. Returns how many bytes of input they were. Commands that are waited for
+    /// count in the turn of those before them.
+    fn execute(&mut self, input: &mut [u8], is_more: bool) -> (usize, Turn) {
+        let mut executed_bytes = 0;
+        let mut is_line = false;
+        let mut turn = Turn::Yield;
+        self.is_behind = true;
+        while self.commands_left > 0 {
+            let Some(executed) = self.handler.execute(&mut self.session, &mut input[executed_bytes..]) else {
+                self.is_behind = false;
+                turn = if is_more { Turn::Yield } else { Turn::Idle };
+                break;
+            };
+            self.commands_left -= 1;
+            executed_bytes += executed.bytes;
+            is_line |= executed.is_line;
+            self.is_message_end |= executed.is_message_end;
+            if !matches!(executed.outcome, Outcome::Done) {
+                turn = Turn::Interrupted(executed.outcome);
+                break;
+            }
         }
-        let turn = if is_more && !self.is_behind { Turn::Yield } else { turn };
-        (turn, executed.has_finished)
+        self.handler.turn_ended(!self.is_behind);
+        if is_line {
+            let is_first = !mem::replace(&mut self.has_sent_line, true);
+            self.buffer.input_guard.hear_line_client(self.slot, is_first);
+        }
+        (executed_bytes, turn)
     }
 }
 
-/// What an operator should see is told by default, the rest on request.
+/// Logs at info what an operator should see, and the rest at debug.
 fn log_end(stream: &TcpStream, reason: Disconnect) {
     let (peer, reason_text) = (stream.peer_addr().ok().map(canonical).map(tracing::field::display), reason.reason());
     match reason {

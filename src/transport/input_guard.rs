@@ -1,64 +1,55 @@
-//! What a worker watches its clients for: input that is begun and not finished, and line clients that say nothing. One coarse
-//! sweep, no timer per client; a client that is owed nothing of the kind costs nothing here.
+//! Limits on input that clients begin and do not finish, and on line clients that send nothing. One coarse sweep
+//! watches all of them; a client that has sent whole commands only costs nothing here.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::iter;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::sweep::SweepClock;
 use crate::config::InputRules;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::session::SessionContext;
+use crate::shutdown::Drain;
 use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
 
-/// The sweep comes this many times within the shortest of the times that it keeps.
-const SWEEPS_PER_TIME: u32 = 4;
+/// A table shrinks once it has room for this many times its entries.
+const SPARE_FACTOR: usize = 4;
 
-/// The sweep comes at least this often, so that a long time is kept to the second.
-const SWEEP_INTERVAL_MAX: Duration = Duration::from_secs(1);
-
-/// A table with fewer entries than one in so many of its places is made smaller.
-const SPARE_PART: usize = 4;
-
-/// Less than this is not worth it, in entries.
+/// A table with room for fewer entries than this does not shrink.
 const SPARE_MIN: usize = 1_024;
 
-/// Who has to act before the input of a client becomes whole or is executed.
+/// The least that is read of a client at once, in bytes, however full the budget is.
+const READ_BYTES_MIN: usize = 1024;
+
+/// What the kept input of a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WaitingFor {
-    /// The server: it does not read from the client meanwhile.
+pub(super) enum WaitingFor {
+    /// The server, which has not executed it yet and does not read from the client meanwhile.
     Server,
     /// The client, which has begun a message.
     Client,
 }
 
-/// The watch of one worker.
+/// Guards the input of one worker's clients.
 pub struct InputGuard {
     rules: InputRules,
-    clock: RefCell<Clock>,
-    unfinished: RefCell<PartialInputs>,
+    clock: SweepClock,
+    kept: RefCell<KeptInputs>,
     silent: RefCell<SilentClients>,
 }
 
-/// Time in which the server ran, since the watch began.
-struct Clock {
-    began: Instant,
-    /// The server stood still for this long.
-    lost: Duration,
-}
-
-/// Input that is kept, in whole commands that are not executed yet and in parts of one.
+/// Input that is kept: whole commands that are not executed yet, and the beginning of one.
 #[derive(Default)]
-struct PartialInputs {
+struct KeptInputs {
     inputs: HashMap<Slot, Input>,
-    /// The next to give way comes last.
+    /// The first to be disconnected comes last.
     ranks: BTreeSet<Rank>,
     bytes: usize,
 }
@@ -66,46 +57,39 @@ struct PartialInputs {
 #[derive(Clone, Copy)]
 struct Input {
     waiting_for: WaitingFor,
-    /// In memory.
+    /// Memory, in bytes.
     bytes: usize,
     since: Duration,
 }
 
-/// Clients that hold up themselves give way before those that the server holds up, then the largest, then the oldest.
+/// Past the budget, clients that are waited for are disconnected before those that wait for the server; of these the
+/// largest, and of equals the oldest.
 type Rank = (WaitingFor, usize, Reverse<Duration>, Slot);
 
-/// Line clients by when something was last heard of them.
 #[derive(Default)]
 struct SilentClients {
-    /// Those of which nothing was heard yet, where they may not stay for ever.
+    /// When each line client came that has sent nothing yet. Empty without an idle timeout.
     newcomers: HashMap<Slot, Duration>,
-    /// All, where they are kept alive; or when they were last written to for that.
+    /// When each line client last sent a line or was sent an empty one. Empty without a keepalive.
     listeners: HashMap<Slot, Duration>,
 }
 
 /// What a sweep found.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Due {
-    /// Clients whose time is over.
-    over: Vec<(Slot, Disconnect)>,
-    /// Clients that are to be written an empty line.
-    idle: Vec<Slot>,
+    disconnects: Vec<(Slot, Disconnect)>,
+    /// Clients that are due an empty line.
+    keepalives: Vec<Slot>,
 }
 
 impl InputGuard {
-    /// A watch over nobody yet.
+    /// A guard without clients.
     pub fn new(rules: InputRules) -> Self {
-        Self {
-            rules,
-            clock: RefCell::new(Clock { began: Instant::now(), lost: Duration::ZERO }),
-            unfinished: RefCell::default(),
-            silent: RefCell::default(),
-        }
+        Self { rules, clock: SweepClock::start(), kept: RefCell::default(), silent: RefCell::default() }
     }
 
-    /// A line client has come.
-    pub fn line_client_came(&self, slot: Slot) {
-        let now = self.now();
+    pub(super) fn add_line_client(&self, slot: Slot) {
+        let now = self.clock.now();
         let mut silent = self.silent.borrow_mut();
         if self.rules.idle_timeout.is_some() {
             silent.newcomers.insert(slot, now);
@@ -115,110 +99,92 @@ impl InputGuard {
         }
     }
 
-    /// A line client has said something; `is_first` if it never did before.
-    pub fn line_client_spoke(&self, slot: Slot, is_first: bool) {
+    /// A line client has sent a line that is not empty; `is_first` if it never did before.
+    pub(super) fn hear_line_client(&self, slot: Slot, is_first: bool) {
         if is_first {
             self.silent.borrow_mut().newcomers.remove(&slot);
         }
         if self.rules.line_keepalive.is_some() {
-            self.silent.borrow_mut().listeners.insert(slot, self.now());
+            self.silent.borrow_mut().listeners.insert(slot, self.clock.now());
         }
     }
 
-    /// So many bytes of a client's input are kept now. `is_new` if a message was finished since this was said last. Returns the
-    /// clients that have to give way for it, perhaps this one.
-    pub fn keeps(&self, slot: Slot, bytes: usize, waiting_for: WaitingFor, is_new: bool) -> impl Iterator<Item = Slot> {
-        let now = self.now();
-        self.unfinished.borrow_mut().set(slot, bytes, waiting_for, is_new, now);
-        std::iter::from_fn(|| self.unfinished.borrow_mut().gives_way(self.rules.budget))
+    /// Sets how many bytes of a client's input are kept; `is_new` if a message was finished since the last call.
+    /// Returns the clients to disconnect since the budget is exceeded, perhaps this one. Logarithmic.
+    pub(super) fn keep(
+        &self,
+        slot: Slot,
+        bytes: usize,
+        waiting_for: WaitingFor,
+        is_new: bool,
+    ) -> impl Iterator<Item = Slot> {
+        self.kept.borrow_mut().set(slot, bytes, waiting_for, is_new, self.clock.now());
+        iter::from_fn(|| self.kept.borrow_mut().evict(self.rules.budget))
     }
 
-    /// How much of a client's input to read at once, of at most `most` bytes: as much as there is room for, and little once
-    /// seven eighths of the budget are taken. The last eighth is for those that begin a message then.
-    pub fn read_bytes_max(&self, most: usize) -> usize {
+    /// How much of a client's input to read at once, of at most `bytes_max`: what the budget has left, and little once
+    /// seven eighths of it are taken. The last eighth is for clients that begin a message then.
+    pub(super) fn read_bytes_max(&self, bytes_max: usize) -> usize {
         let budget = self.rules.budget - self.rules.budget / 8;
-        budget.saturating_sub(self.unfinished.borrow().bytes).clamp(READ_BYTES_MIN.min(most), most)
+        budget.saturating_sub(self.kept.borrow().bytes).clamp(READ_BYTES_MIN.min(bytes_max), bytes_max)
     }
 
-    /// The client's input has ended.
-    pub fn forget(&self, slot: Slot) {
-        self.unfinished.borrow_mut().remove(slot);
+    pub(super) fn forget(&self, slot: Slot) {
+        self.kept.borrow_mut().remove(slot);
         let mut silent = self.silent.borrow_mut();
         silent.newcomers.remove(&slot);
         silent.listeners.remove(&slot);
     }
 
-    /// Sweeps until the server stops, which ends all clients anyway.
-    pub fn run_until_stop(self: Rc<Self>, sessions: &SessionContext) -> impl Future<Output = ()> + use<> {
-        let (drain, writer) = (sessions.drain.clone(), sessions.writer.clone());
-        async move {
-            tokio::select! {
-                () = drain.stopping() => {}
-                () = self.run(writer) => {}
-            }
-        }
-    }
-
-    async fn run(&self, writer: WriterHandle) {
+    /// Enforces the timeouts until the server stops.
+    pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle) {
         let times = [self.rules.message_timeout, self.rules.idle_timeout, self.rules.line_keepalive];
-        let sweep_within = times.into_iter().flatten().map(|time| time / SWEEPS_PER_TIME).min();
-        let mut sweeps = interval(sweep_within.unwrap_or(SWEEP_INTERVAL_MAX).min(SWEEP_INTERVAL_MAX));
-        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let due_at = sweeps.tick().await.into_std();
-            let Due { over, idle } = self.sweep(Instant::now().saturating_duration_since(due_at));
-            for (slot, reason) in over {
+        let sweep = || {
+            let Due { disconnects, keepalives } = self.sweep();
+            for (slot, reason) in disconnects {
                 writer.disconnect(slot, reason);
             }
-            if !idle.is_empty() {
-                writer.ping(&idle, Bytes::from_static(Dialect::EMPTY_LINE));
+            if !keepalives.is_empty() {
+                writer.ping(&keepalives, Bytes::from_static(Dialect::EMPTY_LINE));
             }
-        }
+        };
+        self.clock.sweep_until_stop(times.into_iter().flatten(), drain, sweep).await;
     }
 
-    /// The server itself did not run for `late`.
-    fn sweep(&self, late: Duration) -> Due {
-        self.clock.borrow_mut().lost += late;
-        let now = self.now();
+    fn sweep(&self) -> Due {
+        let now = self.clock.now();
         let mut due = Due::default();
+        let mut kept = self.kept.borrow_mut();
         if let Some(timeout) = self.rules.message_timeout {
-            let over = self.unfinished.borrow_mut().take_older(now, timeout);
-            due.over.extend(over.map(|slot| (slot, Disconnect::MessageTimeout)));
+            let expired = kept.take_older(now, timeout);
+            due.disconnects.extend(expired.into_iter().map(|slot| (slot, Disconnect::MessageTimeout)));
         }
-        let mut silent = self.silent.borrow_mut();
+        let SilentClients { newcomers, listeners } = &mut *self.silent.borrow_mut();
         if let Some(timeout) = self.rules.idle_timeout {
-            let over = silent.newcomers.extract_if(|_, came| now.saturating_sub(*came) >= timeout);
-            due.over.extend(over.map(|(slot, _)| (slot, Disconnect::IdleTimeout)));
-            shrink(&mut silent.newcomers);
+            let expired = newcomers.extract_if(|_, came_at| now.saturating_sub(*came_at) >= timeout);
+            due.disconnects.extend(expired.map(|(slot, _)| (slot, Disconnect::IdleTimeout)));
         }
         if let Some(time) = self.rules.line_keepalive {
-            let idle = silent.listeners.iter_mut().filter(|(_, heard)| now.saturating_sub(**heard) >= time);
-            due.idle.extend(idle.map(|(slot, heard)| {
-                *heard = now;
-                *slot
-            }));
-            due.idle.sort_unstable();
-            shrink(&mut silent.listeners);
+            for (slot, heard_at) in listeners.iter_mut().filter(|(_, at)| now.saturating_sub(**at) >= time) {
+                *heard_at = now;
+                due.keepalives.push(*slot);
+            }
+            due.keepalives.sort_unstable();
         }
-        shrink(&mut self.unfinished.borrow_mut().inputs);
+        shrink(&mut kept.inputs);
+        shrink(newcomers);
+        shrink(listeners);
         due
-    }
-
-    fn now(&self) -> Duration {
-        let Clock { began, lost } = *self.clock.borrow();
-        began.elapsed().saturating_sub(lost)
     }
 }
 
-/// A client is read this much at once however full the budget is.
-const READ_BYTES_MIN: usize = 1024;
-
-impl PartialInputs {
+impl KeptInputs {
     fn set(&mut self, slot: Slot, bytes: usize, waiting_for: WaitingFor, is_new: bool, now: Duration) {
         let before = self.remove(slot);
         if bytes == 0 {
             return;
         }
+        // A message ages only while its client is waited for.
         let goes_on =
             |before: &Input| !is_new && before.waiting_for == WaitingFor::Client && waiting_for == WaitingFor::Client;
         let since = before.filter(goes_on).map_or(now, |before| before.since);
@@ -235,8 +201,8 @@ impl PartialInputs {
         Some(input)
     }
 
-    /// The next that has to give way, if too much is kept. What it keeps counts no longer. Logarithmic.
-    fn gives_way(&mut self, budget: usize) -> Option<Slot> {
+    /// Removes the next client to disconnect, if the budget is exceeded. Logarithmic.
+    fn evict(&mut self, budget: usize) -> Option<Slot> {
         if self.bytes <= budget {
             return None;
         }
@@ -245,16 +211,16 @@ impl PartialInputs {
         Some(slot)
     }
 
-    /// The clients that have left a message unfinished for so long. They count no longer. Linear in all that keep input.
-    fn take_older(&mut self, now: Duration, timeout: Duration) -> impl Iterator<Item = Slot> + use<> {
-        let is_over =
+    /// Removes the clients that have left a message unfinished for too long. Linear in all that keep input.
+    fn take_older(&mut self, now: Duration, timeout: Duration) -> Vec<Slot> {
+        let is_expired =
             |input: &Input| input.waiting_for == WaitingFor::Client && now.saturating_sub(input.since) >= timeout;
-        let over = self.inputs.iter().filter(|(_, input)| is_over(input));
-        let over: Vec<Slot> = over.map(|(slot, _)| *slot).collect();
-        for slot in &over {
+        let expired = self.inputs.iter().filter(|(_, input)| is_expired(input));
+        let expired: Vec<Slot> = expired.map(|(slot, _)| *slot).collect();
+        for slot in &expired {
             self.remove(*slot);
         }
-        over.into_iter()
+        expired
     }
 }
 
@@ -264,9 +230,9 @@ impl Input {
     }
 }
 
-/// Gives back what a peak needed.
+/// Shrinks a table after a peak.
 fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
-    if table.capacity() > SPARE_MIN.max(table.len() * SPARE_PART) {
+    if table.capacity() > SPARE_MIN.max(table.len() * SPARE_FACTOR) {
         table.shrink_to_fit();
     }
 }
@@ -277,113 +243,95 @@ mod tests {
 
     const RULES: InputRules =
         InputRules { budget: 100, message_timeout: None, idle_timeout: None, line_keepalive: None };
-    const LONG: Option<Duration> = Some(Duration::from_secs(3_600));
+    const HOUR: Option<Duration> = Some(Duration::from_secs(3_600));
     const NONE: Option<Duration> = Some(Duration::ZERO);
 
     fn slot(index: u32) -> Slot {
         Slot { index, generation: 0 }
     }
 
-    fn keeps(watch: &InputGuard, index: u32, bytes: usize, waiting_for: WaitingFor) -> Vec<u32> {
-        watch.keeps(slot(index), bytes, waiting_for, false).map(|slot| slot.index).collect()
+    fn keep(guard: &InputGuard, index: u32, bytes: usize, waiting_for: WaitingFor) -> Vec<u32> {
+        guard.keep(slot(index), bytes, waiting_for, false).map(|slot| slot.index).collect()
     }
 
     #[test]
     fn less_is_read_as_the_budget_fills() {
         const MEBIBYTE: usize = 1024 * 1024;
-        let rules = InputRules { budget: 8 * MEBIBYTE, ..RULES };
-        let watch = InputGuard::new(rules);
-        let slot = Slot { index: 0, generation: 0 };
-        let after = |bytes| {
-            assert_eq!(watch.keeps(slot, bytes, WaitingFor::Server, false).count(), 0);
-            watch.read_bytes_max(64 * 1024)
-        };
-        assert_eq!(after(0), 64 * 1024);
-        assert_eq!(after(7 * MEBIBYTE - 10_000), 10_000);
-        assert_eq!(after(7 * MEBIBYTE + 10_000), READ_BYTES_MIN);
+        let guard = InputGuard::new(InputRules { budget: 8 * MEBIBYTE, ..RULES });
+        for (kept, read_max) in
+            [(0, 64 * 1024), (7 * MEBIBYTE - 10_000, 10_000), (7 * MEBIBYTE + 10_000, READ_BYTES_MIN)]
+        {
+            assert_eq!(keep(&guard, 0, kept, WaitingFor::Server), [0; 0]);
+            assert_eq!(guard.read_bytes_max(64 * 1024), read_max);
+        }
     }
 
     #[test]
-    fn past_the_budget_the_largest_gives_way_of_equals_the_oldest_and_those_that_the_server_holds_up_last() {
-        let watch = InputGuard::new(RULES);
-        for (index, bytes, waiting_for) in [
-            (1, 20, WaitingFor::Client),
-            (2, 30, WaitingFor::Client),
-            (3, 40, WaitingFor::Server),
-            (4, 10, WaitingFor::Client),
-        ] {
-            assert_eq!(keeps(&watch, index, bytes, waiting_for), [0; 0]);
+    fn past_the_budget_the_largest_is_disconnected_of_equals_the_oldest_and_those_that_wait_for_the_server_last() {
+        use WaitingFor::{Client, Server};
+        let guard = InputGuard::new(RULES);
+        let steps: [(u32, usize, WaitingFor, &[u32]); 9] = [
+            (1, 20, Client, &[]),
+            (2, 30, Client, &[]),
+            (3, 40, Server, &[]),
+            (4, 10, Client, &[]),
+            (4, 11, Client, &[2]),
+            (5, 20, Client, &[]),
+            (4, 21, Client, &[4]),
+            (6, 25, Server, &[1]), // It is older than 5.
+            (6, 70, Server, &[5, 6]),
+        ];
+        for (index, bytes, waiting_for, disconnected) in steps {
+            assert_eq!(keep(&guard, index, bytes, waiting_for), disconnected, "{index} keeps {bytes}");
         }
-        assert_eq!(keeps(&watch, 4, 11, WaitingFor::Client), [2]);
-        assert_eq!(keeps(&watch, 5, 20, WaitingFor::Client), [0; 0]);
-        assert_eq!(keeps(&watch, 4, 21, WaitingFor::Client), [4]);
-        assert_eq!(keeps(&watch, 6, 25, WaitingFor::Server), [1], "it is older than 5");
-        assert_eq!(keeps(&watch, 6, 70, WaitingFor::Server), [5, 6]);
-        watch.forget(slot(3));
-        assert_eq!(keeps(&watch, 7, 101, WaitingFor::Client), [7]);
-        assert_eq!(watch.unfinished.borrow().bytes, 0);
-        assert!(watch.unfinished.borrow().ranks.is_empty() && watch.unfinished.borrow().inputs.is_empty());
-    }
-
-    #[test]
-    fn what_is_kept_no_longer_counts_no_longer() {
-        let watch = InputGuard::new(RULES);
-        for _ in 0..100 {
-            assert_eq!(keeps(&watch, 1, 90, WaitingFor::Client), [0; 0]);
-            assert_eq!(keeps(&watch, 1, 0, WaitingFor::Client), [0; 0]);
-        }
+        guard.forget(slot(3));
+        assert_eq!(keep(&guard, 7, 101, Client), [7]);
+        assert_eq!(guard.kept.borrow().bytes, 0);
+        assert!(guard.kept.borrow().ranks.is_empty() && guard.kept.borrow().inputs.is_empty());
     }
 
     #[test]
     fn a_message_is_as_old_as_its_beginning_and_ages_only_while_its_client_is_waited_for() {
-        let mut unfinished = PartialInputs::default();
+        use WaitingFor::{Client, Server};
+        let mut kept = KeptInputs::default();
         let seconds = Duration::from_secs;
-        let older = |unfinished: &mut PartialInputs, now| unfinished.take_older(seconds(now), seconds(60)).count();
-        unfinished.set(slot(1), 10, WaitingFor::Client, true, seconds(0));
-        unfinished.set(slot(1), 20, WaitingFor::Client, false, seconds(50));
-        assert_eq!(older(&mut unfinished, 59), 0);
-        unfinished.set(slot(1), 20, WaitingFor::Client, true, seconds(59));
-        assert_eq!(older(&mut unfinished, 60), 0, "another message has begun");
-        unfinished.set(slot(1), 20, WaitingFor::Server, false, seconds(100));
-        assert_eq!(older(&mut unfinished, 1_000), 0);
-        unfinished.set(slot(1), 20, WaitingFor::Client, false, seconds(1_000));
-        assert_eq!(older(&mut unfinished, 1_059), 0);
-        assert_eq!(older(&mut unfinished, 1_060), 1);
-        assert_eq!(older(&mut unfinished, 1_060), 0);
+        let older = |kept: &mut KeptInputs, now| kept.take_older(seconds(now), seconds(60)).len();
+        kept.set(slot(1), 10, Client, true, seconds(0));
+        kept.set(slot(1), 20, Client, false, seconds(50));
+        assert_eq!(older(&mut kept, 59), 0);
+        kept.set(slot(1), 20, Client, true, seconds(59));
+        assert_eq!(older(&mut kept, 60), 0, "another message has begun");
+        kept.set(slot(1), 20, Server, false, seconds(100));
+        assert_eq!(older(&mut kept, 1_000), 0);
+        kept.set(slot(1), 20, Client, false, seconds(1_000));
+        assert_eq!([1_059, 1_060, 1_060].map(|now| older(&mut kept, now)), [0, 1, 0]);
     }
 
     #[test]
-    fn a_newcomer_is_one_until_it_says_something() {
-        let watch = InputGuard::new(InputRules { idle_timeout: NONE, ..RULES });
-        (1..=3).for_each(|index| watch.line_client_came(slot(index)));
-        watch.line_client_spoke(slot(1), true);
-        watch.forget(slot(2));
-        assert_eq!(watch.sweep(Duration::ZERO).over, [(slot(3), Disconnect::IdleTimeout)]);
-        assert_eq!(watch.sweep(Duration::ZERO), Due::default());
+    fn a_newcomer_is_one_until_it_sends_a_line_and_every_listener_is_kept_alive_again_and_again() {
+        let guard = InputGuard::new(InputRules { idle_timeout: NONE, line_keepalive: NONE, ..RULES });
+        (1..=3).for_each(|index| guard.add_line_client(slot(index)));
+        guard.hear_line_client(slot(1), true);
+        guard.forget(slot(2));
+        let keepalives = vec![slot(1), slot(3)];
+        let disconnects = vec![(slot(3), Disconnect::IdleTimeout)];
+        assert_eq!(guard.sweep(), Due { disconnects, keepalives: keepalives.clone() });
+        assert_eq!(guard.sweep(), Due { disconnects: Vec::new(), keepalives });
     }
 
     #[test]
-    fn time_in_which_the_server_stood_still_makes_nobody_older() {
-        let watch =
-            InputGuard::new(InputRules { idle_timeout: LONG, message_timeout: LONG, line_keepalive: LONG, ..RULES });
-        watch.clock.borrow_mut().began -= Duration::from_secs(3_000);
-        watch.line_client_came(slot(1));
-        assert_eq!(keeps(&watch, 1, 1, WaitingFor::Client), [0; 0]);
-        watch.clock.borrow_mut().began -= Duration::from_secs(4_000);
-        assert_eq!(watch.sweep(Duration::from_secs(1_000)), Due::default());
-        watch.clock.borrow_mut().began -= Duration::from_secs(600);
-        let Due { over, idle } = watch.sweep(Duration::ZERO);
-        assert_eq!(over, [(slot(1), Disconnect::MessageTimeout), (slot(1), Disconnect::IdleTimeout)]);
-        assert_eq!(idle, [slot(1)]);
-    }
-
-    #[test]
-    fn every_line_client_is_kept_alive_again_and_again() {
-        let watch = InputGuard::new(InputRules { line_keepalive: NONE, ..RULES });
-        (1..=3).for_each(|index| watch.line_client_came(slot(index)));
-        watch.forget(slot(2));
-        for _ in 0..2 {
-            assert_eq!(watch.sweep(Duration::ZERO).idle, [slot(1), slot(3)]);
-        }
+    fn time_in_which_the_server_stood_still_makes_no_client_older() {
+        let rules = InputRules { idle_timeout: HOUR, message_timeout: HOUR, line_keepalive: HOUR, ..RULES };
+        let mut guard = InputGuard::new(rules);
+        guard.clock.advance(Duration::from_secs(3_000));
+        guard.add_line_client(slot(1));
+        assert_eq!(keep(&guard, 1, 1, WaitingFor::Client), [0; 0]);
+        guard.clock.advance(Duration::from_secs(4_000));
+        guard.clock.stand_still(Duration::from_secs(1_000));
+        assert_eq!(guard.sweep(), Due::default());
+        guard.clock.advance(Duration::from_secs(600));
+        let Due { disconnects, keepalives } = guard.sweep();
+        assert_eq!(disconnects, [(slot(1), Disconnect::MessageTimeout), (slot(1), Disconnect::IdleTimeout)]);
+        assert_eq!(keepalives, [slot(1)]);
     }
 }

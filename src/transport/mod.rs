@@ -1,9 +1,11 @@
-//! The ways in: each transport turns bytes into calls of a session. `tcp`, `websocket` and `http` stand on `connection` and
-//! `metrics`, and do not know each other.
+//! The transports: each turns bytes into calls of a session. `tcp`, `websocket` and `http` build on the other files and
+//! do not know each other.
 
 pub mod connection;
 pub mod http;
 pub mod input_guard;
+pub mod keepalive;
 pub mod metrics;
+mod sweep;
 pub mod tcp;
 pub mod websocket;

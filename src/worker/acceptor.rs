@@ -1,4 +1,4 @@
-//! The way in to a worker: accepted sockets become connections of line clients, HTTP and WebSocket clients.
+//! Accepting on one worker: sockets become connections of line clients, HTTP and WebSocket clients.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,87 +7,67 @@ use std::sync::Arc;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{ProxyProtocol, Rules};
+use crate::config::{Labels, ProxyProtocol, Rules};
 use crate::net::accept::{Accepted, Listener};
 use crate::net::address_limiter::AddressLimiter;
+use crate::net::connection_limit::ConnectionLimit;
 use crate::net::proxy::TrustedProxies;
-use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::session::SessionContext;
 use crate::transport::connection::{Client, ReadBuffer};
-use crate::transport::http::{HttpRules, HttpServer, HttpState, Upgraded};
-use crate::transport::metrics::TransportMetrics;
-use crate::transport::tcp::{self, LineRules};
-use crate::transport::websocket::{self, Keepalive, TextCommands};
-use crate::writer::WriterIndex;
-
-/// Numbers for clients that no other worker gives: its index + 1, then every `workers`-th.
-pub struct Ids {
-    next: Cell<u64>,
-    step: u64,
-}
-
-impl Ids {
-    /// The numbers of one worker.
-    pub fn new(index: WriterIndex, workers: u16) -> Self {
-        Self { next: Cell::new(u64::from(index.0) + 1), step: workers.into() }
-    }
-
-    fn next(&self) -> u64 {
-        self.next.replace(self.next.get() + self.step)
-    }
-}
+use crate::transport::http::{HttpContext, HttpServer, OriginRules};
+use crate::transport::keepalive::Keepalive;
+use crate::transport::metrics::{ServerMetrics, TransportMetrics};
+use crate::transport::tcp;
+use crate::transport::websocket::{self, TextCommands};
 
 /// Accepts the clients of one worker.
 pub struct ClientAcceptor {
-    rules: Rules,
-    address_limiter: AddressLimiter,
-    ids: Ids,
-    counts: Arc<TransportMetrics>,
-    buffer: ReadBuffer,
-    /// Everything that must have ended before the worker does.
-    tasks: TaskTracker,
+    pub rules: Rules,
+    pub address_limiter: AddressLimiter,
+    /// The number of the next client. It begins at the worker's index + 1 and goes up by the number of workers, so that
+    /// no two workers give the same one.
+    pub next_number: Cell<u64>,
+    pub workers: u16,
+    pub counts: Arc<TransportMetrics>,
+    pub buffer: Rc<ReadBuffer>,
+    /// The tasks that must have ended before the worker ends.
+    pub tasks: TaskTracker,
 }
 
 impl ClientAcceptor {
-    /// An acceptor that has accepted nobody.
-    pub fn new(
-        rules: Rules,
-        address_limiter: AddressLimiter,
-        ids: Ids,
-        counts: Arc<TransportMetrics>,
-        buffer: ReadBuffer,
-        tasks: TaskTracker,
-    ) -> Rc<Self> {
-        Rc::new(Self { rules, address_limiter, ids, counts, buffer, tasks })
-    }
-
     /// Accepts line clients until the server stops.
-    pub async fn accept_lines(self: Rc<Self>, listener: Listener, sessions: Rc<SessionContext>) {
+    pub async fn accept_lines(self: Rc<Self>, listener: Listener, context: Rc<SessionContext>) {
         let proxies = self.trusted_proxies(ProxyProtocol::Tcp);
-        let drain = sessions.drain.clone();
+        let drain = context.drain.clone();
         let on_client = |accepted: Accepted| match proxies.sends_header(accepted.peer) {
-            false => self.open_line_client(accepted, &sessions),
+            false => self.open_line_client(accepted, &context),
             true => {
-                let behind_proxy = Rc::clone(&self).open_behind_proxy(accepted, proxies.clone(), Rc::clone(&sessions));
+                let behind_proxy = Rc::clone(&self).open_behind_proxy(accepted, proxies.clone(), Rc::clone(&context));
                 spawn_local(self.tasks.track_future(behind_proxy));
             }
         };
         listener.accept_until_stop(drain, on_client).await;
     }
 
-    fn open_line_client(&self, accepted: Accepted, sessions: &Rc<SessionContext>) {
+    fn open_line_client(&self, accepted: Accepted, context: &Rc<SessionContext>) {
         let Accepted { stream, peer, permit } = accepted;
-        let permit = permit.and_then(|permit| permit.for_address(&self.address_limiter, peer.ip()));
-        if let Err(no_permit) = permit {
-            self.counts.count_line_client_refused(no_permit.into());
-        }
-        let accepted = Accepted { stream, peer, permit };
-        let rules = LineRules { line_bytes_max: self.rules.message_bytes_max, labels: self.rules.labels };
-        if let Some(connection) = tcp::open(accepted, self.ids.next(), rules, &self.buffer, sessions) {
-            spawn_local(self.tasks.track_future(connection));
-        }
+        let number = self.number_client();
+        let permit = match permit.and_then(|permit| permit.for_address(&self.address_limiter, peer.ip())) {
+            Ok(permit) => permit,
+            Err(no_permit) => {
+                self.counts.count_line_client_refused(no_permit);
+                return tcp::refuse(&stream, Disconnect::TooManyConnections, &self.buffer, context);
+            }
+        };
+        let label = match self.rules.labels {
+            Labels::Address => Label::generated(peer),
+            Labels::Auto if peer.ip().is_loopback() => Label::generated(peer),
+            Labels::Auto | Labels::Id => Label::generated(format_args!("TCP-{number}")),
+        };
+        let client = Client { stream, permit, address: peer.ip(), already_read: Vec::new() };
+        spawn_local(self.tasks.track_future(tcp::open(client, label, &self.buffer, context)));
     }
 
     /// Opens a line client once its proxy has sent its address, unless the server stops first.
@@ -95,53 +75,59 @@ impl ClientAcceptor {
         self: Rc<Self>,
         mut accepted: Accepted,
         proxies: TrustedProxies,
-        sessions: Rc<SessionContext>,
+        context: Rc<SessionContext>,
     ) {
         let Accepted { stream, peer, .. } = &accepted;
         let client = tokio::select! {
             biased;
-            () = sessions.drain.stopping() => Err(Disconnect::Shutdown),
+            () = context.drain.stopping() => Err(Disconnect::Shutdown),
             client = proxies.client(stream, *peer, self.rules.header_timeout) => client,
         };
         match client {
             Ok(client) => {
                 accepted.peer = client;
-                self.open_line_client(accepted, &sessions);
+                self.open_line_client(accepted, &context);
             }
-            Err(reason) => tcp::refuse(stream, reason, &self.buffer, &sessions),
+            Err(reason) => tcp::refuse(stream, reason, &self.buffer, &context),
         }
     }
 
-    /// Accepts HTTP connections until the server stops, so that another one can take the port, or until the worker ends.
-    /// Connections that were accepted are answered in any case: a server that drains says so. This therefore keeps no
-    /// handle to the sessions alive.
+    /// Accepts HTTP connections until the server stops, so that another server can take the port, or until the worker
+    /// ends. Accepted connections are answered in any case: a server that drains says so. They therefore do not keep
+    /// the context of the sessions alive.
     pub fn serve_http(
         self: Rc<Self>,
         listener: Listener,
-        state: HttpState,
-        sessions: &Rc<SessionContext>,
+        connection_limit: ConnectionLimit,
+        metrics: ServerMetrics,
+        context: &Rc<SessionContext>,
     ) -> impl Future<Output = ()> + use<> {
-        let keepalive = Rc::new(Keepalive::default());
-        let pinging = Rc::clone(&keepalive).run_until_stop(self.rules.keepalive, sessions);
+        let drain = context.drain.clone();
+        let keepalive = Rc::new(Keepalive::new(self.rules.keepalive));
+        let pinging = Rc::clone(&keepalive).run_until_stop(drain.clone(), context.writer.clone());
         spawn_local(self.tasks.track_future(pinging));
-        let drain = state.drain.clone();
-        let until_end = self.rules.probes_until_end;
-        let rules = HttpRules {
+        let http = HttpContext {
+            drain: drain.clone(),
+            connection_limit,
+            address_limiter: self.address_limiter.clone(),
+            metrics,
+            counts: Arc::clone(&self.counts),
+            buffer: Rc::clone(&self.buffer),
             header_timeout: self.rules.header_timeout,
-            limits: self.rules.http.clone(),
-            origins: self.rules.origins.clone(),
+            connection_time_max: self.rules.http.connection_time,
+            origins: OriginRules { origins: self.rules.origins.clone(), hosts: self.rules.http.hosts.clone() },
             proxies: self.trusted_proxies(ProxyProtocol::Http),
         };
-        let sessions = Rc::downgrade(sessions);
-        let (buffer, counts) = (self.buffer.clone(), Arc::clone(&self.counts));
-        let server = Rc::new(HttpServer::new(state, counts, rules, buffer, move |upgraded| {
-            if let Some(sessions) = sessions.upgrade() {
-                self.open_websocket_client(upgraded, &sessions, &keepalive);
+        let context = Rc::downgrade(context);
+        let is_until_end = self.rules.probes_until_end;
+        let server = Rc::new(HttpServer::new(http, move |client| {
+            if let Some(context) = context.upgrade() {
+                self.open_websocket_client(client, &context, &keepalive);
             }
         }));
         async move {
             let on_connection = |accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)));
-            if until_end {
+            if is_until_end {
                 listener.accept(on_connection).await;
             } else {
                 listener.accept_until_stop(drain, on_connection).await;
@@ -149,16 +135,18 @@ impl ClientAcceptor {
         }
     }
 
-    fn open_websocket_client(&self, upgraded: Upgraded, sessions: &Rc<SessionContext>, keepalive: &Keepalive) {
-        let Upgraded { stream, permit, address, already_read } = upgraded;
-        let label = Label::generated(format_args!("WS-{}", self.ids.next()));
-        let client = Client { stream, permit, dialect: Dialect::WebSocket, label, address, already_read };
-        let (bytes_max, commands) = (self.rules.message_bytes_max, TextCommands::default());
-        let connection = websocket::open(client, bytes_max, commands, &self.buffer, sessions, keepalive);
+    fn open_websocket_client(&self, client: Client, context: &Rc<SessionContext>, keepalive: &Keepalive) {
+        let label = Label::generated(format_args!("WS-{}", self.number_client()));
+        let commands = TextCommands::default();
+        let connection = websocket::open(client, label, commands, &self.buffer, context, keepalive);
         spawn_local(self.tasks.track_future(connection));
     }
 
-    /// The proxies of a port, `Tcp` or `Http`.
+    fn number_client(&self) -> u64 {
+        self.next_number.replace(self.next_number.get() + u64::from(self.workers))
+    }
+
+    /// The trusted proxies of a port, `Tcp` or `Http`.
     fn trusted_proxies(&self, port: ProxyProtocol) -> TrustedProxies {
         let send_header = self.rules.proxy_protocol == port || self.rules.proxy_protocol == ProxyProtocol::Both;
         TrustedProxies::new(&self.rules.trusted_proxies, send_header)

@@ -1,9 +1,10 @@
-//! One worker: a thread with its own runtime, listeners, shards and writer. It shares mailboxes, limits, the drain and metrics
-//! with the other workers, and no state that anybody would wait for.
+//! One worker: a thread with its own runtime, listeners, shards and writer. It shares mailboxes, limits, the drain and
+//! metrics with the other workers, and no state that a worker would wait for.
 
 mod acceptor;
 mod descriptor_table;
 
+use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -13,8 +14,9 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use self::acceptor::{ClientAcceptor, Ids};
+use self::acceptor::ClientAcceptor;
 use crate::broker::{ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::memory::MemoryUse;
@@ -22,9 +24,8 @@ use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::session::{SessionContext, SpentDeliveries};
-use crate::shutdown::{Drain, ServingToken};
+use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
-use crate::transport::http::HttpState;
 use crate::transport::input_guard::InputGuard;
 use crate::transport::metrics::ServerMetrics;
 use crate::writer::WriterIndex;
@@ -35,73 +36,60 @@ pub use descriptor_table::DescriptorTable;
 
 /// What all workers share.
 #[derive(Clone)]
-pub struct Shared {
-    /// The number of workers.
+pub(crate) struct Shared {
     pub workers: u16,
-    /// Sends to the shards, whichever worker they live on.
     pub shards: ShardSenders,
-    /// Sends to the writers, by `WriterIndex`.
+    /// By `WriterIndex`.
     pub writers: Vec<BatchSender>,
-    /// The limits of one address.
     pub address_limiter: AddressLimiter,
-    /// The deliveries that clients have spent that are gone.
+    /// The deliveries that disconnected clients have spent.
     pub spent: SpentDeliveries,
-    /// The counters of all workers.
     pub metrics: ServerMetrics,
-    /// What applies to every client.
     pub rules: Rules,
-    /// The phases of the stop.
     pub drain: Drain,
 }
 
 /// What one worker has for itself, made before any of them starts.
-pub struct Worker {
+pub(crate) struct Worker {
     /// The index of the worker and of its writer.
     pub index: WriterIndex,
-    /// Its listener for line clients.
     pub lines: TcpListener,
-    /// Its listener for HTTP.
     pub http: TcpListener,
-    /// Its own descriptor table, where workers do not share one.
+    /// `None` where all workers share one descriptor table.
     pub table: Option<DescriptorTable>,
-    /// The limit of its connections.
     pub connection_limit: ConnectionLimit,
-    /// The shards that live on it.
+    /// The shards that live on this worker.
     pub shards: Vec<ShardMailbox>,
-    /// The mailbox of its writer.
     pub writer: WriterMailbox,
     /// Held until its last client is gone.
-    pub serving: ServingToken,
+    pub serving: TaskTrackerToken,
 }
 
 /// A worker's thread as the server knows it.
-pub struct RunningWorker {
+pub(crate) struct RunningWorker {
     /// Answered when the worker accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// Answered once everything on it has ended; or why it could not start.
+    /// Answered once everything on the worker has ended, or with why the worker could not start.
     pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Worker {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system gives no thread.
+    /// Starts the thread. Fails if the system provides none.
     pub fn start(self, shared: Shared) -> io::Result<RunningWorker> {
-        let (say_ready, ready) = oneshot::channel();
-        let (say_ended, ended) = oneshot::channel();
+        let (send_ready, ready) = oneshot::channel();
+        let (send_ended, ended) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("worker-{}", self.index.0));
-        // After a start that failed nobody listens.
-        thread.spawn(move || drop(say_ended.send(self.run(shared, say_ready))))?;
+        // After a start that failed, nothing receives this.
+        thread.spawn(move || drop(send_ended.send(self.run(shared, send_ready))))?;
         Ok(RunningWorker { ready, ended })
     }
 
-    fn run(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<()> {
+    fn run(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(self.work(shared, say_ready))
+        runtime.block_on(self.work(shared, send_ready))
     }
 
-    async fn work(self, shared: Shared, say_ready: oneshot::Sender<()>) -> io::Result<()> {
+    async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
         if let Some(table) = table {
@@ -109,7 +97,7 @@ impl Worker {
         }
         let lines = Listener::new(lines, connection_limit.clone())?;
         let http = Listener::new(http, connection_limit.clone())?;
-        let _ = say_ready.send(());
+        let _ = send_ready.send(());
         let own = usize::from(index.0);
         let memory = MemoryUse::default();
         spawn_local(memory.clone().trim());
@@ -125,7 +113,9 @@ impl Worker {
         }
         // From here on only the shards send to other workers' writers: when the shards have ended, so do the writers.
         drop(writers);
-        let sessions = Rc::new(SessionContext {
+        let input_guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
+        spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
+        let context = Rc::new(SessionContext {
             broker: senders.broker(),
             writer,
             writer_index: index,
@@ -135,19 +125,22 @@ impl Worker {
             spent,
             drain: drain.clone(),
         });
-        let guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
-        spawn_local(tasks.track_future(Rc::clone(&guard).run_until_stop(&sessions)));
-        let buffer = ReadBuffer::new(memory, guard);
         let counts = metrics.transports[own].clone();
-        let ids = Ids::new(index, workers);
-        let acceptor = ClientAcceptor::new(rules, address_limiter.clone(), ids, counts, buffer, tasks.clone());
-        let state = HttpState { drain: drain.clone(), connection_limit, address_limiter, metrics };
-        spawn_local(Rc::clone(&acceptor).serve_http(http, state, &sessions));
-        acceptor.accept_lines(lines, sessions).await;
+        let acceptor = Rc::new(ClientAcceptor {
+            rules,
+            address_limiter,
+            next_number: Cell::new(u64::from(index.0) + 1),
+            workers,
+            counts,
+            buffer: ReadBuffer::new(memory, input_guard),
+            tasks: tasks.clone(),
+        });
+        spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));
+        acceptor.accept_lines(lines, context).await;
         tasks.close();
         tasks.wait().await;
         writer_task.await.expect("a panic ends the process");
-        // Open HTTP connections are answered until the last client of all workers is gone.
+        // HTTP connections are answered until the last client of all workers is gone.
         drop(serving);
         drain.served().await;
         Ok(())

@@ -1,5 +1,7 @@
 //! The metrics of a writer. Its (message, member) pairs obey a law: fanned out = delivered + dropped + queued.
 
+use strum::VariantArray;
+
 use crate::metrics::{Counter, Exposition, Histogram};
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
@@ -11,8 +13,8 @@ use crate::protocol::error_code::ErrorCode;
 #[repr(align(128))]
 pub struct WriterMetrics {
     pub(super) opened: [Counter; Dialect::ALL.len()],
-    pub(super) closed: [[Counter; Disconnect::ALL.len()]; Dialect::ALL.len()],
-    errors: [Counter; ErrorCode::ALL.len()],
+    pub(super) closed: [[Counter; Disconnect::VARIANTS.len()]; Dialect::ALL.len()],
+    errors: [Counter; ErrorCode::VARIANTS.len()],
     received_bytes: Counter,
     pub(super) fanned_out: Counter,
     pub(super) delivered: Counter,
@@ -97,7 +99,8 @@ impl WriterMetrics {
         };
         let errors = |code: ErrorCode| all.iter().map(|one| one.as_ref().errors[code as usize].get()).sum::<u64>();
         let transport = |dialect: Dialect| format!("transport=\"{}\"", dialect.transport());
-        let ends = Dialect::ALL.into_iter().flat_map(|dialect| Disconnect::ALL.map(|reason| (dialect, reason)));
+        let reasons = Disconnect::VARIANTS.iter().copied();
+        let ends = Dialect::ALL.into_iter().flat_map(|dialect| reasons.clone().map(move |reason| (dialect, reason)));
         let ends = ends.map(|(dialect, reason)| {
             (format!("{},reason=\"{}\"", transport(dialect), reason.reason()), closed(dialect, reason))
         });
@@ -115,7 +118,7 @@ impl WriterMetrics {
         out.counters(
             "roomcast_errors_total",
             "Commands that were answered with ERR, by the code behind it. A rise means that clients send what breaks a rule.",
-            ErrorCode::ALL.map(|code| (format!("code=\"{}\"", code.word()), errors(code))),
+            ErrorCode::VARIANTS.iter().map(|&code| (format!("code=\"{}\"", code.word()), errors(code))),
         );
         Self::expose_deliveries(all, out);
         out.counter(

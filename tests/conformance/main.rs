@@ -3,7 +3,7 @@
 //! connection fails is asked of the server as well. The frames are written and read by code of their own, nothing of `src/`.
 //!
 //! What holds for the text dialect behind the frames is in `tests/sockets/websocket.rs`, the handshake (§4) in
-//! `tests/sockets/http.rs`, the decoder without a socket in `tests/websocket_frames.rs`.
+//! `tests/sockets/http.rs`, the decoder without a socket in `tests/units/protocol/websocket.rs`.
 
 // Servers, a client, frames as wrong as a test wants them.
 mod harness;

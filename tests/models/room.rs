@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use roomcast::broker::{ListingBudget, Member, Room};
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::{Listing, Offset};
+use roomcast::protocol::event::Offset;
+use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
 use roomcast::writer::{Address, Slot, WriterIndex};
 

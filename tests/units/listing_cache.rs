@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use roomcast::broker::{LIST_AGE_MAX, ListingBudget, Member, Room};
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::Listing;
+use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
 use roomcast::writer::{Address, Slot, WriterIndex};
 

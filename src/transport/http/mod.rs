@@ -1,5 +1,5 @@
-//! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. Its responses are hyper's own
-//! output; a socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
+//! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. A socket whose
+//! handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
 
 mod forwarded;
 mod handshake;
@@ -9,14 +9,16 @@ mod requests;
 mod routes;
 mod spare;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,14 +26,14 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
-use self::origin::OriginRules;
-use self::refusals::RefusalLog;
+pub use self::forwarded::forwarded_for;
+pub use self::origin::{OriginRules, Reached};
 use self::requests::HttpConnection;
-use self::routes::{MetricsCache, PermitStatus, router};
+use self::routes::router;
 use self::spare::SparePermits;
-use super::connection::ReadBuffer;
+use super::connection::{Client, ReadBuffer};
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
-use crate::config::{HttpLimits, Origins};
+use crate::log::LogThrottle;
 use crate::net::accept::Accepted;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::{ConnectionLimit, ConnectionPermit, NoPermit};
@@ -43,163 +45,125 @@ use crate::writer::CLOSE_LINGER;
 /// Connections that a worker serves beside its clients when the server is full.
 pub const SPARE_CONNECTIONS: usize = 16;
 
-/// What a connection takes with hyper's state and the head of its request, in bytes: 21 KiB were measured.
+/// Memory of a connection with hyper's state and the head of its request, in bytes: 21 KiB were measured.
 const CONNECTION_BYTES: usize = 20 * 1024;
 
-/// On a spare place a connection has one request and this long for all of it, silent or not.
+/// A connection on a spare permit has one request, and this long for all of it.
 const SPARE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// A connection that in this time neither asks anything nor takes its answers is closed.
+/// A connection that neither sends a request nor takes its answers for this long is closed.
 const STALL_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A request has at most so many headers; one more is answered with 431.
+/// Headers of a request; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
 
-/// A request's head has at most so many bytes; more are answered with 431.
+/// Bytes of a request's head; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What answers depend on.
-#[derive(Clone)]
-pub struct HttpState {
-    /// Whether the server stops.
+/// What the HTTP server of a worker works with.
+pub struct HttpContext {
+    /// Says whether the server stops.
     pub drain: Drain,
-    /// Whether there is a place.
+    /// The connection limit of the worker.
     pub connection_limit: ConnectionLimit,
-    /// Who is here, by address.
+    /// Limits clients behind trusted proxies, and connections of others, by address.
     pub address_limiter: AddressLimiter,
-    /// What was counted.
+    /// What `/metrics` shows.
     pub metrics: ServerMetrics,
-}
-
-/// A socket that was switched to WebSocket.
-pub struct Upgraded {
-    /// The socket, raw again.
-    pub stream: TcpStream,
-    /// Its place among the clients.
-    pub permit: ConnectionPermit,
-    /// The client's, behind the proxies that are believed.
-    pub address: IpAddr,
-    /// What the client sent behind its handshake.
-    pub already_read: Vec<u8>,
-}
-
-/// What applies to the HTTP connections of a worker.
-pub struct HttpRules {
+    /// The counters of this worker.
+    pub counts: Arc<TransportMetrics>,
+    /// The worker's buffer, into which input behind the last answer is read and discarded.
+    pub buffer: Rc<ReadBuffer>,
     /// How long a client may take for the head of a request.
     pub header_timeout: Duration,
-    /// How long a connection is kept, and under which names the server is reached.
-    pub limits: HttpLimits,
+    /// The first request after this time is the last of its connection; `None` is no limit.
+    pub connection_time_max: Option<Duration>,
     /// Which web pages may open a WebSocket.
-    pub origins: Origins,
-    /// Who is believed for whom it asks.
+    pub origins: OriginRules,
+    /// The proxies whose word is taken for the client's address and the host.
     pub proxies: TrustedProxies,
 }
 
 /// The HTTP server of a worker.
 pub struct HttpServer {
+    context: HttpContext,
     router: Router,
-    state: HttpState,
-    metrics_cache: MetricsCache,
-    spare: Rc<SparePermits>,
-    /// Of this worker.
-    counts: Arc<TransportMetrics>,
-    refusals: RefusalLog,
-    header_timeout: Duration,
-    connection_time: Option<Duration>,
-    origins: OriginRules,
-    proxies: TrustedProxies,
-    /// Of the worker: what comes behind the last answer is read into it, and forgotten.
-    buffer: ReadBuffer,
-    on_upgrade: Box<dyn Fn(Upgraded)>,
+    /// The newest text of the metrics, and when it was made.
+    metrics_text: RefCell<Option<(Instant, Bytes)>>,
+    spare: SparePermits,
+    origin_refusals: LogThrottle,
+    on_upgrade: Box<dyn Fn(Client)>,
 }
 
-/// A connection of which nothing was read, or only the header of its proxy.
+/// A connection of which nothing was read, or only the PROXY header.
 struct HttpSocket {
     stream: TcpStream,
     peer: SocketAddr,
-    /// The proxy in front of it has announced it.
-    is_announced: bool,
+    /// A trusted proxy has named the peer in a PROXY header.
+    is_proxied: bool,
 }
 
 impl HttpServer {
-    /// Answers from `state`; sockets switched to WebSocket go to `on_upgrade`.
-    pub fn new(
-        state: HttpState,
-        counts: Arc<TransportMetrics>,
-        rules: HttpRules,
-        buffer: ReadBuffer,
-        on_upgrade: impl Fn(Upgraded) + 'static,
-    ) -> Self {
-        let HttpRules { header_timeout, limits, origins, proxies } = rules;
+    /// Sockets that were switched to WebSocket go to `on_upgrade`.
+    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client) + 'static) -> Self {
         Self {
-            router: router(state.clone()),
-            state,
-            metrics_cache: MetricsCache::default(),
-            spare: SparePermits::new(SPARE_CONNECTIONS),
-            refusals: RefusalLog::new(Arc::clone(&counts)),
-            counts,
-            header_timeout,
-            connection_time: limits.connection_time,
-            origins: OriginRules { origins, hosts: limits.hosts },
-            proxies,
-            buffer,
+            router: router(context.drain.clone(), context.connection_limit.clone()),
+            context,
+            metrics_text: RefCell::default(),
+            spare: SparePermits::default(),
+            origin_refusals: LogThrottle::new(),
             on_upgrade: Box::new(on_upgrade),
         }
     }
 
-    /// Serves one connection: requests until it closes, or until it becomes a WebSocket client.
+    /// Serves one connection until it closes, or until it becomes a WebSocket client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, permit } = accepted;
-        self.counts.count_opened();
-        let socket = HttpSocket { stream, peer, is_announced: false };
+        self.context.counts.opened.add(1);
+        let socket = HttpSocket { stream, peer, is_proxied: false };
         let end = match permit {
             Ok(permit) => self.serve_client(socket, permit).await,
-            // Boxed, since those that are silent are to be small.
+            // Boxed, so that silent connections stay small.
             Err(no_permit) => Box::pin(self.serve_spare(socket, no_permit)).await,
         };
-        self.counts.count_closed(end);
+        self.context.counts.count_closed(end);
     }
 
-    /// Serves one that has a place, unless its address has too many.
+    /// Serves a connection that has a permit, unless its address has too many clients.
     async fn serve_client(&self, socket: HttpSocket, permit: ConnectionPermit) -> HttpEnd {
-        let socket = match self.announced(socket, self.header_timeout).await {
+        let header_timeout = self.context.header_timeout;
+        let socket = match self.behind_proxy(socket, header_timeout).await {
             Ok(socket) => socket,
             Err(end) => return end,
         };
         let address = socket.peer.ip();
-        // Whom a proxy of ours asks for is known when it asks.
-        let of_address = if self.proxies.trusts(address) {
-            Ok(permit)
-        } else {
-            permit.for_address(&self.state.address_limiter, address)
+        // The client behind a trusted proxy is known once there is a request.
+        let permit = match self.context.proxies.trusts(address) {
+            true => Ok(permit),
+            false => permit.for_address(&self.context.address_limiter, address),
         };
-        let permit = match of_address {
+        let permit = match permit {
             Ok(permit) => permit,
             Err(no_permit) => return Box::pin(self.serve_spare(socket, no_permit)).await,
         };
-        // Nothing is built for a client that says nothing: until here it costs no more than a line client. That there is a
-        // byte must be seen, for tokio takes a new socket to be readable until it has tried.
-        match timeout(self.header_timeout, socket.stream.peek(&mut [0])).await {
-            Ok(Ok(1..)) => Box::pin(self.serve_requests(socket, permit)).await,
+        // Nothing is built for a silent client: until here it costs no more than a line client. `peek` and not
+        // `readable`, since tokio takes a new socket to be readable until it has tried.
+        match timeout(header_timeout, socket.stream.peek(&mut [0])).await {
+            Ok(Ok(1..)) => Box::pin(self.answer(socket, Ok(permit), None)).await,
             Ok(Ok(0)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Ok(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
-            Err(_) => self.too_late(),
+            Err(_) => self.timed_out(),
         }
     }
 
-    /// The same once the client has said something.
-    async fn serve_requests(&self, socket: HttpSocket, permit: ConnectionPermit) -> HttpEnd {
-        let asking = HttpConnection::new(&socket, PermitStatus(None), self.connection_time);
-        self.answer(socket.stream, Some(permit), &asking).await
-    }
-
-    /// Answers one request of a client without a place: a full server still says so. The oldest gives way to a newcomer.
+    /// Answers one request of a connection without a permit: a full server still says so. The oldest of these gives way
+    /// to a new one.
     async fn serve_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
-        let mut spare = self.spare.take();
+        let revoked = self.spare.take();
         tokio::select! {
             biased;
-            () = spare.revoked() => {
-                self.refusals.connection(no_permit.into());
+            _ = revoked => {
+                self.refuse_connection(no_permit.into());
                 HttpEnd::Failed(Disconnect::TooManyConnections)
             }
             end = self.answer_spare(socket, no_permit) => end,
@@ -208,130 +172,125 @@ impl HttpServer {
 
     async fn answer_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
         let deadline = Instant::now() + SPARE_TIME_MAX;
-        match self.announced(socket, SPARE_TIME_MAX).await {
-            Ok(socket) => {
-                let mut asking = HttpConnection::new(&socket, PermitStatus(Some(no_permit)), None);
-                asking.deadline = Some(deadline);
-                self.answer(socket.stream, None, &asking).await
-            }
+        match self.behind_proxy(socket, SPARE_TIME_MAX).await {
+            Ok(socket) => self.answer(socket, Err(no_permit), Some(deadline)).await,
             Err(end) => end,
         }
     }
 
-    /// Answers what is asked on a connection, to its end.
-    async fn answer(&self, stream: TcpStream, permit: Option<ConnectionPermit>, asking: &HttpConnection) -> HttpEnd {
-        let mut memory = self.buffer.memory_share();
+    /// Answers the requests of a connection to its end, or one where there is no permit.
+    async fn answer(
+        &self,
+        socket: HttpSocket,
+        permit: Result<ConnectionPermit, NoPermit>,
+        deadline: Option<Instant>,
+    ) -> HttpEnd {
+        let mut memory = self.context.buffer.memory.share();
         memory.set(CONNECTION_BYTES);
-        let service = service_fn(|request| Box::pin(self.respond(request, asking)));
-        let mut connection = http1::Builder::new()
+        let no_permit = permit.as_ref().err().copied();
+        let connection = &HttpConnection::new(&socket, no_permit, self.context.connection_time_max);
+        let service = service_fn(|request| Box::pin(self.respond(request, connection)));
+        let mut served = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .keep_alive(permit.is_some())
+            .header_read_timeout(self.context.header_timeout)
+            .keep_alive(permit.is_ok())
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        let served = poll_fn(|context| connection.poll_without_shutdown(context));
-        let ended = self.unless_stalled(asking, served).await;
-        let Parts { io, read_buf, .. } = connection.into_parts();
+            .serve_connection(TokioIo::new(socket.stream), service);
+        let answered = poll_fn(|context| served.poll_without_shutdown(context));
+        let ended = self.unless_stalled(connection, deadline, answered).await;
+        let Parts { io, read_buf, .. } = served.into_parts();
         let stream = io.into_inner();
-        match (&ended, asking.address_permit.take(), permit) {
-            (Some(Ok(())), Some(address_permit), Some(permit)) => {
-                let (permit, address) = (permit.with(address_permit), asking.client.get());
-                (self.on_upgrade)(Upgraded { stream, permit, address, already_read: read_buf.to_vec() });
+        match (&ended, connection.admitted.take(), permit) {
+            (Some(Ok(())), Some((address, address_permit)), Ok(permit)) => {
+                let permit = permit.with(address_permit);
+                (self.on_upgrade)(Client { stream, permit, address, already_read: read_buf.to_vec() });
                 HttpEnd::Upgraded
             }
-            // Its place stays taken for as long as it has its descriptor.
+            // The permit is held for as long as the connection has its descriptor.
             (_, _, _permit) => {
-                let end = self.end_of(ended, asking);
+                let end = self.end_of(ended, connection.requests.get() > 0);
                 drop(read_buf);
-                self.close(stream, asking.permit_status).await;
+                self.close(stream, no_permit).await;
                 end
             }
         }
     }
 
-    /// `None` if the client has stalled: it is not to hold a place for ever.
-    async fn unless_stalled<T>(&self, asking: &HttpConnection, served: impl Future<Output = T>) -> Option<T> {
-        let mut served = pin!(served);
-        if let Some(deadline) = asking.deadline {
-            return timeout_at(deadline.into(), served).await.ok();
+    /// Returns `None` if the client has stalled, so that it does not hold a permit forever.
+    async fn unless_stalled<T>(
+        &self,
+        connection: &HttpConnection,
+        deadline: Option<Instant>,
+        answered: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut answered = pin!(answered);
+        if let Some(deadline) = deadline {
+            return timeout_at(deadline.into(), answered).await.ok();
         }
-        let period = STALL_TIME_MAX.max(self.header_timeout * 2);
+        let period = STALL_TIME_MAX.max(self.context.header_timeout * 2);
         loop {
-            let before = asking.requests.get();
-            match timeout(period, &mut served).await {
+            let before = connection.requests.get();
+            match timeout(period, &mut answered).await {
                 Ok(ended) => return Some(ended),
-                Err(_) if asking.requests.get() == before => return None,
+                Err(_) if connection.requests.get() == before => return None,
                 Err(_) => {}
             }
         }
     }
 
     /// An error is the client's: a malformed request was answered, a broken connection cannot be.
-    fn end_of(&self, ended: Option<hyper::Result<()>>, asking: &HttpConnection) -> HttpEnd {
-        let was_answered = asking.requests.get() > 0;
-        let failed = |reason, disconnect| {
-            self.refusals.connection(reason);
-            HttpEnd::Failed(disconnect)
+    fn end_of(&self, ended: Option<hyper::Result<()>>, was_answered: bool) -> HttpEnd {
+        let failed = |reason| {
+            self.refuse_connection(reason);
+            HttpEnd::Failed(Disconnect::ProtocolError)
         };
         match ended {
             None if was_answered => HttpEnd::Failed(Disconnect::SlowConsumer),
-            None => self.too_late(),
+            None => self.timed_out(),
             Some(Ok(())) if was_answered => HttpEnd::Done,
             Some(Ok(())) => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Some(Err(error)) if error.is_timeout() && was_answered => HttpEnd::Done,
-            Some(Err(error)) if error.is_timeout() => self.too_late(),
-            Some(Err(error)) if error.is_parse_too_large() => {
-                failed(RefusalReason::HeadTooLong, Disconnect::ProtocolError)
-            }
-            Some(Err(error)) if error.is_parse() => failed(RefusalReason::Malformed, Disconnect::ProtocolError),
+            Some(Err(error)) if error.is_timeout() => self.timed_out(),
+            Some(Err(error)) if error.is_parse_too_large() => failed(RefusalReason::HeadTooLong),
+            Some(Err(error)) if error.is_parse() => failed(RefusalReason::Malformed),
             Some(Err(error)) if error.is_incomplete_message() => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Some(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
         }
     }
 
-    /// The request did not come in time.
-    fn too_late(&self) -> HttpEnd {
-        self.refusals.connection(RefusalReason::Timeout);
+    fn timed_out(&self) -> HttpEnd {
+        self.refuse_connection(RefusalReason::Timeout);
         HttpEnd::Failed(Disconnect::HandshakeTimeout)
     }
 
-    /// Ends the output, and reads on for a while so that the last answer arrives. A listener's reserve is needed for the next.
-    async fn close(&self, stream: TcpStream, PermitStatus(no_permit): PermitStatus) {
+    /// Ends the output, and reads on for a while so that the last answer arrives; not where a listener needs the
+    /// descriptor.
+    async fn close(&self, stream: TcpStream, no_permit: Option<NoPermit>) {
         // Fails for one that was reset.
         let _ = shutdown(&stream, Shutdown::Write);
         if no_permit == Some(NoPermit::OutOfDescriptors) {
-            let _ = self.buffer.discard(&stream);
+            let _ = self.context.buffer.discard(&stream);
         } else {
-            let _ = timeout(CLOSE_LINGER, self.buffer.discard_input(&stream)).await;
+            let _ = timeout(CLOSE_LINGER, self.context.buffer.discard_input(&stream)).await;
         }
     }
 
-    /// The client behind a connection, which its proxy may announce. At once where no proxy does so.
-    async fn announced(&self, socket: HttpSocket, within: Duration) -> Result<HttpSocket, HttpEnd> {
-        let HttpSocket { stream, peer, is_announced } = socket;
-        if is_announced || !self.proxies.sends_header(peer) {
-            return Ok(HttpSocket { stream, peer, is_announced });
+    /// Reads the PROXY header, if the peer is a proxy that sends one and has not yet.
+    async fn behind_proxy(&self, socket: HttpSocket, within: Duration) -> Result<HttpSocket, HttpEnd> {
+        let HttpSocket { stream, peer, is_proxied } = socket;
+        if is_proxied || !self.context.proxies.sends_header(peer) {
+            return Ok(HttpSocket { stream, peer, is_proxied });
         }
-        match Box::pin(self.proxies.client(&stream, peer, within)).await {
-            Ok(peer) => Ok(HttpSocket { stream, peer, is_announced: true }),
-            Err(Disconnect::HandshakeTimeout) => Err(self.too_late()),
+        match Box::pin(self.context.proxies.client(&stream, peer, within)).await {
+            Ok(peer) => Ok(HttpSocket { stream, peer, is_proxied: true }),
+            Err(Disconnect::HandshakeTimeout) => Err(self.timed_out()),
             Err(reason) => {
                 if reason == Disconnect::ProtocolError {
-                    self.refusals.connection(RefusalReason::Malformed);
+                    self.refuse_connection(RefusalReason::Malformed);
                 }
                 Err(HttpEnd::Failed(reason))
             }
-        }
-    }
-}
-
-impl From<NoPermit> for RefusalReason {
-    fn from(no_permit: NoPermit) -> Self {
-        match no_permit {
-            NoPermit::Full => Self::Full,
-            NoPermit::TooManyOfAddress => Self::Address,
-            NoPermit::OutOfDescriptors => Self::Descriptors,
         }
     }
 }

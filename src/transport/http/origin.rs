@@ -1,5 +1,5 @@
-//! Which web pages may open a WebSocket. A browser sends its user's cookies and network position along with any page's
-//! handshake, and says whose page it is; other clients say nothing, or what they like. Knows headers, no socket.
+//! Which web pages may open a WebSocket. A browser sends its user's cookies and network position along with the
+//! handshake of any page, and names the page's origin; other clients send no origin, or any. Knows headers, no socket.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,15 +7,15 @@ use axum::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
 use crate::config::{HostName, Origins};
 
-/// The port that a proxy was asked on, where the name that it was asked for has none.
+/// The port that a proxy was asked on, for proxies that leave it out of the host.
 const FORWARDED_PORT: &str = "x-forwarded-port";
 
-/// What decides.
+/// The rules for the origins of web pages.
 #[derive(Clone, Debug)]
 pub struct OriginRules {
-    /// Which pages may.
+    /// The origins that may connect.
     pub origins: Origins,
-    /// The only names that count as the server's own; any name may if there are none.
+    /// The only names that count as the server's own; any name counts if there are none.
     pub hosts: Vec<HostName>,
 }
 
@@ -24,15 +24,15 @@ pub struct OriginRules {
 pub enum Reached<'a> {
     /// At an address of the network.
     Directly,
-    /// At a loopback address. Any name can be made to resolve to that one by whoever owns it (DNS rebinding), so only loopback
+    /// At a loopback address. Any site can make its name resolve to that address (DNS rebinding), so only loopback
     /// names are the server's own here.
     OverLoopback,
-    /// Through a trusted proxy, which says for which host it was asked; `None` if `Host` does.
+    /// Through a trusted proxy, which forwards the host that it was asked for; `None` if `Host` has it.
     Forwarded(Option<&'a str>),
 }
 
 impl OriginRules {
-    /// Whether the page that asks may: there is none, it is of the host that was asked, or it is listed.
+    /// Whether the page may connect: there is none, it is of the host that was asked for, or its origin is listed.
     pub fn allow(&self, headers: &HeaderMap, reached: Reached<'_>) -> bool {
         let host = match reached {
             Reached::Forwarded(Some(host)) => Some(host),
@@ -53,7 +53,7 @@ impl OriginRules {
         page.host.name == host.name && page.is_at_port_of(host, reached) && self.is_own(&page, reached)
     }
 
-    /// Whether the name is one under which the server is reached.
+    /// Whether the page's host is one of the server's own names.
     fn is_own(&self, page: &Page, reached: Reached<'_>) -> bool {
         if self.hosts.is_empty() {
             return reached != Reached::OverLoopback || is_loopback(&page.host.name);
@@ -63,10 +63,10 @@ impl OriginRules {
     }
 }
 
-/// Whose page asks.
+/// The origin of a web page.
 struct Page {
     host: HostName,
-    /// The port that its scheme has where none is named.
+    /// The port of its scheme.
     default_port: u16,
 }
 
@@ -83,9 +83,9 @@ impl Page {
         self.host.port.unwrap_or(self.default_port)
     }
 
-    /// Whether its port is the one that was asked. Browsers leave out a scheme's own port, proxies may leave out any (nginx's
-    /// `$host`): there the name alone decides. Not for loopback names, whose ports belong to programs that know nothing of
-    /// each other.
+    /// Whether its port is the one that was asked for. Browsers leave out the port of the scheme, and proxies may leave
+    /// out any port (nginx's `$host`): there the name alone decides. Not for loopback names, where other ports belong
+    /// to other programs.
     fn is_at_port_of(&self, host: &HostName, reached: Reached<'_>) -> bool {
         match host.port {
             Some(port) => port == self.port(),
@@ -95,14 +95,14 @@ impl Page {
     }
 }
 
-/// The host, at the port that a trusted proxy says it was asked on.
+/// The host with the port that a trusted proxy says it was asked on.
 fn with_forwarded_port(host: HostName, headers: &HeaderMap, reached: Reached<'_>) -> HostName {
     let port = headers.get(FORWARDED_PORT).and_then(|port| port.to_str().ok()?.parse().ok());
     let port = port.filter(|_| matches!(reached, Reached::Forwarded(_)));
     HostName { port: host.port.or(port), ..host }
 }
 
-/// Whether a name is this machine for whoever uses it (RFC 6761 §6.3).
+/// Whether a name is a loopback name (RFC 6761 §6.3) or address.
 fn is_loopback(name: &str) -> bool {
     let address = match name.strip_prefix('[') {
         Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -110,104 +110,4 @@ fn is_loopback(name: &str) -> bool {
     };
     let is_loopback = address.is_some_and(|address: IpAddr| address.to_canonical().is_loopback());
     is_loopback || name == "localhost" || name.ends_with(".localhost")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIRECTLY: Reached<'_> = Reached::Directly;
-    const FORWARDED: Reached<'_> = Reached::Forwarded(None);
-
-    fn rules(origins: &[&str], hosts: &[&str]) -> OriginRules {
-        let origins = Origins::SameHostAnd(origins.iter().map(|&origin| origin.to_owned()).collect());
-        OriginRules { origins, hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect() }
-    }
-
-    fn allowed(rules: &OriginRules, reached: Reached<'_>, host: &'static str, origin: &[&'static str]) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.append(HOST, HeaderValue::from_static(host));
-        headers.extend(origin.iter().map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
-        rules.allow(&headers, reached)
-    }
-
-    #[test]
-    fn a_page_of_the_same_host_and_a_client_that_is_no_browser_may() {
-        let same = |host, origin: &[&'static str]| allowed(&rules(&[], &[]), DIRECTLY, host, origin);
-        assert!(same("chat.example", &[]));
-        assert!(same("chat.example", &["https://chat.example"]));
-        assert!(same("Chat.Example:3000", &["http://chat.example:3000"]));
-        assert!(same("[2001:db8::1]:3000", &["http://[2001:db8::1]:3000"]));
-        for other in ["https://evil.example", "https://chat.example.evil.example", "https://chat.example:444", "null"] {
-            assert!(!same("chat.example", &[other]), "{other}");
-        }
-        assert!(!same("chat.example", &["https://chat.example", "https://evil.example"]), "two are no browser's");
-        assert!(!same("", &["https://"]), "no host is nobody's");
-    }
-
-    #[test]
-    fn a_schemes_own_port_is_the_same_named_or_not() {
-        let same = |host, origin| allowed(&rules(&[], &[]), DIRECTLY, host, &[origin]);
-        assert!(same("chat.example:443", "https://chat.example"));
-        assert!(same("chat.example", "https://chat.example:443"));
-        assert!(same("chat.example:80", "http://chat.example"));
-        assert!(!same("chat.example:80", "https://chat.example"));
-        assert!(!same("chat.example:443", "http://chat.example"));
-        assert!(!same("chat.example", "https://chat.example:8443"));
-    }
-
-    #[test]
-    fn a_listed_page_may_and_with_a_star_every_page() {
-        let listed = rules(&["https://app.example"], &[]);
-        let may = |reached, origin| allowed(&listed, reached, "chat.example", &[origin]);
-        assert!(may(DIRECTLY, "https://app.example") && may(DIRECTLY, "https://chat.example"));
-        assert!(may(Reached::OverLoopback, "https://app.example"));
-        assert!(!may(DIRECTLY, "http://app.example"));
-        let any = OriginRules { origins: Origins::Any, hosts: Vec::new() };
-        assert!(allowed(&any, Reached::OverLoopback, "chat.example", &["null"]));
-    }
-
-    #[test]
-    fn over_loopback_only_loopback_names_are_the_same_host() {
-        let same = |host, origin| allowed(&rules(&[], &[]), Reached::OverLoopback, host, &[origin]);
-        assert!(same("localhost:3000", "http://localhost:3000"));
-        assert!(same("Chat.LocalHost:3000", "http://chat.localhost:3000"));
-        assert!(same("127.0.0.1:3000", "http://127.0.0.1:3000") && same("127.9.9.9", "http://127.9.9.9"));
-        assert!(same("[::1]:3000", "http://[::1]:3000"));
-        for rebound in ["evil.example:3000", "localhost.evil.example:3000", "notlocalhost:3000", "10.0.0.1:3000"] {
-            assert!(!same(rebound, Box::leak(format!("http://{rebound}").into())), "{rebound}");
-        }
-    }
-
-    #[test]
-    fn where_hosts_are_named_only_they_are_the_same_host_wherever_the_server_is_reached() {
-        let named = rules(&[], &["chat.example", "b.example:8443"]);
-        for reached in [DIRECTLY, Reached::OverLoopback, FORWARDED] {
-            let same = |host, origin| allowed(&named, reached, host, &[origin]);
-            assert!(same("chat.example", "https://chat.example"), "{reached:?}");
-            assert!(same("chat.example:3000", "http://chat.example:3000"));
-            assert!(same("b.example:8443", "https://b.example:8443"));
-            assert!(!same("b.example", "https://b.example"));
-            assert!(!same("localhost:3000", "http://localhost:3000"));
-            assert!(!same("evil.example", "https://chat.example"));
-        }
-    }
-
-    #[test]
-    fn a_trusted_proxy_says_for_which_host_it_was_asked_and_may_leave_out_the_port() {
-        let same = |reached, origin| allowed(&rules(&[], &[]), reached, "backend", &[origin]);
-        assert!(same(Reached::Forwarded(Some("chat.example")), "https://chat.example"));
-        assert!(same(Reached::Forwarded(Some("chat.example")), "https://chat.example:8443"));
-        assert!(!same(Reached::Forwarded(Some("chat.example:443")), "https://chat.example:8443"));
-        assert!(!same(Reached::Forwarded(Some("chat.example")), "https://backend"));
-        assert!(!same(Reached::Forwarded(Some("localhost")), "http://localhost:9999"), "another program's page");
-        assert!(same(FORWARDED, "https://backend:8443") && !same(DIRECTLY, "https://backend:8443"));
-        let mut headers = HeaderMap::new();
-        headers.append(HOST, HeaderValue::from_static("chat.example"));
-        headers.append(ORIGIN, HeaderValue::from_static("https://chat.example:9999"));
-        headers.append(FORWARDED_PORT, HeaderValue::from_static("8443"));
-        assert!(!rules(&[], &[]).allow(&headers, FORWARDED));
-        headers.insert(ORIGIN, HeaderValue::from_static("https://chat.example:8443"));
-        assert!(rules(&[], &[]).allow(&headers, FORWARDED) && !rules(&[], &[]).allow(&headers, DIRECTLY));
-    }
 }

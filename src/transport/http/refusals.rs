@@ -1,21 +1,53 @@
-//! RefusedRequest requests as operators see them: counted by reason, a line each at debug, and now and then a warning that names the
-//! setting where a page of another origin may be one of the operator's own. What clients wrote is shown escaped and cut short.
+//! Refused requests: answered, counted by reason, logged at debug, and now and then a warning that names the setting
+//! where a page of another origin may be one of the operator's own. What clients wrote is logged escaped and cut short.
 
 use std::fmt;
-use std::sync::Arc;
 
-use axum::http::header::{HOST, HeaderValue, ORIGIN};
-use axum::http::{Method, Request, Uri};
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::{Method, Request, Response, StatusCode, Uri};
+use axum::response::IntoResponse;
 use tracing::field::display;
 use tracing::{debug, warn};
 
-use crate::log::LogThrottle;
-use crate::transport::metrics::{RefusalReason, TransportMetrics};
+use super::HttpServer;
+use super::handshake::METHODS;
+use crate::net::connection_limit::NoPermit;
+use crate::transport::metrics::RefusalReason;
 
-/// Of what a client wrote, so many bytes are shown.
+/// Bytes of what a client wrote that are logged.
 const SHOWN_BYTES_MAX: usize = 100;
 
-/// What of a request its refusal shows.
+/// Why a request is refused, its status, and a line that says what would be right. The connection closes behind it:
+/// what was sent behind a handshake is no second request.
+pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub &'static str);
+
+impl IntoResponse for RefusedRequest {
+    fn into_response(self) -> Response<Body> {
+        let Self(reason, status, text) = self;
+        let header: Option<(HeaderName, &str)> = match reason {
+            RefusalReason::Method => Some((ALLOW, METHODS)),
+            RefusalReason::Upgrade => Some((UPGRADE, "websocket")),
+            RefusalReason::Version => Some((SEC_WEBSOCKET_VERSION, "13")),
+            _ => None,
+        };
+        let mut response = (status, [(CONNECTION, "close")], text).into_response();
+        response.headers_mut().extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
+    }
+}
+
+impl From<NoPermit> for RefusedRequest {
+    fn from(no_permit: NoPermit) -> Self {
+        let (status, text) = match no_permit {
+            NoPermit::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
+            NoPermit::Full | NoPermit::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
+        };
+        Self(no_permit.into(), status, text)
+    }
+}
+
+/// What the log shows of a request that is refused. Shares the bytes of the request.
 pub struct RequestSummary {
     method: Method,
     uri: Uri,
@@ -24,45 +56,29 @@ pub struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// Shares the bytes of the request.
     pub fn of<B>(request: &Request<B>) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            host: request.headers().get(HOST).cloned(),
-            origin: request.headers().get(ORIGIN).cloned(),
-        }
+        let [host, origin] = [HOST, ORIGIN].map(|name| request.headers().get(name).cloned());
+        Self { method: request.method().clone(), uri: request.uri().clone(), host, origin }
     }
 }
 
-/// The refusals of one worker.
-pub struct RefusalLog {
-    counts: Arc<TransportMetrics>,
-    of_origin: LogThrottle,
-}
-
-impl RefusalLog {
-    /// None yet.
-    pub fn new(counts: Arc<TransportMetrics>) -> Self {
-        Self { counts, of_origin: LogThrottle::new() }
+impl HttpServer {
+    /// Counts and logs a refused connection, or bytes that are no request.
+    pub(super) fn refuse_connection(&self, reason: RefusalReason) {
+        self.context.counts.count_http_refused(reason);
+        debug!(reason = reason.into_str(), "http connection refused");
     }
 
-    /// A connection, or what came on it before there was a request.
-    pub fn connection(&self, reason: RefusalReason) {
-        self.counts.count_refused(reason);
-        debug!(reason = reason.reason(), "http connection refused");
-    }
-
-    /// A request.
-    pub fn request(&self, reason: RefusalReason, summary: &RequestSummary) {
-        self.counts.count_refused(reason);
+    /// Counts and logs a refused request.
+    pub(super) fn refuse_request(&self, reason: RefusalReason, summary: &RequestSummary) {
+        self.context.counts.count_http_refused(reason);
         let path = Shown(summary.uri.path().as_bytes());
-        let [host, origin] = [&summary.host, &summary.origin].map(|value| value.as_ref().map(HeaderValue::as_bytes));
-        let (host, origin) = (host.map(|bytes| display(Shown(bytes))), origin.map(|bytes| display(Shown(bytes))));
+        let [host, origin] =
+            [&summary.host, &summary.origin].map(|value| value.as_ref().map(|value| display(Shown(value.as_bytes()))));
         let method = Shown(summary.method.as_str().as_bytes());
-        debug!(reason = reason.reason(), %method, %path, host, origin, "http request refused");
+        debug!(reason = reason.into_str(), %method, %path, host, origin, "http request refused");
         if reason == RefusalReason::Origin
-            && let Some(times) = self.of_origin.count()
+            && let Some(times) = self.origin_refusals.count()
         {
             warn!(
                 times,
@@ -74,7 +90,7 @@ impl RefusalLog {
     }
 }
 
-/// What a client wrote, fit for a log.
+/// Shows what a client wrote, fit for a log.
 struct Shown<'a>(&'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -82,16 +98,5 @@ impl fmt::Display for Shown<'_> {
         let shown = &self.0[..self.0.len().min(SHOWN_BYTES_MAX)];
         let cut = if shown.len() < self.0.len() { "…" } else { "" };
         write!(out, "\"{}\"{cut}", shown.escape_ascii())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_client_wrote_is_escaped_and_cut_short() {
-        assert_eq!(Shown(b"a\x1b[2J\n\"\xe4").to_string(), r#""a\x1b[2J\n\"\xe4""#);
-        assert_eq!(Shown(&[b'a'; 101]).to_string(), format!("\"{}\"…", "a".repeat(100)));
     }
 }

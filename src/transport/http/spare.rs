@@ -1,81 +1,28 @@
-//! The places in which a full server still answers: a few, and the oldest gives way to whoever comes next, so that slow clients
-//! never keep a monitor from its answer.
+//! Permits for a few connections beside the clients of a full server. The oldest gives way to the next connection, so
+//! that slow clients never keep a monitor from its answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-/// The spare places of one worker.
-#[derive(Debug)]
-pub struct SparePermits {
-    /// The oldest first; who is dropped here is to go.
-    taken: RefCell<VecDeque<(u64, oneshot::Sender<()>)>>,
-    permits_max: usize,
-    /// The number of the next one.
-    next: Cell<u64>,
-}
+use super::SPARE_CONNECTIONS;
 
-/// A spare place, free again when dropped.
-#[derive(Debug)]
-pub struct SparePermit {
-    places: Rc<SparePermits>,
-    number: u64,
-    revoked: oneshot::Receiver<()>,
-}
+/// The spare permits of one worker that are taken, the oldest first. Dropping a sender revokes its permit.
+#[derive(Default)]
+pub struct SparePermits(RefCell<VecDeque<oneshot::Sender<()>>>);
 
 impl SparePermits {
-    /// All of them free.
-    pub fn new(permits_max: usize) -> Rc<Self> {
-        Rc::new(Self { taken: RefCell::default(), permits_max, next: Cell::new(0) })
-    }
-
-    /// A place, if need be that of the oldest, who is told.
-    pub fn take(self: &Rc<Self>) -> SparePermit {
-        let number = self.next.replace(self.next.get() + 1);
-        let (keep, revoked) = oneshot::channel();
-        let taken = &mut *self.taken.borrow_mut();
-        if taken.len() >= self.permits_max {
+    /// Returns a permit, which is held until it is dropped and is ready once it is revoked. Revokes the oldest if all
+    /// are taken.
+    pub fn take(&self) -> oneshot::Receiver<()> {
+        let (revoke, permit) = oneshot::channel();
+        let taken = &mut *self.0.borrow_mut();
+        taken.retain(|revoke| !revoke.is_closed());
+        if taken.len() >= SPARE_CONNECTIONS {
             taken.pop_front();
         }
-        taken.push_back((number, keep));
-        SparePermit { places: Rc::clone(self), number, revoked }
-    }
-}
-
-impl SparePermit {
-    /// Returns when another needs the place.
-    pub async fn revoked(&mut self) {
-        // Nothing is ever sent: the other end is dropped.
-        let _ = (&mut self.revoked).await;
-    }
-}
-
-impl Drop for SparePermit {
-    fn drop(&mut self) {
-        self.places.taken.borrow_mut().retain(|(number, _)| *number != self.number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn the_oldest_that_is_still_there_gives_way_to_a_newcomer() {
-        let places = SparePermits::new(2);
-        let mut gone = places.take();
-        let mut oldest = places.take();
-        assert!(gone.revoked().now_or_never().is_none());
-        drop(gone);
-        let mut second = places.take();
-        assert!(oldest.revoked().now_or_never().is_none(), "a permit was free");
-        let mut third = places.take();
-        assert!(oldest.revoked().now_or_never().is_some());
-        drop(oldest);
-        assert!(second.revoked().now_or_never().is_none() && third.revoked().now_or_never().is_none());
+        taken.push_back(revoke);
+        permit
     }
 }

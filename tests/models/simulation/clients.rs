@@ -10,8 +10,9 @@ use roomcast::broker::{Joined, Member, Publish, Reservation, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::protocol::event::{Event, Listing};
-use roomcast::protocol::names::{Label, Nick, RoomName};
+use roomcast::protocol::event::Event;
+use roomcast::protocol::listing::Listing;
+use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Entry, WriterCommand};
 use tokio::sync::oneshot::{self, Receiver};
 
@@ -197,8 +198,8 @@ impl Client {
     }
 
     fn rename(&mut self, random: &mut Random) {
-        let nick = Nick::parse(&format!("N{}-{}", self.number, random.below(3))).expect("a valid nick");
-        self.label = nick.clone().into();
+        let nick = Label::nick(&format!("N{}-{}", self.number, random.below(3))).expect("a valid nick");
+        self.label = nick.clone();
         if let Some((room, shard)) = self.room.clone() {
             let (address, label) = (self.address, self.label.clone());
             self.parts.push_back(Part::Tell(shard, ShardCommand::Rename(room, address, label)));

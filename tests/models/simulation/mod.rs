@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::broker::ShardCommand;
 use roomcast::config::{OutboxLimits, SlowPolicy};
-use roomcast::protocol::event::Listing;
+use roomcast::protocol::listing::Listing;
 use roomcast::writer::{Address, Counts};
 use tokio::sync::oneshot;
 

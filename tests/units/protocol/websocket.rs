@@ -1,11 +1,10 @@
-//! WebSocket frames through the decoder, without a socket: however they are cut, and whatever RFC 6455 forbids.
+//! WebSocket frames through the decoder, without a socket: valid frames cut anywhere, and what RFC 6455 forbids.
 
 use proptest::prelude::*;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::websocket::{FrameError, Message, MessageDecoder, Received, encode};
 
 const BYTES_MAX: usize = 64 * 1024;
-
 const FRAGMENTS_MAX: usize = 1_024;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -28,7 +27,7 @@ fn header(first: u8, length: usize) -> Vec<u8> {
     }
 }
 
-/// A client's frame under this mask.
+/// A client's frame with the given mask.
 fn frame_under(mask: [u8; 4], first: u8, payload: &[u8]) -> Vec<u8> {
     let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
     header(first, payload.len()).into_iter().chain(mask).chain(masked).collect()
@@ -38,9 +37,9 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame_under(MASK, first, payload.as_ref())
 }
 
-/// A message that does not borrow.
+/// An owned message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
+enum Owned {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -48,7 +47,7 @@ enum Heard {
     Close(Option<u16>),
 }
 
-impl Heard {
+impl Owned {
     fn of(message: Message<'_>) -> Self {
         match message {
             Message::Text(text) => Self::Text(text.into()),
@@ -60,41 +59,41 @@ impl Heard {
     }
 }
 
-/// A decoder and what a connection keeps for it.
+/// A decoder with the input that it has not consumed.
 struct Decoder {
     bytes_max: usize,
     messages: MessageDecoder,
     tail: Vec<u8>,
-    heard: Vec<Heard>,
+    received: Vec<Owned>,
 }
 
 impl Decoder {
     fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, messages: MessageDecoder::default(), tail: vec![], heard: vec![] }
+        Self { bytes_max, messages: MessageDecoder::default(), tail: vec![], received: vec![] }
     }
 
-    /// More bytes: everything whole is heard.
+    /// Decodes all frames that are complete with `bytes`.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         self.tail.extend_from_slice(bytes);
         while let Some(Received { message, consumed }) = self.messages.next(&mut self.tail, self.bytes_max)? {
-            self.heard.extend(message.map(Heard::of));
+            self.received.extend(message.map(Owned::of));
             self.tail.drain(..consumed);
         }
         Ok(())
     }
 }
 
-/// What all of the bytes say at once.
-fn decode(bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
+/// Decodes input that ends with a whole frame.
+fn decode(bytes: &[u8]) -> Result<Vec<Owned>, FrameError> {
     decode_within(BYTES_MAX, bytes)
 }
 
-/// The same under another limit.
-fn decode_within(bytes_max: usize, bytes: &[u8]) -> Result<Vec<Heard>, FrameError> {
+/// The same with another limit.
+fn decode_within(bytes_max: usize, bytes: &[u8]) -> Result<Vec<Owned>, FrameError> {
     let mut decoder = Decoder::new(bytes_max);
     decoder.feed(bytes)?;
-    assert_eq!(decoder.tail, b"", "something is not whole");
-    Ok(decoder.heard)
+    assert_eq!(decoder.tail, b"", "a frame is incomplete");
+    Ok(decoder.received)
 }
 
 #[track_caller]
@@ -104,43 +103,48 @@ fn expect_protocol_error(bytes: &[u8], rule: &'static str) {
     assert_eq!(error.disconnect().close_code(), Some(1002));
 }
 
+/// Expects that the decoder needs more bytes, and leaves these unchanged.
+#[track_caller]
+fn expect_incomplete(bytes: &[u8]) {
+    let mut input = bytes.to_vec();
+    assert_eq!(MessageDecoder::default().next(&mut input, BYTES_MAX), Ok(None), "{bytes:x?}");
+    assert_eq!(input, bytes);
+}
+
 #[test]
-fn a_frame_cut_at_any_byte_is_nothing_until_it_is_whole() {
-    for (bytes, heard) in [
-        (frame(FINAL | TEXT, "hällo"), Heard::Text("hällo".into())),
-        (frame(FINAL | TEXT, ""), Heard::Text(String::new())),
-        (frame(FINAL | TEXT, "x".repeat(300)), Heard::Text("x".repeat(300))),
-        (frame(FINAL | PING, "beat"), Heard::Ping(b"beat".into())),
-        (frame(FINAL | PONG, "beat"), Heard::Pong),
-        (frame(FINAL | CLOSE, b"\x03\xe8bye"), Heard::Close(Some(1000))),
+fn a_frame_cut_at_any_byte_is_incomplete() {
+    for (bytes, received) in [
+        (frame(FINAL | TEXT, "hällo"), Owned::Text("hällo".into())),
+        (frame(FINAL | TEXT, ""), Owned::Text(String::new())),
+        (frame(FINAL | TEXT, "x".repeat(300)), Owned::Text("x".repeat(300))),
+        (frame(FINAL | PING, "beat"), Owned::Ping(b"beat".into())),
+        (frame(FINAL | PONG, "beat"), Owned::Pong),
+        (frame(FINAL | CLOSE, b"\x03\xe8bye"), Owned::Close(Some(1000))),
     ] {
         for length in 0..bytes.len() {
-            let mut part = bytes[..length].to_vec();
-            assert_eq!(MessageDecoder::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes of {heard:?}");
-            assert_eq!(part, bytes[..length], "what is not whole is left as it came");
+            expect_incomplete(&bytes[..length]);
         }
-        assert_eq!(decode(&bytes), Ok(vec![heard]));
+        assert_eq!(decode(&bytes), Ok(vec![received]));
     }
 }
 
 #[test]
-fn a_long_frame_cut_around_its_header_and_end_is_nothing_until_it_is_whole() {
+fn a_long_frame_cut_near_its_header_or_end_is_incomplete() {
     let text = "x".repeat(BYTES_MAX);
     let bytes = frame(FINAL | TEXT, &text);
     for length in (0..20).chain(bytes.len() - 20..bytes.len()) {
-        let mut part = bytes[..length].to_vec();
-        assert_eq!(MessageDecoder::default().next(&mut part, BYTES_MAX), Ok(None), "{length} bytes");
+        expect_incomplete(&bytes[..length]);
     }
-    assert_eq!(decode(&bytes), Ok(vec![Heard::Text(text)]));
+    assert_eq!(decode(&bytes), Ok(vec![Owned::Text(text)]));
 }
 
 #[test]
-fn every_length_around_a_form_or_an_eighth_byte_is_unmasked_to_the_last_byte() {
+fn payloads_of_every_length_are_unmasked_to_the_last_byte() {
     for length in (0..40).chain(120..=130).chain(250..=260).chain(65_530..=65_536) {
         let text: String = ('a'..='z').cycle().take(length).collect();
         for mask in [MASK, [0; 4], [0xff; 4], [1, 0, 0, 0], [0, 0, 0, 1]] {
             let decoded = decode(&frame_under(mask, FINAL | TEXT, text.as_bytes()));
-            assert!(decoded == Ok(vec![Heard::Text(text.clone())]), "{length} bytes under {mask:?}");
+            assert!(decoded == Ok(vec![Owned::Text(text.clone())]), "{length} bytes under {mask:?}");
         }
     }
 }
@@ -150,10 +154,10 @@ fn the_next_frame_begins_where_the_last_one_ended() {
     let bytes = [frame(FINAL | TEXT, "one"), frame(FINAL | PING, ""), frame(FINAL | TEXT, "two")].concat();
     let mut input = bytes.clone();
     let mut messages = MessageDecoder::default();
-    let received = messages.next(&mut input, BYTES_MAX).unwrap().unwrap();
-    assert_eq!(received, Received { message: Some(Message::Text("one")), consumed: 2 + 4 + 3 });
-    let heard = [Heard::Text("one".into()), Heard::Ping(vec![]), Heard::Text("two".into())];
-    assert_eq!(decode(&bytes), Ok(heard.into()));
+    let first = Received { message: Some(Message::Text("one")), consumed: 2 + 4 + 3 };
+    assert_eq!(messages.next(&mut input, BYTES_MAX), Ok(Some(first)));
+    let received = [Owned::Text("one".into()), Owned::Ping(vec![]), Owned::Text("two".into())];
+    assert_eq!(decode(&bytes), Ok(received.into()));
 }
 
 #[test]
@@ -187,7 +191,7 @@ fn a_control_frame_is_whole_and_short() {
         expect_protocol_error(&header(FINAL | opcode, 126), rule);
         expect_protocol_error(&header(FINAL | opcode, 70_000), rule);
     }
-    assert_eq!(decode(&frame(FINAL | PING, [7; 125])), Ok(vec![Heard::Ping(vec![7; 125])]));
+    assert_eq!(decode(&frame(FINAL | PING, [7; 125])), Ok(vec![Owned::Ping(vec![7; 125])]));
 }
 
 #[test]
@@ -209,10 +213,10 @@ fn a_length_is_refused_from_the_header_alone() {
 #[test]
 fn a_binary_message_is_any_bytes_in_one_frame_or_several() {
     let bytes = b"\xff\x00\xc0";
-    let heard = Ok(vec![Heard::Binary(bytes.into())]);
-    assert_eq!(decode(&frame(FINAL | BINARY, bytes)), heard);
+    let received = Ok(vec![Owned::Binary(bytes.into())]);
+    assert_eq!(decode(&frame(FINAL | BINARY, bytes)), received);
     let parts = [frame(BINARY, &bytes[..1]), frame(CONTINUATION, ""), frame(FINAL | CONTINUATION, &bytes[1..])];
-    assert_eq!(decode(&parts.concat()), heard);
+    assert_eq!(decode(&parts.concat()), received);
 }
 
 #[test]
@@ -227,9 +231,8 @@ fn a_text_in_several_frames_is_one_message_with_a_ping_between_them_answered_fir
         frame(TEXT, "a"),
         frame(FINAL | CONTINUATION, "b"),
     ];
-    let texts = ["Hello", "next", "ab"].map(|text| Heard::Text(text.into()));
-    let [hello, next, ab] = texts;
-    assert_eq!(decode(&bytes.concat()), Ok(vec![Heard::Ping(b"beat".into()), Heard::Pong, hello, next, ab]));
+    let [hello, next, ab] = ["Hello", "next", "ab"].map(|text| Owned::Text(text.into()));
+    assert_eq!(decode(&bytes.concat()), Ok(vec![Owned::Ping(b"beat".into()), Owned::Pong, hello, next, ab]));
 }
 
 #[test]
@@ -249,7 +252,7 @@ fn fragments_out_of_place_are_refused() {
 fn fragments_together_are_held_to_the_limit() {
     let half = "x".repeat(BYTES_MAX / 2);
     let fits = [frame(TEXT, &half), frame(FINAL | CONTINUATION, &half)].concat();
-    assert!(decode(&fits) == Ok(vec![Heard::Text(half.repeat(2))]));
+    assert!(decode(&fits) == Ok(vec![Owned::Text(half.repeat(2))]));
     let over = [frame(TEXT, &half), frame(CONTINUATION, &half), frame(CONTINUATION, "x")].concat();
     let too_long = FrameError::TooLong { bytes: 65_537, bytes_max: BYTES_MAX };
     assert_eq!(decode(&over), Err(too_long.clone()));
@@ -261,7 +264,7 @@ fn fragments_together_are_held_to_the_limit() {
 fn a_message_comes_in_1024_fragments_and_no_more_even_if_they_are_empty() {
     let parts = [frame(TEXT, "x"), frame(CONTINUATION, "x").repeat(FRAGMENTS_MAX - 2)].concat();
     let whole = [&parts[..], &frame(FINAL | CONTINUATION, "x")].concat();
-    assert!(decode(&whole) == Ok(vec![Heard::Text("x".repeat(FRAGMENTS_MAX))]));
+    assert!(decode(&whole) == Ok(vec![Owned::Text("x".repeat(FRAGMENTS_MAX))]));
     for text in ["x", ""] {
         let endless = [frame(TEXT, text), frame(CONTINUATION, text).repeat(FRAGMENTS_MAX)].concat();
         let error = decode(&endless).unwrap_err();
@@ -275,8 +278,8 @@ fn a_message_of_a_higher_limit_comes_in_fragments_of_64_bytes() {
     let bytes_max = 2 * BYTES_MAX;
     let fragment = [7; 64];
     let parts = [frame(BINARY, fragment), frame(CONTINUATION, fragment).repeat(bytes_max / 64 - 2)].concat();
-    let heard = decode_within(bytes_max, &[&parts[..], &frame(FINAL | CONTINUATION, fragment)].concat());
-    assert!(heard == Ok(vec![Heard::Binary(vec![7; bytes_max])]));
+    let received = decode_within(bytes_max, &[&parts[..], &frame(FINAL | CONTINUATION, fragment)].concat());
+    assert!(received == Ok(vec![Owned::Binary(vec![7; bytes_max])]));
     let over = [&parts[..], &frame(CONTINUATION, "").repeat(2)].concat();
     assert_eq!(decode_within(bytes_max, &over), Err(FrameError::TooManyFragments { fragments_max: 2 * FRAGMENTS_MAX }));
 }
@@ -287,21 +290,21 @@ fn a_character_may_be_cut_by_fragments_anywhere() {
     for at in 0..=text.len() {
         let (first, second) = text.as_bytes().split_at(at);
         let bytes = [frame(TEXT, first), frame(FINAL | CONTINUATION, second)].concat();
-        assert_eq!(decode(&bytes), Ok(vec![Heard::Text(text.into())]), "at {at}");
+        assert_eq!(decode(&bytes), Ok(vec![Owned::Text(text.into())]), "at {at}");
     }
     let mut bytes = frame(TEXT, "");
     text.bytes().for_each(|byte| bytes.extend(frame(CONTINUATION, [byte])));
     bytes.extend(frame(FINAL | CONTINUATION, ""));
-    assert_eq!(decode(&bytes), Ok(vec![Heard::Text(text.into())]));
+    assert_eq!(decode(&bytes), Ok(vec![Owned::Text(text.into())]));
 }
 
 #[test]
-fn text_that_is_no_utf8_is_refused_at_the_first_fragment_that_cannot_be_made_right() {
+fn invalid_utf8_is_refused_at_the_first_fragment_that_no_continuation_makes_valid() {
     let wrong: [(&[u8], &[u8]); 5] =
         [(b"caf\xc3", b"("), (b"\xf0\x9f", b"x"), (b"\xed", b"\xa0"), (b"\xf4", b"\x90"), (b"good \xe2\x96", b"\xe2")];
     for (good, bad) in wrong {
         let mut decoder = Decoder::new(BYTES_MAX);
-        assert_eq!(decoder.feed(&frame(TEXT, good)), Ok(()), "{good:x?} could go on");
+        assert_eq!(decoder.feed(&frame(TEXT, good)), Ok(()), "{good:x?} may continue");
         let error = decoder.feed(&frame(CONTINUATION, bad)).unwrap_err();
         assert_eq!(error, FrameError::NotUtf8, "{good:x?} {bad:x?}");
         assert_eq!(error.disconnect().close_code(), Some(1007));
@@ -310,22 +313,19 @@ fn text_that_is_no_utf8_is_refused_at_the_first_fragment_that_cannot_be_made_rig
     for never in [&b"\xff"[..], b"\xc0\xaf", b"ab\x80"] {
         assert_eq!(decode(&frame(TEXT, never)), Err(FrameError::NotUtf8), "{never:x?}");
     }
-}
-
-#[test]
-fn text_that_ends_within_a_character_is_refused_at_its_end() {
+    // A text that ends within a character.
     assert_eq!(decode(&frame(FINAL | TEXT, b"caf\xc3")), Err(FrameError::NotUtf8));
     let cut = [frame(TEXT, b"caf\xc3"), frame(FINAL | CONTINUATION, "")].concat();
     assert_eq!(decode(&cut), Err(FrameError::NotUtf8));
 }
 
 #[test]
-fn a_close_says_a_code_that_may_be_sent_or_none() {
-    assert_eq!(decode(&frame(FINAL | CLOSE, "")), Ok(vec![Heard::Close(None)]));
+fn a_close_has_a_code_that_may_be_sent_or_none() {
+    assert_eq!(decode(&frame(FINAL | CLOSE, "")), Ok(vec![Owned::Close(None)]));
     for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999_u16] {
         for reason in ["", "grüß", &"x".repeat(123)] {
             let bytes = frame(FINAL | CLOSE, [&code.to_be_bytes()[..], reason.as_bytes()].concat());
-            assert_eq!(decode(&bytes), Ok(vec![Heard::Close(Some(code))]));
+            assert_eq!(decode(&bytes), Ok(vec![Owned::Close(Some(code))]));
         }
     }
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65_535_u16] {
@@ -335,23 +335,23 @@ fn a_close_says_a_code_that_may_be_sent_or_none() {
     assert_eq!(decode(&frame(FINAL | CLOSE, b"\x03\xe8\xff")), Err(FrameError::NotUtf8));
 }
 
-/// A valid message with the frames that carry it.
-fn message() -> impl Strategy<Value = (Heard, Vec<u8>)> {
+/// A valid message and its frames.
+fn message() -> impl Strategy<Value = (Owned, Vec<u8>)> {
     let pieces = prop::collection::vec(prop_oneof!["\\PC{0,12}", "x{110,140}"], 1..5);
     prop_oneof![
         4 => (pieces, any::<[u8; 4]>(), 0..3_usize).prop_map(|(pieces, mask, skew)| {
-            (Heard::Text(pieces.concat()), fragments(&pieces, mask, skew))
+            (Owned::Text(pieces.concat()), fragments(&pieces, mask, skew))
         }),
         1 => prop::collection::vec(any::<u8>(), 0..126).prop_map(|payload| {
             let bytes = frame(FINAL | PING, &payload);
-            (Heard::Ping(payload), bytes)
+            (Owned::Ping(payload), bytes)
         }),
-        1 => Just((Heard::Pong, frame(FINAL | PONG, "x"))),
-        1 => (3000..5000_u16).prop_map(|code| (Heard::Close(Some(code)), frame(FINAL | CLOSE, code.to_be_bytes()))),
+        1 => Just((Owned::Pong, frame(FINAL | PONG, "x"))),
+        1 => (3000..5000_u16).prop_map(|code| (Owned::Close(Some(code)), frame(FINAL | CLOSE, code.to_be_bytes()))),
     ]
 }
 
-/// The pieces in a frame each, cut `skew` bytes beside where they end, within a character or not.
+/// One frame for each piece, cut `skew` bytes in front of its end, possibly within a character.
 fn fragments(pieces: &[String], mask: [u8; 4], skew: usize) -> Vec<u8> {
     let text = pieces.concat();
     let mut rest = text.as_bytes();
@@ -370,11 +370,11 @@ fn fragments(pieces: &[String], mask: [u8; 4], skew: usize) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn any_split_of_any_valid_messages_gives_the_same_messages(
+    fn valid_messages_are_the_same_however_their_bytes_are_split(
         messages in prop::collection::vec(message(), 0..8),
         lengths in prop::collection::vec(1..64_usize, 1..32),
     ) {
-        let (expected, bytes): (Vec<Heard>, Vec<Vec<u8>>) = messages.into_iter().unzip();
+        let (expected, bytes): (Vec<Owned>, Vec<Vec<u8>>) = messages.into_iter().unzip();
         let bytes = bytes.concat();
         let mut rest = &bytes[..];
         let mut decoder = Decoder::new(BYTES_MAX);
@@ -386,12 +386,12 @@ proptest! {
                 break;
             }
         }
-        prop_assert_eq!(decoder.heard, expected);
+        prop_assert_eq!(decoder.received, expected);
         prop_assert_eq!(decoder.tail, Vec::<u8>::new());
     }
 
     #[test]
-    fn no_bytes_make_it_panic_or_take_more_than_there_is(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_make_it_panic_or_consume_more_than_the_input(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let length = bytes.len();
         if let Ok(Some(received)) = MessageDecoder::default().next(&mut bytes, BYTES_MAX) {
             prop_assert!((2..=length).contains(&received.consumed));

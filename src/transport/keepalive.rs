@@ -1,0 +1,152 @@
+//! The keepalive of WebSocket clients: pings those that were not pinged for a while, and disconnects those that do not
+//! answer. Linear in the clients of a worker, once a sweep.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::sweep::SweepClock;
+use crate::config::KeepaliveRules;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::websocket::encode;
+use crate::shutdown::Drain;
+use crate::writer::handle::WriterHandle;
+use crate::writer::{EntryNumber, Slot};
+
+/// The keepalive of a worker's WebSocket clients.
+pub struct Keepalive {
+    rules: KeepaliveRules,
+    clock: Rc<SweepClock>,
+    clients: RefCell<Vec<Weak<Liveness>>>,
+}
+
+/// When a client was last heard, and which ping it has not answered since. A client is dead only if its socket has
+/// taken a ping, everything that it has sent since was read, and it has had the time to answer. Times are those of the
+/// clock.
+pub(super) struct Liveness {
+    slot: Slot,
+    clock: Rc<SweepClock>,
+    heard_at: Cell<Duration>,
+    /// The connection has executed everything that it has read, and waits for more.
+    is_reading: Cell<bool>,
+    pinged_at: Cell<Duration>,
+    /// The latest ping, until the client's socket has taken it.
+    unsent: Cell<Option<EntryNumber>>,
+    /// When the client's socket had taken the first ping since the client was last heard.
+    unanswered_since: Cell<Option<Duration>>,
+}
+
+enum Verdict {
+    Alive,
+    PingDue,
+    Dead,
+}
+
+impl Keepalive {
+    /// A keepalive without clients.
+    pub fn new(rules: KeepaliveRules) -> Self {
+        Self { rules, clock: Rc::new(SweepClock::start()), clients: RefCell::default() }
+    }
+
+    /// Watches a client for as long as the result is held.
+    pub(super) fn watch(&self, slot: Slot) -> Rc<Liveness> {
+        let now = self.clock.now();
+        let liveness = Rc::new(Liveness {
+            slot,
+            clock: Rc::clone(&self.clock),
+            heard_at: Cell::new(now),
+            is_reading: Cell::new(true),
+            pinged_at: Cell::new(now),
+            unsent: Cell::new(None),
+            unanswered_since: Cell::new(None),
+        });
+        self.clients.borrow_mut().push(Rc::downgrade(&liveness));
+        liveness
+    }
+
+    /// Pings and disconnects until the server stops.
+    pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle) {
+        let ping = Bytes::from(encode::ping());
+        let times = [self.rules.ping_interval, self.rules.pong_timeout];
+        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &ping)).await;
+    }
+
+    fn sweep(&self, writer: &WriterHandle, ping: &Bytes) {
+        let now = self.clock.now();
+        let mut due = Vec::new();
+        self.clients.borrow_mut().retain(|client| {
+            let Some(client) = client.upgrade() else { return false };
+            match client.verdict(now, self.rules, writer) {
+                Verdict::Alive => {}
+                Verdict::PingDue => due.push(client),
+                Verdict::Dead => writer.disconnect(client.slot, Disconnect::PingTimeout),
+            }
+            true
+        });
+        if !due.is_empty() {
+            let slots: Vec<Slot> = due.iter().map(|client| client.slot).collect();
+            let number = writer.ping(&slots, ping.clone());
+            for client in due {
+                client.pinged_at.set(now);
+                client.unsent.set(Some(number));
+            }
+        }
+    }
+}
+
+impl Liveness {
+    /// The client was heard; `is_reading` if nothing that it has sent waits to be executed.
+    pub fn hear(&self, is_reading: bool) {
+        self.heard_at.set(self.clock.now());
+        self.unanswered_since.set(None);
+        self.is_reading.set(is_reading);
+    }
+
+    fn verdict(&self, now: Duration, rules: KeepaliveRules, writer: &WriterHandle) -> Verdict {
+        if let Some(number) = self.unsent.get() {
+            // A client that takes nothing is a slow consumer, which the writer disconnects.
+            if !writer.has_sent(self.slot, number) {
+                return Verdict::Alive;
+            }
+            self.unsent.set(None);
+            self.unanswered_since.set(self.unanswered_since.get().or(Some(now)));
+        }
+        if self.is_silent(now, rules) && self.is_reading.get() && !writer.has_unread_input(self.slot) {
+            Verdict::Dead
+        } else if now.saturating_sub(self.pinged_at.get()) >= rules.ping_interval {
+            Verdict::PingDue
+        } else {
+            Verdict::Alive
+        }
+    }
+
+    /// Whether nothing was read for too long, though the client has had a ping for as long as it may take to answer.
+    fn is_silent(&self, now: Duration, rules: KeepaliveRules) -> bool {
+        let answer_within = rules.pong_timeout.saturating_sub(rules.ping_interval);
+        now.saturating_sub(self.heard_at.get()) >= rules.pong_timeout
+            && self.unanswered_since.get().is_some_and(|since| now.saturating_sub(since) >= answer_within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_client_that_had_a_ping_and_the_time_to_answer_it_is_silent() {
+        let seconds = Duration::from_secs;
+        let rules = KeepaliveRules { ping_interval: seconds(30), pong_timeout: seconds(60) };
+        let client = Keepalive::new(rules).watch(Slot { index: 0, generation: 0 });
+        assert!(!client.is_silent(seconds(3_600), rules), "it was never pinged");
+        client.unanswered_since.set(Some(seconds(3_600)));
+        assert!(!client.is_silent(seconds(3_629), rules));
+        assert!(client.is_silent(seconds(3_630), rules));
+        client.hear(true);
+        assert!(!client.is_silent(seconds(7_200), rules), "it was not pinged since it was heard");
+        client.heard_at.set(seconds(7_200));
+        client.unanswered_since.set(Some(seconds(7_201)));
+        assert!(!client.is_silent(seconds(7_240), rules), "it was heard less than 60 s ago");
+    }
+}

@@ -1,0 +1,57 @@
+//! Events as bytes.
+
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::names::{Label, RoomName};
+
+#[track_caller]
+fn expect(event: &Event<'_>, line: &str, message: &[u8]) {
+    assert_eq!(Dialect::Lines.encode(event), line);
+    assert_eq!(Dialect::WebSocket.encode(event), message);
+}
+
+#[test]
+fn a_line_has_a_line_feed_and_a_websocket_message_a_header() {
+    expect(&Event::Pong("x"), "PONG x\n", b"\x81\x06PONG x");
+    expect(&Event::Gap(17), "GAP 17\n", b"\x81\x06GAP 17");
+}
+
+#[test]
+fn a_text_of_several_lines_has_the_label_in_front_of_each() {
+    let label = Label::generated("WS-1");
+    let message = |text| Event::Message { offset: Offset(1), label: &label, text };
+    expect(&message("a\n[bob] b"), "[WS-1] a\n[WS-1] [bob] b\n", b"\x81\x17[WS-1] a\n[WS-1] [bob] b");
+    let text = "a\r\nERR closed quit";
+    expect(&message(text), "[WS-1] a\n[WS-1] ERR closed quit\n", b"\x81\x1f[WS-1] a\n[WS-1] ERR closed quit");
+}
+
+#[test]
+fn the_most_frequent_events_fill_their_vector_to_the_last_byte() {
+    let (label, room) = (Label::generated("TCP-1"), RoomName::parse("lounge").unwrap());
+    let lines = [0, 117, 118, 65_527, 65_528].map(|length| "a".repeat(length));
+    for text in lines.into_iter().chain(["\n".repeat(63), "ab\n\nc".into()]) {
+        let message = Event::Message { offset: Offset(1), label: &label, text: &text };
+        for dialect in Dialect::ALL {
+            for event in [message, Event::Joined(&room)] {
+                let mut out = Vec::new();
+                dialect.write(&event, &mut out);
+                assert_eq!(out.len(), out.capacity(), "{dialect:?}: {event:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_closes_gets_nothing_and_one_that_quits_gets_bye() {
+    for (reason, line, message) in [
+        (Disconnect::Quit, "Bye\n", &b"\x81\x03Bye\x88\x06\x03\xe8quit"[..]),
+        (Disconnect::TooLong, "ERR closed too-long\n", b"\x88\x0a\x03\xf1too-long"),
+        (Disconnect::SlowConsumer, "ERR closed slow-consumer\n", b"\x88\x0f\x0f\xa8slow-consumer"),
+        (Disconnect::NotUtf8, "ERR closed not-utf8\n", b"\x88\x0a\x03\xefnot-utf8"),
+    ] {
+        assert_eq!(Dialect::Lines.closing(reason).unwrap(), line);
+        assert_eq!(Dialect::WebSocket.closing(reason).unwrap(), message);
+    }
+    assert_eq!(Dialect::ALL.map(|dialect| dialect.closing(Disconnect::ClosedByPeer)), [None, None]);
+}
