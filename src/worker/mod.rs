@@ -69,7 +69,7 @@ pub(crate) struct Worker {
 pub(crate) struct RunningWorker {
     /// Answered when the worker accepts clients; dropped if it cannot.
     pub ready: oneshot::Receiver<()>,
-    /// Answered once everything on the worker has ended, with why it could not start if so.
+    /// Answered once everything on the worker has ended, or with why the worker could not start.
     pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
