@@ -156,6 +156,7 @@ fn a_search_and_a_comparison_have_pages_too_and_say_where() {
 }
 
 #[test]
+#[ignore = "slow: every command once"]
 fn tables_fit_the_terminal() {
     let fake = Fake::start(&[Fault::Dismiss(At { client: 1, delivery: 1 }, "ERR closed slow-consumer\n")]);
     let target = fake.target();
