@@ -61,7 +61,11 @@ fn line_clients_are_not_pinged_however_silent() {
 #[test]
 fn more_clients_than_a_mailbox_has_places_are_all_pinged() {
     const CLIENTS: usize = 600;
-    let server = TestServer::start(Shape::ONE, short_keepalive);
+    // They answer one after the other, for as long as that takes.
+    let server = TestServer::start(Shape::ONE, |settings| {
+        short_keepalive(settings);
+        settings.pong_timeout = Span(Duration::from_secs(60));
+    });
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(&server)).collect();
     for round in 0..3 {
         for client in &mut clients {
