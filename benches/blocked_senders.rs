@@ -1,5 +1,5 @@
-//! What do ten thousand connections cost that wait for one full shard? In the product's mailbox they wait in a list
-//! that each of them leaves in one step. A flume channel scans all waiting senders each time that one of them is done.
+//! How expensive are ten thousand connections that wait for one full shard? The product's mailbox keeps them in a list,
+//! and removes each of them in constant time. A flume channel scans all waiting senders whenever one of them is done.
 //!
 //! `cargo bench --bench blocked_senders -- [mailbox|flume]`
 
@@ -17,10 +17,10 @@ use tokio::task::{spawn_local, yield_now};
 
 const SENDERS: [usize; 3] = [100, 1_000, 10_000];
 
-/// Small enough that nearly all senders wait.
+/// The capacity of the mailbox, so small that nearly all senders wait.
 const MAILBOX_COMMANDS: usize = 64;
 
-/// Commands that a shard takes before it yields.
+/// The number of commands that a shard takes before it yields.
 const BATCH_COMMANDS: usize = 256;
 
 /// Runs one storm of connections that send one command each, and returns its time.
@@ -35,7 +35,7 @@ fn main() {
 
 fn measure(criterion: &mut Criterion, name: &str, storm: Storm) {
     let mut group = criterion.benchmark_group(name);
-    // A storm of ten thousand takes flume tens of milliseconds.
+    // With flume, a storm of ten thousand senders takes tens of milliseconds.
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for senders in SENDERS {
         group.throughput(Throughput::Elements(senders as u64));
@@ -53,7 +53,7 @@ fn in_the_mailbox(senders: usize) -> Duration {
         async move { mailbox.send(number).await }
     };
     let receive = async || {
-        receiver.recv().await.expect("somebody is left");
+        receiver.recv().await.expect("a sender is left");
         1 + iter::from_fn(|| receiver.try_recv().ok()).take(BATCH_COMMANDS - 1).count()
     };
     common::runtime().block_on(block_and_receive(senders, send, receive))
@@ -63,17 +63,17 @@ fn in_a_flume(senders: usize) -> Duration {
     let (sender, receiver) = flume::bounded(MAILBOX_COMMANDS);
     let send = |number| {
         let sender = sender.clone();
-        async move { sender.send_async(number).await.expect("somebody receives") }
+        async move { sender.send_async(number).await.expect("the receiver is open") }
     };
     let receive = async || {
-        receiver.recv_async().await.expect("somebody is left");
+        receiver.recv_async().await.expect("a sender is left");
         1 + receiver.try_iter().take(BATCH_COMMANDS - 1).count()
     };
     common::runtime().block_on(block_and_receive(senders, send, receive))
 }
 
-/// Lets all senders fill a mailbox that nobody empties. Then receives everything in batches, as a shard does, under the
-/// clock.
+/// Lets all senders fill a mailbox without a receiver. Then measures how long it takes to receive everything in
+/// batches, as a shard does.
 async fn block_and_receive<F: Future<Output = ()> + 'static>(
     senders: usize,
     send: impl Fn(usize) -> F,

@@ -64,7 +64,7 @@ fn decode(criterion: &mut Criterion, how: &str, frames: fn(&[u8]) -> Vec<u8>, re
     }
 }
 
-/// Decodes one message, of which `first` bytes arrive before the others.
+/// Decodes one message. Its first `first` bytes arrive before the others.
 fn read(input: &mut [u8], first: usize) {
     let mut messages = MessageDecoder::default();
     let mut at = 0;

@@ -42,7 +42,7 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut RoomWithGuest)) 
                 room_with_guest.join(room_with_guest.guest);
                 stay(room_with_guest);
                 room_with_guest.leave();
-                // Each visit is a batch of its own: the most expensive case, and that of a quiet server.
+                // Each visit is a batch of its own, as on a quiet server. This is the most expensive case.
                 room_with_guest.bare_shard.end_batch();
             });
         });
@@ -50,7 +50,7 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut RoomWithGuest)) 
 }
 
 impl RoomWithGuest {
-    /// A room with this many members besides the guest.
+    /// A shard with one room that has this many members besides the guest.
     fn new(members: u32) -> Self {
         let mut room_with_guest =
             Self { bare_shard: BareShard::new(), room: room(0), guest: address(members), label: label() };
@@ -62,7 +62,7 @@ impl RoomWithGuest {
     }
 
     fn join(&mut self, address: Address) {
-        // The answer exists when the batch does; nothing waits for it here.
+        // The bench drops the receiver, because nothing waits for the answer here.
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
         self.bare_shard.step(ShardCommand::Join(self.room.clone(), member, Reservation::None, ack));

@@ -12,12 +12,12 @@ use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::lines::next_line;
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 
-/// The commands that a connection executes in one turn.
+/// The number of commands that a connection executes in one turn.
 const COMMANDS: usize = 64;
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// Chat in ASCII, other chat, a name to validate, and a plain command.
+/// Chat in ASCII, chat in other characters, a command with a name to validate, and a command without arguments.
 const INPUTS: [(&str, &str); 4] = [
     ("chat", TEXT),
     ("chat_not_ascii", "всем привет — 皆さん、こんにちは — שלום לכולם — and hello to everybody else in this room"),

@@ -1,5 +1,5 @@
 //! What does it cost to find a room's shard and to hand it a message, and what do more shards cost on one thread?
-//! Measured first through the mailboxes alone, then to members in memory.
+//! `hand_over` measures only the mailboxes, and `deliver` measures the whole way to members in memory.
 //!
 //! `cargo bench --bench routing -- [hand_over|deliver]`
 
@@ -15,7 +15,7 @@ use roomcast::writer::{Address, Slot, WriterIndex};
 
 const SHARDS: [u16; 4] = [1, 2, 4, 8];
 
-/// As many messages as rooms, which fit into the mailbox of a single shard.
+/// The number of rooms, with one message to each. The messages fit into the mailbox of a single shard.
 const ROOMS: usize = 512;
 const MEMBERS: usize = 10;
 

@@ -1,5 +1,6 @@
-//! The allocations of a publish on its way from a session to the sockets: none for a member, however many there are.
-//! The counting allocator replaces the system's in this binary alone, and counts each thread by itself.
+//! Counts the allocations of a publish on its way from a session to the sockets, and checks that their number does not
+//! grow with the members. The counting allocator replaces the system's in this binary only, and counts each thread
+//! apart.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,10 @@ use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, Input, Sent, Slot, Wire, Writer, WriterIndex};
 use tokio::sync::oneshot;
 
-/// Allocations of a publish to one audience, with its text.
+/// The most allocations of a publish to one audience, including its text.
 const FIXED_MAX: u64 = 4;
 
-/// Allocations for each further audience.
+/// The most allocations for each further audience.
 const AUDIENCE_MAX: u64 = 3;
 
 const MEMBERS: [usize; 2] = [10, 10_000];
@@ -34,11 +35,11 @@ const ROOMY: OutboxLimits = OutboxLimits {
 
 /// Sockets that accept all bytes.
 #[derive(Default)]
-struct Taking {
+struct AcceptingWire {
     sends: usize,
 }
 
-impl Wire for Taking {
+impl Wire for AcceptingWire {
     fn send(&mut self, _index: u32, bytes: &[u8]) -> Sent {
         self.sends += 1;
         Sent::Taken(bytes.len())
@@ -53,30 +54,30 @@ impl Wire for Taking {
     fn close(&mut self, _index: u32) {}
 }
 
-/// One worker's output.
-struct Desk {
+/// The output side of one worker: its mailbox, its writer and its sockets.
+struct WorkerOutput {
     batches: BatchSender,
     mailbox: WriterMailbox,
     writer: Writer,
-    wire: Taking,
+    wire: AcceptingWire,
 }
 
-/// One room, with everything between a session and the sockets, without the tasks around it.
-struct Site {
+/// One room with every part between a session and the sockets. The parts run here without their tasks.
+struct Pipeline {
     broker: Broker,
     window: ClientWindow,
     mailbox: ShardMailbox,
     shard: Shard,
     batch: Batch,
-    desks: Vec<Desk>,
+    outputs: Vec<WorkerOutput>,
     room: RoomName,
     members: Vec<Address>,
 }
 
-impl Desk {
+impl WorkerOutput {
     fn new() -> Self {
         let (batches, mailbox) = mailbox();
-        Self { batches, mailbox, writer: Writer::new(ROOMY), wire: Taking::default() }
+        Self { batches, mailbox, writer: Writer::new(ROOMY), wire: AcceptingWire::default() }
     }
 
     fn work(&mut self) {
@@ -93,31 +94,32 @@ impl Desk {
     }
 }
 
-impl Site {
-    /// A room with this many members over this many writers and dialects: an audience for each pair of these.
+impl Pipeline {
+    /// Joins this many members, spread over all writers and dialects. Each pair of a writer and a dialect is one
+    /// audience.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
         let capacity = RoomLimiter::new(RoomLimits { rooms_max: 1, members_max: members });
         let (seed, mut mailboxes) = ShardSenders::new(1, &capacity);
         let mailbox = mailboxes.pop().expect("one for each shard");
-        let mut site = Self {
+        let mut pipeline = Self {
             broker: seed.broker(),
             window: ClientWindow::default(),
             shard: mailbox.shard(),
             mailbox,
             batch: Batch::new(usize::from(writers)),
-            desks: (0..writers).map(|_| Desk::new()).collect(),
+            outputs: (0..writers).map(|_| WorkerOutput::new()).collect(),
             room: RoomName::parse("room").expect("a valid name"),
             members: Vec::new(),
         };
         let audiences = (0..writers).flat_map(|writer| dialects.iter().map(move |dialect| (writer, *dialect)));
         for (writer, dialect) in audiences.cycle().take(members) {
-            site.join(WriterIndex(writer), dialect);
+            pipeline.join(WriterIndex(writer), dialect);
         }
-        site
+        pipeline
     }
 
     fn join(&mut self, writer: WriterIndex, dialect: Dialect) {
-        let slot = self.desks[usize::from(writer.0)].writer.open(dialect);
+        let slot = self.outputs[usize::from(writer.0)].writer.open(dialect);
         let address = Address { writer, slot };
         let (ack, _) = oneshot::channel();
         let member = Member { address, dialect, label: Label::generated("TCP-1") };
@@ -141,32 +143,32 @@ impl Site {
 
     fn end_batch(&mut self) {
         for (writer, entries) in self.batch.take_entries() {
-            let delivered = self.desks[usize::from(writer.0)].batches.deliver(entries).now_or_never();
+            let delivered = self.outputs[usize::from(writer.0)].batches.deliver(entries).now_or_never();
             delivered.expect("the mailbox is empty");
         }
         self.batch.acknowledge();
-        self.desks.iter_mut().for_each(Desk::work);
+        self.outputs.iter_mut().for_each(WorkerOutput::work);
     }
 
     fn sends(&self) -> usize {
-        self.desks.iter().map(|desk| desk.wire.sends).sum()
+        self.outputs.iter().map(|output| output.wire.sends).sum()
     }
 
-    /// The allocations of one publish after an equal one.
+    /// Counts the allocations of one publish, after the same publish has warmed up all buffers.
     fn allocations(&mut self) -> u64 {
         for _ in 0..3 {
             self.publish();
         }
         let sends = self.sends();
         let allocations = measure(|| self.publish()).count_total;
-        assert_eq!(self.sends(), sends + self.members.len(), "every member has it");
+        assert_eq!(self.sends(), sends + self.members.len(), "every member has received it");
         allocations
     }
 }
 
-/// The allocations of a publish, which are the same in a small room as in a large one.
+/// Returns the allocations of a publish. Checks that they are the same in a small room and in a large one.
 fn allocations_whatever_the_members(writers: u16, dialects: &[Dialect]) -> u64 {
-    let [few, many] = MEMBERS.map(|members| Site::new(members, writers, dialects).allocations());
+    let [few, many] = MEMBERS.map(|members| Pipeline::new(members, writers, dialects).allocations());
     assert_eq!(few, many, "{writers} writers, {dialects:?}: members cost allocations");
     many
 }
@@ -178,7 +180,7 @@ fn a_publish_allocates_at_most_four_times_and_never_for_a_member() {
 }
 
 #[test]
-fn each_further_audience_costs_at_most_three_more_be_it_another_writer_or_another_dialect() {
+fn each_further_audience_costs_at_most_three_more_for_another_writer_or_dialect() {
     let shapes: [(u16, &[Dialect]); 3] = [(2, &[Dialect::Lines]), (1, &Dialect::ALL), (4, &Dialect::ALL)];
     for (writers, dialects) in shapes {
         let further = u64::from(writers) * dialects.len() as u64 - 1;

@@ -1,5 +1,5 @@
 //! Stage 4, `examples/chat_rooms_locked.rs`: rooms behind one lock, with a `broadcast` channel for each room.
-#![expect(clippy::disallowed_types, reason = "what shared state behind a lock costs is what is measured here")]
+#![expect(clippy::disallowed_types, reason = "this bench measures the cost of shared state behind a lock")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,6 +1,6 @@
 //! Rooms that hold a flume mailbox for each member and send to all of them under a lock: `DashMap`'s lock of the room,
 //! or one `parking_lot::RwLock` over all rooms.
-#![expect(clippy::disallowed_types, reason = "what shared state behind a lock costs is what is measured here")]
+#![expect(clippy::disallowed_types, reason = "this bench measures the cost of shared state behind a lock")]
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use crate::common::sink::Sink;
 use crate::shared::Rooms;
 
-/// Equal to the capacity of a `broadcast` channel in stage 4. No round publishes more to a room.
+/// The capacity of a mailbox, equal to that of a `broadcast` channel in stage 4. No round publishes more to a room.
 const MAILBOX_MESSAGES: usize = 1_024;
 
 type Mailbox = flume::Receiver<Bytes>;

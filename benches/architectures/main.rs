@@ -1,15 +1,17 @@
-//! What do shards and writers that receive messages gain over rooms that all tasks share? The same work on four brokers:
+//! How much faster are shards and writers that receive messages than rooms that all tasks share? Four brokers do the
+//! same work:
 //! - `sharded`: Roomcast's own, with members in memory;
 //! - `rwlock_broadcast`: stage 4, rooms in `Arc<RwLock<HashMap>>` with a tokio `broadcast` channel for each room;
 //! - `dashmap_mailboxes`: rooms in a `DashMap`, a flume mailbox for each member;
 //! - `parking_lot_mailboxes`: rooms in a `parking_lot::RwLock<HashMap>`, a flume mailbox for each member.
 //!
-//! The comparison is fair: two threads do all the work, publishing included, and a third one only waits. The published line
-//! has 128 bytes, and every delivery ends in the same `Sink`, which counts bytes. The clock stops when every member has
-//! received everything. There are no sockets. The sharded broker writes a burst to a member in one piece; `one_big_room` and
-//! `many_small_rooms` leave it nothing to merge.
+//! The comparison is fair: two threads do all the work, including the publishing, and a third thread only waits. The
+//! published line has 128 bytes, and every delivery ends in the same `Sink`, which counts bytes. The clock stops when
+//! every member has received everything. There are no sockets. The sharded broker merges a burst to a member into one
+//! write; in `one_big_room` and `many_small_rooms` there is nothing to merge.
 //!
-//! `cargo bench --bench architectures -- [one_big_room|many_small_rooms|churn|many_publishers]` prints a table at the end.
+//! `cargo bench --bench architectures -- [one_big_room|many_small_rooms|churn|many_publishers]` prints a table at the
+//! end.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -28,10 +30,10 @@ use shared::Shared;
 use table::Row;
 use workload::{Architecture, WORKLOADS, Workload};
 
-/// Threads of each broker and its publishers, on any machine.
+/// The number of threads of each broker and its publishers, the same on every machine.
 const THREADS: usize = 2;
 
-/// Actions after which a publishing task yields, as a connection does.
+/// The number of actions after which a publishing task yields, as a connection does.
 const TURN_ACTIONS: usize = 64;
 
 const SAMPLES: usize = 20;
@@ -70,7 +72,7 @@ fn measure<A: Architecture>(criterion: &mut Criterion, workload: Workload) -> (&
             time
         });
     });
-    // The earlier samples are of criterion's warm-up.
+    // The earlier samples belong to criterion's warm-up.
     let measured = samples.split_off(samples.len().saturating_sub(SAMPLES));
     (A::NAME, table::median_per_delivery(&measured, workload.deliveries_per_round()))
 }

@@ -20,13 +20,13 @@ use crate::{THREADS, TURN_ACTIONS};
 
 pub struct Sharded {
     workload: Workload,
-    /// One sender for each worker, which starts a round.
+    /// One sender for each worker. A message on it starts a round.
     starts: Vec<flume::Sender<()>>,
     round: Arc<Round>,
     rounds: flume::Receiver<Instant>,
 }
 
-/// What one thread owns.
+/// The state that one worker thread owns.
 struct Worker {
     index: usize,
     workload: Workload,
@@ -38,7 +38,7 @@ struct Worker {
     starts: flume::Receiver<()>,
 }
 
-/// A publisher's task, on the worker of the member that it publishes for.
+/// A publisher's task. It runs on the worker of the member that it publishes for.
 struct Publisher {
     window: ClientWindow,
     broker: Broker,
@@ -121,7 +121,7 @@ impl Worker {
     }
 }
 
-/// One member of each room on this worker, for which a publisher publishes there.
+/// The publishing member of each room on this worker.
 fn publishing_members(workload: Workload, members: &[(usize, Address)]) -> Vec<Option<Address>> {
     let mut publishing_members = vec![None; workload.rooms];
     for &(member, address) in members {

@@ -1,5 +1,5 @@
-//! What the three brokers with shared rooms have in common: a runtime with as many threads as the sharded broker, one
-//! task for each member that empties its mailbox, and one task for each publisher.
+//! The common part of the three brokers with shared rooms: a runtime with as many threads as the sharded broker, a task
+//! for each member that empties its mailbox, and a task for each publisher.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::{THREADS, TURN_ACTIONS};
 pub trait Rooms: Default + Send + Sync + 'static {
     const NAME: &'static str;
 
-    /// Where a member receives the messages of its room.
+    /// The mailbox in which a member receives the messages of its room.
     type Mailbox: Send + 'static;
 
     fn join(&self, room: &str, member: usize) -> Self::Mailbox;
@@ -87,7 +87,7 @@ impl<R: Rooms> Architecture for Shared<R> {
     }
 }
 
-/// Starts a member with its task, which first receives the answer to its join, as members of the sharded broker do.
+/// Starts the task of a member. The member first receives the answer to its join, like a member of the sharded broker.
 fn start_member<R: Rooms>(rooms: &R, room: &str, member: usize, mut sink: Sink) -> JoinHandle<()> {
     let mailbox = rooms.join(room, member);
     let joined = format!("Joined {room}\n");
@@ -101,7 +101,7 @@ impl<R: Rooms> Publisher<R> {
     async fn run(mut self) -> Self {
         for at in 0..self.script.len() {
             match self.script[at] {
-                // Encoded once for the whole room.
+                // The message is encoded once for the whole room.
                 Action::Publish { room } => self.rooms.publish(&self.names[room], line().into()),
                 Action::Visit { room } => self.visit(room),
             }

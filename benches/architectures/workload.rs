@@ -1,4 +1,5 @@
-//! The workloads: who is in which room, who publishes, and in what order. The same for every broker.
+//! The workloads: the members of each room, the publishers, and the order of their actions. Every broker runs the same
+//! workloads.
 
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ pub struct Workload {
     pub rooms: usize,
     /// Permanent members of each room.
     pub members: usize,
-    /// Publishing tasks: several for one room, or one for several rooms.
+    /// The number of publishing tasks. Several of them share one room, or one of them serves several rooms.
     pub publishers: usize,
-    /// Messages to each room in one round, over all publishers. A `broadcast` channel holds that many, so nothing is
-    /// lost.
+    /// Messages to each room in one round, over all publishers. A `broadcast` channel has capacity for all of them, so
+    /// none is lost.
     pub publishes: usize,
-    /// Publishes after which the guest of a publisher joins or leaves its room.
+    /// The number of publishes after which a publisher's guest joins or leaves the room.
     pub visit_every: Option<usize>,
 }
 
@@ -67,7 +68,7 @@ impl Workload {
         member / self.members
     }
 
-    /// The number of a publisher's guest, which is none of the members.
+    /// The number of a publisher's guest. Guests are numbered after all members.
     pub fn guest_of(&self, publisher: usize) -> usize {
         self.members_in_all() + publisher
     }

@@ -1,4 +1,4 @@
-//! A shard without its task: commands go in and their results are dropped. Measures nothing.
+//! A shard without its task: it handles commands, and drops their results. This module measures nothing.
 
 use std::hash::RandomState;
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! The product's broker and writers with members in memory: the tasks of one worker as in `src/worker`, without its
-//! sockets. The writer's task is repeated here, because the product's task writes to sockets.
+//! The product's broker and writers with members in memory: the tasks of one worker as in `src/worker`, without
+//! sockets. This module has a writer's task of its own, because the product's task writes to sockets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ impl SinkWriter {
         slot
     }
 
-    /// Appends everything that waits, writes a chunk, and yields: the loop of the product's `WriterTask`.
+    /// Handles all waiting commands, writes a chunk, and yields, like the loop of the product's `WriterTask`.
     pub async fn run(mut self) {
         loop {
             while let Ok(command) = self.mailbox.try_recv() {

@@ -1,6 +1,6 @@
-//! What the benches share: settings of criterion, names, a member in memory, and rooms of such members. Measures
-//! nothing.
-#![allow(dead_code, reason = "each bench takes what it needs")]
+//! Helpers that the benches share: settings of criterion, names, a member in memory, and rooms of such members. This
+//! module measures nothing.
+#![allow(dead_code, reason = "each bench uses a part of these helpers")]
 
 pub mod bare_shard;
 pub mod in_memory_broker;
@@ -45,7 +45,7 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
-/// Room for any number of rooms and members.
+/// A limiter that allows any number of rooms and members.
 pub fn capacity() -> RoomLimiter {
     RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
@@ -66,7 +66,7 @@ pub fn runtime() -> LocalRuntime {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("a runtime")
 }
 
-/// A room name; all have the same length.
+/// The name of the room with this number. All names have the same length.
 pub fn room(number: usize) -> RoomName {
     RoomName::parse(&format!("room-{number:06}")).expect("a valid name")
 }

@@ -1,5 +1,5 @@
-//! The end of every delivery: a member in memory that counts the bytes it takes, and a clock that stops when all
-//! members have taken everything. The same for every broker under measurement.
+//! Members in memory: a `Sink` counts the bytes that a member takes, and a `Round` stops the clock when all members
+//! have taken everything. Every measured broker delivers to the same sinks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use roomcast::writer::{Sent, Slot, Wire};
 
-/// A round ends when every member has taken the bytes of the round, which are the same for all.
+/// A round of a benchmark. It ends when every member has taken the same expected number of bytes.
 #[derive(Debug)]
 pub struct Round {
     expected: Expected,
@@ -16,8 +16,8 @@ pub struct Round {
     over: flume::Sender<Instant>,
 }
 
-/// Read at every delivery and written between rounds, so it must not share a cache line with what the last deliveries
-/// write.
+/// The expected bytes, which every delivery reads. They must not share a cache line with `Waiting`, which the last
+/// deliveries write.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Expected(AtomicU64);
@@ -34,8 +34,8 @@ pub struct Sink {
 }
 
 impl Round {
-    /// The first round, in which this many members expect this many bytes each. The receiver gets the time at which a
-    /// round ends.
+    /// Starts the first round, in which each of the members expects this many bytes. The receiver gets the time at
+    /// which each round ends.
     pub fn first(members: usize, bytes: usize) -> (Arc<Self>, flume::Receiver<Instant>) {
         let (over, rounds) = flume::unbounded();
         let (expected, waiting) = (Expected(AtomicU64::new(bytes as u64)), Waiting(AtomicUsize::new(members)));
@@ -65,7 +65,7 @@ impl Sink {
         let expected = self.round.expected.0.load(Ordering::Relaxed);
         assert!(self.taken <= expected, "a member got {} bytes of {expected}", self.taken);
         if self.taken == expected && self.round.waiting.0.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Fails only once the bench is over.
+            // Sending fails only after the bench has ended.
             let _ = self.round.over.send(Instant::now());
         }
     }

@@ -28,7 +28,8 @@ use tokio::task::spawn_local;
 use crate::common::in_memory_broker::start_shard;
 use crate::common::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
 
-/// As in the product. A smaller backlog makes a burst of connects wait for retries of one second.
+/// The listen backlog, the same as in the product. With a smaller one, a burst of connects waits for retries of one
+/// second.
 const BACKLOG: i32 = 4_096;
 
 const READ_BYTES: usize = 64 * 1024;
@@ -50,7 +51,7 @@ fn unshare() -> Result<()> {
 
 /// A room of sockets on one thread; another thread reads them.
 pub struct SocketBroker {
-    /// Dropped first, which closes the server's sockets and so ends the reader.
+    /// This field is dropped first: that closes the server's sockets, which ends the reader.
     runtime: LocalRuntime,
     broker: Broker,
     _writer: WriterHandle,
@@ -150,7 +151,7 @@ impl Reader {
         Ok(Self { streams, epoll })
     }
 
-    /// Input comes in rounds: first the answers to the joins, then one message for each member at a time.
+    /// Reads the input in rounds: first the answers to the joins, then one message for each member at a time.
     fn read_until_end(mut self, over: &flume::Sender<Instant>) -> Result<()> {
         let round = self.streams.len() * line().len();
         let mut expected = self.streams.len() * joined_line(&room(0)).len();

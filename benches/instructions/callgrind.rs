@@ -1,4 +1,5 @@
-//! Runs this program under callgrind, one case at a time. Instructions are collected only within `counted`.
+//! Runs this program under callgrind, one case at a time. Only instructions within `counted_by_callgrind` are
+//! collected.
 
 use std::env;
 use std::hint::black_box;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// The argument before the name of the only case to run.
+/// The argument that is followed by the name of the single case to run.
 pub const CASE_ARGUMENT: &str = "--case";
 
 /// Runs the work to count. Callgrind finds this function by its name, so it must not be inlined, and `work` must not be
@@ -21,8 +22,8 @@ pub fn is_installed() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// What decides how many instructions the same source takes: the compiler, the C library with its allocator, and
-/// whether its `memcpy` and our UTF-8 validation use AVX2 (as callgrind presents the processor).
+/// The properties that decide how many instructions the same source takes: the compiler, the C library with its
+/// allocator, and whether its `memcpy` and our UTF-8 validation use AVX2 (as callgrind presents the processor).
 pub fn platform() -> Result<String> {
     let compiler = first_line(Command::new("rustc").arg("--version"))?;
     let library = first_line(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;

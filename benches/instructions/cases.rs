@@ -1,5 +1,5 @@
-//! The counted cases: each step of a message on its way, and joining and leaving a room. Everything is warm: each case
-//! runs once before it is counted.
+//! The counted cases: each step of a message on its way, and joining and leaving a room. Each case runs once before it
+//! is counted, so caches and capacities are warm.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::common::bare_shard::{BareShard, address};
 use crate::common::sink::{Round, Sink, SinkWire};
 use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
 
-/// Members of each room and of each writer.
+/// The number of members in each room and of clients on each writer.
 const MEMBERS: u32 = 1_000;
 
-/// Commands, messages or joins of a case.
+/// The number of commands, messages or joins in a case.
 const TIMES: u64 = 1_000;
 
 const BYTES_MAX: usize = 64 * 1024;
@@ -31,7 +31,7 @@ const BYTES_MAX: usize = 64 * 1024;
 /// One counted case.
 pub struct Case {
     pub name: &'static str,
-    /// How many of the named steps `run` does.
+    /// The number of steps that `run` does, in the unit after the slash in `name`.
     pub units: u64,
     run: fn(),
 }
@@ -92,7 +92,7 @@ fn publish_commands() -> Vec<ShardCommand> {
     (0..TIMES).map(|_| publish_command()).collect()
 }
 
-/// Clients beyond the members.
+/// Clients that are not members.
 fn guests() -> impl Iterator<Item = u32> {
     MEMBERS..MEMBERS + TIMES as u32
 }
@@ -122,8 +122,8 @@ fn publish_in_batches() {
     });
 }
 
-/// Rebuilding the target list, which grows with the room. The count includes the join and the leave that make it
-/// necessary.
+/// Rebuilds the target list, which is linear in the members. The count includes the join and the leave that invalidate
+/// the list.
 fn publish_after_join() {
     let mut bare_shard = bare_shard_with_members();
     let visit = || [join_command(MEMBERS), publish_command(), leave_command(MEMBERS)];
@@ -137,7 +137,7 @@ fn publish_after_join() {
 fn join() {
     let mut bare_shard = bare_shard_with_members();
     let commands: Vec<ShardCommand> = guests().map(join_command).collect();
-    // Run once before, so that the room has the capacity.
+    // The first run grows the room, so that the counted run needs no new capacity.
     guests().for_each(|guest| bare_shard.step(join_command(guest)));
     guests().for_each(|guest| bare_shard.step(leave_command(guest)));
     bare_shard.end_batch();
@@ -163,7 +163,7 @@ fn leave() {
     });
 }
 
-/// A writer whose clients are all targets.
+/// A writer with clients that are all targets of every message.
 struct TargetedWriter {
     writer: Writer,
     wire: SinkWire,

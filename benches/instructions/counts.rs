@@ -1,11 +1,11 @@
-//! The stored counts as readable text, and the comparison with new counts.
+//! Stores the counts as readable text, and compares new counts with the stored ones.
 
 use std::fmt;
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// A larger change in percent is reported. Repeated counts differ by far less.
+/// The largest change that is not reported, in percent. Repeated counts differ by far less.
 const TOLERANCE_PERCENT: f64 = 3.0;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.txt");
@@ -15,10 +15,10 @@ const HEAD: &str =
 ";
 const PLATFORM: &str = "platform: ";
 
-/// Counts by the name of their case.
+/// The counts of all cases, by name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// The platform of the counts; on others they mean nothing.
+    /// The platform of the counts. Counts of different platforms cannot be compared.
     pub platform: String,
     pub counts: Vec<(String, u64)>,
 }
@@ -52,7 +52,7 @@ impl Counts {
     }
 }
 
-/// How a count compares with the stored one.
+/// The result of comparing a count with the stored one.
 pub enum Verdict {
     Same,
     More { percent: f64 },

@@ -1,8 +1,9 @@
-//! How many instructions does each step of a message take? Callgrind counts them, undisturbed by other load on the machine,
-//! and they are compared with `counts.txt` beside this file: more than +3 % fails, less than −3 % asks for an update.
+//! How many instructions does each step of a message take? Callgrind counts them, which other load on the machine does
+//! not disturb. The counts are compared with `counts.txt` beside this file: a rise of more than 3 % fails, and a fall
+//! of more than 3 % asks for an update.
 //!
-//! `cargo bench --bench instructions`; with `-- --update` it rewrites `counts.txt`. The counts are valid for one compiler, C
-//! library and processor family. On any other, and without valgrind, nothing is counted.
+//! Run `cargo bench --bench instructions`; with `-- --update` it rewrites `counts.txt`. The counts are valid for one
+//! compiler, C library and processor family. On another platform, or without valgrind, nothing is counted.
 
 mod callgrind;
 mod cases;

@@ -1,4 +1,4 @@
-//! The clients that are cut or lose messages when all outboxes together hold too much.
+//! The budget over all outboxes: which clients are cut or lose messages when it is exceeded.
 
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
@@ -8,10 +8,10 @@ use crate::common::ROOMY;
 use crate::harness::Harness;
 use crate::wire::ALL;
 
-/// The bytes of one message.
+/// The memory of one entry, in bytes: its message and its bookkeeping.
 const ENTRY: usize = 1_000 + ENTRY_BYTES;
 
-/// Sixteen of them.
+/// A budget of sixteen entries.
 const CUTTING: OutboxLimits = OutboxLimits { budget: 16 * ENTRY, ..ROOMY };
 const DROPPING: OutboxLimits = OutboxLimits { policy: SlowPolicy::DropOldest, ..CUTTING };
 
@@ -19,7 +19,7 @@ fn text(letter: &str) -> String {
     letter.repeat(999)
 }
 
-/// A message for each of these clients alone, who all refuse it.
+/// Delivers a message of its own to each of these clients. All of their sockets refuse it.
 fn fill(harness: &mut Harness, slots: &[Slot], letter: &str) {
     for &slot in slots {
         harness.deliver(&[slot], &text(letter));
@@ -32,7 +32,7 @@ fn cut(harness: &mut Harness, slots: &[Slot]) -> Vec<bool> {
 }
 
 #[test]
-fn a_message_owed_to_many_counts_once() {
+fn a_message_pending_for_many_clients_counts_once() {
     let mut harness = Harness::new(CUTTING);
     let slots: Vec<Slot> = (0..1_000).map(|_| harness.open_taking(0)).collect();
     for _ in 0..16 {
@@ -46,22 +46,22 @@ fn a_message_owed_to_many_counts_once() {
 }
 
 #[test]
-fn at_the_budget_nobody_is_cut_and_past_it_as_many_as_are_needed() {
+fn no_client_is_cut_at_the_budget_and_only_as_many_as_needed_above_it() {
     let mut harness = Harness::new(CUTTING);
     let slots: Vec<Slot> = (0..17).map(|_| harness.open_taking(0)).collect();
     fill(&mut harness, &slots[..16], "x");
     assert_eq!(cut(&mut harness, &slots), [false; 17]);
     fill(&mut harness, &slots[16..], "x");
     let cut = cut(&mut harness, &slots);
-    assert_eq!(cut[..3], [true; 3], "as many as leave a sixteenth of it free, with their last lines");
+    assert_eq!(cut[..3], [true; 3], "after these, a sixteenth of the budget is free, their last lines included");
     assert!(!cut[3..].contains(&true));
     assert!(!harness.writer.is_over_budget());
     harness.grant(slots[0], ALL);
-    assert_eq!(harness.heard(slots[0]), "ERR closed slow-consumer\n");
+    assert_eq!(harness.received(slots[0]), "ERR closed slow-consumer\n");
 }
 
 #[test]
-fn what_no_socket_has_refused_is_waited_for_and_no_reason_to_cut() {
+fn messages_that_no_socket_has_refused_delay_publishers_and_cut_no_client() {
     let mut harness = Harness::new(CUTTING);
     let reader = harness.open();
     let slow = harness.open_taking(0);
@@ -77,7 +77,7 @@ fn what_no_socket_has_refused_is_waited_for_and_no_reason_to_cut() {
 }
 
 #[test]
-fn whoever_holds_most_loses_its_oldest_messages_and_no_more_than_the_budget_needs() {
+fn the_client_with_the_most_pending_bytes_loses_its_oldest_messages_and_no_more_than_needed() {
     let mut harness = Harness::new(DROPPING);
     let slots: Vec<Slot> = (0..2).map(|_| harness.open_taking(0)).collect();
     fill(&mut harness, &slots, "a");
@@ -85,15 +85,15 @@ fn whoever_holds_most_loses_its_oldest_messages_and_no_more_than_the_budget_need
         fill(&mut harness, &slots[1..], "b");
     }
     assert_eq!(cut(&mut harness, &slots), [false; 2]);
-    assert_eq!(harness.counts().dropped_gap, 2, "the two oldest of the one that holds most");
+    assert_eq!(harness.counts().dropped_gap, 2, "the two oldest messages of the client with the most pending bytes");
     assert_eq!(harness.writer.held_bytes(), 15 * ENTRY);
     slots.iter().for_each(|&slot| harness.grant(slot, ALL));
-    assert_eq!(harness.heard(slots[0]), format!("{}\n", text("a")));
-    assert_eq!(harness.heard(slots[1]), format!("GAP 2\n{}", format!("{}\n", text("b")).repeat(14)));
+    assert_eq!(harness.received(slots[0]), format!("{}\n", text("a")));
+    assert_eq!(harness.received(slots[1]), format!("GAP 2\n{}", format!("{}\n", text("b")).repeat(14)));
 }
 
 #[test]
-fn a_message_owed_to_many_is_dropped_for_all_of_them() {
+fn a_message_pending_for_many_clients_is_dropped_for_all_of_them() {
     let mut harness = Harness::new(DROPPING);
     let slots: Vec<Slot> = (0..100).map(|_| harness.open_taking(0)).collect();
     for _ in 0..17 {
@@ -105,7 +105,7 @@ fn a_message_owed_to_many_is_dropped_for_all_of_them() {
 }
 
 #[test]
-fn where_dropping_is_not_enough_the_slowest_is_cut() {
+fn the_slowest_client_is_cut_if_dropping_is_not_enough() {
     let mut harness = Harness::new(DROPPING);
     let slots: Vec<Slot> = (0..2).map(|_| harness.open_taking(0)).collect();
     fill(&mut harness, &slots, "x");
@@ -128,12 +128,12 @@ fn a_client_within_its_share_keeps_its_messages_however_old_they_are() {
             fill(&mut harness, &greedy, "b");
         }
         harness.grant(honest, ALL);
-        assert_eq!(harness.heard(honest), format!("{}\n", text("a")));
+        assert_eq!(harness.received(honest), format!("{}\n", text("a")));
     }
 }
 
 #[test]
-fn whoever_takes_bytes_when_it_is_offered_some_does_not_give_way() {
+fn a_client_that_takes_the_offered_bytes_is_not_cut_for_the_budget() {
     let mut harness = Harness::new(CUTTING);
     let reader = harness.open_taking(0);
     for _ in 0..10 {
@@ -144,11 +144,11 @@ fn whoever_takes_bytes_when_it_is_offered_some_does_not_give_way() {
     fill(&mut harness, &stalled, "b");
     assert_eq!(cut(&mut harness, &[reader]), [false]);
     assert_eq!(harness.counts().delivered, 10);
-    assert_eq!(cut(&mut harness, &stalled), [false; 7], "what the reader took was enough");
+    assert_eq!(cut(&mut harness, &stalled), [false; 7], "the bytes that the reader took were enough");
 }
 
 #[test]
-fn who_is_on_its_way_out_gives_way_as_well() {
+fn a_closing_client_is_closed_for_the_budget_as_well() {
     let mut harness = Harness::new(CUTTING);
     let leaving = harness.open_taking(0);
     for _ in 0..15 {
@@ -164,7 +164,7 @@ fn who_is_on_its_way_out_gives_way_as_well() {
 }
 
 #[test]
-fn all_is_given_back_however_a_client_ends() {
+fn all_held_bytes_are_released_however_a_client_ends() {
     let mut harness = Harness::new(CUTTING);
     for reason in [Disconnect::Quit, Disconnect::TooLong, Disconnect::IoError] {
         let slot = harness.open_taking(1);
@@ -182,14 +182,14 @@ fn all_is_given_back_however_a_client_ends() {
 }
 
 #[test]
-fn whoever_is_blocked_gives_way_though_others_are_always_answered() {
+fn blocked_clients_are_cut_although_another_client_always_has_an_answer_waiting() {
     let mut harness = Harness::new(CUTTING);
     let talker = harness.open();
     let blocked: Vec<Slot> = (0..3).map(|_| harness.open_taking(0)).collect();
     for _ in 0..6 {
         fill(&mut harness, &blocked, "x");
     }
-    // An answer waits at the end of every step, and yet the budget is kept before long.
+    // An answer waits at the end of every step, and still the writer returns to its budget.
     harness.reply(talker, &text("y"));
     let mut answers = 0;
     while harness.writer.held_bytes() > CUTTING.budget {
@@ -197,7 +197,7 @@ fn whoever_is_blocked_gives_way_though_others_are_always_answered() {
         harness.step(Input::Flush);
         harness.reply(talker, "answer");
         answers += 1;
-        assert!(answers < 10_000, "the budget is passed for ever");
+        assert!(answers < 10_000, "the budget stays exceeded");
     }
     assert!(cut(&mut harness, &blocked).contains(&true));
     assert_eq!(harness.disconnect(talker), None);

@@ -1,4 +1,4 @@
-//! The ends of clients, one rule per test.
+//! How the connection of a client ends, one rule per test.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::wire::ALL;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A client whose socket has taken the first three bytes of `one`, and is owed an answer and more deliveries.
+/// A client with a socket that has taken the first three bytes of `first`. An answer and two more deliveries are
+/// pending.
 fn partly_sent() -> (Harness, Slot) {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open_taking(3);
@@ -25,18 +26,18 @@ fn partly_sent() -> (Harness, Slot) {
 }
 
 #[test]
-fn who_said_too_much_gets_the_message_partly_sent_the_answers_and_the_last_line() {
+fn a_client_closed_for_an_error_gets_the_partly_sent_message_its_answers_and_the_last_line() {
     let (mut harness, slot) = partly_sent();
     harness.close(slot, Disconnect::TooLong);
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "first\nanswer\nERR closed too-long\n");
+    assert_eq!(harness.received(slot), "first\nanswer\nERR closed too-long\n");
     assert!(harness.wire.socket(slot).finished);
     let counts = harness.counts();
     assert_eq!((counts.delivered, counts.dropped_gone, counts.dropped_slow), (1, 2, 0));
 }
 
 #[test]
-fn only_the_message_partly_sent_is_left_of_several_in_one_entry() {
+fn only_the_partly_sent_message_of_an_entry_is_still_sent() {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open_taking("one\ntw".len());
     let frames = Frames::delivery(Bytes::from("one\ntwo\nthree\n"), vec![4, 8]);
@@ -45,26 +46,26 @@ fn only_the_message_partly_sent_is_left_of_several_in_one_entry() {
     harness.flush();
     harness.close(slot, Disconnect::ProtocolError);
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "one\ntwo\nERR closed protocol-error\n");
+    assert_eq!(harness.received(slot), "one\ntwo\nERR closed protocol-error\n");
     assert_eq!((harness.counts().delivered, harness.counts().dropped_gone), (2, 1));
 }
 
 #[test]
-fn who_quits_gets_everything_and_bye() {
+fn a_client_that_quits_gets_everything_and_bye() {
     let (mut harness, slot) = partly_sent();
     harness.close(slot, Disconnect::Quit);
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "first\nsecond\nanswer\nthird\nBye\n");
+    assert_eq!(harness.received(slot), "first\nsecond\nanswer\nthird\nBye\n");
     assert_eq!(harness.counts().delivered, 3);
 }
 
 #[test]
-fn who_hangs_up_gets_everything_and_no_last_line() {
+fn a_client_that_hangs_up_gets_everything_and_no_last_line() {
     let (mut harness, slot) = partly_sent();
     harness.send(WriterCommand::InputEnded(slot));
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "first\nsecond\nanswer\nthird\n");
-    assert!(!harness.wire.is_open(slot), "nothing is left to wait for");
+    assert_eq!(harness.received(slot), "first\nsecond\nanswer\nthird\n");
+    assert!(!harness.wire.is_open(slot), "nothing is pending");
 }
 
 #[test]
@@ -73,17 +74,17 @@ fn the_first_reason_stays() {
     harness.close(slot, Disconnect::Quit);
     harness.close(slot, Disconnect::TooLong);
     harness.grant(slot, ALL);
-    assert!(harness.heard(slot).ends_with("third\nBye\n"));
+    assert!(harness.received(slot).ends_with("third\nBye\n"));
 }
 
 #[test]
-fn a_closing_client_gets_nothing_that_comes_later() {
+fn a_closing_client_gets_no_later_message() {
     let (mut harness, slot) = partly_sent();
     harness.close(slot, Disconnect::Quit);
     harness.deliver(&[slot], "late");
     harness.reply(slot, "later");
     harness.grant(slot, ALL);
-    assert!(harness.heard(slot).ends_with("third\nBye\n"));
+    assert!(harness.received(slot).ends_with("third\nBye\n"));
     assert_eq!(harness.counts().dropped_gone, 1);
 }
 
@@ -115,7 +116,7 @@ fn a_closing_client_has_another_second_whenever_it_takes_something() {
 }
 
 #[test]
-fn a_client_that_is_told_everything_has_a_second_to_end_its_input() {
+fn a_client_that_has_received_everything_has_a_second_to_end_its_input() {
     let (mut harness, slot) = partly_sent();
     harness.close(slot, Disconnect::Quit);
     harness.sweep_after(900 * MILLISECOND);
@@ -135,7 +136,7 @@ fn a_client_that_ended_its_input_is_closed_as_soon_as_all_is_sent() {
     assert!(harness.wire.is_open(slot));
     harness.grant(slot, ALL);
     assert!(!harness.wire.is_open(slot));
-    assert!(harness.heard(slot).ends_with("Bye\n"));
+    assert!(harness.received(slot).ends_with("Bye\n"));
     assert!(harness.wire.socket(slot).finished);
 }
 
@@ -150,7 +151,7 @@ fn a_client_that_ends_its_input_after_all_is_sent_is_closed_then() {
 }
 
 #[test]
-fn a_broken_socket_is_closed_and_its_connection_told() {
+fn a_broken_socket_is_closed_and_its_connection_gets_the_reason() {
     let mut harness = Harness::new(ROOMY);
     let (slot, other) = (harness.open(), harness.open());
     harness.wire.socket_mut(slot).expect("open").broken = true;
@@ -159,13 +160,13 @@ fn a_broken_socket_is_closed_and_its_connection_told() {
     assert!(!harness.wire.is_open(slot));
     assert!(!harness.wire.socket(slot).finished);
     assert_eq!(harness.disconnect(slot), Some(Disconnect::IoError));
-    assert_eq!(harness.heard(other), "message\n");
+    assert_eq!(harness.received(other), "message\n");
     let counts = harness.counts();
     assert_eq!((counts.delivered, counts.dropped_gone, counts.cut), (1, 1, 1));
 }
 
 #[test]
-fn whoever_has_the_row_next_hears_nothing_of_its_predecessor() {
+fn a_client_in_a_reused_row_receives_nothing_meant_for_its_predecessor() {
     let (mut harness, slot) = partly_sent();
     harness.wire.socket_mut(slot).expect("open").watched = false;
     harness.step(Input::Cut);
@@ -178,13 +179,13 @@ fn whoever_has_the_row_next_hears_nothing_of_its_predecessor() {
     harness.send(WriterCommand::InputEnded(slot));
     harness.deliver(&[next], "for the next");
     harness.flush();
-    assert_eq!(harness.heard(next), "for the next\n");
+    assert_eq!(harness.received(next), "for the next\n");
     assert!(harness.wire.is_open(next));
     assert_eq!(harness.disconnect(next), None);
 }
 
 #[test]
-fn whoever_has_the_row_next_is_not_muted_by_a_mark_of_its_predecessor() {
+fn a_client_in_a_reused_row_is_flushed_although_its_predecessor_was_left_dirty() {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open();
     harness.deliver(&[slot], "never sent");
@@ -192,12 +193,12 @@ fn whoever_has_the_row_next_is_not_muted_by_a_mark_of_its_predecessor() {
     let next = harness.open();
     harness.deliver(&[next], "sent");
     harness.flush();
-    assert_eq!(harness.heard(next), "sent\n");
-    assert_eq!(harness.heard(slot), "");
+    assert_eq!(harness.received(next), "sent\n");
+    assert_eq!(harness.received(slot), "");
 }
 
 #[test]
-fn a_newcomer_after_the_end_of_all_conversations_is_told_to_end_its_own() {
+fn a_client_that_opens_after_all_were_disconnected_is_disconnected_too() {
     let mut harness = Harness::new(ROOMY);
     let before = harness.open();
     harness.step(Input::DisconnectAll(Disconnect::Shutdown));

@@ -11,7 +11,7 @@ use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-/// Bounds that no test reaches without meaning to.
+/// Limits so high that tests reach them only on purpose.
 pub const ROOMY: OutboxLimits = OutboxLimits {
     bytes_max: 1 << 30,
     messages_max: 1 << 30,
@@ -20,12 +20,12 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
-/// A shard without rooms, that may have as many as it likes.
+/// A shard without rooms and without limits.
 pub fn shard() -> Shard {
     shard_within(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
 
-/// A shard without rooms.
+/// A shard without rooms, under these limits.
 pub fn shard_within(limits: RoomLimits) -> Shard {
     Shard::new(RandomState::new(), RoomLimiter::new(limits))
 }
@@ -63,7 +63,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `bound`.
+    /// Returns a number less than `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

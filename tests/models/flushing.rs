@@ -7,13 +7,13 @@ use crate::common::ROOMY;
 use crate::harness::Harness;
 use crate::wire::ALL;
 
-/// Writes of one flush.
+/// The most writes of one flush.
 const CHUNK: usize = 64;
 
-/// An audience of more than 64 waits behind the smaller ones.
+/// The size of a large audience. Audiences of more than 64 members wait behind the smaller ones.
 const LARGE: usize = 500;
 
-/// A member of a large audience and one of a small audience, which both wait for a message.
+/// A large audience that waits for a message, and clients that are not in it.
 fn crowd_and_few(few: usize) -> (Harness, Vec<Slot>, Vec<Slot>) {
     let mut harness = Harness::new(ROOMY);
     let crowd = harness.open_many(LARGE);
@@ -29,7 +29,7 @@ fn written_to(harness: &mut Harness, slots: &[Slot]) -> usize {
 }
 
 #[test]
-fn the_few_have_half_of_every_chunk_while_a_crowd_waits() {
+fn small_audiences_get_half_of_every_chunk_while_a_large_one_waits() {
     let (mut harness, crowd, few) = crowd_and_few(3 * CHUNK / 2);
     few.chunks(CHUNK).for_each(|few| harness.deliver(few, "to the few"));
     for _ in 0..3 {
@@ -38,26 +38,26 @@ fn the_few_have_half_of_every_chunk_while_a_crowd_waits() {
         assert_eq!(written_to(&mut harness, &few), CHUNK / 2);
     }
     harness.step(Input::Flush);
-    assert_eq!(written_to(&mut harness, &crowd), CHUNK, "the few have all of theirs");
+    assert_eq!(written_to(&mut harness, &crowd), CHUNK, "the small audiences have all their messages");
 }
 
 #[test]
-fn an_answer_is_written_in_the_chunk_after_it_came() {
+fn an_answer_is_written_in_the_next_chunk() {
     let (mut harness, crowd, few) = crowd_and_few(1);
     harness.step(Input::Flush);
     assert_eq!(written_to(&mut harness, &crowd), CHUNK);
     harness.reply(few[0], "answer");
     harness.step(Input::Flush);
-    assert_eq!(harness.heard(few[0]), "answer\n");
+    assert_eq!(harness.received(few[0]), "answer\n");
 }
 
 #[test]
-fn an_answer_to_one_of_the_crowd_takes_what_it_waits_for_along_in_order() {
+fn an_answer_to_a_member_of_a_large_audience_is_written_after_its_pending_message() {
     let (mut harness, crowd, _) = crowd_and_few(0);
     let last = crowd[LARGE - 1];
     harness.reply(last, "answer");
     harness.step(Input::Flush);
-    assert_eq!(harness.heard(last), "to the crowd\nanswer\n");
+    assert_eq!(harness.received(last), "to the crowd\nanswer\n");
     harness.flush();
     assert_eq!(harness.counts().delivered, LARGE as u64);
     assert_eq!(harness.wire.socket(last).writes, 1);
@@ -77,7 +77,7 @@ fn a_burst_to_one_client_is_one_write() {
 }
 
 #[test]
-fn a_burst_is_merged_up_to_16_kib_and_a_longer_message_stands_alone() {
+fn a_burst_is_merged_up_to_16_kib_and_a_longer_message_is_written_alone() {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open();
     let half = "x".repeat(8 * 1024 - 1);
@@ -87,11 +87,11 @@ fn a_burst_is_merged_up_to_16_kib_and_a_longer_message_stands_alone() {
     }
     harness.flush();
     assert_eq!(harness.wire.writes.len(), 3, "two halves, one half, the long one");
-    assert_eq!(harness.heard(slot), format!("{half}\n{half}\n{half}\n{long}\n"));
+    assert_eq!(harness.received(slot), format!("{half}\n{half}\n{half}\n{long}\n"));
 }
 
 #[test]
-fn a_crowd_that_is_full_is_flushed_without_its_share_being_lost() {
+fn a_large_audience_that_takes_nothing_keeps_its_messages_for_later() {
     let (mut harness, crowd, few) = crowd_and_few(1);
     for &slot in &crowd {
         harness.wire.socket_mut(slot).expect("open").capacity = 0;
@@ -100,16 +100,16 @@ fn a_crowd_that_is_full_is_flushed_without_its_share_being_lost() {
     assert_eq!(harness.counts().delivered, 0);
     harness.deliver(&few, "to the few");
     harness.flush();
-    assert_eq!(harness.heard(few[0]), "to the few\n");
+    assert_eq!(harness.received(few[0]), "to the few\n");
     crowd.iter().for_each(|&slot| harness.grant(slot, ALL));
     assert_eq!(harness.counts().delivered, LARGE as u64 + 1);
 }
 
 #[test]
-fn a_client_that_closes_in_a_crowd_is_finished_once() {
+fn a_client_that_closes_in_a_large_audience_is_finished_once() {
     let (mut harness, crowd, _) = crowd_and_few(0);
     harness.close(crowd[400], Disconnect::Quit);
     harness.flush();
-    assert_eq!(harness.heard(crowd[400]), "to the crowd\nBye\n");
+    assert_eq!(harness.received(crowd[400]), "to the crowd\nBye\n");
     assert!(harness.wire.socket(crowd[400]).finished);
 }

@@ -16,7 +16,7 @@ pub struct Harness {
     pub now: Instant,
 }
 
-/// The same message for all of `slots`.
+/// An entry with one message for all of `slots`.
 pub fn delivery(slots: &[Slot], message: &str) -> Entry {
     Entry {
         targets: Targets::Audience(slots.into()),
@@ -29,12 +29,12 @@ impl Harness {
         Self { writer: Writer::new(limits), wire: MemoryWire::default(), now: Instant::now() }
     }
 
-    /// A client whose socket takes everything.
+    /// Opens a client with a socket that takes everything.
     pub fn open(&mut self) -> Slot {
         self.open_taking(ALL)
     }
 
-    /// A client whose socket takes this many bytes.
+    /// Opens a client with a socket that takes this many bytes.
     pub fn open_taking(&mut self, capacity: usize) -> Slot {
         let slot = self.writer.open(Dialect::Lines);
         self.wire.open(slot, capacity, ALL);
@@ -73,7 +73,7 @@ impl Harness {
         }
     }
 
-    /// The socket takes this many bytes more; if the writer waits for that, it is told and flushes.
+    /// Lets the socket take this many more bytes. If the writer watches the socket, it is notified and flushes.
     pub fn grant(&mut self, slot: Slot, bytes: usize) {
         let socket = self.wire.socket_mut(slot).expect("the client is there");
         socket.capacity = socket.capacity.saturating_add(bytes);
@@ -83,13 +83,13 @@ impl Harness {
         }
     }
 
-    /// Looks at the slow clients once that much time has passed.
+    /// Moves the clock by `time` and then sweeps, which cuts slow clients.
     pub fn sweep_after(&mut self, time: Duration) {
         self.now += time;
         self.sweep_late_by(Duration::ZERO);
     }
 
-    /// Looks at the slow clients so much later than was due.
+    /// Sweeps, this long after the sweep was due.
     pub fn sweep_late_by(&mut self, late: Duration) {
         self.step(Input::Sweep(late));
     }
@@ -102,8 +102,8 @@ impl Harness {
         self.writer.counts()
     }
 
-    /// All that the client's socket took.
-    pub fn heard(&self, slot: Slot) -> &str {
+    /// Everything that the client's socket has taken.
+    pub fn received(&self, slot: Slot) -> &str {
         std::str::from_utf8(&self.wire.socket(slot).taken).expect("text")
     }
 }

@@ -1,20 +1,20 @@
-//! Rooms, shards and writers against plain models: random inputs, a seeded scheduler, sockets in memory. There is no
-//! runtime, no socket and no clock: the tests set the time.
+//! Compares rooms, shards and writers with plain models, under random inputs and a seeded scheduler. The sockets are in
+//! memory and the tests set the time, so nothing here needs a runtime, the network or a clock.
 
-// What the tests share: names, a random number, sockets in memory, a writer with its wire and its clock.
+// Shared helpers: names, random numbers, sockets in memory, and a writer with its wire and its clock.
 mod common;
 mod harness;
 mod waiting;
 mod wire;
 
-// One part each, against random inputs.
+// Each of these compares one part with its model, under random inputs.
 mod room;
 mod shard;
 mod writer;
 mod writer_budget;
 mod writer_model;
 
-// One part each, one rule per test.
+// Each of these checks one part, one rule per test.
 mod budget;
 mod closing;
 mod drop_oldest;
@@ -23,5 +23,5 @@ mod merging;
 mod pongs;
 mod slow_consumers;
 
-// The broker and the writers together, under a seeded scheduler.
+// This runs the broker and the writers together, under a seeded scheduler.
 mod simulation;

@@ -1,4 +1,4 @@
-//! When a message may share the entry of the one before.
+//! Rules for when a message may share the entry of the message before it.
 
 use std::time::Instant;
 
@@ -12,14 +12,14 @@ use crate::common::{address, label, room, shard, slot};
 const HERE: u16 = 0;
 const THERE: u16 = 1;
 
-/// A room on a shard, and the batch it writes to.
+/// A shard with one room, and the batch that the shard writes to.
 struct OneRoom {
     shard: Shard,
     batch: Batch,
 }
 
 impl OneRoom {
-    /// With these members, whose `Joined` was taken already.
+    /// A room with these members. Their `Joined` lines were already taken from the batch.
     fn of(members: &[Address]) -> Self {
         let mut this = Self { shard: shard(), batch: Batch::new(2) };
         members.iter().for_each(|&address| this.join(address));
@@ -52,7 +52,7 @@ impl OneRoom {
         self.shard.step(ShardCommand::Publish(publish), &mut self.batch);
     }
 
-    /// The bytes of each entry, by writer.
+    /// Takes the entries from the batch and returns their text, by writer.
     fn entries(&mut self) -> [Vec<String>; 2] {
         let text = |entry: &Entry| String::from_utf8_lossy(entry.frames.bytes()).into_owned();
         let mut all = [Vec::new(), Vec::new()];
@@ -73,7 +73,7 @@ fn messages_to_the_same_audiences_share_one_entry_each() {
 }
 
 #[test]
-fn whoever_left_gets_nothing_said_later_though_others_share_the_bytes_before() {
+fn a_member_that_left_gets_no_later_message_although_it_shared_the_earlier_bytes() {
     let (here, there) = (address(HERE, slot(0)), address(THERE, slot(0)));
     let mut room = OneRoom::of(&[here, there]);
     room.publish(here, "a");
@@ -84,7 +84,7 @@ fn whoever_left_gets_nothing_said_later_though_others_share_the_bytes_before() {
 }
 
 #[test]
-fn an_answer_in_between_is_not_overtaken() {
+fn a_message_does_not_overtake_an_answer_before_it() {
     let (here, guest) = (address(HERE, slot(0)), address(HERE, slot(1)));
     let mut room = OneRoom::of(&[here]);
     room.publish(here, "a");
@@ -95,7 +95,7 @@ fn an_answer_in_between_is_not_overtaken() {
 }
 
 #[test]
-fn who_comes_back_within_a_batch_gets_only_what_was_said_while_in() {
+fn a_member_that_rejoins_within_a_batch_misses_the_messages_published_while_it_was_out() {
     let (here, other) = (address(HERE, slot(0)), address(HERE, slot(1)));
     let mut room = OneRoom::of(&[here, other]);
     room.leave(other);

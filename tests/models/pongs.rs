@@ -1,4 +1,4 @@
-//! Pongs: all of them for a client that reads, the latest for one that does not.
+//! Pongs: a client that reads gets all of them, and a client that does not read gets the latest.
 
 use bytes::Bytes;
 use roomcast::protocol::disconnect::Disconnect;
@@ -12,7 +12,7 @@ fn pong(harness: &mut Harness, slot: Slot, payload: &str) {
     harness.send(WriterCommand::Pong(slot, Bytes::from(format!("pong {payload}\n"))));
 }
 
-/// A client whose socket took this much of "hello" and a line end.
+/// A client that was sent the line `hello`. Its socket took the first `taken` bytes and refused the rest.
 fn refusing(taken: usize) -> (Harness, Slot) {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open_taking(taken);
@@ -30,11 +30,11 @@ fn a_client_that_reads_gets_every_pong_in_its_place() {
     pong(&mut harness, slot, "2");
     pong(&mut harness, slot, "3");
     harness.flush();
-    assert_eq!(harness.heard(slot), "pong 1\nhello\npong 2\npong 3\n");
+    assert_eq!(harness.received(slot), "pong 1\nhello\npong 2\npong 3\n");
 }
 
 #[test]
-fn of_the_pongs_for_a_socket_that_takes_nothing_only_the_latest_waits() {
+fn only_the_latest_pong_waits_for_a_socket_that_takes_nothing() {
     let (mut harness, slot) = refusing(3);
     pong(&mut harness, slot, "0");
     harness.deliver(&[slot], "message");
@@ -43,7 +43,7 @@ fn of_the_pongs_for_a_socket_that_takes_nothing_only_the_latest_waits() {
     assert_eq!(harness.writer.held_bytes(), held);
     harness.reply(slot, "bye");
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "hello\npong 9\nmessage\nbye\n");
+    assert_eq!(harness.received(slot), "hello\npong 9\nmessage\nbye\n");
     assert_eq!(harness.writer.held_bytes(), 0);
 }
 
@@ -56,7 +56,7 @@ fn the_latest_pong_may_be_longer_or_shorter_than_the_one_that_waited() {
         harness.grant(slot, "hello\n".len());
         pong(&mut harness, slot, first);
         harness.grant(slot, ALL);
-        assert_eq!(harness.heard(slot), format!("hello\npong {first}\n"));
+        assert_eq!(harness.received(slot), format!("hello\npong {first}\n"));
         assert_eq!(harness.writer.held_bytes(), 0);
     }
 }
@@ -69,17 +69,17 @@ fn a_pong_that_is_partly_sent_is_finished_and_the_next_follows() {
     pong(&mut harness, slot, "2");
     pong(&mut harness, slot, "3");
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "hello\npong 1\npong 3\n");
+    assert_eq!(harness.received(slot), "hello\npong 1\npong 3\n");
 }
 
 #[test]
-fn a_pong_for_a_client_that_is_leaving_changes_nothing() {
+fn a_pong_for_a_closing_client_changes_nothing() {
     let (mut harness, slot) = refusing(3);
     pong(&mut harness, slot, "1");
     harness.close(slot, Disconnect::Quit);
     harness.grant(slot, ALL);
-    let heard = harness.heard(slot).to_owned();
+    let received = harness.received(slot).to_owned();
     pong(&mut harness, slot, "2");
     harness.flush();
-    assert_eq!(harness.heard(slot), heard);
+    assert_eq!(harness.received(slot), received);
 }

@@ -1,4 +1,4 @@
-//! `Room` against a map from address to label.
+//! Compares `Room` with a map from address to label.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ enum Act {
     Speak(Address),
 }
 
-/// An audience, and the list of its members.
+/// The target list of each audience.
 type Lists = BTreeMap<(WriterIndex, Dialect), Arc<[Slot]>>;
 
 /// The model of a room.
@@ -52,7 +52,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     vec(act, 0..120)
 }
 
-/// Whether a list of targets is to be a new one after the act.
+/// Applies the act to the room and to the model. Returns whether the room must build a new target list.
 fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
     match act {
         Act::Join(address, label) => {
@@ -96,7 +96,7 @@ impl Model {
     }
 }
 
-/// The lists of all audiences, one for each writer and dialect, those of one dialect together.
+/// The target lists of all audiences. Checks that there is one for each writer and dialect, grouped by dialect.
 fn lists(room: &mut Room) -> Lists {
     let mut lists = Lists::new();
     let mut dialects = BTreeSet::new();
@@ -115,7 +115,7 @@ fn check_targets(lists: &Lists, model: &Model) {
     let mut targets = BTreeSet::new();
     for (&(writer, dialect), slots) in lists {
         assert!(slots.is_sorted_by(|a, b| a < b), "{slots:?}");
-        assert!(!slots.is_empty(), "an audience of nobody");
+        assert!(!slots.is_empty(), "an audience without members");
         targets.extend(slots.iter().map(|&slot| (Address { writer, slot }, dialect)));
     }
     let members = model.members.iter().map(|(&address, &(_, dialect))| (address, dialect));

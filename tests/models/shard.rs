@@ -1,4 +1,4 @@
-//! `Shard::step` and `Batch` against a reference that writes to each member at once.
+//! Compares `Shard::step` and `Batch` with a model that writes to each member immediately.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ enum Act {
     EndBatch,
 }
 
-/// An answer that is due, and its expected value.
+/// A pending answer and its expected value.
 enum Due {
     Joined(Receiver<Result<Joined, CommandError>>, RoomName),
     Done(Receiver<()>),
@@ -42,7 +42,7 @@ enum Due {
 struct Pair {
     shard: Shard,
     batch: Batch,
-    /// The bytes of the entries, by address.
+    /// The bytes that the shard has written to each address.
     written: BTreeMap<Address, Vec<u8>>,
     rooms: BTreeMap<RoomName, BTreeMap<Address, Label>>,
     expected: BTreeMap<Address, Vec<u8>>,
@@ -157,9 +157,9 @@ impl Pair {
     }
 
     fn rename(&mut self, room: RoomName, address: Address, label: Label) {
-        let reservation = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
-        if let Some(reservation) = reservation {
-            *reservation = label.clone();
+        let label_before = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
+        if let Some(label_before) = label_before {
+            *label_before = label.clone();
         }
         self.step(ShardCommand::Rename(room, address, label));
     }
@@ -178,7 +178,7 @@ impl Pair {
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }
 
-    /// The answers are there after, and not before, the entries and `acknowledge`.
+    /// Ends a batch. Checks that the answers arrive only after the entries were taken and the batch was acknowledged.
     fn end_batch(&mut self) {
         let entries: Vec<(WriterIndex, Vec<Entry>)> = self.batch.take_entries().collect();
         check_encoded_once(&entries);
@@ -204,7 +204,7 @@ impl Pair {
     }
 }
 
-/// Every message of a room lies in one place, whatever the number of writers.
+/// Checks that every message of a room is encoded once and that all writers share its bytes.
 fn check_encoded_once(entries: &[(WriterIndex, Vec<Entry>)]) {
     let mut places = BTreeMap::new();
     let all = entries.iter().flat_map(|(_, entries)| entries);
@@ -221,7 +221,7 @@ fn acts(writers: u16) -> impl Strategy<Value = Vec<Act>> {
     let rooms = || (0..3usize).prop_map(room);
     let addresses = move || (0..writers, 0..3u32).prop_map(|(writer, index)| address(writer, slot(index)));
     let labels = || (0..4u8).prop_map(label);
-    // Few are so long that two of them fill a batch.
+    // A few messages are so long that two of them fill a batch.
     let paddings = prop_oneof![40 => 0..3usize, 1 => Just(40_000usize)];
     let act = prop_oneof![
         6 => (rooms(), addresses(), labels()).prop_map(|(room, address, label)| Act::Join(room, address, label)),

@@ -1,4 +1,4 @@
-//! The clients that are cut as slow consumers, and those that are not.
+//! Which clients are cut as slow consumers, and which are not.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A client whose socket took the first `taken` bytes of these messages and refused the rest.
+/// A client that was sent this many messages. Its socket took their first `taken` bytes and refused the rest.
 fn refusing(limits: OutboxLimits, taken: usize, messages: usize) -> (Harness, Slot) {
     let mut harness = Harness::new(limits);
     let slot = harness.open_taking(taken);
@@ -30,14 +30,14 @@ fn refusing(limits: OutboxLimits, taken: usize, messages: usize) -> (Harness, Sl
 }
 
 #[test]
-fn a_client_over_its_bound_that_takes_nothing_for_a_second_is_cut_and_told_why() {
+fn a_client_over_its_bound_that_takes_nothing_for_a_second_is_cut_and_gets_the_reason() {
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.sweep_after(999 * MILLISECOND);
     assert_eq!(harness.disconnect(slot), None);
     harness.sweep_after(MILLISECOND);
     assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
     harness.grant(slot, ALL);
-    assert_eq!(harness.heard(slot), "message 0\nERR closed slow-consumer\n");
+    assert_eq!(harness.received(slot), "message 0\nERR closed slow-consumer\n");
     let counts = harness.counts();
     assert_eq!((counts.delivered, counts.dropped_slow, counts.dropped_gone), (1, 5, 0));
 }
@@ -52,7 +52,7 @@ fn a_client_over_its_bound_in_bytes_is_cut_like_one_over_its_bound_in_messages()
 }
 
 #[test]
-fn a_client_at_its_bounds_is_not_over_them() {
+fn a_client_exactly_at_its_bounds_is_not_cut() {
     let (mut harness, slot) = refusing(LIMITS, 0, LIMITS.messages_max);
     let bytes = LIMITS.bytes_max - "message 0\n".len() - "\n".len();
     harness.sweep_after(9 * SECOND);
@@ -85,7 +85,7 @@ fn a_client_over_its_bound_that_takes_something_within_every_second_is_not_stall
 }
 
 #[test]
-fn the_time_that_a_look_is_late_by_is_no_time_in_which_a_client_took_nothing() {
+fn the_lateness_of_a_sweep_does_not_count_as_time_without_progress() {
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.now += 900 * MILLISECOND + HOUR;
     harness.sweep_late_by(HOUR);
@@ -96,7 +96,7 @@ fn the_time_that_a_look_is_late_by_is_no_time_in_which_a_client_took_nothing() {
 }
 
 #[test]
-fn no_refused_byte_ages_by_the_time_that_a_look_is_late() {
+fn the_lateness_of_a_sweep_does_not_age_refused_bytes() {
     for policy in [SlowPolicy::Disconnect, SlowPolicy::DropOldest] {
         let (mut harness, slot) = refusing(OutboxLimits { policy, ..LIMITS }, 3, 1);
         harness.now += 9 * SECOND + HOUR;
@@ -109,7 +109,7 @@ fn no_refused_byte_ages_by_the_time_that_a_look_is_late() {
 }
 
 #[test]
-fn whoever_refused_after_a_look_was_due_is_given_no_more_time_than_all_others() {
+fn a_client_that_refuses_after_a_sweep_was_due_gets_no_extra_time() {
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.sweep_late_by(HOUR);
     harness.sweep_after(SECOND);
@@ -117,7 +117,7 @@ fn whoever_refused_after_a_look_was_due_is_given_no_more_time_than_all_others() 
 }
 
 #[test]
-fn a_closing_client_keeps_its_second_however_late_the_look() {
+fn a_closing_client_keeps_its_second_if_the_sweep_is_late() {
     let (mut harness, slot) = refusing(LIMITS, 3, 1);
     harness.close(slot, Disconnect::Quit);
     for _ in 0..2 {
@@ -130,7 +130,7 @@ fn a_closing_client_keeps_its_second_however_late_the_look() {
     harness.close(slot, Disconnect::Quit);
     harness.sweep_late_by(HOUR);
     harness.sweep_after(SECOND);
-    assert!(!harness.wire.is_open(slot), "no more than its second");
+    assert!(!harness.wire.is_open(slot), "it has no more than its second");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_client_that_takes_a_little_just_in_time_is_cut_before_its_bytes_are_twice_t
 }
 
 #[test]
-fn a_client_that_caught_up_begins_anew() {
+fn a_client_that_caught_up_starts_with_a_fresh_second() {
     let (mut harness, slot) = refusing(LIMITS, 0, 6);
     harness.now += 900 * MILLISECOND;
     harness.grant(slot, 60);
@@ -193,7 +193,7 @@ fn a_client_past_eight_times_its_bound_in_messages_has_a_second_to_take_somethin
 }
 
 #[test]
-fn a_closing_client_that_trickles_is_bounded_by_the_age_of_what_it_refused_but_for_a_stop() {
+fn a_closing_client_that_trickles_is_cut_when_its_refused_bytes_are_too_old_except_in_a_shutdown() {
     for (reason, is_open) in [(Disconnect::Quit, false), (Disconnect::Shutdown, true)] {
         let (mut harness, slot) = refusing(LIMITS, 0, 6);
         harness.close(slot, reason);
@@ -218,7 +218,7 @@ fn a_client_past_eight_times_its_bound_in_bytes_is_cut_at_once() {
 }
 
 #[test]
-fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
+fn the_hard_bound_holds_for_a_client_that_is_being_disconnected() {
     let (mut harness, slot) = refusing(LIMITS, 0, 1);
     harness.step(Input::DisconnectAll(Disconnect::Shutdown));
     harness.deliver(&[slot], &"x".repeat(8 * LIMITS.bytes_max));
@@ -227,7 +227,7 @@ fn the_hard_bound_holds_for_a_client_that_was_told_to_hang_up() {
 }
 
 #[test]
-fn what_no_socket_has_refused_is_no_clients_fault() {
+fn messages_that_no_socket_has_refused_never_cut_a_client() {
     let mut harness = Harness::new(LIMITS);
     let slot = harness.open();
     for _ in 0..100 * LIMITS.messages_max {
@@ -239,7 +239,7 @@ fn what_no_socket_has_refused_is_no_clients_fault() {
     assert_eq!(harness.counts().delivered, 100 * LIMITS.messages_max as u64);
 }
 
-/// A client whose socket is writable again, and to which the writer does not come round.
+/// A client with a socket that is writable again, while the writer has not written to it yet.
 fn resumed(limits: OutboxLimits) -> (Harness, Slot) {
     let (mut harness, slot) = refusing(limits, 3, 6);
     let socket = harness.wire.socket_mut(slot).expect("open");
@@ -264,7 +264,7 @@ fn a_client_that_waits_for_the_writer_is_never_cut_and_loses_nothing() {
 }
 
 #[test]
-fn the_time_in_which_a_client_waits_for_the_writer_makes_no_byte_older() {
+fn bytes_do_not_age_while_their_client_waits_for_the_writer() {
     let (mut harness, slot) = resumed(OutboxLimits { messages_max: 100, ..LIMITS });
     harness.sweep_after(HOUR);
     harness.wire.socket_mut(slot).expect("open").capacity = 1;
@@ -276,7 +276,7 @@ fn the_time_in_which_a_client_waits_for_the_writer_makes_no_byte_older() {
 }
 
 #[test]
-fn whoever_has_read_meanwhile_is_not_cut_though_the_writer_has_not_heard_of_it() {
+fn a_client_that_has_read_is_not_cut_before_the_writer_is_notified() {
     let (mut harness, slot) = refusing(LIMITS, 3, 6);
     harness.wire.socket_mut(slot).expect("open").capacity = ALL;
     harness.sweep_after(HOUR);
@@ -288,24 +288,24 @@ fn whoever_has_read_meanwhile_is_not_cut_though_the_writer_has_not_heard_of_it()
 }
 
 #[test]
-fn a_closing_client_is_given_all_the_time_that_the_writer_needs() {
+fn a_closing_client_has_as_much_time_as_the_writer_needs() {
     let (mut harness, slot) = resumed(LIMITS);
     harness.close(slot, Disconnect::Quit);
     harness.sweep_after(HOUR);
     assert!(harness.wire.is_open(slot));
     harness.flush();
-    assert!(harness.heard(slot).ends_with("message 5\nBye\n"), "{}", harness.heard(slot));
+    assert!(harness.received(slot).ends_with("message 5\nBye\n"), "{}", harness.received(slot));
     let mut harness = Harness::new(LIMITS);
     let slot = harness.open();
     harness.deliver(&[slot], "message 0");
     harness.close(slot, Disconnect::Shutdown);
     harness.sweep_after(HOUR);
     harness.flush();
-    assert_eq!(harness.heard(slot), "message 0\nERR closed shutdown\n");
+    assert_eq!(harness.received(slot), "message 0\nERR closed shutdown\n");
 }
 
-/// 2²⁰ messages pending for 1 024 clients.
-fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
+/// A writer with 2²⁰ pending deliveries: 1 024 messages for each of 1 024 clients.
+fn million_pending(capacity: usize) -> (Harness, Vec<Slot>) {
     let mut harness = Harness::new(ROOMY);
     let slots: Vec<Slot> = (0..1_024).map(|_| harness.open_taking(capacity)).collect();
     let frames = Frames::delivery(Bytes::from("x\n".repeat(1_024)), (1..1_024).map(|end| 2 * end).collect());
@@ -315,8 +315,8 @@ fn owing_a_million(capacity: usize) -> (Harness, Vec<Slot>) {
 }
 
 #[test]
-fn what_the_writer_has_to_write_counts_until_it_is_written() {
-    let (mut harness, _) = owing_a_million(ALL);
+fn messages_count_as_waiting_until_they_are_written() {
+    let (mut harness, _) = million_pending(ALL);
     assert_eq!(harness.writer.waiting(), 1 << 20);
     harness.step(Input::Flush);
     assert!(harness.writer.waiting() < 1 << 20);
@@ -325,8 +325,8 @@ fn what_the_writer_has_to_write_counts_until_it_is_written() {
 }
 
 #[test]
-fn what_a_socket_refuses_is_not_the_writers_and_is_again_once_it_is_writable() {
-    let (mut harness, slots) = owing_a_million(0);
+fn refused_messages_count_as_waiting_only_once_their_socket_is_writable_again() {
+    let (mut harness, slots) = million_pending(0);
     harness.flush();
     assert_eq!(harness.writer.waiting(), 0);
     harness.deliver(&slots, "one more");
@@ -341,8 +341,8 @@ fn what_a_socket_refuses_is_not_the_writers_and_is_again_once_it_is_writable() {
 }
 
 #[test]
-fn what_closed_and_cut_clients_had_pending_is_not_waited_for() {
-    let (mut harness, slots) = owing_a_million(ALL);
+fn messages_pending_for_closed_and_cut_clients_do_not_count_as_waiting() {
+    let (mut harness, slots) = million_pending(ALL);
     harness.close(slots[0], Disconnect::TooLong);
     assert_eq!(harness.writer.waiting(), (1 << 20) - 1_024 + 1, "its last line");
     harness.step(Input::Cut);

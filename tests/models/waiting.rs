@@ -1,4 +1,4 @@
-//! Commands that wait in a shard for the writers of their room, and commands that do not wait.
+//! Commands that wait in a shard because a writer of their room is full, and commands that need not wait.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::common::{address, label, room, shard, slot};
 
-/// A shard over two writers, of which one may be full.
-struct Site {
+/// A shard with two writers. At most one of them is full.
+struct Fixture {
     shard: Shard,
     batch: Batch,
     full: Cell<Option<WriterIndex>>,
@@ -23,19 +23,23 @@ struct Site {
 const FIRST: WriterIndex = WriterIndex(0);
 const SECOND: WriterIndex = WriterIndex(1);
 
-impl Site {
-    /// Rooms 0 and 1 have two members each on the first writer; room 2 has them on the second, room 3 on both.
+impl Fixture {
+    /// Every room has two members: rooms 0 and 1 on the first writer, room 2 on the second, and room 3 one on each. The
+    /// first writer is full.
     fn open() -> Self {
-        let mut site = Self { shard: shard(), batch: Batch::new(2), full: Cell::new(Some(FIRST)), handled: Vec::new() };
+        let mut fixture =
+            Self { shard: shard(), batch: Batch::new(2), full: Cell::new(Some(FIRST)), handled: Vec::new() };
         for (number, writers) in [(0, [0, 0]), (1, [0, 0]), (2, [1, 1]), (3, [0, 1])] {
             for (at, writer) in (0..).zip(writers) {
                 let address = member(number, at, writer);
                 let member = Member { address, dialect: Dialect::Lines, label: label(number) };
                 let (ack, _) = oneshot::channel();
-                site.shard.step(ShardCommand::Join(room(number), member, Reservation::None, ack), &mut site.batch);
+                fixture
+                    .shard
+                    .step(ShardCommand::Join(room(number), member, Reservation::None, ack), &mut fixture.batch);
             }
         }
-        site
+        fixture
     }
 
     fn send(&mut self, command: ShardCommand) {
@@ -43,11 +47,11 @@ impl Site {
         if let Some(command) = self.shard.admit(command, |writer, targets| targets == 0 || Some(writer) != full) {
             self.handle(command);
         }
-        self.go_on();
+        self.handle_waiting();
     }
 
-    /// Handles the waiting commands that need not wait any longer.
-    fn go_on(&mut self) {
+    /// Handles the waiting commands that no longer need to wait.
+    fn handle_waiting(&mut self) {
         let full = self.full.get();
         while let Some(command) = self.shard.next_waiting(|writer, targets| targets == 0 || Some(writer) != full) {
             self.handle(command);
@@ -69,7 +73,7 @@ fn member(room: usize, at: u32, writer: u16) -> Address {
     address(writer, slot(10 * room as u32 + at))
 }
 
-fn say(number: usize, address: Address, text: &str) -> ShardCommand {
+fn publish(number: usize, address: Address, text: &str) -> ShardCommand {
     let (room, text) = (room(number), text.into());
     ShardCommand::Publish(Publish {
         room,
@@ -87,57 +91,57 @@ fn reply(number: usize, address: Address, text: &'static str) -> ShardCommand {
 
 #[test]
 fn a_full_writer_holds_up_only_the_rooms_that_have_members_there() {
-    let mut site = Site::open();
-    site.send(say(0, member(0, 0, 0), "first"));
-    site.send(say(3, member(3, 1, 1), "both"));
-    site.send(say(2, member(2, 0, 1), "second"));
-    assert_eq!(site.handled, ["second"]);
-    site.full.set(Some(SECOND));
-    site.go_on();
-    assert_eq!(site.handled, ["second", "first"]);
-    site.full.set(None);
-    site.go_on();
-    assert_eq!(site.handled, ["second", "first", "both"]);
-    assert!(!site.shard.is_waiting());
+    let mut fixture = Fixture::open();
+    fixture.send(publish(0, member(0, 0, 0), "first"));
+    fixture.send(publish(3, member(3, 1, 1), "both"));
+    fixture.send(publish(2, member(2, 0, 1), "second"));
+    assert_eq!(fixture.handled, ["second"]);
+    fixture.full.set(Some(SECOND));
+    fixture.handle_waiting();
+    assert_eq!(fixture.handled, ["second", "first"]);
+    fixture.full.set(None);
+    fixture.handle_waiting();
+    assert_eq!(fixture.handled, ["second", "first", "both"]);
+    assert!(!fixture.shard.is_waiting());
 }
 
 #[test]
-fn answers_stay_behind_what_their_client_has_said_and_pass_what_others_have() {
-    let mut site = Site::open();
+fn an_answer_waits_behind_the_publishes_of_its_client_and_passes_those_of_others() {
+    let mut fixture = Fixture::open();
     let (speaker, listener) = (member(0, 0, 0), member(0, 1, 0));
-    site.send(say(0, speaker, "said"));
-    site.send(reply(0, speaker, "to the speaker"));
-    site.send(reply(0, listener, "to the listener"));
-    assert_eq!(site.handled, ["to the listener"]);
-    site.full.set(None);
-    site.go_on();
-    assert_eq!(site.handled, ["to the listener", "said", "to the speaker"]);
+    fixture.send(publish(0, speaker, "said"));
+    fixture.send(reply(0, speaker, "to the speaker"));
+    fixture.send(reply(0, listener, "to the listener"));
+    assert_eq!(fixture.handled, ["to the listener"]);
+    fixture.full.set(None);
+    fixture.handle_waiting();
+    assert_eq!(fixture.handled, ["to the listener", "said", "to the speaker"]);
 }
 
 #[test]
-fn a_room_keeps_its_order_while_some_of_it_waits() {
-    let mut site = Site::open();
-    site.send(say(0, member(0, 0, 0), "one"));
-    site.send(say(0, member(0, 1, 0), "two"));
+fn a_room_keeps_its_order_while_some_of_its_commands_wait() {
+    let mut fixture = Fixture::open();
+    fixture.send(publish(0, member(0, 0, 0), "one"));
+    fixture.send(publish(0, member(0, 1, 0), "two"));
     let (ack, _) = oneshot::channel();
-    site.send(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
-    assert!(site.handled.is_empty());
-    site.full.set(None);
-    // It comes when there is room again, and yet not ahead of what waits.
-    site.send(say(0, member(0, 0, 0), "three"));
-    assert_eq!(site.handled, ["one", "two", "leave", "three"]);
+    fixture.send(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
+    assert!(fixture.handled.is_empty());
+    fixture.full.set(None);
+    // This command arrives when the writer has room again, and still it does not overtake the waiting ones.
+    fixture.send(publish(0, member(0, 0, 0), "three"));
+    assert_eq!(fixture.handled, ["one", "two", "leave", "three"]);
 }
 
 #[test]
-fn rooms_that_wait_have_their_turns() {
-    let mut site = Site::open();
+fn waiting_rooms_take_turns() {
+    let mut fixture = Fixture::open();
     for number in 0..100 {
-        site.send(say(0, member(0, 0, 0), &format!("busy {number}")));
+        fixture.send(publish(0, member(0, 0, 0), &format!("busy {number}")));
     }
-    site.send(say(1, member(1, 0, 0), "quiet"));
-    site.full.set(None);
-    site.go_on();
-    let quiet = site.handled.iter().position(|text| text == "quiet");
+    fixture.send(publish(1, member(1, 0, 0), "quiet"));
+    fixture.full.set(None);
+    fixture.handle_waiting();
+    let quiet = fixture.handled.iter().position(|text| text == "quiet");
     assert!(quiet.is_some_and(|at| at <= 64), "{quiet:?}");
-    assert_eq!(site.handled.len(), 101);
+    assert_eq!(fixture.handled.len(), 101);
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use roomcast::writer::{Sent, Slot, Wire};
 
-/// A socket takes this many bytes: all.
+/// The capacity of a socket that takes all bytes.
 pub const ALL: usize = usize::MAX;
 
 /// One socket and its state.
 #[derive(Debug)]
 pub struct Socket {
-    /// All bytes that it took.
+    /// All bytes that the socket has taken.
     pub taken: Vec<u8>,
-    /// The bytes that it still takes before it refuses.
+    /// The number of bytes that the socket still takes before it refuses.
     pub capacity: usize,
-    /// The most bytes that it takes at once.
+    /// The most bytes that the socket takes in one send.
     pub piece: usize,
-    /// Its next send fails.
+    /// The next send fails.
     pub broken: bool,
     /// A send has failed.
     pub failed: bool,
-    /// The writer waits for it to be writable.
+    /// The writer waits for the socket to become writable.
     pub watched: bool,
     /// The stream was ended.
     pub finished: bool,
@@ -30,11 +30,11 @@ pub struct Socket {
     pub refusals: usize,
     slot: Slot,
     refused: bool,
-    /// It took bytes since it is watched.
+    /// The socket has taken bytes while it was watched, so it may be watched again.
     watch_is_due: bool,
 }
 
-/// The sockets of a writer, those that were closed included.
+/// The sockets of a writer, including the closed ones.
 #[derive(Debug, Default)]
 pub struct MemoryWire {
     open: BTreeMap<u32, Socket>,
@@ -84,18 +84,19 @@ impl MemoryWire {
         self.open.get(&slot.index).is_some_and(|socket| socket.slot == slot)
     }
 
-    /// The socket of a client that is or was there.
+    /// The socket of an open or closed client.
     pub fn socket(&self, slot: Slot) -> &Socket {
         let open = self.open.get(&slot.index).filter(|socket| socket.slot == slot);
         open.or_else(|| self.closed.get(&slot)).expect("it was opened")
     }
 
-    /// The socket of a client that is there.
+    /// The socket of the client if it is open.
     pub fn socket_mut(&mut self, slot: Slot) -> Option<&mut Socket> {
         self.open.get_mut(&slot.index).filter(|socket| socket.slot == slot)
     }
 
-    /// A refused socket is watched and a failed one closed before the writer is done with its step.
+    /// Checks that by the end of a step the writer watches every socket that refused bytes and has closed every socket
+    /// that failed.
     pub fn check_after_step(&self) {
         for socket in self.open.values() {
             assert!(!socket.refused, "{:?} refused bytes and is not watched", socket.slot);
@@ -114,18 +115,18 @@ impl Wire for MemoryWire {
         assert!(!bytes.is_empty(), "an empty write");
         assert!(!socket.finished, "{:?} is written to behind the end of its stream", socket.slot);
         assert!(!socket.failed, "{:?} is written to after it failed", socket.slot);
-        assert!(!socket.refused, "{:?} is written to and not watched after a error", socket.slot);
+        assert!(!socket.refused, "{:?} is written to and not watched after it refused", socket.slot);
         if socket.broken {
             socket.failed = true;
             return Sent::Broken;
         }
         if socket.capacity == 0 {
-            // One that is watched may be offered bytes again, and is watched still.
+            // A watched socket may be offered bytes again; it stays watched if it refuses them.
             socket.refused = !socket.watched;
             socket.refusals += 1;
             return Sent::WouldBlock;
         }
-        // It has become writable, and whoever watches it is still to hear of it.
+        // A watched socket has become writable before the writer was notified, so the writer may watch it again.
         socket.watch_is_due = socket.watched;
         let (slot, taken) = (socket.slot, socket.take(bytes));
         self.writes.push(slot);

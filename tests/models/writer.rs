@@ -1,4 +1,4 @@
-//! `Writer::step` against a queue for each client, under any commands and any behaviour of its sockets.
+//! Compares `Writer::step` with a model that has a queue for each client, under random commands and sockets.
 
 use std::time::{Duration, Instant};
 
@@ -14,30 +14,30 @@ use crate::wire::{ALL, MemoryWire};
 use crate::writer_budget::{Entries, shed};
 use crate::writer_model::{Client, Message, frames};
 
-/// Reached by clients that take little.
+/// Limits that slow clients reach.
 const TIGHT: OutboxLimits =
     OutboxLimits { bytes_max: 400, messages_max: 6, slow_after: Duration::from_secs(3), ..ROOMY };
 
-/// The same for clients that lose their oldest messages.
+/// The same limits with the policy `drop-oldest`.
 const DROPPING: OutboxLimits = OutboxLimits { policy: SlowPolicy::DropOldest, ..TIGHT };
 
-/// Passed by a dozen entries. Nobody is ever too old, so that it is plain why a client is cut.
-const POOR: OutboxLimits = OutboxLimits { budget: 3_000, ..ROOMY };
+/// A budget that a dozen entries exceed. No refused byte is ever too old, so the budget is the only reason for a cut.
+const SMALL_BUDGET: OutboxLimits = OutboxLimits { budget: 3_000, ..ROOMY };
 
-/// The same for those.
-const POOR_DROPPING: OutboxLimits =
-    OutboxLimits { bytes_max: 2_000, messages_max: 12, policy: SlowPolicy::DropOldest, ..POOR };
+/// The same budget with the policy `drop-oldest`.
+const SMALL_BUDGET_DROPPING: OutboxLimits =
+    OutboxLimits { bytes_max: 2_000, messages_max: 12, policy: SlowPolicy::DropOldest, ..SMALL_BUDGET };
 
-/// Who never was there: pads an audience until it is a large one.
-const STRANGERS: std::ops::Range<u32> = 1_000..1_065;
+/// Rows that are never opened. They pad an audience until it counts as large.
+const UNOPENED_ROWS: std::ops::Range<u32> = 1_000..1_065;
 
-/// An entry to be made. Clients are named by any number, modulo all that ever were there.
+/// The plan of an entry. A client is given as any number, which is taken modulo the number of clients so far.
 #[derive(Clone, Debug)]
 struct Plan {
     clients: Vec<usize>,
-    /// Also for so many strangers that the audience is large.
+    /// Adds the unopened rows to the audience, which makes it a large one.
     is_large: bool,
-    /// The padding of each message; one is a reply if `is_reply`.
+    /// The padding of each message, in bytes. A reply has only the first message.
     paddings: Vec<usize>,
     is_reply: bool,
 }
@@ -53,7 +53,7 @@ enum Act {
     Close(usize, Disconnect),
     InputEnded(usize),
     Flush,
-    /// The socket takes more bytes; perhaps the writer is told.
+    /// Lets a client's socket take this many more bytes. The flag says whether the writer is notified.
     Grant(usize, usize, bool),
     Break(usize),
     Sweep(Duration),
@@ -71,10 +71,10 @@ struct Pair {
     entries: Entries,
     counts: Counts,
     messages: usize,
-    hung_up: bool,
+    all_disconnected: bool,
 }
 
-/// What the writer was just told, as far as it decides who may be closed.
+/// The kind of the last input, as far as it decides which clients may be closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Sweep,
@@ -93,7 +93,7 @@ impl Pair {
             entries: Entries::default(),
             counts: Counts::default(),
             messages: 0,
-            hung_up: false,
+            all_disconnected: false,
         }
     }
 
@@ -112,9 +112,9 @@ impl Pair {
             Act::InputEnded(client) => self.input_ended(client),
             Act::Flush => self.step(Input::Flush, Step::Other),
             Act::Grant(client, bytes, notifies) => self.grant(client, bytes, notifies),
-            // Whoever gives way for the budget is offered its bytes first, which shows that it is broken: the model
-            // does not.
-            Act::Break(_) if self.is_poor() => {}
+            // Before the writer cuts a client for the budget, it offers the client its bytes and so notices a broken
+            // socket. The model does not know about that offer.
+            Act::Break(_) if self.has_small_budget() => {}
             Act::Break(client) => {
                 let slot = self.name(client);
                 self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
@@ -123,7 +123,7 @@ impl Pair {
                 self.now += time;
                 self.step(Input::Sweep(Duration::ZERO), Step::Sweep);
             }
-            Act::DisconnectAll => self.hang_up_all(),
+            Act::DisconnectAll => self.disconnect_all(),
             Act::Cut => self.step(Input::Cut, Step::Cut),
         }
     }
@@ -137,10 +137,10 @@ impl Pair {
 
     fn name(&self, client: usize) -> Slot {
         let at = client.checked_rem(self.clients.len());
-        at.map_or(slot(STRANGERS.start), |at| self.clients[at].slot)
+        at.map_or(slot(UNOPENED_ROWS.start), |at| self.clients[at].slot)
     }
 
-    /// Makes the entry and promises it to its clients.
+    /// Makes the entry and adds its messages to the queues of its clients.
     fn entry(&mut self, plan: &Plan) -> Entry {
         let kind = if plan.is_reply { Kind::Reply } else { Kind::Delivery };
         let paddings = if plan.is_reply { &plan.paddings[..1] } else { &plan.paddings[..] };
@@ -151,7 +151,7 @@ impl Pair {
         for &slot in targets.as_slice() {
             match self.clients.iter_mut().find(|client| client.slot == slot) {
                 Some(client) => client.push(&messages, &mut self.counts),
-                None => Client::new(slot, self.now).push_nowhere(&messages, &mut self.counts),
+                None => Client::new(slot, self.now).push_to_absent(&messages, &mut self.counts),
             }
         }
         let frames = frames(&messages, kind);
@@ -170,7 +170,7 @@ impl Pair {
             return Targets::One(slots[0]);
         }
         if plan.is_large {
-            slots.extend(STRANGERS.map(slot));
+            slots.extend(UNOPENED_ROWS.map(slot));
         }
         slots.sort_unstable();
         slots.dedup();
@@ -193,15 +193,16 @@ impl Pair {
         self.send(WriterCommand::InputEnded(slot));
     }
 
-    /// A budget that is soon passed.
-    fn is_poor(&self) -> bool {
+    /// Whether the budget is so small that a run may exceed it.
+    fn has_small_budget(&self) -> bool {
         self.limits.budget < ROOMY.budget
     }
 
     fn grant(&mut self, client: usize, bytes: usize, notifies: bool) {
         let slot = self.name(client);
-        // And what a socket took that was offered bytes for the budget.
-        let notifies = notifies || self.is_poor();
+        // With a small budget, the writer may offer bytes to a socket that has not notified it. The model expects a
+        // notification, so the test always sends one.
+        let notifies = notifies || self.has_small_budget();
         if let Some(socket) = self.wire.socket_mut(slot) {
             socket.capacity = socket.capacity.saturating_add(bytes);
             socket.watched &= !notifies;
@@ -213,10 +214,11 @@ impl Pair {
         }
     }
 
-    /// Not where a slow consumer could be: which of both reasons a client has could not be seen.
-    fn hang_up_all(&mut self) {
+    /// Disconnects all clients, unless the limits can make a client a slow consumer: a disconnected client shows only
+    /// one reason, so the model could not see the other.
+    fn disconnect_all(&mut self) {
         if (self.limits.bytes_max, self.limits.budget) == (ROOMY.bytes_max, ROOMY.budget) {
-            self.hung_up = true;
+            self.all_disconnected = true;
             self.step(Input::DisconnectAll(Disconnect::Shutdown), Step::Other);
         }
     }
@@ -230,17 +232,17 @@ impl Pair {
         self.wire.check_after_step();
         let mut clients = std::mem::take(&mut self.clients);
         for client in clients.iter_mut().filter(|client| !client.gone) {
-            self.look(client, step);
+            self.observe(client, step);
         }
         shed(&mut self.entries, &mut clients, &self.limits, &mut self.counts);
-        clients.iter().for_each(|client| self.look_after_all(client));
+        clients.iter().for_each(|client| self.check_no_early_end(client));
         self.clients = clients;
         self.check();
     }
 
-    fn look(&mut self, client: &mut Client, step: Step) {
+    fn observe(&mut self, client: &mut Client, step: Step) {
         let (now, limits) = (self.now, self.limits);
-        client.look(now, self.wire.socket(client.slot), &mut self.counts);
+        client.observe(now, self.wire.socket(client.slot), &mut self.counts);
         if !self.wire.socket(client.slot).failed {
             client.drop_to_bounds(&limits, &mut self.counts);
         }
@@ -254,27 +256,27 @@ impl Pair {
         let may_be_slow = must_be_slow || step == Step::Sweep && may_be_old;
         client.pushed = false;
         let is_slow = self.is_cut_as_slow(client.slot);
-        if client.is_open() && !self.hung_up {
-            // For the budget it may be closed in the same step.
+        if client.is_open() && !self.all_disconnected {
+            // The budget may have closed the client in the same step.
             assert!(is_slow || !must_be_slow || !self.wire.is_open(client.slot), "not cut: {client:?}");
             if must_be_slow || is_slow && may_be_slow {
                 client.close(now, Disconnect::SlowConsumer, &mut self.entries, &mut self.counts);
             }
         }
-        self.look_at_end(client, step);
+        self.observe_end(client, step);
     }
 
     fn is_cut_as_slow(&mut self, slot: Slot) -> bool {
         self.writer.disconnect_reason(slot, None) == Some(Disconnect::SlowConsumer)
     }
 
-    /// A socket is closed at its time, neither before nor after.
-    fn look_at_end(&mut self, client: &mut Client, step: Step) {
+    /// Checks that the socket is closed when it is due, and not before.
+    fn observe_end(&mut self, client: &mut Client, step: Step) {
         let is_due = client.finished && client.input_ended
             || step == Step::Sweep && client.has_expired(self.now)
             || step == Step::Cut
             || self.wire.socket(client.slot).failed;
-        // A stop has its grace period; every other ending is bounded by the age of what is refused.
+        // A shutdown has its own grace period. For every other reason, the age of the refused bytes limits the time.
         let is_bounded = client.closing.is_some_and(|reason| reason != Disconnect::Shutdown);
         let may_be_due = step == Step::Sweep && is_bounded && client.may_hold_old_bytes(self.now, &self.limits);
         if is_due || may_be_due && !self.wire.is_open(client.slot) {
@@ -282,12 +284,12 @@ impl Pair {
         }
     }
 
-    /// Nothing else was done to a client than what is due by now.
-    fn look_after_all(&mut self, client: &Client) {
+    /// Checks that the writer has not cut or closed the client before it was due.
+    fn check_no_early_end(&mut self, client: &Client) {
         let is_open = self.wire.is_open(client.slot);
         assert_eq!(is_open, !client.gone, "{client:?}");
         let is_cut = is_open && client.is_open() && self.is_cut_as_slow(client.slot);
-        assert!(!is_cut, "cut for nothing: {client:?}");
+        assert!(!is_cut, "cut without a reason: {client:?}");
     }
 
     fn check(&mut self) {
@@ -299,20 +301,20 @@ impl Pair {
         assert_eq!(counts.fanned_out, counts.delivered + dropped + queued);
         let held = self.entries.held(&self.clients);
         assert_eq!(self.writer.held_bytes(), held);
-        let is_anyone_waited_for = self.clients.iter().any(Client::is_waited_for);
-        assert!(held <= self.limits.budget || is_anyone_waited_for, "{held} bytes are held");
+        let any_awaits_writer = self.clients.iter().any(Client::awaits_writer);
+        assert!(held <= self.limits.budget || any_awaits_writer, "{held} bytes are held");
         assert_eq!(self.writer.is_over_budget(), held > self.limits.budget);
         let here = self.clients.iter().filter(|client| !client.gone);
         assert_eq!(self.writer.clients(), here.clone().count());
         for client in here {
             let watched = self.wire.socket(client.slot).watched;
             assert!(!client.is_unfinished() || watched || self.writer.is_dirty(), "forgotten: {client:?}");
-            assert!(client.closing.is_none() || self.writer.needs_sweep(), "no end: {client:?}");
-            assert!(!self.hung_up || self.writer.disconnect_reason(client.slot, None).is_some());
+            assert!(client.closing.is_none() || self.writer.needs_sweep(), "never swept: {client:?}");
+            assert!(!self.all_disconnected || self.writer.disconnect_reason(client.slot, None).is_some());
         }
     }
 
-    /// Every socket takes everything, and then all are closed.
+    /// Lets every socket take everything, and then cuts all clients.
     fn end(&mut self) {
         for client in 0..self.clients.len() {
             self.grant(client, ALL, true);
@@ -365,7 +367,7 @@ fn opens() -> impl Strategy<Value = Act> {
 }
 
 fn limits() -> impl Strategy<Value = OutboxLimits> {
-    proptest::sample::select(vec![TIGHT, ROOMY, DROPPING, POOR, POOR_DROPPING])
+    proptest::sample::select(vec![TIGHT, ROOMY, DROPPING, SMALL_BUDGET, SMALL_BUDGET_DROPPING])
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -389,7 +391,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_client_gets_its_queue_or_is_told_what_is_missing(limits in limits(), acts in acts()) {
+    fn every_client_gets_its_queue_or_a_notice_of_the_missing_messages(limits in limits(), acts in acts()) {
         let mut pair = Pair::new(limits);
         acts.into_iter().for_each(|act| pair.act(act));
         pair.end();

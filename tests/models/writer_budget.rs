@@ -1,5 +1,5 @@
-//! The budget over all outboxes as it is promised: what is held, each entry counted once, and who gives way in which
-//! order.
+//! A model of the budget over all outboxes: how many bytes are held, with each entry counted once, and the order in
+//! which clients lose messages or are cut when the budget is exceeded.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,29 +10,31 @@ use roomcast::writer::{Counts, ENTRY_BYTES, Slot};
 
 use crate::writer_model::Client;
 
-/// Every entry that ever came, by its number, with the memory it takes while somebody is owed some of it.
+/// The size of every entry so far, by its number. An entry takes that memory while any of it is pending for a client.
 #[derive(Default)]
 pub struct Entries(BTreeMap<u64, usize>);
 
 impl Entries {
-    /// A new entry of so many bytes.
+    /// Registers an entry of this many bytes and returns its number.
     pub fn number(&mut self, bytes: usize) -> u64 {
         let number = self.0.len() as u64;
         self.0.insert(number, bytes + ENTRY_BYTES);
         number
     }
 
-    /// What is held for all of them together.
+    /// The bytes held for all clients together. Entries that clients share count once.
     pub fn held(&self, clients: &[Client]) -> usize {
         let held: BTreeSet<u64> = clients.iter().flat_map(Client::entries).collect();
         held.iter().map(|number| self.0[number]).sum()
     }
 }
 
-/// What the budget asks for, if it is passed: every measure to the largest first, and no more of it than is needed.
+/// Frees memory if the budget is exceeded: first drops old deliveries if the policy allows it, then cuts blocked
+/// clients, then closes them. Each step begins with the client that has the most pending bytes and stops as soon as
+/// enough is free.
 pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits, counts: &mut Counts) {
     let enough = limits.budget - limits.budget / 16;
-    if entries.held(clients) <= limits.budget || clients.iter().any(Client::is_waited_for) {
+    if entries.held(clients) <= limits.budget || clients.iter().any(Client::awaits_writer) {
         return;
     }
     if limits.policy == SlowPolicy::DropOldest {
@@ -56,14 +58,15 @@ pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits
     }
 }
 
-/// For a client that could lose messages: who is first, and with which entry.
+/// The sort key of a client that could lose its oldest delivery, with the entry of that delivery and the client's
+/// index. The client with the most pending bytes sorts first.
 fn oldest_delivery(clients: &[Client], at: usize) -> Option<(Reverse<usize>, Slot, u64, usize)> {
     let client = &clients[at];
     let can_lose = client.is_open() && client.is_blocked();
     Some((Reverse(client.bytes()), client.slot, client.oldest_delivery().filter(|_| can_lose)?, at))
 }
 
-/// The blocked clients, whoever has the most pending bytes first.
+/// The indices of the blocked clients, in descending order of their pending bytes.
 fn by_pending_bytes(clients: &[Client]) -> Vec<usize> {
     let is_asked = |&at: &usize| clients[at].is_blocked() && clients[at].has_pending();
     let mut blocked: Vec<usize> = (0..clients.len()).filter(is_asked).collect();
@@ -72,9 +75,9 @@ fn by_pending_bytes(clients: &[Client]) -> Vec<usize> {
 }
 
 impl Client {
-    /// Is cut, and gets no more than the message partly sent and why.
+    /// Cuts the client. It still gets the rest of a partly sent message and the line with the reason.
     fn cut_for_budget(&mut self, entries: &mut Entries, counts: &mut Counts) {
-        counts.dropped_slow += self.drop_unbegun();
+        counts.dropped_slow += self.drop_unsent();
         self.close(self.now(), Disconnect::SlowConsumer, entries, counts);
     }
 

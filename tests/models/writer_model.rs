@@ -1,5 +1,5 @@
-//! A model of one client of a writer: its queue of messages, and the rules by which it ends. It gets the same commands
-//! as the writer, and the bytes that the socket took.
+//! A model of one client of a writer: its queue of messages, and the rules by which its connection ends. The model gets
+//! the same commands as the writer, and sees the bytes that the socket has taken.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::writer_budget::Entries;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One message as the socket gets it.
+/// One message in the bytes that the socket receives.
 #[derive(Clone)]
 pub struct Message {
     pub bytes: Vec<u8>,
     pub kind: Kind,
-    /// The entry of the message.
+    /// The number of the entry that the message is part of.
     pub entry: u64,
-    /// The number of missing messages, if it is a notice.
+    /// The number of missing messages if this is a notice, otherwise 0.
     pub missing: u64,
 }
 
@@ -41,7 +41,7 @@ impl Message {
     }
 }
 
-/// One client.
+/// One client of the writer.
 #[derive(Debug)]
 pub struct Client {
     pub slot: Slot,
@@ -49,20 +49,20 @@ pub struct Client {
     pub input_ended: bool,
     pub finished: bool,
     pub gone: bool,
-    /// Something was added in this step.
+    /// Messages were added in this step.
     pub pushed: bool,
-    /// Its socket took something in this step.
+    /// The socket took bytes in this step.
     pub took: bool,
-    /// Its socket has refused in this step what it was to be written.
+    /// The socket refused bytes in this step and was not blocked before.
     is_newly_blocked: bool,
-    /// Its socket has refused the last offer and was not said to be writable since.
+    /// The socket refused the last send, and the writer has not been notified that it is writable again.
     blocked: bool,
-    /// Refusals that were looked at.
+    /// The number of refusals that the model has seen.
     refusals: usize,
     queue: VecDeque<Message>,
-    /// The bytes of the first message that the socket took.
+    /// The number of bytes of the first message that the socket has taken.
     sent: usize,
-    /// The bytes of the socket that were checked.
+    /// The number of bytes in the socket that the model has checked.
     seen: usize,
     /// The time at which a closing client is cut.
     deadline: Instant,
@@ -71,12 +71,12 @@ pub struct Client {
     now: Instant,
 }
 
-/// A socket has refused bytes that it has not taken.
+/// Times of a socket that has refused bytes and has not yet taken all of them.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     since: Instant,
     taken_at: Instant,
-    /// The time at which the socket last became writable.
+    /// The last time at which the writer was notified that the socket is writable.
     resumed_at: Instant,
 }
 
@@ -106,13 +106,13 @@ impl Client {
         !self.gone && self.closing.is_none()
     }
 
-    /// The messages of rooms that are still to be sent.
+    /// The number of deliveries that are not fully sent.
     pub fn queued(&self) -> u64 {
         let deliveries = self.queue.iter().filter(|message| message.kind == Kind::Delivery);
         deliveries.count() as u64
     }
 
-    /// Something is still to be done for the client.
+    /// The writer still has to send messages to the client or end its stream.
     pub fn is_unfinished(&self) -> bool {
         !self.gone && (!self.queue.is_empty() || self.closing.is_some() && !self.finished)
     }
@@ -128,13 +128,14 @@ impl Client {
         }
     }
 
-    /// The messages were for somebody who is not there.
-    pub fn push_nowhere(mut self, messages: &[Message], counts: &mut Counts) {
+    /// Counts the messages as dropped, because their client is not open.
+    pub fn push_to_absent(mut self, messages: &[Message], counts: &mut Counts) {
         self.gone = true;
         self.push(messages, counts);
     }
 
-    /// Everything but a message partly sent and the answers goes, unless the reason is a gentle one.
+    /// Closes the client. Unless the reason keeps deliveries, it drops all of them except a partly sent one; replies
+    /// stay.
     pub fn close(&mut self, now: Instant, reason: Disconnect, entries: &mut Entries, counts: &mut Counts) {
         if !self.is_open() {
             return;
@@ -143,9 +144,9 @@ impl Client {
         self.deadline = now + SECOND;
         if !reason.keeps_deliveries() {
             let before = self.queued();
-            let begun = if self.sent > 0 { self.queue.pop_front() } else { None };
+            let partly_sent = if self.sent > 0 { self.queue.pop_front() } else { None };
             self.queue.retain(|message| message.kind == Kind::Reply);
-            begun.into_iter().for_each(|message| self.queue.push_front(message));
+            partly_sent.into_iter().for_each(|message| self.queue.push_front(message));
             count_dropped(before - self.queued(), reason, counts);
         }
         if !matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError) {
@@ -155,8 +156,8 @@ impl Client {
         }
     }
 
-    /// Looks at what the socket took and how it ended since the last look.
-    pub fn look(&mut self, now: Instant, socket: &Socket, counts: &mut Counts) {
+    /// Checks the bytes that the socket has taken since the last check, and whether its stream has ended.
+    pub fn observe(&mut self, now: Instant, socket: &Socket, counts: &mut Counts) {
         self.took = socket.taken.len() > self.seen;
         if self.took {
             let taken = &socket.taken[self.seen..];
@@ -166,12 +167,12 @@ impl Client {
             self.refused.iter_mut().for_each(|refused| refused.taken_at = now);
         }
         if socket.finished && !self.finished {
-            assert!(self.closing.is_some(), "{:?}: the stream ends and nobody closed it", self.slot);
-            assert!(self.queue.is_empty(), "{:?}: the stream ends with messages owed", self.slot);
+            assert!(self.closing.is_some(), "{:?}: the stream ends and the client is not closing", self.slot);
+            assert!(self.queue.is_empty(), "{:?}: the stream ends with messages pending", self.slot);
             self.finished = true;
             self.deadline = now + SECOND;
         }
-        self.look_at_refusal(now, socket);
+        self.observe_refusals(now, socket);
         self.now = now;
     }
 
@@ -180,51 +181,51 @@ impl Client {
         self.now
     }
 
-    /// Its socket refuses bytes.
+    /// The socket refuses bytes.
     pub fn is_blocked(&self) -> bool {
         !self.gone && self.blocked
     }
 
-    /// Messages are pending for it, and its socket does not refuse them.
-    pub fn is_waited_for(&self) -> bool {
+    /// Messages are pending, and the socket has not refused them: the writer has yet to write them.
+    pub fn awaits_writer(&self) -> bool {
         !self.gone && !self.blocked && !self.queue.is_empty()
     }
 
-    /// The writer is told that the socket takes bytes again: from here on the client waits for the writer.
+    /// The writer was notified that the socket is writable. From now on the client waits for the writer.
     pub fn resume(&mut self, now: Instant) {
         if std::mem::take(&mut self.blocked) {
             self.refused.iter_mut().for_each(|refused| refused.resumed_at = now);
         }
     }
 
-    /// The oldest messages of rooms give way to the newest, up to the bounds.
+    /// Drops the oldest deliveries until the client is within its bounds, if the policy allows it.
     pub fn drop_to_bounds(&mut self, limits: &OutboxLimits, counts: &mut Counts) {
         while limits.policy == SlowPolicy::DropOldest
             && self.is_open()
             && self.is_blocked()
             && (self.is_newly_blocked || self.pushed && !self.took)
             && self.is_over(limits)
-            && let Some(oldest) = self.oldest_unbegun()
+            && let Some(oldest) = self.oldest_unsent()
         {
             self.drop_one(oldest, counts);
         }
     }
 
-    /// Drops all that came with this entry but what is partly sent.
+    /// Drops the oldest deliveries while they are part of this entry, except a partly sent one.
     pub fn drop_entry(&mut self, entry: u64, counts: &mut Counts) {
-        while let Some(oldest) = self.oldest_unbegun().filter(|&at| self.queue[at].entry == entry) {
+        while let Some(oldest) = self.oldest_unsent().filter(|&at| self.queue[at].entry == entry) {
             self.drop_one(oldest, counts);
         }
     }
 
-    /// Drops everything but what is partly sent. Returns how many messages of rooms that were.
-    pub fn drop_unbegun(&mut self) -> u64 {
+    /// Drops all messages except a partly sent one. Returns the number of dropped deliveries.
+    pub fn drop_unsent(&mut self) -> u64 {
         let before = self.queued();
         self.queue.truncate(usize::from(self.sent > 0));
         before - self.queued()
     }
 
-    /// One message is missing there, in the run of those missing before it if that was not told yet.
+    /// Replaces one message with a notice, or counts it in the notice before it if no byte of that was sent.
     fn drop_one(&mut self, at: usize, counts: &mut Counts) {
         let dropped = self.queue.remove(at).expect("it was found");
         counts.dropped_gap += 1;
@@ -235,30 +236,30 @@ impl Client {
         }
     }
 
-    fn oldest_unbegun(&self) -> Option<usize> {
-        let begun = usize::from(self.sent > 0);
-        (begun..self.queue.len()).find(|&at| self.queue[at].kind == Kind::Delivery)
+    fn oldest_unsent(&self) -> Option<usize> {
+        let partly_sent = usize::from(self.sent > 0);
+        (partly_sent..self.queue.len()).find(|&at| self.queue[at].kind == Kind::Delivery)
     }
 
-    /// What the oldest message of a room came with, of those that could be dropped.
+    /// The entry of the oldest delivery that can be dropped.
     pub fn oldest_delivery(&self) -> Option<u64> {
-        self.oldest_unbegun().map(|at| self.queue[at].entry)
+        self.oldest_unsent().map(|at| self.queue[at].entry)
     }
 
-    /// Whether anything is pending for it.
+    /// Whether any messages are pending.
     pub fn has_pending(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// The bytes that it holds.
+    /// The entries that the client's queue refers to.
     pub fn entries(&self) -> impl Iterator<Item = u64> {
         self.queue.iter().filter(|message| message.missing == 0).map(|message| message.entry)
     }
 
-    /// What it took is what comes next, byte for byte.
+    /// Removes the taken bytes from the queue, and checks that they are exactly the next bytes of it.
     fn take(&mut self, mut taken: &[u8], counts: &mut Counts) {
         while !taken.is_empty() {
-            let first = self.queue.front().expect("the socket took more than it was to get");
+            let first = self.queue.front().expect("the socket took no more than its queue");
             let rest = &first.bytes[self.sent..];
             let step = rest.len().min(taken.len());
             assert_eq!(&taken[..step], &rest[..step], "{:?} took something else", self.slot);
@@ -272,7 +273,7 @@ impl Client {
         }
     }
 
-    fn look_at_refusal(&mut self, now: Instant, socket: &Socket) {
+    fn observe_refusals(&mut self, now: Instant, socket: &Socket) {
         let has_refused = socket.refusals > self.refusals;
         self.is_newly_blocked = has_refused && !self.blocked;
         self.refusals = socket.refusals;
@@ -291,7 +292,7 @@ impl Client {
         }
     }
 
-    /// The socket is closed; whatever is owed is dropped.
+    /// The socket is closed, so all pending messages are dropped.
     pub fn closed(&mut self, counts: &mut Counts) {
         counts.cut += u64::from(!self.queue.is_empty());
         count_dropped(self.queued(), self.closing.unwrap_or(Disconnect::IoError), counts);
@@ -299,18 +300,18 @@ impl Client {
         self.gone = true;
     }
 
-    /// A closing client whose time is over: not while the writer has still to write to it.
+    /// A closing client's deadline has passed. It does not expire while the writer still has to write to it.
     pub fn has_expired(&self, now: Instant) -> bool {
         self.closing.is_some() && (self.finished || self.blocked) && now >= self.deadline
     }
 
-    /// Over a bound, having taken nothing for a second.
+    /// The client is over a bound and has taken nothing for a second.
     pub fn has_stalled(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let stalled = |refused: Refused| now - refused.taken_at >= SECOND;
         self.blocked && self.is_over(limits) && self.refused.is_some_and(stalled)
     }
 
-    /// Has taken nothing at all for too long.
+    /// The client has taken nothing for `slow_after`.
     pub fn has_taken_nothing(&self, now: Instant, limits: &OutboxLimits) -> bool {
         self.blocked && self.refused.is_some_and(|refused| now - refused.taken_at >= limits.slow_after)
     }
@@ -320,18 +321,18 @@ impl Client {
         self.bytes() > limits.bytes_max || messages > limits.messages_max
     }
 
-    /// Eight times over a bound, its socket refusing bytes.
+    /// The socket refuses bytes, and more than eight times the bound in bytes is pending.
     pub fn is_far_over(&self, limits: &OutboxLimits) -> bool {
         self.blocked && self.bytes() > 8 * limits.bytes_max
     }
 
-    /// Its oldest refused byte may be older than it is allowed to be.
+    /// The oldest refused byte may be older than `slow_after`. The model does not know its exact age.
     pub fn may_hold_old_bytes(&self, now: Instant, limits: &OutboxLimits) -> bool {
         let old = |refused: Refused| now - refused.since >= limits.slow_after;
         self.blocked && self.refused.is_some_and(old)
     }
 
-    /// Without notices, which are not held against it.
+    /// The pending bytes without notices, which do not count towards the limits.
     pub fn bytes(&self) -> usize {
         let sent = if self.queue.front().is_some_and(|first| first.missing == 0) { self.sent } else { 0 };
         let messages = self.queue.iter().filter(|message| message.missing == 0);
@@ -346,7 +347,7 @@ fn count_dropped(deliveries: u64, reason: Disconnect, counts: &mut Counts) {
     }
 }
 
-/// The messages as one entry has them.
+/// The messages as the frames of one entry.
 pub fn frames(messages: &[Message], kind: Kind) -> Frames {
     let bytes: Bytes = messages.iter().flat_map(|message| message.bytes.clone()).collect();
     if kind == Kind::Reply {

@@ -1,4 +1,4 @@
-//! Origins of web pages, and clients behind trusted proxies.
+//! The check of a web page's origin, and the address of a client behind trusted proxies.
 
 use axum::http::{HeaderMap, HeaderValue};
 use roomcast::config::{HostName, Origins};
@@ -18,7 +18,7 @@ fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
     values.iter().map(value).collect()
 }
 
-/// Checks rows of a host, an origin, and whether it may connect.
+/// Checks rows of a host, an origin, and whether a page of that origin may connect.
 #[track_caller]
 fn check(rules: &OriginRules, reached: Reached<'_>, rows: &[(&str, &str, bool)]) {
     for (host, origin, may_connect) in rows {
@@ -95,7 +95,7 @@ fn over_loopback_only_loopback_names_are_the_same_host() {
 }
 
 #[test]
-fn where_hosts_are_named_only_they_are_the_same_host_however_the_server_is_reached() {
+fn only_configured_hosts_are_the_same_host_if_any_are_configured() {
     for reached in [Directly, OverLoopback, Forwarded(None)] {
         check(
             &rules(&[], &["chat.example", "b.example:8443"]),
@@ -120,7 +120,7 @@ fn a_trusted_proxy_forwards_the_host_and_may_leave_out_the_port() {
         ("chat.example", "https://chat.example:8443", true),
         ("chat.example:443", "https://chat.example:8443", false),
         ("chat.example", "https://backend", false),
-        ("localhost", "http://localhost:9999", false), // The page of another program.
+        ("localhost", "http://localhost:9999", false), // Another program serves this page.
     ] {
         check(&rules, Forwarded(Some(host)), &[("backend", origin, may_connect)]);
     }

@@ -1,4 +1,4 @@
-//! Listings of a room: exact while they are cheap, cached while they are not.
+//! Listings of a room: a cheap listing is always exact, and an expensive one is cached.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-/// As many members as a shard may list within `LIST_AGE_MAX`.
+/// The number of members that a shard may list within `LIST_AGE_MAX`.
 const CROWD: u32 = 10_000;
 
 fn address(index: u32) -> Address {
@@ -47,7 +47,7 @@ fn listings_are_exact_as_long_as_they_cost_little() {
 }
 
 #[test]
-fn a_large_listing_is_rebuilt_once_it_is_old_however_often_it_is_requested() {
+fn a_large_listing_is_rebuilt_only_when_it_is_old_even_if_it_is_requested_often() {
     let (mut room, mut budget, now) = (room_of(CROWD), ListingBudget::default(), Instant::now());
     let first = room.labels(now, &mut budget);
     join(&mut room, CROWD);

@@ -1,4 +1,4 @@
-//! The senders' side of a mailbox.
+//! The sending side of a mailbox.
 
 use std::pin::pin;
 use std::task::{Context, Waker};

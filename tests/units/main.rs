@@ -1,4 +1,4 @@
-//! Parts of the server that are plain code, through their public face.
+//! Tests of single parts of the server through their public interfaces.
 
 mod http;
 mod listing_cache;

@@ -1,4 +1,4 @@
-//! The text exposition of counters and histograms.
+//! Counters and histograms in the Prometheus text format.
 
 use std::time::Duration;
 

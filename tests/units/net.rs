@@ -1,4 +1,4 @@
-//! Limits, listeners and PROXY headers.
+//! Connection limits, address limits, listeners and PROXY headers.
 
 use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ fn a_permit_is_free_again_when_its_client_is_gone() {
 }
 
 #[test]
-fn a_part_is_full_when_its_own_limit_or_that_of_the_whole_is_reached() {
+fn a_part_is_full_when_its_own_limit_or_the_total_limit_is_reached() {
     let whole = ConnectionLimit::new(3);
     let (one, other) = (whole.part(2), whole.part(2));
     let mut first = [one.try_acquire(), one.try_acquire()];
@@ -38,7 +38,7 @@ fn a_part_is_full_when_its_own_limit_or_that_of_the_whole_is_reached() {
     first[0] = None;
     assert!(!one.is_full() && !other.is_full());
     let _fourth = other.try_acquire().unwrap();
-    assert!(one.try_acquire().is_none(), "the whole is full");
+    assert!(one.try_acquire().is_none(), "the total limit is reached");
     first[1] = None;
     assert!(one.try_acquire().is_some());
 }
@@ -55,7 +55,7 @@ async fn a_dropped_listener_refuses_though_a_copy_of_its_descriptor_is_left() {
 }
 
 #[test]
-fn all_listeners_share_the_port_that_the_first_found() {
+fn all_listeners_share_the_port_of_the_first() {
     let listeners = listeners(ANY_PORT.parse().unwrap(), 3, 16).unwrap();
     let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
     assert_eq!(ports, [ports[0]; 3]);
@@ -93,12 +93,12 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
-fn an_address_has_its_limit_whatever_others_have() {
+fn each_address_has_a_limit_of_its_own() {
     let limiter = address_limiter(2, 0);
     let acquire = |text| limiter.acquire(address(text));
     let mut here: Vec<_> = (0..2).map(|_| acquire("10.0.0.1").unwrap()).collect();
     assert_eq!(acquire("10.0.0.1").unwrap_err(), NoPermit::TooManyOfAddress);
-    assert_eq!(acquire("::ffff:10.0.0.1").unwrap_err(), NoPermit::TooManyOfAddress, "it is the same");
+    assert_eq!(acquire("::ffff:10.0.0.1").unwrap_err(), NoPermit::TooManyOfAddress, "it is the same address");
     here.push(acquire("10.0.0.2").unwrap());
     here.remove(0);
     assert!(acquire("10.0.0.1").is_ok_and(|permit| permit.is_some()));
@@ -127,7 +127,7 @@ fn a_second_brings_as_many_connects_as_the_rate_says() {
 }
 
 #[test]
-fn hardly_anybody_is_taken_for_others_beside_thousands_of_busy_addresses() {
+fn few_quiet_addresses_are_limited_beside_thousands_of_busy_ones() {
     const BUSY: u32 = 1_000;
     const QUIET: u32 = 10_000;
     let limiter = address_limiter(10, 0);
@@ -135,10 +135,10 @@ fn hardly_anybody_is_taken_for_others_beside_thousands_of_busy_addresses() {
     let busy: Vec<_> = (0..BUSY * 10).map(|number| acquire(number % BUSY)).collect();
     assert!(busy.iter().filter(|acquired| acquired.is_err()).count() <= 10);
     let mistaken = (BUSY..BUSY + QUIET).filter(|&number| acquire(number).is_err()).count();
-    // One in (16 384 / 1 000)⁴, on average: 0.14.
+    // A quiet address is limited by mistake with a probability of (1 000 / 16 384)⁴, so 0.14 addresses on average.
     assert!(mistaken <= 5, "{mistaken}");
     drop(busy);
-    assert!((0..BUSY).all(|number| acquire(number).is_ok()), "nobody counts any more");
+    assert!((0..BUSY).all(|number| acquire(number).is_ok()), "all permits were returned");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The phases of a stop.
+//! The phases of a shutdown.
 
 use roomcast::shutdown::Drain;
 use tokio::sync::oneshot::channel;

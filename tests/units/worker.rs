@@ -1,4 +1,4 @@
-//! Descriptor tables.
+//! Each worker has a descriptor table of its own.
 
 use std::fs::{File, read_link};
 use std::os::fd::AsRawFd;
@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use roomcast::worker::DescriptorTable;
 
 #[tokio::test]
-async fn a_worker_opens_what_no_other_table_holds_once_all_workers_are_ready_or_gone() {
+async fn a_worker_has_a_descriptor_table_of_its_own_once_all_workers_are_ready_or_gone() {
     let mut tables = DescriptorTable::for_each(2);
     let other = tables.pop();
     let mut split = pin!(tables.remove(0).unshare());

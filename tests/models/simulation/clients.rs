@@ -1,5 +1,5 @@
-//! Clients that send random commands, each through a session of its own: one room at a time, one command after the
-//! other, and out of the room before the end.
+//! Clients that send random commands, each through a model of a session. A client is in one room at a time, completes
+//! one command before the next, and leaves its room before it ends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::common::{Random, label, room};
 
 const ROOMS: usize = 4;
 
-/// A part of a command.
+/// One step of a command: sending something, or waiting for an answer.
 enum Part {
-    Tell(usize, ShardCommand),
-    WaitHeld(Receiver<Result<(), CommandError>>),
+    Send(usize, ShardCommand),
+    WaitReserved(Receiver<Result<(), CommandError>>),
     WaitJoined(Receiver<Result<Joined, CommandError>>),
     WaitDone(Receiver<()>),
     WaitMembers(Receiver<Arc<Listing<Label>>>, RoomName),
@@ -33,16 +33,16 @@ enum Part {
     Write(WriterCommand),
 }
 
-/// One client and its conversation.
+/// One client and its session.
 pub struct Client {
     pub address: Address,
     number: usize,
     label: Label,
     room: Option<(RoomName, usize)>,
     parts: VecDeque<Part>,
-    /// Commands still to be given.
+    /// The number of commands that the client has still to send.
     commands: usize,
-    said: usize,
+    published: usize,
     rooms: Vec<Arc<Listing<RoomName>>>,
     ended: bool,
 }
@@ -56,18 +56,18 @@ impl Client {
             room: None,
             parts: VecDeque::new(),
             commands,
-            said: 0,
+            published: 0,
             rooms: Vec::new(),
             ended: false,
         }
     }
 
-    /// Its conversation is over and everyone was told.
+    /// The session has ended, and all of its commands were sent.
     pub fn is_done(&self) -> bool {
         self.ended && self.parts.is_empty()
     }
 
-    /// Does one part of a command, if that need not wait, or begins another command.
+    /// Does the next part of the command unless that must wait. Without a part, it starts another command or ends.
     pub fn step(&mut self, random: &mut Random, shards: &mut [ShardTask], writers: &mut [WriterTask]) {
         if self.is_done() {
             return;
@@ -88,14 +88,14 @@ impl Client {
         }
     }
 
-    /// The part comes back if it must wait.
+    /// Does the part, or returns it if it must wait.
     fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
         match part {
-            Part::Tell(shard, command) => {
-                return shards[shard].tell(command).map_err(|command| Part::Tell(shard, command));
+            Part::Send(shard, command) => {
+                return shards[shard].send(command).map_err(|command| Part::Send(shard, command));
             }
-            Part::Write(command) => return writer.tell(command).map_err(Part::Write),
-            Part::WaitHeld(mut ack) => ack.try_recv().map_err(|_| Part::WaitHeld(ack))?.expect("there is room"),
+            Part::Write(command) => return writer.send(command).map_err(Part::Write),
+            Part::WaitReserved(mut ack) => ack.try_recv().map_err(|_| Part::WaitReserved(ack))?.expect("there is room"),
             Part::WaitJoined(mut ack) => {
                 ack.try_recv().map_err(|_| Part::WaitJoined(ack))?.expect("there is room");
             }
@@ -118,7 +118,7 @@ impl Client {
 
     fn command(&mut self, random: &mut Random, shards: usize) {
         match random.below(20) {
-            0..11 => self.say(),
+            0..11 => self.publish(),
             11..15 => self.join(random.below(ROOMS), shards),
             15 if self.room.is_some() => {
                 self.leave();
@@ -131,20 +131,20 @@ impl Client {
         }
     }
 
-    fn say(&mut self) {
+    fn publish(&mut self) {
         let Some((room, shard)) = self.room.clone() else {
             return self.reply(&Event::JoinFirst);
         };
-        self.said += 1;
+        self.published += 1;
         let publish = Publish {
             room,
             address: self.address,
             dialect: Dialect::Lines,
-            text: format!("{}.{}", self.number, self.said).into(),
+            text: format!("{}.{}", self.number, self.published).into(),
             read_at: Instant::now(),
             permit: None,
         };
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Publish(publish)));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Publish(publish)));
     }
 
     fn join(&mut self, number: usize, shards: usize) {
@@ -154,30 +154,30 @@ impl Client {
         }
         let reservation = if self.room.is_some() { Reservation::Held } else { Reservation::None };
         if reservation == Reservation::Held {
-            let (ack, held) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Reserve(name.clone(), ack)));
-            self.parts.push_back(Part::WaitHeld(held));
+            let (ack, reserved) = oneshot::channel();
+            self.parts.push_back(Part::Send(shard, ShardCommand::Reserve(name.clone(), ack)));
+            self.parts.push_back(Part::WaitReserved(reserved));
         }
         self.leave();
         let member = Member { address: self.address, dialect: Dialect::Lines, label: self.label.clone() };
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
         let room = name;
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Join(room, member, reservation, ack)));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Join(room, member, reservation, ack)));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
     fn leave(&mut self) {
         let Some((room, shard)) = self.room.take() else { return };
         let (address, (ack, left)) = (self.address, oneshot::channel());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Leave(room, address, ack)));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Leave(room, address, ack)));
         self.parts.push_back(Part::WaitDone(left));
     }
 
     fn list(&mut self, shards: usize) {
         for shard in 0..shards {
             let (ack, rooms) = oneshot::channel();
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rooms(Instant::now(), ack)));
+            self.parts.push_back(Part::Send(shard, ShardCommand::Rooms(Instant::now(), ack)));
             self.parts.push_back(Part::WaitRooms(rooms));
         }
         self.parts.push_back(Part::AnswerRooms);
@@ -189,7 +189,7 @@ impl Client {
         };
         let (ack, members) = oneshot::channel();
         let wait = Part::WaitMembers(members, room.clone());
-        self.parts.push_back(Part::Tell(shard, ShardCommand::Who(room, Instant::now(), ack)));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Who(room, Instant::now(), ack)));
         self.parts.push_back(wait);
     }
 
@@ -202,7 +202,7 @@ impl Client {
         self.label = nick.clone();
         if let Some((room, shard)) = self.room.clone() {
             let (address, label) = (self.address, self.label.clone());
-            self.parts.push_back(Part::Tell(shard, ShardCommand::Rename(room, address, label)));
+            self.parts.push_back(Part::Send(shard, ShardCommand::Rename(room, address, label)));
         }
         self.reply(&Event::Named(&nick));
     }
@@ -219,7 +219,7 @@ impl Client {
         let bytes: Bytes = Dialect::Lines.encode(event);
         let address = self.address;
         self.parts.push_back(match self.room.clone() {
-            Some((room, shard)) => Part::Tell(shard, ShardCommand::Reply(room, address, bytes, None)),
+            Some((room, shard)) => Part::Send(shard, ShardCommand::Reply(room, address, bytes, None)),
             None => Part::Write(WriterCommand::Entry(Entry::reply(address.slot, bytes))),
         });
     }

@@ -1,4 +1,5 @@
-//! The commands of the shards in the order in which they handled them, and so the messages that every member must get.
+//! Records the commands in the order in which the shards handled them, and derives the messages that every member must
+//! receive.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +9,25 @@ use roomcast::writer::Address;
 
 use crate::wire::Socket;
 
-/// From a join to the leave.
+/// The time between a join and the leave.
 #[derive(Debug)]
 struct Membership {
     room: RoomName,
-    /// All that was said to the room in between, in the room's order.
+    /// The messages published to the room in that time, in the room's order.
     messages: Vec<String>,
-    /// The number of them before each fence.
+    /// The number of messages before each fence.
     fences: Vec<usize>,
 }
 
-/// The rooms as all commands so far have made them.
+/// The state of all rooms after the commands so far.
 #[derive(Default)]
 pub struct Ledger {
-    /// Messages times members, at fan-out.
+    /// The number of deliveries: each message counts once for each member.
     pub fanned_out: u64,
     members: BTreeMap<RoomName, BTreeMap<Address, Label>>,
     memberships: BTreeMap<Address, Vec<Membership>>,
-    /// The number of messages of each member.
-    said: BTreeMap<Address, usize>,
+    /// The number of messages that each member has published.
+    published: BTreeMap<Address, usize>,
 }
 
 impl Ledger {
@@ -36,8 +37,8 @@ impl Ledger {
             ShardCommand::Leave(room, address, _) => self.leave(room, *address),
             ShardCommand::Publish(publish) => self.publish(&publish.room, publish.address, &publish.text),
             ShardCommand::Rename(room, address, label) => {
-                let reservation = self.members.get_mut(room).and_then(|members| members.get_mut(address));
-                *reservation.expect("who has a new label is a member") = label.clone();
+                let label_before = self.members.get_mut(room).and_then(|members| members.get_mut(address));
+                *label_before.expect("a renamed client is a member") = label.clone();
             }
             ShardCommand::Reply(_, address, bytes, _) if bytes.starts_with(b"PONG") => {
                 let membership = self.current(*address);
@@ -66,9 +67,9 @@ impl Ledger {
     fn publish(&mut self, room: &RoomName, address: Address, text: &str) {
         let members = self.members.get(room).cloned().unwrap_or_default();
         let label = members.get(&address).expect("only members speak").as_str();
-        let said = self.said.entry(address).or_default();
-        *said += 1;
-        assert!(text.ends_with(&format!(".{said}")), "{text} is the {said}th that was said");
+        let published = self.published.entry(address).or_default();
+        *published += 1;
+        assert!(text.ends_with(&format!(".{published}")), "{text} is not the {published}th publish");
         self.fanned_out += members.len() as u64;
         for &member in members.keys() {
             self.current(member).messages.push(format!("[{label}] {text}"));
@@ -80,44 +81,45 @@ impl Ledger {
         memberships.and_then(|all| all.last_mut()).expect("a member")
     }
 
-    pub fn check_nobody_is_left(&self) {
+    pub fn check_rooms_are_empty(&self) {
         assert!(self.members.values().all(BTreeMap::is_empty), "{:?}", self.members);
     }
 
-    /// A client has heard what it was to hear. Returns how many messages of rooms it has heard, and of how many it was
-    /// told that they are missing.
-    pub fn check_heard(&self, address: Address, socket: &Socket) -> (u64, u64) {
-        let heard = String::from_utf8_lossy(&socket.taken);
-        let last_line = heard.lines().last().unwrap_or_default();
+    /// Checks that a client has received what it had to. Returns the number of deliveries that it received, and the
+    /// number of missing messages in its notices.
+    pub fn check_received(&self, address: Address, socket: &Socket) -> (u64, u64) {
+        let received = String::from_utf8_lossy(&socket.taken);
+        let last_line = received.lines().last().unwrap_or_default();
         let memberships = self.memberships.get(&address).map_or(&[][..], Vec::as_slice);
-        let mut hearing = Hearing::new(memberships, socket.finished && !last_line.starts_with("ERR closed"));
-        for line in heard.split_inclusive('\n') {
+        let mut check = StreamCheck::new(memberships, socket.finished && !last_line.starts_with("ERR closed"));
+        for line in received.split_inclusive('\n') {
             match line.strip_suffix('\n') {
-                Some(line) => hearing.line(line),
-                None => assert!(!socket.finished, "half a message before the end of the stream: {heard}"),
+                Some(line) => check.line(line),
+                None => assert!(!socket.finished, "half a message before the end of the stream: {received}"),
             }
         }
-        hearing.end();
-        (hearing.messages, hearing.missed)
+        check.end();
+        (check.messages, check.missed)
     }
 }
 
-/// One client's stream, line by line.
-struct Hearing<'a> {
+/// Checks the stream of one client, line by line.
+struct StreamCheck<'a> {
     memberships: std::slice::Iter<'a, Membership>,
-    /// The room it is in, by its own stream, and what is still to come of it.
+    /// The current membership according to the stream, and the number of its messages that were received or reported
+    /// missing.
     current: Option<(&'a Membership, usize)>,
     fences: usize,
-    /// It was owed everything up to the end of its stream.
+    /// The client must receive everything up to the end of its stream.
     gets_all: bool,
-    /// Something was dropped, so no message may follow.
+    /// Messages were dropped because the client was closed, so no message may follow.
     is_cut: bool,
     is_over: bool,
     messages: u64,
     missed: u64,
 }
 
-impl<'a> Hearing<'a> {
+impl<'a> StreamCheck<'a> {
     fn new(memberships: &'a [Membership], gets_all: bool) -> Self {
         Self {
             memberships: memberships.iter(),
@@ -151,7 +153,7 @@ impl<'a> Hearing<'a> {
             return;
         }
         self.left_if_in();
-        let membership = self.memberships.next().expect("joined once more than it was told");
+        let membership = self.memberships.next().expect("a join for every `Joined`");
         assert_eq!(membership.room.as_str(), room);
         self.current = Some((membership, 0));
         self.fences = 0;
@@ -162,43 +164,43 @@ impl<'a> Hearing<'a> {
         self.left_if_in();
     }
 
-    /// Everything that was said until then has come.
+    /// Ends the current membership, if there is one. All of its messages must have arrived.
     fn left_if_in(&mut self) {
-        if let Some((membership, heard)) = self.current.take() {
-            let is_whole = heard == membership.messages.len();
-            assert!(is_whole || !self.gets_all, "{heard} messages of {membership:?}");
+        if let Some((membership, received)) = self.current.take() {
+            let is_whole = received == membership.messages.len();
+            assert!(is_whole || !self.gets_all, "{received} messages of {membership:?}");
             self.is_cut |= !is_whole;
         }
     }
 
     fn message(&mut self, line: &str) {
         assert!(!self.is_cut, "{line} behind what was dropped");
-        let (membership, heard) = self.current.as_mut().expect("in a room");
-        assert_eq!(membership.messages.get(*heard).map(String::as_str), Some(line), "in {membership:?}");
-        *heard += 1;
+        let (membership, received) = self.current.as_mut().expect("in a room");
+        assert_eq!(membership.messages.get(*received).map(String::as_str), Some(line), "in {membership:?}");
+        *received += 1;
         self.messages += 1;
     }
 
-    /// As many messages of the room are missing here.
+    /// Handles a notice: this many messages of the room are missing here.
     fn gap(&mut self, count: &str) {
         let count: usize = count.parse().expect("a number");
-        let (membership, heard) = self.current.as_mut().expect("in a room");
-        *heard += count;
-        assert!(count > 0 && *heard <= membership.messages.len(), "{count} missing in {membership:?}");
+        let (membership, received) = self.current.as_mut().expect("in a room");
+        *received += count;
+        assert!(count > 0 && *received <= membership.messages.len(), "{count} missing in {membership:?}");
         self.missed += count as u64;
     }
 
-    /// All that was said before the fence has come.
+    /// Handles a fence: all messages before it must have arrived.
     fn pong(&mut self) {
-        let (membership, heard) = self.current.expect("in a room");
+        let (membership, received) = self.current.expect("in a room");
         let before = membership.fences[self.fences];
         self.fences += 1;
-        assert!(heard >= before || !self.gets_all, "{heard} of {before} messages before the answer");
-        self.is_cut |= heard < before;
+        assert!(received >= before || !self.gets_all, "{received} of {before} messages before the answer");
+        self.is_cut |= received < before;
     }
 
     fn end(&mut self) {
         self.left_if_in();
-        assert!(!self.gets_all || self.memberships.next().is_none(), "a room it never heard of");
+        assert!(!self.gets_all || self.memberships.next().is_none(), "a join without its `Joined`");
     }
 }

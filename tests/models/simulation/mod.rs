@@ -1,5 +1,5 @@
-//! The whole broker and its writers under a seeded scheduler: at every tick one task, client or socket takes one step.
-//! Every interleaving can be repeated from its seed.
+//! Simulates the whole broker and its writers under a seeded scheduler. At every tick, one task, client or socket makes
+//! one step. The seed of a run reproduces its interleaving.
 
 mod clients;
 mod ledger;
@@ -20,40 +20,40 @@ use self::tasks::{DELIVERIES_MAX, ShardTask, WriterTask};
 use crate::common::{ROOMY, Random};
 use crate::wire::ALL;
 
-/// Limits that clients with small appetites reach.
+/// Limits that slow clients reach.
 const LIMITS: OutboxLimits =
     OutboxLimits { bytes_max: 200, messages_max: 6, slow_after: Duration::from_secs(3), ..ROOMY };
 
-/// The policy of one seed in two, and the budget of one seed in two.
+/// Half of the seeds run with this policy, and half of them with this budget.
 const DROPPING: SlowPolicy = SlowPolicy::DropOldest;
 const BUDGET: usize = 1_500;
 
-/// Clients over the whole run, and the most at once.
+/// The number of clients in a run, and the most of them at once.
 const CLIENTS: usize = 9;
 const CLIENTS_AT_ONCE: usize = 6;
 
-/// Replies that wait to be written beside the deliveries: those of all commands that are ever given, at most.
+/// An upper bound for the replies that wait to be written beside the deliveries.
 const REPLIES: usize = 40;
 
-/// A run that has not ended after so many ticks never will.
+/// The most ticks of a run. A longer run counts as stuck.
 const TICKS_MAX: usize = 100_000;
 
-/// How much a client's socket takes.
+/// How fast a client's socket takes bytes.
 #[derive(Clone, Copy, Debug)]
-enum Appetite {
-    All,
-    Little,
-    Nothing,
+enum ReadRate {
+    Unlimited,
+    Slow,
+    Stalled,
 }
 
-/// The whole broker, its writers and its clients.
+/// The whole broker with its writers and clients.
 struct World {
     random: Random,
     now: Instant,
     shards: Vec<ShardTask>,
     writers: Vec<WriterTask>,
     clients: Vec<Client>,
-    appetites: Vec<Appetite>,
+    read_rates: Vec<ReadRate>,
     ledger: Ledger,
 }
 
@@ -69,7 +69,7 @@ impl World {
             shards: (0..shards).map(|_| ShardTask::new(writers)).collect(),
             writers: (0..writers).map(|_| WriterTask::new(limits)).collect(),
             clients: Vec::new(),
-            appetites: Vec::new(),
+            read_rates: Vec::new(),
             ledger: Ledger::default(),
         }
     }
@@ -94,10 +94,10 @@ impl World {
             24..36 => self.step_shard(),
             36..44 => self.step_writer(WriterTask::take_command),
             44..52 => self.step_writer(WriterTask::flush),
-            52..59 => self.feed(),
+            52..59 => self.grant(),
             59..61 => self.pass_time(),
             61..63 => self.open(),
-            _ if self.random.one_in(16) => self.break_one(),
+            _ if self.random.one_in(16) => self.break_socket_of_last(),
             _ => {}
         }
     }
@@ -120,13 +120,13 @@ impl World {
         step(&mut self.writers[writer], self.now);
     }
 
-    /// A socket takes more, and the writer is told if it waits for that.
-    fn feed(&mut self) {
+    /// Lets a slow client's socket take more bytes. The writer is notified if it watches the socket.
+    fn grant(&mut self) {
         if self.clients.is_empty() {
             return;
         }
         let client = self.random.below(self.clients.len());
-        if let Appetite::Little = self.appetites[client] {
+        if let ReadRate::Slow = self.read_rates[client] {
             let bytes = self.random.below(60);
             let address = self.clients[client].address;
             self.writers[usize::from(address.writer.0)].grant(self.now, address.slot, bytes);
@@ -143,20 +143,20 @@ impl World {
         if self.clients.len() == CLIENTS || here >= CLIENTS_AT_ONCE {
             return;
         }
-        let (appetite, capacity) = match self.random.below(6) {
-            0..3 => (Appetite::All, ALL),
-            3..5 => (Appetite::Little, 40),
-            _ => (Appetite::Nothing, self.random.below(100)),
+        let (read_rate, capacity) = match self.random.below(6) {
+            0..3 => (ReadRate::Unlimited, ALL),
+            3..5 => (ReadRate::Slow, 40),
+            _ => (ReadRate::Stalled, self.random.below(100)),
         };
         let piece = if self.random.one_in(2) { ALL } else { 1 + self.random.below(20) };
         let writer = self.random.below(self.writers.len());
         let address = self.writers[writer].open(writer, capacity, piece);
         let commands = self.random.below(30);
-        self.appetites.push(appetite);
+        self.read_rates.push(read_rate);
         self.clients.push(Client::new(self.clients.len(), address, commands));
     }
 
-    fn break_one(&mut self) {
+    fn break_socket_of_last(&mut self) {
         if let Some(client) = self.clients.last() {
             self.writers[usize::from(client.address.writer.0)].break_socket(client.address.slot);
         }
@@ -173,49 +173,50 @@ impl World {
         Counts::of(&self.writers)
     }
 
-    /// What was fanned out is with a writer or on its way there; what is with a writer is delivered, dropped or queued.
+    /// Checks that no delivery is lost: a writer has counted it, or it is on its way to one. A writer delivers, drops
+    /// or queues what it has counted.
     fn check_conservation(&self) {
         let counts = self.counts();
         let shards = self.shards.iter().map(ShardTask::deliveries_on_their_way);
         let writers = self.writers.iter().map(WriterTask::deliveries_on_their_way);
         let on_their_way: u64 = shards.chain(writers).sum();
         assert_eq!(self.ledger.fanned_out, counts.fanned_out + on_their_way);
-        assert!(counts.fanned_out >= ended(&counts));
+        assert!(counts.fanned_out >= finished(&counts));
     }
 
     fn check_end(&mut self) {
         self.check_conservation();
         let counts = self.counts();
-        assert_eq!(counts.fanned_out, ended(&counts), "nobody is left to be owed anything");
-        let heard = self.clients.iter().map(|client| self.check_heard(client.address));
-        let (heard, missed) = heard.fold((0, 0), |(heard, missed), one| (heard + one.0, missed + one.1));
-        assert_eq!(counts.delivered, heard);
-        assert!(counts.dropped_gap >= missed, "{missed} were said to be missing, but for those who were cut since");
+        assert_eq!(counts.fanned_out, finished(&counts), "all clients have ended, so no delivery is pending");
+        let received = self.clients.iter().map(|client| self.check_received(client.address));
+        let (received, missed) = received.fold((0, 0), |(received, missed), one| (received + one.0, missed + one.1));
+        assert_eq!(counts.delivered, received);
+        assert!(counts.dropped_gap >= missed, "the notices count {missed} missing messages");
         assert!(self.writers.iter().all(WriterTask::holds_nothing));
         self.check_readers();
-        self.ledger.check_nobody_is_left();
+        self.ledger.check_rooms_are_empty();
         self.check_no_room_is_left();
     }
 
-    fn check_heard(&self, address: Address) -> (u64, u64) {
+    fn check_received(&self, address: Address) -> (u64, u64) {
         let writer = &self.writers[usize::from(address.writer.0)];
-        self.ledger.check_heard(address, writer.socket(address.slot))
+        self.ledger.check_received(address, writer.socket(address.slot))
     }
 
-    /// No client whose socket always takes bytes is ever cut or loses a message, whatever others do.
+    /// Checks that a client with a socket that always takes bytes is never cut and loses no message because of others.
     fn check_readers(&self) {
-        for (client, appetite) in self.clients.iter().zip(&self.appetites) {
+        for (client, read_rate) in self.clients.iter().zip(&self.read_rates) {
             let writer = &self.writers[usize::from(client.address.writer.0)];
             let socket = writer.socket(client.address.slot);
-            if let (Appetite::All, false) = (appetite, socket.broken) {
-                let heard = String::from_utf8_lossy(&socket.taken);
-                assert!(!heard.contains("ERR closed slow-consumer") && !heard.contains("GAP "), "{heard}");
-                assert!(socket.finished, "cut off: {heard}");
+            if let (ReadRate::Unlimited, false) = (read_rate, socket.broken) {
+                let received = String::from_utf8_lossy(&socket.taken);
+                assert!(!received.contains("ERR closed slow-consumer") && !received.contains("GAP "), "{received}");
+                assert!(socket.finished, "cut off: {received}");
             }
         }
     }
 
-    /// A reply waits behind no more deliveries than shards may hand over while there is room, each its own batch.
+    /// Checks how many messages a reply may wait behind. Each shard hands over batches only while the writer has room.
     fn check_bound(&self) {
         let bound = self.shards.len() * (DELIVERIES_MAX + CLIENTS_AT_ONCE) + REPLIES;
         for writer in &self.writers {
@@ -226,25 +227,25 @@ impl World {
     fn check_no_room_is_left(&mut self) {
         for shard in &mut self.shards {
             let (ack, mut rooms) = oneshot::channel();
-            shard.ask(ShardCommand::Rooms(Instant::now(), ack));
+            shard.request(ShardCommand::Rooms(Instant::now(), ack));
             assert_eq!(*rooms.try_recv().expect("answered"), Listing::default());
         }
     }
 }
 
-/// The deliveries of which nothing more is to come.
-fn ended(counts: &Counts) -> u64 {
+/// The number of deliveries that were sent or dropped.
+fn finished(counts: &Counts) -> u64 {
     counts.delivered + counts.dropped_slow + counts.dropped_gap + counts.dropped_gone
 }
 
-/// Prints the call that repeats a failed run.
-struct Named {
+/// Prints the call that reproduces a failed run.
+struct PrintOnPanic {
     seed: u64,
     shards: usize,
     writers: usize,
 }
 
-impl Drop for Named {
+impl Drop for PrintOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { seed, shards, writers } = self;
@@ -254,18 +255,18 @@ impl Drop for Named {
 }
 
 fn run(seed: u64, shards: usize, writers: usize) -> Counts {
-    let _named = Named { seed, shards, writers };
+    let _print = PrintOnPanic { seed, shards, writers };
     let mut world = World::new(seed, shards, writers);
     world.run();
     world.counts()
 }
 
-/// Runs as many seeds as a property has cases: 256, or what `PROPTEST_CASES` says.
+/// Runs as many seeds as a property has cases: 256, or the value of `PROPTEST_CASES`.
 fn run_many(shards: usize, writers: usize) {
     let runs = ProptestConfig::default().cases;
     let mut seeds = Random((shards * 16 + writers) as u64);
     let counts: Vec<Counts> = (0..runs).map(|_| run(seeds.next(), shards, writers)).collect();
-    // Otherwise the runs would be too tame to show anything.
+    // Every kind of ending must be common enough, otherwise the runs would test too little.
     let met: [fn(&Counts) -> u64; 5] =
         [|of| of.delivered, |of| of.dropped_slow, |of| of.dropped_gap, |of| of.dropped_gone, |of| of.cut];
     for (index, met) in met.into_iter().enumerate() {
@@ -274,11 +275,11 @@ fn run_many(shards: usize, writers: usize) {
 }
 
 #[test]
-fn everyone_hears_each_room_in_its_one_order_with_one_writer() {
+fn every_member_receives_the_messages_of_each_room_in_the_same_order_with_one_writer() {
     [1, 2, 4].into_iter().for_each(|shards| run_many(shards, 1));
 }
 
 #[test]
-fn everyone_hears_each_room_in_its_one_order_with_two_writers() {
+fn every_member_receives_the_messages_of_each_room_in_the_same_order_with_two_writers() {
     [1, 2, 4].into_iter().for_each(|shards| run_many(shards, 2));
 }

@@ -1,5 +1,5 @@
-//! The tasks as they are around the state machines: bounded mailboxes, a batch that waits for room at its writers, and
-//! acknowledgements behind it.
+//! Models of the tasks around the state machines. They have bounded mailboxes, a batch waits until its writers have
+//! room, and acknowledgements follow the batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::ledger::Ledger;
 use crate::common::{Random, address, shard};
 use crate::wire::{MemoryWire, Socket};
 
-/// Small, so that senders meet full mailboxes.
+/// The capacities of the mailboxes. They are small, so that senders find them full.
 const SHARD_COMMANDS_MAX: usize = 6;
 const WRITER_COMMANDS_MAX: usize = 3;
 
-/// A writer has room for more while less than this is on its way to its sockets.
+/// A writer has room while fewer than this many messages are on their way to its sockets.
 pub const DELIVERIES_MAX: usize = 12;
 
-/// A shard, its mailbox and the batch it is about to hand over.
+/// A shard, its mailbox and the batch that it is handing over.
 pub struct ShardTask {
     shard: Shard,
     mailbox: VecDeque<ShardCommand>,
@@ -43,8 +43,8 @@ impl ShardTask {
         Self { shard: shard(), mailbox: VecDeque::new(), batch: Batch::new(writers), handed_over: VecDeque::new() }
     }
 
-    /// The command comes back if the mailbox is full.
-    pub fn tell(&mut self, command: ShardCommand) -> Result<(), ShardCommand> {
+    /// Puts the command into the mailbox, or returns it if the mailbox is full.
+    pub fn send(&mut self, command: ShardCommand) -> Result<(), ShardCommand> {
         if self.mailbox.len() == SHARD_COMMANDS_MAX {
             return Err(command);
         }
@@ -52,8 +52,8 @@ impl ShardTask {
         Ok(())
     }
 
-    /// Asks past the mailbox, at the very end.
-    pub fn ask(&mut self, command: ShardCommand) {
+    /// Runs a request without the mailbox, after the run has ended.
+    pub fn request(&mut self, command: ShardCommand) {
         self.shard.step(command, &mut self.batch);
         assert_eq!(self.batch.take_entries().count(), 0);
         self.batch.acknowledge();
@@ -64,7 +64,7 @@ impl ShardTask {
         if self.handed_over.is_empty() {
             self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger, writers);
         } else if let Some((writer, entries)) = self.handed_over.pop_front()
-            && let Err(WriterCommand::Batch(entries)) = writers[writer].tell(WriterCommand::Batch(entries))
+            && let Err(WriterCommand::Batch(entries)) = writers[writer].send(WriterCommand::Batch(entries))
         {
             self.handed_over.push_front((writer, entries));
         }
@@ -118,15 +118,15 @@ impl WriterTask {
         self.writer.held_bytes() == 0
     }
 
-    /// A client, whose address has this writer's number.
+    /// Opens a client and returns its address. `number` is the number of this writer.
     pub fn open(&mut self, number: usize, capacity: usize, piece: usize) -> Address {
         let slot = self.writer.open(Dialect::Lines);
         self.wire.open(slot, capacity, piece);
         address(u16::try_from(number).expect("few writers"), slot)
     }
 
-    /// The command comes back if the mailbox is full.
-    pub fn tell(&mut self, command: WriterCommand) -> Result<(), WriterCommand> {
+    /// Puts the command into the mailbox, or returns it if the mailbox is full.
+    pub fn send(&mut self, command: WriterCommand) -> Result<(), WriterCommand> {
         if self.mailbox.len() == WRITER_COMMANDS_MAX {
             return Err(command);
         }
@@ -148,7 +148,7 @@ impl WriterTask {
         self.step(now, Input::Sweep(Duration::ZERO));
     }
 
-    /// The socket takes this much more.
+    /// Lets the socket take this many more bytes. The writer is notified if it watches the socket.
     pub fn grant(&mut self, now: Instant, slot: Slot, bytes: usize) {
         let Some(socket) = self.wire.socket_mut(slot) else {
             return;
@@ -179,7 +179,7 @@ impl WriterTask {
         batches.sum()
     }
 
-    /// What is on its way to sockets that have not refused it.
+    /// The number of messages on their way to sockets that have not refused them.
     pub fn unwritten(&self) -> usize {
         self.writer.waiting() + self.deliveries_on_their_way() as usize
     }

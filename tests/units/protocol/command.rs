@@ -1,4 +1,4 @@
-//! Lines and messages, parsed into commands.
+//! The parser that turns lines and messages into commands.
 
 use roomcast::protocol::command::{Command, CommandError, parse, parse_message};
 use roomcast::protocol::dialect::Dialect;

@@ -1,4 +1,4 @@
-//! Events as bytes.
+//! The encoding of events in each dialect.
 
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;

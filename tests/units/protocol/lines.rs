@@ -1,4 +1,4 @@
-//! Lines of a byte stream.
+//! The decoder that splits a byte stream into lines.
 
 use roomcast::protocol::lines::{DecodedLine, Line, LineDecoder, is_http, is_tls, next_line};
 
@@ -28,7 +28,7 @@ fn a_line_of_the_limit_is_accepted_and_one_more_byte_is_not() {
 fn bytes_that_were_searched_are_not_searched_again() {
     assert_eq!(next_line(b"ab\ncd\n", 3, 8).unwrap().unwrap().bytes, b"ab\ncd");
     assert_eq!(next_line(b"ab\ncd", 3, 8), Ok(None));
-    // The decoder remembers three bytes as searched, so it misses a line feed that was put among them.
+    // The decoder does not search the first three bytes again, so it misses a line feed that the test puts there.
     let mut decoder = LineDecoder::new(8);
     assert_eq!(decoder.next(b"abc"), Ok(DecodedLine::More));
     assert_eq!(decoder.next(b"a\ncde"), Ok(DecodedLine::More));
@@ -53,7 +53,7 @@ fn a_line_with_a_lone_carriage_return_is_refused_once_before_it_is_complete() {
     assert_eq!(decoder.next(b"ab\r\n"), Ok(DecodedLine::Line(Line { bytes: b"ab", consumed: 4 })));
     assert_eq!(decoder.next(b"ab\r\r"), Ok(DecodedLine::LoneReturn(2)));
     assert_eq!(decoder.next(b"ab\r\r\n"), Ok(DecodedLine::Refused(5)));
-    // In a complete line, the parser finds it.
+    // In a complete line, the parser rejects the lone carriage return, so the decoder need not.
     assert_eq!(decoder.next(b"a\rb\n"), Ok(DecodedLine::Line(Line { bytes: b"a\rb", consumed: 4 })));
 }
 

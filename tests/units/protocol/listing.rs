@@ -1,4 +1,4 @@
-//! Lists of names as JSON.
+//! Lists of names, encoded as JSON.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn a_list_in_which_no_name_fits_says_how_many_there_are() {
 }
 
 #[test]
-fn a_list_includes_a_name_unless_that_is_behind_its_end() {
+fn a_list_gains_a_missing_name_unless_the_name_sorts_behind_its_end() {
     let two = listing(&rooms(2));
     assert!(Arc::ptr_eq(&two, &Arc::clone(&two).including(&room("r00000"))));
     assert_eq!(*Arc::clone(&two).including(&room("r00002")), Listing::new(rooms(3)));

@@ -1,4 +1,4 @@
-//! The wire format: commands in, events out, WebSocket frames.
+//! The wire formats: parsing of commands, encoding of events, and WebSocket frames.
 
 mod command;
 mod dialect;

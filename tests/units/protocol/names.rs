@@ -1,4 +1,4 @@
-//! Room names and nicks.
+//! The rules for room names and nicks.
 
 use roomcast::protocol::names::{Label, RoomName};
 

@@ -1,11 +1,11 @@
-//! Telnet commands in the input of line clients.
+//! The filter for Telnet commands in the input of line clients.
 
 use roomcast::protocol::telnet::Telnet;
 
-/// The first bytes of PuTTY in telnet mode.
+/// The first bytes that PuTTY sends in Telnet mode.
 const PUTTY: &[u8] = b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03";
 
-/// The text and the answers for input in these pieces.
+/// Decodes the pieces, and returns the text and the answers.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
     let (mut telnet, mut text, mut answers) = (Telnet::default(), Vec::new(), Vec::new());
     for piece in pieces {
@@ -37,13 +37,13 @@ fn a_negotiation_is_refused_and_leaves_the_text_as_it_was() {
 }
 
 #[test]
-fn an_interrupt_is_skipped_and_its_timing_mark_refused_each_time() {
+fn an_interrupt_is_skipped_and_its_timing_mark_is_refused_each_time() {
     expect(b"a\xff\xf4\xff\xfd\x06b\xff\xfd\x06\n", b"ab\n", b"\xff\xfc\x06\xff\xfc\x06");
     expect(b"\xff\xf1a\xff\xf9\xff\xecb", b"ab", b"");
 }
 
 #[test]
-fn a_subnegotiation_is_skipped_whatever_it_holds_unless_its_end_was_lost() {
+fn a_subnegotiation_is_skipped_with_any_content_unless_its_end_was_lost() {
     expect(b"a\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0b", b"ab", b"");
     expect(b"a\xff\xfa\x18\xff\xff\n\r\0\xff\xf0b", b"ab", b"");
     let endless = [b"\xff\xfa", &[b'x'; 1_025][..], b"hello\n"].concat();

@@ -1,4 +1,4 @@
-//! WebSocket frames through the decoder, without a socket: valid frames cut anywhere, and what RFC 6455 forbids.
+//! Tests the WebSocket decoder without a socket: valid frames that are cut anywhere, and frames that RFC 6455 forbids.
 
 use proptest::prelude::*;
 use roomcast::protocol::disconnect::Disconnect;
@@ -59,7 +59,7 @@ impl Owned {
     }
 }
 
-/// A decoder with the input that it has not consumed.
+/// A decoder, and the input that it has not consumed yet.
 struct Decoder {
     bytes_max: usize,
     messages: MessageDecoder,
@@ -88,7 +88,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<Owned>, FrameError> {
     decode_within(BYTES_MAX, bytes)
 }
 
-/// The same with another limit.
+/// Decodes input that ends with a whole frame, under this message limit in bytes.
 fn decode_within(bytes_max: usize, bytes: &[u8]) -> Result<Vec<Owned>, FrameError> {
     let mut decoder = Decoder::new(bytes_max);
     decoder.feed(bytes)?;
@@ -299,7 +299,7 @@ fn a_character_may_be_cut_by_fragments_anywhere() {
 }
 
 #[test]
-fn invalid_utf8_is_refused_at_the_first_fragment_that_no_continuation_makes_valid() {
+fn invalid_utf8_is_refused_at_the_first_fragment_that_cannot_become_valid() {
     let wrong: [(&[u8], &[u8]); 5] =
         [(b"caf\xc3", b"("), (b"\xf0\x9f", b"x"), (b"\xed", b"\xa0"), (b"\xf4", b"\x90"), (b"good \xe2\x96", b"\xe2")];
     for (good, bad) in wrong {
@@ -313,7 +313,7 @@ fn invalid_utf8_is_refused_at_the_first_fragment_that_no_continuation_makes_vali
     for never in [&b"\xff"[..], b"\xc0\xaf", b"ab\x80"] {
         assert_eq!(decode(&frame(TEXT, never)), Err(FrameError::NotUtf8), "{never:x?}");
     }
-    // A text that ends within a character.
+    // This text ends within a character.
     assert_eq!(decode(&frame(FINAL | TEXT, b"caf\xc3")), Err(FrameError::NotUtf8));
     let cut = [frame(TEXT, b"caf\xc3"), frame(FINAL | CONTINUATION, "")].concat();
     assert_eq!(decode(&cut), Err(FrameError::NotUtf8));
