@@ -167,7 +167,7 @@ impl Pipeline {
 }
 
 /// Returns the allocations of a publish. Checks that they are the same in a small room and in a large one.
-fn allocations_whatever_the_members(writers: u16, dialects: &[Dialect]) -> u64 {
+fn allocations_independent_of_members(writers: u16, dialects: &[Dialect]) -> u64 {
     let [few, many] = MEMBERS.map(|members| Pipeline::new(members, writers, dialects).allocations());
     assert_eq!(few, many, "{writers} writers, {dialects:?}: members cost allocations");
     many
@@ -175,7 +175,7 @@ fn allocations_whatever_the_members(writers: u16, dialects: &[Dialect]) -> u64 {
 
 #[test]
 fn a_publish_allocates_at_most_four_times_and_never_for_a_member() {
-    let allocations = allocations_whatever_the_members(1, &[Dialect::Lines]);
+    let allocations = allocations_independent_of_members(1, &[Dialect::Lines]);
     assert!(allocations <= FIXED_MAX, "{allocations} for one audience, at most {FIXED_MAX}");
 }
 
@@ -185,7 +185,7 @@ fn each_further_audience_costs_at_most_three_more_for_another_writer_or_dialect(
     for (writers, dialects) in shapes {
         let further = u64::from(writers) * dialects.len() as u64 - 1;
         let most = FIXED_MAX + further * AUDIENCE_MAX;
-        let allocations = allocations_whatever_the_members(writers, dialects);
+        let allocations = allocations_independent_of_members(writers, dialects);
         assert!(allocations <= most, "{allocations} for {writers} writers and {dialects:?}, at most {most}");
     }
 }

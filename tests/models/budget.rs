@@ -118,7 +118,7 @@ fn the_slowest_client_is_cut_if_dropping_is_not_enough() {
 }
 
 #[test]
-fn a_client_within_its_share_keeps_its_messages_however_old_they_are() {
+fn a_client_within_its_share_keeps_even_old_messages() {
     for limits in [CUTTING, DROPPING] {
         let mut harness = Harness::new(limits);
         let honest = harness.open_taking(0);
@@ -164,7 +164,7 @@ fn a_closing_client_is_closed_for_the_budget_as_well() {
 }
 
 #[test]
-fn all_held_bytes_are_released_however_a_client_ends() {
+fn all_held_bytes_are_released_for_every_reason_to_end() {
     let mut harness = Harness::new(CUTTING);
     for reason in [Disconnect::Quit, Disconnect::TooLong, Disconnect::IoError] {
         let slot = harness.open_taking(1);

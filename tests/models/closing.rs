@@ -12,8 +12,7 @@ use crate::wire::ALL;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A client with a socket that has taken the first three bytes of `first`. An answer and two more deliveries are
-/// pending.
+/// A client with an answer and three deliveries pending. Its socket has taken the first three bytes of `first`.
 fn partly_sent() -> (Harness, Slot) {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open_taking(3);

@@ -22,8 +22,7 @@ const LIMITS: OutboxLimits = OutboxLimits {
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A client that was sent the messages `m0`, `m1` and so on. Its socket took the first `taken` bytes and refused the
-/// rest.
+/// A client with the messages `m0`, `m1` and so on. Its socket took the first `taken` bytes and refused the rest.
 fn refusing(taken: usize, messages: usize) -> (Harness, Slot) {
     let mut harness = Harness::new(LIMITS);
     let slot = harness.open_taking(taken);

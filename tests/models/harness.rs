@@ -73,7 +73,7 @@ impl Harness {
         }
     }
 
-    /// Lets the socket take this many more bytes. If the writer watches the socket, it is notified and flushes.
+    /// Lets the socket take this many more bytes. If the writer watches it, the writer is notified and flushes.
     pub fn grant(&mut self, slot: Slot, bytes: usize) {
         let socket = self.wire.socket_mut(slot).expect("the client is there");
         socket.capacity = socket.capacity.saturating_add(bytes);

@@ -15,7 +15,7 @@ use roomcast::writer::{Address, Slot, WriterIndex};
 
 use crate::common::{address, label};
 
-/// Something that happens to a room.
+/// An operation on a room.
 #[derive(Clone, Debug)]
 enum Act {
     Join(Address, Label),

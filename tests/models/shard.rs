@@ -241,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_member_gets_what_a_shard_without_batches_would_write(
+    fn every_member_receives_the_same_bytes_as_without_batches(
         (writers, acts) in (1..=3u16).prop_flat_map(|writers| (Just(writers), acts(writers))),
     ) {
         let mut pair = Pair::new(writers);

@@ -109,13 +109,13 @@ fn a_full_writer_holds_up_only_the_rooms_that_have_members_there() {
 fn an_answer_waits_behind_the_publishes_of_its_client_and_passes_those_of_others() {
     let mut fixture = Fixture::open();
     let (speaker, listener) = (member(0, 0, 0), member(0, 1, 0));
-    fixture.send(publish(0, speaker, "said"));
+    fixture.send(publish(0, speaker, "published"));
     fixture.send(reply(0, speaker, "to the speaker"));
     fixture.send(reply(0, listener, "to the listener"));
     assert_eq!(fixture.handled, ["to the listener"]);
     fixture.full.set(None);
     fixture.handle_waiting();
-    assert_eq!(fixture.handled, ["to the listener", "said", "to the speaker"]);
+    assert_eq!(fixture.handled, ["to the listener", "published", "to the speaker"]);
 }
 
 #[test]

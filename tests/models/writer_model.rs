@@ -134,8 +134,7 @@ impl Client {
         self.push(messages, counts);
     }
 
-    /// Closes the client. Unless the reason keeps deliveries, it drops all of them except a partly sent one; replies
-    /// stay.
+    /// Closes the client. Unless the reason keeps deliveries, all of them are dropped except a partly sent one.
     pub fn close(&mut self, now: Instant, reason: Disconnect, entries: &mut Entries, counts: &mut Counts) {
         if !self.is_open() {
             return;

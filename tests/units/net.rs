@@ -44,7 +44,7 @@ fn a_part_is_full_when_its_own_limit_or_the_total_limit_is_reached() {
 }
 
 #[tokio::test]
-async fn a_dropped_listener_refuses_though_a_copy_of_its_descriptor_is_left() {
+async fn a_dropped_listener_refuses_connects_although_a_copy_of_its_descriptor_is_open() {
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     listener.set_nonblocking(true).unwrap();
     let (address, _copy) = (listener.local_addr().unwrap(), listener.try_clone().unwrap());

@@ -106,8 +106,7 @@ impl Ledger {
 /// Checks the stream of one client, line by line.
 struct StreamCheck<'a> {
     memberships: std::slice::Iter<'a, Membership>,
-    /// The current membership according to the stream, and the number of its messages that were received or reported
-    /// missing.
+    /// The current membership, and the number of its messages that were received or reported missing.
     current: Option<(&'a Membership, usize)>,
     fences: usize,
     /// The client must receive everything up to the end of its stream.

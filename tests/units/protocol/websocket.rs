@@ -370,7 +370,7 @@ fn fragments(pieces: &[String], mask: [u8; 4], skew: usize) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn valid_messages_are_the_same_however_their_bytes_are_split(
+    fn valid_messages_are_the_same_at_every_split(
         messages in prop::collection::vec(message(), 0..8),
         lengths in prop::collection::vec(1..64_usize, 1..32),
     ) {
