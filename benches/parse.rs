@@ -17,7 +17,7 @@ const COMMANDS: usize = 64;
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// Chat in ASCII, chat in other characters, a command with a name to validate, and a command without arguments.
+/// Chat in ASCII, chat in other characters, a command with a name to validate, and a short command.
 const INPUTS: [(&str, &str); 4] = [
     ("chat", TEXT),
     ("chat_not_ascii", "всем привет — 皆さん、こんにちは — שלום לכולם — and hello to everybody else in this room"),
