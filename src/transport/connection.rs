@@ -91,7 +91,8 @@ pub struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// The buffer of a worker. Memory for input that is not executed yet counts in `memory`.
+    /// The buffer of a worker. Memory for input that is not executed yet counts in `memory`: otherwise the process would
+    /// keep what hundreds of clients had begun and left.
     pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Rc<Self> {
         Rc::new(Self { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard })
     }
@@ -279,7 +280,7 @@ impl<H: ProtocolHandler> Connection<H> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
             Err(_) => return Turn::Interrupted(Outcome::Ended(Disconnect::IoError)),
         };
-        fault::inject("conversation");
+        fault::inject("connection");
         self.context.writer.metrics.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;

@@ -39,8 +39,8 @@ fn a_panic_in_a_writer_ends_the_process() {
 }
 
 #[test]
-fn a_panic_in_a_conversation_ends_the_process() {
-    expect_end("conversation", |program| {
+fn a_panic_in_a_connection_ends_the_process() {
+    expect_end("connection", |program| {
         let mut client = client(program);
         client.expect(WELCOME);
         client.send("LIST\n");
