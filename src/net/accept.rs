@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::connection_limit::{ConnectionLimit, ConnectionPermit, NoPermit};
+use super::NoPermit;
+use super::connection_limit::{ConnectionLimit, ConnectionPermit};
 use crate::config::canonical;
 use crate::fault;
 use crate::log::LogThrottle;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::connection_limit::NoPermit;
+use super::NoPermit;
 use crate::config::AddressLimits;
 use crate::log::LogThrottle;
 

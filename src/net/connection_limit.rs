@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::NoPermit;
 use super::address_limiter::{AddressLimiter, AddressPermit};
 
 /// Limits the connections at a time. Clones share one count.
@@ -26,17 +27,6 @@ struct Count {
 pub struct ConnectionPermit {
     limit: ConnectionLimit,
     _address: Option<Box<AddressPermit>>,
-}
-
-/// Why a connection is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPermit {
-    /// The server, or the descriptor table, has as many connections as its limit allows.
-    Full,
-    /// The limit allows more, but there is no file descriptor: other uses hold more of them than expected.
-    OutOfDescriptors,
-    /// The address has too many clients, or has connected too often within a second.
-    TooManyOfAddress,
 }
 
 impl ConnectionLimit {

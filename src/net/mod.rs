@@ -5,3 +5,14 @@ pub mod address_limiter;
 pub mod connection_limit;
 pub mod listen;
 pub mod proxy;
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPermit {
+    /// The server, or the descriptor table, has as many connections as its limit allows.
+    Full,
+    /// The limit allows more, but there is no file descriptor: other uses hold more of them than expected.
+    OutOfDescriptors,
+    /// The address has too many clients, or has connected too often within a second.
+    TooManyOfAddress,
+}

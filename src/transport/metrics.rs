@@ -8,7 +8,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use crate::broker::ShardMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
-use crate::net::connection_limit::NoPermit;
+use crate::net::NoPermit;
 use crate::protocol::disconnect::Disconnect;
 use crate::writer::{OtherConnections, WriterMetrics};
 

@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::frames::{Entry, Kind};
-use super::state::SMALL_AUDIENCE;
+
+/// An entry for at most this many targets is small: it must not wait behind a large fan-out.
+pub(super) const SMALL_AUDIENCE: usize = 64;
 
 /// A writer has room while fewer deliveries than this are on their way to its sockets. Messages to as many members as a
 /// process has descriptors wait behind no more than a few writes of each, which is tens of milliseconds of work.

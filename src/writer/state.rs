@@ -11,16 +11,13 @@ use bytes::Bytes;
 
 use super::Slot;
 use super::frames::{Entry, EntryNumber, Frames, Kind, Meter, QueuedFrames, Targets};
-use super::load::WriterLoad;
+use super::load::{SMALL_AUDIENCE, WriterLoad};
 use super::metrics::{Counts, WriterMetrics};
 use super::slots::{List, Phase, Row, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-
-/// An entry for at most this many targets is small: it must not wait behind a large fan-out.
-pub(super) const SMALL_AUDIENCE: usize = 64;
 
 /// The memory that an idle client takes in this process, as `loadgen` measures it.
 const CLIENT_BYTES: usize = 1_400;

@@ -6,9 +6,10 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use roomcast::config::AddressLimits;
+use roomcast::net::NoPermit;
 use roomcast::net::accept::Listener;
 use roomcast::net::address_limiter::AddressLimiter;
-use roomcast::net::connection_limit::{ConnectionLimit, NoPermit};
+use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::listen::{UNSENT_BYTES_MAX, listeners};
 use roomcast::net::proxy::{Parsed, parse_header};
 use socket2::SockRef;

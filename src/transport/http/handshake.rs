@@ -22,9 +22,6 @@ const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The length of a key, decoded.
 const KEY_BYTES: usize = 16;
 
-/// The methods of a path where the handshake is.
-pub const METHODS: &str = "GET,OPTIONS";
-
 /// Checks a handshake (RFC 6455 §4.2.1) and returns the response that makes the connection a WebSocket (§4.2.2).
 pub fn switch_protocols(request: &Request<Incoming>) -> Result<Response<Body>, RefusedRequest> {
     let headers = request.headers();

@@ -11,9 +11,11 @@ use tracing::field::display;
 use tracing::{debug, warn};
 
 use super::HttpServer;
-use super::handshake::METHODS;
-use crate::net::connection_limit::NoPermit;
+use crate::net::NoPermit;
 use crate::transport::metrics::RefusalReason;
+
+/// The methods of a path where the handshake is.
+pub const METHODS: &str = "GET,OPTIONS";
 
 /// Bytes of what a client wrote that are logged.
 const SHOWN_BYTES_MAX: usize = 100;

@@ -15,14 +15,14 @@ use tokio::task::yield_now;
 use tower_service::Service;
 
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
-use super::handshake::{self, switch_protocols};
+use super::handshake::switch_protocols;
 use super::origin::Reached;
-use super::refusals::{RefusedRequest, RequestSummary};
+use super::refusals::{METHODS, RefusedRequest, RequestSummary};
 use super::routes::METRICS_PATH;
 use super::{HttpServer, HttpSocket};
 use crate::fault;
+use crate::net::NoPermit;
 use crate::net::address_limiter::AddressPermit;
-use crate::net::connection_limit::NoPermit;
 use crate::transport::metrics::RefusalReason;
 
 /// The paths of the handshake.
@@ -142,7 +142,7 @@ impl HttpServer {
         connection: &HttpConnection,
     ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
-            return Ok((StatusCode::NO_CONTENT, [(ALLOW, handshake::METHODS)]).into_response());
+            return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
         }
         if self.context.drain.is_stopping() {
             return Err(RefusedRequest(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n"));

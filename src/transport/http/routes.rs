@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::metrics::Exposition;
-use crate::net::connection_limit::{ConnectionLimit, NoPermit};
+use crate::net::NoPermit;
+use crate::net::connection_limit::ConnectionLimit;
 use crate::shutdown::Drain;
 
 /// The path of the metrics.
