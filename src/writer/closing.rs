@@ -52,6 +52,12 @@ impl Writer {
         if row.hot.state != SocketState::Blocked {
             self.waiting = (self.waiting + added).checked_sub(dropped.messages()).expect(WAITS);
         }
+        let bytes = row.pending().bytes;
+        if let Some(stall) = &mut row.cold.stall {
+            // A client that is cut for the age of its output has time anew for what is left: no more than was begun,
+            // its replies and the last line.
+            (stall.since, stall.until) = (now, bytes);
+        }
         // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
         if matches!(row.hot.state, SocketState::Empty | SocketState::WaitsLarge) {
             row.hot.state = SocketState::WaitsSmall;

@@ -143,6 +143,18 @@ fn a_client_that_holds_a_refused_byte_for_too_long_is_cut_within_its_bounds() {
 }
 
 #[test]
+fn a_client_that_was_cut_for_its_age_has_a_second_for_the_rest_of_its_line_and_the_reason() {
+    let (mut harness, slot) = refusing(LIMITS, 3, 1);
+    harness.sweep_after(LIMITS.slow_after);
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
+    for _ in 0..9 {
+        harness.sweep_after(100 * MILLISECOND);
+    }
+    harness.grant(slot, ALL);
+    assert!(harness.received(slot).ends_with("\nERR closed slow-consumer\n"), "{}", harness.received(slot));
+}
+
+#[test]
 fn a_client_that_takes_a_trickle_for_ever_is_cut() {
     let (mut harness, slot) = refusing(LIMITS, 0, 3);
     let mut waited = Duration::ZERO;

@@ -150,23 +150,30 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
     });
 }
 
-/// A room with much pending for its stalled members. One of them reads a line in each round, until only the members
-/// `left` are in the room. Returns its lines as well.
+/// A room with much pending for its stalled members. One of them reads a line in each `rounds_per_line`, until only the
+/// members `left` are in the room. Returns its lines as well.
 #[track_caller]
-fn trickle(server: &TestServer, stalled: &[Transport], left: &str) -> (Room, Vec<String>) {
+fn trickle(server: &TestServer, stalled: &[Transport], rounds_per_line: usize, left: &str) -> (Room, Vec<String>) {
     let mut room = Room::open(server, Transport::Tcp, stalled);
     let mut heard = Vec::new();
     (0..8).for_each(|_| room.talk());
+    let mut rounds = (1..=rounds_per_line).cycle();
     until(|| {
         let is_over = room.publisher.request("WHO") == format!("Members of a: {left}");
         if !is_over {
             room.talk();
-            heard.push(room.stalled[0].line());
+            if rounds.next() == Some(rounds_per_line) {
+                heard.push(room.stalled[0].line());
+            }
         }
         is_over
     });
     (room, heard)
 }
+
+/// A reader that is cut for its age reads a line this seldom. Its socket is then full nearly all the time, as it is for a
+/// sweep that must find it so.
+const ROUNDS_PER_LINE: usize = 16;
 
 /// More than is ever pending for a member here.
 const OUTBOX_BYTES: usize = 1 << 30;
@@ -188,7 +195,8 @@ fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte_an
     at_once(Transport::ALL, |transport| {
         let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::Disconnect));
         let begun = Instant::now();
-        let (mut room, mut heard) = trickle(&server, &[transport], r#"["member", "member", "publisher"]"#);
+        let left = r#"["member", "member", "publisher"]"#;
+        let (mut room, mut heard) = trickle(&server, &[transport], ROUNDS_PER_LINE, left);
         assert!(begun.elapsed() >= SLOW_AFTER, "it was cut before anything was old");
         let said_bytes: usize = room.said.iter().map(String::len).sum();
         assert!(said_bytes < OUTBOX_BYTES && room.said.len() < 1 << 20, "it may have passed a bound");
@@ -206,7 +214,7 @@ fn where_the_oldest_are_dropped_who_reads_a_little_for_ever_stays_and_who_reads_
     at_once(Transport::ALL, |transport| {
         let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::DropOldest));
         let one_is_left = r#"["member", "member", "publisher", "stalled"]"#;
-        let (mut room, _) = trickle(&server, &[transport, transport], one_is_left);
+        let (mut room, _) = trickle(&server, &[transport, transport], 1, one_is_left);
         room.stalled[0].fence();
         room.talk();
         assert_eq!(room.stalled[0].fence(), room.said[room.said.len() - ROUND..]);
