@@ -54,8 +54,8 @@ impl Writer {
         }
         let bytes = row.pending().bytes;
         if let Some(stall) = &mut row.cold.stall {
-            // A client that is cut for the age of its output has time anew for what is left: no more than was begun,
-            // its replies and the last line.
+            // Whatever ends the connection, the client has time anew for what is left. One that was cut for the age of its
+            // output would otherwise be closed at the next sweep, in the middle of a line.
             (stall.since, stall.until) = (now, bytes);
         }
         // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
