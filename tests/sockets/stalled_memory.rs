@@ -13,8 +13,8 @@ const MESSAGE_BYTES: usize = 8 * 1024;
 /// All messages in memory, as lines and as frames.
 const DISTINCT_BYTES: u64 = 2 * (MESSAGES * MESSAGE_BYTES) as u64;
 
-/// What the members cost beside that: eight bytes for each message that one is owed, in a queue that doubles when it
-/// grows; and what the allocator keeps. Copies for a thousand members would take 16 GB.
+/// What the members cost beside that: eight bytes for each pending message, in a queue that doubles when it grows;
+/// and what the allocator keeps. Copies for a thousand members would take 16 GB.
 const fn bookkeeping_bytes(members: usize) -> u64 {
     (members * MESSAGES * 2 * 8) as u64 + 8 * MIB
 }

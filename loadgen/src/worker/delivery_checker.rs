@@ -132,12 +132,12 @@ impl DeliveryChecker {
 
     /// Records a disconnect. Messages that are published later need not reach the member.
     pub fn disconnect(&mut self, member: u32, now: Nanos) {
-        let owed = &mut self.members[member as usize];
-        if owed.presence == Presence::Joined {
+        let presence = &mut self.members[member as usize].presence;
+        if *presence == Presence::Joined {
             self.lost += self.missing(member, |_| true);
             self.members[member as usize].presence = Presence::Absent;
-        } else if owed.presence == Presence::Receiving {
-            owed.presence = Presence::Disconnected(now);
+        } else if *presence == Presence::Receiving {
+            *presence = Presence::Disconnected(now);
         }
     }
 
@@ -297,7 +297,7 @@ impl DeliveryChecker {
 
     /// Number of lost deliveries. Call it when nothing is on its way any more.
     pub fn lost_deliveries(&self) -> u64 {
-        let owed = (0..self.members.len() as u32).map(|member| match self.members[member as usize] {
+        let missing = (0..self.members.len() as u32).map(|member| match self.members[member as usize] {
             Member { presence: Presence::Disconnected(at), .. } => {
                 self.missing(member, |message| message.intended <= at)
             }
@@ -309,7 +309,7 @@ impl DeliveryChecker {
             Presence::Receiving => u64::from(self.published).saturating_sub(self.order.len() as u64),
             Presence::Disconnected(at) => self.unseen().filter(|message| message.intended <= at).count() as u64,
         });
-        self.lost + owed.sum::<u64>() + unseen.sum::<u64>()
+        self.lost + missing.sum::<u64>() + unseen.sum::<u64>()
     }
 
     /// Messages that were published here and that no member received.
