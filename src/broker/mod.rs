@@ -7,6 +7,7 @@ mod handle;
 mod in_flight;
 mod listing_cache;
 mod metrics;
+mod now;
 mod room;
 mod room_limiter;
 mod shard;
@@ -14,14 +15,15 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use command::{Joined, Publish, Reservation, ShardCommand};
-pub use handle::{Broker, ShardMailbox, ShardSenders};
+pub use command::{Act, Join, Joined, MemberCommand, ReplyTo, Reservation, ShardCommand};
+pub use handle::{Broker, Request, ShardMailbox, ShardSenders};
 pub use in_flight::{ClientWindow, InFlightPermit};
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use metrics::ShardMetrics;
+pub use now::Now;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
-pub use shard::Shard;
+pub use shard::{Shard, ShardRules};
 pub use task::ShardTask;
 
 /// The index of a shard, counted from 0.
