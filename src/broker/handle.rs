@@ -66,7 +66,7 @@ impl ShardMailbox {
     }
 
     /// The number of commands that wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.commands.len()
     }
 }
@@ -74,10 +74,20 @@ impl ShardMailbox {
 impl ShardSenders {
     /// Mailboxes for this many shards, and what sends to them.
     pub fn new(shards: u16, room_limiter: &RoomLimiter, rules: ShardRules) -> (Self, Vec<ShardMailbox>) {
+        Self::with_capacity(MAILBOX_COMMANDS, shards, room_limiter, rules)
+    }
+
+    /// The same, where each mailbox holds at most this many commands. Tests fill small ones.
+    pub fn with_capacity(
+        commands_max: usize,
+        shards: u16,
+        room_limiter: &RoomLimiter,
+        rules: ShardRules,
+    ) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let (mut handles, mut mailboxes) = (Vec::new(), Vec::new());
         for index in (0..shards).map(ShardIndex) {
-            let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
+            let (sender, commands) = mpsc::channel(commands_max);
             handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
             let (keys, room_limiter) = (keys.clone(), room_limiter.clone());
             mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });

@@ -222,9 +222,11 @@ impl Session {
     }
 
     /// Ends the session, whatever the reason, in the one place for that: leaves every room, sends the transport's final
-    /// bytes and closes the output. At a shutdown no session leaves before all sessions have stopped publishing, so
-    /// that a message reaches all members or none.
+    /// bytes and closes the output. The command before must have finished, so that no join or leave is on its way. At a
+    /// shutdown no session leaves before all sessions have stopped publishing, so that a message reaches all members or
+    /// none.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
+        debug_assert!(self.waiting.is_none(), "the command before has not finished");
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
             self.publishing = None;

@@ -28,7 +28,12 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// A new mailbox of a writer.
 pub fn mailbox() -> (BatchSender, WriterMailbox) {
-    let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
+    mailbox_with_capacity(MAILBOX_COMMANDS)
+}
+
+/// A new mailbox of a writer that holds at most this many commands. Tests fill small ones.
+pub fn mailbox_with_capacity(commands_max: usize) -> (BatchSender, WriterMailbox) {
+    let (sender, commands) = mpsc::channel(commands_max);
     let load = Arc::new(WriterLoad::default());
     (BatchSender { sender, load: Arc::clone(&load) }, WriterMailbox { commands, load })
 }

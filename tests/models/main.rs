@@ -1,9 +1,11 @@
 //! Compares rooms, shards and writers with plain models, under random inputs and a seeded scheduler. The sockets are in
 //! memory and the tests set the time, so nothing here needs a runtime, the network or a clock.
 
-// Shared helpers: names, random numbers, sockets in memory, and a writer with its wire and its clock.
+// Shared helpers: names, random numbers, sockets in memory, a writer with its wire and its clock, and a protocol whose
+// client is in many rooms.
 mod common;
 mod harness;
+mod many_rooms;
 mod waiting;
 mod wire;
 
@@ -23,5 +25,7 @@ mod merging;
 mod pongs;
 mod slow_consumers;
 
-// This runs the broker and the writers together, under a seeded scheduler.
+// This runs sessions, the broker and the writers together, under a seeded scheduler; and on the same server, one session
+// in a hundred rooms.
+mod memberships;
 mod simulation;

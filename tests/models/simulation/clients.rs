@@ -1,216 +1,200 @@
-//! Clients that send random commands, each through a model of a session. A client is in one room at a time, completes
-//! one command before the next, and leaves its room before it ends.
+//! Clients that send random commands, each through the real session. A client completes one command before the next, and
+//! is served as a connection serves it.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use roomcast::broker::{Act, Join, Joined, Reservation, ShardCommand};
-use roomcast::protocol::command::CommandError;
-use roomcast::protocol::dialect::Dialect;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::protocol::event::Event;
-use roomcast::protocol::listing::Listing;
-use roomcast::protocol::names::{Label, RoomName};
-use roomcast::writer::{Address, Entry, WriterCommand};
-use tokio::sync::oneshot::{self, Receiver};
+use roomcast::protocol::names::RoomName;
+use roomcast::session::text::TextHandler;
+use roomcast::session::{Outcome, ProtocolHandler, Session};
+use roomcast::writer::Address;
+use roomcast::writer::handle::WriterHandle;
 
-use super::tasks::{ShardTask, WriterTask};
-use crate::common::{Random, command, label, member, publisher, room};
+use super::server::Server;
+use crate::common::Random;
+use crate::many_rooms::ManyRooms;
 
-const ROOMS: usize = 4;
+/// A protocol handler, and what its client sends.
+trait Protocol {
+    /// Whether its client is in one room at a time.
+    fn is_of_one_room(&self) -> bool;
 
-/// One step of a command: sending something, or waiting for an answer.
-enum Part {
-    Send(usize, ShardCommand),
-    WaitReserved(Receiver<Result<(), CommandError>>),
-    WaitJoined(Receiver<Result<Joined, CommandError>>),
-    WaitDone(Receiver<()>),
-    WaitRooms(Receiver<Arc<Listing<RoomName>>>),
-    AnswerRooms,
-    Write(WriterCommand),
+    /// Executes a random command.
+    fn command(&mut self, script: &mut Script, random: &mut Random) -> Outcome;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
+
+    fn into_session(self: Box<Self>) -> Session;
 }
 
-/// One client and its session.
+/// What a client has sent.
+struct Script {
+    number: usize,
+    rooms: Rc<[RoomName]>,
+    /// The number of messages to each room.
+    published: BTreeMap<RoomName, usize>,
+}
+
+/// One client and its connection.
 pub struct Client {
     pub address: Address,
-    number: usize,
-    label: Label,
-    room: Option<(RoomName, usize)>,
-    parts: VecDeque<Part>,
+    pub is_in_one_room: bool,
+    script: Script,
+    /// `None` once the session ends.
+    protocol: Option<Box<dyn Protocol>>,
+    /// The outcome of the latest command.
+    outcome: Outcome,
+    ending: Option<LocalBoxFuture<'static, ()>>,
+    writer: WriterHandle,
     /// The number of commands that the client has still to send.
     commands: usize,
-    published: usize,
-    rooms: Vec<Arc<Listing<RoomName>>>,
-    ended: bool,
 }
 
 impl Client {
-    pub fn new(number: usize, address: Address, commands: usize) -> Self {
+    /// A client that is in one room at a time.
+    pub fn in_one_room(number: usize, address: Address, commands: usize, server: &Server) -> Self {
+        let mut handler = TextHandler::new(server.session(number, address));
+        let outcome = handler.begin();
+        Self { outcome, ..Self::new(number, address, commands, server, Box::new(handler)) }
+    }
+
+    /// A client that is in several rooms at once.
+    pub fn in_many_rooms(number: usize, address: Address, commands: usize, server: &Server) -> Self {
+        let handler = ManyRooms::new(server.session(number, address));
+        Self::new(number, address, commands, server, Box::new(handler))
+    }
+
+    fn new(number: usize, address: Address, commands: usize, server: &Server, protocol: Box<dyn Protocol>) -> Self {
         Self {
             address,
-            number,
-            label: label(format_args!("L{number}")),
-            room: None,
-            parts: VecDeque::new(),
+            is_in_one_room: protocol.is_of_one_room(),
+            script: Script { number, rooms: Rc::clone(&server.rooms), published: BTreeMap::new() },
+            protocol: Some(protocol),
+            outcome: Outcome::Done,
+            ending: None,
+            writer: server.context(address).writer.clone(),
             commands,
-            published: 0,
-            rooms: Vec::new(),
-            ended: false,
         }
     }
 
-    /// The session has ended, and all of its commands were sent.
+    /// The session has ended, and so has its connection.
     pub fn is_done(&self) -> bool {
-        self.ended && self.parts.is_empty()
+        self.protocol.is_none() && self.ending.is_none()
     }
 
-    /// Does the next part of the command unless that must wait. Without a part, it starts another command or ends.
-    pub fn step(&mut self, random: &mut Random, shards: &mut [ShardTask], writers: &mut [WriterTask]) {
-        if self.is_done() {
-            return;
+    /// Goes on with the command, or with the end of the session. Without either, it starts another command or ends.
+    pub fn step(&mut self, random: &mut Random) {
+        let context = &mut Context::from_waker(Waker::noop());
+        if self.ending.as_mut().is_some_and(|ending| ending.poll_unpin(context).is_ready()) {
+            self.ending = None;
         }
-        let writer = &mut writers[usize::from(self.address.writer.0)];
-        if let Some(part) = self.parts.pop_front() {
-            if let Err(part) = self.try_part(part, shards, writer) {
-                self.parts.push_front(part);
+        let Some(protocol) = &mut self.protocol else { return };
+        match self.outcome {
+            Outcome::Pending => {
+                if let Poll::Ready(outcome) = protocol.poll(context) {
+                    self.outcome = outcome;
+                }
             }
-        } else if let Some(reason) = writer.disconnect(self.address.slot) {
-            self.end(reason);
-        } else if self.commands == 0 {
-            let reasons = [Disconnect::Quit, Disconnect::ClosedByPeer, Disconnect::TooLong];
-            self.end(reasons[random.below(reasons.len())]);
-        } else {
-            self.commands -= 1;
-            self.command(random, shards.len());
-        }
-    }
-
-    /// Does the part, or returns it if it must wait.
-    #[allow(clippy::result_large_err)]
-    fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
-        match part {
-            Part::Send(shard, command) => {
-                return shards[shard].send(command).map_err(|command| Part::Send(shard, command));
+            Outcome::Ended(reason) => self.end(reason),
+            Outcome::Done => {
+                if let Some(reason) = self.writer.disconnect_reason(self.address.slot) {
+                    self.outcome = Outcome::Ended(reason);
+                } else if self.commands > 0 {
+                    self.commands -= 1;
+                    self.outcome = protocol.command(&mut self.script, random);
+                } else {
+                    let reasons = [Disconnect::Quit, Disconnect::ClosedByPeer, Disconnect::TooLong];
+                    self.outcome = Outcome::Ended(reasons[random.below(reasons.len())]);
+                }
             }
-            Part::Write(command) => return writer.send(command).map_err(Part::Write),
-            Part::WaitReserved(mut ack) => ack.try_recv().map_err(|_| Part::WaitReserved(ack))?.expect("there is room"),
-            Part::WaitJoined(mut ack) => {
-                ack.try_recv().map_err(|_| Part::WaitJoined(ack))?.expect("there is room");
-            }
-            Part::WaitDone(mut ack) => ack.try_recv().map_err(|_| Part::WaitDone(ack))?,
-            Part::WaitRooms(mut ack) => match ack.try_recv() {
-                Ok(rooms) => self.rooms.push(rooms),
-                Err(_) => return Err(Part::WaitRooms(ack)),
-            },
-            Part::AnswerRooms => {
-                let rooms = Listing::merge(&std::mem::take(&mut self.rooms));
-                self.reply(&Event::Rooms(&rooms));
-            }
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, random: &mut Random, shards: usize) {
-        match random.below(20) {
-            0..11 => self.publish(),
-            11..15 => self.join(random.below(ROOMS), shards),
-            15 if self.room.is_some() => {
-                self.leave();
-                self.reply(&Event::Left);
-            }
-            16 => self.list(shards),
-            17 => self.who(),
-            18 => self.ping(),
-            _ => self.rename(random),
-        }
-    }
-
-    fn publish(&mut self) {
-        let Some((room, shard)) = self.room.clone() else {
-            return self.reply(&Event::JoinFirst);
-        };
-        self.published += 1;
-        let text = format!("{}.{}", self.number, self.published);
-        let publish = crate::common::publish(room, self.address, &text);
-        self.parts.push_back(Part::Send(shard, ShardCommand::Member(publish)));
-    }
-
-    fn join(&mut self, number: usize, shards: usize) {
-        let (name, shard) = (room(number), number % shards);
-        if self.room.as_ref().is_some_and(|(current, _)| *current == name) {
-            return self.reply(&Event::Joined(&name));
-        }
-        let reservation = if self.room.is_some() { Reservation::Held } else { Reservation::None };
-        if reservation == Reservation::Held {
-            let (ack, reserved) = oneshot::channel();
-            self.parts.push_back(Part::Send(shard, ShardCommand::Reserve(name.clone(), ack)));
-            self.parts.push_back(Part::WaitReserved(reserved));
-        }
-        self.leave();
-        let member = member(self.address, self.label.clone());
-        let (ack, joined) = oneshot::channel();
-        self.room = Some((name.clone(), shard));
-        let join = Join { room: name, member, request: None, reservation };
-        self.parts.push_back(Part::Send(shard, ShardCommand::Join(join, ack)));
-        self.parts.push_back(Part::WaitJoined(joined));
-    }
-
-    fn leave(&mut self) {
-        let Some((room, shard)) = self.room.take() else { return };
-        let (address, (ack, left)) = (self.address, oneshot::channel());
-        self.parts.push_back(Part::Send(shard, ShardCommand::Leave(room, address, ack)));
-        self.parts.push_back(Part::WaitDone(left));
-    }
-
-    fn list(&mut self, shards: usize) {
-        for shard in 0..shards {
-            let (ack, rooms) = oneshot::channel();
-            self.parts.push_back(Part::Send(shard, ShardCommand::Rooms(Instant::now(), ack)));
-            self.parts.push_back(Part::WaitRooms(rooms));
-        }
-        self.parts.push_back(Part::AnswerRooms);
-    }
-
-    fn who(&mut self) {
-        let Some((room, shard)) = self.room.clone() else {
-            return self.reply(&Event::JoinFirst);
-        };
-        let who = command(room, self.address, Act::Members(Instant::now()));
-        self.parts.push_back(Part::Send(shard, ShardCommand::Member(who)));
-    }
-
-    fn ping(&mut self) {
-        self.reply(&Event::Pong(if self.room.is_some() { "behind the room" } else { "at once" }));
-    }
-
-    fn rename(&mut self, random: &mut Random) {
-        let nick = Label::nick(&format!("N{}-{}", self.number, random.below(3))).expect("a valid nick");
-        self.label = nick.clone();
-        match self.room.clone() {
-            Some((room, shard)) => {
-                let rename = command(room, self.address, Act::Rename(publisher(nick)));
-                self.parts.push_back(Part::Send(shard, ShardCommand::Member(rename)));
-            }
-            None => self.reply(&Event::Named(&nick)),
         }
     }
 
     fn end(&mut self, reason: Disconnect) {
-        self.ended = true;
-        self.leave();
-        let slot = self.address.slot;
-        self.parts.push_back(Part::Write(WriterCommand::Close(slot, reason)));
-        self.parts.push_back(Part::Write(WriterCommand::InputEnded(slot)));
+        let Some(protocol) = self.protocol.take() else { return };
+        let (session, writer, slot) = (protocol.into_session(), self.writer.clone(), self.address.slot);
+        let ending = async move {
+            session.end(reason, None).await;
+            writer.input_ended(slot).await;
+        };
+        self.ending = Some(ending.boxed_local());
+    }
+}
+
+impl Script {
+    fn any_room(&self, random: &mut Random) -> RoomName {
+        self.rooms[random.below(self.rooms.len())].clone()
     }
 
-    fn reply(&mut self, event: &Event<'_>) {
-        let bytes: Bytes = Dialect::TextLines.encode(event);
-        let address = self.address;
-        self.parts.push_back(match self.room.clone() {
-            Some((room, shard)) => Part::Send(shard, ShardCommand::Member(command(room, address, Act::Reply(bytes)))),
-            None => Part::Write(WriterCommand::Entry(Entry::reply(address.slot, bytes))),
-        });
+    /// The next message to the room. It names the room, the client and its place among the client's messages there.
+    fn message(&mut self, room: &RoomName) -> String {
+        let published = self.published.entry(room.clone()).or_default();
+        *published += 1;
+        format!("{} {}.{published}", room.as_str(), self.number)
+    }
+}
+
+impl Protocol for TextHandler {
+    fn is_of_one_room(&self) -> bool {
+        true
+    }
+
+    fn command(&mut self, script: &mut Script, random: &mut Random) -> Outcome {
+        let room = self.session().rooms().next().cloned();
+        let room_or_nowhere = room.as_ref().map_or("nowhere", RoomName::as_str);
+        let line = match random.below(20) {
+            0..11 => room.map_or("said in no room".to_owned(), |room| script.message(&room)),
+            11..15 => format!("JOIN {}", script.any_room(random).as_str()),
+            15 => "LEAVE".to_owned(),
+            16 => "LIST".to_owned(),
+            17 => "WHO".to_owned(),
+            18 => format!("PING {room_or_nowhere}"),
+            _ => format!("NICK N{}-{}", script.number, random.below(3)),
+        };
+        self.line(line.as_bytes())
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        ProtocolHandler::poll(self, context)
+    }
+
+    fn into_session(self: Box<Self>) -> Session {
+        ProtocolHandler::into_session(*self)
+    }
+}
+
+impl Protocol for ManyRooms {
+    fn is_of_one_room(&self) -> bool {
+        false
+    }
+
+    fn command(&mut self, script: &mut Script, random: &mut Random) -> Outcome {
+        let rooms = self.rooms();
+        if rooms.is_empty() {
+            return self.join(&script.any_room(random));
+        }
+        let room = &rooms[random.below(rooms.len())];
+        match random.below(20) {
+            0..11 => self.say(room, script.message(room)),
+            11..17 => {
+                let others = script.rooms.iter().filter(|room| !rooms.contains(room));
+                let others: Vec<&RoomName> = others.collect();
+                self.join(others[random.below(others.len())])
+            }
+            17 => self.ping(room),
+            _ => self.leave(room),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        self.poll(context)
+    }
+
+    fn into_session(self: Box<Self>) -> Session {
+        (*self).into_session()
     }
 }

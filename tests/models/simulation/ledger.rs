@@ -3,41 +3,77 @@
 
 use std::collections::BTreeMap;
 
-use roomcast::broker::{Act, MemberCommand, ShardCommand};
+use roomcast::broker::{Act, MemberCommand, Reservation, ShardCommand};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::publication::Data;
 use roomcast::writer::Address;
 
+use super::stream_check::{Received, StreamCheck};
 use crate::wire::Socket;
 
 /// The time between a join and the leave.
 #[derive(Debug)]
-struct Membership {
-    room: RoomName,
+pub struct Membership {
+    pub room: RoomName,
     /// The messages published to the room in that time, in the room's order.
-    messages: Vec<String>,
+    pub messages: Vec<String>,
     /// The number of messages before each fence.
-    fences: Vec<usize>,
+    pub fences: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    members: BTreeMap<Address, Label>,
+    /// Places that clients have reserved.
+    reserved: usize,
 }
 
 /// The state of all rooms after the commands so far.
-#[derive(Default)]
 pub struct Ledger {
     /// The number of deliveries: each message counts once for each member.
     pub fanned_out: u64,
-    members: BTreeMap<RoomName, BTreeMap<Address, Label>>,
+    /// The number of joins and reservations that were refused since the room was full.
+    pub refused: u64,
+    members_max: usize,
+    rooms: BTreeMap<RoomName, Room>,
+    /// In the order of the joins.
     memberships: BTreeMap<Address, Vec<Membership>>,
-    /// The number of messages that each member has published.
-    published: BTreeMap<Address, usize>,
+    /// The number of messages that each member has published in each room.
+    published: BTreeMap<(Address, RoomName), usize>,
+}
+
+impl Room {
+    /// Counts a reserved place, unless the room is full.
+    fn reserve(&mut self, members_max: usize) -> bool {
+        let has_place = self.members.len() + self.reserved < members_max;
+        self.reserved += usize::from(has_place);
+        has_place
+    }
 }
 
 impl Ledger {
+    pub fn new(members_max: usize) -> Self {
+        Self {
+            fanned_out: 0,
+            refused: 0,
+            members_max,
+            rooms: BTreeMap::new(),
+            memberships: BTreeMap::new(),
+            published: BTreeMap::new(),
+        }
+    }
+
     pub fn record(&mut self, command: &ShardCommand) {
         match command {
-            ShardCommand::Join(join, _) => self.join(&join.room, join.member.address, &join.member.publisher.label),
+            ShardCommand::Join(join, _) => {
+                if join.reservation == Reservation::Held || self.reserve(&join.room) {
+                    self.join(&join.room, join.member.address, &join.member.publisher.label);
+                }
+            }
+            ShardCommand::Reserve(room, _) => drop(self.reserve(room)),
             ShardCommand::Leave(room, address, _) => self.leave(room, *address),
             ShardCommand::Member(command) => self.command(command),
-            ShardCommand::Reserve(..) | ShardCommand::Rooms(..) => {}
+            ShardCommand::Rooms(..) => {}
         }
     }
 
@@ -46,11 +82,11 @@ impl Ledger {
         match act {
             Act::Publish(Data::Text(text), _) => self.publish(room, from.address, text),
             Act::Rename(publisher) => {
-                let label_before = self.members.get_mut(room).and_then(|members| members.get_mut(&from.address));
-                *label_before.expect("a renamed client is a member") = publisher.label.clone();
+                let label = self.rooms.get_mut(room).and_then(|room| room.members.get_mut(&from.address));
+                *label.expect("a renamed client is a member") = publisher.label.clone();
             }
             Act::Reply(bytes) if bytes.starts_with(b"PONG") => {
-                let membership = self.current(from.address);
+                let membership = current(&mut self.memberships, from.address, room);
                 membership.fences.push(membership.messages.len());
             }
             Act::Reply(_) | Act::Members(_) => {}
@@ -58,8 +94,16 @@ impl Ledger {
         }
     }
 
+    fn reserve(&mut self, room: &RoomName) -> bool {
+        let reserved = self.rooms.entry(room.clone()).or_default().reserve(self.members_max);
+        self.refused += u64::from(!reserved);
+        reserved
+    }
+
+    /// Adds a member, which takes a reserved place.
     fn join(&mut self, room: &RoomName, address: Address, label: &Label) {
-        let members = self.members.entry(room.clone()).or_default();
+        let Room { members, reserved } = self.rooms.get_mut(room).expect("a room with a reservation");
+        *reserved -= 1;
         assert!(members.insert(address, label.clone()).is_none(), "joined twice");
         self.memberships.entry(address).or_default().push(Membership {
             room: room.clone(),
@@ -69,146 +113,56 @@ impl Ledger {
     }
 
     fn leave(&mut self, room: &RoomName, address: Address) {
-        let members = self.members.get_mut(room).expect("a room with members");
-        assert!(members.remove(&address).is_some(), "left twice");
+        let room = self.rooms.get_mut(room).expect("a room with members");
+        assert!(room.members.remove(&address).is_some(), "left twice");
     }
 
     fn publish(&mut self, room: &RoomName, address: Address, text: &str) {
-        let members = self.members.get(room).cloned().unwrap_or_default();
+        let members = &self.rooms.get(room).expect("a room with members").members;
         let label = members.get(&address).expect("only members speak").as_str();
-        let published = self.published.entry(address).or_default();
+        let published = self.published.entry((address, room.clone())).or_default();
         *published += 1;
         assert!(text.ends_with(&format!(".{published}")), "{text} is not the {published}th publish");
         self.fanned_out += members.len() as u64;
         for &member in members.keys() {
-            self.current(member).messages.push(format!("[{label}] {text}"));
+            current(&mut self.memberships, member, room).messages.push(format!("[{label}] {text}"));
         }
     }
 
-    fn current(&mut self, address: Address) -> &mut Membership {
-        let memberships = self.memberships.get_mut(&address);
-        memberships.and_then(|all| all.last_mut()).expect("a member")
+    /// The rooms that the client is in.
+    pub fn rooms_of(&self, address: Address) -> impl Iterator<Item = &RoomName> {
+        self.rooms.iter().filter(move |(_, room)| room.members.contains_key(&address)).map(|(name, _)| name)
     }
 
     pub fn check_rooms_are_empty(&self) {
-        assert!(self.members.values().all(BTreeMap::is_empty), "{:?}", self.members);
+        for (name, room) in &self.rooms {
+            assert!(room.members.is_empty() && room.reserved == 0, "{name:?}: {room:?}");
+        }
     }
 
-    /// Checks that a client has received what it had to. Returns the number of deliveries that it received, and the
-    /// number of missing messages in its notices.
-    pub fn check_received(&self, address: Address, socket: &Socket) -> (u64, u64) {
+    /// Checks that a client has received what it had to.
+    pub fn check_received(&self, address: Address, is_in_one_room: bool, socket: &Socket) -> Received {
         let received = String::from_utf8_lossy(&socket.taken);
         let last_line = received.lines().last().unwrap_or_default();
         let memberships = self.memberships.get(&address).map_or(&[][..], Vec::as_slice);
-        let mut check = StreamCheck::new(memberships, socket.finished && !last_line.starts_with("ERR closed"));
+        let gets_all = socket.finished && !last_line.starts_with("ERR closed");
+        let mut check = StreamCheck::new(memberships, is_in_one_room, gets_all);
         for line in received.split_inclusive('\n') {
             match line.strip_suffix('\n') {
                 Some(line) => check.line(line),
                 None => assert!(!socket.finished, "half a message before the end of the stream: {received}"),
             }
         }
-        check.end();
-        (check.messages, check.missed)
+        check.end()
     }
 }
 
-/// Checks the stream of one client, line by line.
-struct StreamCheck<'a> {
-    memberships: std::slice::Iter<'a, Membership>,
-    /// The current membership, and the number of its messages that were received or reported missing.
-    current: Option<(&'a Membership, usize)>,
-    fences: usize,
-    /// The client must receive everything up to the end of its stream.
-    gets_all: bool,
-    /// Messages were dropped because the client was closed, so no message may follow.
-    is_cut: bool,
-    is_over: bool,
-    messages: u64,
-    missed: u64,
-}
-
-impl<'a> StreamCheck<'a> {
-    fn new(memberships: &'a [Membership], gets_all: bool) -> Self {
-        Self {
-            memberships: memberships.iter(),
-            current: None,
-            fences: 0,
-            gets_all,
-            is_cut: false,
-            is_over: false,
-            messages: 0,
-            missed: 0,
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        assert!(!self.is_over, "behind the last line: {line}");
-        match line.split(' ').next().unwrap_or_default() {
-            "GAP" => self.gap(&line["GAP ".len()..]),
-            "Joined" => self.joined(&line["Joined ".len()..]),
-            "Left" => self.left(),
-            "PONG" if line.ends_with("behind the room") => self.pong(),
-            "ERR" | "Bye" => self.is_over = true,
-            label if label.starts_with('[') => self.message(line),
-            _ => assert!(
-                ["Join a", "Rooms:", "Members of", "You are", "PONG at"].iter().any(|known| line.starts_with(known))
-            ),
-        }
-    }
-
-    fn joined(&mut self, room: &str) {
-        if self.current.is_some_and(|(membership, _)| membership.room.as_str() == room) {
-            return;
-        }
-        self.left_if_in();
-        let membership = self.memberships.next().expect("a join for every `Joined`");
-        assert_eq!(membership.room.as_str(), room);
-        self.current = Some((membership, 0));
-        self.fences = 0;
-    }
-
-    fn left(&mut self) {
-        assert!(self.current.is_some(), "left no room");
-        self.left_if_in();
-    }
-
-    /// Ends the current membership, if there is one. All of its messages must have arrived.
-    fn left_if_in(&mut self) {
-        if let Some((membership, received)) = self.current.take() {
-            let is_whole = received == membership.messages.len();
-            assert!(is_whole || !self.gets_all, "{received} messages of {membership:?}");
-            self.is_cut |= !is_whole;
-        }
-    }
-
-    fn message(&mut self, line: &str) {
-        assert!(!self.is_cut, "{line} behind what was dropped");
-        let (membership, received) = self.current.as_mut().expect("in a room");
-        assert_eq!(membership.messages.get(*received).map(String::as_str), Some(line), "in {membership:?}");
-        *received += 1;
-        self.messages += 1;
-    }
-
-    /// Handles a notice: this many messages of the room are missing here.
-    fn gap(&mut self, count: &str) {
-        let count: usize = count.parse().expect("a number");
-        let (membership, received) = self.current.as_mut().expect("in a room");
-        *received += count;
-        assert!(count > 0 && *received <= membership.messages.len(), "{count} missing in {membership:?}");
-        self.missed += count as u64;
-    }
-
-    /// Handles a fence: all messages before it must have arrived.
-    fn pong(&mut self) {
-        let (membership, received) = self.current.expect("in a room");
-        let before = membership.fences[self.fences];
-        self.fences += 1;
-        assert!(received >= before || !self.gets_all, "{received} of {before} messages before the answer");
-        self.is_cut |= received < before;
-    }
-
-    fn end(&mut self) {
-        self.left_if_in();
-        assert!(!self.gets_all || self.memberships.next().is_none(), "a join without its `Joined`");
-    }
+/// The membership of a member in a room.
+fn current<'a>(
+    memberships: &'a mut BTreeMap<Address, Vec<Membership>>,
+    address: Address,
+    room: &RoomName,
+) -> &'a mut Membership {
+    let memberships = memberships.get_mut(&address).expect("a member");
+    memberships.iter_mut().rfind(|membership| membership.room == *room).expect("a member")
 }

@@ -1,22 +1,22 @@
-//! Simulates the whole broker and its writers under a seeded scheduler. At every tick, one task, client or socket makes
-//! one step. The seed of a run reproduces its interleaving.
+//! Simulates the whole server without its transports: sessions, broker and writers, under a seeded scheduler. At every
+//! tick, one task, client or socket makes one step. The seed of a run reproduces its interleaving.
 
 mod clients;
 mod ledger;
-mod tasks;
+pub mod server;
+mod stream_check;
+pub mod tasks;
 
 use std::time::{Duration, Instant};
 
 use proptest::test_runner::Config as ProptestConfig;
-use roomcast::broker::ShardCommand;
 use roomcast::config::{OutboxLimits, SlowPolicy};
-use roomcast::protocol::listing::Listing;
-use roomcast::writer::{Address, Counts};
-use tokio::sync::oneshot;
+use roomcast::writer::Counts;
 
 use self::clients::Client;
-use self::ledger::Ledger;
-use self::tasks::{DELIVERIES_MAX, ShardTask, WriterTask};
+use self::server::{Server, Shape};
+use self::stream_check::Received;
+use self::tasks::{DELIVERIES_MAX, WriterTask};
 use crate::common::{ROOMY, Random};
 use crate::wire::ALL;
 
@@ -27,6 +27,13 @@ const LIMITS: OutboxLimits =
 /// Half of the seeds run with this policy, and half of them with this budget.
 const DROPPING: SlowPolicy = SlowPolicy::DropOldest;
 const BUDGET: usize = 1_500;
+
+/// Half of the seeds run with this many members in a room at most.
+const MEMBERS_MAX: usize = 2;
+
+/// The number of rooms, and the most of them that one client is in.
+const ROOMS: usize = 4;
+const ROOMS_MAX: usize = 3;
 
 /// The number of clients in a run, and the most of them at once.
 const CLIENTS: usize = 9;
@@ -46,15 +53,19 @@ enum ReadRate {
     Stalled,
 }
 
-/// The whole broker with its writers and clients.
+/// The whole server with its clients.
 struct World {
     random: Random,
     now: Instant,
-    shards: Vec<ShardTask>,
-    writers: Vec<WriterTask>,
+    server: Server,
     clients: Vec<Client>,
     read_rates: Vec<ReadRate>,
-    ledger: Ledger,
+}
+
+/// What has happened in a run.
+struct Met {
+    counts: Counts,
+    received: Received,
 }
 
 impl World {
@@ -62,21 +73,15 @@ impl World {
         let mut random = Random(seed);
         let policy = if random.one_in(2) { DROPPING } else { SlowPolicy::Disconnect };
         let budget = if random.one_in(2) { BUDGET } else { ROOMY.budget };
-        let limits = OutboxLimits { policy, budget, ..LIMITS };
-        Self {
-            random,
-            now: Instant::now(),
-            shards: (0..shards).map(|_| ShardTask::new(writers)).collect(),
-            writers: (0..writers).map(|_| WriterTask::new(limits)).collect(),
-            clients: Vec::new(),
-            read_rates: Vec::new(),
-            ledger: Ledger::default(),
-        }
+        let members_max = if random.one_in(2) { MEMBERS_MAX } else { usize::MAX };
+        let outbox = OutboxLimits { policy, budget, ..LIMITS };
+        let shape = Shape { shards, writers, rooms: ROOMS, outbox, members_max, rooms_max: ROOMS_MAX };
+        let server = Server::new(shape);
+        Self { random, now: Instant::now(), server, clients: Vec::new(), read_rates: Vec::new() }
     }
 
-    fn run(&mut self) {
-        for tick in 0.. {
-            assert!(tick < TICKS_MAX, "the end is never reached");
+    fn run(&mut self) -> Met {
+        for tick in 0..TICKS_MAX {
             self.tick();
             if tick % 64 == 0 {
                 self.check_conservation();
@@ -86,6 +91,7 @@ impl World {
                 }
             }
         }
+        panic!("the end is never reached");
     }
 
     fn tick(&mut self) {
@@ -103,21 +109,20 @@ impl World {
     }
 
     fn step_client(&mut self) {
-        if self.clients.is_empty() {
-            return;
+        if !self.clients.is_empty() {
+            let client = self.random.below(self.clients.len());
+            self.clients[client].step(&mut self.random);
         }
-        let client = self.random.below(self.clients.len());
-        self.clients[client].step(&mut self.random, &mut self.shards, &mut self.writers);
     }
 
     fn step_shard(&mut self) {
-        let shard = self.random.below(self.shards.len());
-        self.shards[shard].step(&mut self.random, &mut self.ledger, &mut self.writers);
+        let shard = self.random.below(self.server.shards.len());
+        self.server.step_shard(shard, &mut self.random);
     }
 
     fn step_writer(&mut self, step: fn(&mut WriterTask, Instant)) {
-        let writer = self.random.below(self.writers.len());
-        step(&mut self.writers[writer], self.now);
+        let writer = self.random.below(self.server.writers.len());
+        step(&mut self.server.writers[writer], self.now);
     }
 
     /// Lets a slow client's socket take more bytes. The writer is notified if it watches the socket.
@@ -129,7 +134,7 @@ impl World {
         if let ReadRate::Slow = self.read_rates[client] {
             let bytes = self.random.below(60);
             let address = self.clients[client].address;
-            self.writers[usize::from(address.writer.0)].grant(self.now, address.slot, bytes);
+            self.server.writer(address).grant(self.now, address.slot, bytes);
         }
     }
 
@@ -149,65 +154,64 @@ impl World {
             _ => (ReadRate::Stalled, self.random.below(100)),
         };
         let piece = if self.random.one_in(2) { ALL } else { 1 + self.random.below(20) };
-        let writer = self.random.below(self.writers.len());
-        let address = self.writers[writer].open(writer, capacity, piece);
+        let writer = self.random.below(self.server.writers.len());
+        let address = self.server.writers[writer].open(writer, capacity, piece);
+        let open = if self.random.one_in(3) { Client::in_many_rooms } else { Client::in_one_room };
         let commands = self.random.below(30);
         self.read_rates.push(read_rate);
-        self.clients.push(Client::new(self.clients.len(), address, commands));
+        self.clients.push(open(self.clients.len(), address, commands, &self.server));
     }
 
     fn break_socket_of_last(&mut self) {
         if let Some(client) = self.clients.last() {
-            self.writers[usize::from(client.address.writer.0)].break_socket(client.address.slot);
+            self.server.writer(client.address).break_socket(client.address.slot);
         }
     }
 
     fn is_over(&self) -> bool {
-        self.clients.len() == CLIENTS
-            && self.clients.iter().all(Client::is_done)
-            && self.shards.iter().all(ShardTask::is_idle)
-            && self.writers.iter().all(WriterTask::is_idle)
+        self.clients.len() == CLIENTS && self.clients.iter().all(Client::is_done) && self.server.is_idle()
     }
 
     fn counts(&self) -> Counts {
-        Counts::of(&self.writers)
+        Counts::of(&self.server.writers)
     }
 
     /// Checks that no delivery is lost: a writer has counted it, or it is on its way to one. A writer delivers, drops
     /// or queues what it has counted.
     fn check_conservation(&self) {
         let counts = self.counts();
-        let shards = self.shards.iter().map(ShardTask::deliveries_on_their_way);
-        let writers = self.writers.iter().map(WriterTask::deliveries_on_their_way);
-        let on_their_way: u64 = shards.chain(writers).sum();
-        assert_eq!(self.ledger.fanned_out, counts.fanned_out + on_their_way);
+        assert_eq!(self.server.ledger.fanned_out, counts.fanned_out + self.server.deliveries_on_their_way());
         assert!(counts.fanned_out >= finished(&counts));
     }
 
-    fn check_end(&mut self) {
+    fn check_end(&self) -> Met {
         self.check_conservation();
         let counts = self.counts();
         assert_eq!(counts.fanned_out, finished(&counts), "all clients have ended, so no delivery is pending");
-        let received = self.clients.iter().map(|client| self.check_received(client.address));
-        let (received, missed) = received.fold((0, 0), |(received, missed), one| (received + one.0, missed + one.1));
-        assert_eq!(counts.delivered, received);
-        assert!(counts.dropped_gap >= missed, "the notices count {missed} missing messages");
-        assert!(self.writers.iter().all(WriterTask::holds_nothing));
+        let received = self.check_received();
+        assert_eq!(counts.delivered, received.messages);
+        assert!(counts.dropped_gap >= received.missed, "the notices count {} missing messages", received.missed);
+        assert!(self.server.ledger.refused >= received.refused_by_room, "{} refusals", received.refused_by_room);
+        assert!(self.server.writers.iter().all(WriterTask::holds_nothing));
         self.check_readers();
-        self.ledger.check_rooms_are_empty();
-        self.check_no_room_is_left();
+        self.server.ledger.check_rooms_are_empty();
+        assert!(self.server.shards.iter().all(|shard| shard.shard.rooms() == 0), "a room is left");
+        Met { counts, received }
     }
 
-    fn check_received(&self, address: Address) -> (u64, u64) {
-        let writer = &self.writers[usize::from(address.writer.0)];
-        self.ledger.check_received(address, writer.socket(address.slot))
+    fn check_received(&self) -> Received {
+        let mut all = Received::default();
+        for Client { address, is_in_one_room, .. } in &self.clients {
+            let socket = self.server.socket(*address);
+            all += self.server.ledger.check_received(*address, *is_in_one_room, socket);
+        }
+        all
     }
 
     /// Checks that a client with a socket that always takes bytes is never cut and loses no message because of others.
     fn check_readers(&self) {
         for (client, read_rate) in self.clients.iter().zip(&self.read_rates) {
-            let writer = &self.writers[usize::from(client.address.writer.0)];
-            let socket = writer.socket(client.address.slot);
+            let socket = self.server.socket(client.address);
             if let (ReadRate::Unlimited, false) = (read_rate, socket.broken) {
                 let received = String::from_utf8_lossy(&socket.taken);
                 assert!(!received.contains("ERR closed slow-consumer") && !received.contains("GAP "), "{received}");
@@ -218,17 +222,9 @@ impl World {
 
     /// Checks how many messages a reply may wait behind. Each shard hands over batches only while the writer has room.
     fn check_bound(&self) {
-        let bound = self.shards.len() * (DELIVERIES_MAX + CLIENTS_AT_ONCE) + REPLIES;
-        for writer in &self.writers {
+        let bound = self.server.shards.len() * (DELIVERIES_MAX + CLIENTS_AT_ONCE) + REPLIES;
+        for writer in &self.server.writers {
             assert!(writer.unwritten() <= bound, "{} are on their way", writer.unwritten());
-        }
-    }
-
-    fn check_no_room_is_left(&mut self) {
-        for shard in &mut self.shards {
-            let (ack, mut rooms) = oneshot::channel();
-            shard.request(ShardCommand::Rooms(Instant::now(), ack));
-            assert_eq!(*rooms.try_recv().expect("answered"), Listing::default());
         }
     }
 }
@@ -254,23 +250,28 @@ impl Drop for PrintOnPanic {
     }
 }
 
-fn run(seed: u64, shards: usize, writers: usize) -> Counts {
+fn run(seed: u64, shards: usize, writers: usize) -> Met {
     let _print = PrintOnPanic { seed, shards, writers };
-    let mut world = World::new(seed, shards, writers);
-    world.run();
-    world.counts()
+    World::new(seed, shards, writers).run()
 }
 
 /// Runs as many seeds as a property has cases: 256, or the value of `PROPTEST_CASES`.
 fn run_many(shards: usize, writers: usize) {
     let runs = ProptestConfig::default().cases;
     let mut seeds = Random((shards * 16 + writers) as u64);
-    let counts: Vec<Counts> = (0..runs).map(|_| run(seeds.next(), shards, writers)).collect();
-    // Every kind of ending must be common enough, otherwise the runs would test too little.
-    let met: [fn(&Counts) -> u64; 5] =
-        [|of| of.delivered, |of| of.dropped_slow, |of| of.dropped_gap, |of| of.dropped_gone, |of| of.cut];
-    for (index, met) in met.into_iter().enumerate() {
-        assert!(counts.iter().map(met).sum::<u64>() > u64::from(runs) / 10, "count {index}");
+    let met: Vec<Met> = (0..runs).map(|_| run(seeds.next(), shards, writers)).collect();
+    // Everything that can happen must be common enough, otherwise the runs would test too little.
+    let counts: [fn(&Met) -> u64; 7] = [
+        |met| met.counts.delivered,
+        |met| met.counts.dropped_slow,
+        |met| met.counts.dropped_gap,
+        |met| met.counts.dropped_gone,
+        |met| met.counts.cut,
+        |met| met.received.refused_by_room,
+        |met| met.received.refused_by_session,
+    ];
+    for (index, count) in counts.into_iter().enumerate() {
+        assert!(met.iter().map(count).sum::<u64>() > u64::from(runs) / 10, "count {index}");
     }
 }
 

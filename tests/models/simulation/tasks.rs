@@ -1,22 +1,27 @@
-//! Models of the tasks around the state machines. They have bounded mailboxes, a batch waits until its writers have
-//! room, and acknowledgements follow the batch.
+//! Models of the tasks around the state machines. Their mailboxes are the real ones, but small; a batch waits until its
+//! writers have room, and acknowledgements follow the batch.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Batch, Now, Shard, ShardCommand};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use roomcast::broker::{Batch, Now, Shard, ShardMailbox};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::disconnect::Disconnect;
+use roomcast::writer::handle::{BatchSender, WriterHandle, WriterMailbox, mailbox_with_capacity};
 use roomcast::writer::{Address, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics};
 
 use super::ledger::Ledger;
-use crate::common::{Random, address, shard};
+use crate::common::{Random, address};
 use crate::wire::{MemoryWire, Socket};
 
 /// The capacities of the mailboxes. They are small, so that senders find them full.
-const SHARD_COMMANDS_MAX: usize = 6;
+pub const SHARD_COMMANDS_MAX: usize = 6;
 const WRITER_COMMANDS_MAX: usize = 3;
 
 /// A writer has room while fewer than this many messages are on their way to its sockets.
@@ -24,51 +29,47 @@ pub const DELIVERIES_MAX: usize = 12;
 
 /// A shard, its mailbox and the batch that it is handing over.
 pub struct ShardTask {
-    shard: Shard,
-    mailbox: VecDeque<ShardCommand>,
+    pub shard: Shard,
+    mailbox: ShardMailbox,
     batch: Batch,
-    handed_over: VecDeque<(usize, Vec<Entry>)>,
+    /// Entries whose turn to be handed over has not come.
+    entries: VecDeque<(usize, Vec<Entry>)>,
+    /// Entries that wait for space in the mailbox of their writer.
+    handing_over: Option<LocalBoxFuture<'static, ()>>,
 }
 
 /// A writer, its mailbox and its sockets.
 pub struct WriterTask {
-    writer: Writer,
+    /// The writer as sessions see it.
+    pub handle: WriterHandle,
+    writer: Rc<RefCell<Writer>>,
     metrics: Arc<WriterMetrics>,
     wire: MemoryWire,
-    mailbox: VecDeque<WriterCommand>,
+    batches: BatchSender,
+    mailbox: WriterMailbox,
+    /// Deliveries that shards hand over, or have handed over, and the writer has not taken.
+    handed_over: u64,
 }
 
 impl ShardTask {
-    pub fn new(writers: usize) -> Self {
-        Self { shard: shard(), mailbox: VecDeque::new(), batch: Batch::new(writers), handed_over: VecDeque::new() }
-    }
-
-    /// Puts the command into the mailbox, or returns it if the mailbox is full.
-    pub fn send(&mut self, command: ShardCommand) -> Result<(), ShardCommand> {
-        if self.mailbox.len() == SHARD_COMMANDS_MAX {
-            return Err(command);
-        }
-        self.mailbox.push_back(command);
-        Ok(())
-    }
-
-    /// Runs a request without the mailbox, after the run has ended.
-    pub fn request(&mut self, command: ShardCommand) {
-        self.shard.step(Now::read(), command, &mut self.batch);
-        assert_eq!(self.batch.take_entries().count(), 0);
-        self.batch.acknowledge();
+    pub fn new(mailbox: ShardMailbox, writers: usize) -> Self {
+        let (shard, batch) = (mailbox.shard(), Batch::new(writers));
+        Self { shard, mailbox, batch, entries: VecDeque::new(), handing_over: None }
     }
 
     /// Hands over one writer's entries, or takes a batch.
     pub fn step(&mut self, random: &mut Random, ledger: &mut Ledger, writers: &mut [WriterTask]) {
-        if self.handed_over.is_empty() {
-            self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger, writers);
-        } else if let Some((writer, entries)) = self.handed_over.pop_front()
-            && let Err(WriterCommand::Batch(entries)) = writers[writer].send(WriterCommand::Batch(entries))
-        {
-            self.handed_over.push_front((writer, entries));
+        if self.handing_over.is_none() {
+            match self.entries.pop_front() {
+                Some((writer, entries)) => self.handing_over = Some(writers[writer].deliver(entries)),
+                None => self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger, writers),
+            }
         }
-        if self.handed_over.is_empty() {
+        let context = &mut Context::from_waker(Waker::noop());
+        if self.handing_over.as_mut().is_some_and(|sending| sending.poll_unpin(context).is_ready()) {
+            self.handing_over = None;
+        }
+        if self.handing_over.is_none() && self.entries.is_empty() {
             self.batch.acknowledge();
         }
     }
@@ -79,25 +80,24 @@ impl ShardTask {
             let has_room = |writer: WriterIndex, targets| {
                 targets == 0 || writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
             };
-            let command = match (self.shard.next_waiting(has_room), self.mailbox.is_empty()) {
-                (None, false) => self.mailbox.pop_front().and_then(|command| self.shard.admit(command, has_room)),
-                (waited, _) => waited,
-            };
-            if let Some(command) = command {
+            let waited = self.shard.next_waiting(has_room);
+            let admit = |command| self.shard.admit(command, has_room);
+            if let Some(command) = waited.or_else(|| self.mailbox.try_next().and_then(admit)) {
                 ledger.record(&command);
                 self.shard.step(Now::read(), command, &mut self.batch);
             }
         }
         let entries = self.batch.take_entries();
-        self.handed_over.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+        self.entries.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
     }
 
     pub fn deliveries_on_their_way(&self) -> u64 {
-        self.handed_over.iter().map(|(_, entries)| deliveries(entries)).sum()
+        self.entries.iter().map(|(_, entries)| deliveries(entries)).sum()
     }
 
     pub fn is_idle(&self) -> bool {
-        self.mailbox.is_empty() && self.handed_over.is_empty() && !self.shard.is_waiting()
+        let holds_nothing = self.entries.is_empty() && self.handing_over.is_none();
+        self.mailbox.waiting() == 0 && holds_nothing && !self.shard.is_waiting()
     }
 }
 
@@ -110,34 +110,37 @@ impl AsRef<WriterMetrics> for WriterTask {
 impl WriterTask {
     pub fn new(limits: OutboxLimits) -> Self {
         let metrics = Arc::<WriterMetrics>::default();
-        let writer = Writer::counting_in(Arc::clone(&metrics), limits, Arc::default());
-        Self { writer, metrics, wire: MemoryWire::default(), mailbox: VecDeque::new() }
+        let (batches, mailbox) = mailbox_with_capacity(WRITER_COMMANDS_MAX);
+        let writer = Writer::counting_in(Arc::clone(&metrics), limits, Arc::clone(&mailbox.load));
+        let writer = Rc::new(RefCell::new(writer));
+        let handle = WriterHandle::new(Rc::clone(&writer), batches.clone(), Arc::clone(&metrics));
+        Self { handle, writer, metrics, wire: MemoryWire::default(), batches, mailbox, handed_over: 0 }
     }
 
     pub fn holds_nothing(&self) -> bool {
-        self.writer.held_bytes() == 0
+        self.writer.borrow().held_bytes() == 0
     }
 
     /// Opens a client and returns its address. `number` is the number of this writer.
     pub fn open(&mut self, number: usize, capacity: usize, piece: usize) -> Address {
-        let slot = self.writer.open(Dialect::TextLines);
+        let slot = self.writer.borrow_mut().open(Dialect::TextLines);
         self.wire.open(slot, capacity, piece);
         address(u16::try_from(number).expect("few writers"), slot)
     }
 
-    /// Puts the command into the mailbox, or returns it if the mailbox is full.
-    pub fn send(&mut self, command: WriterCommand) -> Result<(), WriterCommand> {
-        if self.mailbox.len() == WRITER_COMMANDS_MAX {
-            return Err(command);
-        }
-        self.mailbox.push_back(command);
-        Ok(())
+    /// Hands over a shard's entries, which wait while the mailbox is full.
+    fn deliver(&mut self, entries: Vec<Entry>) -> LocalBoxFuture<'static, ()> {
+        self.handed_over += deliveries(&entries);
+        let batches = self.batches.clone();
+        async move { batches.deliver(entries).await }.boxed_local()
     }
 
     pub fn take_command(&mut self, now: Instant) {
-        if let Some(command) = self.mailbox.pop_front() {
-            self.step(now, Input::Command(command));
+        let Ok(command) = self.mailbox.commands.try_recv() else { return };
+        if let WriterCommand::Batch(entries) = &command {
+            self.handed_over -= deliveries(entries);
         }
+        self.step(now, Input::Command(command));
     }
 
     pub fn flush(&mut self, now: Instant) {
@@ -163,33 +166,26 @@ impl WriterTask {
         self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
     }
 
-    pub fn disconnect(&mut self, slot: Slot) -> Option<Disconnect> {
-        self.writer.disconnect_reason(slot, None)
-    }
-
     pub fn socket(&self, slot: Slot) -> &Socket {
         self.wire.socket(slot)
     }
 
     pub fn deliveries_on_their_way(&self) -> u64 {
-        let batches = self.mailbox.iter().map(|command| match command {
-            WriterCommand::Batch(entries) => deliveries(entries),
-            _ => 0,
-        });
-        batches.sum()
+        self.handed_over
     }
 
     /// The number of messages on their way to sockets that have not refused them.
     pub fn unwritten(&self) -> usize {
-        self.writer.waiting() + self.deliveries_on_their_way() as usize
+        self.writer.borrow().waiting() + self.handed_over as usize
     }
 
     pub fn is_idle(&self) -> bool {
-        self.mailbox.is_empty() && !self.writer.is_dirty() && self.writer.clients() == 0
+        let writer = self.writer.borrow();
+        self.mailbox.commands.is_empty() && !writer.is_dirty() && writer.clients() == 0
     }
 
     fn step(&mut self, now: Instant, input: Input) {
-        self.writer.step(now, input, &mut self.wire);
+        self.writer.borrow_mut().step(now, input, &mut self.wire);
         self.wire.check_after_step();
     }
 }

@@ -1,0 +1,79 @@
+//! A protocol of the tests' own over the real session: its client is in many rooms at once. Every message names its room,
+//! so that what a client has received tells which room each line is from.
+
+use std::task::{Context, Poll, ready};
+
+use roomcast::broker::Reservation;
+use roomcast::protocol::command::CommandError;
+use roomcast::protocol::event::Event;
+use roomcast::protocol::names::RoomName;
+use roomcast::protocol::publication::Data;
+use roomcast::session::{Finished, Outcome, Session};
+
+/// The protocol handler of one client.
+pub struct ManyRooms {
+    session: Session,
+    leaving: Option<RoomName>,
+    /// The reasons why commands were refused.
+    pub refused: Vec<CommandError>,
+}
+
+impl ManyRooms {
+    pub fn new(session: Session) -> Self {
+        Self { session, leaving: None, refused: Vec::new() }
+    }
+
+    /// The rooms that the client is in.
+    pub fn rooms(&self) -> Vec<RoomName> {
+        self.session.rooms().cloned().collect()
+    }
+
+    pub fn join(&mut self, room: &RoomName) -> Outcome {
+        self.session.join(room.clone(), None, Reservation::None)
+    }
+
+    /// Leaves the room; the client then gets `Left <room>`.
+    pub fn leave(&mut self, room: &RoomName) -> Outcome {
+        self.leaving = Some(room.clone());
+        self.session.leave(room)
+    }
+
+    pub fn say(&mut self, room: &RoomName, text: String) -> Outcome {
+        self.session.publish(room, Data::Text(text.into()), None)
+    }
+
+    /// Replies `PONG <room>` behind everything that the client has said in the room.
+    pub fn ping(&mut self, room: &RoomName) -> Outcome {
+        self.session.reply(Some(room), &Event::Pong(room.as_str()))
+    }
+
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let finished = ready!(self.session.poll(context));
+            let outcome = self.go_on(finished);
+            if outcome != Outcome::Pending {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+
+    fn go_on(&mut self, finished: Finished) -> Outcome {
+        match finished {
+            Finished::Sent | Finished::Joined => Outcome::Done,
+            Finished::Left => {
+                let room = self.leaving.take().expect("it leaves a room");
+                self.session.send(None, format!("Left {}\n", room.as_str()).into())
+            }
+            Finished::Refused(error) => {
+                let outcome = self.session.reply(None, &Event::Error(&error));
+                self.refused.push(error);
+                outcome
+            }
+            Finished::Reserved | Finished::Rooms(_) => unreachable!("it was not asked for"),
+        }
+    }
+}
