@@ -9,6 +9,8 @@ use super::disconnect::Disconnect;
 use super::listing::Listing;
 use super::names::{Label, RoomName};
 
+pub use super::position::Offset;
+
 /// The answer to `HELP`, one line per command.
 const HELP: &str = "JOIN <room>: enter a room, leaving the one you are in
 LEAVE: leave the room
@@ -19,10 +21,6 @@ WHO: who is in the room
 PING [token]: answered behind everything on its way to you
 HELP: this list
 QUIT: end the connection";
-
-/// The position of a publication in its room, counted from 1 and the same for every member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Offset(pub u64);
 
 /// A message to a client. Text is borrowed; a dialect writes it once for all clients that get it.
 #[derive(Clone, Copy, Debug)]

@@ -220,11 +220,13 @@ fn effective(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
 #[test]
 fn check_config_prints_what_can_be_given_back() {
     assert!(effective(&["--probes-until-end"], &[]).probes_until_end);
+    assert!(effective(&["--presence-events"], &[]).presence_events);
     assert!(effective(&[], &[("ROOMCAST_PROBES_UNTIL_END", "true")]).probes_until_end);
     let arguments = [
         &["--workers", "3", "--greeting", "Grüß \"dich\"", "--slow-after", "1min 30s"][..],
         &["--message-bytes", "1000B", "--labels", "id", "--max-clients", "7", "--shards", "5"],
         &["--ready-file", "ready file", "--log-format", "json"],
+        &["--history-messages", "0", "--history-age", "1h 30m", "--history-budget", "1GiB", "--presence-events=true"],
     ];
     for arguments in [&[][..], &arguments.concat()] {
         let printed = checked(arguments, &[]);
