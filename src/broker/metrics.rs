@@ -51,7 +51,7 @@ impl ShardMetrics {
         );
         out.gauge(
             "roomcast_history_bytes",
-            "Memory of what rooms retain, which history-budget limits.",
+            "Bytes of memory for what rooms retain, which history-budget limits.",
             sum(|one| &one.history_bytes),
         );
         let evicted = [

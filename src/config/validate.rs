@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
         let largest = Size(usize::MAX);
-        assert_eq!(refused(|settings| settings.message_bytes = largest), format!("message-bytes {largest}: 1B to 16MiB"));
+        assert_eq!(
+            refused(|settings| settings.message_bytes = largest),
+            format!("message-bytes {largest}: 1B to 16MiB")
+        );
         assert_eq!(
             refused(|settings| settings.outbox_bytes = Size(1024)),
             "outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"

@@ -9,7 +9,7 @@ use roomcast::config::Settings;
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 26] = [
+const REFUSED: [(&[&str], &[&str]); 27] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
     (&["--colour", "red"], &["no flag --colour: see --help"]),
@@ -33,6 +33,10 @@ const REFUSED: [(&[&str], &[&str]); 26] = [
     (
         &["--outbox-budget", "1MiB", "--workers", "64"],
         &["--outbox-budget 1MiB: 16MiB to 1024GiB, at least 4 of message-bytes 64KiB for each of --workers 64"],
+    ),
+    (
+        &["--history-budget", "1MiB", "--shards", "64"],
+        &["--history-budget 1MiB: 4352KiB to 1024GiB, at least message-bytes 64KiB and 4KiB for each of --shards 64"],
     ),
     (
         &["--ping-interval", "60s", "--pong-timeout", "30s"],
