@@ -1,5 +1,5 @@
-//! The history of a shard: what the logs of all of its rooms retain, within a budget and an age. Plain synchronous code;
-//! never reads a clock itself.
+//! The history of a shard: what the logs of all of its rooms retain, within a budget and an age. Plain synchronous
+//! code; never reads a clock itself.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -10,8 +10,8 @@ use crate::config::HistoryLimits;
 use crate::protocol::names::RoomName;
 use crate::protocol::publication::Publication;
 
-/// Publications and rooms that one call of [`History::reclaim`] looks at, so that it delays no room for long: about 0.1 ms.
-/// It looks at more only to make up for a long message, in proportion to its bytes.
+/// Publications and rooms that one call of [`History::reclaim`] looks at, so that it delays no room for long: about 0.1
+/// ms. It looks at more only to make up for a long message, in proportion to its bytes.
 pub const RECLAIM_STEPS_MAX: usize = 1_024;
 
 /// What a shard knows of the logs of all of its rooms. The rooms own their logs.
@@ -20,8 +20,8 @@ pub struct History {
     limits: HistoryLimits,
     retained: Retained,
     evicted: Evicted,
-    /// Each room whose log is not empty once, by a time no later than that of its oldest publication. The time is corrected
-    /// when the room comes first: so a publish costs no queue work, unless the log was empty.
+    /// Each room whose log is not empty once, by a time no later than that of its oldest publication. The time is
+    /// corrected when the room comes first: so a publish costs no queue work, unless the log was empty.
     queue: BTreeSet<(Instant, RoomName)>,
 }
 
@@ -96,8 +96,8 @@ impl History {
         self.count(before, log.retained());
     }
 
-    /// Drops what is too old, and over budget the oldest publications of all rooms. To be called when the history is over
-    /// budget, and once a second. `log_of` returns the log of a room.
+    /// Drops what is too old, and over budget the oldest publications of all rooms. To be called when the history is
+    /// over budget, and once a second. `log_of` returns the log of a room.
     pub fn reclaim<R, S: BuildHasher>(
         &mut self,
         now: Instant,
@@ -120,7 +120,8 @@ impl History {
         Reclaimed { emptied, has_more: self.is_due(now) }
     }
 
-    /// Drops from one log what is too old, and over budget its oldest publications until another room may have an older one.
+    /// Drops from one log what is too old, and over budget its oldest publications until another room may have an older
+    /// one.
     fn trim(&mut self, now: Instant, log: &mut RoomLog, steps_left: &mut usize) {
         let next_at = self.queue.first().map(|(at, _)| *at);
         while *steps_left > 0

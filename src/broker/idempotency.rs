@@ -1,5 +1,5 @@
-//! The idempotency keys of publishes that a shard has seen, so that a publish that is sent twice is published once. Plain
-//! synchronous code; never reads a clock itself.
+//! The idempotency keys of publishes that a shard has seen, so that a publish that is sent twice is published once.
+//! Plain synchronous code; never reads a clock itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ pub const KEY_AGE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The memory for the keys of a shard, in bytes. Beyond it the oldest are forgotten first.
 pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// About the memory of a key beside its own text and that of its room, in bytes: its entries in the table and the queue.
+/// About the memory of a key beside its own text and that of its room, in bytes: its entries in the table and the
+/// queue.
 pub const KEY_BYTES: usize = 250;
 
 /// The table and the queue keep space for this many keys, however few there are.
@@ -101,7 +102,8 @@ impl SeenKeys {
         }
     }
 
-    /// Forgets what is too old. To be called once a second, so that each call has only the keys of one second to forget.
+    /// Forgets what is too old. To be called once a second, so that each call has only the keys of one second to
+    /// forget.
     pub fn expire(&mut self, now: Instant) {
         let is_too_old = |(at, _): &(Instant, RoomKey)| now.saturating_duration_since(*at) >= KEY_AGE_MAX;
         while self.by_age.front().is_some_and(is_too_old) {

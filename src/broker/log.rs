@@ -87,8 +87,8 @@ impl RoomLog {
         self.retained.front().map(|(_, at)| *at)
     }
 
-    /// All publications after a position, oldest first: none if the position is the room's own. Linear in what was missed.
-    /// `bytes_max` bounds their data with `PUBLICATION_BYTES` for each.
+    /// All publications after a position, oldest first: none if the position is the room's own. Linear in what was
+    /// missed. `bytes_max` bounds their data with `PUBLICATION_BYTES` for each.
     ///
     /// # Errors
     /// Not all of them can be had. Then none is returned.
@@ -113,8 +113,8 @@ impl RoomLog {
         if bytes > bytes_max { Err(Unrecovered::TooLong) } else { Ok(self.newest(missed)) }
     }
 
-    /// The last publications that are retained, oldest first: at most `messages_max`, and the newest of them that fit into
-    /// `bytes_max` with `PUBLICATION_BYTES` for each. Linear in what is returned.
+    /// The last publications that are retained, oldest first: at most `messages_max`, and the newest of them that fit
+    /// into `bytes_max` with `PUBLICATION_BYTES` for each. Linear in what is returned.
     pub fn latest(&self, messages_max: usize, bytes_max: usize) -> impl ExactSizeIterator<Item = &Publication> {
         let mut bytes_left = bytes_max;
         let mut fits = |publication| {
