@@ -12,4 +12,5 @@ pub mod names;
 pub mod position;
 pub mod publication;
 pub mod telnet;
+pub mod text;
 pub mod websocket;
