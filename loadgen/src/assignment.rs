@@ -150,6 +150,11 @@ impl Assignment {
         self.sources.get(client % self.sources.len().max(1)).copied()
     }
 
+    /// The source of all random choices of this process.
+    pub fn random(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.settings.seed.wrapping_add(u64::from(self.index)))
+    }
+
     /// Members in this process.
     pub fn members(&self) -> u32 {
         self.rooms.iter().map(|room| room.members).sum()

@@ -2,6 +2,7 @@
 
 mod charts;
 mod numbers;
+mod reconnects;
 mod rows;
 mod table_page;
 
@@ -22,9 +23,10 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         verdict: verdict(report),
         highlights: highlights(report),
         load: rows::load(report),
-        distributions: rows::distributions(report),
+        distributions: rows::distributions(report).into_iter().chain(reconnects::distributions(report)).collect(),
         counts: Counts::of(report),
         reasons: rows::reasons(report),
+        reconnects: reconnects::rows(report),
         connects: rows::connects(report),
         server: rows::server(report),
         generator: rows::generator(report),
@@ -44,6 +46,7 @@ struct Page<'a> {
     distributions: Vec<Distribution>,
     counts: Counts,
     reasons: Vec<Row>,
+    reconnects: Vec<Row>,
     connects: Vec<Row>,
     server: Vec<Row>,
     generator: Vec<Row>,

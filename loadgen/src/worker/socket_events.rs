@@ -58,7 +58,7 @@ impl Worker {
         let sent = self.clients[index].send(&out);
         self.write_buffer = out;
         if let Err(error) = sent {
-            self.fail_client(index, reason_of(&error))?;
+            self.fail_to_connect(index, &error)?;
             return Ok(false);
         }
         self.clients[index].stage = Stage::Handshake;
@@ -70,6 +70,9 @@ impl Worker {
 
     /// Joins the room. A publisher that is no member is ready without joining.
     fn join_room(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        if self.join_since(index, now)? {
+            return Ok(());
+        }
         if self.clients[index].member.is_some() {
             return self.request(index, Stage::Joining, |dialect, room, out| dialect.join(room, out), now);
         }
@@ -111,7 +114,8 @@ impl Worker {
         let result = self.read_into(&mut buffer, index, is_read_closed);
         self.read_buffer = buffer;
         self.publish_next(index);
-        result
+        result?;
+        self.request_position(index, Nanos::now())
     }
 
     /// Reads until the socket is empty. The clock is read once for everything that one read returns.
@@ -191,6 +195,8 @@ impl Worker {
             Incoming::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
             Incoming::Refused(reason) => add_reason(&mut self.counters.result.refused, reason),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
+            Incoming::Position(position) => self.handle_position(index, position, now),
+            Incoming::Gap => self.handle_gap(index),
             Incoming::Pong(_) | Incoming::Other => {}
         }
         Ok(())
@@ -198,12 +204,16 @@ impl Worker {
 
     /// Handles the acknowledgement of a join or leave.
     fn acknowledge(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        let is_resumed = self.client_resumed(index, now);
         let client = &mut self.clients[index];
         let Some(member) = client.member else { return Ok(()) };
         let room = &mut self.rooms[client.room as usize];
         match client.stage {
             Stage::Joining => {
                 client.stage = Stage::Ready;
+                if is_resumed {
+                    return Ok(());
+                }
                 room.checker.join(member, now);
                 if self.phase == Phase::Connecting {
                     return self.client_joined(index, now);
@@ -231,6 +241,9 @@ impl Worker {
         }
         let (room, member) = (client.room as usize, client.member);
         client.close();
+        if self.fail_to_return(index, &reason, now) {
+            return Ok(());
+        }
         if let Some(member) = member {
             self.rooms[room].checker.disconnect(member, now);
             if member == self.rooms[room].pacing_member {

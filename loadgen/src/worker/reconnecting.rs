@@ -1,0 +1,289 @@
+//! Members that are cut during the load and come back with their position. Each is cut once, by a reset at any byte of
+//! its input. They never publish, so no message is lost on its way to the server.
+
+use std::collections::VecDeque;
+
+use mio::Token;
+
+use super::client::{Client, Stage};
+use super::connecting::reason_of;
+use super::resumption::CutStage;
+use super::{Phase, Worker};
+use crate::assignment::{Assignment, RoomGroup};
+use crate::clock::Nanos;
+use crate::dialect;
+use crate::latency::Latencies;
+use crate::messages::{ReconnectResult, add_reason};
+use crate::workload::{CutFrom, Reconnect};
+
+/// Maximum cuts, and maximum reconnects, before sockets are polled again.
+const AT_ONCE_MAX: usize = 64;
+
+/// The cuts and reconnects of one process.
+pub struct Reconnects {
+    /// What to do; `None` if no client is to be cut.
+    reconnect: Option<Reconnect>,
+    /// The clients to cut, in order of time.
+    cuts: VecDeque<(Nanos, u32)>,
+    /// The clients to reconnect, in order of time.
+    returns: VecDeque<(Nanos, u32)>,
+    /// Clients that were cut and may still come back.
+    expected: u32,
+    /// When the first client is cut.
+    cuts_begin: Nanos,
+    /// When the first client is due to reconnect.
+    returns_begin: Nanos,
+    /// When the last client was back.
+    all_back: Option<Nanos>,
+    pub result: ReconnectResult,
+    times: Latencies,
+    beside_before: Latencies,
+    beside_during: Latencies,
+}
+
+impl Reconnects {
+    /// The reconnects of this process. The giant room has none.
+    pub fn new(assignment: &Assignment) -> Self {
+        Self {
+            reconnect: assignment.settings.reconnect.filter(|_| assignment.group == RoomGroup::Rooms),
+            cuts: VecDeque::new(),
+            returns: VecDeque::new(),
+            expected: 0,
+            cuts_begin: Nanos(u64::MAX),
+            returns_begin: Nanos(u64::MAX),
+            all_back: None,
+            result: ReconnectResult::default(),
+            times: Latencies::default(),
+            beside_before: Latencies::default(),
+            beside_during: Latencies::default(),
+        }
+    }
+
+    /// Whether the member of a room is to be cut. Never the first member of a room in this process.
+    pub fn cuts(&self, member: u32, turn: u32, random: &mut fastrand::Rng) -> bool {
+        self.reconnect.is_some_and(|reconnect| match reconnect.from {
+            _ if member == 0 => false,
+            CutFrom::Rooms => reconnect.cuts_room(turn),
+            CutFrom::Members => random.f64() < reconnect.share,
+        })
+    }
+
+    /// Whether a room is beside those with cut clients, and its latencies are recorded apart.
+    pub fn is_beside(&self, turn: u32) -> bool {
+        self.reconnect.is_some_and(|reconnect| reconnect.from == CutFrom::Rooms && !reconnect.cuts_room(turn))
+    }
+
+    /// Plans the cuts of these clients, given the beginning of the measured time.
+    fn plan(&mut self, measured_from: Nanos, mut clients: Vec<u32>, random: &mut fastrand::Rng) {
+        let Some(reconnect) = self.reconnect else { return };
+        self.cuts_begin = measured_from + reconnect.at;
+        self.returns_begin = self.cuts_begin + reconnect.away;
+        random.shuffle(&mut clients);
+        let moment = |client| (self.cuts_begin + reconnect.over.mul_f64(random.f64()), client);
+        self.cuts = clients.into_iter().map(moment).collect();
+        self.cuts.make_contiguous().sort_by_key(|(moment, _)| *moment);
+        self.note_if_all_are_back(self.returns_begin);
+    }
+
+    /// Cancels all cuts that are still to come.
+    pub fn stop(&mut self, now: Nanos) {
+        self.cuts.clear();
+        self.note_if_all_are_back(now);
+    }
+
+    /// When the next client is cut or reconnects.
+    pub fn next(&self) -> Nanos {
+        let firsts = [self.cuts.front(), self.returns.front()];
+        firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Nanos(u64::MAX))
+    }
+
+    /// Whether no client is still to be cut or to come back.
+    pub fn are_over(&self) -> bool {
+        self.cuts.is_empty() && self.expected == 0
+    }
+
+    /// Records a latency in a room without cut clients.
+    pub fn record_beside(&mut self, intended: Nanos, now: Nanos) {
+        if intended < self.cuts_begin {
+            self.beside_before.record(now.since(intended));
+        } else if intended >= self.returns_begin && self.all_back.is_none_or(|all_back| intended < all_back) {
+            self.beside_during.record(now.since(intended));
+        }
+    }
+
+    /// Notes that a client is back or does not come back.
+    fn expect_one_less(&mut self, now: Nanos) {
+        self.expected -= 1;
+        self.note_if_all_are_back(now);
+    }
+
+    fn note_if_all_are_back(&mut self, now: Nanos) {
+        if self.are_over() && self.all_back.is_none() {
+            self.all_back = Some(now);
+        }
+    }
+
+    /// The result, given the number of untold messages of each client that is back.
+    fn take_result(&mut self, untold: impl Iterator<Item = u64>) -> Option<ReconnectResult> {
+        self.reconnect?;
+        let mut result = std::mem::take(&mut self.result);
+        let counts = &mut result.counts;
+        for messages in untold.filter(|messages| *messages > 0) {
+            counts.untold += messages;
+            counts.deceived += 1;
+        }
+        counts.away = counts.cut - counts.recovered - counts.told;
+        counts.recovered -= counts.deceived;
+        result.returned = self.all_back.filter(|_| counts.cut > 0).map(|all_back| (self.returns_begin, all_back));
+        result.times = self.times.counts();
+        result.beside_before = self.beside_before.counts();
+        result.beside_during = self.beside_during.counts();
+        Some(result)
+    }
+}
+
+impl Worker {
+    /// Plans the cuts when the load starts.
+    pub(super) fn plan_reconnects(&mut self) {
+        let chosen = (0..).zip(&self.clients).filter(|(_, client)| client.resumption.is_some());
+        let chosen = chosen.map(|(index, _)| index).collect();
+        self.reconnects.plan(self.measured.start, chosen, &mut self.random);
+    }
+
+    /// Cuts and reconnects the clients that are due.
+    pub(super) fn reconnect_due(&mut self, now: Nanos) -> anyhow::Result<()> {
+        for _ in 0..AT_ONCE_MAX {
+            let Some((due, index)) = self.reconnects.cuts.pop_front_if(|(due, _)| *due <= now) else { break };
+            self.cut(index as usize, due, now);
+        }
+        for _ in 0..AT_ONCE_MAX {
+            let Some((_, index)) = self.reconnects.returns.pop_front_if(|(due, _)| *due <= now) else { break };
+            self.reconnect(index as usize, now)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a client, unless it has ended already or has no position to come back with.
+    fn cut(&mut self, index: usize, due: Nanos, now: Nanos) {
+        let Self { clients, rooms, reconnects, counters, .. } = self;
+        let client = &mut clients[index];
+        if let (Some(resumption), Some(member), Stage::Ready) = (&mut client.resumption, client.member, client.stage) {
+            let counts = &mut reconnects.result.counts;
+            match (resumption.position(), reconnects.reconnect) {
+                (Some(_), Some(reconnect)) => {
+                    let back_at = due + reconnect.away;
+                    resumption.cut(back_at);
+                    client.close();
+                    rooms[client.room as usize].checker.cut(member);
+                    counters.clients -= 1;
+                    counts.cut += 1;
+                    reconnects.expected += 1;
+                    reconnects.returns.push_back((back_at, index as u32));
+                }
+                _ => counts.without_position += 1,
+            }
+        }
+        reconnects.note_if_all_are_back(now);
+    }
+
+    fn reconnect(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
+        let (source, watch) = (self.assignment.source_of(index), (self.poll.registry(), Token(index)));
+        match self.clients[index].connect(target.address, source, now, watch) {
+            Ok(()) => Ok(()),
+            Err(error) => self.end(index, reason_of(&error), now),
+        }
+    }
+
+    /// Joins the room with the client's position, and requests a new position behind that. Returns false if the client
+    /// was not cut.
+    pub(super) fn join_since(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+        let Some(resumption) = self.clients[index].resumption.as_ref() else { return Ok(false) };
+        let Some(position) = resumption.position().filter(|_| resumption.stage == CutStage::Away) else {
+            return Ok(false);
+        };
+        let position = position.to_vec();
+        let join = |dialect: &dyn dialect::Dialect, room: &str, out: &mut Vec<u8>| {
+            dialect.publish(room, &dialect::join_since(room, &position), out);
+            dialect.publish(room, dialect::POSITION.as_bytes(), out);
+        };
+        self.request(index, Stage::Joining, join, now).map(|()| true)
+    }
+
+    /// Records that a client which was cut is in its room again. Returns false if it was not cut.
+    pub(super) fn client_resumed(&mut self, index: usize, now: Nanos) -> bool {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return false };
+        if resumption.stage != CutStage::Away {
+            return false;
+        }
+        resumption.resume();
+        self.rooms[client.room as usize].checker.resume(member, now);
+        self.counters.clients += 1;
+        true
+    }
+
+    /// Requests a position if it is the client's turn.
+    pub(super) fn request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let is_ready = client.stage == Stage::Ready;
+        if !client.resumption.as_mut().is_some_and(|resumption| is_ready && resumption.requests_position()) {
+            return Ok(());
+        }
+        let request = |dialect: &dyn dialect::Dialect, room: &str, out: &mut Vec<u8>| {
+            dialect.publish(room, dialect::POSITION.as_bytes(), out);
+        };
+        self.request(index, Stage::Ready, request, now)
+    }
+
+    /// Handles the answer to `POSITION`. The first one after a reconnect says that everything missed was sent.
+    pub(super) fn handle_position(&mut self, index: usize, position: &[u8], now: Nanos) {
+        let Some(resumption) = self.clients[index].resumption.as_mut() else { return };
+        resumption.remember(position);
+        let reconnects = &mut self.reconnects;
+        match resumption.stage {
+            CutStage::Replaying => {
+                reconnects.result.counts.recovered += 1;
+                reconnects.times.record(now.since(resumption.due));
+            }
+            CutStage::Told => reconnects.result.counts.told += 1,
+            CutStage::Before | CutStage::Away | CutStage::Back => return,
+        }
+        resumption.stage = CutStage::Back;
+        reconnects.expect_one_less(now);
+    }
+
+    /// Handles the line that tells of a gap. It excuses what a client missed while it was away, and nothing else.
+    pub(super) fn handle_gap(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return };
+        if resumption.stage == CutStage::Replaying {
+            resumption.tell_of_gap();
+            self.rooms[client.room as usize].checker.excuse_missed(member);
+        }
+    }
+
+    /// The result of all cuts, when nothing is on its way any more; `None` if no client was to be cut.
+    pub(super) fn take_reconnects(&mut self) -> Option<ReconnectResult> {
+        let Self { clients, rooms, reconnects, .. } = self;
+        let is_back = |client: &&Client| client.resumption.as_ref().is_some_and(|own| own.stage == CutStage::Back);
+        let untold = clients.iter().filter(is_back).filter_map(|client| {
+            let checker = &rooms[client.room as usize].checker;
+            Some(checker.untold(client.member?))
+        });
+        reconnects.take_result(untold)
+    }
+
+    /// Records that the connection of a client ended before it had everything that it missed. Returns whether it had
+    /// not even joined again, in which case the room knows nothing of the connection.
+    pub(super) fn fail_to_return(&mut self, index: usize, reason: &str, now: Nanos) -> bool {
+        let Some(resumption) = self.clients[index].resumption.as_ref() else { return false };
+        let is_away = resumption.stage == CutStage::Away;
+        if self.phase == Phase::Over || !(is_away || resumption.is_replaying()) {
+            return is_away;
+        }
+        add_reason(&mut self.reconnects.result.failed, reason.to_owned());
+        self.reconnects.expect_one_less(now);
+        is_away
+    }
+}
