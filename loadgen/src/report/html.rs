@@ -127,7 +127,7 @@ fn verdict(report: &Report) -> Vec<Statement> {
         say(Kind::Note, "Nothing was delivered".to_owned(), &[]);
     }
     if statements.is_empty() {
-        let all = format!("All is well: {} deliveries, each once and in order", count(report.received()));
+        let all = format!("All is well: {} deliveries, {}", count(report.received()), report.passed());
         statements.push(Statement { kind: Kind::Good, headline: all, details: Vec::new() });
     }
     statements

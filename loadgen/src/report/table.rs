@@ -68,7 +68,8 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
     }
     if let Some(ratio) = reconnects.beside_ratio {
         table.add("beside ms", format!("{}, before the cut", quantiles(beside_before)));
-        table.add("", format!("{}, during the return: p99 x {ratio:.2}", quantiles(beside_during)));
+        let during = format!("during the return, {} deliveries: p99 x {ratio:.2}", beside_during.count);
+        table.add("", format!("{}, {during}", quantiles(beside_during)));
     }
 }
 
@@ -111,7 +112,7 @@ fn add_verdict(table: &mut NamedRows, report: &Report) {
         table.add_in(Color::Yellow, "stopped", "before its time; the figures cover the time until then".to_owned());
     }
     if report.faults.is_empty() && report.received() > 0 {
-        let all = format!("all {} deliveries came, once and in one order", report.received());
+        let all = format!("all {} deliveries came, {}", report.received(), report.passed());
         let color = if report.generator.limited.is_some() { Color::Reset } else { Color::Green };
         table.add_in(color, "passed", all);
     }

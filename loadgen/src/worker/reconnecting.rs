@@ -224,7 +224,7 @@ impl Worker {
     }
 
     /// Requests a position if it is the client's turn.
-    pub(super) fn request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+    pub(super) fn request_position(&mut self, index: usize) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
         let is_ready = client.stage == Stage::Ready;
         if !client.resumption.as_mut().is_some_and(|resumption| is_ready && resumption.requests_position()) {
@@ -233,7 +233,7 @@ impl Worker {
         let request = |dialect: &dyn dialect::Dialect, room: &str, out: &mut Vec<u8>| {
             dialect.publish(room, dialect::POSITION.as_bytes(), out);
         };
-        self.request(index, Stage::Ready, request, now)
+        self.request(index, Stage::Ready, request, Nanos::now())
     }
 
     /// Handles the answer to `POSITION`. The first one after a reconnect says that everything missed was sent.

@@ -115,7 +115,7 @@ impl Worker {
         self.read_buffer = buffer;
         self.publish_next(index);
         result?;
-        self.request_position(index, Nanos::now())
+        self.request_position(index)
     }
 
     /// Reads until the socket is empty. The clock is read once for everything that one read returns.

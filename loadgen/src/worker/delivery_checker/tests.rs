@@ -9,8 +9,13 @@ impl Trial {
     fn of(members: u32, published: u32) -> Self {
         let mut checker = DeliveryChecker::new(members as usize, true);
         (0..members).for_each(|member| checker.join(member, Nanos(0)));
-        (0..published).for_each(|number| assert_eq!(checker.publish(due(number)), number));
-        Self(checker)
+        let mut trial = Self(checker);
+        trial.publishes(0..published);
+        trial
+    }
+
+    fn publishes(&mut self, numbers: std::ops::Range<u32>) {
+        numbers.for_each(|number| assert_eq!(self.0.publish(due(number)), number));
     }
 
     fn receives(&mut self, member: u32, numbers: &[u32]) -> Vec<Receipt> {
@@ -183,7 +188,7 @@ fn one_that_resumes_is_owed_everything_that_it_missed_once_and_in_order() {
 #[test]
 fn what_is_lost_after_the_return_is_not_untold() {
     let mut trial = cut_after(&[0]).resumes();
-    (3..6).for_each(|_| drop(trial.0.publish(due(trial.0.published()))));
+    trial.publishes(3..6);
     assert_eq!(trial.receives(0, &[3, 4, 5]), [Receipt::InOrder; 3]);
     assert_eq!(trial.receives(1, &[1, 2, 3, 5]), [Receipt::InOrder; 4]);
     assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0));
@@ -208,7 +213,7 @@ fn one_that_is_away_is_owed_nothing_and_may_get_nothing() {
 fn one_that_is_told_of_a_gap_is_owed_what_was_due_after_it_was_in_and_nothing_twice() {
     let mut trial = cut_after(&[0]).resumes();
     trial.0.excuse_missed(1);
-    (3..5).for_each(|_| drop(trial.0.publish(due(trial.0.published()))));
+    trial.publishes(3..5);
     assert_eq!(trial.receives(0, &[3, 4]), [Receipt::InOrder; 2]);
     assert_eq!(trial.receives(1, &[0, 4]), [Receipt::Duplicate, Receipt::InOrder]);
     assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0), "message 3 was due after the join");
@@ -229,7 +234,9 @@ fn one_that_resumes_first_leads_the_order_of_the_room() {
 #[test]
 fn a_replay_does_not_count_for_the_spread() {
     let mut trial = cut_after(&[0]).resumes();
-    [1, 2].map(|number| trial.0.receive_replayed(1, payload(number), Nanos(9_000_000)));
+    for number in [1, 2] {
+        trial.0.receive_replayed(1, payload(number), Nanos(9_000_000));
+    }
     let mut spreads = Latencies::default();
     trial.0.record_spreads(|_| true, &mut spreads);
     assert!(spreads.quantile(1.0) < 1.0, "{spreads:?}");
