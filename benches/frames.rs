@@ -6,12 +6,16 @@
 mod common;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
-use common::{TEXT, label, masked_fragments, masked_text};
+use common::{TEXT, label, masked_fragments, masked_text, room};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::event::Event;
+use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
+use strum::VariantArray;
 
 /// A line of chat, a long post, and the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
@@ -34,13 +38,14 @@ fn text(bytes: usize) -> String {
 }
 
 fn encode(criterion: &mut Criterion) {
-    let label = label();
-    for dialect in Dialect::ALL {
-        let mut group = criterion.benchmark_group(format!("frames/encode_{}", dialect.transport()));
+    let (room, publisher) = (room(0), Arc::new(Publisher::anonymous(ClientId(0), label())));
+    for dialect in Dialect::VARIANTS {
+        let mut group = criterion.benchmark_group(format!("frames/encode_{}", dialect.transport().word()));
         group.throughput(Throughput::Elements(1));
         for bytes in TEXT_BYTES {
-            let text = text(bytes);
-            let event = Event::Message { offset: Offset(1), label: &label, text: &text };
+            let (publisher, data) = (Arc::clone(&publisher), Data::Text(text(bytes).into()));
+            let publication = Publication { offset: Offset(1), published_at: UnixMillis(0), publisher, data };
+            let event = Event::Published(&room, &publication);
             let mut out = Vec::new();
             group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
                 bencher.iter(|| {

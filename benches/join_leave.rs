@@ -6,11 +6,10 @@
 mod common;
 
 use common::bare_shard::{BareShard, address};
-use common::{label, publish, room};
+use common::{join, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Member, Reservation, ShardCommand};
-use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::names::{Label, RoomName};
+use roomcast::broker::ShardCommand;
+use roomcast::protocol::names::RoomName;
 use roomcast::writer::Address;
 use tokio::sync::oneshot;
 
@@ -21,7 +20,6 @@ struct RoomWithGuest {
     bare_shard: BareShard,
     room: RoomName,
     guest: Address,
-    label: Label,
 }
 
 fn main() {
@@ -52,8 +50,7 @@ fn measure(criterion: &mut Criterion, name: &str, stay: fn(&mut RoomWithGuest)) 
 impl RoomWithGuest {
     /// A shard with one room that has this many members besides the guest.
     fn new(members: u32) -> Self {
-        let mut room_with_guest =
-            Self { bare_shard: BareShard::new(), room: room(0), guest: address(members), label: label() };
+        let mut room_with_guest = Self { bare_shard: BareShard::new(), room: room(0), guest: address(members) };
         for member in 0..members {
             room_with_guest.join(address(member));
             room_with_guest.bare_shard.end_batch();
@@ -64,8 +61,7 @@ impl RoomWithGuest {
     fn join(&mut self, address: Address) {
         // The bench drops the receiver, because nothing waits for the answer here.
         let (ack, _) = oneshot::channel();
-        let member = Member { address, dialect: Dialect::Lines, label: self.label.clone() };
-        self.bare_shard.step(ShardCommand::Join(self.room.clone(), member, Reservation::None, ack));
+        self.bare_shard.step(ShardCommand::Join(join(self.room.clone(), address), ack));
     }
 
     fn leave(&mut self) {
@@ -74,6 +70,6 @@ impl RoomWithGuest {
     }
 
     fn publish(&mut self) {
-        self.bare_shard.step(ShardCommand::Publish(publish(self.room.clone(), self.guest)));
+        self.bare_shard.step(ShardCommand::Member(publish(self.room.clone(), self.guest)));
     }
 }

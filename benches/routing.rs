@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use common::in_memory_broker::InMemoryBroker;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use roomcast::broker::{Broker, ClientWindow, Publish, ShardMailbox, ShardSenders};
+use roomcast::broker::{Broker, ClientWindow, MemberCommand, ShardMailbox, ShardSenders};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 const SHARDS: [u16; 4] = [1, 2, 4, 8];
@@ -30,10 +30,10 @@ fn hand_over(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/hand_over");
     group.throughput(Throughput::Elements(ROOMS as u64));
     for shards in SHARDS {
-        let (seed, mut mailboxes) = ShardSenders::new(shards, &common::capacity());
+        let (seed, mut mailboxes) = ShardSenders::new(shards, &common::capacity(), common::RULES);
         let broker = seed.broker();
         let mut windows = vec![ClientWindow::default(); ROOMS];
-        let publishes = || -> Vec<Publish> { (0..ROOMS).map(publish).collect() };
+        let publishes = || -> Vec<MemberCommand> { (0..ROOMS).map(publish).collect() };
         group.bench_function(BenchmarkId::from_parameter(shards), |bencher| {
             bencher.iter_batched(
                 publishes,
@@ -45,9 +45,9 @@ fn hand_over(criterion: &mut Criterion) {
 }
 
 /// Publishes through the broker and empties the mailboxes. The time includes freeing the messages, as in a shard.
-fn pass(publishes: Vec<Publish>, broker: &Broker, windows: &mut [ClientWindow], mailboxes: &mut [ShardMailbox]) {
+fn pass(publishes: Vec<MemberCommand>, broker: &Broker, windows: &mut [ClientWindow], mailboxes: &mut [ShardMailbox]) {
     for (publish, window) in publishes.into_iter().zip(windows) {
-        assert!(broker.try_publish(publish, window).is_ok(), "a mailbox takes them all");
+        assert!(broker.try_send(publish, window).is_ok(), "a mailbox takes them all");
     }
     for mailbox in mailboxes {
         while let Some(command) = mailbox.try_next() {
@@ -56,7 +56,7 @@ fn pass(publishes: Vec<Publish>, broker: &Broker, windows: &mut [ClientWindow], 
     }
 }
 
-fn publish(room: usize) -> Publish {
+fn publish(room: usize) -> MemberCommand {
     let address = Address { writer: WriterIndex(0), slot: Slot { index: 0, generation: 0 } };
     common::publish(common::room(room), address)
 }

@@ -5,10 +5,11 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use roomcast::broker::{RoomLimiter, ShardSenders};
+use roomcast::broker::{RoomLimiter, ShardRules, ShardSenders};
 use roomcast::config::{
     AddressLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, RoomLimits, Size, SlowPolicy,
 };
@@ -17,16 +18,18 @@ use roomcast::net::accept::Listener;
 use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::proxy::TrustedProxies;
+use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
+use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::protocol::websocket::encode;
-use roomcast::session::{Outcome, Session, SessionContext, SpentDeliveries};
+use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
 use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
 use roomcast::transport::metrics::ServerMetrics;
-use roomcast::transport::websocket::{self, MessageHandler};
+use roomcast::transport::websocket;
 use roomcast::writer::WriterIndex;
 use roomcast::writer::handle::mailbox;
 use roomcast::writer::task::WriterTask;
@@ -67,23 +70,41 @@ struct Arguments {
 }
 
 /// Sends every message back.
-struct Echo;
+struct Echo(Session);
 
-impl MessageHandler for Echo {
-    fn text(&self, session: &mut Session, text: &str) -> Outcome {
-        echo(session, text.as_bytes(), encode::text)
-    }
-
-    fn binary(&self, session: &mut Session, bytes: &[u8]) -> Outcome {
-        echo(session, bytes, encode::binary)
+impl Echo {
+    fn send(&mut self, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Outcome {
+        let mut message = Vec::with_capacity(encode::header_bytes(payload.len()) + payload.len());
+        message.extend_from_slice(payload);
+        encode(&mut message, 0);
+        self.0.send(None, message.into())
     }
 }
 
-fn echo(session: &mut Session, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Outcome {
-    let mut message = Vec::with_capacity(encode::header_bytes(payload.len()) + payload.len());
-    message.extend_from_slice(payload);
-    encode(&mut message, 0);
-    session.send(message.into())
+impl ProtocolHandler for Echo {
+    fn begin(&mut self) -> Outcome {
+        Outcome::Done
+    }
+
+    fn text(&mut self, text: &str) -> Outcome {
+        self.send(text.as_bytes(), encode::text)
+    }
+
+    fn binary(&mut self, bytes: &[u8]) -> Outcome {
+        self.send(bytes, encode::binary)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        self.0.poll(context).map(|_| Outcome::Done)
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.0
+    }
+
+    fn into_session(self) -> Session {
+        self.0
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -112,24 +133,26 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
     let drain = Drain::default();
     let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
     let (sender, commands) = mailbox();
-    let (writer_task, writer) =
+    let (writer_task, writer, sockets) =
         WriterTask::new(sender, commands, metrics.writers[0].clone(), OUTBOX, drain.clone(), &MemoryUse::default());
     spawn_local(writer_task.run());
     // No client is ever in a room, so no shard ever has anything to do.
-    let (broker, _shards) = ShardSenders::new(1, &RoomLimiter::new(RoomLimits { rooms_max: 0, members_max: 0 }));
+    let limiter = RoomLimiter::new(RoomLimits { rooms_max: 0, members_max: 0 });
+    let (broker, _shards) = ShardSenders::new(1, &limiter, ShardRules { message_bytes_max });
     let keepalive = Rc::new(Keepalive::new(KEEPALIVE));
-    spawn_local(Rc::clone(&keepalive).run_until_stop(drain.clone(), writer.clone()));
+    spawn_local(Rc::clone(&keepalive).run_until_stop(drain.clone(), writer.clone(), sockets.clone()));
     let context = Rc::new(SessionContext {
         broker: broker.broker(),
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
         message_bytes_max,
+        rooms_max: 0,
         deliveries: None,
         spent: SpentDeliveries::new(Instant::now()),
         drain: drain.clone(),
     });
-    let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)));
+    let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)), sockets.clone());
     let http = HttpContext {
         drain,
         connection_limit,
@@ -143,7 +166,8 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         proxies: TrustedProxies::new(&[], false),
     };
     let server = Rc::new(HttpServer::new(http, move |client| {
-        spawn_local(websocket::open(client, Label::generated("WS"), Echo, &buffer, &context, &keepalive));
+        let (identity, dialect) = (Publisher::anonymous(ClientId(0), Label::generated("WS")), Dialect::TextWebSocket);
+        spawn_local(websocket::open(client, identity, dialect, Echo, &buffer, &context, &keepalive));
     }));
     listener.accept(|accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)))).await;
 }

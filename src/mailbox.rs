@@ -1,5 +1,8 @@
 //! The senders' side of a bounded mailbox: send at once, or wait in turn. Never drops a message.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -34,16 +37,32 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Sends the message at once if there is room; else the future waits for room, in the order of the first polls. The
-    /// future must not be dropped before it is ready: the message would be lost. Small, since most clients hold one while
-    /// they join.
-    #[must_use = "a message that finds no room is sent by the future"]
-    pub fn send(&self, message: T) -> impl Future<Output = ()> {
-        let waiting = self.try_send(message).err().map(|Full(message)| Box::pin(self.0.send(message)));
-        async move {
-            if let Some(waiting) = waiting {
-                assert!(waiting.await.is_ok(), "a mailbox outlives every handle to it");
-            }
+    /// Sends the message at once if there is room; else the returned value waits for room, in the order of the first
+    /// polls. It must not be dropped before it is ready: the message would be lost.
+    pub fn send(&self, message: T) -> Sending
+    where
+        T: 'static,
+    {
+        let Err(Full(message)) = self.try_send(message) else { return Sending(None) };
+        let sender = self.0.clone();
+        Sending(Some(Box::pin(async move {
+            assert!(sender.send(message).await.is_ok(), "a mailbox outlives every handle to it");
+        })))
+    }
+}
+
+/// A message on its way into a mailbox. Small, since most clients hold one while they join.
+#[must_use = "a message that finds no room is sent by the future"]
+pub struct Sending(Option<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Future for Sending {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(waiting) = &mut self.0 {
+            ready!(waiting.as_mut().poll(context));
+            self.0 = None;
         }
+        Poll::Ready(())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, ClientWindow, Reservation, ShardMailbox, ShardSenders};
+use roomcast::broker::{Broker, ClientWindow, ShardMailbox, ShardSenders};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, WriterIndex};
@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::common::in_memory_broker::{SinkWriter, start_shard};
 use crate::common::sink::{Round, Sink};
-use crate::common::{capacity, line_member, publish, room, runtime};
+use crate::common::{RULES, capacity, join, publish, room, runtime};
 use crate::workload::{Action, Architecture, Workload};
 use crate::{THREADS, TURN_ACTIONS};
 
@@ -55,7 +55,7 @@ impl Architecture for Sharded {
 
     fn open(workload: Workload) -> Self {
         let (round, rounds) = Round::first(workload.members_in_all(), workload.bytes_at_join());
-        let (seed, shards) = ShardSenders::new(THREADS as u16, &capacity());
+        let (seed, shards) = ShardSenders::new(THREADS as u16, &capacity(), RULES);
         let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mailbox()).unzip();
         let start = |(index, (shard, mailbox))| {
             let (start, starts) = flume::unbounded();
@@ -109,7 +109,7 @@ impl Worker {
         spawn_local(writer.run());
         for (member, address) in members {
             let room = rooms[workload.room_of(member)].clone();
-            broker.join(room, line_member(address), Reservation::None).await.expect("there is a reservation");
+            broker.join(join(room, address)).await.expect("there is room");
         }
         while self.starts.recv_async().await.is_ok() {
             let mut tasks = JoinSet::new();
@@ -146,15 +146,15 @@ impl Publisher {
 
     async fn publish(&mut self, number: usize) {
         let member = self.publishing_members[number].expect("every room has a member on every worker");
-        self.broker.publish(publish(self.rooms[number].clone(), member), &mut self.window).await;
+        self.broker.send(publish(self.rooms[number].clone(), member), &mut self.window).await;
     }
 
     async fn visit(&mut self, number: usize) {
         if self.guest_is_in {
             self.broker.leave(self.rooms[number].clone(), self.guest).await;
         } else {
-            let joined = self.broker.join(self.rooms[number].clone(), line_member(self.guest), Reservation::None);
-            joined.await.expect("there is a reservation");
+            let joined = self.broker.join(join(self.rooms[number].clone(), self.guest));
+            joined.await.expect("there is room");
         }
         self.guest_is_in = !self.guest_is_in;
     }

@@ -3,25 +3,26 @@
 use std::hash::RandomState;
 use std::hint::black_box;
 
-use roomcast::broker::{Batch, Shard, ShardCommand};
+use roomcast::broker::{Batch, Now, Shard, ShardCommand};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-use super::capacity;
+use super::{RULES, capacity};
 
 /// A shard and its batch.
 pub struct BareShard {
     shard: Shard,
     batch: Batch,
+    now: Now,
 }
 
 impl BareShard {
     /// A shard without rooms.
     pub fn new() -> Self {
-        Self { shard: Shard::new(RandomState::new(), capacity()), batch: Batch::new(1) }
+        Self { shard: Shard::new(RandomState::new(), capacity(), RULES), batch: Batch::new(1), now: Now::read() }
     }
 
     pub fn step(&mut self, command: ShardCommand) {
-        self.shard.step(command, &mut self.batch);
+        self.shard.step(self.now, command, &mut self.batch);
     }
 
     pub fn is_full(&self) -> bool {

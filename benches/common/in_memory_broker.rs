@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, ClientWindow, Reservation, ShardMailbox, ShardSenders, ShardTask};
+use roomcast::broker::{Broker, ClientWindow, ShardMailbox, ShardSenders, ShardTask};
 use roomcast::memory::MemoryUse;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 
 use super::sink::{Round, Sink, SinkWire};
-use super::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
+use super::{ROOMY, RULES, capacity, join, joined_line, line, publish, room, runtime};
 
 /// A writer with sinks in place of sockets.
 pub struct SinkWriter {
@@ -31,7 +31,7 @@ impl SinkWriter {
     }
 
     pub fn open(&mut self, sink: Sink) -> Slot {
-        let slot = self.writer.open(Dialect::Lines);
+        let slot = self.writer.open(Dialect::TextLines);
         self.wire.open(slot, sink);
         slot
     }
@@ -78,7 +78,7 @@ impl InMemoryBroker {
     /// Starts this many shards and joins this many members to each room.
     pub fn open(shards: u16, rooms: usize, members: usize) -> Self {
         let runtime = runtime();
-        let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity());
+        let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity(), RULES);
         let broker = seed.broker();
         let (batches, writer_mailbox) = mailbox();
         let mut writer = SinkWriter::new(writer_mailbox);
@@ -93,10 +93,7 @@ impl InMemoryBroker {
             spawn_local(writer.run());
             for (room, members) in &rooms {
                 for &member in members {
-                    broker
-                        .join(room.clone(), line_member(member), Reservation::None)
-                        .await
-                        .expect("there is a reservation");
+                    broker.join(join(room.clone(), member)).await.expect("there is room");
                 }
             }
             rounds.recv_async().await.expect("the sinks are there");
@@ -112,7 +109,7 @@ impl InMemoryBroker {
             let mut window = ClientWindow::default();
             let begun = Instant::now();
             for (room, member) in &self.rooms {
-                self.broker.publish(publish(room.clone(), *member), &mut window).await;
+                self.broker.send(publish(room.clone(), *member), &mut window).await;
             }
             let over = self.rounds.recv_async().await.expect("the sinks are there");
             over.duration_since(begun)

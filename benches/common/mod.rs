@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use std::{panic, process};
 
 use criterion::Criterion;
-use roomcast::broker::{Member, Publish, RoomLimiter};
+use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, ShardRules};
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::publication::{ClientId, Data, Publisher};
 use roomcast::writer::Address;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
@@ -50,6 +51,9 @@ pub fn capacity() -> RoomLimiter {
     RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
 
+/// Rules that no bench reaches.
+pub const RULES: ShardRules = ShardRules { message_bytes_max: 64 * 1024 };
+
 /// Criterion's settings; flags may change them. A panic on any thread ends the bench, which would otherwise wait for it
 /// forever.
 pub fn criterion() -> Criterion {
@@ -75,12 +79,17 @@ pub fn label() -> Label {
     Label::generated(LABEL)
 }
 
-pub fn line_member(address: Address) -> Member {
-    Member { address, dialect: Dialect::Lines, label: label() }
+/// The join of a line client.
+pub fn join(room: RoomName, address: Address) -> Join {
+    let publisher = Publisher::anonymous(ClientId(0), label()).into();
+    let member = Member { address, dialect: Dialect::TextLines, publisher };
+    Join { room, member, request: None, reservation: Reservation::None }
 }
 
-pub fn publish(room: RoomName, address: Address) -> Publish {
-    Publish { room, address, dialect: Dialect::Lines, text: TEXT.into(), read_at: Instant::now(), permit: None }
+/// The publish of a line client.
+pub fn publish(room: RoomName, address: Address) -> MemberCommand {
+    let from = ReplyTo { address, dialect: Dialect::TextLines, request: None };
+    MemberCommand { room, from, act: Act::Publish(Data::Text(TEXT.into()), Instant::now()), permit: None }
 }
 
 /// The line that a line client receives for one publish.
@@ -90,7 +99,7 @@ pub fn line() -> String {
 
 /// The line that a line client receives when it joins.
 pub fn joined_line(room: &RoomName) -> String {
-    let line = Dialect::Lines.encode(&Event::Joined(room));
+    let line = Dialect::TextLines.encode(&Event::Joined(room));
     String::from_utf8(line.into()).expect("text")
 }
 

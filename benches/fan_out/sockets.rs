@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Broker, ClientWindow, Reservation, ShardSenders};
+use roomcast::broker::{Broker, ClientWindow, ShardSenders};
 use roomcast::memory::MemoryUse;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
@@ -26,7 +26,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::common::in_memory_broker::start_shard;
-use crate::common::{ROOMY, capacity, joined_line, line, line_member, publish, room, runtime};
+use crate::common::{ROOMY, RULES, capacity, join, joined_line, line, publish, room, runtime};
 
 /// The listen backlog, the same as in the product. With a smaller one, a burst of connects waits for retries of one
 /// second.
@@ -67,9 +67,9 @@ impl SocketBroker {
         let runtime = runtime();
         let (over, rounds) = flume::unbounded();
         let streams = connect(members, over)?;
-        let (seed, shards) = ShardSenders::new(1, &capacity());
+        let (seed, shards) = ShardSenders::new(1, &capacity(), RULES);
         let (batches, writer_mailbox) = mailbox();
-        let (task, writer) = WriterTask::new(
+        let (task, writer, sockets) = WriterTask::new(
             batches.clone(),
             writer_mailbox,
             Arc::default(),
@@ -83,12 +83,9 @@ impl SocketBroker {
             spawn_local(task.run());
             let mut last = None;
             for stream in streams {
-                let slot = writer.open(Rc::new(tokio::net::TcpStream::from_std(stream)?), Dialect::Lines);
+                let slot = sockets.open(Rc::new(tokio::net::TcpStream::from_std(stream)?), Dialect::TextLines);
                 let member = Address { writer: WriterIndex(0), slot };
-                broker
-                    .join(room.clone(), line_member(member), Reservation::None)
-                    .await
-                    .expect("there is a reservation");
+                broker.join(join(room.clone(), member)).await.expect("there is room");
                 last = Some(member);
             }
             rounds.recv_async().await?;
@@ -101,7 +98,7 @@ impl SocketBroker {
     pub fn publish(&self) -> Duration {
         self.runtime.block_on(async {
             let begun = Instant::now();
-            self.broker.publish(publish(self.room.clone(), self.member), &mut ClientWindow::default()).await;
+            self.broker.send(publish(self.room.clone(), self.member), &mut ClientWindow::default()).await;
             let over = self.rounds.recv_async().await.expect("the reader is there");
             over.duration_since(begun)
         })

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use roomcast::broker::{Member, Reservation, ShardCommand};
+use roomcast::broker::ShardCommand;
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::event::Event;
 use roomcast::protocol::lines::next_line;
+use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, Writer, WriterCommand};
 use tokio::sync::oneshot;
@@ -18,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::callgrind::counted_by_callgrind;
 use crate::common::bare_shard::{BareShard, address};
 use crate::common::sink::{Round, Sink, SinkWire};
-use crate::common::{ROOMY, TEXT, label, line, masked_text, publish, room};
+use crate::common::{self, ROOMY, TEXT, label, line, masked_text, publish, room};
 
 /// The number of members in each room and of clients on each writer.
 const MEMBERS: u32 = 1_000;
@@ -41,8 +43,8 @@ pub const CASES: [Case; 11] = [
     Case { name: "publish_in_batches/message", units: TIMES, run: publish_in_batches },
     Case { name: "append/delivery", units: MEMBERS as u64, run: append },
     Case { name: "flush/delivery", units: MEMBERS as u64, run: flush },
-    Case { name: "encode_line/message", units: TIMES, run: || encode(Dialect::Lines) },
-    Case { name: "encode_websocket/message", units: TIMES, run: || encode(Dialect::WebSocket) },
+    Case { name: "encode_line/message", units: TIMES, run: || encode(Dialect::TextLines) },
+    Case { name: "encode_websocket/message", units: TIMES, run: || encode(Dialect::TextWebSocket) },
     Case { name: "decode_line/command", units: TIMES, run: decode_lines },
     Case { name: "decode_websocket/command", units: TIMES, run: decode_websocket },
     Case { name: "join/member", units: TIMES, run: join },
@@ -75,8 +77,7 @@ fn bare_shard_with_members() -> BareShard {
 
 fn join_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
-    let member = Member { address: address(member), dialect: Dialect::Lines, label: label() };
-    ShardCommand::Join(room(0), member, Reservation::None, ack)
+    ShardCommand::Join(common::join(room(0), address(member)), ack)
 }
 
 fn leave_command(member: u32) -> ShardCommand {
@@ -85,7 +86,7 @@ fn leave_command(member: u32) -> ShardCommand {
 }
 
 fn publish_command() -> ShardCommand {
-    ShardCommand::Publish(publish(room(0), address(0)))
+    ShardCommand::Member(publish(room(0), address(0)))
 }
 
 fn publish_commands() -> Vec<ShardCommand> {
@@ -176,7 +177,7 @@ impl TargetedWriter {
         let round = Round::endless();
         let (mut writer, mut wire) = (Writer::new(ROOMY), SinkWire::default());
         let mut open = |_| {
-            let slot = writer.open(Dialect::Lines);
+            let slot = writer.open(Dialect::TextLines);
             wire.open(slot, Sink::new(&round));
             slot
         };
@@ -220,12 +221,14 @@ fn flush() {
 }
 
 fn encode(dialect: Dialect) {
-    let label = label();
+    let (room, publisher) = (room(0), Publisher::anonymous(ClientId(0), label()).into());
+    let data = Data::Text(TEXT.into());
+    let publication = Publication { offset: Offset(1), published_at: UnixMillis(0), publisher, data };
     let mut out = Vec::new();
     count_warm(|| {
         for _ in 0..TIMES {
             out.clear();
-            dialect.write(&Event::Message { offset: Offset(1), label: &label, text: black_box(TEXT) }, &mut out);
+            dialect.write(&Event::Published(&room, black_box(&publication)), &mut out);
             black_box(&out);
         }
     });

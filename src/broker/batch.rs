@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::Ack;
+use super::command::{Ack, ReplyTo};
 use super::room::Audience;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
@@ -87,10 +87,12 @@ impl Batch {
     }
 
     /// Adds a reply to one client.
-    pub(super) fn reply(&mut self, address: Address, dialect: Dialect, event: &Event<'_>) {
+    pub(super) fn reply(&mut self, to: ReplyTo, event: &Event<'_>) {
         let block = self.begin_block(Frames::reply(Bytes::new()));
-        self.write(block, dialect, event);
-        self.push_entry(block, address.writer, Targets::One(address.slot));
+        let bytes = &mut self.blocks[block].bytes;
+        to.dialect.write_reply(to.request, event, bytes);
+        self.bytes += bytes.len();
+        self.push_entry(block, to.address.writer, Targets::One(to.address.slot));
     }
 
     /// Adds a reply to one client that is encoded already.

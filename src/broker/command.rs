@@ -10,25 +10,61 @@ use super::in_flight::InFlightPermit;
 use super::room::{Member, MemberCount};
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
+use crate::protocol::event::RequestId;
 use crate::protocol::listing::Listing;
-use crate::protocol::names::{Label, RoomName};
+use crate::protocol::names::RoomName;
+use crate::protocol::publication::{Data, Publisher};
 use crate::writer::Address;
 
-/// A message from a member to its room.
+/// Where the reply to a client's command goes, and how it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyTo {
+    /// The client.
+    pub address: Address,
+    /// How its output is encoded.
+    pub dialect: Dialect,
+    /// The client's own name for the command, where its dialect has one.
+    pub request: Option<RequestId>,
+}
+
+/// A command that a member gives in its room. The shard handles all that a member gives in the order in which the member
+/// gave them, and writes the replies in that order.
 #[derive(Debug)]
-pub struct Publish {
+pub struct MemberCommand {
     /// The room.
     pub room: RoomName,
-    /// The member that publishes.
-    pub address: Address,
-    /// The dialect of the member, for the error if it is not in the room.
-    pub dialect: Dialect,
-    /// The text of the message.
-    pub text: Box<str>,
-    /// When the message was read from the member's socket.
-    pub read_at: Instant,
-    /// Counts the message as in flight. `None` in tests.
+    /// The member.
+    pub from: ReplyTo,
+    /// What to do.
+    pub act: Act,
+    /// Counts the command as in flight. The broker's handle sets it.
     pub permit: Option<InFlightPermit>,
+}
+
+/// What a member can ask of its room.
+#[derive(Debug)]
+pub enum Act {
+    /// Publishes. The time is when the data was read from the member's socket.
+    Publish(Data, Instant),
+    /// Replies with the labels of the members. The time is when the client asked.
+    Members(Instant),
+    /// Makes this the member as others see it, and replies with the label.
+    Rename(Arc<Publisher>),
+    /// Sends the member one encoded message.
+    Reply(Bytes),
+}
+
+impl Act {
+    /// The bytes that count as in flight for it; `None` for as many as a client may have.
+    pub(super) fn in_flight_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Publish(data, _) => Some(data.bytes()),
+            Self::Reply(bytes) => Some(bytes.len()),
+            Self::Rename(_) => Some(0),
+            // The reply may be as long as a message may be, and a client could ask for it with every line.
+            Self::Members(_) => None,
+        }
+    }
 }
 
 /// Whether a place in the room was reserved before a join. A reservation lets a client whose new room is full stay in its
@@ -41,7 +77,20 @@ pub enum Reservation {
     Held,
 }
 
-/// What a session keeps of the room that its client has joined.
+/// A client that joins a room.
+#[derive(Debug)]
+pub struct Join {
+    /// The room.
+    pub room: RoomName,
+    /// The client.
+    pub member: Member,
+    /// The client's own name for the command, where its dialect has one.
+    pub request: Option<RequestId>,
+    /// Whether it has reserved a place.
+    pub reservation: Reservation,
+}
+
+/// What a session keeps of a room that its client has joined.
 #[derive(Debug)]
 pub struct Joined {
     /// The room's own copy of its name, so that all members share one.
@@ -59,31 +108,28 @@ pub enum ShardCommand {
     /// Reserves a place for a client that leaves another room first. A `Join` with [`Reservation::Held`] must follow.
     Reserve(RoomName, Answer<Result<(), CommandError>>),
     /// Adds a member, which gets `Joined` ahead of everything from the room. A client that is refused is sent nothing.
-    Join(RoomName, Member, Reservation, Answer<Result<Joined, CommandError>>),
+    Join(Join, Answer<Result<Joined, CommandError>>),
     /// Removes a member. Nothing from the room follows the answer.
     Leave(RoomName, Address, Answer<()>),
-    /// Publishes a message.
-    Publish(Publish),
-    /// Gives a member a new label, from its next message on.
-    Rename(RoomName, Address, Label),
-    /// Lists the labels of a room's members. The time is when the client sent the request.
-    Who(RoomName, Instant, Answer<Arc<Listing<Label>>>),
+    /// A command of a member.
+    Member(MemberCommand),
     /// Lists the shard's rooms. The time is when the client sent the request.
     Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
-    /// Replies to a member of the room with one encoded message, behind everything that was published before.
-    Reply(RoomName, Address, Bytes, Option<InFlightPermit>),
 }
 
 impl ShardCommand {
     /// The room and the member, for commands that a member gives in its room.
     pub(super) fn of_member(&self) -> Option<(&RoomName, Address)> {
         match self {
-            Self::Publish(Publish { room, address, .. })
-            | Self::Leave(room, address, _)
-            | Self::Rename(room, address, _)
-            | Self::Reply(room, address, ..) => Some((room, *address)),
-            Self::Reserve(..) | Self::Join(..) | Self::Who(..) | Self::Rooms(..) => None,
+            Self::Member(command) => Some((&command.room, command.from.address)),
+            Self::Leave(room, address, _) => Some((room, *address)),
+            Self::Reserve(..) | Self::Join(..) | Self::Rooms(..) => None,
         }
+    }
+
+    /// Whether it publishes.
+    pub(super) fn is_publish(&self) -> bool {
+        matches!(self, Self::Member(MemberCommand { act: Act::Publish(..), .. }))
     }
 }
 
@@ -93,7 +139,6 @@ pub(super) enum Ack {
     Reserved(Answer<Result<(), CommandError>>, Result<(), CommandError>),
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     Left(Answer<()>),
-    Members(Answer<Arc<Listing<Label>>>, Arc<Listing<Label>>),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
@@ -104,7 +149,6 @@ impl Ack {
             Self::Reserved(answer, reserved) => drop(answer.send(reserved)),
             Self::Joined(answer, joined) => drop(answer.send(joined)),
             Self::Left(answer) => drop(answer.send(())),
-            Self::Members(answer, labels) => drop(answer.send(labels)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
         }
     }

@@ -3,22 +3,23 @@
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Joined, Publish, Reservation, ShardCommand};
+use super::ShardIndex;
+use super::command::{Join, Joined, MemberCommand, ShardCommand};
 use super::in_flight::{ClientWindow, ShardWindow};
-use super::room::Member;
 use super::room_limiter::RoomLimiter;
-use super::{Shard, ShardIndex};
-use crate::mailbox::{Full, Mailbox};
+use super::shard::{Shard, ShardRules};
+use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
-use crate::protocol::names::{Label, RoomName};
+use crate::protocol::names::RoomName;
 use crate::writer::Address;
 
 /// The most commands in a shard's mailbox, 3 MiB of them; permits bound the bytes of their texts. Large enough that a crowd
@@ -45,12 +46,13 @@ pub struct ShardMailbox {
     commands: mpsc::Receiver<ShardCommand>,
     keys: RandomState,
     room_limiter: RoomLimiter,
+    rules: ShardRules,
 }
 
 impl ShardMailbox {
     /// The shard that the mailbox is for, without rooms.
     pub fn shard(&self) -> Shard {
-        Shard::new(self.keys.clone(), self.room_limiter.clone())
+        Shard::new(self.keys.clone(), self.room_limiter.clone(), self.rules)
     }
 
     /// Waits for the next command; `None` when every sender is gone.
@@ -71,13 +73,14 @@ impl ShardMailbox {
 
 impl ShardSenders {
     /// Mailboxes for this many shards, and what sends to them.
-    pub fn new(shards: u16, room_limiter: &RoomLimiter) -> (Self, Vec<ShardMailbox>) {
+    pub fn new(shards: u16, room_limiter: &RoomLimiter, rules: ShardRules) -> (Self, Vec<ShardMailbox>) {
         let keys = RandomState::new();
         let (mut handles, mut mailboxes) = (Vec::new(), Vec::new());
         for index in (0..shards).map(ShardIndex) {
             let (sender, commands) = mpsc::channel(MAILBOX_COMMANDS);
             handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
-            mailboxes.push(ShardMailbox { index, commands, keys: keys.clone(), room_limiter: room_limiter.clone() });
+            let (keys, room_limiter) = (keys.clone(), room_limiter.clone());
+            mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });
         }
         (Self { shards: handles.into(), keys }, mailboxes)
     }
@@ -117,83 +120,43 @@ impl MergedListing {
 
 impl Broker {
     /// Reserves a place in a room for a client that leaves another room first. The client must then join.
-    pub fn reserve(&self, room: RoomName) -> impl Future<Output = Result<(), CommandError>> {
+    pub fn reserve(&self, room: RoomName) -> Request<Result<(), CommandError>> {
         self.request(self.shard_of(&room).0, move |answer| ShardCommand::Reserve(room, answer))
     }
 
     /// Joins a room; the client gets `Joined` ahead of everything from it. A client that is refused is sent nothing.
-    pub fn join(
-        &self,
-        room: RoomName,
-        member: Member,
-        reservation: Reservation,
-    ) -> impl Future<Output = Result<Joined, CommandError>> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Join(room, member, reservation, answer))
+    pub fn join(&self, join: Join) -> Request<Result<Joined, CommandError>> {
+        self.request(self.shard_of(&join.room).0, move |answer| ShardCommand::Join(join, answer))
     }
 
     /// Leaves a room; nothing from it follows.
-    pub fn leave(&self, room: RoomName, address: Address) -> impl Future<Output = ()> {
+    pub fn leave(&self, room: RoomName, address: Address) -> Request<()> {
         self.request(self.shard_of(&room).0, move |answer| ShardCommand::Leave(room, address, answer))
     }
 
-    /// Publishes a message without waiting.
+    /// Sends a member's command without waiting.
     ///
     /// # Errors
-    /// The message, when its sender or all senders together have too much in flight, or the shard's mailbox is full.
-    pub fn try_publish(&self, mut publish: Publish, window: &mut ClientWindow) -> Result<(), Publish> {
-        let (shard, room_hash) = self.shard_of(&publish.room);
-        publish.permit = shard.window.try_enter(window, room_hash, publish.text.len());
-        if publish.permit.is_none() {
-            return Err(publish);
+    /// The command, when its sender has too much in flight, all publishers together have, or the mailbox is full.
+    pub fn try_send(&self, mut command: MemberCommand, window: &mut ClientWindow) -> Result<(), MemberCommand> {
+        let (shard, room_hash) = self.shard_of(&command.room);
+        command.permit = shard.window.try_enter(window, room_hash, &command.act);
+        if command.permit.is_none() {
+            return Err(command);
         }
-        match shard.mailbox.try_send(ShardCommand::Publish(publish)) {
-            Err(Full(ShardCommand::Publish(publish))) => Err(publish),
+        match shard.mailbox.try_send(ShardCommand::Member(command)) {
+            Err(Full(ShardCommand::Member(command))) => Err(command),
             _ => Ok(()),
         }
     }
 
-    /// Publishes a message. Waits while its sender has too much in flight: this is the backpressure on publishers.
-    pub async fn publish(&self, mut publish: Publish, window: &mut ClientWindow) {
-        let (shard, room_hash) = self.shard_of(&publish.room);
-        if publish.permit.is_none() {
-            publish.permit = Some(shard.window.enter(window, room_hash, publish.text.len()).await);
+    /// Sends a member's command. Waits while its sender has too much in flight: this is the backpressure on publishers.
+    pub async fn send(&self, mut command: MemberCommand, window: &mut ClientWindow) {
+        let (shard, room_hash) = self.shard_of(&command.room);
+        if command.permit.is_none() {
+            command.permit = Some(shard.window.enter(window, room_hash, &command.act).await);
         }
-        shard.mailbox.send(ShardCommand::Publish(publish)).await;
-    }
-
-    /// Replies to a member of a room behind everything that it has published there, without waiting.
-    ///
-    /// # Errors
-    /// The reply, when the client has too much in flight or the shard's mailbox is full.
-    pub fn try_reply(
-        &self,
-        room: &RoomName,
-        address: Address,
-        bytes: Bytes,
-        window: &mut ClientWindow,
-    ) -> Result<(), Bytes> {
-        let Some(permit) = window.try_enter(bytes.len()) else { return Err(bytes) };
-        let reply = ShardCommand::Reply(room.clone(), address, bytes, Some(permit));
-        match self.shard_of(room).0.mailbox.try_send(reply) {
-            Err(Full(ShardCommand::Reply(_, _, bytes, _))) => Err(bytes),
-            _ => Ok(()),
-        }
-    }
-
-    /// Replies to a member of a room behind everything that it has published there.
-    pub async fn reply(&self, room: &RoomName, address: Address, bytes: Bytes, window: &mut ClientWindow) {
-        let permit = Some(window.enter(bytes.len()).await);
-        self.shard_of(room).0.mailbox.send(ShardCommand::Reply(room.clone(), address, bytes, permit)).await;
-    }
-
-    /// Gives a member a new label, from its next message on.
-    pub fn rename(&self, room: RoomName, address: Address, label: Label) -> impl Future<Output = ()> {
-        self.shard_of(&room).0.mailbox.send(ShardCommand::Rename(room, address, label))
-    }
-
-    /// Lists the labels of a room's members. The listing is at most `LIST_AGE_MAX` old.
-    pub fn members(&self, room: RoomName) -> impl Future<Output = Arc<Listing<Label>>> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Who(room, Instant::now(), answer))
+        shard.mailbox.send(ShardCommand::Member(command)).await;
     }
 
     /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.
@@ -208,19 +171,9 @@ impl Broker {
         self.merged.borrow_mut().of(parts)
     }
 
-    /// Not an `async fn`, nor are its callers, so that the future holds only the answer's receiver and no copy of the
-    /// command.
-    fn request<T>(
-        &self,
-        shard: &ShardHandle,
-        command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand,
-    ) -> impl Future<Output = T> {
+    fn request<T>(&self, shard: &ShardHandle, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
         let (sender, answer) = oneshot::channel();
-        let sent = shard.mailbox.send(command(sender));
-        async move {
-            sent.await;
-            answer.await.expect("a shard outlives every handle and answers every command")
-        }
+        Request { sending: shard.mailbox.send(command(sender)), answer }
     }
 
     /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the
@@ -229,5 +182,23 @@ impl Broker {
         let hash = self.keys.hash_one(room);
         let middle = (hash >> 32) as u32;
         (&self.shards[middle as usize % self.shards.len()], hash >> 8)
+    }
+}
+
+/// A request to a shard, which was sent or waits for room in the shard's mailbox. Small, since thousands of clients that
+/// join at once hold one each. The answer is lost if it is dropped; a request that waits for room is lost as well.
+#[must_use = "the answer comes through the future"]
+pub struct Request<T> {
+    sending: Sending,
+    answer: oneshot::Receiver<T>,
+}
+
+impl<T> Future for Request<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        ready!(Pin::new(&mut self.sending).poll(context));
+        let answer = ready!(Pin::new(&mut self.answer).poll(context));
+        Poll::Ready(answer.expect("a shard outlives every handle and answers every command"))
     }
 }

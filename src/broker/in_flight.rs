@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::command::Act;
+
 /// Bytes that one client may have in flight. One message of any size is always allowed.
 const CLIENT_BYTES_MAX: u32 = 32 * 1024;
 
@@ -31,7 +33,7 @@ pub(super) struct ShardWindow([Arc<Semaphore>; WINDOWS]);
 #[derive(Debug)]
 pub struct InFlightPermit {
     _client: OwnedSemaphorePermit,
-    /// From the room's window, for a message to the room.
+    /// From the room's window, for a publication.
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -43,16 +45,13 @@ impl ClientWindow {
         }
     }
 
-    /// A permit for a reply of this many bytes, if the window has room.
-    pub(super) fn try_enter(&mut self, bytes: usize) -> Option<InFlightPermit> {
-        let client = self.semaphore().try_acquire_many_owned(cost(bytes, CLIENT_BYTES_MAX)).ok()?;
-        Some(InFlightPermit { _client: client, _room: None })
+    /// Permits of the client's own window, if it has room for them.
+    fn try_enter(&mut self, permits: u32) -> Option<OwnedSemaphorePermit> {
+        self.semaphore().try_acquire_many_owned(permits).ok()
     }
 
-    /// A permit for a reply of this many bytes.
-    pub(super) async fn enter(&mut self, bytes: usize) -> InFlightPermit {
-        let client = self.semaphore().acquire_many_owned(cost(bytes, CLIENT_BYTES_MAX)).await;
-        InFlightPermit { _client: client.expect(NEVER_CLOSED), _room: None }
+    async fn enter(&mut self, permits: u32) -> OwnedSemaphorePermit {
+        self.semaphore().acquire_many_owned(permits).await.expect(NEVER_CLOSED)
     }
 
     fn semaphore(&mut self) -> Arc<Semaphore> {
@@ -65,19 +64,23 @@ impl ShardWindow {
         Self(std::array::from_fn(|_| Arc::new(Semaphore::new(WINDOW_BYTES_MAX as usize))))
     }
 
-    /// A permit for a message to the room of this hash, if both windows have room.
-    pub fn try_enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> Option<InFlightPermit> {
-        let mut permit = client.try_enter(text_bytes)?;
-        permit._room = Some(self.of(room_hash).try_acquire_many_owned(cost(text_bytes, WINDOW_BYTES_MAX)).ok()?);
-        Some(permit)
+    /// A permit for what a member does in the room of this hash, if both windows have room.
+    pub fn try_enter(&self, client: &mut ClientWindow, room_hash: u64, act: &Act) -> Option<InFlightPermit> {
+        let (of_client, of_room) = permits(act);
+        let client = client.try_enter(of_client)?;
+        let room = of_room.map(|permits| self.of(room_hash).try_acquire_many_owned(permits)).transpose().ok()?;
+        Some(InFlightPermit { _client: client, _room: room })
     }
 
-    /// A permit for a message to the room of this hash. Clients that wait get theirs in order.
-    pub async fn enter(&self, client: &mut ClientWindow, room_hash: u64, text_bytes: usize) -> InFlightPermit {
-        let mut permit = client.enter(text_bytes).await;
-        let room = self.of(room_hash).acquire_many_owned(cost(text_bytes, WINDOW_BYTES_MAX)).await;
-        permit._room = Some(room.expect(NEVER_CLOSED));
-        permit
+    /// A permit for what a member does in the room of this hash. Clients that wait get theirs in order.
+    pub async fn enter(&self, client: &mut ClientWindow, room_hash: u64, act: &Act) -> InFlightPermit {
+        let (of_client, of_room) = permits(act);
+        let client = client.enter(of_client).await;
+        let room = match of_room {
+            Some(permits) => Some(self.of(room_hash).acquire_many_owned(permits).await.expect(NEVER_CLOSED)),
+            None => None,
+        };
+        InFlightPermit { _client: client, _room: room }
     }
 
     fn of(&self, room_hash: u64) -> Arc<Semaphore> {
@@ -85,28 +88,41 @@ impl ShardWindow {
     }
 }
 
-/// The permits that a text takes from a window, at most all of them.
-fn cost(text_bytes: usize, bytes_max: u32) -> u32 {
-    u32::try_from(text_bytes + COMMAND_BYTES).unwrap_or(u32::MAX).min(bytes_max)
+/// The permits that an act takes from the window of its client, and what a publication takes from that of its room. At
+/// most all of them.
+fn permits(act: &Act) -> (u32, Option<u32>) {
+    let bytes = act.in_flight_bytes().and_then(|bytes| u32::try_from(bytes + COMMAND_BYTES).ok()).unwrap_or(u32::MAX);
+    let of_room = matches!(act, Act::Publish(..)).then(|| bytes.min(WINDOW_BYTES_MAX));
+    (bytes.min(CLIENT_BYTES_MAX), of_room)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::protocol::publication::Data;
 
     #[test]
     fn a_client_waits_for_its_own_window_and_a_long_message_blocks_one_window_of_rooms() {
         let shard = ShardWindow::new();
+        let publish = |bytes| Act::Publish(Data::Text("x".repeat(bytes).into()), Instant::now());
         let (mut busy, mut other) = (ClientWindow::default(), ClientWindow::default());
-        let permits: Vec<_> = std::iter::from_fn(|| shard.try_enter(&mut busy, 0, 1_000)).collect();
+        let permits: Vec<_> = std::iter::from_fn(|| shard.try_enter(&mut busy, 0, &publish(1_000))).collect();
         assert_eq!(permits.len(), CLIENT_BYTES_MAX as usize / (1_000 + COMMAND_BYTES));
-        assert!(shard.try_enter(&mut other, 0, 1_000).is_some());
+        assert!(shard.try_enter(&mut other, 0, &publish(1_000)).is_some());
         drop(permits);
-        let long = shard.try_enter(&mut busy, 0, 1 << 30).unwrap();
-        assert!(shard.try_enter(&mut busy, 0, 0).is_none());
-        assert!(shard.try_enter(&mut other, 0, 0).is_none(), "the room's window is full as well");
-        assert!(shard.try_enter(&mut other, 1, 0).is_some() && other.try_enter(0).is_some());
+        let long = shard.try_enter(&mut busy, 0, &publish(1 << 23)).unwrap();
+        assert!(shard.try_enter(&mut busy, 0, &publish(0)).is_none());
+        assert!(shard.try_enter(&mut other, 0, &publish(0)).is_none(), "the room's window is full as well");
+        let reply = Act::Reply("reply".into());
+        assert!(
+            shard.try_enter(&mut other, 1, &publish(0)).is_some() && shard.try_enter(&mut other, 0, &reply).is_some()
+        );
         drop(long);
-        assert!(shard.try_enter(&mut busy, 0, 0).is_some());
+        let members = shard.try_enter(&mut busy, 0, &Act::Members(Instant::now())).unwrap();
+        assert!(shard.try_enter(&mut busy, 0, &reply).is_none(), "its reply may be long");
+        drop(members);
+        assert!(shard.try_enter(&mut busy, 0, &publish(0)).is_some());
     }
 }

@@ -11,6 +11,16 @@ pub struct ShardMetrics {
     pub(super) mailbox_commands: Counter,
     /// From the read of a message until every writer with members has it.
     pub(super) fanned_out: Histogram,
+    /// What rooms retain.
+    pub(super) history_messages: Counter,
+    pub(super) history_bytes: Counter,
+    /// By the limit that they exceeded.
+    pub(super) evicted_count: Counter,
+    pub(super) evicted_age: Counter,
+    pub(super) evicted_budget: Counter,
+    /// Joins with a position.
+    pub(super) recovered: Counter,
+    pub(super) unrecovered: Counter,
 }
 
 impl ShardMetrics {
@@ -28,6 +38,41 @@ impl ShardMetrics {
             "roomcast_fan_out_seconds",
             "Seconds from the read of a message off its sender's socket until every worker with members of its room has it.",
             all.iter().map(|one| &one.as_ref().fanned_out),
+        );
+        Self::expose_history(all, out);
+    }
+
+    fn expose_history(all: &[impl AsRef<Self>], out: &mut Exposition) {
+        let sum = |counter: fn(&Self) -> &Counter| all.iter().map(|one| counter(one.as_ref()).get()).sum();
+        out.gauge(
+            "roomcast_history_messages",
+            "Messages that rooms retain for clients that come back.",
+            sum(|one| &one.history_messages),
+        );
+        out.gauge(
+            "roomcast_history_bytes",
+            "Bytes of memory for what rooms retain, which history-budget limits.",
+            sum(|one| &one.history_bytes),
+        );
+        let evicted = [
+            ("reason=\"count\"", sum(|one| &one.evicted_count)),
+            ("reason=\"age\"", sum(|one| &one.evicted_age)),
+            ("reason=\"budget\"", sum(|one| &one.evicted_budget)),
+        ];
+        out.counters(
+            "roomcast_history_evicted_total",
+            "Messages that rooms retain no more, by the limit that they exceeded: history-messages, history-age or \
+             history-budget.",
+            evicted.map(|(labels, value)| (labels.to_owned(), value)),
+        );
+        let recoveries = [
+            ("outcome=\"recovered\"", sum(|one| &one.recovered)),
+            ("outcome=\"unrecovered\"", sum(|one| &one.unrecovered)),
+        ];
+        out.counters(
+            "roomcast_recoveries_total",
+            "Joins with a position: recovered ones got everything that was missed, the others were told that they cannot.",
+            recoveries.map(|(labels, value)| (labels.to_owned(), value)),
         );
     }
 

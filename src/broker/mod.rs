@@ -4,9 +4,13 @@
 mod batch;
 mod command;
 mod handle;
+mod history;
+mod idempotency;
 mod in_flight;
 mod listing_cache;
+mod log;
 mod metrics;
+mod now;
 mod room;
 mod room_limiter;
 mod shard;
@@ -14,14 +18,18 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use command::{Joined, Publish, Reservation, ShardCommand};
-pub use handle::{Broker, ShardMailbox, ShardSenders};
+pub use command::{Act, Join, Joined, MemberCommand, ReplyTo, Reservation, ShardCommand};
+pub use handle::{Broker, Request, ShardMailbox, ShardSenders};
+pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
+pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};
 pub use in_flight::{ClientWindow, InFlightPermit};
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
+pub use log::{PUBLICATION_BYTES, ROOM_BYTES, Retained, RoomLog, Unrecovered};
 pub use metrics::ShardMetrics;
+pub use now::Now;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
-pub use shard::Shard;
+pub use shard::{Shard, ShardRules};
 pub use task::ShardTask;
 
 /// The index of a shard, counted from 0.

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::listing_cache::{ListingBudget, ListingCache};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::event::Offset;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::Label;
+use crate::protocol::position::Offset;
+use crate::protocol::publication::Publisher;
 use crate::writer::{Address, Slot, WriterIndex};
 
 /// The tables of a room keep space for this many members, however few there are.
@@ -23,8 +24,8 @@ pub struct Member {
     pub address: Address,
     /// How its output is encoded.
     pub dialect: Dialect,
-    /// The name in front of its messages.
-    pub label: Label,
+    /// The client as others see it.
+    pub publisher: Arc<Publisher>,
 }
 
 /// The members that share a writer and a dialect: one entry reaches them all.
@@ -58,7 +59,7 @@ impl MemberCount {
 
 #[derive(Debug)]
 struct Membership {
-    label: Label,
+    publisher: Arc<Publisher>,
     dialect: Dialect,
     /// The member's index in the `slots` of its audience.
     index: usize,
@@ -115,19 +116,19 @@ impl Room {
         !self.members.is_empty()
     }
 
-    /// Adds a member. False if it was in already; then only its label changes.
+    /// Adds a member. False if it was in already; then only what others see of it changes.
     pub fn join(&mut self, member: Member) -> bool {
-        let Member { address, dialect, label } = member;
+        let Member { address, dialect, publisher } = member;
         let vacant = match self.members.entry(address) {
             Entry::Occupied(mut membership) => {
-                membership.get_mut().label = label;
+                membership.get_mut().publisher = publisher;
                 self.invalidate_listing();
                 return false;
             }
             Entry::Vacant(vacant) => vacant,
         };
         let audience = audience(&mut self.audiences, address.writer, dialect);
-        vacant.insert(Membership { label, dialect, index: audience.slots.len() });
+        vacant.insert(Membership { publisher, dialect, index: audience.slots.len() });
         audience.slots.push(address.slot);
         audience.targets = None;
         self.members_changed();
@@ -158,19 +159,23 @@ impl Room {
         true
     }
 
-    /// Changes the label of a member. Does nothing if it is not in.
-    pub fn rename(&mut self, address: Address, label: Label) {
+    /// Changes what others see of a member. Does nothing if it is not in.
+    pub fn rename(&mut self, address: Address, publisher: Arc<Publisher>) {
         if let Some(membership) = self.members.get_mut(&address) {
-            membership.label = label;
+            membership.publisher = publisher;
             self.invalidate_listing();
         }
     }
 
-    /// Gives a message from a member its offset and label. `None` if the sender is no member.
-    pub fn publish(&mut self, address: Address) -> Option<(Offset, Label)> {
-        let label = self.members.get(&address)?.label.clone();
-        self.last.0 += 1;
-        Some((self.last, label))
+    /// A member as others see it. `None` if it is not in.
+    pub fn member(&self, address: Address) -> Option<&Arc<Publisher>> {
+        self.members.get(&address).map(|membership| &membership.publisher)
+    }
+
+    /// The offset of the next publication.
+    pub fn next_offset(&mut self) -> Offset {
+        self.last = self.last.next();
+        self.last
     }
 
     pub(super) fn audiences(&self) -> &[Audience] {
@@ -184,7 +189,7 @@ impl Room {
 
     /// The labels of all members; up to `LIST_AGE_MAX` old if the budget is spent. Linear in the members if rebuilt.
     pub fn labels(&mut self, now: Instant, budget: &mut ListingBudget) -> Arc<Listing<Label>> {
-        let labels = || self.members.values().map(|membership| membership.label.clone()).collect();
+        let labels = || self.members.values().map(|membership| membership.publisher.label.clone()).collect();
         self.listing_cache.get_or_insert_default().get(now, budget, labels)
     }
 
@@ -218,6 +223,7 @@ fn audience(audiences: &mut Vec<Audience>, writer: WriterIndex, dialect: Dialect
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::publication::ClientId;
 
     #[test]
     fn the_tables_of_a_room_shrink_after_a_peak_though_a_member_stays() {
@@ -225,7 +231,8 @@ mod tests {
         let address = |index| Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } };
         let mut room = Room::default();
         for index in 0..CROWD {
-            room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::generated(index) });
+            let publisher = Publisher::anonymous(ClientId(0), Label::generated(index)).into();
+            room.join(Member { address: address(index), dialect: Dialect::TextLines, publisher });
         }
         (1..CROWD).for_each(|index| assert!(room.leave(address(index))));
         let kept = [room.members.capacity(), room.audiences[0].slots.capacity()];

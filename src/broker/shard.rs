@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Ack, Joined, Publish, Reservation, ShardCommand};
+use super::command::{Ack, Act, Join, Joined, MemberCommand, ReplyTo, Reservation, ShardCommand};
 use super::listing_cache::{ListingBudget, ListingCache};
-use super::room::{Member, Room};
+use super::now::Now;
+use super::room::Room;
 use super::room_limiter::RoomLimiter;
 use super::waiting::WaitingRooms;
 use crate::config::RoomLimits;
@@ -17,10 +18,18 @@ use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
+use crate::protocol::publication::{Data, Publication, Publisher};
 use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
 const ROOMS_KEPT: usize = 64;
+
+/// What holds for all rooms of a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardRules {
+    /// The longest list that a client gets, in bytes.
+    pub message_bytes_max: usize,
+}
 
 /// The rooms of one shard.
 #[derive(Debug)]
@@ -28,6 +37,7 @@ pub struct Shard {
     /// Those in which a place is taken or reserved.
     rooms: HashMap<RoomName, Room, RandomState>,
     room_limiter: RoomLimiter,
+    rules: ShardRules,
     listing_cache: ListingCache<RoomName>,
     listing_budget: ListingBudget,
     waiting: WaitingRooms,
@@ -35,10 +45,11 @@ pub struct Shard {
 
 impl Shard {
     /// A shard without rooms. All shards of a server share the random keys and the limiter.
-    pub fn new(keys: RandomState, room_limiter: RoomLimiter) -> Self {
+    pub fn new(keys: RandomState, room_limiter: RoomLimiter, rules: ShardRules) -> Self {
         Self {
             rooms: HashMap::with_hasher(keys),
             room_limiter,
+            rules,
             listing_cache: ListingCache::default(),
             listing_budget: ListingBudget::default(),
             waiting: WaitingRooms::default(),
@@ -79,51 +90,36 @@ impl Shard {
     }
 
     /// Handles one command and adds its output to the batch.
-    pub fn step(&mut self, command: ShardCommand, batch: &mut Batch) {
+    pub fn step(&mut self, now: Now, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
         match command {
             ShardCommand::Reserve(room, answer) => {
                 let reserved = self.room_with_place(room, None).map(|(_, room)| room.reserved += 1);
                 batch.acknowledge_later(Ack::Reserved(answer, reserved));
             }
-            ShardCommand::Join(room, member, reservation, answer) => {
-                let joined = self.join(room, member, reservation, batch);
+            ShardCommand::Join(join, answer) => {
+                let joined = self.join(join, batch);
                 batch.acknowledge_later(Ack::Joined(answer, joined));
             }
             ShardCommand::Leave(room, address, answer) => {
                 self.leave(&room, address);
                 batch.acknowledge_later(Ack::Left(answer));
             }
-            ShardCommand::Publish(publish) => self.publish(&publish, batch),
-            ShardCommand::Rename(room, address, label) => {
-                if let Some(room) = self.rooms.get_mut(&room) {
-                    room.rename(address, label);
-                }
-            }
-            ShardCommand::Who(room, sent_at, answer) => {
-                let room = self.rooms.get_mut(&room);
-                let labels = room.map(|room| room.labels(sent_at, &mut self.listing_budget)).unwrap_or_default();
-                batch.acknowledge_later(Ack::Members(answer, labels));
-            }
+            ShardCommand::Member(command) => self.member(now, command, batch),
             ShardCommand::Rooms(sent_at, answer) => {
                 batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at)));
             }
-            ShardCommand::Reply(_, address, bytes, _) => batch.reply_encoded(address, bytes),
         }
     }
 
-    fn join(
-        &mut self,
-        name: RoomName,
-        member: Member,
-        reservation: Reservation,
-        batch: &mut Batch,
-    ) -> Result<Joined, CommandError> {
+    fn join(&mut self, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
+        let Join { room: name, member, request, reservation } = join;
         if reservation == Reservation::Held {
             self.rooms.get_mut(&name).expect("a room with a reservation stays").reserved -= 1;
         }
         let (name, room) = self.room_with_place(name, Some(member.address))?;
-        batch.reply(member.address, member.dialect, &Event::Joined(&name));
+        let reply_to = ReplyTo { address: member.address, dialect: member.dialect, request };
+        batch.reply(reply_to, &Event::Joined(&name));
         let is_new = !room.has_members();
         room.join(member);
         let member_count = room.member_count();
@@ -187,17 +183,45 @@ impl Shard {
         self.listing_cache.get(now, &mut self.listing_budget, names)
     }
 
-    fn publish(&mut self, publish: &Publish, batch: &mut Batch) {
-        let Publish { room, address, dialect, text, read_at, .. } = publish;
-        if let Some(room) = self.rooms.get_mut(room)
-            && let Some((offset, label)) = room.publish(*address)
-        {
-            let message = Event::Message { offset, label: &label, text };
-            batch.deliver(room.audiences_by_dialect(), &message, *read_at);
-        } else {
-            batch.reply(*address, *dialect, &Event::JoinFirst);
+    fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
+        let MemberCommand { room: name, from, act, .. } = command;
+        let act = match act {
+            Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
+            act => act,
+        };
+        let room = self.rooms.get_mut(&name);
+        let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
+            return batch.reply(from, &Event::JoinFirst);
+        };
+        match act {
+            Act::Publish(data, read_at) => apply(now, &name, room, member, data, read_at, batch),
+            Act::Rename(publisher) => {
+                batch.reply(from, &Event::Named(&publisher.label));
+                room.rename(from.address, publisher);
+            }
+            Act::Members(asked_at) => {
+                let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
+                let prefix_bytes = "Members of : ".len() + name.as_str().len();
+                let labels = labels.truncated_to(self.rules.message_bytes_max.saturating_sub(prefix_bytes));
+                batch.reply(from, &Event::Members(&name, &labels));
+            }
+            Act::Reply(_) => unreachable!("it was handled above"),
         }
     }
+}
+
+/// Gives data its place in the order of its room, and fans it out.
+fn apply(
+    now: Now,
+    name: &RoomName,
+    room: &mut Room,
+    publisher: Arc<Publisher>,
+    data: Data,
+    read_at: Instant,
+    batch: &mut Batch,
+) {
+    let publication = Publication { offset: room.next_offset(), published_at: now.unix, publisher, data };
+    batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
 }
 
 /// Whether the writers have room for the output of a command: for a message all writers of its room, for a reply the
@@ -208,11 +232,11 @@ fn may_go(
     has_room: &impl Fn(WriterIndex, usize) -> bool,
 ) -> bool {
     match command {
-        ShardCommand::Publish(publish) => {
-            let audiences = rooms.get(&publish.room).map_or(&[][..], Room::audiences);
+        ShardCommand::Member(MemberCommand { room, act: Act::Publish(..), .. }) => {
+            let audiences = rooms.get(room).map_or(&[][..], Room::audiences);
             audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
         }
-        ShardCommand::Reply(_, address, ..) => has_room(address.writer, 0),
+        ShardCommand::Member(MemberCommand { from, .. }) => has_room(from.address.writer, 0),
         _ => true,
     }
 }

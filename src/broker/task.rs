@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::command::ShardCommand;
 use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
+use super::now::Now;
 use super::shard::Shard;
 use crate::fault;
 use crate::memory::{MemoryShare, MemoryUse};
@@ -25,11 +26,25 @@ const ROOM_BYTES: usize = 1_000;
 /// Commands that are looked at for one batch, whether they are handled or wait.
 const SORTED_COMMANDS_MAX: usize = 4_096;
 
+/// What a shard begins a batch with.
+enum Step {
+    /// A command from the mailbox.
+    Command(ShardCommand),
+    /// A command that has waited for its writers, which now have room.
+    Waited(ShardCommand),
+    /// A writer has made room.
+    Freed,
+    /// Nothing more comes from the mailbox.
+    Closed,
+}
+
 /// The task of one shard.
 pub struct ShardTask {
     shard: Shard,
     mailbox: ShardMailbox,
     mailbox_open: bool,
+    /// Read once for each batch.
+    now: Now,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
     /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
@@ -47,13 +62,19 @@ impl ShardTask {
         memory: &MemoryUse,
     ) -> Self {
         let (shard, memory) = (mailbox.shard(), memory.share());
-        Self { shard, mailbox, mailbox_open: true, writers, freed: None, metrics, memory }
+        Self { shard, mailbox, mailbox_open: true, now: Now::read(), writers, freed: None, metrics, memory }
     }
 
     /// Works until every sender is gone, the mailbox is empty and nothing waits for a writer.
     pub async fn run(mut self) {
         let mut batch = Batch::new(self.writers.len());
-        while self.begin(&mut batch).await {
+        while let Some(step) = self.next().await {
+            self.now = Now::read();
+            match step {
+                Step::Command(command) => self.handle(command, &mut batch),
+                Step::Waited(command) => self.shard.step(self.now, command, &mut batch),
+                Step::Freed | Step::Closed => {}
+            }
             fault::inject("shard");
             self.fill(&mut batch);
             self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
@@ -66,34 +87,34 @@ impl ShardTask {
         }
     }
 
-    /// Waits until there is something to do. False when nothing ever will be.
-    async fn begin(&mut self, batch: &mut Batch) -> bool {
+    /// Waits until there is something to do. `None` when nothing ever will be.
+    async fn next(&mut self) -> Option<Step> {
         if !self.shard.is_waiting() {
             self.freed = None;
-            match self.mailbox.next().await {
-                Some(command) => self.handle(command, batch),
-                None => self.mailbox_open = false,
-            }
-            return self.mailbox_open;
+            return self.mailbox.next().await.map(Step::Command);
         }
         if self.freed.is_none() {
             // Created before the look, so that nothing is missed between the look and the wait.
             let freed = select_all(self.writers.iter().map(|writer| Box::pin(writer.load().freed())));
-            if let Some(command) = self.shard.next_waiting(has_room(&self.writers, batch)) {
-                self.shard.step(command, batch);
-                return true;
+            if let Some(command) = self.shard.next_waiting(has_room(&self.writers, None)) {
+                return Some(Step::Waited(command));
             }
             self.freed = Some(freed);
         }
         let freed = self.freed.as_mut().expect("it was created above");
-        tokio::select! {
+        Some(tokio::select! {
             command = self.mailbox.next(), if self.mailbox_open => match command {
-                Some(command) => self.handle(command, batch),
-                None => self.mailbox_open = false,
+                Some(command) => Step::Command(command),
+                None => {
+                    self.mailbox_open = false;
+                    Step::Closed
+                }
             },
-            _ = freed => self.freed = None,
-        }
-        true
+            _ = freed => {
+                self.freed = None;
+                Step::Freed
+            }
+        })
     }
 
     /// Handles what can be had without waiting, until the batch is full: commands that have waited and new ones in turn, so
@@ -103,12 +124,12 @@ impl ShardTask {
         let mut may_go_on = self.freed.is_none();
         while !batch.is_full() && sorted < SORTED_COMMANDS_MAX {
             let waited = if may_go_on && self.shard.is_waiting() {
-                self.shard.next_waiting(has_room(&self.writers, batch))
+                self.shard.next_waiting(has_room(&self.writers, Some(batch)))
             } else {
                 None
             };
             may_go_on = waited.is_some();
-            waited.into_iter().for_each(|command| self.shard.step(command, batch));
+            waited.into_iter().for_each(|command| self.shard.step(self.now, command, batch));
             match self.mailbox.try_next() {
                 Some(command) => self.handle(command, batch),
                 None if !may_go_on => return,
@@ -120,8 +141,8 @@ impl ShardTask {
 
     /// Handles a command or lets it wait.
     fn handle(&mut self, command: ShardCommand, batch: &mut Batch) {
-        if let Some(command) = self.shard.admit(command, has_room(&self.writers, batch)) {
-            self.shard.step(command, batch);
+        if let Some(command) = self.shard.admit(command, has_room(&self.writers, Some(batch))) {
+            self.shard.step(self.now, command, batch);
         }
     }
 
@@ -138,6 +159,9 @@ impl ShardTask {
 }
 
 /// Whether a writer has room for a message to this many members, behind what the batch already holds for it.
-fn has_room<'a>(writers: &'a [BatchSender], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + 'a {
-    |writer, targets| writers[usize::from(writer.0)].load().has_room(batch.deliveries(writer), targets)
+fn has_room<'a>(writers: &'a [BatchSender], batch: Option<&'a Batch>) -> impl Fn(WriterIndex, usize) -> bool + 'a {
+    move |writer, targets| {
+        let in_batch = batch.map_or(0, |batch| batch.deliveries(writer));
+        writers[usize::from(writer.0)].load().has_room(in_batch, targets)
+    }
 }

@@ -35,8 +35,7 @@ impl WaitingRooms {
     /// Whether a command must wait behind others. A message waits behind everything that waits for its room; another command
     /// only behind those of the same client.
     pub fn must_wait_behind(&self, room: &RoomName, sender: Address, command: &ShardCommand) -> bool {
-        let is_publish = matches!(command, ShardCommand::Publish(_));
-        self.rooms.get(room).is_some_and(|queue| is_publish || queue.senders.contains_key(&sender))
+        self.rooms.get(room).is_some_and(|queue| command.is_publish() || queue.senders.contains_key(&sender))
     }
 
     /// Adds a command behind all that wait for its room.

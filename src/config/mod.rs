@@ -42,6 +42,10 @@ pub struct Config {
     pub per_address: AddressLimits,
     /// Limits of rooms.
     pub rooms: RoomLimits,
+    /// What rooms remember.
+    pub history: HistoryLimits,
+    /// What members are told of each other.
+    pub presence: PresenceRules,
     /// Whether the workers share their descriptors.
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for each worker to accept.
@@ -65,6 +69,8 @@ pub struct Rules {
     pub labels: Labels,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
+    /// Rooms that one client may be in at once.
+    pub rooms_per_client_max: usize,
     /// Rate limit of deliveries; `None` is no limit.
     pub deliveries: Option<DeliveryLimits>,
     /// Bounds of the outboxes.
@@ -103,6 +109,35 @@ pub struct RoomLimits {
     pub rooms_max: usize,
     /// Members of each.
     pub members_max: usize,
+}
+
+/// What rooms remember, and how much of it a client that resumes may get.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryLimits {
+    /// Publications that each room retains; 0 is no history.
+    pub messages_max: usize,
+    /// Longest time that a publication is retained.
+    pub age_max: Duration,
+    /// Memory of what all rooms retain, in bytes.
+    pub budget: usize,
+    /// Publications that a client which resumes may have missed.
+    pub recovery_messages_max: usize,
+}
+
+impl HistoryLimits {
+    /// The limits of one of `shards`, each of which has an equal share of the budget.
+    pub fn of_one_shard(self, shards: u16) -> Self {
+        Self { budget: self.budget / usize::from(shards), ..self }
+    }
+}
+
+/// What members are told of each other.
+#[derive(Clone, Copy, Debug)]
+pub struct PresenceRules {
+    /// Whether members are told who joins and who leaves.
+    pub events: bool,
+    /// Members of a room above which they are told their number instead, at most once a second.
+    pub events_members_max: usize,
 }
 
 /// The rate limit for the deliveries that one client causes.

@@ -76,6 +76,11 @@ pub struct Settings {
     /// A `JOIN` beyond it is refused with `ERR too-many`, and the client stays in the room where it is.
     #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
     pub room_members: usize,
+    /// Rooms that one client may be in at once.
+    ///
+    /// A client of the text protocol is in one room at most.
+    #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "128")]
+    pub rooms_per_client: usize,
     /// Deliveries per second that one client may cause; 0 is no limit.
     ///
     /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is
@@ -134,6 +139,37 @@ pub struct Settings {
     /// Any message or pong ends the silence. At least twice `ping-interval`.
     #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub pong_timeout: Span,
+
+    /// Newest messages that each room retains; 0 turns history off.
+    ///
+    /// A client that comes back gets those that it has missed. A room that everybody has left keeps its messages until they
+    /// are too old.
+    #[arg(long, help_heading = "History", value_name = "COUNT", default_value = "100")]
+    pub history_messages: usize,
+    /// Longest time that a message is retained.
+    #[arg(long, help_heading = "History", value_name = "DURATION", default_value = "10m")]
+    pub history_age: Span,
+    /// Memory for what all rooms retain.
+    ///
+    /// Each shard has an equal share, which must hold a room with one message of `message-bytes`. Past its share, a shard
+    /// drops the oldest messages of all of its rooms first.
+    #[arg(long, help_heading = "History", value_name = "SIZE", default_value = "256MiB")]
+    pub history_budget: Size,
+    /// Messages that a client which comes back may have missed.
+    ///
+    /// A client that has missed more, or messages that are not retained any more, gets none of them and is told so.
+    #[arg(long, help_heading = "History", value_name = "COUNT", default_value = "300")]
+    pub recovery_messages: usize,
+
+    /// Whether members are told who joins and who leaves.
+    #[arg(long, help_heading = "Presence", value_name = "BOOL", action = ArgAction::Set, default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub presence_events: bool,
+    /// Members of a room above which they are told their number instead.
+    ///
+    /// At most once a second. It only applies where `presence-events` is true.
+    #[arg(long, help_heading = "Presence", value_name = "COUNT", default_value = "200")]
+    pub presence_events_members: usize,
 
     /// Policy for a client that does not keep up: disconnect or drop-oldest.
     ///

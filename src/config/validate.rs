@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{
-    AddressLimits, Config, ConfigError, DeliveryLimits, HttpLimits, InputRules, KeepaliveRules, ListenAddress,
-    OutboxLimits, ProxyProtocol, RoomLimits, Rules, Settings, Size, Span, hosts,
+    AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules, KeepaliveRules,
+    ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules, Settings, Size, Span, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
@@ -19,12 +19,15 @@ const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const BUDGET_MAX: Size = Size(1 << 40);
 const CLIENTS_MAX: usize = 1 << 24;
+const ROOMS_PER_CLIENT_MAX: usize = 1 << 16;
+const HISTORY_MESSAGES_MAX: usize = 1 << 20;
 const PER_ADDRESS_MAX: u32 = 1 << 20;
 const DELIVERIES_MAX: u32 = 1 << 30;
 const BACKLOG_MAX: u32 = 1 << 20;
 /// A client over its rate of deliveries is not read for this long, and then refused.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
+const HISTORY_AGE_MIN: Span = Span(Duration::from_secs(1));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 
 /// A worker holds the longest message twice for the clients of each dialect: the one that it writes, and the next. With
@@ -34,16 +37,20 @@ const OUTBOX_MESSAGES_MIN: usize = 4;
 /// Memory for the input of a client besides twice the longest message: one read, in a vector that has doubled.
 const INPUT_READ_BYTES: usize = 128 * 1024;
 
+/// More than the memory of a room that retains one message, beside the message.
+const REMEMBERED_ROOM_BYTES: Size = Size(4 * 1024);
+
 impl TryFrom<Settings> for Config {
     type Error = ConfigError;
 
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
         let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
+        let shards = within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?;
         Ok(Self {
             tcp: resolved("tcp", &settings.tcp)?,
             http: resolved("http", &settings.http)?,
             workers,
-            shards: within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?,
+            shards,
             max_clients: settings.max_clients.map(|count| within("max-clients", count, 1..=CLIENTS_MAX)).transpose()?,
             per_address: AddressLimits {
                 clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
@@ -52,6 +59,15 @@ impl TryFrom<Settings> for Config {
             rooms: RoomLimits {
                 rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
                 members_max: within("room-members", settings.room_members, 1..=CLIENTS_MAX)?,
+            },
+            history: history(&settings, shards)?,
+            presence: PresenceRules {
+                events: settings.presence_events,
+                events_members_max: within(
+                    "presence-events-members",
+                    settings.presence_events_members,
+                    0..=CLIENTS_MAX,
+                )?,
             },
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
@@ -67,7 +83,7 @@ impl TryFrom<Settings> for Rules {
     type Error = ConfigError;
 
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
-        let message_bytes = within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)?;
+        let message_bytes = message_bytes(&settings)?;
         let keepalive = keepalive(&settings)?;
         let burst = within("deliveries-burst", settings.deliveries_burst, 1..=DELIVERIES_MAX)?;
         let per_second = limit("deliveries-per-second", settings.deliveries_per_second, DELIVERIES_MAX)?;
@@ -76,6 +92,7 @@ impl TryFrom<Settings> for Rules {
         Ok(Self {
             labels: settings.labels,
             message_bytes_max: message_bytes.0,
+            rooms_per_client_max: within("rooms-per-client", settings.rooms_per_client, 1..=ROOMS_PER_CLIENT_MAX)?,
             deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             outbox: outbox(&settings)?,
             input: input(&settings)?,
@@ -92,6 +109,28 @@ impl TryFrom<Settings> for Rules {
             greeting: one_line("greeting", settings.greeting)?,
         })
     }
+}
+
+fn message_bytes(settings: &Settings) -> Result<Size, ConfigError> {
+    within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)
+}
+
+fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigError> {
+    let message_bytes = message_bytes(settings)?;
+    let messages_max = within("history-messages", settings.history_messages, 0..=HISTORY_MESSAGES_MAX)?;
+    // With less, a shard would drop a long message at once.
+    let share_min = if messages_max == 0 { 0 } else { message_bytes.0 + REMEMBERED_ROOM_BYTES.0 };
+    let budget_min = Size(usize::from(shards) * share_min);
+    let budget = within("history-budget", settings.history_budget, budget_min..=BUDGET_MAX).map_err(|error| {
+        let each = format!("{{message-bytes}} {message_bytes} and {REMEMBERED_ROOM_BYTES}");
+        error.because(&format!("at least {each} for each of {{shards}} {shards}"))
+    })?;
+    Ok(HistoryLimits {
+        messages_max,
+        age_max: within("history-age", settings.history_age, HISTORY_AGE_MIN..=SPAN_MAX)?.0,
+        budget: budget.0,
+        recovery_messages_max: within("recovery-messages", settings.recovery_messages, 0..=HISTORY_MESSAGES_MAX)?,
+    })
 }
 
 fn outbox(settings: &Settings) -> Result<OutboxLimits, ConfigError> {
@@ -194,6 +233,9 @@ mod tests {
         let Rules { outbox, input, .. } = config.rules;
         assert_eq!(outbox.of_one_worker(4).budget, 64 * 1024 * 1024);
         assert_eq!(outbox.of_one_worker(4).bytes_max, outbox.bytes_max);
+        let history = config.history.of_one_shard(4);
+        assert_eq!((history.budget, history.messages_max), (64 * 1024 * 1024, 100));
+        assert_eq!((history.age_max, history.recovery_messages_max), (Duration::from_secs(600), 300));
         assert_eq!(input.of_one_worker(4).budget, 64 * 1024 * 1024);
         assert_eq!(input.of_one_worker(4).message_timeout, Some(Duration::from_secs(60)));
     }
@@ -203,6 +245,11 @@ mod tests {
         assert_eq!(refused(|settings| settings.workers = 0), "workers 0: 1 to 1024");
         assert_eq!(refused(|settings| settings.shards = Some(2_000)), "shards 2000: 1 to 1024");
         assert_eq!(refused(|settings| settings.message_bytes = Size(0)), "message-bytes 0B: 1B to 16MiB");
+        let largest = Size(usize::MAX);
+        assert_eq!(
+            refused(|settings| settings.message_bytes = largest),
+            format!("message-bytes {largest}: 1B to 16MiB")
+        );
         assert_eq!(
             refused(|settings| settings.outbox_bytes = Size(1024)),
             "outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"
@@ -211,6 +258,12 @@ mod tests {
             refused(|settings| settings.outbox_budget = Size(512 * 1024 - 1)),
             "outbox-budget 524287B: 512KiB to 1024GiB, at least 4 of message-bytes 64KiB for each of workers 2"
         );
+        assert_eq!(
+            refused(|settings| settings.history_budget = Size(136 * 1024 - 1)),
+            "history-budget 139263B: 136KiB to 1024GiB, at least message-bytes 64KiB and 4KiB for each of shards 2"
+        );
+        assert_eq!(refused(|settings| settings.history_age = SPAN_MIN), "history-age 1ms: 1s to 1day");
+        assert_eq!(refused(|settings| settings.rooms_per_client = 0), "rooms-per-client 0: 1 to 65536");
         assert_eq!(
             refused(|settings| settings.pong_timeout = SPAN_MIN),
             "pong-timeout 1ms: 1m to 1day, at least twice ping-interval 30s"
@@ -226,6 +279,12 @@ mod tests {
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#
         );
+    }
+
+    #[test]
+    fn without_history_its_budget_may_be_anything() {
+        let settings = Settings { history_messages: 0, history_budget: Size(0), ..Settings::default() };
+        assert_eq!(Config::try_from(settings).unwrap().history.messages_max, 0);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub enum CommandError {
     TooManyRooms { room: RoomName, rooms_max: usize },
     #[error("members in {:?}: at most {members_max}", .room.as_str())]
     TooManyMembers { room: RoomName, members_max: usize },
+    #[error("rooms of one client: at most {rooms_max}")]
+    TooManyMemberships { rooms_max: usize },
     #[error("deliveries: at most {per_second} a second, {burst} at once")]
     TooManyDeliveries { per_second: u32, burst: u32 },
     #[error("byte {valid_up_to} begins no character: lines are UTF-8")]

@@ -35,6 +35,7 @@ impl CommandError {
             Self::TooManyLines { .. }
             | Self::TooManyRooms { .. }
             | Self::TooManyMembers { .. }
+            | Self::TooManyMemberships { .. }
             | Self::TooManyDeliveries { .. } => ErrorCode::TooMany,
             Self::NotUtf8 { .. } => ErrorCode::NotUtf8,
             Self::ControlCharacter { .. } | Self::LoneReturn { .. } => ErrorCode::ControlCharacter,

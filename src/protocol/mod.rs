@@ -9,5 +9,8 @@ pub mod event;
 pub mod lines;
 pub mod listing;
 pub mod names;
+pub mod position;
+pub mod publication;
 pub mod telnet;
+pub mod text;
 pub mod websocket;

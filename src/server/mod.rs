@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::descriptors::Descriptors;
-use crate::broker::{RoomLimiter, ShardSenders};
+use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
@@ -148,7 +148,8 @@ fn start(
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
-    let (shards, mut shard_mailboxes) = ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms));
+    let rules = ShardRules { message_bytes_max: config.rules.message_bytes_max };
+    let (shards, mut shard_mailboxes) = ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms), rules);
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {

@@ -23,9 +23,10 @@ use crate::memory::MemoryUse;
 use crate::net::connection_limit::ConnectionPermit;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::names::Label;
-use crate::session::{Outcome, Session, SessionContext};
+use crate::protocol::publication::Publisher;
+use crate::session::{Outcome, ProtocolHandler, Session, SessionContext};
 use crate::writer::Slot;
+use crate::writer::handle::Sockets;
 
 /// The size of a worker's read buffer, and the most that one read takes, in bytes.
 const READ_BYTES: usize = 64 * 1024;
@@ -33,19 +34,16 @@ const READ_BYTES: usize = 64 * 1024;
 /// Commands that one connection executes before the next connection has its turn.
 const TURN_COMMANDS: u8 = 64;
 
-/// Parses a transport's bytes into commands and has a session execute them.
-pub(super) trait ProtocolHandler {
-    /// The dialect that the client is written to.
-    const DIALECT: Dialect;
-
+/// Decodes a transport's bytes into messages and has a protocol handler execute them.
+pub(super) trait InputDecoder<P> {
     /// Removes from `fresh`, which was read behind `kept`, what is not input of the protocol. Returns how many bytes
     /// are left at its front.
     fn strip(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         fresh.len()
     }
 
-    /// Executes the first command of `input`. Returns `None` if that needs more bytes.
-    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> Option<Executed>;
+    /// Executes the first message of `input`. Returns `None` if that needs more bytes.
+    fn execute(&mut self, handler: &mut P, input: &mut [u8]) -> Option<Executed>;
 
     /// Called after each turn; `is_idle` if everything that was read is executed.
     fn turn_ended(&self, _is_idle: bool) {}
@@ -55,7 +53,7 @@ pub(super) trait ProtocolHandler {
         0
     }
 
-    /// Final bytes to send after leaving the room.
+    /// Final bytes to send after leaving the rooms.
     fn final_bytes(&self) -> Option<Bytes> {
         None
     }
@@ -83,18 +81,20 @@ enum Turn {
     Interrupted(Outcome),
 }
 
-/// A worker's read buffer, with the guard of the input that is read into it. Its uses never overlap.
+/// A worker's read buffer, whose uses never overlap, with the worker's sockets and the guard of what is read from them.
 pub struct ReadBuffer {
     bytes: RefCell<Box<[u8]>>,
     pub(super) memory: MemoryUse,
     pub(super) input_guard: Rc<InputGuard>,
+    /// The worker's sockets.
+    pub sockets: Sockets,
 }
 
 impl ReadBuffer {
     /// The buffer of a worker. Memory for input that is not executed yet counts in `memory`: otherwise the process would
     /// keep what hundreds of clients had begun and left.
-    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>) -> Rc<Self> {
-        Rc::new(Self { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard })
+    pub fn new(memory: MemoryUse, input_guard: Rc<InputGuard>, sockets: Sockets) -> Rc<Self> {
+        Rc::new(Self { bytes: RefCell::new(vec![0; READ_BYTES].into()), memory, input_guard, sockets })
     }
 
     /// Reads and discards until the end of the input, or until the socket fails.
@@ -126,14 +126,14 @@ pub struct Client {
     pub already_read: Vec<u8>,
 }
 
-/// The read side of one client.
-pub(super) struct Connection<H> {
+/// The read side of one client: what decodes its input, and the protocol handler that executes it.
+pub(super) struct Connection<I, P> {
     stream: Rc<TcpStream>,
     slot: Slot,
     context: Rc<SessionContext>,
     buffer: Rc<ReadBuffer>,
-    session: Session,
-    handler: H,
+    decoder: I,
+    handler: P,
     /// Read and not executed yet: whole commands after a turn that ended early, and the beginning of one.
     tail: Vec<u8>,
     /// The tail may hold a whole command.
@@ -147,19 +147,21 @@ pub(super) struct Connection<H> {
     _permit: ConnectionPermit,
 }
 
-impl<H: ProtocolHandler> Connection<H> {
-    /// Gives the write side to the writer, and the slot that it assigns to the handler.
+impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
+    /// Gives the write side to the writer, and the slot that it assigns to the decoder.
     pub fn open(
         client: Client,
-        label: Label,
+        identity: Publisher,
+        dialect: Dialect,
         buffer: Rc<ReadBuffer>,
         context: Rc<SessionContext>,
-        handler: impl FnOnce(Slot) -> H,
+        decoder: impl FnOnce(Slot) -> I,
+        handler: impl FnOnce(Session) -> P,
     ) -> Self {
         let Client { stream, permit, address, already_read } = client;
         let stream = Rc::new(stream);
-        let slot = context.writer.open(Rc::clone(&stream), H::DIALECT);
-        let session = Session::new(Rc::clone(&context), slot, H::DIALECT, label, address);
+        let slot = buffer.sockets.open(Rc::clone(&stream), dialect);
+        let session = Session::new(Rc::clone(&context), slot, dialect, identity, address);
         if context.drain.is_stopping() {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
@@ -170,8 +172,8 @@ impl<H: ProtocolHandler> Connection<H> {
             slot,
             context,
             buffer,
-            session,
-            handler: handler(slot),
+            decoder: decoder(slot),
+            handler: handler(session),
             is_behind: !already_read.is_empty(),
             tail: already_read,
             is_message_end: false,
@@ -193,11 +195,11 @@ impl<H: ProtocolHandler> Connection<H> {
 
     async fn end(self, reason: Disconnect) {
         let held = self.held_bytes();
-        let Self { stream, slot, context, buffer, session, handler, tail, _permit, .. } = self;
-        let (final_bytes, writer) = (handler.final_bytes(), context.writer.clone());
+        let Self { stream, slot, context, buffer, decoder, handler, tail, _permit, .. } = self;
+        let (final_bytes, writer, session) = (decoder.final_bytes(), context.writer.clone(), handler.into_session());
         // A client may linger for long, and needs none of this any more. A context that is held would keep shards
         // alive.
-        drop((handler, tail, context));
+        drop((decoder, tail, context));
         buffer.memory.change(held, 0);
         buffer.input_guard.forget(slot);
         session.end(reason, final_bytes).await;
@@ -207,11 +209,14 @@ impl<H: ProtocolHandler> Connection<H> {
     }
 
     async fn serve_commands(&mut self) -> Disconnect {
-        let mut outcome = self.session.greet();
+        let mut outcome = self.handler.begin();
         loop {
             match outcome {
                 Outcome::Done => {}
-                Outcome::Pending(pending) => Box::pin(self.session.finish(pending)).await,
+                Outcome::Pending => {
+                    outcome = poll_fn(|context| self.handler.poll(context)).await;
+                    continue;
+                }
                 Outcome::Ended(reason) => return reason,
             }
             if let Some(reason) = self.context.writer.disconnect_reason(self.slot) {
@@ -249,7 +254,7 @@ impl<H: ProtocolHandler> Connection<H> {
 
     /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.handler.held_bytes()
+        self.tail.capacity() + self.decoder.held_bytes()
     }
 
     /// Reads once, or executes what was read before, without waiting.
@@ -284,7 +289,7 @@ impl<H: ProtocolHandler> Connection<H> {
         self.context.writer.metrics.count_received(read);
         // A full buffer means that there is more to read.
         let is_more = read == read_max;
-        let fresh = self.handler.strip(&mut self.tail, &mut buffer[..read]);
+        let fresh = self.decoder.strip(&mut self.tail, &mut buffer[..read]);
         if !self.tail.is_empty() {
             self.tail.extend_from_slice(&buffer[..fresh]);
             return self.execute_tail(is_more);
@@ -310,7 +315,7 @@ impl<H: ProtocolHandler> Connection<H> {
         let mut turn = Turn::Yield;
         self.is_behind = true;
         while self.commands_left > 0 {
-            let Some(executed) = self.handler.execute(&mut self.session, &mut input[executed_bytes..]) else {
+            let Some(executed) = self.decoder.execute(&mut self.handler, &mut input[executed_bytes..]) else {
                 self.is_behind = false;
                 turn = if is_more { Turn::Yield } else { Turn::Idle };
                 break;
@@ -324,7 +329,7 @@ impl<H: ProtocolHandler> Connection<H> {
                 break;
             }
         }
-        self.handler.turn_ended(!self.is_behind);
+        self.decoder.turn_ended(!self.is_behind);
         if is_line {
             let is_first = !mem::replace(&mut self.has_sent_line, true);
             self.buffer.input_guard.hear_line_client(self.slot, is_first);

@@ -12,7 +12,7 @@ use crate::config::KeepaliveRules;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::websocket::encode;
 use crate::shutdown::Drain;
-use crate::writer::handle::WriterHandle;
+use crate::writer::handle::{Sockets, WriterHandle};
 use crate::writer::{EntryNumber, Slot};
 
 /// The keepalive of a worker's WebSocket clients.
@@ -67,18 +67,18 @@ impl Keepalive {
     }
 
     /// Pings and disconnects until the server stops.
-    pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle) {
+    pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle, sockets: Sockets) {
         let ping = Bytes::from(encode::ping());
         let times = [self.rules.ping_interval, self.rules.pong_timeout];
-        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &ping)).await;
+        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &sockets, &ping)).await;
     }
 
-    fn sweep(&self, writer: &WriterHandle, ping: &Bytes) {
+    fn sweep(&self, writer: &WriterHandle, sockets: &Sockets, ping: &Bytes) {
         let now = self.clock.now();
         let mut due = Vec::new();
         self.clients.borrow_mut().retain(|client| {
             let Some(client) = client.upgrade() else { return false };
-            match client.verdict(now, self.rules, writer) {
+            match client.verdict(now, self.rules, writer, sockets) {
                 Verdict::Alive => {}
                 Verdict::PingDue => due.push(client),
                 Verdict::Dead => writer.disconnect(client.slot, Disconnect::PingTimeout),
@@ -104,7 +104,7 @@ impl Liveness {
         self.is_reading.set(is_reading);
     }
 
-    fn verdict(&self, now: Duration, rules: KeepaliveRules, writer: &WriterHandle) -> Verdict {
+    fn verdict(&self, now: Duration, rules: KeepaliveRules, writer: &WriterHandle, sockets: &Sockets) -> Verdict {
         if let Some(number) = self.unsent.get() {
             // A client that takes nothing is a slow consumer, which the writer disconnects.
             if !writer.has_sent(self.slot, number) {
@@ -113,7 +113,7 @@ impl Liveness {
             self.unsent.set(None);
             self.unanswered_since.set(self.unanswered_since.get().or(Some(now)));
         }
-        if self.is_silent(now, rules) && self.is_reading.get() && !writer.has_unread_input(self.slot) {
+        if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
         } else if now.saturating_sub(self.pinged_at.get()) >= rules.ping_interval {
             Verdict::PingDue

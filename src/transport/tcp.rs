@@ -1,40 +1,42 @@
-//! Line clients: lines in, commands of a session out.
+//! Line clients: bytes in, lines for the text protocol out.
 
 use std::rc::Rc;
 
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpStream;
 
-use super::connection::{Client, Connection, Executed, ProtocolHandler, ReadBuffer};
-use crate::protocol::command::{self, CommandError};
-use crate::protocol::dialect::Dialect;
+use super::connection::{Client, Connection, Executed, InputDecoder, ReadBuffer};
+use crate::protocol::command::CommandError;
+use crate::protocol::dialect::{Dialect, Transport};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::lines::{DecodedLine, Line, LineDecoder, is_http, is_tls};
-use crate::protocol::names::Label;
+use crate::protocol::publication::Publisher;
 use crate::protocol::telnet::Telnet;
-use crate::session::{Outcome, Session, SessionContext};
+use crate::session::text::TextHandler;
+use crate::session::{Outcome, SessionContext};
 
 /// Returns the connection of a line client, to be run from its first byte to its end.
 pub fn open(
     client: Client,
-    label: Label,
+    identity: Publisher,
     buffer: &Rc<ReadBuffer>,
     context: &Rc<SessionContext>,
 ) -> impl Future<Output = ()> + use<> {
-    let decoder = LineDecoder::new(context.message_bytes_max);
-    let handler = |slot| {
+    let lines = LineDecoder::new(context.message_bytes_max);
+    let decoder = |slot| {
         buffer.input_guard.add_line_client(slot);
-        LineHandler { telnet: Telnet::default(), decoder, phase: Phase::Start }
+        TextLines { telnet: Telnet::default(), lines, phase: Phase::Start }
     };
-    Connection::open(client, label, Rc::clone(buffer), Rc::clone(context), handler).run()
+    let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
+    Connection::open(client, identity, Dialect::TextLines, buffer, context, decoder, TextHandler::new).run()
 }
 
 /// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor
 /// is needed.
 pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, context: &SessionContext) {
-    context.writer.metrics.count_refused(Dialect::Lines, reason);
-    let _ = stream.try_write(&Dialect::Lines.encode(&Event::Closed(reason)));
+    context.writer.metrics.count_refused(Transport::Tcp, reason);
+    let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason)));
     let _ = shutdown(stream, Shutdown::Write);
     // Closed with unread input, the socket would send a reset in place of the end of the stream.
     let _ = buffer.discard(stream);
@@ -43,10 +45,10 @@ pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, conte
 /// Some editors put this in front of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Decodes lines and executes them.
-struct LineHandler {
+/// Decodes lines and has them executed.
+struct TextLines {
     telnet: Telnet,
-    decoder: LineDecoder,
+    lines: LineDecoder,
     phase: Phase,
 }
 
@@ -63,23 +65,21 @@ enum Phase {
     TooLong,
 }
 
-impl ProtocolHandler for LineHandler {
-    const DIALECT: Dialect = Dialect::Lines;
-
+impl InputDecoder<TextHandler> for TextLines {
     fn strip(&mut self, kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         let left = self.telnet.strip(kept, fresh);
-        self.decoder.shorten(kept.len());
+        self.lines.shorten(kept.len());
         left
     }
 
-    fn execute(&mut self, session: &mut Session, input: &mut [u8]) -> Option<Executed> {
+    fn execute(&mut self, handler: &mut TextHandler, input: &mut [u8]) -> Option<Executed> {
         if let Some(answers) = self.telnet.take_answers() {
-            return Some(no_line(0, session.send(answers.into())));
+            return Some(no_line(0, handler.send(answers.into())));
         }
         match self.phase {
             Phase::Start if input.starts_with(BYTE_ORDER_MARK) => {
                 self.phase = Phase::AfterMark;
-                self.decoder.shorten(0);
+                self.lines.shorten(0);
                 return Some(no_line(BYTE_ORDER_MARK.len(), Outcome::Done));
             }
             Phase::Start | Phase::AfterMark if is_tls(input) => {
@@ -88,43 +88,31 @@ impl ProtocolHandler for LineHandler {
             Phase::TooLong => return Some(no_line(0, Outcome::Ended(Disconnect::TooLong))),
             _ => {}
         }
-        match self.decoder.next(input) {
+        match self.lines.next(input) {
             Ok(DecodedLine::More) => None,
-            Ok(DecodedLine::LoneReturn(at)) => Some(no_line(0, session.reply_error(&CommandError::LoneReturn { at }))),
+            Ok(DecodedLine::LoneReturn(at)) => Some(no_line(0, handler.refuse(&CommandError::LoneReturn { at }))),
             Ok(DecodedLine::Refused(bytes)) => {
                 self.phase = Phase::Lines;
                 Some(Executed { bytes, is_message_end: true, is_line: true, outcome: Outcome::Done })
             }
-            Ok(DecodedLine::Line(line)) => Some(self.execute_line(session, line)),
+            Ok(DecodedLine::Line(line)) => Some(self.execute_line(handler, line)),
             Err(too_long) => {
                 self.phase = Phase::TooLong;
-                Some(no_line(0, session.reply_error(&CommandError::from(too_long))))
+                Some(no_line(0, handler.refuse(&CommandError::from(too_long))))
             }
         }
     }
 }
 
-impl LineHandler {
-    fn execute_line(&mut self, session: &mut Session, line: Line<'_>) -> Executed {
+impl TextLines {
+    fn execute_line(&mut self, handler: &mut TextHandler, line: Line<'_>) -> Executed {
         let is_first = self.phase != Phase::Lines;
         self.phase = Phase::Lines;
         let outcome = match is_first && is_http(line.bytes) {
             true => Outcome::Ended(Disconnect::ProtocolError),
-            false => handle(session, line.bytes),
+            false => handler.line(line.bytes),
         };
         Executed { bytes: line.consumed, is_message_end: true, is_line: !line.bytes.is_empty(), outcome }
-    }
-}
-
-fn handle(session: &mut Session, line: &[u8]) -> Outcome {
-    match command::parse(line) {
-        Ok(Some(command)) => session.handle(command),
-        Ok(None) => Outcome::Done,
-        Err(error) => {
-            // The same error as for a line that has not ended.
-            let lone_return = line.iter().position(|byte| *byte == b'\r');
-            session.reply_error(&lone_return.map_or(error, |at| CommandError::LoneReturn { at }))
-        }
     }
 }
 

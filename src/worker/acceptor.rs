@@ -1,6 +1,8 @@
 //! Accepting on one worker: sockets become connections of line clients, HTTP and WebSocket clients.
 
 use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,15 +14,17 @@ use crate::net::accept::{Accepted, Listener};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::proxy::TrustedProxies;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
+use crate::protocol::publication::{ClientId, Publisher};
 use crate::session::SessionContext;
+use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::http::{HttpContext, HttpServer, OriginRules};
 use crate::transport::keepalive::Keepalive;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
-use crate::transport::tcp;
-use crate::transport::websocket::{self, TextCommands};
+use crate::transport::{tcp, websocket};
 
 /// Accepts the clients of one worker.
 pub struct ClientAcceptor {
@@ -67,7 +71,7 @@ impl ClientAcceptor {
             Labels::Auto | Labels::Id => Label::generated(format_args!("TCP-{number}")),
         };
         let client = Client { stream, permit, address: peer.ip(), already_read: Vec::new() };
-        spawn_local(self.tasks.track_future(tcp::open(client, label, &self.buffer, context)));
+        spawn_local(self.tasks.track_future(tcp::open(client, self.identity(label), &self.buffer, context)));
     }
 
     /// Opens a line client once its proxy has sent its address, unless the server stops first.
@@ -104,7 +108,8 @@ impl ClientAcceptor {
     ) -> impl Future<Output = ()> + use<> {
         let drain = context.drain.clone();
         let keepalive = Rc::new(Keepalive::new(self.rules.keepalive));
-        let pinging = Rc::clone(&keepalive).run_until_stop(drain.clone(), context.writer.clone());
+        let pinging =
+            Rc::clone(&keepalive).run_until_stop(drain.clone(), context.writer.clone(), self.buffer.sockets.clone());
         spawn_local(self.tasks.track_future(pinging));
         let http = HttpContext {
             drain: drain.clone(),
@@ -137,9 +142,14 @@ impl ClientAcceptor {
 
     fn open_websocket_client(&self, client: Client, context: &Rc<SessionContext>, keepalive: &Keepalive) {
         let label = Label::generated(format_args!("WS-{}", self.number_client()));
-        let commands = TextCommands::default();
-        let connection = websocket::open(client, label, commands, &self.buffer, context, keepalive);
+        let (identity, dialect, handler) = (self.identity(label), Dialect::TextWebSocket, TextHandler::new);
+        let connection = websocket::open(client, identity, dialect, handler, &self.buffer, context, keepalive);
         spawn_local(self.tasks.track_future(connection));
+    }
+
+    /// A client that has proved nothing.
+    fn identity(&self, label: Label) -> Publisher {
+        Publisher::anonymous(ClientId(RandomState::new().hash_one(self.next_number.get())), label)
     }
 
     fn number_client(&self) -> u64 {

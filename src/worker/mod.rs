@@ -103,7 +103,7 @@ impl Worker {
         spawn_local(memory.clone().trim());
         let limits = rules.outbox.of_one_worker(workers);
         let counts = metrics.writers[own].clone();
-        let (writer_task, writer) =
+        let (writer_task, writer, sockets) =
             WriterTask::new(writers[own].clone(), writer, counts, limits, drain.clone(), &memory);
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
@@ -121,6 +121,7 @@ impl Worker {
             writer_index: index,
             greeting: rules.greeting.clone(),
             message_bytes_max: rules.message_bytes_max,
+            rooms_max: 128,
             deliveries: rules.deliveries,
             spent,
             drain: drain.clone(),
@@ -132,7 +133,7 @@ impl Worker {
             next_number: Cell::new(u64::from(index.0) + 1),
             workers,
             counts,
-            buffer: ReadBuffer::new(memory, input_guard),
+            buffer: ReadBuffer::new(memory, input_guard, sockets),
             tasks: tasks.clone(),
         });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));

@@ -105,7 +105,7 @@ impl Writer {
         self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty()));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.disconnect(reason);
-        self.metrics.closed[row.cold.dialect as usize][reason as usize].add(1);
+        self.metrics.closed[row.cold.dialect.transport() as usize][reason as usize].add(1);
         self.count_dropped(dropped.deliveries, reason);
         wire.close(slot.index);
         self.slots.free(slot);

@@ -15,7 +15,7 @@ use super::load::WriterLoad;
 use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
-use crate::mailbox::{Full, Mailbox};
+use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -64,40 +64,51 @@ impl BatchSender {
     }
 }
 
-/// The writer and its sockets, shared by the tasks of one worker and never borrowed across an await.
-#[derive(Debug)]
-pub(super) struct Output {
-    pub writer: Writer,
-    pub wire: SocketWire,
-}
-
-/// The writer as the tasks of its own worker see it.
+/// The writer as the tasks of its own worker see it. Knows no socket, and never borrows across an await.
 #[derive(Clone)]
 pub struct WriterHandle {
-    pub(super) output: Rc<RefCell<Output>>,
+    pub(super) writer: Rc<RefCell<Writer>>,
     pub(super) mailbox: Mailbox<WriterCommand>,
     /// Wakes the writer's task for what did not come through its mailbox.
     pub(super) wake: Rc<Notify>,
     pub(crate) metrics: Arc<WriterMetrics>,
 }
 
-impl WriterHandle {
+/// The sockets of a worker, which its writer writes to.
+#[derive(Clone)]
+pub struct Sockets {
+    pub(super) writer: Rc<RefCell<Writer>>,
+    pub(super) wire: Rc<RefCell<SocketWire>>,
+}
+
+impl Sockets {
     /// Gives a socket to the writer. From here on its write side is the writer's alone.
     pub fn open(&self, stream: Rc<TcpStream>, dialect: Dialect) -> Slot {
-        let output = &mut *self.output.borrow_mut();
-        let slot = output.writer.open(dialect);
-        output.wire.open(slot.index, stream);
+        let slot = self.writer.borrow_mut().open(dialect);
+        self.wire.borrow_mut().open(slot.index, stream);
         slot
+    }
+
+    /// Whether the client has sent bytes that its connection has not read. A system call.
+    pub fn has_unread_input(&self, slot: Slot) -> bool {
+        self.wire.borrow().has_unread_input(slot.index)
+    }
+}
+
+impl WriterHandle {
+    /// A handle of a writer that somebody else steps.
+    pub fn new(writer: Rc<RefCell<Writer>>, own: BatchSender, metrics: Arc<WriterMetrics>) -> Self {
+        Self { writer, mailbox: Mailbox::new(own.sender), wake: Rc::default(), metrics }
     }
 
     /// Has a connection end. The first reason stays.
     pub fn disconnect(&self, slot: Slot, reason: Disconnect) {
-        self.output.borrow_mut().writer.disconnect(slot, reason);
+        self.writer.borrow_mut().disconnect(slot, reason);
     }
 
     /// Ready with the reason once the connection should end.
     pub fn poll_disconnect(&self, slot: Slot, context: &mut Context<'_>) -> Poll<Disconnect> {
-        match self.output.borrow_mut().writer.disconnect_reason(slot, Some(context.waker())) {
+        match self.writer.borrow_mut().disconnect_reason(slot, Some(context.waker())) {
             Some(reason) => Poll::Ready(reason),
             None => Poll::Pending,
         }
@@ -105,7 +116,7 @@ impl WriterHandle {
 
     /// Why the connection should end, if it should.
     pub fn disconnect_reason(&self, slot: Slot) -> Option<Disconnect> {
-        self.output.borrow_mut().writer.disconnect_reason(slot, None)
+        self.writer.borrow_mut().disconnect_reason(slot, None)
     }
 
     /// Queues a reply behind everything already queued for the client.
@@ -120,7 +131,7 @@ impl WriterHandle {
     }
 
     /// Queues a reply behind everything already queued for the client.
-    pub fn reply(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+    pub fn reply(&self, slot: Slot, bytes: Bytes) -> Sending {
         self.mailbox.send(WriterCommand::Entry(Entry::reply(slot, bytes)))
     }
 
@@ -136,35 +147,30 @@ impl WriterHandle {
     }
 
     /// Queues the answer to a ping frame.
-    pub fn pong(&self, slot: Slot, bytes: Bytes) -> impl Future<Output = ()> {
+    pub fn pong(&self, slot: Slot, bytes: Bytes) -> Sending {
         self.mailbox.send(WriterCommand::Pong(slot, bytes))
     }
 
     /// Sends a ping frame, or what stands for one, to each of these clients. Never waits, since a ping need not stay behind
     /// anything. Returns its number.
     pub fn ping(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
-        let number = self.output.borrow_mut().writer.ping(slots, bytes);
+        let number = self.writer.borrow_mut().ping(slots, bytes);
         self.wake.notify_one();
         number
     }
 
     /// Whether the client's socket has taken all of that ping.
     pub fn has_sent(&self, slot: Slot, ping: EntryNumber) -> bool {
-        self.output.borrow_mut().writer.has_sent(slot, ping)
-    }
-
-    /// Whether the client has sent bytes that its connection has not read. A system call.
-    pub fn has_unread_input(&self, slot: Slot) -> bool {
-        self.output.borrow().wire.has_unread_input(slot.index)
+        self.writer.borrow_mut().has_sent(slot, ping)
     }
 
     /// Ends the output: what is pending, the last line, the end of the stream.
-    pub fn close(&self, slot: Slot, reason: Disconnect) -> impl Future<Output = ()> {
+    pub fn close(&self, slot: Slot, reason: Disconnect) -> Sending {
         self.mailbox.send(WriterCommand::Close(slot, reason))
     }
 
     /// Nothing more will be read from the client.
-    pub fn input_ended(&self, slot: Slot) -> impl Future<Output = ()> {
+    pub fn input_ended(&self, slot: Slot) -> Sending {
         self.mailbox.send(WriterCommand::InputEnded(slot))
     }
 }

@@ -4,7 +4,7 @@ use strum::VariantArray;
 
 use crate::metrics::{Counter, Exposition, Histogram};
 use crate::protocol::command::CommandError;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::error_code::ErrorCode;
 
@@ -12,8 +12,8 @@ use crate::protocol::error_code::ErrorCode;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WriterMetrics {
-    pub(super) opened: [Counter; Dialect::ALL.len()],
-    pub(super) closed: [[Counter; Disconnect::VARIANTS.len()]; Dialect::ALL.len()],
+    pub(super) opened: [Counter; Transport::VARIANTS.len()],
+    pub(super) closed: [[Counter; Disconnect::VARIANTS.len()]; Transport::VARIANTS.len()],
     errors: [Counter; ErrorCode::VARIANTS.len()],
     received_bytes: Counter,
     pub(super) fanned_out: Counter,
@@ -75,9 +75,9 @@ pub(crate) struct OtherConnections {
 
 impl WriterMetrics {
     /// Counts a client that was turned away before it had a slot. For the writer's own thread.
-    pub(crate) fn count_refused(&self, dialect: Dialect, reason: Disconnect) {
-        self.opened[dialect as usize].add(1);
-        self.closed[dialect as usize][reason as usize].add(1);
+    pub(crate) fn count_refused(&self, transport: Transport, reason: Disconnect) {
+        self.opened[transport as usize].add(1);
+        self.closed[transport as usize][reason as usize].add(1);
     }
 
     /// Counts a command that was answered with an error. For the writer's own thread.
@@ -93,21 +93,23 @@ impl WriterMetrics {
     /// Appends the metrics of all writers together, and those of the connections that no writer serves.
     pub(crate) fn expose(all: &[impl AsRef<Self>], others: OtherConnections, out: &mut Exposition) {
         let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum::<u64>();
-        let opened = |dialect: Dialect| all.iter().map(|one| one.as_ref().opened[dialect as usize].get()).sum();
-        let closed = |dialect: Dialect, reason: Disconnect| {
-            all.iter().map(|one| one.as_ref().closed[dialect as usize][reason as usize].get()).sum::<u64>()
+        let opened = |transport: Transport| all.iter().map(|one| one.as_ref().opened[transport as usize].get()).sum();
+        let closed = |transport: Transport, reason: Disconnect| {
+            all.iter().map(|one| one.as_ref().closed[transport as usize][reason as usize].get()).sum::<u64>()
         };
         let errors = |code: ErrorCode| all.iter().map(|one| one.as_ref().errors[code as usize].get()).sum::<u64>();
-        let transport = |dialect: Dialect| format!("transport=\"{}\"", dialect.transport());
-        let reasons = Disconnect::VARIANTS.iter().copied();
-        let ends = Dialect::ALL.into_iter().flat_map(|dialect| reasons.clone().map(move |reason| (dialect, reason)));
-        let ends = ends.map(|(dialect, reason)| {
-            (format!("{},reason=\"{}\"", transport(dialect), reason.reason()), closed(dialect, reason))
+        let label = |transport: Transport| format!("transport=\"{}\"", transport.word());
+        let transports = Transport::VARIANTS.iter().copied();
+        let ends = transports.clone().flat_map(|transport| {
+            let end = move |&reason: &Disconnect| {
+                (format!("{},reason=\"{}\"", label(transport), reason.reason()), closed(transport, reason))
+            };
+            Disconnect::VARIANTS.iter().map(end)
         });
         out.counters(
             "roomcast_connections_opened_total",
             "Connections that came, by transport. An HTTP connection that becomes a WebSocket client counts as both.",
-            Dialect::ALL.map(|dialect| (transport(dialect), opened(dialect))).into_iter().chain(others.opened),
+            transports.map(|transport| (label(transport), opened(transport))).chain(others.opened),
         );
         out.counters(
             "roomcast_connections_closed_total",

@@ -110,7 +110,7 @@ impl Writer {
     /// A slot for a client whose socket the wire will know by the slot's index.
     pub fn open(&mut self, dialect: Dialect) -> Slot {
         let slot = self.slots.open(dialect);
-        self.metrics.opened[dialect as usize].add(1);
+        self.metrics.opened[dialect.transport() as usize].add(1);
         if let Some(reason) = self.all_disconnected {
             self.disconnect(slot, reason);
         }

@@ -13,13 +13,11 @@ use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::Slot;
-use super::handle::{BATCH_BYTES, BatchSender, Output, WriterHandle, WriterMailbox};
+use super::handle::{BATCH_BYTES, BatchSender, Sockets, WriterHandle, WriterMailbox};
 use super::metrics::WriterMetrics;
-use super::socket::SocketWire;
 use super::state::{Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
 use crate::fault;
-use crate::mailbox::Mailbox;
 use crate::memory::{MemoryShare, MemoryUse};
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
@@ -29,7 +27,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The task of one worker's writer.
 pub struct WriterTask {
-    output: Rc<RefCell<Output>>,
+    sockets: Sockets,
     mailbox: mpsc::Receiver<WriterCommand>,
     mailbox_open: bool,
     /// Something came past the mailbox.
@@ -44,7 +42,7 @@ pub struct WriterTask {
 }
 
 impl WriterTask {
-    /// A writer without clients, and the handle for the tasks of its worker.
+    /// A writer without clients, and what the tasks of its worker see of it and of its sockets.
     pub fn new(
         own: BatchSender,
         mailbox: WriterMailbox,
@@ -52,22 +50,16 @@ impl WriterTask {
         limits: OutboxLimits,
         drain: Drain,
         memory: &MemoryUse,
-    ) -> (Self, WriterHandle) {
+    ) -> (Self, WriterHandle, Sockets) {
         let WriterMailbox { commands, load } = mailbox;
-        let writer = Writer::counting_in(Arc::clone(&metrics), limits, load);
-        let output = Rc::new(RefCell::new(Output { writer, wire: SocketWire::default() }));
-        let wake = Rc::new(Notify::new());
-        let handle = WriterHandle {
-            output: Rc::clone(&output),
-            mailbox: Mailbox::new(own.sender),
-            wake: Rc::clone(&wake),
-            metrics,
-        };
+        let writer = Rc::new(RefCell::new(Writer::counting_in(Arc::clone(&metrics), limits, load)));
+        let sockets = Sockets { writer: Rc::clone(&writer), wire: Rc::default() };
+        let handle = WriterHandle::new(writer, own, metrics);
         let task = Self {
-            output,
+            sockets: sockets.clone(),
             mailbox: commands,
             mailbox_open: true,
-            wake,
+            wake: Rc::clone(&handle.wake),
             watched: FuturesUnordered::new(),
             next_sweep: Instant::now(),
             memory: memory.share(),
@@ -75,7 +67,7 @@ impl WriterTask {
             disconnected_all: false,
             cut: false,
         };
-        (task, handle)
+        (task, handle, sockets)
     }
 
     /// Works until every sender and every client is gone.
@@ -135,16 +127,16 @@ impl WriterTask {
     }
 
     fn step(&mut self, input: Input) {
-        let output = &mut *self.output.borrow_mut();
+        let (writer, wire) = (&mut *self.sockets.writer.borrow_mut(), &mut *self.sockets.wire.borrow_mut());
         let now = Instant::now();
-        let needed_sweep = output.writer.needs_sweep();
-        output.writer.step(now, input, &mut output.wire);
+        let needed_sweep = writer.needs_sweep();
+        writer.step(now, input, wire);
         if !needed_sweep {
             // The first sweep is due from here on: before it there was nothing to be late for.
             self.next_sweep = now + SWEEP_INTERVAL;
         }
-        self.memory.set(output.writer.memory_bytes() + self.mailbox.len() * BATCH_BYTES);
-        for (slot, stream) in output.wire.take_newly_watched() {
+        self.memory.set(writer.memory_bytes() + self.mailbox.len() * BATCH_BYTES);
+        for (slot, stream) in wire.take_newly_watched() {
             let writable = async move {
                 // The next write shows an error.
                 let _ = stream.writable().await;
@@ -155,14 +147,14 @@ impl WriterTask {
     }
 
     fn is_dirty(&self) -> bool {
-        self.output.borrow().writer.is_dirty()
+        self.sockets.writer.borrow().is_dirty()
     }
 
     fn needs_sweep(&self) -> bool {
-        self.output.borrow().writer.needs_sweep()
+        self.sockets.writer.borrow().needs_sweep()
     }
 
     fn clients(&self) -> usize {
-        self.output.borrow().writer.clients()
+        self.sockets.writer.borrow().clients()
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Display;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use roomcast::broker::{RoomLimiter, Shard};
+use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
 use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::publication::{ClientId, Data, Publisher};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 /// Limits so high that tests reach them only on purpose.
@@ -27,7 +29,7 @@ pub fn shard() -> Shard {
 
 /// A shard without rooms, under these limits.
 pub fn shard_within(limits: RoomLimits) -> Shard {
-    Shard::new(RandomState::new(), RoomLimiter::new(limits))
+    Shard::new(RandomState::new(), RoomLimiter::new(limits), ShardRules { message_bytes_max: 64 * 1024 })
 }
 
 pub fn room(number: usize) -> RoomName {
@@ -36,6 +38,31 @@ pub fn room(number: usize) -> RoomName {
 
 pub fn label(text: impl Display) -> Label {
     Label::generated(text)
+}
+
+pub fn publisher(label: Label) -> Arc<Publisher> {
+    Publisher::anonymous(ClientId(0), label).into()
+}
+
+/// A line client.
+pub fn member(address: Address, label: Label) -> Member {
+    Member { address, dialect: Dialect::TextLines, publisher: publisher(label) }
+}
+
+/// The join of a line client that has no place reserved.
+pub fn join(room: RoomName, address: Address, label: Label) -> Join {
+    Join { room, member: member(address, label), request: None, reservation: Reservation::None }
+}
+
+/// A command of a line client.
+pub fn command(room: RoomName, address: Address, act: Act) -> MemberCommand {
+    let from = ReplyTo { address, dialect: Dialect::TextLines, request: None };
+    MemberCommand { room, from, act, permit: None }
+}
+
+/// The publish of a line client.
+pub fn publish(room: RoomName, address: Address, text: &str) -> MemberCommand {
+    command(room, address, Act::Publish(Data::Text(text.into()), Instant::now()))
 }
 
 pub fn slot(index: u32) -> Slot {
@@ -48,7 +75,7 @@ pub fn address(writer: u16, slot: Slot) -> Address {
 
 /// The event as a line client reads it.
 pub fn line(event: &Event<'_>) -> Vec<u8> {
-    Dialect::Lines.encode(event).to_vec()
+    Dialect::TextLines.encode(event).to_vec()
 }
 
 /// Random numbers from a seed: splitmix64, by Sebastiano Vigna.

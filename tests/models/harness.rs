@@ -36,7 +36,7 @@ impl Harness {
 
     /// Opens a client with a socket that takes this many bytes.
     pub fn open_taking(&mut self, capacity: usize) -> Slot {
-        let slot = self.writer.open(Dialect::Lines);
+        let slot = self.writer.open(Dialect::TextLines);
         self.wire.open(slot, capacity, ALL);
         slot
     }

@@ -8,6 +8,9 @@ mod waiting;
 mod wire;
 
 // Each of these compares one part with its model, under random inputs.
+mod history;
+mod idempotency;
+mod log;
 mod room;
 mod shard;
 mod writer;

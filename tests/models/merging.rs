@@ -1,13 +1,10 @@
 //! Rules for when a message may share the entry of the message before it.
 
-use std::time::Instant;
-
-use roomcast::broker::{Batch, Member, Publish, Reservation, Shard, ShardCommand};
-use roomcast::protocol::dialect::Dialect;
+use roomcast::broker::{Batch, Now, Shard, ShardCommand};
 use roomcast::writer::{Address, Entry, WriterIndex};
 use tokio::sync::oneshot;
 
-use crate::common::{address, label, room, shard, slot};
+use crate::common::{address, join, label, publish, room, shard, slot};
 
 const HERE: u16 = 0;
 const THERE: u16 = 1;
@@ -28,28 +25,21 @@ impl OneRoom {
     }
 
     fn join(&mut self, address: Address) {
-        let member = Member { address, dialect: Dialect::Lines, label: label("x") };
         let (ack, _) = oneshot::channel();
-        let room = room(0);
-        self.shard.step(ShardCommand::Join(room, member, Reservation::None, ack), &mut self.batch);
+        self.step(ShardCommand::Join(join(room(0), address, label("x")), ack));
     }
 
     fn leave(&mut self, address: Address) {
         let (ack, _) = oneshot::channel();
-        let room = room(0);
-        self.shard.step(ShardCommand::Leave(room, address, ack), &mut self.batch);
+        self.step(ShardCommand::Leave(room(0), address, ack));
     }
 
     fn publish(&mut self, address: Address, text: &str) {
-        let publish = Publish {
-            room: room(0),
-            address,
-            dialect: Dialect::Lines,
-            text: text.into(),
-            read_at: Instant::now(),
-            permit: None,
-        };
-        self.shard.step(ShardCommand::Publish(publish), &mut self.batch);
+        self.step(ShardCommand::Member(publish(room(0), address, text)));
+    }
+
+    fn step(&mut self, command: ShardCommand) {
+        self.shard.step(Now::read(), command, &mut self.batch);
     }
 
     /// Takes the entries from the batch and returns their text, by writer.

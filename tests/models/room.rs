@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{ListingBudget, Member, Room};
+use roomcast::broker::{ListingBudget, Room};
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::Offset;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
+use roomcast::protocol::position::Offset;
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-use crate::common::{address, label};
+use crate::common::{address, label, member, publisher};
 
 /// An operation on a room.
 #[derive(Clone, Debug)]
@@ -56,10 +56,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
     match act {
         Act::Join(address, label) => {
-            let dialect = Dialect::Lines;
-            let member = Member { address, dialect, label: label.clone() };
-            let is_new = model.members.insert(address, (label, dialect)).is_none();
-            assert_eq!(room.join(member), is_new);
+            let dialect = Dialect::TextLines;
+            let is_new = model.members.insert(address, (label.clone(), dialect)).is_none();
+            assert_eq!(room.join(member(address, label)), is_new);
             is_new
         }
         Act::Leave(address) => {
@@ -68,12 +67,14 @@ fn act_on_both(act: Act, room: &mut Room, model: &mut Model) -> bool {
             was_in
         }
         Act::Rename(address, label) => {
-            room.rename(address, label.clone());
+            room.rename(address, publisher(label.clone()));
             model.members.entry(address).and_modify(|member| member.0 = label);
             false
         }
         Act::Speak(address) => {
-            assert_eq!(room.publish(address), model.publish(address));
+            let label = room.member(address).map(|member| member.label.clone());
+            let spoken = label.map(|label| (room.next_offset(), label));
+            assert_eq!(spoken, model.publish(address));
             false
         }
     }
@@ -92,7 +93,7 @@ impl Model {
 
     fn audience_of(act: &Act) -> (WriterIndex, Dialect) {
         let (Act::Join(address, _) | Act::Leave(address) | Act::Rename(address, _) | Act::Speak(address)) = act;
-        (address.writer, Dialect::Lines)
+        (address.writer, Dialect::TextLines)
     }
 }
 

@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Batch, Joined, Member, Publish, Reservation, Shard, ShardCommand};
+use roomcast::broker::{Act as MemberAct, Batch, Joined, Now, Shard, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::event::Event;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::publication::{Data, Publication};
 use roomcast::writer::{Address, Entry, Kind, WriterIndex};
 use tokio::sync::oneshot::{self, Receiver};
 
-use crate::common::{address, label, line, room, shard, slot};
+use crate::common::{self, address, command, join, label, line, publisher, room, shard, slot};
 
 /// A command, or the end of a batch.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ enum Act {
     Leave(RoomName, Address),
     Publish(RoomName, Address, usize),
     Rename(RoomName, Address, Label),
-    Who(RoomName),
+    Who(RoomName, Address),
     Rooms,
     Reply(RoomName, Address),
     EndBatch,
@@ -34,7 +36,6 @@ enum Act {
 enum Due {
     Joined(Receiver<Result<Joined, CommandError>>, RoomName),
     Done(Receiver<()>),
-    Members(Receiver<Arc<Listing<Label>>>, Listing<Label>),
     Rooms(Receiver<Arc<Listing<RoomName>>>, Listing<RoomName>),
 }
 
@@ -55,7 +56,6 @@ impl Due {
         match self {
             Self::Joined(ack, _) => assert!(ack.try_recv().is_err()),
             Self::Done(ack) => assert!(ack.try_recv().is_err()),
-            Self::Members(ack, _) => assert!(ack.try_recv().is_err()),
             Self::Rooms(ack, _) => assert!(ack.try_recv().is_err()),
         }
     }
@@ -68,7 +68,6 @@ impl Due {
                 assert_eq!(shared.as_str().as_ptr(), name.as_str().as_ptr(), "a name of its own");
             }
             Self::Done(mut ack) => ack.try_recv().expect("answered"),
-            Self::Members(mut ack, labels) => assert_eq!(*ack.try_recv().expect("answered"), labels),
             Self::Rooms(mut ack, rooms) => assert_eq!(*ack.try_recv().expect("answered"), rooms),
         }
     }
@@ -93,7 +92,7 @@ impl Pair {
             Act::Leave(room, address) => self.leave(room, address),
             Act::Publish(room, address, padding) => self.publish(room, address, padding),
             Act::Rename(room, address, label) => self.rename(room, address, label),
-            Act::Who(room) => self.who(room),
+            Act::Who(room, address) => self.who(room, address),
             Act::Rooms => self.list(),
             Act::Reply(room, address) => {
                 self.expect(address, &Event::Pong("behind"));
@@ -107,7 +106,7 @@ impl Pair {
     }
 
     fn step(&mut self, command: ShardCommand) {
-        self.shard.step(command, &mut self.batch);
+        self.shard.step(Now::read(), command, &mut self.batch);
     }
 
     fn expect(&mut self, address: Address, event: &Event<'_>) {
@@ -119,9 +118,8 @@ impl Pair {
         let name = known.unwrap_or_else(|| room.clone());
         self.expect(address, &Event::Joined(&name));
         self.rooms.entry(name.clone()).or_default().insert(address, label.clone());
-        let member = Member { address, dialect: Dialect::Lines, label };
         let (ack, joined) = oneshot::channel();
-        self.step(ShardCommand::Join(room, member, Reservation::None, ack));
+        self.step(ShardCommand::Join(join(room, address, label), ack));
         self.due.push(Due::Joined(joined, name));
     }
 
@@ -139,10 +137,7 @@ impl Pair {
         self.published += 1;
         let text = format!("{}{}", self.published, ".".repeat(padding));
         self.expect_publish(&room, address, &text);
-        let text = text.into();
-        let dialect = Dialect::Lines;
-        let read_at = Instant::now();
-        self.step(ShardCommand::Publish(Publish { room, address, dialect, text, read_at, permit: None }));
+        self.step(ShardCommand::Member(common::publish(room, address, &text)));
     }
 
     fn expect_publish(&mut self, room: &RoomName, address: Address, text: &str) {
@@ -150,25 +145,33 @@ impl Pair {
         let Some(label) = members.get(&address) else {
             return self.expect(address, &Event::JoinFirst);
         };
-        let offset = Offset(0);
+        let (publisher, data) = (publisher(label.clone()), Data::Text(text.into()));
+        let publication = Publication { offset: Offset(0), published_at: UnixMillis(0), publisher, data };
         for &member in members.keys() {
-            self.expect(member, &Event::Message { offset, label, text });
+            self.expect(member, &Event::Published(room, &publication));
         }
     }
 
     fn rename(&mut self, room: RoomName, address: Address, label: Label) {
-        let label_before = self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address));
-        if let Some(label_before) = label_before {
-            *label_before = label.clone();
+        match self.rooms.get_mut(&room).and_then(|members| members.get_mut(&address)) {
+            Some(label_before) => {
+                *label_before = label.clone();
+                self.expect(address, &Event::Named(&label));
+            }
+            None => self.expect(address, &Event::JoinFirst),
         }
-        self.step(ShardCommand::Rename(room, address, label));
+        self.step(ShardCommand::Member(command(room, address, MemberAct::Rename(publisher(label)))));
     }
 
-    fn who(&mut self, room: RoomName) {
-        let members = self.rooms.get(&room).cloned().unwrap_or_default();
-        let (ack, labels) = oneshot::channel();
-        self.step(ShardCommand::Who(room, Instant::now(), ack));
-        self.due.push(Due::Members(labels, Listing::new(members.into_values().collect())));
+    fn who(&mut self, room: RoomName, address: Address) {
+        match self.rooms.get(&room).filter(|members| members.contains_key(&address)) {
+            Some(members) => {
+                let labels = Listing::new(members.values().cloned().collect());
+                self.expect(address, &Event::Members(&room, &labels));
+            }
+            None => self.expect(address, &Event::JoinFirst),
+        }
+        self.step(ShardCommand::Member(command(room, address, MemberAct::Members(Instant::now()))));
     }
 
     fn list(&mut self) {
@@ -229,7 +232,7 @@ fn acts(writers: u16) -> impl Strategy<Value = Vec<Act>> {
         12 => (rooms(), addresses(), paddings)
             .prop_map(|(room, address, padding)| Act::Publish(room, address, padding)),
         1 => (rooms(), addresses(), labels()).prop_map(|(room, address, label)| Act::Rename(room, address, label)),
-        1 => rooms().prop_map(Act::Who),
+        1 => (rooms(), addresses()).prop_map(|(room, address)| Act::Who(room, address)),
         1 => Just(Act::Rooms),
         2 => (rooms(), addresses()).prop_map(|(room, address)| Act::Reply(room, address)),
         1 => Just(Act::EndBatch),
@@ -253,19 +256,20 @@ proptest! {
 }
 
 fn reply(room: RoomName, address: Address) -> ShardCommand {
-    ShardCommand::Reply(room, address, Dialect::Lines.encode(&Event::Pong("behind")), None)
+    let bytes = Dialect::TextLines.encode(&Event::Pong("behind"));
+    ShardCommand::Member(command(room, address, MemberAct::Reply(bytes)))
 }
 
 #[test]
 fn a_batch_is_full_at_256_commands() {
     let mut pair = Pair::new(1);
-    let who = || {
+    let list = || {
         let (ack, _) = oneshot::channel();
-        ShardCommand::Who(room(0), Instant::now(), ack)
+        ShardCommand::Rooms(Instant::now(), ack)
     };
-    (0..255).for_each(|_| pair.step(who()));
+    (0..255).for_each(|_| pair.step(list()));
     assert!(!pair.batch.is_full());
-    pair.step(who());
+    pair.step(list());
     assert!(pair.batch.is_full());
     assert_eq!(pair.batch.take_entries().count(), 0);
     assert!(!pair.batch.is_full());

@@ -1,15 +1,14 @@
 //! Commands that wait in a shard because a writer of their room is full, and commands that need not wait.
 
 use std::cell::Cell;
-use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Batch, Member, Publish, Reservation, Shard, ShardCommand};
-use roomcast::protocol::dialect::Dialect;
+use roomcast::broker::{Act, Batch, MemberCommand, Now, Shard, ShardCommand};
+use roomcast::protocol::publication::Data;
 use roomcast::writer::{Address, WriterIndex};
 use tokio::sync::oneshot;
 
-use crate::common::{address, label, room, shard, slot};
+use crate::common::{self, address, command, label, room, shard, slot};
 
 /// A shard with two writers. At most one of them is full.
 struct Fixture {
@@ -31,12 +30,9 @@ impl Fixture {
             Self { shard: shard(), batch: Batch::new(2), full: Cell::new(Some(FIRST)), handled: Vec::new() };
         for (number, writers) in [(0, [0, 0]), (1, [0, 0]), (2, [1, 1]), (3, [0, 1])] {
             for (at, writer) in (0..).zip(writers) {
-                let address = member(number, at, writer);
-                let member = Member { address, dialect: Dialect::Lines, label: label(number) };
                 let (ack, _) = oneshot::channel();
-                fixture
-                    .shard
-                    .step(ShardCommand::Join(room(number), member, Reservation::None, ack), &mut fixture.batch);
+                let join = common::join(room(number), member(number, at, writer), label(number));
+                fixture.shard.step(Now::read(), ShardCommand::Join(join, ack), &mut fixture.batch);
             }
         }
         fixture
@@ -60,12 +56,14 @@ impl Fixture {
 
     fn handle(&mut self, command: ShardCommand) {
         self.handled.push(match &command {
-            ShardCommand::Publish(publish) => publish.text.to_string(),
-            ShardCommand::Reply(_, _, bytes, _) => String::from_utf8_lossy(bytes).into_owned(),
+            ShardCommand::Member(MemberCommand { act: Act::Publish(Data::Text(text), _), .. }) => text.to_string(),
+            ShardCommand::Member(MemberCommand { act: Act::Reply(bytes), .. }) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
             ShardCommand::Leave(..) => "leave".to_owned(),
             other => format!("{other:?}"),
         });
-        self.shard.step(command, &mut self.batch);
+        self.shard.step(Now::read(), command, &mut self.batch);
     }
 }
 
@@ -74,19 +72,11 @@ fn member(room: usize, at: u32, writer: u16) -> Address {
 }
 
 fn publish(number: usize, address: Address, text: &str) -> ShardCommand {
-    let (room, text) = (room(number), text.into());
-    ShardCommand::Publish(Publish {
-        room,
-        address,
-        dialect: Dialect::Lines,
-        text,
-        read_at: Instant::now(),
-        permit: None,
-    })
+    ShardCommand::Member(common::publish(room(number), address, text))
 }
 
 fn reply(number: usize, address: Address, text: &'static str) -> ShardCommand {
-    ShardCommand::Reply(room(number), address, Bytes::from_static(text.as_bytes()), None)
+    ShardCommand::Member(command(room(number), address, Act::Reply(Bytes::from_static(text.as_bytes()))))
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Pair {
     }
 
     fn open(&mut self, capacity: usize, piece: usize) {
-        let slot = self.writer.open(Dialect::Lines);
+        let slot = self.writer.open(Dialect::TextLines);
         self.wire.open(slot, capacity, piece);
         self.clients.push(Client::new(slot, self.now));
         self.check();

@@ -9,7 +9,7 @@ use roomcast::config::Settings;
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 26] = [
+const REFUSED: [(&[&str], &[&str]); 27] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
     (&["--colour", "red"], &["no flag --colour: see --help"]),
@@ -33,6 +33,10 @@ const REFUSED: [(&[&str], &[&str]); 26] = [
     (
         &["--outbox-budget", "1MiB", "--workers", "64"],
         &["--outbox-budget 1MiB: 16MiB to 1024GiB, at least 4 of message-bytes 64KiB for each of --workers 64"],
+    ),
+    (
+        &["--history-budget", "1MiB", "--shards", "64"],
+        &["--history-budget 1MiB: 4352KiB to 1024GiB, at least message-bytes 64KiB and 4KiB for each of --shards 64"],
     ),
     (
         &["--ping-interval", "60s", "--pong-timeout", "30s"],
@@ -220,11 +224,13 @@ fn effective(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
 #[test]
 fn check_config_prints_what_can_be_given_back() {
     assert!(effective(&["--probes-until-end"], &[]).probes_until_end);
+    assert!(effective(&["--presence-events"], &[]).presence_events);
     assert!(effective(&[], &[("ROOMCAST_PROBES_UNTIL_END", "true")]).probes_until_end);
     let arguments = [
         &["--workers", "3", "--greeting", "Grüß \"dich\"", "--slow-after", "1min 30s"][..],
         &["--message-bytes", "1000B", "--labels", "id", "--max-clients", "7", "--shards", "5"],
         &["--ready-file", "ready file", "--log-format", "json"],
+        &["--history-messages", "0", "--history-age", "1h 30m", "--history-budget", "1GiB", "--presence-events=true"],
     ];
     for arguments in [&[][..], &arguments.concat()] {
         let printed = checked(arguments, &[]);

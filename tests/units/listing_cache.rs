@@ -7,6 +7,7 @@ use roomcast::broker::{LIST_AGE_MAX, ListingBudget, Member, Room};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
+use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
 /// The number of members that a shard may list within `LIST_AGE_MAX`.
@@ -17,7 +18,8 @@ fn address(index: u32) -> Address {
 }
 
 fn join(room: &mut Room, index: u32) {
-    room.join(Member { address: address(index), dialect: Dialect::Lines, label: Label::generated(index) });
+    let publisher = Publisher::anonymous(ClientId(0), Label::generated(index)).into();
+    room.join(Member { address: address(index), dialect: Dialect::TextLines, publisher });
 }
 
 fn room_of(members: u32) -> Room {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Joined, Member, Publish, Reservation, ShardCommand};
+use roomcast::broker::{Act, Join, Joined, Reservation, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
@@ -17,7 +17,7 @@ use roomcast::writer::{Address, Entry, WriterCommand};
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::tasks::{ShardTask, WriterTask};
-use crate::common::{Random, label, room};
+use crate::common::{Random, command, label, member, publisher, room};
 
 const ROOMS: usize = 4;
 
@@ -27,7 +27,6 @@ enum Part {
     WaitReserved(Receiver<Result<(), CommandError>>),
     WaitJoined(Receiver<Result<Joined, CommandError>>),
     WaitDone(Receiver<()>),
-    WaitMembers(Receiver<Arc<Listing<Label>>>, RoomName),
     WaitRooms(Receiver<Arc<Listing<RoomName>>>),
     AnswerRooms,
     Write(WriterCommand),
@@ -89,6 +88,7 @@ impl Client {
     }
 
     /// Does the part, or returns it if it must wait.
+    #[allow(clippy::result_large_err)]
     fn try_part(&mut self, part: Part, shards: &mut [ShardTask], writer: &mut WriterTask) -> Result<(), Part> {
         match part {
             Part::Send(shard, command) => {
@@ -100,10 +100,6 @@ impl Client {
                 ack.try_recv().map_err(|_| Part::WaitJoined(ack))?.expect("there is room");
             }
             Part::WaitDone(mut ack) => ack.try_recv().map_err(|_| Part::WaitDone(ack))?,
-            Part::WaitMembers(mut ack, room) => match ack.try_recv() {
-                Ok(members) => self.reply(&Event::Members(&room, &members)),
-                Err(_) => return Err(Part::WaitMembers(ack, room)),
-            },
             Part::WaitRooms(mut ack) => match ack.try_recv() {
                 Ok(rooms) => self.rooms.push(rooms),
                 Err(_) => return Err(Part::WaitRooms(ack)),
@@ -136,15 +132,9 @@ impl Client {
             return self.reply(&Event::JoinFirst);
         };
         self.published += 1;
-        let publish = Publish {
-            room,
-            address: self.address,
-            dialect: Dialect::Lines,
-            text: format!("{}.{}", self.number, self.published).into(),
-            read_at: Instant::now(),
-            permit: None,
-        };
-        self.parts.push_back(Part::Send(shard, ShardCommand::Publish(publish)));
+        let text = format!("{}.{}", self.number, self.published);
+        let publish = crate::common::publish(room, self.address, &text);
+        self.parts.push_back(Part::Send(shard, ShardCommand::Member(publish)));
     }
 
     fn join(&mut self, number: usize, shards: usize) {
@@ -159,11 +149,11 @@ impl Client {
             self.parts.push_back(Part::WaitReserved(reserved));
         }
         self.leave();
-        let member = Member { address: self.address, dialect: Dialect::Lines, label: self.label.clone() };
+        let member = member(self.address, self.label.clone());
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
-        let room = name;
-        self.parts.push_back(Part::Send(shard, ShardCommand::Join(room, member, reservation, ack)));
+        let join = Join { room: name, member, request: None, reservation };
+        self.parts.push_back(Part::Send(shard, ShardCommand::Join(join, ack)));
         self.parts.push_back(Part::WaitJoined(joined));
     }
 
@@ -187,10 +177,8 @@ impl Client {
         let Some((room, shard)) = self.room.clone() else {
             return self.reply(&Event::JoinFirst);
         };
-        let (ack, members) = oneshot::channel();
-        let wait = Part::WaitMembers(members, room.clone());
-        self.parts.push_back(Part::Send(shard, ShardCommand::Who(room, Instant::now(), ack)));
-        self.parts.push_back(wait);
+        let who = command(room, self.address, Act::Members(Instant::now()));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Member(who)));
     }
 
     fn ping(&mut self) {
@@ -200,11 +188,13 @@ impl Client {
     fn rename(&mut self, random: &mut Random) {
         let nick = Label::nick(&format!("N{}-{}", self.number, random.below(3))).expect("a valid nick");
         self.label = nick.clone();
-        if let Some((room, shard)) = self.room.clone() {
-            let (address, label) = (self.address, self.label.clone());
-            self.parts.push_back(Part::Send(shard, ShardCommand::Rename(room, address, label)));
+        match self.room.clone() {
+            Some((room, shard)) => {
+                let rename = command(room, self.address, Act::Rename(publisher(nick)));
+                self.parts.push_back(Part::Send(shard, ShardCommand::Member(rename)));
+            }
+            None => self.reply(&Event::Named(&nick)),
         }
-        self.reply(&Event::Named(&nick));
     }
 
     fn end(&mut self, reason: Disconnect) {
@@ -216,10 +206,10 @@ impl Client {
     }
 
     fn reply(&mut self, event: &Event<'_>) {
-        let bytes: Bytes = Dialect::Lines.encode(event);
+        let bytes: Bytes = Dialect::TextLines.encode(event);
         let address = self.address;
         self.parts.push_back(match self.room.clone() {
-            Some((room, shard)) => Part::Send(shard, ShardCommand::Reply(room, address, bytes, None)),
+            Some((room, shard)) => Part::Send(shard, ShardCommand::Member(command(room, address, Act::Reply(bytes)))),
             None => Part::Write(WriterCommand::Entry(Entry::reply(address.slot, bytes))),
         });
     }

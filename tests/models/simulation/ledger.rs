@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use roomcast::broker::ShardCommand;
+use roomcast::broker::{Act, MemberCommand, ShardCommand};
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::publication::Data;
 use roomcast::writer::Address;
 
 use crate::wire::Socket;
@@ -33,19 +34,27 @@ pub struct Ledger {
 impl Ledger {
     pub fn record(&mut self, command: &ShardCommand) {
         match command {
-            ShardCommand::Join(room, member, ..) => self.join(room, member.address, &member.label),
+            ShardCommand::Join(join, _) => self.join(&join.room, join.member.address, &join.member.publisher.label),
             ShardCommand::Leave(room, address, _) => self.leave(room, *address),
-            ShardCommand::Publish(publish) => self.publish(&publish.room, publish.address, &publish.text),
-            ShardCommand::Rename(room, address, label) => {
-                let label_before = self.members.get_mut(room).and_then(|members| members.get_mut(address));
-                *label_before.expect("a renamed client is a member") = label.clone();
+            ShardCommand::Member(command) => self.command(command),
+            ShardCommand::Reserve(..) | ShardCommand::Rooms(..) => {}
+        }
+    }
+
+    fn command(&mut self, command: &MemberCommand) {
+        let MemberCommand { room, from, act, .. } = command;
+        match act {
+            Act::Publish(Data::Text(text), _) => self.publish(room, from.address, text),
+            Act::Rename(publisher) => {
+                let label_before = self.members.get_mut(room).and_then(|members| members.get_mut(&from.address));
+                *label_before.expect("a renamed client is a member") = publisher.label.clone();
             }
-            ShardCommand::Reply(_, address, bytes, _) if bytes.starts_with(b"PONG") => {
-                let membership = self.current(*address);
+            Act::Reply(bytes) if bytes.starts_with(b"PONG") => {
+                let membership = self.current(from.address);
                 membership.fences.push(membership.messages.len());
             }
-            ShardCommand::Reply(..) => {}
-            ShardCommand::Reserve(..) | ShardCommand::Who(..) | ShardCommand::Rooms(..) => {}
+            Act::Reply(_) | Act::Members(_) => {}
+            Act::Publish(Data::Json(_), _) => unreachable!("clients say text"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Batch, Shard, ShardCommand};
+use roomcast::broker::{Batch, Now, Shard, ShardCommand};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
@@ -54,7 +54,7 @@ impl ShardTask {
 
     /// Runs a request without the mailbox, after the run has ended.
     pub fn request(&mut self, command: ShardCommand) {
-        self.shard.step(command, &mut self.batch);
+        self.shard.step(Now::read(), command, &mut self.batch);
         assert_eq!(self.batch.take_entries().count(), 0);
         self.batch.acknowledge();
     }
@@ -85,7 +85,7 @@ impl ShardTask {
             };
             if let Some(command) = command {
                 ledger.record(&command);
-                self.shard.step(command, &mut self.batch);
+                self.shard.step(Now::read(), command, &mut self.batch);
             }
         }
         let entries = self.batch.take_entries();
@@ -120,7 +120,7 @@ impl WriterTask {
 
     /// Opens a client and returns its address. `number` is the number of this writer.
     pub fn open(&mut self, number: usize, capacity: usize, piece: usize) -> Address {
-        let slot = self.writer.open(Dialect::Lines);
+        let slot = self.writer.open(Dialect::TextLines);
         self.wire.open(slot, capacity, piece);
         address(u16::try_from(number).expect("few writers"), slot)
     }

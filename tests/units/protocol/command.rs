@@ -12,7 +12,7 @@ fn say(text: &str) -> Result<Option<Command<'_>>, CommandError> {
 #[track_caller]
 fn expect_error(line: &[u8], reply: &str) {
     let error = parse(line).expect_err(reply);
-    assert_eq!(Dialect::Lines.encode(&Event::Error(&error)), format!("ERR {reply}\n"));
+    assert_eq!(Dialect::TextLines.encode(&Event::Error(&error)), format!("ERR {reply}\n"));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_error_begins_with_its_code_and_says_the_value_and_the_rule() {
         expect_error(bad, "not-utf8 byte 2 begins no character: lines are UTF-8");
     }
     let error = CommandError::TooManyRooms { room: RoomName::parse("a").unwrap(), rooms_max: 2 };
-    let reply = Dialect::Lines.encode(&Event::Error(&error));
+    let reply = Dialect::TextLines.encode(&Event::Error(&error));
     assert_eq!(reply, "ERR too-many rooms for another, \"a\": at most 2\n");
 }
 

@@ -2,13 +2,21 @@
 
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::protocol::event::{Event, Offset};
+use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
+use strum::VariantArray;
 
 #[track_caller]
 fn expect(event: &Event<'_>, line: &str, message: &[u8]) {
-    assert_eq!(Dialect::Lines.encode(event), line);
-    assert_eq!(Dialect::WebSocket.encode(event), message);
+    assert_eq!(Dialect::TextLines.encode(event), line);
+    assert_eq!(Dialect::TextWebSocket.encode(event), message);
+}
+
+fn publication(label: &str, data: Data) -> Publication {
+    let publisher = Publisher::anonymous(ClientId(0), Label::generated(label)).into();
+    Publication { offset: Offset(1), published_at: UnixMillis(0), publisher, data }
 }
 
 #[test]
@@ -19,21 +27,23 @@ fn a_line_has_a_line_feed_and_a_websocket_message_a_header() {
 
 #[test]
 fn a_text_of_several_lines_has_the_label_in_front_of_each() {
-    let label = Label::generated("WS-1");
-    let message = |text| Event::Message { offset: Offset(1), label: &label, text };
-    expect(&message("a\n[bob] b"), "[WS-1] a\n[WS-1] [bob] b\n", b"\x81\x17[WS-1] a\n[WS-1] [bob] b");
+    let room = RoomName::parse("lounge").unwrap();
+    let expect = |text: &str, line: &str, message: &[u8]| {
+        expect(&Event::Published(&room, &publication("WS-1", Data::Text(text.into()))), line, message);
+    };
+    expect("a\n[bob] b", "[WS-1] a\n[WS-1] [bob] b\n", b"\x81\x17[WS-1] a\n[WS-1] [bob] b");
     let text = "a\r\nERR closed quit";
-    expect(&message(text), "[WS-1] a\n[WS-1] ERR closed quit\n", b"\x81\x1f[WS-1] a\n[WS-1] ERR closed quit");
+    expect(text, "[WS-1] a\n[WS-1] ERR closed quit\n", b"\x81\x1f[WS-1] a\n[WS-1] ERR closed quit");
 }
 
 #[test]
 fn the_most_frequent_events_fill_their_vector_to_the_last_byte() {
-    let (label, room) = (Label::generated("TCP-1"), RoomName::parse("lounge").unwrap());
+    let room = RoomName::parse("lounge").unwrap();
     let lines = [0, 117, 118, 65_527, 65_528].map(|length| "a".repeat(length));
     for text in lines.into_iter().chain(["\n".repeat(63), "ab\n\nc".into()]) {
-        let message = Event::Message { offset: Offset(1), label: &label, text: &text };
-        for dialect in Dialect::ALL {
-            for event in [message, Event::Joined(&room)] {
+        let publication = publication("TCP-1", Data::Text(text.into()));
+        for dialect in Dialect::VARIANTS {
+            for event in [Event::Published(&room, &publication), Event::Joined(&room)] {
                 let mut out = Vec::new();
                 dialect.write(&event, &mut out);
                 assert_eq!(out.len(), out.capacity(), "{dialect:?}: {event:?}");
@@ -50,8 +60,8 @@ fn a_client_that_closes_gets_nothing_and_one_that_quits_gets_bye() {
         (Disconnect::SlowConsumer, "ERR closed slow-consumer\n", b"\x88\x0f\x0f\xa8slow-consumer"),
         (Disconnect::NotUtf8, "ERR closed not-utf8\n", b"\x88\x0a\x03\xefnot-utf8"),
     ] {
-        assert_eq!(Dialect::Lines.closing(reason).unwrap(), line);
-        assert_eq!(Dialect::WebSocket.closing(reason).unwrap(), message);
+        assert_eq!(Dialect::TextLines.closing(reason).unwrap(), line);
+        assert_eq!(Dialect::TextWebSocket.closing(reason).unwrap(), message);
     }
-    assert_eq!(Dialect::ALL.map(|dialect| dialect.closing(Disconnect::ClosedByPeer)), [None, None]);
+    assert!(Dialect::VARIANTS.iter().all(|dialect| dialect.closing(Disconnect::ClosedByPeer).is_none()));
 }

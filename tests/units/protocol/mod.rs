@@ -5,5 +5,6 @@ mod dialect;
 mod lines;
 mod listing;
 mod names;
+mod position;
 mod telnet;
 mod websocket;

@@ -1,0 +1,131 @@
+//! The idempotency keys of publishes that a shard has seen, so that a publish that is sent twice is published once.
+//! Plain synchronous code; never reads a clock itself.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::protocol::names::RoomName;
+use crate::protocol::position::Position;
+
+/// The time for which a key is remembered.
+pub const KEY_AGE_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The memory for the keys of a shard, in bytes. Beyond it the oldest are forgotten first.
+pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// About the memory of a key beside its own text and that of its room, in bytes: its entries in the table and the
+/// queue.
+pub const KEY_BYTES: usize = 250;
+
+/// The table and the queue keep space for this many keys, however few there are.
+const KEYS_KEPT: usize = 64;
+
+/// The text by which a client marks the repeats of one publish: 1 to 128 bytes of UTF-8. Clones share the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+/// A key that breaks its rule. The text shows both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("idempotency key of {bytes} bytes: 1 to {} bytes", IdempotencyKey::BYTES_MAX)]
+pub struct KeyError {
+    bytes: usize,
+}
+
+/// A key is one of a room: in another room the same key is another.
+type RoomKey = (RoomName, IdempotencyKey);
+
+/// The keys that a shard has seen.
+#[derive(Debug, Default)]
+pub struct SeenKeys {
+    positions: HashMap<RoomKey, Position>,
+    /// Each of the keys once, the oldest first.
+    by_age: VecDeque<(Instant, RoomKey)>,
+    bytes: usize,
+}
+
+impl IdempotencyKey {
+    /// The longest key, in bytes.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Parses a key.
+    ///
+    /// # Errors
+    /// The key is empty or too long.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let is_valid = (1..=Self::BYTES_MAX).contains(&text.len());
+        if is_valid { Ok(Self(text.into())) } else { Err(KeyError { bytes: text.len() }) }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SeenKeys {
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Whether no key is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.by_age.is_empty()
+    }
+
+    /// About the memory of all keys, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The position of the first publication with this key, if the key is remembered.
+    pub fn first(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey) -> Option<Position> {
+        self.expire(now);
+        self.positions.get(&(room.clone(), key.clone())).copied()
+    }
+
+    /// Remembers the key of a publication. A key that is remembered already keeps its first position.
+    pub fn remember(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey, position: Position) {
+        self.expire(now);
+        let key = (room.clone(), key.clone());
+        if self.positions.contains_key(&key) {
+            return;
+        }
+        self.bytes += bytes(&key);
+        self.positions.insert(key.clone(), position);
+        self.by_age.push_back((now, key));
+        while self.bytes > KEYS_BYTES_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what is too old. To be called once a second, so that each call has only the keys of one second to
+    /// forget.
+    pub fn expire(&mut self, now: Instant) {
+        let is_too_old = |(at, _): &(Instant, RoomKey)| now.saturating_duration_since(*at) >= KEY_AGE_MAX;
+        while self.by_age.front().is_some_and(is_too_old) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, key)) = self.by_age.pop_front() else { return };
+        self.positions.remove(&key);
+        self.bytes -= bytes(&key);
+        let kept = KEYS_KEPT.max(2 * self.len());
+        if self.positions.capacity() > 4 * kept {
+            self.positions.shrink_to(kept);
+        }
+        if self.by_age.capacity() > 4 * kept {
+            self.by_age.shrink_to(kept);
+        }
+    }
+}
+
+/// The memory that a key counts for.
+fn bytes((room, key): &RoomKey) -> usize {
+    room.as_str().len() + key.as_str().len() + KEY_BYTES
+}

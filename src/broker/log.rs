@@ -1,0 +1,198 @@
+//! The log of one room: the position of its last publication, and the publications that are retained. Plain synchronous
+//! code; [`History`](super::History) is the only one that changes it, because it counts what all logs retain.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::protocol::position::{Epoch, Offset, Position};
+use crate::protocol::publication::Publication;
+
+/// About the memory of a retained publication beside its data: its place in a queue that may be half empty, and the
+/// allocator's part. What a replay of it costs beside the data is counted as the same.
+pub const PUBLICATION_BYTES: usize = 160;
+
+/// About the memory of a room beside its members and its publications, counted once it retains any.
+pub const ROOM_BYTES: usize = 1_000;
+
+/// A log keeps space for this many publications, however few there are.
+const PUBLICATIONS_KEPT: usize = 4;
+
+/// The order of a room and the end of it that is retained.
+#[derive(Debug)]
+pub struct RoomLog {
+    epoch: Epoch,
+    last: Offset,
+    /// Without holes, up to the last one, each with the time at which it was appended.
+    retained: VecDeque<(Publication, Instant)>,
+    /// The bytes of all data that is retained.
+    data_bytes: usize,
+    /// The time under which [`History`](super::History) has queued the room. The oldest publication is no older.
+    pub(super) queued_at: Option<Instant>,
+}
+
+/// What one log retains, or all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Publications.
+    pub messages: usize,
+    /// About the memory of them and of their rooms, in bytes.
+    pub bytes: usize,
+}
+
+/// Why a client cannot get everything that it missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecovered {
+    /// The position is of another life of the room.
+    OtherEpoch,
+    /// The room has not reached the position yet.
+    Ahead,
+    /// Some of what was missed is not retained any more.
+    Trimmed,
+    /// More publications were missed than a client may recover.
+    TooMany,
+    /// More bytes were missed than a client may recover.
+    TooLong,
+}
+
+impl RoomLog {
+    /// The log of a new room.
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, last: Offset::default(), retained: VecDeque::new(), data_bytes: 0, queued_at: None }
+    }
+
+    /// The position of the last publication, whether it is retained or not.
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.last }
+    }
+
+    /// The offset that the next publication must have.
+    pub fn next_offset(&self) -> Offset {
+        self.last.next()
+    }
+
+    /// Whether nothing is retained.
+    pub fn is_empty(&self) -> bool {
+        self.retained.is_empty()
+    }
+
+    /// What is retained.
+    pub fn retained(&self) -> Retained {
+        let messages = self.retained.len();
+        let room_bytes = if messages == 0 { 0 } else { ROOM_BYTES };
+        Retained { messages, bytes: self.data_bytes + messages * PUBLICATION_BYTES + room_bytes }
+    }
+
+    /// When the oldest publication that is retained was appended.
+    pub fn oldest_at(&self) -> Option<Instant> {
+        self.retained.front().map(|(_, at)| *at)
+    }
+
+    /// All publications after a position, oldest first: none if the position is the room's own. Linear in what was
+    /// missed. `bytes_max` bounds their data with `PUBLICATION_BYTES` for each.
+    ///
+    /// # Errors
+    /// Not all of them can be had. Then none is returned.
+    pub fn missed_since(
+        &self,
+        position: Position,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> Result<impl ExactSizeIterator<Item = &Publication>, Unrecovered> {
+        if position.epoch != self.epoch {
+            return Err(Unrecovered::OtherEpoch);
+        }
+        let missed = self.last.0.checked_sub(position.offset.0).ok_or(Unrecovered::Ahead)?;
+        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+        if missed > self.retained.len() {
+            return Err(Unrecovered::Trimmed);
+        }
+        if missed > messages_max {
+            return Err(Unrecovered::TooMany);
+        }
+        let bytes: usize = self.newest(missed).map(bytes).sum();
+        if bytes > bytes_max { Err(Unrecovered::TooLong) } else { Ok(self.newest(missed)) }
+    }
+
+    /// The last publications that are retained, oldest first: at most `messages_max`, and the newest of them that fit
+    /// into `bytes_max` with `PUBLICATION_BYTES` for each. Linear in what is returned.
+    pub fn latest(&self, messages_max: usize, bytes_max: usize) -> impl ExactSizeIterator<Item = &Publication> {
+        let mut bytes_left = bytes_max;
+        let mut fits = |publication| {
+            let left = bytes_left.checked_sub(bytes(publication));
+            bytes_left = left.unwrap_or_default();
+            left.is_some()
+        };
+        let newest_first = self.retained.iter().rev().take(messages_max);
+        let fitting = newest_first.take_while(|(publication, _)| fits(publication)).count();
+        self.newest(fitting)
+    }
+
+    /// Appends the next publication. The oldest ones give way so that at most `messages_max` are retained.
+    pub(super) fn append(&mut self, publication: Publication, at: Instant, messages_max: usize) {
+        debug_assert_eq!(publication.offset, self.next_offset(), "offsets are dense");
+        self.last = publication.offset;
+        if messages_max == 0 {
+            return;
+        }
+        // They give way first, so that a full queue does not grow.
+        while self.retained.len() >= messages_max {
+            self.pop_front();
+        }
+        self.data_bytes += publication.data.bytes();
+        self.retained.push_back((publication, at));
+    }
+
+    /// Drops the oldest publication, and memory that the queue needed for a peak.
+    pub(super) fn drop_oldest(&mut self) {
+        self.pop_front();
+        let kept = PUBLICATIONS_KEPT.max(2 * self.retained.len());
+        if self.retained.capacity() > 2 * kept {
+            self.retained.shrink_to(kept);
+        }
+    }
+
+    /// Drops everything that is retained. The position stays.
+    pub(super) fn clear(&mut self) {
+        self.retained = VecDeque::new();
+        self.data_bytes = 0;
+    }
+
+    fn pop_front(&mut self) {
+        if let Some((publication, _)) = self.retained.pop_front() {
+            self.data_bytes -= publication.data.bytes();
+        }
+    }
+
+    fn newest(&self, count: usize) -> impl ExactSizeIterator<Item = &Publication> {
+        self.retained.range(self.retained.len() - count..).map(|(publication, _)| publication)
+    }
+}
+
+/// What a publication counts for, in memory and in a replay.
+fn bytes(publication: &Publication) -> usize {
+    publication.data.bytes() + PUBLICATION_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::names::Label;
+    use crate::protocol::position::UnixMillis;
+    use crate::protocol::publication::{ClientId, Data, Publisher};
+
+    #[test]
+    fn the_queue_of_a_log_does_not_grow_past_its_count_and_shrinks_after_a_peak() {
+        const MESSAGES_MAX: usize = 128;
+        let now = Instant::now();
+        let mut log = RoomLog::new(Epoch::new(UnixMillis(0), 0));
+        let publisher = std::sync::Arc::new(Publisher::anonymous(ClientId(0), Label::generated(0)));
+        for _ in 0..10 * MESSAGES_MAX {
+            let (offset, publisher) = (log.next_offset(), publisher.clone());
+            let data = Data::Text("text".into());
+            log.append(Publication { offset, published_at: UnixMillis(0), publisher, data }, now, MESSAGES_MAX);
+        }
+        assert_eq!((log.retained.len(), log.retained.capacity()), (MESSAGES_MAX, MESSAGES_MAX));
+        (1..MESSAGES_MAX).for_each(|_| log.drop_oldest());
+        assert!(log.retained.capacity() <= 2 * PUBLICATIONS_KEPT, "{}", log.retained.capacity());
+    }
+}

@@ -1,0 +1,114 @@
+//! Events as text for people and line clients, without framing. Written by hand, without formatting, where a delivery
+//! is written.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use memchr::{memchr, memchr_iter};
+use serde::Deserialize;
+
+use super::disconnect::Disconnect;
+use super::event::Event;
+use super::names::Label;
+use super::publication::{Data, Publication};
+
+/// The answer to `HELP`, one line per command.
+const HELP: &str = "JOIN <room>: enter a room, leaving the one you are in
+LEAVE: leave the room
+LIST: rooms with members
+SAY <text>: say it, even when it begins with a command word; any other line is said as it is
+NICK <name>: the label in front of your messages
+WHO: who is in the room
+PING [token]: answered behind everything on its way to you
+HELP: this list
+QUIT: end the connection";
+
+/// The length of the text, in bytes, of the events that a busy server writes most; 0 for the others.
+pub(super) fn size_hint(event: &Event<'_>) -> usize {
+    match event {
+        Event::Joined(room) => "Joined ".len() + room.as_str().len(),
+        Event::Published(_, Publication { publisher, data: Data::Text(text), .. }) => {
+            labelled_bytes(&publisher.label, text)
+        }
+        Event::Rooms(rooms) => "Rooms: ".len() + rooms.json().len(),
+        Event::Members(room, labels) => "Members of : ".len() + room.as_str().len() + labels.json().len(),
+        _ => 0,
+    }
+}
+
+/// Appends the text, without a line end.
+pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
+    let written = match *event {
+        // Not formatted, since it is written most.
+        Event::Published(_, publication) => {
+            return write_message(&publication.publisher.label, text_of(&publication.data).as_bytes(), out);
+        }
+        Event::Welcome(greeting) => out.write_all(greeting.as_bytes()),
+        Event::Joined(room) => write!(out, "Joined {}", room.as_str()),
+        Event::Left => out.write_all(b"Left room"),
+        Event::JoinFirst => out.write_all(b"Join a room first"),
+        Event::Rooms(rooms) => write!(out, "Rooms: {}", rooms.json()),
+        Event::Members(room, labels) => write!(out, "Members of {}: {}", room.as_str(), labels.json()),
+        Event::Named(label) => write!(out, "You are {}", label.as_str()),
+        Event::Position(_, position) => write!(out, "Position {position}"),
+        Event::HistoryEnd(_, position) => write!(out, "END HISTORY {position}"),
+        Event::MemberJoined(_, member) => write!(out, "JOINED {}", member.label.as_str()),
+        Event::MemberLeft(_, member) => write!(out, "LEFT {}", member.label.as_str()),
+        Event::MemberCount(_, members) => write!(out, "MEMBERS {members}"),
+        Event::Gap(messages) => write!(out, "GAP {messages}"),
+        Event::Unrecovered(_) => out.write_all(b"GAP unknown"),
+        Event::Pong("") => out.write_all(b"PONG"),
+        Event::Pong(token) => write!(out, "PONG {token}"),
+        Event::Help => out.write_all(HELP.as_bytes()),
+        Event::Error(error) => write!(out, "ERR {} {error}", error.code().word()),
+        Event::Closed(Disconnect::Quit) => out.write_all(b"Bye"),
+        Event::Closed(reason) => write!(out, "ERR closed {}", reason.reason()),
+    };
+    written.expect("a vector accepts every byte");
+}
+
+/// What a text client sees of a publication: of JSON its `text` member, or the string that it is, or else the JSON. A
+/// text with characters that a terminal obeys is shown as JSON, which escapes them.
+fn text_of(data: &Data) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Shown<'a> {
+        #[serde(borrow)]
+        Text(Cow<'a, str>),
+        Member {
+            #[serde(borrow)]
+            text: Cow<'a, str>,
+        },
+    }
+    let json = match data {
+        Data::Text(text) => return Cow::Borrowed(text),
+        Data::Json(json) => json,
+    };
+    let is_plain = |text: &str| !text.chars().any(|c| c.is_control() && c != '\t' && c != '\n');
+    match serde_json::from_slice(json) {
+        Ok(Shown::Text(text) | Shown::Member { text }) if is_plain(&text) => text,
+        _ => String::from_utf8_lossy(json),
+    }
+}
+
+/// Writes the label in front of every line, so that no member can forge another's line.
+fn write_message(label: &Label, mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(end) = memchr(b'\n', text) {
+        write_line(label, &text[..end], out);
+        out.push(b'\n');
+        text = &text[end + 1..];
+    }
+    write_line(label, text, out);
+}
+
+fn write_line(label: &Label, line: &[u8], out: &mut Vec<u8>) {
+    for part in [b"[", label.as_str().as_bytes(), b"] ", line.strip_suffix(b"\r").unwrap_or(line)] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// The length of a message in bytes, including the label in front of each line.
+pub fn labelled_bytes(label: &Label, text: &str) -> usize {
+    let lines = memchr_iter(b'\n', text.as_bytes()).count() + 1;
+    lines * ("[] ".len() + label.as_str().len()) + text.len()
+}

@@ -1,0 +1,175 @@
+//! The text protocol: lines and text messages become calls of a session, and what comes of them becomes words. A text
+//! client is in one room at a time; that rule is this file's alone.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::{Finished, Outcome, ProtocolHandler, Session};
+use crate::broker::Reservation;
+use crate::protocol::command::{self, Command, CommandError};
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::Event;
+use crate::protocol::listing::Listing;
+use crate::protocol::names::RoomName;
+use crate::protocol::publication::Data;
+use crate::protocol::text::labelled_bytes;
+
+/// The protocol handler of one text client.
+pub struct TextHandler {
+    session: Session,
+    /// The room that the client is moving to: it has a place reserved there, or asks for one, and leaves the one it is in.
+    next_room: Option<RoomName>,
+    /// A text message came; only the first may begin with a byte order mark.
+    has_begun: bool,
+}
+
+impl TextHandler {
+    /// A handler for a client that is in no room yet.
+    pub fn new(session: Session) -> Self {
+        Self { session, next_room: None, has_begun: false }
+    }
+
+    /// Executes a line, without its end.
+    pub fn line(&mut self, line: &[u8]) -> Outcome {
+        match command::parse(line) {
+            Ok(Some(command)) => self.execute(command),
+            Ok(None) => Outcome::Done,
+            Err(error) => {
+                // The same error as for a line that has not ended.
+                let lone_return = line.iter().position(|byte| *byte == b'\r');
+                self.refuse(&lone_return.map_or(error, |at| CommandError::LoneReturn { at }))
+            }
+        }
+    }
+
+    /// Replies that input was refused.
+    pub fn refuse(&mut self, error: &CommandError) -> Outcome {
+        self.reply(&Event::Error(error))
+    }
+
+    /// Sends bytes of the transport itself, behind everything that the client has said.
+    pub fn send(&mut self, bytes: Bytes) -> Outcome {
+        let room = self.room();
+        self.session.send(room.as_ref(), bytes)
+    }
+
+    /// Executes a command as far as that needs no waiting.
+    fn execute(&mut self, command: Command<'_>) -> Outcome {
+        match command {
+            Command::Say(text) => self.in_room(|handler, room| handler.say(room, text)),
+            Command::Join(room) => self.join(room),
+            Command::Leave => self.in_room(|handler, room| handler.session.leave(room)),
+            Command::List => self.session.list_rooms(),
+            Command::Nick(nick) => {
+                let room = self.room();
+                self.session.rename(room.as_ref(), nick)
+            }
+            Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
+            Command::Ping(token) => self.reply(&Event::Pong(token)),
+            Command::Help => self.reply(&Event::Help),
+            Command::Quit => Outcome::Ended(Disconnect::Quit),
+        }
+    }
+
+    /// The room that the client is in.
+    fn room(&self) -> Option<RoomName> {
+        self.session.rooms().next().cloned()
+    }
+
+    fn in_room(&mut self, act: impl FnOnce(&mut Self, &RoomName) -> Outcome) -> Outcome {
+        match self.room() {
+            Some(room) => act(self, &room),
+            None => self.reply(&Event::JoinFirst),
+        }
+    }
+
+    fn say(&mut self, room: &RoomName, text: &str) -> Outcome {
+        let bytes_max = self.session.context.message_bytes_max;
+        let bytes = labelled_bytes(&self.session.identity().label, text);
+        if bytes > bytes_max {
+            return self.refuse(&CommandError::MessageTooLong { bytes, bytes_max });
+        }
+        self.session.publish(room, Data::Text(text.into()), None)
+    }
+
+    /// A client stays in its room until the next one has a place for it.
+    fn join(&mut self, room: RoomName) -> Outcome {
+        if self.session.is_in(&room) {
+            return self.reply(&Event::Joined(&room));
+        }
+        if self.room().is_none() {
+            return self.session.join(room, None, Reservation::None);
+        }
+        self.next_room = Some(room.clone());
+        self.session.reserve(room)
+    }
+
+    fn list(&mut self, rooms: Arc<Listing<RoomName>>) -> Outcome {
+        // A cached list may lack the room that the client has just joined.
+        let rooms = self.session.rooms().fold(rooms, |rooms, room| rooms.including(room));
+        let bytes_max = self.session.context.message_bytes_max.saturating_sub("Rooms: ".len());
+        self.reply(&Event::Rooms(&rooms.truncated_to(bytes_max)))
+    }
+
+    fn reply(&mut self, event: &Event<'_>) -> Outcome {
+        let room = self.room();
+        self.session.reply(room.as_ref(), event)
+    }
+
+    fn go_on(&mut self, finished: Finished) -> Outcome {
+        match finished {
+            Finished::Sent | Finished::Joined => Outcome::Done,
+            Finished::Reserved => self.in_room(|handler, room| handler.session.leave(room)),
+            Finished::Left => match self.next_room.take() {
+                Some(room) => self.session.join(room, None, Reservation::Held),
+                None => self.reply(&Event::Left),
+            },
+            Finished::Rooms(rooms) => self.list(rooms),
+            Finished::Refused(error) => {
+                self.next_room = None;
+                self.refuse(&error)
+            }
+        }
+    }
+}
+
+impl ProtocolHandler for TextHandler {
+    fn begin(&mut self) -> Outcome {
+        let context = self.session.context.clone();
+        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
+    }
+
+    fn text(&mut self, text: &str) -> Outcome {
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let text = if is_first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        match command::parse_message(text) {
+            Ok(Some(command)) => self.execute(command),
+            Ok(None) => Outcome::Done,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn binary(&mut self, _: &[u8]) -> Outcome {
+        Outcome::Ended(Disconnect::Unsupported)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let finished = ready!(self.session.poll(context));
+            match self.go_on(finished) {
+                Outcome::Pending => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn into_session(self) -> Session {
+        self.session
+    }
+}
