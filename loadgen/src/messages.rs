@@ -164,8 +164,6 @@ pub struct ReconnectResult {
 pub struct ReconnectCounts {
     /// Clients that were cut.
     pub cut: u64,
-    /// Clients that were to be cut and were not, because the server had not told them a position.
-    pub without_position: u64,
     /// Clients that came back and received everything that they had missed.
     pub recovered: u64,
     /// Clients that came back and were told of a gap.
@@ -185,7 +183,6 @@ pub struct ReconnectCounts {
 impl AddAssign for ReconnectCounts {
     fn add_assign(&mut self, other: Self) {
         self.cut += other.cut;
-        self.without_position += other.without_position;
         self.recovered += other.recovered;
         self.told += other.told;
         self.deceived += other.deceived;

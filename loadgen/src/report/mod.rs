@@ -254,11 +254,10 @@ impl GroupReport {
 
 impl ReconnectReport {
     fn find_faults(&self) -> Vec<String> {
-        let ReconnectCounts { cut, without_position, away, untold, doubled, .. } = self.counts;
+        let ReconnectCounts { cut, away, untold, doubled, .. } = self.counts;
         let counted = [
             (untold, "of the lost deliveries untold: neither replayed nor told as a gap".to_owned()),
             (doubled, "of the duplicates for clients that had come back".to_owned()),
-            (without_position, "clients were not cut: the server has not told them a position".to_owned()),
             (away, format!("of {cut} clients did not come back: {}", self.reasons_to_stay_away())),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);

@@ -188,10 +188,11 @@ impl Worker {
 
     fn give_up_waiting(&mut self) -> anyhow::Result<()> {
         let waiting = |client: &Client| matches!(client.stage, Stage::Connecting | Stage::Handshake | Stage::Joining);
-        let reason = format!("no answer within {}", humantime::format_duration(self.assignment.settings.patience));
+        let patience = humantime::format_duration(self.assignment.settings.patience);
         for index in 0..self.connecting.begun {
             if self.phase == Phase::Connecting && waiting(&self.clients[index]) {
-                self.fail_client(index, reason.clone())?;
+                let command = self.clients[index].resumption.as_ref().map_or("", |_| " to JOIN and POSITION");
+                self.fail_client(index, format!("no answer{command} within {patience}"))?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! its input. They never publish, so no message is lost on its way to the server.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mio::Token;
 
@@ -11,7 +12,7 @@ use super::resumption::CutStage;
 use super::{Phase, Worker};
 use crate::assignment::{Assignment, RoomGroup};
 use crate::clock::Nanos;
-use crate::dialect;
+use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
 use crate::messages::{ReconnectResult, add_reason};
 use crate::workload::{CutFrom, Reconnect};
@@ -163,25 +164,19 @@ impl Worker {
         Ok(())
     }
 
-    /// Cuts a client, unless it has ended already or has no position to come back with.
+    /// Cuts a client, unless it has ended already.
     fn cut(&mut self, index: usize, due: Nanos, now: Nanos) {
         let Self { clients, rooms, reconnects, counters, .. } = self;
         let client = &mut clients[index];
+        let away = reconnects.reconnect.map_or(Duration::ZERO, |reconnect| reconnect.away);
         if let (Some(resumption), Some(member), Stage::Ready) = (&mut client.resumption, client.member, client.stage) {
-            let counts = &mut reconnects.result.counts;
-            match (resumption.position(), reconnects.reconnect) {
-                (Some(_), Some(reconnect)) => {
-                    let back_at = due + reconnect.away;
-                    resumption.cut(back_at);
-                    client.close();
-                    rooms[client.room as usize].checker.cut(member);
-                    counters.clients -= 1;
-                    counts.cut += 1;
-                    reconnects.expected += 1;
-                    reconnects.returns.push_back((back_at, index as u32));
-                }
-                _ => counts.without_position += 1,
-            }
+            resumption.cut(due + away);
+            client.close();
+            rooms[client.room as usize].checker.cut(member);
+            counters.clients -= 1;
+            reconnects.result.counts.cut += 1;
+            reconnects.expected += 1;
+            reconnects.returns.push_back((due + away, index as u32));
         }
         reconnects.note_if_all_are_back(now);
     }
@@ -195,31 +190,31 @@ impl Worker {
         }
     }
 
-    /// Joins the room with the client's position, and requests a new position behind that. Returns false if the client
-    /// was not cut.
-    pub(super) fn join_since(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+    /// Joins the room of a client that is to be cut, with its position if it was cut already, and requests a position
+    /// behind that. Returns false for any other client.
+    pub(super) fn join_and_request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
         let Some(resumption) = self.clients[index].resumption.as_ref() else { return Ok(false) };
-        let Some(position) = resumption.position().filter(|_| resumption.stage == CutStage::Away) else {
-            return Ok(false);
-        };
-        let position = position.to_vec();
-        let join = |dialect: &dyn dialect::Dialect, room: &str, out: &mut Vec<u8>| {
-            dialect.publish(room, &dialect::join_since(room, &position), out);
+        let position = resumption.position().map(<[u8]>::to_vec);
+        let join = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
+            match &position {
+                Some(position) => dialect.publish(room, &dialect::join_since(room, position), out),
+                None => dialect.join(room, out),
+            }
             dialect.publish(room, dialect::POSITION.as_bytes(), out);
         };
         self.request(index, Stage::Joining, join, now).map(|()| true)
     }
 
-    /// Records that a client which was cut is in its room again. Returns false if it was not cut.
-    pub(super) fn client_resumed(&mut self, index: usize, now: Nanos) -> bool {
+    /// Handles the answer to the join of a client that is to be cut or was cut. It is ready only once it has its
+    /// position. Returns false for any other client.
+    pub(super) fn join_answered(&mut self, index: usize, now: Nanos) -> bool {
         let client = &mut self.clients[index];
         let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return false };
-        if resumption.stage != CutStage::Away {
-            return false;
+        if resumption.stage == CutStage::Away {
+            resumption.resume();
+            self.rooms[client.room as usize].checker.resume(member, now);
+            self.counters.clients += 1;
         }
-        resumption.resume();
-        self.rooms[client.room as usize].checker.resume(member, now);
-        self.counters.clients += 1;
         true
     }
 
@@ -230,27 +225,37 @@ impl Worker {
         if !client.resumption.as_mut().is_some_and(|resumption| is_ready && resumption.requests_position()) {
             return Ok(());
         }
-        let request = |dialect: &dyn dialect::Dialect, room: &str, out: &mut Vec<u8>| {
+        let request = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
             dialect.publish(room, dialect::POSITION.as_bytes(), out);
         };
         self.request(index, Stage::Ready, request, Nanos::now())
     }
 
-    /// Handles the answer to `POSITION`. The first one after a reconnect says that everything missed was sent.
-    pub(super) fn handle_position(&mut self, index: usize, position: &[u8], now: Nanos) {
-        let Some(resumption) = self.clients[index].resumption.as_mut() else { return };
+    /// Handles the answer to `POSITION`. The one behind a join says that everything missed was sent.
+    pub(super) fn handle_position(&mut self, index: usize, position: &[u8], now: Nanos) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return Ok(()) };
         resumption.remember(position);
+        if client.stage != Stage::Joining {
+            return Ok(());
+        }
+        client.stage = Stage::Ready;
         let reconnects = &mut self.reconnects;
         match resumption.stage {
+            CutStage::Before => {
+                self.rooms[client.room as usize].checker.join(member, now);
+                return self.client_joined(index, now);
+            }
             CutStage::Replaying => {
                 reconnects.result.counts.recovered += 1;
                 reconnects.times.record(now.since(resumption.due));
             }
             CutStage::Told => reconnects.result.counts.told += 1,
-            CutStage::Before | CutStage::Away | CutStage::Back => return,
+            CutStage::Away | CutStage::Back => return Ok(()),
         }
         resumption.stage = CutStage::Back;
         reconnects.expect_one_less(now);
+        Ok(())
     }
 
     /// Handles the line that tells of a gap. It excuses what a client missed while it was away, and nothing else.

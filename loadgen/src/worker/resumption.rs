@@ -32,8 +32,8 @@ pub enum CutStage {
     Before,
     /// Cut, and not in its room again.
     Away,
-    /// In its room again; the answer to the position requested behind the join is still to come. Everything before that
-    /// answer is replayed.
+    /// In its room again; the answer to the `POSITION` behind the join is still to come. Everything before that answer
+    /// is the replay.
     Replaying,
     /// As [`Self::Replaying`], but told of a gap.
     Told,
@@ -42,23 +42,23 @@ pub enum CutStage {
 }
 
 impl Resumption {
-    /// The memory of a client that has not joined yet. The members of a room request their positions by turns.
+    /// The memory of a client that has not joined yet and requests its first position behind its join. The members of a
+    /// room request their further positions by turns.
     pub fn new(member: u32) -> Self {
         Self {
             stage: CutStage::Before,
             position: Vec::new(),
             since_position: 0,
             since_turn: member % MESSAGES_PER_POSITION,
-            has_requested: false,
+            has_requested: true,
             to_skip: 0,
             due: Nanos(0),
         }
     }
 
-    /// Whether the client must request a position now, the first or at its turn. Notes that it does.
+    /// Whether it is the client's turn to request a position. Notes that it does.
     pub fn requests_position(&mut self) -> bool {
-        let is_due = self.position.is_empty() || self.since_turn >= MESSAGES_PER_POSITION;
-        if !is_due || self.has_requested {
+        if self.since_turn < MESSAGES_PER_POSITION || self.has_requested {
             return false;
         }
         self.since_turn %= MESSAGES_PER_POSITION;
@@ -131,11 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_requested_at_once_and_then_by_turns() {
+    fn positions_are_requested_by_turns_and_one_at_a_time() {
         let mut resumption = Resumption::new(30);
-        assert!(resumption.requests_position());
         hear(&mut resumption, 40);
-        assert!(!resumption.requests_position(), "the first is not answered yet");
+        assert!(!resumption.requests_position(), "the one behind the join is not answered yet");
         resumption.remember(b"e-40");
         assert!(resumption.requests_position(), "its turn came meanwhile");
         resumption.remember(b"e-40");

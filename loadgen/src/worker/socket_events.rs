@@ -70,7 +70,7 @@ impl Worker {
 
     /// Joins the room. A publisher that is no member is ready without joining.
     fn join_room(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
-        if self.join_since(index, now)? {
+        if self.join_and_request_position(index, now)? {
             return Ok(());
         }
         if self.clients[index].member.is_some() {
@@ -195,7 +195,7 @@ impl Worker {
             Incoming::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
             Incoming::Refused(reason) => add_reason(&mut self.counters.result.refused, reason),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
-            Incoming::Position(position) => self.handle_position(index, position, now),
+            Incoming::Position(position) => self.handle_position(index, position, now)?,
             Incoming::Gap => self.handle_gap(index),
             Incoming::Pong(_) | Incoming::Other => {}
         }
@@ -204,16 +204,15 @@ impl Worker {
 
     /// Handles the acknowledgement of a join or leave.
     fn acknowledge(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
-        let is_resumed = self.client_resumed(index, now);
+        if self.join_answered(index, now) {
+            return Ok(());
+        }
         let client = &mut self.clients[index];
         let Some(member) = client.member else { return Ok(()) };
         let room = &mut self.rooms[client.room as usize];
         match client.stage {
             Stage::Joining => {
                 client.stage = Stage::Ready;
-                if is_resumed {
-                    return Ok(());
-                }
                 room.checker.join(member, now);
                 if self.phase == Phase::Connecting {
                     return self.client_joined(index, now);

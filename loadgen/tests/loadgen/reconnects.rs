@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use harness::{Process, at_once};
+use harness::{Process, Signal, at_once};
 
-use crate::fake::{Fake, Fault};
-use crate::load::{Measured, loadgen, measure};
+use crate::fake::{Fake, Fault, Seen};
+use crate::load::{Measured, loadgen, loadgen_within, measure, measure_with, short};
 use crate::servers::Server;
 
 /// One room of four. Its first member publishes 50 messages, and the three others are cut and miss about ten.
@@ -17,7 +17,7 @@ const IMPATIENT: [&str; 2] = ["--patience", "2s"];
 
 /// Measures a server with these faults.
 #[track_caller]
-fn measure_with(script: &[Fault], arguments: &[&str]) -> Measured {
+fn measure_fake(script: &[Fault], arguments: &[&str]) -> Measured {
     let fake = Fake::start(script);
     measure(&fake.target(), &[arguments, &IMPATIENT].concat())
 }
@@ -41,7 +41,7 @@ fn expect_returns(measured: &Measured, counts: [u64; 5]) {
 
 #[test]
 fn clients_that_are_cut_get_what_they_have_missed_exactly_once() {
-    let measured = measure_with(&[], &ONE_ROOM);
+    let measured = measure_fake(&[], &ONE_ROOM);
     measured.expect_all(4);
     expect_recovered(&measured, 3);
     assert_eq!(measured.number("/rooms/tally/published"), 50.0);
@@ -58,7 +58,7 @@ fn each_fault_of_a_replay_is_counted_and_no_other() {
     let lost = (&[Fault::LoseTheLastOfTheFirstReplay][..], "lost", "untold", [3, 2, 0, 1, 0]);
     let doubled = (&[Fault::DoubleTheLastOfTheFirstReplay][..], "duplicated", "doubled", [3, 3, 0, 0, 0]);
     at_once([lost, doubled], |(script, fault, counted, returns)| {
-        let measured = measure_with(script, &ONE_ROOM);
+        let measured = measure_fake(script, &ONE_ROOM);
         measured.expect_only(fault, 1);
         assert_eq!(measured.number(&format!("/rooms/reconnects/{counted}")), 1.0, "{measured:?}");
         expect_returns(&measured, returns);
@@ -67,7 +67,7 @@ fn each_fault_of_a_replay_is_counted_and_no_other() {
 
 #[test]
 fn a_gap_that_is_not_told_is_counted_with_all_of_its_messages() {
-    let measured = measure_with(&[Fault::ConcealTheFirstGap], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::ConcealTheFirstGap], &ONE_ROOM);
     let lost = measured.number("/rooms/tally/lost") as u64;
     assert!(lost > 1, "{measured:?}");
     measured.expect_only("lost", lost);
@@ -79,7 +79,7 @@ fn a_gap_that_is_not_told_is_counted_with_all_of_its_messages() {
 
 #[test]
 fn a_gap_that_is_told_is_no_fault() {
-    let measured = measure_with(&[Fault::TellTheFirstToResumeOfAGap], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::TellTheFirstToResumeOfAGap], &ONE_ROOM);
     measured.expect_clean();
     expect_returns(&measured, [3, 2, 1, 0, 0]);
     assert!(measured.number("/rooms/expected") < 200.0, "what was missed behind the gap is not owed: {measured:?}");
@@ -87,23 +87,23 @@ fn a_gap_that_is_told_is_no_fault() {
 
 #[test]
 fn a_client_that_does_not_come_back_is_a_fault_with_its_reason() {
-    let measured = measure_with(&[Fault::RefuseTheFirstToResume], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::RefuseTheFirstToResume], &ONE_ROOM);
     expect_returns(&measured, [3, 2, 0, 0, 1]);
     measured.expect_fault("1 of 3 clients did not come back: closed without a word (1)");
     assert!(measured.report["rooms"]["reconnects"]["all_back_seconds"].is_null(), "{measured:?}");
 }
 
 #[test]
-fn a_server_without_positions_is_found_out_and_nobody_is_cut() {
-    let measured = measure_with(&[Fault::AnswerNoPosition], &ONE_ROOM);
+fn a_server_without_positions_is_found_out_before_anybody_is_cut() {
+    let measured = measure_fake(&[Fault::AnswerNoPosition], &ONE_ROOM);
     expect_returns(&measured, [0, 0, 0, 0, 0]);
-    measured.expect_fault("3 clients were not cut: the server has not told them a position");
+    measured.expect_fault("3 of 4 clients did not get in: no answer to JOIN and POSITION within 2s (3)");
 }
 
 #[test]
 fn the_time_to_come_back_counts_from_the_due_time() {
     const DELAY: Duration = Duration::from_millis(100);
-    let measured = measure_with(&[Fault::Delay(DELAY)], &[&ONE_ROOM[..], &["--duration", "1s"]].concat());
+    let measured = measure_fake(&[Fault::Delay(DELAY)], &[&ONE_ROOM[..], &["--duration", "1s"]].concat());
     expect_recovered(&measured, 3);
     let milliseconds = measured.number("/rooms/reconnects/times/p50");
     assert!(milliseconds >= DELAY.as_secs_f64() * 1e3, "{milliseconds}: {measured:?}");
@@ -112,7 +112,7 @@ fn the_time_to_come_back_counts_from_the_due_time() {
 #[test]
 fn rooms_beside_are_not_cut_and_their_latencies_stand_apart() {
     let load = ["--clients", "16", "--rooms", "4", "--rate", "400", "--reconnect", "0.5", "--away", "100ms"];
-    let measured = measure_with(&[], &load);
+    let measured = measure_fake(&[], &load);
     expect_recovered(&measured, 6);
     let number = |of: &str| measured.number(&format!("/rooms/reconnects/{of}"));
     assert_eq!(number("beside_before/count"), 50.0 * 4.0, "until the cut, two rooms of four members: {measured:?}");
@@ -122,12 +122,42 @@ fn rooms_beside_are_not_cut_and_their_latencies_stand_apart() {
 #[test]
 fn members_of_every_room_are_cut_at_random_moments() {
     let cuts = ["--reconnect", "0.5@100ms", "--cut", "members", "--cut-over", "300ms", "--away", "50ms"];
-    let measured = measure_with(&[], &[&["--clients", "40", "--rooms", "2", "--rate", "200"], &cuts[..]].concat());
+    let measured = measure_fake(&[], &[&["--clients", "40", "--rooms", "2", "--rate", "200"], &cuts[..]].concat());
     let cut = measured.number("/rooms/reconnects/cut") as u64;
     assert!((2..=38).contains(&cut), "{measured:?}");
     expect_recovered(&measured, cut);
     measured.expect_all(20);
     assert!(measured.report["rooms"]["reconnects"]["beside_ratio"].is_null(), "no room is beside");
+}
+
+#[test]
+fn clients_of_several_processes_are_cut() {
+    let fake = Fake::start(&[]);
+    let target = fake.target();
+    let load = [&target, "--clients", "130", "--rooms", "1", "--rate", "40", "--reconnect", "1", "--away", "100ms"];
+    // A process may have 60 connections, and the first member in each process is not cut.
+    let measured = measure_with(&mut loadgen_within(160, &short(&load)));
+    assert_eq!(measured.number("/generator/processes"), 3.0);
+    expect_recovered(&measured, 127);
+    measured.expect_all(130);
+}
+
+#[test]
+fn a_load_that_is_interrupted_cuts_nobody_any_more_and_waits_for_those_that_are_away() {
+    let fake = Fake::start(&[]);
+    let cuts = ["--reconnect", "1@100ms", "--cut-over", "50m", "--away", "10ms", "--duration", "1h"];
+    let target = fake.target();
+    let load =
+        [&[&target[..], "--clients", "400", "--rooms", "1", "--rate", "20", "--warmup", "0s"], &cuts[..]].concat();
+    let running = Process::start_piped(&mut loadgen(&load));
+    // The first client that is gone was cut.
+    fake.wait_for(1, |seen| *seen == Seen::Gone);
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    for words in ["told of a gap, 0 deceived, 0 still away", "lost 0, duplicated 0, reordered 0, stray 0, damaged 0"] {
+        assert!(ended.out.contains(words), "{words}: {ended:?}");
+    }
 }
 
 #[test]

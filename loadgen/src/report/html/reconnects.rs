@@ -11,8 +11,7 @@ use crate::workload::{CutFrom, Reconnect};
 /// The counts; empty if no client was to be cut.
 pub fn rows(report: &Report) -> Vec<Row> {
     let Some(reconnects) = &report.rooms.reconnects else { return Vec::new() };
-    let ReconnectCounts { cut, without_position, recovered, told, deceived, away, replayed, doubled, untold } =
-        reconnects.counts;
+    let ReconnectCounts { cut, recovered, told, deceived, away, replayed, doubled, untold } = reconnects.counts;
     let plain = |name, number: u64| Row::new(name, count(number));
     let fault = |name, number: u64| Row { is_bad: number > 0, ..Row::new(name, count(number)) };
     let mut rows: Vec<Row> = report.workload.settings.reconnect.iter().map(plan).collect();
@@ -22,7 +21,6 @@ pub fn rows(report: &Report) -> Vec<Row> {
         plain("Told of a gap", told),
         fault("Back without what they missed, untold", deceived),
         fault("Still away", away),
-        fault("Not cut for want of a position", without_position),
         plain("Missed messages replayed", replayed),
         fault("Missed messages untold", untold),
         fault("Duplicates after the return", doubled),
