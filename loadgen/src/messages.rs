@@ -23,6 +23,8 @@ pub enum WorkerCommand {
     /// Wait for the deliveries that are still on their way. Carries the number of messages published in each room that
     /// is split over several processes.
     Drain(Vec<(u32, u32)>),
+    /// In all processes, the clients that were cut are back since this time.
+    AllBack(Nanos),
 }
 
 /// An event from a worker process.
@@ -35,6 +37,8 @@ pub enum WorkerEvent {
     /// Publishing has ended. Carries the number of messages published in each room that is split over several
     /// processes.
     Published(Vec<(u32, u32)>),
+    /// The clients of this process that were cut are back since this time, and none is still to be cut.
+    AllBack(Nanos),
     /// Every delivery has arrived or counts as lost.
     Result(Box<WorkerResult>),
     /// The worker cannot continue.
@@ -155,7 +159,8 @@ pub struct ReconnectResult {
     pub times: HistogramCounts,
     /// Latencies in rooms without cut clients, of messages due before the first cut.
     pub beside_before: HistogramCounts,
-    /// Latencies in the same rooms, of messages due from the first reconnect until all clients were back.
+    /// Latencies in the same rooms, of messages due from the first reconnect until all clients were back, in all
+    /// processes.
     pub beside_during: HistogramCounts,
 }
 

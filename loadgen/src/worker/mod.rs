@@ -242,6 +242,7 @@ impl Worker {
                     self.reconnects.stop(Nanos::now());
                 }
             }
+            WorkerCommand::AllBack(at) => self.all_are_back(at),
             WorkerCommand::Drain(published) => {
                 for (number, count) in published {
                     let room = self.rooms.iter_mut().filter(|room| room.number == number);

@@ -6,6 +6,7 @@ use super::connecting::reason_of;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::payload::Payload;
+use crate::schedule::Schedule;
 use crate::workload::{Pace, Publishers};
 
 /// Maximum messages before sockets are polled again: less than a millisecond of work.
@@ -26,6 +27,16 @@ impl Worker {
             self.counters.lags.record(now.since(due));
             self.publish(room, due, 1, now);
             now = Nanos::now();
+        }
+    }
+
+    /// Publishes the messages that are due, if there are any. Cheap enough to be called after every event.
+    pub(super) fn publish_if_due(&mut self) {
+        if let Some(due) = self.schedule.as_ref().and_then(Schedule::due) {
+            let now = Nanos::now();
+            if due <= now {
+                self.publish_due(now);
+            }
         }
     }
 

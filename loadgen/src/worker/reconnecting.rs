@@ -14,7 +14,7 @@ use crate::assignment::{Assignment, RoomGroup};
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
-use crate::messages::{ReconnectResult, add_reason};
+use crate::messages::{ReconnectResult, WorkerEvent, add_reason};
 use crate::workload::{CutFrom, Reconnect};
 
 /// Maximum cuts, and maximum reconnects, before sockets are polled again.
@@ -34,8 +34,12 @@ pub struct Reconnects {
     cuts_begin: Nanos,
     /// When the first client is due to reconnect.
     returns_begin: Nanos,
-    /// When the last client was back.
+    /// When the last client of this process was back.
     all_back: Option<Nanos>,
+    /// Whether the coordinator knows of that.
+    is_told: bool,
+    /// When the last client of all processes was back.
+    all_back_everywhere: Nanos,
     pub result: ReconnectResult,
     times: Latencies,
     beside_before: Latencies,
@@ -53,6 +57,8 @@ impl Reconnects {
             cuts_begin: Nanos(u64::MAX),
             returns_begin: Nanos(u64::MAX),
             all_back: None,
+            is_told: false,
+            all_back_everywhere: Nanos(u64::MAX),
             result: ReconnectResult::default(),
             times: Latencies::default(),
             beside_before: Latencies::default(),
@@ -76,7 +82,7 @@ impl Reconnects {
 
     /// Plans the cuts of these clients, given the beginning of the measured time.
     fn plan(&mut self, measured_from: Nanos, mut clients: Vec<u32>, random: &mut fastrand::Rng) {
-        let Some(reconnect) = self.reconnect else { return };
+        let Some(reconnect) = self.reconnect else { return self.note_if_all_are_back(measured_from) };
         self.cuts_begin = measured_from + reconnect.at;
         self.returns_begin = self.cuts_begin + reconnect.away;
         random.shuffle(&mut clients);
@@ -107,7 +113,7 @@ impl Reconnects {
     pub fn record_beside(&mut self, intended: Nanos, now: Nanos) {
         if intended < self.cuts_begin {
             self.beside_before.record(now.since(intended));
-        } else if intended >= self.returns_begin && self.all_back.is_none_or(|all_back| intended < all_back) {
+        } else if (self.returns_begin..self.all_back_everywhere).contains(&intended) {
             self.beside_during.record(now.since(intended));
         }
     }
@@ -151,17 +157,29 @@ impl Worker {
         self.reconnects.plan(self.measured.start, chosen, &mut self.random);
     }
 
-    /// Cuts and reconnects the clients that are due.
+    /// Cuts and reconnects the clients that are due. Messages that become due meanwhile are published in between.
     pub(super) fn reconnect_due(&mut self, now: Nanos) -> anyhow::Result<()> {
         for _ in 0..AT_ONCE_MAX {
             let Some((due, index)) = self.reconnects.cuts.pop_front_if(|(due, _)| *due <= now) else { break };
             self.cut(index as usize, due, now);
+            self.publish_if_due();
         }
         for _ in 0..AT_ONCE_MAX {
             let Some((_, index)) = self.reconnects.returns.pop_front_if(|(due, _)| *due <= now) else { break };
             self.reconnect(index as usize, now)?;
+            self.publish_if_due();
         }
-        Ok(())
+        match self.reconnects.all_back {
+            Some(at) if !std::mem::replace(&mut self.reconnects.is_told, true) => {
+                self.coordinator.send(&WorkerEvent::AllBack(at))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the clients of all processes are back.
+    pub(super) fn all_are_back(&mut self, at: Nanos) {
+        self.reconnects.all_back_everywhere = at;
     }
 
     /// Cuts a client, unless it has ended already.

@@ -11,7 +11,6 @@ use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect, Incoming};
 use crate::messages::add_reason;
-use crate::schedule::Schedule;
 use crate::target::Scheme;
 
 /// Maximum reads of one client before others are served: one mebibyte.
@@ -26,12 +25,7 @@ impl Worker {
         if event.is_readable() {
             self.read(index, event.is_read_closed())?;
         }
-        if let Some(due) = self.schedule.as_ref().and_then(Schedule::due) {
-            let now = Nanos::now();
-            if due <= now {
-                self.publish_due(now);
-            }
-        }
+        self.publish_if_due();
         Ok(())
     }
 

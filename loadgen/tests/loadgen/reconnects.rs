@@ -114,6 +114,7 @@ fn rooms_beside_are_not_cut_and_their_latencies_stand_apart() {
     let load = ["--clients", "16", "--rooms", "4", "--rate", "400", "--reconnect", "0.5", "--away", "100ms"];
     let measured = measure_fake(&[], &load);
     expect_recovered(&measured, 6);
+    assert_eq!(measured.number("/generator/processes"), 2.0, "those that come back do not delay those beside");
     let number = |of: &str| measured.number(&format!("/rooms/reconnects/{of}"));
     assert_eq!(number("beside_before/count"), 50.0 * 4.0, "until the cut, two rooms of four members: {measured:?}");
     assert!(number("beside_during/count") <= 30.0 * 4.0, "only while clients come back: {measured:?}");
