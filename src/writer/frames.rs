@@ -53,6 +53,12 @@ impl Frames {
         Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None }
     }
 
+    /// Several replies in a row, or publications that a client has missed, which are never dropped one by one. The ends
+    /// are as for deliveries.
+    pub fn replies(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
+        Self { kind: Kind::Reply, ..Self::delivery(bytes, inner_ends) }
+    }
+
     /// Counts one more message, which begins where the bytes so far end.
     pub(crate) fn begin_message(&mut self, end: usize) {
         self.inner_ends.push(u32::try_from(end).expect("an entry is shorter than 4 GiB"));

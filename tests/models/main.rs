@@ -24,6 +24,7 @@ mod drop_oldest;
 mod flushing;
 mod merging;
 mod pongs;
+mod remembering;
 mod slow_consumers;
 
 // This runs the broker and the writers together, under a seeded scheduler.

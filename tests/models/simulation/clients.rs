@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use roomcast::broker::{Act, Join, Joined, Reservation, ShardCommand};
+use roomcast::broker::{Act, Farewell, Join, Joined, Reservation, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
@@ -152,7 +152,7 @@ impl Client {
         let member = member(self.address, self.label.clone());
         let (ack, joined) = oneshot::channel();
         self.room = Some((name.clone(), shard));
-        let join = Join { room: name, member, request: None, reservation };
+        let join = Join { room: name, member, request: None, reservation, since: None };
         self.parts.push_back(Part::Send(shard, ShardCommand::Join(join, ack)));
         self.parts.push_back(Part::WaitJoined(joined));
     }
@@ -160,7 +160,7 @@ impl Client {
     fn leave(&mut self) {
         let Some((room, shard)) = self.room.take() else { return };
         let (address, (ack, left)) = (self.address, oneshot::channel());
-        self.parts.push_back(Part::Send(shard, ShardCommand::Leave(room, address, ack)));
+        self.parts.push_back(Part::Send(shard, ShardCommand::Leave(room, address, Farewell::Others, ack)));
         self.parts.push_back(Part::WaitDone(left));
     }
 

@@ -35,9 +35,10 @@ impl Ledger {
     pub fn record(&mut self, command: &ShardCommand) {
         match command {
             ShardCommand::Join(join, _) => self.join(&join.room, join.member.address, &join.member.publisher.label),
-            ShardCommand::Leave(room, address, _) => self.leave(room, *address),
+            ShardCommand::Leave(room, address, ..) => self.leave(room, *address),
             ShardCommand::Member(command) => self.command(command),
-            ShardCommand::Reserve(..) | ShardCommand::Rooms(..) => {}
+            ShardCommand::Reserve(..) | ShardCommand::Rooms(..) | ShardCommand::Presence(..) => {}
+            ShardCommand::Publish(..) => unreachable!("only members publish"),
         }
     }
 
@@ -53,7 +54,7 @@ impl Ledger {
                 let membership = self.current(from.address);
                 membership.fences.push(membership.messages.len());
             }
-            Act::Reply(_) | Act::Members(_) => {}
+            Act::Reply(_) | Act::Members(_) | Act::History(_) | Act::Position => {}
             Act::Publish(Data::Json(_), _) => unreachable!("clients say text"),
         }
     }
