@@ -302,7 +302,8 @@ impl Worker {
     pub(super) fn fail_to_return(&mut self, index: usize, reason: &str, now: Nanos) -> bool {
         let Some(resumption) = self.clients[index].resumption.as_ref() else { return false };
         let is_away = resumption.stage == CutStage::Away;
-        if self.phase == Phase::Over || !(is_away || resumption.is_replaying()) {
+        let is_returning = matches!(resumption.stage, CutStage::Away | CutStage::Replaying | CutStage::Told);
+        if self.phase == Phase::Over || !is_returning {
             return is_away;
         }
         add_reason(&mut self.reconnects.result.failed, reason.to_owned());

@@ -35,7 +35,7 @@ pub enum CutStage {
     /// In its room again; the answer to the `POSITION` behind the join is still to come. Everything before that answer
     /// is the replay.
     Replaying,
-    /// As [`Self::Replaying`], but told of a gap.
+    /// As [`Self::Replaying`], but told of a gap. Nothing is replayed.
     Told,
     /// Has everything that it missed, or was told that it cannot have it.
     Back,
@@ -113,12 +113,12 @@ impl Resumption {
 
     /// Whether a delivery now belongs to the replay.
     pub fn is_replaying(&self) -> bool {
-        matches!(self.stage, CutStage::Replaying | CutStage::Told)
+        self.stage == CutStage::Replaying
     }
 
     /// Whether the client was cut and has joined again.
     pub fn has_returned(&self) -> bool {
-        self.is_replaying() || self.stage == CutStage::Back
+        matches!(self.stage, CutStage::Replaying | CutStage::Told | CutStage::Back)
     }
 }
 
