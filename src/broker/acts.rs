@@ -20,10 +20,9 @@ impl Shard {
     /// Handles a command of a member. One that is in the room no more is told so.
     pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
         let MemberCommand { room: name, from, act, .. } = command;
-        let act = match act {
-            Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
-            act => act,
-        };
+        if let Act::Reply(bytes) = act {
+            return batch.reply_encoded(from.address, bytes);
+        }
         let room = self.rooms.get_mut(&name);
         let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
             return batch.reply(from, &Event::JoinFirst);

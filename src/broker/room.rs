@@ -1,10 +1,11 @@
 //! One room: its members, grouped into audiences, and the offset of its latest message. Plain synchronous code; knows no task.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use super::listing_cache::{ListingBudget, ListingCache};
 use super::log::RoomLog;
@@ -69,7 +70,7 @@ struct Membership {
 /// A room. Join and leave cost the same in a large room as in a small one.
 #[derive(Debug)]
 pub struct Room {
-    members: HashMap<Address, Membership>,
+    members: FxHashMap<Address, Membership>,
     /// Sorted by dialect, so that audiences that share an encoding are adjacent.
     audiences: Vec<Audience>,
     /// Places that are reserved for clients that leave another room first.
@@ -102,7 +103,7 @@ impl Room {
     /// A room without members that remembers nothing.
     pub fn new(epoch: Epoch) -> Self {
         Self {
-            members: HashMap::new(),
+            members: FxHashMap::default(),
             audiences: Vec::new(),
             reserved: 0,
             member_count: MemberCount::default(),
@@ -149,11 +150,9 @@ impl Room {
         true
     }
 
-    /// Removes a member. False if it was not in.
-    pub fn leave(&mut self, address: Address) -> bool {
-        let Some(Membership { dialect, index, .. }) = self.members.remove(&address) else {
-            return false;
-        };
+    /// Removes a member, and returns what others saw of it. `None` if it was not in.
+    pub fn leave(&mut self, address: Address) -> Option<Arc<Publisher>> {
+        let Membership { publisher, dialect, index } = self.members.remove(&address)?;
         self.members_changed();
         if self.members.capacity() > 4 * kept(self.members.len()) {
             self.members.shrink_to(kept(self.members.len()));
@@ -170,7 +169,7 @@ impl Room {
         } else if audience.slots.is_empty() {
             self.audiences.retain(|audience| !audience.slots.is_empty());
         }
-        true
+        Some(publisher)
     }
 
     /// Changes what others see of a member. Does nothing if it is not in.
@@ -248,7 +247,7 @@ mod tests {
             let publisher = Publisher::anonymous(ClientId(0), Label::generated(index)).into();
             room.join(Member { address: address(index), dialect: Dialect::TextLines, publisher });
         }
-        (1..CROWD).for_each(|index| assert!(room.leave(address(index))));
+        (1..CROWD).for_each(|index| assert!(room.leave(address(index)).is_some()));
         let kept = [room.members.capacity(), room.audiences[0].slots.capacity()];
         assert!(kept.iter().all(|&kept| kept <= 8 * MEMBERS_KEPT), "{kept:?}");
     }

@@ -235,10 +235,10 @@ impl Shard {
     fn join(&mut self, now: Now, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
         let Join { room: name, member, request, reservation, since } = join;
         let address = member.address;
-        if reservation == Reservation::Held {
-            self.release_place(&name, |room| room.reserved -= 1);
-        }
-        let (name, room) = self.room_with_place(now, name, Some(address))?;
+        let (name, room) = match reservation {
+            Reservation::None => self.room_with_place(now, name, Some(address))?,
+            Reservation::Held => self.room_with_reservation(name),
+        };
         let reply_to = ReplyTo { address, dialect: member.dialect, request };
         let (publisher, is_new) = (Arc::clone(&member.publisher), !room.has_members());
         batch.reply(reply_to, &Event::Joined(&name));
@@ -285,23 +285,23 @@ impl Shard {
         Ok((name, room))
     }
 
+    /// The room in which a place was reserved. The caller takes the place.
+    fn room_with_reservation(&mut self, name: RoomName) -> (RoomName, &mut Room) {
+        let Entry::Occupied(entry) = self.rooms.entry(name) else { unreachable!("a room with a reservation stays") };
+        let (name, room) = (entry.key().clone(), entry.into_mut());
+        room.reserved -= 1;
+        (name, room)
+    }
+
     fn leave(&mut self, name: &RoomName, address: Address, farewell: Farewell, batch: &mut Batch) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let Some(publisher) = room.member(address).cloned() else { return };
-        room.leave(address);
+        let Some(publisher) = room.leave(address) else { return };
         if farewell == Farewell::Others {
             self.presence.left(name, room, &publisher, batch);
         }
         if !room.has_members() {
             self.listing_cache.invalidate();
         }
-        self.release_place(name, |_| {});
-    }
-
-    /// Frees a place, and what goes with the last one.
-    fn release_place(&mut self, name: &RoomName, release: impl FnOnce(&mut Room)) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        release(room);
         if room.places_taken() == 0 {
             self.active_rooms -= 1;
             self.room_limiter.release_room();
