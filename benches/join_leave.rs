@@ -8,7 +8,7 @@ mod common;
 use common::bare_shard::{BareShard, address};
 use common::{join, publish, room};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use roomcast::broker::ShardCommand;
+use roomcast::broker::{Farewell, ShardCommand};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::Address;
 use tokio::sync::oneshot;
@@ -66,7 +66,7 @@ impl RoomWithGuest {
 
     fn leave(&mut self) {
         let (ack, _) = oneshot::channel();
-        self.bare_shard.step(ShardCommand::Leave(self.room.clone(), self.guest, ack));
+        self.bare_shard.step(ShardCommand::Leave(self.room.clone(), self.guest, Farewell::Others, ack));
     }
 
     fn publish(&mut self) {

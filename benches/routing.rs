@@ -30,7 +30,7 @@ fn hand_over(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing/hand_over");
     group.throughput(Throughput::Elements(ROOMS as u64));
     for shards in SHARDS {
-        let (seed, mut mailboxes) = ShardSenders::new(shards, &common::capacity(), common::RULES);
+        let (seed, mut mailboxes) = ShardSenders::new(shards, &common::capacity(), common::rules());
         let broker = seed.broker();
         let mut windows = vec![ClientWindow::default(); ROOMS];
         let publishes = || -> Vec<MemberCommand> { (0..ROOMS).map(publish).collect() };

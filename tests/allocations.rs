@@ -10,7 +10,7 @@ use roomcast::broker::{
     Act, Batch, Broker, ClientWindow, Join, Member, MemberCommand, Now, ReplyTo, Reservation, RoomLimiter, Shard,
     ShardCommand, ShardMailbox, ShardRules, ShardSenders,
 };
-use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
+use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
@@ -34,6 +34,11 @@ const ROOMY: OutboxLimits = OutboxLimits {
     policy: SlowPolicy::Disconnect,
     budget: 1 << 40,
 };
+
+/// The rules by default.
+fn rules() -> ShardRules {
+    ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"))
+}
 
 /// Sockets that accept all bytes.
 #[derive(Default)]
@@ -101,7 +106,7 @@ impl Pipeline {
     /// audience.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
         let capacity = RoomLimiter::new(RoomLimits { rooms_max: 1, members_max: members });
-        let (seed, mut mailboxes) = ShardSenders::new(1, &capacity, ShardRules { message_bytes_max: 64 * 1024 });
+        let (seed, mut mailboxes) = ShardSenders::new(1, &capacity, rules());
         let mailbox = mailboxes.pop().expect("one for each shard");
         let mut pipeline = Self {
             broker: seed.broker(),
@@ -126,7 +131,7 @@ impl Pipeline {
         let (ack, _) = oneshot::channel();
         let publisher = Publisher::anonymous(ClientId(0), Label::generated("TCP-1")).into();
         let member = Member { address, dialect, publisher };
-        let join = Join { room: self.room.clone(), member, request: None, reservation: Reservation::None };
+        let join = Join { room: self.room.clone(), member, request: None, reservation: Reservation::None, since: None };
         self.shard.step(Now::read(), ShardCommand::Join(join, ack), &mut self.batch);
         self.end_batch();
         self.members.push(address);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use roomcast::broker::{Broker, ClientWindow, ShardMailbox, ShardSenders};
+use roomcast::broker::{Broker, ClientWindow, Farewell, ShardMailbox, ShardSenders};
 use roomcast::protocol::names::RoomName;
 use roomcast::writer::handle::{BatchSender, WriterMailbox, mailbox};
 use roomcast::writer::{Address, WriterIndex};
@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::common::in_memory_broker::{SinkWriter, start_shard};
 use crate::common::sink::{Round, Sink};
-use crate::common::{RULES, capacity, join, publish, room, runtime};
+use crate::common::{capacity, join, publish, room, rules, runtime};
 use crate::workload::{Action, Architecture, Workload};
 use crate::{THREADS, TURN_ACTIONS};
 
@@ -55,7 +55,7 @@ impl Architecture for Sharded {
 
     fn open(workload: Workload) -> Self {
         let (round, rounds) = Round::first(workload.members_in_all(), workload.bytes_at_join());
-        let (seed, shards) = ShardSenders::new(THREADS as u16, &capacity(), RULES);
+        let (seed, shards) = ShardSenders::new(THREADS as u16, &capacity(), rules());
         let (writers, mailboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mailbox()).unzip();
         let start = |(index, (shard, mailbox))| {
             let (start, starts) = flume::unbounded();
@@ -151,7 +151,7 @@ impl Publisher {
 
     async fn visit(&mut self, number: usize) {
         if self.guest_is_in {
-            self.broker.leave(self.rooms[number].clone(), self.guest).await;
+            self.broker.leave(self.rooms[number].clone(), self.guest, Farewell::Others).await;
         } else {
             let joined = self.broker.join(join(self.rooms[number].clone(), self.guest));
             joined.await.expect("there is room");

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use roomcast::broker::{Batch, Now, Shard, ShardCommand};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-use super::{RULES, capacity};
+use super::{capacity, rules};
 
 /// A shard and its batch.
 pub struct BareShard {
@@ -18,7 +18,7 @@ pub struct BareShard {
 impl BareShard {
     /// A shard without rooms.
     pub fn new() -> Self {
-        Self { shard: Shard::new(RandomState::new(), capacity(), RULES), batch: Batch::new(1), now: Now::read() }
+        Self { shard: Shard::new(RandomState::new(), capacity(), rules()), batch: Batch::new(1), now: Now::read() }
     }
 
     pub fn step(&mut self, command: ShardCommand) {

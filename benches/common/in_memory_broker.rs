@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 
 use super::sink::{Round, Sink, SinkWire};
-use super::{ROOMY, RULES, capacity, join, joined_line, line, publish, room, runtime};
+use super::{ROOMY, capacity, join, joined_line, line, publish, room, rules, runtime};
 
 /// A writer with sinks in place of sockets.
 pub struct SinkWriter {
@@ -78,7 +78,7 @@ impl InMemoryBroker {
     /// Starts this many shards and joins this many members to each room.
     pub fn open(shards: u16, rooms: usize, members: usize) -> Self {
         let runtime = runtime();
-        let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity(), RULES);
+        let (seed, shard_mailboxes) = ShardSenders::new(shards, &capacity(), rules());
         let broker = seed.broker();
         let (batches, writer_mailbox) = mailbox();
         let mut writer = SinkWriter::new(writer_mailbox);

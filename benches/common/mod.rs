@@ -11,7 +11,7 @@ use std::{panic, process};
 
 use criterion::Criterion;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, ShardRules};
-use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
+use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -51,8 +51,10 @@ pub fn capacity() -> RoomLimiter {
     RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
 }
 
-/// Rules that no bench reaches.
-pub const RULES: ShardRules = ShardRules { message_bytes_max: 64 * 1024 };
+/// The rules by default.
+pub fn rules() -> ShardRules {
+    ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"))
+}
 
 /// Criterion's settings; flags may change them. A panic on any thread ends the bench, which would otherwise wait for it
 /// forever.
@@ -83,7 +85,7 @@ pub fn label() -> Label {
 pub fn join(room: RoomName, address: Address) -> Join {
     let publisher = Publisher::anonymous(ClientId(0), label()).into();
     let member = Member { address, dialect: Dialect::TextLines, publisher };
-    Join { room, member, request: None, reservation: Reservation::None }
+    Join { room, member, request: None, reservation: Reservation::None, since: None }
 }
 
 /// The publish of a line client.

@@ -26,7 +26,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::common::in_memory_broker::start_shard;
-use crate::common::{ROOMY, RULES, capacity, join, joined_line, line, publish, room, runtime};
+use crate::common::{ROOMY, capacity, join, joined_line, line, publish, room, rules, runtime};
 
 /// The listen backlog, the same as in the product. With a smaller one, a burst of connects waits for retries of one
 /// second.
@@ -67,7 +67,7 @@ impl SocketBroker {
         let runtime = runtime();
         let (over, rounds) = flume::unbounded();
         let streams = connect(members, over)?;
-        let (seed, shards) = ShardSenders::new(1, &capacity(), RULES);
+        let (seed, shards) = ShardSenders::new(1, &capacity(), rules());
         let (batches, writer_mailbox) = mailbox();
         let (task, writer, sockets) = WriterTask::new(
             batches.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use roomcast::broker::ShardCommand;
+use roomcast::broker::{Farewell, ShardCommand};
 use roomcast::protocol::command::{parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -82,7 +82,7 @@ fn join_command(member: u32) -> ShardCommand {
 
 fn leave_command(member: u32) -> ShardCommand {
     let (ack, _) = oneshot::channel();
-    ShardCommand::Leave(room(0), address(member), ack)
+    ShardCommand::Leave(room(0), address(member), Farewell::Others, ack)
 }
 
 fn publish_command() -> ShardCommand {

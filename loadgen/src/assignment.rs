@@ -60,30 +60,46 @@ impl RoomAssignment {
     }
 }
 
+/// A room that is to be assigned.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    number: u32,
+    turn: u32,
+    members: u32,
+}
+
 impl Workload {
     /// Splits the workload over as few processes as possible, none with more than `connections_max` connections.
     pub fn assignments(&self, connections_max: u32) -> Vec<Assignment> {
         let sizes = (0..self.rooms).map(|room| self.clients / self.rooms + u32::from(room < self.clients % self.rooms));
-        let rooms: Vec<(u32, u32)> = (0..).zip(sizes).collect();
-        let mut assignments = self.pack(RoomGroup::Rooms, self.pace, &rooms, connections_max);
+        let rooms = (0..).zip(sizes).map(|(number, members)| Room { number, turn: number, members });
+        let is_cut = |room: &Room| self.settings.reconnect.is_some_and(|reconnect| reconnect.cuts_room(room.turn));
+        // Apart from each other, so that processes which read what was missed do not delay the rooms beside.
+        let (cut, beside): (Vec<_>, Vec<_>) = rooms.partition(is_cut);
+        let group = self.empty_assignment(RoomGroup::Rooms, self.pace, self.rooms);
+        let mut assignments = self.pack(&group, &beside, connections_max);
+        assignments.append(&mut self.pack(&group, &cut, connections_max));
         if let Some(giant) = self.giant {
-            let room = [(self.rooms, giant.members)];
-            assignments.append(&mut self.pack(RoomGroup::Giant, Pace::Rate(giant.rate), &room, connections_max));
+            let group = self.empty_assignment(RoomGroup::Giant, Pace::Rate(giant.rate), 1);
+            let room = [Room { number: self.rooms, turn: 0, members: giant.members }];
+            assignments.append(&mut self.pack(&group, &room, connections_max));
         }
         self.number(assignments)
     }
 
-    /// Packs rooms, given as number and members, into processes of about equal size.
-    fn pack(&self, group: RoomGroup, pace: Pace, rooms: &[(u32, u32)], connections_max: u32) -> Vec<Assignment> {
+    /// Packs rooms into processes of about equal size, each of which starts as the given assignment.
+    fn pack(&self, empty: &Assignment, rooms: &[Room], connections_max: u32) -> Vec<Assignment> {
+        if rooms.is_empty() {
+            return Vec::new();
+        }
         let publishers = u32::from(self.settings.publishers == Publishers::Apart);
-        let needed: u32 = rooms.iter().map(|(_, members)| members + publishers).sum();
-        let largest = rooms.iter().map(|(_, members)| members + publishers).max().unwrap_or_default();
+        let needed: u32 = rooms.iter().map(|room| room.members + publishers).sum();
+        let largest = rooms.iter().map(|room| room.members + publishers).max().unwrap_or_default();
         let even = needed.div_ceil(needed.div_ceil(connections_max).max(1));
         // Allows one room more than the even part; otherwise the last room of each process would be split.
         let each = connections_max.min(even + largest);
-        let empty = || self.empty_assignment(group, pace, rooms.len() as u32);
-        let mut assignments = vec![empty()];
-        for (turn, &(number, members)) in (0..).zip(rooms) {
+        let mut assignments = vec![empty.clone()];
+        for &Room { number, turn, members } in rooms {
             let mut first_member = 0;
             while first_member < members {
                 let publishers = if first_member == 0 { publishers } else { 0 };
@@ -92,7 +108,7 @@ impl Workload {
                 let left = members - first_member;
                 let is_full = assignment.connections() >= even || space < left.min(each - publishers);
                 if is_full && !assignment.rooms.is_empty() {
-                    assignments.push(empty());
+                    assignments.push(empty.clone());
                     continue;
                 }
                 let here = space.min(left);
@@ -150,6 +166,11 @@ impl Assignment {
         self.sources.get(client % self.sources.len().max(1)).copied()
     }
 
+    /// The source of all random choices of this process.
+    pub fn random(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.settings.seed.wrapping_add(u64::from(self.index)))
+    }
+
     /// Members in this process.
     pub fn members(&self) -> u32 {
         self.rooms.iter().map(|room| room.members).sum()
@@ -175,8 +196,10 @@ fn loopback(index: u32) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::workload::Giant;
+    use crate::workload::{CutFrom, Giant, Reconnect};
 
     fn workload(clients: u32, rooms: u32) -> Workload {
         Workload { clients, rooms, ..Workload::example() }
@@ -235,6 +258,20 @@ mod tests {
         );
         assert_eq!((assignments[1].rooms[0].number, assignments[1].rooms[0].turn), (100, 0));
         assert_eq!((assignments[1].pace, assignments[1].rooms_in_group), (Pace::Rate(4.0), 1));
+    }
+
+    #[test]
+    fn rooms_that_are_cut_have_processes_of_their_own_in_the_same_schedule() {
+        let (at, over, away) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let turns = |share| -> Vec<Vec<u32>> {
+            let mut workload = workload(50, 5);
+            workload.settings.reconnect = Some(Reconnect { share, at, over, away, from: CutFrom::Rooms });
+            let assignments = workload.assignments(100);
+            assert!(assignments.iter().all(|assignment| assignment.rooms_in_group == 5));
+            assignments.iter().map(|assignment| assignment.rooms.iter().map(|room| room.turn).collect()).collect()
+        };
+        assert_eq!(turns(0.4), [vec![0, 1, 3], vec![2, 4]]);
+        assert_eq!(turns(1.0), [vec![0, 1, 2, 3, 4]]);
     }
 
     #[test]

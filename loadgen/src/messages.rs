@@ -23,6 +23,8 @@ pub enum WorkerCommand {
     /// Wait for the deliveries that are still on their way. Carries the number of messages published in each room that
     /// is split over several processes.
     Drain(Vec<(u32, u32)>),
+    /// In all processes, the clients that were cut are back since this time.
+    AllBack(Nanos),
 }
 
 /// An event from a worker process.
@@ -35,6 +37,8 @@ pub enum WorkerEvent {
     /// Publishing has ended. Carries the number of messages published in each room that is split over several
     /// processes.
     Published(Vec<(u32, u32)>),
+    /// The clients of this process that were cut are back since this time, and none is still to be cut.
+    AllBack(Nanos),
     /// Every delivery has arrived or counts as lost.
     Result(Box<WorkerResult>),
     /// The worker cannot continue.
@@ -81,6 +85,8 @@ pub struct WorkerResult {
     pub spreads: HistogramCounts,
     /// How late each message was sent.
     pub lags: HistogramCounts,
+    /// Clients that were cut and came back; `None` if none was to be cut.
+    pub reconnects: Option<ReconnectResult>,
     /// Message orders observed in rooms that are split over several processes.
     pub room_orders: Vec<(u32, RoomOrder)>,
     /// Processor time of the worker during the load.
@@ -138,6 +144,57 @@ impl AddAssign for Tally {
         self.reads += other.reads;
         self.churned += other.churned;
         self.stalled += other.stalled;
+    }
+}
+
+/// Clients of one worker that were cut, and how they came back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReconnectResult {
+    pub counts: ReconnectCounts,
+    /// Why clients did not come back.
+    pub failed: Reasons,
+    /// When the first client was due to reconnect and when the last one was back.
+    pub returned: Option<(Nanos, Nanos)>,
+    /// Time from when a client was due to reconnect until it had everything that it had missed.
+    pub times: HistogramCounts,
+    /// Latencies in rooms without cut clients, of messages due before the first cut.
+    pub beside_before: HistogramCounts,
+    /// Latencies in the same rooms, of messages due from the first reconnect until all clients were back, in all
+    /// processes.
+    pub beside_during: HistogramCounts,
+}
+
+/// Counters of clients that were cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconnectCounts {
+    /// Clients that were cut.
+    pub cut: u64,
+    /// Clients that came back and received everything that they had missed.
+    pub recovered: u64,
+    /// Clients that came back and were told of a gap.
+    pub told: u64,
+    /// Clients that came back, were not told of a gap, and did not receive everything that they had missed.
+    pub deceived: u64,
+    /// Clients that had not come back at the end.
+    pub away: u64,
+    /// Missed messages that were replayed.
+    pub replayed: u64,
+    /// Duplicates that clients received after they came back.
+    pub doubled: u64,
+    /// Lost deliveries of missed messages that the server has neither replayed nor told as a gap.
+    pub untold: u64,
+}
+
+impl AddAssign for ReconnectCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.cut += other.cut;
+        self.recovered += other.recovered;
+        self.told += other.told;
+        self.deceived += other.deceived;
+        self.away += other.away;
+        self.replayed += other.replayed;
+        self.doubled += other.doubled;
+        self.untold += other.untold;
     }
 }
 

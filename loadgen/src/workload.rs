@@ -70,6 +70,8 @@ pub struct WorkloadSettings {
     pub churn: f64,
     /// Fraction of the clients that stop reading when the load begins.
     pub slow: f64,
+    /// Clients that are cut and come back.
+    pub reconnect: Option<Reconnect>,
     /// Seed of all random choices.
     pub seed: u64,
     /// Messages that the bare loop sends in one write. A server decides for itself.
@@ -93,6 +95,41 @@ pub enum Publishers {
     Target,
 }
 
+/// Clients that are cut during the load and come back with their position.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reconnect {
+    /// Fraction of the clients, above 0 and up to 1.
+    pub share: f64,
+    /// When the first client is cut, from the beginning of the measured time.
+    pub at: Duration,
+    /// Time over which the cuts are spread at random. Zero means all at once.
+    pub over: Duration,
+    /// Time from a client's cut to its reconnect.
+    pub away: Duration,
+    pub from: CutFrom,
+}
+
+/// Which clients are cut. The first member of a room never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutFrom {
+    /// All members of some rooms except the first. The other rooms are not touched.
+    Rooms,
+    /// Members of all rooms, drawn at random.
+    Members,
+}
+
+impl Reconnect {
+    /// Whether the members of a room are cut, by the room's position in the schedule. Such rooms are spread evenly, so
+    /// that every process has some.
+    pub fn cuts_room(&self, turn: u32) -> bool {
+        /// Larger than the rounding error of the product for any number of rooms.
+        const ROUNDING: f64 = 1e-6;
+        let cut_before = |turn: u32| (f64::from(turn) * self.share + ROUNDING).floor();
+        self.from == CutFrom::Rooms && cut_before(turn + 1) > cut_before(turn)
+    }
+}
+
 #[cfg(test)]
 impl Workload {
     /// A small workload to start from.
@@ -107,11 +144,30 @@ impl Workload {
             publishers: Publishers::Members,
             churn: 0.0,
             slow: 0.0,
+            reconnect: None,
             seed: 1,
             messages_per_write: 1,
             room_prefix: "room".to_owned(),
         };
         let targets = vec![WeightedTarget { target, weight: 1 }];
         Self { targets, clients: 100, rooms: 10, giant: None, pace: Pace::Rate(100.0), settings, sources: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rooms_that_are_cut_are_the_share_and_spread_evenly() {
+        let (at, over, away) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let cut = |share, rooms: u32| -> Vec<u32> {
+            let reconnect = Reconnect { share, at, over, away, from: CutFrom::Rooms };
+            (0..rooms).filter(|turn| reconnect.cuts_room(*turn)).collect()
+        };
+        assert_eq!(cut(0.3, 10), [3, 6, 9]);
+        assert_eq!(cut(0.29, 100).len(), 29);
+        assert_eq!(cut(1.0, 3), [0, 1, 2]);
+        assert!(cut(0.3, 3).is_empty());
     }
 }

@@ -88,7 +88,16 @@ impl Batch {
 
     /// Adds a reply to one client.
     pub(super) fn reply(&mut self, to: ReplyTo, event: &Event<'_>) {
-        let block = self.begin_block(Frames::reply(Bytes::new()));
+        self.reply_as(Frames::reply(Bytes::new()), to, event);
+    }
+
+    /// Adds a reply to one client with a position, up to which everything is ahead of it.
+    pub(super) fn reply_position(&mut self, to: ReplyTo, event: &Event<'_>) {
+        self.reply_as(Frames::position(Bytes::new()), to, event);
+    }
+
+    fn reply_as(&mut self, frames: Frames, to: ReplyTo, event: &Event<'_>) {
+        let block = self.begin_block(frames);
         let bytes = &mut self.blocks[block].bytes;
         to.dialect.write_reply(to.request, event, bytes);
         self.bytes += bytes.len();
@@ -97,9 +106,27 @@ impl Batch {
 
     /// Adds a reply to one client that is encoded already.
     pub(super) fn reply_encoded(&mut self, address: Address, bytes: Bytes) {
-        self.bytes += bytes.len();
-        let block = self.begin_block(Frames::reply(bytes));
+        self.reply_frames(address, Frames::reply(bytes));
+    }
+
+    /// Adds replies to one client that are encoded already.
+    pub(super) fn reply_frames(&mut self, address: Address, frames: Frames) {
+        self.bytes += frames.bytes().len();
+        let block = self.begin_block(frames);
         self.push_entry(block, address.writer, Targets::One(address.slot));
+    }
+
+    /// Tells all members something that is no publication, encoded once per dialect. It counts as a reply to each.
+    pub(super) fn tell<'a>(
+        &mut self,
+        audiences_by_dialect: impl Iterator<Item = &'a mut [Audience]>,
+        event: &Event<'_>,
+    ) {
+        for audiences in audiences_by_dialect {
+            let block = self.begin_block(Frames::reply(Bytes::new()));
+            self.write(block, audiences[0].dialect, event);
+            self.push_audiences(block, audiences);
+        }
     }
 
     /// Adds a message for all members, encoded once per dialect.
@@ -125,10 +152,7 @@ impl Batch {
                     let block = self.begin_block(Frames::delivery(Bytes::new(), Vec::new()));
                     self.blocks[block].frames.read_at = Some(read_at);
                     self.write(block, dialect, event);
-                    for audience in audiences {
-                        let targets = Targets::Audience(Arc::clone(audience.targets()));
-                        self.push_entry(block, audience.writer, targets);
-                    }
+                    self.push_audiences(block, audiences);
                 }
             }
         }
@@ -185,6 +209,13 @@ impl Batch {
         let before = bytes.len();
         dialect.write(event, bytes);
         self.bytes += bytes.len() - before;
+    }
+
+    fn push_audiences(&mut self, block: usize, audiences: &mut [Audience]) {
+        for audience in audiences {
+            let targets = Targets::Audience(Arc::clone(audience.targets()));
+            self.push_entry(block, audience.writer, targets);
+        }
     }
 
     fn push_entry(&mut self, block: usize, writer: WriterIndex, targets: Targets) {

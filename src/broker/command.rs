@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::idempotency::IdempotencyKey;
 use super::in_flight::InFlightPermit;
 use super::room::{Member, MemberCount};
 use crate::protocol::command::CommandError;
@@ -13,8 +14,9 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
+use crate::protocol::position::Position;
 use crate::protocol::publication::{Data, Publisher};
-use crate::writer::Address;
+use crate::writer::{Address, WriterIndex};
 
 /// Where the reply to a client's command goes, and how it is written.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,10 @@ pub enum Act {
     Publish(Data, Instant),
     /// Replies with the labels of the members. The time is when the client asked.
     Members(Instant),
+    /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
+    History(usize),
+    /// Replies with the position up to which everything is on its way to the member.
+    Position,
     /// Makes this the member as others see it, and replies with the label.
     Rename(Arc<Publisher>),
     /// Sends the member one encoded message.
@@ -60,9 +66,9 @@ impl Act {
         match self {
             Self::Publish(data, _) => Some(data.bytes()),
             Self::Reply(bytes) => Some(bytes.len()),
-            Self::Rename(_) => Some(0),
-            // The reply may be as long as a message may be, and a client could ask for it with every line.
-            Self::Members(_) => None,
+            Self::Rename(_) | Self::Position => Some(0),
+            // The reply may be long, and a client could ask for it with every line.
+            Self::Members(_) | Self::History(_) => None,
         }
     }
 }
@@ -88,6 +94,41 @@ pub struct Join {
     pub request: Option<RequestId>,
     /// Whether it has reserved a place.
     pub reservation: Reservation,
+    /// The position up to which it has everything. It is sent what it has missed, or told that this cannot be had.
+    pub since: Option<Position>,
+}
+
+impl Join {
+    /// The writer that may have to write what the client has missed.
+    pub(super) fn resumes_on(&self) -> Option<WriterIndex> {
+        self.since.map(|_| self.member.address.writer)
+    }
+}
+
+/// Data that the server itself publishes, for an application.
+#[derive(Debug)]
+pub struct ServerPublish {
+    /// The room. It need not have members.
+    pub room: RoomName,
+    /// The publisher that members see.
+    pub publisher: Arc<Publisher>,
+    /// What is published.
+    pub data: Data,
+    /// When the data came to the server.
+    pub read_at: Instant,
+    /// Marks the repeats of one publish.
+    pub key: Option<IdempotencyKey>,
+    /// Counts the command as in flight. The broker's handle sets it.
+    pub permit: Option<InFlightPermit>,
+}
+
+/// Who is told that a member leaves, where members are told of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The other members.
+    Others,
+    /// Nobody, since all members leave: the server stops.
+    Nobody,
 }
 
 /// What a session keeps of a room that its client has joined.
@@ -110,26 +151,32 @@ pub enum ShardCommand {
     /// Adds a member, which gets `Joined` ahead of everything from the room. A client that is refused is sent nothing.
     Join(Join, Answer<Result<Joined, CommandError>>),
     /// Removes a member. Nothing from the room follows the answer.
-    Leave(RoomName, Address, Answer<()>),
+    Leave(RoomName, Address, Farewell, Answer<()>),
     /// A command of a member.
     Member(MemberCommand),
+    /// Publishes for an application. The answer is the position of the publication, or of the first with the same key;
+    /// `None` if the room has no members and no history.
+    Publish(Box<ServerPublish>, Answer<Option<Position>>),
+    /// The members of a room as others see them, in no order.
+    Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
     /// Lists the shard's rooms. The time is when the client sent the request.
     Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
 }
 
 impl ShardCommand {
-    /// The room and the member, for commands that a member gives in its room.
-    pub(super) fn of_member(&self) -> Option<(&RoomName, Address)> {
+    /// The room, and the member if one has given it, for commands whose order within the room matters.
+    pub(super) fn in_room(&self) -> Option<(&RoomName, Option<Address>)> {
         match self {
-            Self::Member(command) => Some((&command.room, command.from.address)),
-            Self::Leave(room, address, _) => Some((room, *address)),
-            Self::Reserve(..) | Self::Join(..) | Self::Rooms(..) => None,
+            Self::Member(command) => Some((&command.room, Some(command.from.address))),
+            Self::Leave(room, address, ..) => Some((room, Some(*address))),
+            Self::Publish(publish, _) => Some((&publish.room, None)),
+            Self::Reserve(..) | Self::Join(..) | Self::Presence(..) | Self::Rooms(..) => None,
         }
     }
 
     /// Whether it publishes.
     pub(super) fn is_publish(&self) -> bool {
-        matches!(self, Self::Member(MemberCommand { act: Act::Publish(..), .. }))
+        matches!(self, Self::Publish(..) | Self::Member(MemberCommand { act: Act::Publish(..), .. }))
     }
 }
 
@@ -139,6 +186,8 @@ pub(super) enum Ack {
     Reserved(Answer<Result<(), CommandError>>, Result<(), CommandError>),
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     Left(Answer<()>),
+    Published(Answer<Option<Position>>, Option<Position>),
+    Presence(Answer<Vec<Arc<Publisher>>>, Vec<Arc<Publisher>>),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
@@ -149,6 +198,8 @@ impl Ack {
             Self::Reserved(answer, reserved) => drop(answer.send(reserved)),
             Self::Joined(answer, joined) => drop(answer.send(joined)),
             Self::Left(answer) => drop(answer.send(())),
+            Self::Published(answer, position) => drop(answer.send(position)),
+            Self::Presence(answer, members) => drop(answer.send(members)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
-use super::command::{Join, Joined, MemberCommand, ShardCommand};
+use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, ShardCommand};
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
@@ -20,6 +20,8 @@ use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
+use crate::protocol::position::Position;
+use crate::protocol::publication::Publisher;
 use crate::writer::Address;
 
 /// The most commands in a shard's mailbox, 3 MiB of them; permits bound the bytes of their texts. Large enough that a crowd
@@ -30,6 +32,7 @@ const MAILBOX_COMMANDS: usize = 16 * 1_024;
 #[derive(Clone)]
 pub struct ShardSenders {
     shards: Arc<[ShardHandle]>,
+    rules: ShardRules,
     keys: RandomState,
 }
 
@@ -92,12 +95,12 @@ impl ShardSenders {
             let (keys, room_limiter) = (keys.clone(), room_limiter.clone());
             mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });
         }
-        (Self { shards: handles.into(), keys }, mailboxes)
+        (Self { shards: handles.into(), rules, keys }, mailboxes)
     }
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        Broker { shards: self.shards, keys: self.keys, merged: Rc::default() }
+        Broker { shards: self.shards, rules: self.rules, keys: self.keys, merged: Rc::default() }
     }
 }
 
@@ -106,6 +109,7 @@ impl ShardSenders {
 #[derive(Clone)]
 pub struct Broker {
     shards: Arc<[ShardHandle]>,
+    rules: ShardRules,
     keys: RandomState,
     merged: Rc<RefCell<MergedListing>>,
 }
@@ -140,8 +144,22 @@ impl Broker {
     }
 
     /// Leaves a room; nothing from it follows.
-    pub fn leave(&self, room: RoomName, address: Address) -> Request<()> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Leave(room, address, answer))
+    pub fn leave(&self, room: RoomName, address: Address, farewell: Farewell) -> Request<()> {
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Leave(room, address, farewell, answer))
+    }
+
+    /// Publishes for an application, which need not be in the room. The answer is the position of the publication, or of
+    /// the first with the same key; `None` if the room has no members and no history. Waits while all publishers together
+    /// have too much in flight.
+    pub async fn publish(&self, mut publish: ServerPublish) -> Option<Position> {
+        let (shard, room_hash) = self.shard_of(&publish.room);
+        publish.permit = Some(shard.window.enter_room(room_hash, publish.data.bytes()).await);
+        self.request(shard, move |answer| ShardCommand::Publish(Box::new(publish), answer)).await
+    }
+
+    /// The members of a room as others see them, in no order.
+    pub fn presence(&self, room: RoomName) -> Request<Vec<Arc<Publisher>>> {
+        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Presence(room, answer))
     }
 
     /// Sends a member's command without waiting.
@@ -167,6 +185,11 @@ impl Broker {
             command.permit = Some(shard.window.enter(window, room_hash, &command.act).await);
         }
         shard.mailbox.send(ShardCommand::Member(command)).await;
+    }
+
+    /// The most publications that a room sends to one client that asks for its history or resumes.
+    pub fn replay_messages_max(&self) -> usize {
+        self.rules.history.recovery_messages_max
     }
 
     /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.

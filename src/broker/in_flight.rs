@@ -32,7 +32,8 @@ pub(super) struct ShardWindow([Arc<Semaphore>; WINDOWS]);
 /// Counts one command as in flight until it is dropped.
 #[derive(Debug)]
 pub struct InFlightPermit {
-    _client: OwnedSemaphorePermit,
+    /// From the client's window, if a client has sent it.
+    _client: Option<OwnedSemaphorePermit>,
     /// From the room's window, for a publication.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -69,7 +70,7 @@ impl ShardWindow {
         let (of_client, of_room) = permits(act);
         let client = client.try_enter(of_client)?;
         let room = of_room.map(|permits| self.of(room_hash).try_acquire_many_owned(permits)).transpose().ok()?;
-        Some(InFlightPermit { _client: client, _room: room })
+        Some(InFlightPermit { _client: Some(client), _room: room })
     }
 
     /// A permit for what a member does in the room of this hash. Clients that wait get theirs in order.
@@ -80,7 +81,14 @@ impl ShardWindow {
             Some(permits) => Some(self.of(room_hash).acquire_many_owned(permits).await.expect(NEVER_CLOSED)),
             None => None,
         };
-        InFlightPermit { _client: client, _room: room }
+        InFlightPermit { _client: Some(client), _room: room }
+    }
+
+    /// A permit for that many bytes to the room of this hash, from no client.
+    pub async fn enter_room(&self, room_hash: u64, bytes: usize) -> InFlightPermit {
+        let permits = permits_for(bytes).min(WINDOW_BYTES_MAX);
+        let room = self.of(room_hash).acquire_many_owned(permits).await.expect(NEVER_CLOSED);
+        InFlightPermit { _client: None, _room: Some(room) }
     }
 
     fn of(&self, room_hash: u64) -> Arc<Semaphore> {
@@ -91,9 +99,13 @@ impl ShardWindow {
 /// The permits that an act takes from the window of its client, and what a publication takes from that of its room. At
 /// most all of them.
 fn permits(act: &Act) -> (u32, Option<u32>) {
-    let bytes = act.in_flight_bytes().and_then(|bytes| u32::try_from(bytes + COMMAND_BYTES).ok()).unwrap_or(u32::MAX);
-    let of_room = matches!(act, Act::Publish(..)).then(|| bytes.min(WINDOW_BYTES_MAX));
-    (bytes.min(CLIENT_BYTES_MAX), of_room)
+    let permits = act.in_flight_bytes().map_or(CLIENT_BYTES_MAX, permits_for);
+    let of_room = matches!(act, Act::Publish(..)).then(|| permits.min(WINDOW_BYTES_MAX));
+    (permits.min(CLIENT_BYTES_MAX), of_room)
+}
+
+fn permits_for(bytes: usize) -> u32 {
+    u32::try_from(bytes + COMMAND_BYTES).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The metrics of a shard.
 
+use super::history::Evicted;
+use super::log::Retained;
+use super::shard::Recoveries;
 use crate::metrics::{Counter, Exposition, Histogram};
 
 /// The metrics of one shard, on cache lines of their own, so that two workers never write to the same one.
@@ -12,18 +15,29 @@ pub struct ShardMetrics {
     /// From the read of a message until every writer with members has it.
     pub(super) fanned_out: Histogram,
     /// What rooms retain.
-    pub(super) history_messages: Counter,
-    pub(super) history_bytes: Counter,
+    history_messages: Counter,
+    history_bytes: Counter,
     /// By the limit that they exceeded.
-    pub(super) evicted_count: Counter,
-    pub(super) evicted_age: Counter,
-    pub(super) evicted_budget: Counter,
+    evicted_count: Counter,
+    evicted_age: Counter,
+    evicted_budget: Counter,
     /// Joins with a position.
-    pub(super) recovered: Counter,
-    pub(super) unrecovered: Counter,
+    recovered: Counter,
+    unrecovered: Counter,
 }
 
 impl ShardMetrics {
+    /// Sets what the rooms of the shard remember, and what came of it so far.
+    pub(super) fn count_history(&self, retained: Retained, evicted: Evicted, recoveries: Recoveries) {
+        self.history_messages.set(retained.messages as u64);
+        self.history_bytes.set(retained.bytes as u64);
+        self.evicted_count.set(evicted.count);
+        self.evicted_age.set(evicted.age);
+        self.evicted_budget.set(evicted.budget);
+        self.recovered.set(recoveries.recovered);
+        self.unrecovered.set(recoveries.unrecovered);
+    }
+
     /// Appends the metrics of all shards.
     pub(crate) fn expose(all: &[impl AsRef<Self>], out: &mut Exposition) {
         out.gauges(

@@ -1,6 +1,7 @@
 //! Rooms: their members, and the order of what each member gets. Hashed over shards, each the only owner of its rooms. Knows
 //! writers and bytes, never a socket.
 
+mod acts;
 mod batch;
 mod command;
 mod handle;
@@ -11,6 +12,8 @@ mod listing_cache;
 mod log;
 mod metrics;
 mod now;
+mod presence;
+mod replays;
 mod room;
 mod room_limiter;
 mod shard;
@@ -18,7 +21,7 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use command::{Act, Join, Joined, MemberCommand, ReplyTo, Reservation, ShardCommand};
+pub use command::{Act, Farewell, Join, Joined, MemberCommand, ReplyTo, Reservation, ServerPublish, ShardCommand};
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
 pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};
@@ -29,7 +32,7 @@ pub use metrics::ShardMetrics;
 pub use now::Now;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
-pub use shard::{Shard, ShardRules};
+pub use shard::{Recoveries, Shard, ShardRules};
 pub use task::ShardTask;
 
 /// The index of a shard, counted from 0.

@@ -1,16 +1,18 @@
 //! One room: its members, grouped into audiences, and the offset of its latest message. Plain synchronous code; knows no task.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use rustc_hash::FxHashMap;
+
 use super::listing_cache::{ListingBudget, ListingCache};
+use super::log::RoomLog;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::Label;
-use crate::protocol::position::Offset;
+use crate::protocol::position::Epoch;
 use crate::protocol::publication::Publisher;
 use crate::writer::{Address, Slot, WriterIndex};
 
@@ -66,9 +68,9 @@ struct Membership {
 }
 
 /// A room. Join and leave cost the same in a large room as in a small one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
-    members: HashMap<Address, Membership>,
+    members: FxHashMap<Address, Membership>,
     /// Sorted by dialect, so that audiences that share an encoding are adjacent.
     audiences: Vec<Audience>,
     /// Places that are reserved for clients that leave another room first.
@@ -76,7 +78,8 @@ pub struct Room {
     member_count: MemberCount,
     /// Created by the first request.
     listing_cache: Option<Box<ListingCache<Label>>>,
-    last: Offset,
+    /// The order of what was published, and what is remembered of it.
+    pub(super) log: RoomLog,
 }
 
 impl Audience {
@@ -97,6 +100,18 @@ impl Audience {
 }
 
 impl Room {
+    /// A room without members that remembers nothing.
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            members: FxHashMap::default(),
+            audiences: Vec::new(),
+            reserved: 0,
+            member_count: MemberCount::default(),
+            listing_cache: None,
+            log: RoomLog::new(epoch),
+        }
+    }
+
     /// The number of places that members and reservations take.
     pub(super) fn places_taken(&self) -> usize {
         self.members.len() + self.reserved
@@ -135,11 +150,9 @@ impl Room {
         true
     }
 
-    /// Removes a member. False if it was not in.
-    pub fn leave(&mut self, address: Address) -> bool {
-        let Some(Membership { dialect, index, .. }) = self.members.remove(&address) else {
-            return false;
-        };
+    /// Removes a member, and returns what others saw of it. `None` if it was not in.
+    pub fn leave(&mut self, address: Address) -> Option<Arc<Publisher>> {
+        let Membership { publisher, dialect, index } = self.members.remove(&address)?;
         self.members_changed();
         if self.members.capacity() > 4 * kept(self.members.len()) {
             self.members.shrink_to(kept(self.members.len()));
@@ -156,7 +169,7 @@ impl Room {
         } else if audience.slots.is_empty() {
             self.audiences.retain(|audience| !audience.slots.is_empty());
         }
-        true
+        Some(publisher)
     }
 
     /// Changes what others see of a member. Does nothing if it is not in.
@@ -172,10 +185,9 @@ impl Room {
         self.members.get(&address).map(|membership| &membership.publisher)
     }
 
-    /// The offset of the next publication.
-    pub fn next_offset(&mut self) -> Offset {
-        self.last = self.last.next();
-        self.last
+    /// All members as others see them, in no order. Linear in the members.
+    pub fn presence(&self) -> Vec<Arc<Publisher>> {
+        self.members.values().map(|membership| Arc::clone(&membership.publisher)).collect()
     }
 
     pub(super) fn audiences(&self) -> &[Audience] {
@@ -223,18 +235,19 @@ fn audience(audiences: &mut Vec<Audience>, writer: WriterIndex, dialect: Dialect
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::position::UnixMillis;
     use crate::protocol::publication::ClientId;
 
     #[test]
     fn the_tables_of_a_room_shrink_after_a_peak_though_a_member_stays() {
         const CROWD: u32 = 10_000;
         let address = |index| Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } };
-        let mut room = Room::default();
+        let mut room = Room::new(Epoch::new(UnixMillis(0), 0));
         for index in 0..CROWD {
             let publisher = Publisher::anonymous(ClientId(0), Label::generated(index)).into();
             room.join(Member { address: address(index), dialect: Dialect::TextLines, publisher });
         }
-        (1..CROWD).for_each(|index| assert!(room.leave(address(index))));
+        (1..CROWD).for_each(|index| assert!(room.leave(address(index)).is_some()));
         let kept = [room.members.capacity(), room.audiences[0].slots.capacity()];
         assert!(kept.iter().all(|&kept| kept <= 8 * MEMBERS_KEPT), "{kept:?}");
     }

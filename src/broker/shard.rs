@@ -1,24 +1,30 @@
-//! One shard as a state machine: its rooms, and the commands that wait for writers. Never awaits anything, never knows a
-//! socket.
+//! One shard as a state machine: its rooms, what they remember, and the commands that wait for writers. Never awaits
+//! anything, never knows a socket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Ack, Act, Join, Joined, MemberCommand, ReplyTo, Reservation, ShardCommand};
+use super::command::{Ack, Farewell, Join, Joined, ReplyTo, Reservation, ShardCommand};
+use super::history::{Evicted, History, Reclaimed};
+use super::idempotency::SeenKeys;
 use super::listing_cache::{ListingBudget, ListingCache};
+use super::log::{ROOM_BYTES, Retained};
 use super::now::Now;
+use super::presence::PresenceEvents;
+use super::replays::Replays;
 use super::room::Room;
 use super::room_limiter::RoomLimiter;
-use super::waiting::WaitingRooms;
-use crate::config::RoomLimits;
+use super::waiting::{WaitingJoins, WaitingRooms};
+use crate::config::{Config, HistoryLimits, PresenceRules, RoomLimits};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::publication::{Data, Publication, Publisher};
+use crate::protocol::position::Epoch;
 use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
@@ -29,42 +35,104 @@ const ROOMS_KEPT: usize = 64;
 pub struct ShardRules {
     /// The longest list that a client gets, in bytes.
     pub message_bytes_max: usize,
+    /// What the rooms of one shard remember.
+    pub history: HistoryLimits,
+    /// The most bytes of publications that a client gets at once: no more than may be pending for it.
+    pub replay_bytes_max: usize,
+    /// What members are told of each other.
+    pub presence: PresenceRules,
+}
+
+impl From<&Config> for ShardRules {
+    fn from(config: &Config) -> Self {
+        Self {
+            message_bytes_max: config.rules.message_bytes_max,
+            history: config.history.of_one_shard(config.shards),
+            replay_bytes_max: config.rules.outbox.bytes_max,
+            presence: config.presence,
+        }
+    }
 }
 
 /// The rooms of one shard.
 #[derive(Debug)]
 pub struct Shard {
-    /// Those in which a place is taken or reserved.
-    rooms: HashMap<RoomName, Room, RandomState>,
+    /// Those in which a place is taken or reserved, and those that remember something.
+    pub(super) rooms: HashMap<RoomName, Room, RandomState>,
+    /// The rooms in which a place is taken or reserved.
+    active_rooms: usize,
+    pub(super) epochs: Epochs,
+    pub(super) rules: ShardRules,
     room_limiter: RoomLimiter,
-    rules: ShardRules,
     listing_cache: ListingCache<RoomName>,
-    listing_budget: ListingBudget,
+    pub(super) listing_budget: ListingBudget,
+    pub(super) history: History,
+    pub(super) replays: Replays,
+    pub(super) keys: SeenKeys,
+    pub(super) recoveries: Recoveries,
+    presence: PresenceEvents,
     waiting: WaitingRooms,
+    waiting_joins: WaitingJoins,
+}
+
+/// The joins with a position, by what came of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recoveries {
+    /// The client got everything that it had missed.
+    pub recovered: u64,
+    /// The client was told that this cannot be had.
+    pub unrecovered: u64,
+}
+
+/// Draws the epochs of rooms.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    keys: RandomState,
+    /// Epochs that were drawn so far, so that no two are alike.
+    created: u64,
+}
+
+impl Epochs {
+    /// The epoch of a room that is created now.
+    pub fn draw(&mut self, now: Now, room: &RoomName) -> Epoch {
+        self.created += 1;
+        Epoch::new(now.unix, self.keys.hash_one((room, self.created)))
+    }
 }
 
 impl Shard {
     /// A shard without rooms. All shards of a server share the random keys and the limiter.
     pub fn new(keys: RandomState, room_limiter: RoomLimiter, rules: ShardRules) -> Self {
         Self {
+            epochs: Epochs { keys: keys.clone(), created: 0 },
             rooms: HashMap::with_hasher(keys),
-            room_limiter,
+            active_rooms: 0,
             rules,
+            room_limiter,
             listing_cache: ListingCache::default(),
             listing_budget: ListingBudget::default(),
+            history: History::new(rules.history),
+            replays: Replays::default(),
+            keys: SeenKeys::default(),
+            recoveries: Recoveries::default(),
+            presence: PresenceEvents::new(rules.presence),
             waiting: WaitingRooms::default(),
+            waiting_joins: WaitingJoins::default(),
         }
     }
 
     /// Returns the command if it may be handled now. A message to a room whose writers have too much to write is queued in
-    /// the shard, with everything that must stay behind it, until [`Self::next_waiting`] returns it. `has_room` says whether
-    /// a writer has room for a message to this many members.
+    /// the shard, with everything that must stay behind it, until [`Self::next_waiting`] returns it; so is a join with a
+    /// position while its own writer has. `has_room` says whether a writer has room for a message to this many members.
     pub fn admit(
         &mut self,
         command: ShardCommand,
         has_room: impl Fn(WriterIndex, usize) -> bool,
     ) -> Option<ShardCommand> {
-        let Some((room, sender)) = command.of_member() else { return Some(command) };
+        if let ShardCommand::Join(join, _) = &command {
+            return self.waiting_joins.admit(join.resumes_on(), command, has_room);
+        }
+        let Some((room, sender)) = command.in_room() else { return Some(command) };
         let must_wait = !self.waiting.is_empty() && self.waiting.must_wait_behind(room, sender, &command);
         if must_wait || !may_go(&self.rooms, &command, &has_room) {
             self.waiting.push(room.clone(), sender, command);
@@ -73,56 +141,116 @@ impl Shard {
         Some(command)
     }
 
-    /// A command that has waited and may be handled now; the rooms take turns.
+    /// A command that has waited and may be handled now; the rooms take turns, and joins take turns with the rooms.
     pub fn next_waiting(&mut self, has_room: impl Fn(WriterIndex, usize) -> bool) -> Option<ShardCommand> {
-        let Self { rooms, waiting, .. } = self;
-        waiting.pop(|command| may_go(rooms, command, &has_room))
+        let Self { rooms, waiting, waiting_joins, .. } = self;
+        if let Some(join) = waiting_joins.pop_in_turn(!waiting.is_empty(), &has_room) {
+            return Some(join);
+        }
+        waiting.pop(|command| may_go(rooms, command, &has_room)).or_else(|| waiting_joins.pop_in_turn(false, &has_room))
     }
 
     /// Whether commands wait for writers.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.waiting_joins.is_empty()
     }
 
-    /// The number of rooms.
-    pub fn rooms(&self) -> usize {
-        self.rooms.len()
+    /// The number of rooms that have members, or places reserved for some.
+    pub fn active_rooms(&self) -> usize {
+        self.active_rooms
+    }
+
+    /// What all rooms remember.
+    pub fn retained(&self) -> Retained {
+        self.history.retained()
+    }
+
+    /// What the rooms remember no more.
+    pub fn evicted(&self) -> Evicted {
+        self.history.evicted()
+    }
+
+    /// The joins with a position so far.
+    pub fn recoveries(&self) -> Recoveries {
+        self.recoveries
+    }
+
+    /// The memory of rooms beside their members, and of what they remember, in bytes, roughly.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.active_rooms * ROOM_BYTES + self.history.retained().bytes + self.keys.bytes() + self.replays.bytes()
     }
 
     /// Handles one command and adds its output to the batch.
     pub fn step(&mut self, now: Now, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
         match command {
+            ShardCommand::Member(command) => self.member(now, command, batch),
             ShardCommand::Reserve(room, answer) => {
-                let reserved = self.room_with_place(room, None).map(|(_, room)| room.reserved += 1);
+                let reserved = self.room_with_place(now, room, None).map(|(_, room)| room.reserved += 1);
                 batch.acknowledge_later(Ack::Reserved(answer, reserved));
             }
             ShardCommand::Join(join, answer) => {
-                let joined = self.join(join, batch);
+                let joined = self.join(now, join, batch);
                 batch.acknowledge_later(Ack::Joined(answer, joined));
             }
-            ShardCommand::Leave(room, address, answer) => {
-                self.leave(&room, address);
+            ShardCommand::Leave(room, address, farewell, answer) => {
+                self.leave(&room, address, farewell, batch);
                 batch.acknowledge_later(Ack::Left(answer));
             }
-            ShardCommand::Member(command) => self.member(now, command, batch),
+            ShardCommand::Publish(publish, answer) => {
+                let position = self.publish(now, *publish, batch);
+                batch.acknowledge_later(Ack::Published(answer, position));
+            }
+            ShardCommand::Presence(room, answer) => {
+                let members = self.rooms.get(&room).map(Room::presence).unwrap_or_default();
+                batch.acknowledge_later(Ack::Presence(answer, members));
+            }
             ShardCommand::Rooms(sent_at, answer) => {
                 batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at)));
             }
         }
     }
 
-    fn join(&mut self, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
-        let Join { room: name, member, request, reservation } = join;
-        if reservation == Reservation::Held {
-            self.rooms.get_mut(&name).expect("a room with a reservation stays").reserved -= 1;
-        }
-        let (name, room) = self.room_with_place(name, Some(member.address))?;
-        let reply_to = ReplyTo { address: member.address, dialect: member.dialect, request };
+    /// Whether a sweep may have something to do.
+    pub fn needs_sweep(&self) -> bool {
+        self.history.rooms() > 0 || !self.keys.is_empty() || !self.replays.is_empty() || self.presence.is_due()
+    }
+
+    /// Drops what is too old, and tells the rooms with many members how many there are. To be called once a second. True
+    /// if there is more to drop, after other commands have had their turn.
+    pub fn sweep(&mut self, now: Now, batch: &mut Batch) -> bool {
+        self.keys.expire(now.instant);
+        self.replays.forget();
+        self.presence.tell_counts(&mut self.rooms, batch);
+        self.reclaim(now)
+    }
+
+    /// Drops publications that are too old or over the budget, and the rooms that were kept for them alone.
+    pub(super) fn reclaim(&mut self, now: Now) -> bool {
+        let Reclaimed { emptied, has_more } = self.history.reclaim(now.instant, &mut self.rooms, |room| &mut room.log);
+        emptied.iter().for_each(|room| self.remove_unused(room));
+        has_more
+    }
+
+    fn join(&mut self, now: Now, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
+        let Join { room: name, member, request, reservation, since } = join;
+        let address = member.address;
+        let (name, room) = match reservation {
+            Reservation::None => self.room_with_place(now, name, Some(address))?,
+            Reservation::Held => self.room_with_reservation(name),
+        };
+        let reply_to = ReplyTo { address, dialect: member.dialect, request };
+        let (publisher, is_new) = (Arc::clone(&member.publisher), !room.has_members());
         batch.reply(reply_to, &Event::Joined(&name));
-        let is_new = !room.has_members();
-        room.join(member);
+        if let Some(since) = since {
+            self.resume(&name, reply_to, since, batch);
+        }
+        let room = self.rooms.get_mut(&name).expect("it was just found");
+        let is_member_new = room.join(member);
         let member_count = room.member_count();
+        if is_member_new {
+            self.presence.joined(&name, room, &publisher, batch);
+        }
         if is_new {
             self.listing_cache.invalidate();
         }
@@ -130,49 +258,65 @@ impl Shard {
     }
 
     /// The room, created if there is none, if it has a place for one more member or contains this address. The name is the
-    /// key in the map, for all its members to share.
+    /// key in the map, for all its members to share. The caller takes the place.
     fn room_with_place(
         &mut self,
+        now: Now,
         name: RoomName,
         address: Option<Address>,
     ) -> Result<(RoomName, &mut Room), CommandError> {
         let RoomLimits { rooms_max, members_max } = self.room_limiter.limits;
         let entry = self.rooms.entry(name);
         let name = entry.key().clone();
-        match entry {
-            Entry::Occupied(room) => {
-                let is_member = address.is_some_and(|address| room.get().contains(address));
-                if room.get().places_taken() >= members_max && !is_member {
-                    return Err(CommandError::TooManyMembers { room: name, members_max });
-                }
-                Ok((name, room.into_mut()))
+        let places_taken = match &entry {
+            Entry::Occupied(room) => room.get().places_taken(),
+            Entry::Vacant(_) => 0,
+        };
+        if places_taken == 0 {
+            if !self.room_limiter.take_room() {
+                return Err(CommandError::TooManyRooms { room: name, rooms_max });
             }
-            Entry::Vacant(_) if !self.room_limiter.take_room() => {
-                Err(CommandError::TooManyRooms { room: name, rooms_max })
-            }
-            Entry::Vacant(vacant) => Ok((name, vacant.insert(Room::default()))),
+            self.active_rooms += 1;
         }
+        let room = entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name)));
+        if places_taken >= members_max && !address.is_some_and(|address| room.contains(address)) {
+            return Err(CommandError::TooManyMembers { room: name, members_max });
+        }
+        Ok((name, room))
     }
 
-    /// Removes a member, and the room with its last member.
-    fn leave(&mut self, name: &RoomName, address: Address) {
+    /// The room in which a place was reserved. The caller takes the place.
+    fn room_with_reservation(&mut self, name: RoomName) -> (RoomName, &mut Room) {
+        let Entry::Occupied(entry) = self.rooms.entry(name) else { unreachable!("a room with a reservation stays") };
+        let (name, room) = (entry.key().clone(), entry.into_mut());
+        room.reserved -= 1;
+        (name, room)
+    }
+
+    fn leave(&mut self, name: &RoomName, address: Address, farewell: Farewell, batch: &mut Batch) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        room.leave(address);
+        let Some(publisher) = room.leave(address) else { return };
+        if farewell == Farewell::Others {
+            self.presence.left(name, room, &publisher, batch);
+        }
         if !room.has_members() {
             self.listing_cache.invalidate();
         }
         if room.places_taken() == 0 {
-            self.rooms.remove(name);
+            self.active_rooms -= 1;
             self.room_limiter.release_room();
-            self.shrink();
+            self.remove_unused(name);
         }
     }
 
-    /// Shrinks the table after a peak. Constant time, amortised.
-    fn shrink(&mut self) {
-        let kept = ROOMS_KEPT.max(2 * self.rooms.len());
-        if self.rooms.capacity() > 4 * kept {
-            self.rooms.shrink_to(kept);
+    /// Removes a room without members that remembers nothing.
+    fn remove_unused(&mut self, name: &RoomName) {
+        if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0 && room.log.is_empty()) {
+            self.rooms.remove(name);
+            let kept = ROOMS_KEPT.max(2 * self.rooms.len());
+            if self.rooms.capacity() > 4 * kept {
+                self.rooms.shrink_to(kept);
+            }
         }
     }
 
@@ -182,46 +326,6 @@ impl Shard {
         let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
         self.listing_cache.get(now, &mut self.listing_budget, names)
     }
-
-    fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
-        let MemberCommand { room: name, from, act, .. } = command;
-        let act = match act {
-            Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
-            act => act,
-        };
-        let room = self.rooms.get_mut(&name);
-        let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
-            return batch.reply(from, &Event::JoinFirst);
-        };
-        match act {
-            Act::Publish(data, read_at) => apply(now, &name, room, member, data, read_at, batch),
-            Act::Rename(publisher) => {
-                batch.reply(from, &Event::Named(&publisher.label));
-                room.rename(from.address, publisher);
-            }
-            Act::Members(asked_at) => {
-                let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
-                let prefix_bytes = "Members of : ".len() + name.as_str().len();
-                let labels = labels.truncated_to(self.rules.message_bytes_max.saturating_sub(prefix_bytes));
-                batch.reply(from, &Event::Members(&name, &labels));
-            }
-            Act::Reply(_) => unreachable!("it was handled above"),
-        }
-    }
-}
-
-/// Gives data its place in the order of its room, and fans it out.
-fn apply(
-    now: Now,
-    name: &RoomName,
-    room: &mut Room,
-    publisher: Arc<Publisher>,
-    data: Data,
-    read_at: Instant,
-    batch: &mut Batch,
-) {
-    let publication = Publication { offset: room.next_offset(), published_at: now.unix, publisher, data };
-    batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
 }
 
 /// Whether the writers have room for the output of a command: for a message all writers of its room, for a reply the
@@ -232,11 +336,12 @@ fn may_go(
     has_room: &impl Fn(WriterIndex, usize) -> bool,
 ) -> bool {
     match command {
-        ShardCommand::Member(MemberCommand { room, act: Act::Publish(..), .. }) => {
-            let audiences = rooms.get(room).map_or(&[][..], Room::audiences);
+        command if command.is_publish() => {
+            let room = command.in_room().and_then(|(room, _)| rooms.get(room));
+            let audiences = room.map_or(&[][..], Room::audiences);
             audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
         }
-        ShardCommand::Member(MemberCommand { from, .. }) => has_room(from.address.writer, 0),
+        ShardCommand::Member(command) => has_room(command.from.address.writer, 0),
         _ => true,
     }
 }

@@ -3,11 +3,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{SelectAll, select_all};
 use tokio::sync::futures::OwnedNotified;
 use tokio::task::yield_now;
+use tokio::time::sleep_until;
 
 use super::batch::Batch;
 use super::command::ShardCommand;
@@ -20,8 +21,8 @@ use crate::memory::{MemoryShare, MemoryUse};
 use crate::writer::WriterIndex;
 use crate::writer::handle::BatchSender;
 
-/// About the memory of a room beside its members. Reported, so that ten thousand rooms that are left go back to the system.
-const ROOM_BYTES: usize = 1_000;
+/// The time between two sweeps over what is remembered. While nothing is, no timer runs.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Commands that are looked at for one batch, whether they are handled or wait.
 const SORTED_COMMANDS_MAX: usize = 4_096;
@@ -32,6 +33,8 @@ enum Step {
     Command(ShardCommand),
     /// A command that has waited for its writers, which now have room.
     Waited(ShardCommand),
+    /// What is remembered must be looked at.
+    Sweep,
     /// A writer has made room.
     Freed,
     /// Nothing more comes from the mailbox.
@@ -45,6 +48,7 @@ pub struct ShardTask {
     mailbox_open: bool,
     /// Read once for each batch.
     now: Now,
+    next_sweep: Instant,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
     /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
@@ -62,7 +66,17 @@ impl ShardTask {
         memory: &MemoryUse,
     ) -> Self {
         let (shard, memory) = (mailbox.shard(), memory.share());
-        Self { shard, mailbox, mailbox_open: true, now: Now::read(), writers, freed: None, metrics, memory }
+        Self {
+            shard,
+            mailbox,
+            mailbox_open: true,
+            now: Now::read(),
+            next_sweep: Instant::now(),
+            writers,
+            freed: None,
+            metrics,
+            memory,
+        }
     }
 
     /// Works until every sender is gone, the mailbox is empty and nothing waits for a writer.
@@ -73,6 +87,7 @@ impl ShardTask {
             match step {
                 Step::Command(command) => self.handle(command, &mut batch),
                 Step::Waited(command) => self.shard.step(self.now, command, &mut batch),
+                Step::Sweep => self.sweep(&mut batch),
                 Step::Freed | Step::Closed => {}
             }
             fault::inject("shard");
@@ -89,9 +104,14 @@ impl ShardTask {
 
     /// Waits until there is something to do. `None` when nothing ever will be.
     async fn next(&mut self) -> Option<Step> {
+        let needs_sweep = self.shard.needs_sweep();
+        let sweep = sleep_until(self.next_sweep.into());
         if !self.shard.is_waiting() {
             self.freed = None;
-            return self.mailbox.next().await.map(Step::Command);
+            return tokio::select! {
+                command = self.mailbox.next() => command.map(Step::Command),
+                () = sweep, if needs_sweep => Some(Step::Sweep),
+            };
         }
         if self.freed.is_none() {
             // Created before the look, so that nothing is missed between the look and the wait.
@@ -114,7 +134,14 @@ impl ShardTask {
                 self.freed = None;
                 Step::Freed
             }
+            () = sweep, if needs_sweep => Step::Sweep,
         })
+    }
+
+    /// Sweeps, and again at once if there is more to do.
+    fn sweep(&mut self, batch: &mut Batch) {
+        let has_more = self.shard.sweep(self.now, batch);
+        self.next_sweep = if has_more { self.now.instant } else { self.now.instant + SWEEP_INTERVAL };
     }
 
     /// Handles what can be had without waiting, until the batch is full: commands that have waited and new ones in turn, so
@@ -152,9 +179,9 @@ impl ShardTask {
             self.metrics.published.add(1);
             self.metrics.fanned_out.record(now.saturating_duration_since(read_at), 1);
         }
-        let rooms = self.shard.rooms();
-        self.metrics.rooms.set(rooms as u64);
-        self.memory.set(rooms * ROOM_BYTES);
+        self.metrics.rooms.set(self.shard.active_rooms() as u64);
+        self.metrics.count_history(self.shard.retained(), self.shard.evicted(), self.shard.recoveries());
+        self.memory.set(self.shard.memory_bytes());
     }
 }
 

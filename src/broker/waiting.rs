@@ -1,11 +1,11 @@
 //! Commands that wait until the writers of their room have room: queued room by room, in order, so that a room with slow
 //! members delays no other. Plain synchronous code; the senders' permits bound what waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::command::ShardCommand;
 use crate::protocol::names::RoomName;
-use crate::writer::Address;
+use crate::writer::{Address, WriterIndex};
 
 /// Commands of one room that are handled in a row before the next room has its turn.
 const TURN_COMMANDS: u32 = 64;
@@ -18,6 +18,15 @@ pub(super) struct WaitingRooms {
     turns: VecDeque<RoomName>,
     /// Commands of the first room that were handled in its turn.
     handled: u32,
+}
+
+/// Joins of clients that resume, which wait until their writers have room for what the clients have missed. A crowd that
+/// comes back at once would else take all of it, and rooms beside them would wait.
+#[derive(Debug, Default)]
+pub(super) struct WaitingJoins {
+    queues: BTreeMap<WriterIndex, VecDeque<ShardCommand>>,
+    /// A command of a room that waits goes next.
+    is_turn_of_rooms: bool,
 }
 
 #[derive(Debug, Default)]
@@ -34,18 +43,22 @@ impl WaitingRooms {
 
     /// Whether a command must wait behind others. A message waits behind everything that waits for its room; another command
     /// only behind those of the same client.
-    pub fn must_wait_behind(&self, room: &RoomName, sender: Address, command: &ShardCommand) -> bool {
-        self.rooms.get(room).is_some_and(|queue| command.is_publish() || queue.senders.contains_key(&sender))
+    pub fn must_wait_behind(&self, room: &RoomName, sender: Option<Address>, command: &ShardCommand) -> bool {
+        self.rooms.get(room).is_some_and(|queue| {
+            command.is_publish() || sender.is_some_and(|sender| queue.senders.contains_key(&sender))
+        })
     }
 
     /// Adds a command behind all that wait for its room.
-    pub fn push(&mut self, room: RoomName, sender: Address, command: ShardCommand) {
+    pub fn push(&mut self, room: RoomName, sender: Option<Address>, command: ShardCommand) {
         let queue = self.rooms.entry(room).or_insert_with_key(|room| {
             self.turns.push_back(room.clone());
             Queue::default()
         });
         queue.commands.push_back(command);
-        *queue.senders.entry(sender).or_default() += 1;
+        if let Some(sender) = sender {
+            *queue.senders.entry(sender).or_default() += 1;
+        }
     }
 
     /// The next command that may go on; the rooms take turns. Linear in the rooms that are still held up.
@@ -81,14 +94,55 @@ impl WaitingRooms {
     }
 }
 
+impl WaitingJoins {
+    /// Returns the join, unless it resumes on a writer that has no room, or others wait there.
+    pub fn admit(
+        &mut self,
+        resumes_on: Option<WriterIndex>,
+        join: ShardCommand,
+        has_room: impl Fn(WriterIndex, usize) -> bool,
+    ) -> Option<ShardCommand> {
+        match resumes_on {
+            Some(writer) if self.queues.contains_key(&writer) || !has_room(writer, 1) => {
+                self.queues.entry(writer).or_default().push_back(join);
+                None
+            }
+            _ => Some(join),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// The next join that may go, unless it is the turn of the rooms that wait, if any do.
+    pub fn pop_in_turn(
+        &mut self,
+        rooms_wait: bool,
+        has_room: &impl Fn(WriterIndex, usize) -> bool,
+    ) -> Option<ShardCommand> {
+        self.is_turn_of_rooms = rooms_wait && !self.is_turn_of_rooms;
+        if self.is_turn_of_rooms {
+            return None;
+        }
+        let (&writer, queue) = self.queues.iter_mut().find(|(writer, _)| has_room(**writer, 1))?;
+        let join = queue.pop_front();
+        if queue.is_empty() {
+            self.queues.remove(&writer);
+        }
+        join
+    }
+}
+
 impl Queue {
     fn pop(&mut self) -> ShardCommand {
         let command = self.commands.pop_front().expect("a queue is removed when it is empty");
-        let (_, sender) = command.of_member().expect("only commands of members wait");
-        let left = self.senders.get_mut(&sender).expect("each waiting command is counted");
-        *left -= 1;
-        if *left == 0 {
-            self.senders.remove(&sender);
+        if let Some((_, Some(sender))) = command.in_room() {
+            let left = self.senders.get_mut(&sender).expect("each waiting command is counted");
+            *left -= 1;
+            if *left == 0 {
+                self.senders.remove(&sender);
+            }
         }
         command
     }

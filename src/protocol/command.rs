@@ -4,16 +4,20 @@ use memchr::{memchr, memchr_iter};
 use thiserror::Error;
 
 use super::lines::LineTooLong;
-use super::names::{Label, NameError, RoomName};
+use super::names::{Label, NameError, RoomName, shortened};
+use super::position::Position;
 
 /// The most lines that one message may have.
 const MESSAGE_LINES_MAX: usize = 64;
 
+/// `HISTORY` without a number asks for this many messages.
+const HISTORY_MESSAGES: usize = 20;
+
 /// A client's command. Text borrows from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// `JOIN <room>`
-    Join(RoomName),
+    /// `JOIN <room> [since=<position>]`
+    Join(RoomName, Option<Position>),
     /// `LEAVE`
     Leave,
     /// `LIST`
@@ -24,6 +28,10 @@ pub enum Command<'a> {
     Nick(Label),
     /// `WHO`
     Who,
+    /// `HISTORY [n]`; the number is 20 if it is missing.
+    History(usize),
+    /// `POSITION`
+    Position,
     /// `PING [token]`; the token is empty if it is missing.
     Ping(&'a str),
     /// `HELP`
@@ -63,9 +71,19 @@ pub enum CommandError {
     /// A carriage return that is not part of a line end.
     #[error("U+000D at byte {at}: lines end with a line feed")]
     LoneReturn { at: usize },
+    /// A position that is none.
+    #[error("since={shown:?}: a position as POSITION replies with")]
+    Position { shown: String },
     /// A command word without its argument.
     #[error("{0}")]
     Incomplete(&'static str),
+}
+
+impl CommandError {
+    #[cold]
+    fn position(text: &str) -> Self {
+        Self::Position { shown: shortened(text) }
+    }
 }
 
 /// Parses one line without its end; an empty line is `None`. Allocates for a name, never for text.
@@ -117,9 +135,14 @@ fn command(text: &str) -> Result<Command<'_>, CommandError> {
         ("JOIN", "") => return Err(CommandError::Incomplete("JOIN needs a room: JOIN <room>")),
         ("NICK", "") => return Err(CommandError::Incomplete("NICK needs a name: NICK <name>")),
         ("SAY", "") => return Err(CommandError::Incomplete("SAY needs a text: SAY <text>")),
-        ("JOIN", name) => Command::Join(RoomName::parse(name).map_err(CommandError::RoomName)?),
+        ("JOIN", rest) => join(rest)?,
         ("NICK", name) => Command::Nick(Label::nick(name).map_err(CommandError::Nick)?),
         ("SAY", _) => Command::Say(rest),
+        ("HISTORY", "") => Command::History(HISTORY_MESSAGES),
+        ("HISTORY", count) if count.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Command::History(count.parse().unwrap_or(usize::MAX))
+        }
+        ("POSITION", "") => Command::Position,
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
         ("LIST", "") => Command::List,
@@ -128,6 +151,18 @@ fn command(text: &str) -> Result<Command<'_>, CommandError> {
         ("QUIT", "") => Command::Quit,
         _ => Command::Say(text),
     })
+}
+
+/// Parses what stands behind `JOIN`: a room, and the position from which the client resumes.
+fn join(rest: &str) -> Result<Command<'_>, CommandError> {
+    let (name, since) = match rest.split_once([' ', '\t']) {
+        Some((name, option)) if let Some(since) = option.trim_start_matches([' ', '\t']).strip_prefix("since=") => {
+            let position = Position::parse(since).ok_or_else(|| CommandError::position(since))?;
+            (name, Some(position))
+        }
+        _ => (rest, None),
+    };
+    Ok(Command::Join(RoomName::parse(name).map_err(CommandError::RoomName)?, since))
 }
 
 #[cold]

@@ -39,7 +39,7 @@ impl CommandError {
             | Self::TooManyDeliveries { .. } => ErrorCode::TooMany,
             Self::NotUtf8 { .. } => ErrorCode::NotUtf8,
             Self::ControlCharacter { .. } | Self::LoneReturn { .. } => ErrorCode::ControlCharacter,
-            Self::Incomplete(_) => ErrorCode::Unknown,
+            Self::Incomplete(_) | Self::Position { .. } => ErrorCode::Unknown,
         }
     }
 }

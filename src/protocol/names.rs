@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// An error repeats this much of a refused name, in characters.
+/// An error repeats this much of a refused text, in characters.
 const ECHO_CHARS_MAX: usize = 64;
 
 /// The name of a room: 1 to 128 bytes of UTF-8 in Unicode NFC, without spaces or control characters. Clones share the
@@ -82,12 +82,17 @@ pub struct NameError {
 
 impl NameError {
     fn new(text: &str, bytes_max: usize) -> Self {
-        let mut shown: String = text.chars().take(ECHO_CHARS_MAX).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
-        Self { shown, bytes_max }
+        Self { shown: shortened(text), bytes_max }
     }
+}
+
+/// As much of a refused text as an error repeats.
+pub(super) fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(ECHO_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The name in NFC, under the one rule that rooms and nicks share.

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::names::Label;
 use super::position::{Offset, UnixMillis};
 
@@ -48,8 +46,8 @@ pub struct UserId(Option<Arc<str>>);
 pub enum Data {
     /// Text of one line or several, as it was said.
     Text(Box<str>),
-    /// One JSON value on one line.
-    Json(Bytes),
+    /// One JSON value on one line. Text, and of its own: a slice would keep the whole buffer that it came in.
+    Json(Box<str>),
 }
 
 impl Publisher {
@@ -81,8 +79,7 @@ impl Data {
     /// The length in bytes.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
-            Self::Json(json) => json.len(),
+            Self::Text(text) | Self::Json(text) => text.len(),
         }
     }
 }

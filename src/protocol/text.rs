@@ -14,11 +14,14 @@ use super::publication::{Data, Publication};
 
 /// The answer to `HELP`, one line per command.
 const HELP: &str = "JOIN <room>: enter a room, leaving the one you are in
+JOIN <room> since=<position>: enter it, and get what was said since
 LEAVE: leave the room
 LIST: rooms with members
 SAY <text>: say it, even when it begins with a command word; any other line is said as it is
 NICK <name>: the label in front of your messages
 WHO: who is in the room
+HISTORY [n]: the newest messages of the room, 20 without a number
+POSITION: the place in the room up to which you have everything, for since=
 PING [token]: answered behind everything on its way to you
 HELP: this list
 QUIT: end the connection";
@@ -85,9 +88,9 @@ fn text_of(data: &Data) -> Cow<'_, str> {
         Data::Json(json) => json,
     };
     let is_plain = |text: &str| !text.chars().any(|c| c.is_control() && c != '\t' && c != '\n');
-    match serde_json::from_slice(json) {
+    match serde_json::from_str(json) {
         Ok(Shown::Text(text) | Shown::Member { text }) if is_plain(&text) => text,
-        _ => String::from_utf8_lossy(json),
+        _ => Cow::Borrowed(json),
     }
 }
 

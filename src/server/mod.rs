@@ -148,8 +148,8 @@ fn start(
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
-    let rules = ShardRules { message_bytes_max: config.rules.message_bytes_max };
-    let (shards, mut shard_mailboxes) = ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms), rules);
+    let (shards, mut shard_mailboxes) =
+        ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms), ShardRules::from(config));
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {

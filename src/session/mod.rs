@@ -20,13 +20,14 @@ use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
 use self::waiting::Waiting;
 pub use self::waiting::{Finished, Outcome};
-use crate::broker::{Act, Broker, ClientWindow, Join, Joined, Member, MemberCommand, ReplyTo, Reservation};
+use crate::broker::{Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
+use crate::protocol::position::Position;
 use crate::protocol::publication::{Data, Publisher};
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
@@ -142,15 +143,22 @@ impl Session {
     }
 
     /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`], ahead of everything else
-    /// from it.
-    pub fn join(&mut self, room: RoomName, request: Option<RequestId>, reservation: Reservation) -> Outcome {
+    /// from it, and then with what the client has missed since its position, if it has one.
+    pub fn join(
+        &mut self,
+        room: RoomName,
+        since: Option<Position>,
+        request: Option<RequestId>,
+        reservation: Reservation,
+    ) -> Outcome {
         debug_assert!(!self.is_in(&room), "joined twice");
         let rooms_max = self.context.rooms_max;
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
         let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
-        self.wait(Waiting::Joining(self.context.broker.join(Join { room, member, request, reservation })))
+        let join = Join { room, member, request, reservation, since };
+        self.wait(Waiting::Joining(self.context.broker.join(join)))
     }
 
     /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
@@ -158,7 +166,7 @@ impl Session {
         let place =
             self.memberships.iter().position(|joined| joined.room == *room).expect("a room that the client is in");
         let Joined { room, .. } = self.memberships.remove(place);
-        self.wait(Waiting::Leaving(self.context.broker.leave(room, self.address())))
+        self.wait(Waiting::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
     }
 
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
@@ -166,10 +174,20 @@ impl Session {
         let now = Instant::now();
         let deliveries = self.membership(room).map_or(1, |joined| joined.member_count.members());
         let command = self.command(room, Act::Publish(data, now), request);
-        match self.charge(deliveries, now) {
-            Ok(()) => self.send_to_room(command),
-            Err(time) => self.pause(command, deliveries, time),
-        }
+        self.send_charged(command, deliveries, now)
+    }
+
+    /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
+    /// room replies.
+    pub fn request_history(&mut self, room: &RoomName, messages: usize, request: Option<RequestId>) -> Outcome {
+        let messages = messages.min(self.context.broker.replay_messages_max());
+        let command = self.command(room, Act::History(messages), request);
+        self.send_charged(command, messages, Instant::now())
+    }
+
+    /// Asks a room that the client is in for the position up to which the client has everything. The room replies.
+    pub fn request_position(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.send_to_room(self.command(room, Act::Position, request))
     }
 
     /// Asks a room that the client is in for the labels of its members. The room replies.
@@ -236,7 +254,8 @@ impl Session {
             rate_limiter.end(&self.context.spent, self.address);
         }
         let address = self.address();
-        let leave = |joined: Joined| self.context.broker.leave(joined.room, address);
+        let farewell = if reason == Disconnect::Shutdown { Farewell::Nobody } else { Farewell::Others };
+        let leave = |joined: Joined| self.context.broker.leave(joined.room, address, farewell);
         // All are sent before the first is waited for.
         let leaves: Vec<_> = self.memberships.drain(..).map(leave).collect();
         for left in leaves {

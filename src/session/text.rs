@@ -13,6 +13,7 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
+use crate::protocol::position::Position;
 use crate::protocol::publication::Data;
 use crate::protocol::text::labelled_bytes;
 
@@ -20,7 +21,7 @@ use crate::protocol::text::labelled_bytes;
 pub struct TextHandler {
     session: Session,
     /// The room that the client is moving to: it has a place reserved there, or asks for one, and leaves the one it is in.
-    next_room: Option<RoomName>,
+    next_room: Option<(RoomName, Option<Position>)>,
     /// A text message came; only the first may begin with a byte order mark.
     has_begun: bool,
 }
@@ -59,7 +60,7 @@ impl TextHandler {
     fn execute(&mut self, command: Command<'_>) -> Outcome {
         match command {
             Command::Say(text) => self.in_room(|handler, room| handler.say(room, text)),
-            Command::Join(room) => self.join(room),
+            Command::Join(room, since) => self.join(room, since),
             Command::Leave => self.in_room(|handler, room| handler.session.leave(room)),
             Command::List => self.session.list_rooms(),
             Command::Nick(nick) => {
@@ -67,6 +68,10 @@ impl TextHandler {
                 self.session.rename(room.as_ref(), nick)
             }
             Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
+            Command::History(messages) => {
+                self.in_room(|handler, room| handler.session.request_history(room, messages, None))
+            }
+            Command::Position => self.in_room(|handler, room| handler.session.request_position(room, None)),
             Command::Ping(token) => self.reply(&Event::Pong(token)),
             Command::Help => self.reply(&Event::Help),
             Command::Quit => Outcome::Ended(Disconnect::Quit),
@@ -94,15 +99,15 @@ impl TextHandler {
         self.session.publish(room, Data::Text(text.into()), None)
     }
 
-    /// A client stays in its room until the next one has a place for it.
-    fn join(&mut self, room: RoomName) -> Outcome {
+    /// A client stays in its room until the next one has a place for it. One that is in the room has missed nothing.
+    fn join(&mut self, room: RoomName, since: Option<Position>) -> Outcome {
         if self.session.is_in(&room) {
             return self.reply(&Event::Joined(&room));
         }
         if self.room().is_none() {
-            return self.session.join(room, None, Reservation::None);
+            return self.session.join(room, since, None, Reservation::None);
         }
-        self.next_room = Some(room.clone());
+        self.next_room = Some((room.clone(), since));
         self.session.reserve(room)
     }
 
@@ -123,7 +128,7 @@ impl TextHandler {
             Finished::Sent | Finished::Joined => Outcome::Done,
             Finished::Reserved => self.in_room(|handler, room| handler.session.leave(room)),
             Finished::Left => match self.next_room.take() {
-                Some(room) => self.session.join(room, None, Reservation::Held),
+                Some((room, since)) => self.session.join(room, since, None, Reservation::Held),
                 None => self.reply(&Event::Left),
             },
             Finished::Rooms(rooms) => self.list(rooms),

@@ -126,8 +126,16 @@ impl Session {
         }
     }
 
+    /// Sends a command of a member once the client may cause these deliveries.
+    pub(super) fn send_charged(&mut self, command: MemberCommand, deliveries: usize, now: Instant) -> Outcome {
+        match self.charge(deliveries, now) {
+            Ok(()) => self.send_to_room(command),
+            Err(time) => self.pause(command, deliveries, time),
+        }
+    }
+
     /// Charges deliveries to the rate limiter. An error is the time to wait first.
-    pub(super) fn charge(&mut self, deliveries: usize, now: Instant) -> Result<(), Duration> {
+    fn charge(&mut self, deliveries: usize, now: Instant) -> Result<(), Duration> {
         let Some(limits) = self.context.deliveries else { return Ok(()) };
         let rate_limiter = self
             .rate_limiter
@@ -136,7 +144,7 @@ impl Session {
     }
 
     /// Waits until the client may cause these deliveries, for `pause_max` at most.
-    pub(super) fn pause(&mut self, command: MemberCommand, deliveries: usize, time: Duration) -> Outcome {
+    fn pause(&mut self, command: MemberCommand, deliveries: usize, time: Duration) -> Outcome {
         let time_max = self.context.deliveries.map_or(Duration::ZERO, |limits| limits.pause_max);
         let sleep = Box::pin(sleep(time.min(time_max)));
         self.wait(Waiting::Pausing(Box::new(Pause { command, deliveries, sleep })))

@@ -121,7 +121,7 @@ impl Worker {
             writer_index: index,
             greeting: rules.greeting.clone(),
             message_bytes_max: rules.message_bytes_max,
-            rooms_max: 128,
+            rooms_max: rules.rooms_per_client_max,
             deliveries: rules.deliveries,
             spent,
             drain: drain.clone(),

@@ -24,6 +24,9 @@ pub enum Kind {
     /// A reply to the client's own command: never dropped while the client is there.
     #[default]
     Reply,
+    /// A reply which says that everything of a room up to a position is ahead of it. It is dropped where that is dropped:
+    /// the client would else resume behind what it has not got.
+    Position,
     /// Messages of a room, which a slow consumer may lose, counted.
     Delivery,
 }
@@ -46,11 +49,22 @@ impl Frames {
         Self { bytes, messages: 1, ..Self::default() }
     }
 
+    /// A reply with a position, up to which everything is ahead of it.
+    pub fn position(bytes: Bytes) -> Self {
+        Self { kind: Kind::Position, ..Self::reply(bytes) }
+    }
+
     /// Messages of a room. `inner_ends` are the ends of all messages except the last, ascending, in bytes.
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
         let messages = u32::try_from(inner_ends.len() + 1).expect("an entry is shorter than 4 GiB");
         Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None }
+    }
+
+    /// Several replies in a row, or publications that a client has missed, which are never dropped one by one. The ends
+    /// are as for deliveries.
+    pub fn replies(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
+        Self { kind: Kind::Reply, ..Self::delivery(bytes, inner_ends) }
     }
 
     /// Counts one more message, which begins where the bytes so far end.

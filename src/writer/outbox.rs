@@ -63,7 +63,7 @@ pub(super) struct Completed {
 impl MessageCounts {
     fn add(&mut self, kind: Kind, messages: usize) {
         match kind {
-            Kind::Reply => self.replies += messages,
+            Kind::Reply | Kind::Position => self.replies += messages,
             Kind::Delivery => self.deliveries += messages,
         }
     }

@@ -36,6 +36,25 @@ fn a_client_closed_for_an_error_gets_the_partly_sent_message_its_answers_and_the
 }
 
 #[test]
+fn a_client_that_loses_its_deliveries_is_not_told_a_position_behind_them() {
+    for (reason, received) in [
+        (Disconnect::SlowConsumer, "answer\nERR closed slow-consumer\n"),
+        (Disconnect::Quit, "message\nposition\nanswer\nBye\n"),
+    ] {
+        let mut harness = Harness::new(ROOMY);
+        let slot = harness.open_taking(0);
+        harness.deliver(&[slot], "message");
+        let entry = Entry { targets: Targets::One(slot), frames: Frames::position(Bytes::from("position\n")) };
+        harness.send(WriterCommand::Entry(entry));
+        harness.reply(slot, "answer");
+        harness.flush();
+        harness.close(slot, reason);
+        harness.grant(slot, ALL);
+        assert_eq!(harness.received(slot), received);
+    }
+}
+
+#[test]
 fn only_the_partly_sent_message_of_an_entry_is_still_sent() {
     let mut harness = Harness::new(ROOMY);
     let slot = harness.open_taking("one\ntw".len());

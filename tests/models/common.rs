@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
-use roomcast::config::{OutboxLimits, RoomLimits, SlowPolicy};
+use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -22,6 +22,11 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
+/// The rules by default.
+pub fn rules() -> ShardRules {
+    ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"))
+}
+
 /// A shard without rooms and without limits.
 pub fn shard() -> Shard {
     shard_within(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
@@ -29,7 +34,12 @@ pub fn shard() -> Shard {
 
 /// A shard without rooms, under these limits.
 pub fn shard_within(limits: RoomLimits) -> Shard {
-    Shard::new(RandomState::new(), RoomLimiter::new(limits), ShardRules { message_bytes_max: 64 * 1024 })
+    shard_with(limits, rules())
+}
+
+/// A shard without rooms, under these limits and rules.
+pub fn shard_with(limits: RoomLimits, rules: ShardRules) -> Shard {
+    Shard::new(RandomState::new(), RoomLimiter::new(limits), rules)
 }
 
 pub fn room(number: usize) -> RoomName {
@@ -51,7 +61,7 @@ pub fn member(address: Address, label: Label) -> Member {
 
 /// The join of a line client that has no place reserved.
 pub fn join(room: RoomName, address: Address, label: Label) -> Join {
-    Join { room, member: member(address, label), request: None, reservation: Reservation::None }
+    Join { room, member: member(address, label), request: None, reservation: Reservation::None, since: None }
 }
 
 /// A command of a line client.

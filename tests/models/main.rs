@@ -26,6 +26,7 @@ mod drop_oldest;
 mod flushing;
 mod merging;
 mod pongs;
+mod remembering;
 mod slow_consumers;
 
 // This runs sessions, the broker and the writers together, under a seeded scheduler; and on the same server, one session

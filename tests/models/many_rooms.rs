@@ -7,6 +7,7 @@ use roomcast::broker::Reservation;
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::RoomName;
+use roomcast::protocol::position::Position;
 use roomcast::protocol::publication::Data;
 use roomcast::session::{Finished, Outcome, Session};
 
@@ -28,8 +29,9 @@ impl ManyRooms {
         self.session.rooms().cloned().collect()
     }
 
-    pub fn join(&mut self, room: &RoomName) -> Outcome {
-        self.session.join(room.clone(), None, Reservation::None)
+    /// Joins the room, and is sent what it has missed since the position, if it has one.
+    pub fn join(&mut self, room: &RoomName, since: Option<Position>) -> Outcome {
+        self.session.join(room.clone(), since, None, Reservation::None)
     }
 
     /// Leaves the room; the client then gets `Left <room>`.
@@ -45,6 +47,11 @@ impl ManyRooms {
     /// Replies `PONG <room>` behind everything that the client has said in the room.
     pub fn ping(&mut self, room: &RoomName) -> Outcome {
         self.session.reply(Some(room), &Event::Pong(room.as_str()))
+    }
+
+    /// Asks for the position of the room. The answer does not name the room.
+    pub fn position(&mut self, room: &RoomName) -> Outcome {
+        self.session.request_position(room, None)
     }
 
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

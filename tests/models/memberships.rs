@@ -14,14 +14,21 @@ use roomcast::writer::Address;
 
 use crate::common::{ROOMY, Random};
 use crate::many_rooms::ManyRooms;
-use crate::simulation::server::{Server, Shape};
+use crate::simulation::server::{NO_HISTORY, Server, Shape};
 use crate::simulation::tasks::{SHARD_COMMANDS_MAX, WriterTask};
 use crate::wire::ALL;
 
 const ROOMS: usize = 100;
 
-const SHAPE: Shape =
-    Shape { shards: 4, writers: 1, rooms: ROOMS + 1, outbox: ROOMY, members_max: usize::MAX, rooms_max: ROOMS };
+const SHAPE: Shape = Shape {
+    shards: 4,
+    writers: 1,
+    rooms: ROOMS + 1,
+    outbox: ROOMY,
+    members_max: usize::MAX,
+    rooms_max: ROOMS,
+    history: NO_HISTORY,
+};
 
 /// The command that has not finished when the client ends.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +65,8 @@ fn is_done(task: &mut Fuse<LocalBoxFuture<'static, ()>>) -> bool {
 
 /// Has every shard and every writer make one step.
 fn step(server: &mut Server, random: &mut Random) {
-    (0..server.shards.len()).for_each(|shard| server.step_shard(shard, random));
     let now = Instant::now();
+    (0..server.shards.len()).for_each(|shard| server.step_shard(shard, now, random));
     server.writers.iter_mut().for_each(|writer| writer.take_command(now));
     server.writers.iter_mut().for_each(|writer| writer.flush(now));
 }
@@ -72,7 +79,7 @@ impl Fixture {
         let client = ManyRooms::new(server.session(0, address));
         let mut fixture = Self { server, random: Random(seed), address, client, said: 0 };
         for room in 0..rooms {
-            let outcome = fixture.client.join(&fixture.room(room));
+            let outcome = fixture.client.join(&fixture.room(room), None);
             fixture.finish(outcome);
         }
         assert_eq!(fixture.rooms_in_shards(), rooms);
@@ -115,7 +122,7 @@ impl Fixture {
     fn begin(&mut self, command: Unfinished) -> Outcome {
         match command {
             Unfinished::Nothing => Outcome::Done,
-            Unfinished::Join => self.client.join(&self.room(ROOMS)),
+            Unfinished::Join => self.client.join(&self.room(ROOMS), None),
             Unfinished::Leave => self.client.leave(&self.room(0)),
             Unfinished::Publish => self.say(),
         }
@@ -137,7 +144,7 @@ impl Fixture {
             }
         }
         server.ledger.check_rooms_are_empty();
-        assert!(server.shards.iter().all(|shard| shard.shard.rooms() == 0), "a room is left");
+        assert!(server.shards.iter().all(|shard| shard.shard.active_rooms() == 0), "a room is left");
         assert!(server.writers.iter().all(WriterTask::holds_nothing));
         server.ledger.check_received(address, false, server.socket(address));
     }
@@ -172,14 +179,14 @@ fn a_member_in_a_hundred_rooms_leaves_each_exactly_once_however_it_ends() {
 fn a_member_is_refused_one_room_more_and_stays_where_it_is() {
     let mut fixture = Fixture::in_rooms(ROOMS, 1);
     let (rooms, one_more) = (fixture.client.rooms(), fixture.room(ROOMS));
-    let outcome = fixture.client.join(&one_more);
+    let outcome = fixture.client.join(&one_more, None);
     fixture.finish(outcome);
     assert_eq!(fixture.client.refused, [CommandError::TooManyMemberships { rooms_max: ROOMS }]);
     assert_eq!(fixture.client.rooms(), rooms);
     assert_eq!(fixture.rooms_in_shards(), ROOMS);
     let outcome = fixture.client.leave(&rooms[7]);
     fixture.finish(outcome);
-    let outcome = fixture.client.join(&one_more);
+    let outcome = fixture.client.join(&one_more, None);
     fixture.finish(outcome);
     assert_eq!(fixture.client.refused.len(), 1, "there is a place again");
     assert!(!fixture.client.rooms().contains(&rooms[7]) && fixture.client.rooms().contains(&one_more));

@@ -1,6 +1,6 @@
 //! Rules for when a message may share the entry of the message before it.
 
-use roomcast::broker::{Batch, Now, Shard, ShardCommand};
+use roomcast::broker::{Batch, Farewell, Now, Shard, ShardCommand};
 use roomcast::writer::{Address, Entry, WriterIndex};
 use tokio::sync::oneshot;
 
@@ -31,7 +31,7 @@ impl OneRoom {
 
     fn leave(&mut self, address: Address) {
         let (ack, _) = oneshot::channel();
-        self.step(ShardCommand::Leave(room(0), address, ack));
+        self.step(ShardCommand::Leave(room(0), address, Farewell::Others, ack));
     }
 
     fn publish(&mut self, address: Address, text: &str) {

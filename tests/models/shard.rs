@@ -1,12 +1,12 @@
 //! Compares `Shard::step` and `Batch` with a model that writes to each member immediately.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{Act as MemberAct, Batch, Joined, Now, Shard, ShardCommand};
+use roomcast::broker::{Act as MemberAct, Batch, Farewell, Joined, Now, Shard, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -45,7 +45,9 @@ struct Pair {
     batch: Batch,
     /// The bytes that the shard has written to each address.
     written: BTreeMap<Address, Vec<u8>>,
+    /// Those with members, and those that remember something.
     rooms: BTreeMap<RoomName, BTreeMap<Address, Label>>,
+    remembering: BTreeSet<RoomName>,
     expected: BTreeMap<Address, Vec<u8>>,
     due: Vec<Due>,
     published: usize,
@@ -80,6 +82,7 @@ impl Pair {
             batch: Batch::new(usize::from(writers)),
             written: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            remembering: BTreeSet::new(),
             expected: BTreeMap::new(),
             due: Vec::new(),
             published: 0,
@@ -127,9 +130,9 @@ impl Pair {
         if let Some(members) = self.rooms.get_mut(&room) {
             members.remove(&address);
         }
-        self.rooms.retain(|_, members| !members.is_empty());
+        self.rooms.retain(|room, members| !members.is_empty() || self.remembering.contains(room));
         let (ack, left) = oneshot::channel();
-        self.step(ShardCommand::Leave(room, address, ack));
+        self.step(ShardCommand::Leave(room, address, Farewell::Others, ack));
         self.due.push(Due::Done(left));
     }
 
@@ -147,6 +150,7 @@ impl Pair {
         };
         let (publisher, data) = (publisher(label.clone()), Data::Text(text.into()));
         let publication = Publication { offset: Offset(0), published_at: UnixMillis(0), publisher, data };
+        self.remembering.insert(room.clone());
         for &member in members.keys() {
             self.expect(member, &Event::Published(room, &publication));
         }
@@ -177,7 +181,8 @@ impl Pair {
     fn list(&mut self) {
         let (ack, rooms) = oneshot::channel();
         self.step(ShardCommand::Rooms(Instant::now(), ack));
-        let names = self.rooms.keys().cloned().collect();
+        let has_members = |(room, members): (&RoomName, &BTreeMap<_, _>)| (!members.is_empty()).then(|| room.clone());
+        let names = self.rooms.iter().filter_map(has_members).collect();
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
     }
 

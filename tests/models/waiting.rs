@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use roomcast::broker::{Act, Batch, MemberCommand, Now, Shard, ShardCommand};
+use roomcast::broker::{Act, Batch, Farewell, MemberCommand, Now, Shard, ShardCommand};
 use roomcast::protocol::publication::Data;
 use roomcast::writer::{Address, WriterIndex};
 use tokio::sync::oneshot;
@@ -114,7 +114,7 @@ fn a_room_keeps_its_order_while_some_of_its_commands_wait() {
     fixture.send(publish(0, member(0, 0, 0), "one"));
     fixture.send(publish(0, member(0, 1, 0), "two"));
     let (ack, _) = oneshot::channel();
-    fixture.send(ShardCommand::Leave(room(0), member(0, 1, 0), ack));
+    fixture.send(ShardCommand::Leave(room(0), member(0, 1, 0), Farewell::Others, ack));
     assert!(fixture.handled.is_empty());
     fixture.full.set(None);
     // This command arrives when the writer has room again, and still it does not overtake the waiting ones.

@@ -5,13 +5,16 @@ use roomcast::config::Labels;
 
 use crate::server::{TestServer, contract};
 
-const HELP: [&str; 9] = [
+const HELP: [&str; 12] = [
     "JOIN <room>: enter a room, leaving the one you are in",
+    "JOIN <room> since=<position>: enter it, and get what was said since",
     "LEAVE: leave the room",
     "LIST: rooms with members",
     "SAY <text>: say it, even when it begins with a command word; any other line is said as it is",
     "NICK <name>: the label in front of your messages",
     "WHO: who is in the room",
+    "HISTORY [n]: the newest messages of the room, 20 without a number",
+    "POSITION: the place in the room up to which you have everything, for since=",
     "PING [token]: answered behind everything on its way to you",
     "HELP: this list",
     "QUIT: end the connection",

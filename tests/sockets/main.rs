@@ -11,6 +11,8 @@ mod dialect;
 mod refusals;
 // Rooms: LIST, WHO, moving between rooms.
 mod rooms;
+// What rooms remember: history, positions, resuming; who comes and goes.
+mod history;
 // Lists that are requested very often.
 mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.

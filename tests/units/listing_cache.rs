@@ -7,6 +7,7 @@ use roomcast::broker::{LIST_AGE_MAX, ListingBudget, Member, Room};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
+use roomcast::protocol::position::{Epoch, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
@@ -23,7 +24,7 @@ fn join(room: &mut Room, index: u32) {
 }
 
 fn room_of(members: u32) -> Room {
-    let mut room = Room::default();
+    let mut room = Room::new(Epoch::new(UnixMillis(0), 0));
     (0..members).for_each(|index| join(&mut room, index));
     room
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
+use super::reconnect::ReconnectArguments;
 use super::{CLIENTS_MAX, LINES, SIZE_MAX, room_prefix};
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::{Scheme, Target};
@@ -77,6 +78,8 @@ pub struct LoadArguments {
     /// Seed of all random choices; the same seed repeats the load
     #[arg(long, default_value_t = 1, hide_short_help = true, help_heading = "Clients")]
     pub seed: u64,
+    #[command(flatten)]
+    pub reconnects: ReconnectArguments,
 }
 
 impl LoadArguments {
@@ -98,13 +101,15 @@ impl LoadArguments {
         if let Some(rate) = self.connect_rate {
             ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
+        let targets = self.weighted_targets(targets)?;
+        let reconnect = self.reconnects.reconnect((clients, rooms), self.duration, &targets)?;
         Ok(Workload {
-            targets: self.weighted_targets(targets)?,
+            targets,
             clients,
             rooms,
             giant: self.giant,
             pace: self.pace(rooms)?,
-            settings: self.settings(),
+            settings: WorkloadSettings { reconnect, ..self.settings() },
             sources: self.source.clone(),
         })
     }
@@ -129,6 +134,7 @@ impl LoadArguments {
             publishers: self.publishers,
             churn: self.churn,
             slow: self.slow,
+            reconnect: None,
             seed: self.seed,
             messages_per_write: 1,
             room_prefix: room_prefix(),
@@ -211,6 +217,14 @@ mod tests {
             (&["--mix", "tcp"], "tcp=50,ws=50"),
             (&["--mix", "nats=1"], "no nats:// target"),
             (&["--giant", "10000"], "10000@4"),
+            (&["--reconnect", "0"], "above 0 and up to 1"),
+            (&["--reconnect", "0.5@soon"], "as 0.3 or 0.3@5s"),
+            (&["--reconnect", "0.5", "nats://127.0.0.1:1"], "nats://127.0.0.1:1 has no positions to resume from"),
+            (&["--reconnect", "0.5", "tcp://127.0.0.1:1", "echo://127.0.0.1:1"], "echo://127.0.0.1:1 has no positions"),
+            (&["--reconnect", "0.5", "--rooms", "1"], "less than one of 1 rooms"),
+            (&["--reconnect", "0.5", "--clients", "5", "--rooms", "5"], "nobody is cut"),
+            (&["--reconnect", "0.5@9s"], "comes back at 10s, but --duration is 10s"),
+            (&["--away", "1s"], "--reconnect"),
             (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
         ] {
             let error = format!("{:#}", workload(words).unwrap_err());

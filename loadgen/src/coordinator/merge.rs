@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Nanos;
 use crate::latency::Latencies;
-use crate::messages::{Reasons, Tally, WorkerResult, add_reasons};
+use crate::messages::{Reasons, ReconnectCounts, ReconnectResult, Tally, WorkerResult, add_reasons};
+use crate::report::ReconnectReport;
 use crate::room_order::RoomOrder;
 
 /// The merged result of one group of rooms.
@@ -19,6 +21,8 @@ pub struct Merged {
     pub disconnected: Reasons,
     /// Refused commands by reason.
     pub refused: Reasons,
+    /// Clients that were cut and came back; `None` if none was to be cut.
+    pub reconnects: Option<MergedReconnects>,
     /// The message orders of split rooms, one for each process.
     room_orders: BTreeMap<u32, Vec<RoomOrder>>,
 }
@@ -31,6 +35,9 @@ impl Merged {
         self.lags.add(&result.lags);
         add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.refused, &result.refused);
+        if let Some(reconnects) = result.reconnects {
+            self.reconnects.get_or_insert_default().add(reconnects);
+        }
         for (room, order) in result.room_orders {
             self.room_orders.entry(room).or_default().push(order);
         }
@@ -54,10 +61,47 @@ impl Merged {
     }
 }
 
+/// The merged cuts and reconnects of one group of rooms.
+#[derive(Default)]
+pub struct MergedReconnects {
+    counts: ReconnectCounts,
+    failed: Reasons,
+    /// When the first client was due to reconnect and when the last one was back.
+    returned: Option<(Nanos, Nanos)>,
+    times: Latencies,
+    beside_before: Latencies,
+    beside_during: Latencies,
+}
+
+impl MergedReconnects {
+    fn add(&mut self, result: ReconnectResult) {
+        self.counts += result.counts;
+        add_reasons(&mut self.failed, &result.failed);
+        self.times.add(&result.times);
+        self.beside_before.add(&result.beside_before);
+        self.beside_during.add(&result.beside_during);
+        let returned = self.returned.into_iter().chain(result.returned);
+        self.returned = returned.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+    }
+
+    pub fn report(&self) -> ReconnectReport {
+        let are_all_back = self.counts.away == 0;
+        let (before, during) = (self.beside_before.quantiles(), self.beside_during.quantiles());
+        ReconnectReport {
+            counts: self.counts,
+            failed: self.failed.clone(),
+            all_back_seconds: self.returned.filter(|_| are_all_back).map(|(begin, end)| end.since(begin).as_secs_f64()),
+            times: self.times.quantiles(),
+            beside_ratio: (before.count > 0 && during.count > 0).then(|| during.p99 / before.p99),
+            beside_before: before,
+            beside_during: during,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Nanos;
 
     fn result(order: &[u32], receipts: &[(u64, u64)]) -> WorkerResult {
         let receipts = receipts.iter().map(|&(first, last)| Some((Nanos(first), Nanos(last)))).collect();

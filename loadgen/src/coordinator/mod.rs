@@ -53,6 +53,7 @@ struct Run<'a> {
     connect_latencies: Latencies,
     groups: BTreeMap<RoomGroup, Merged>,
     timeline: Timeline,
+    returns: Returns,
     generator: Generator,
     /// Time in which messages were sent.
     sent_for: Duration,
@@ -60,6 +61,13 @@ struct Run<'a> {
     /// Whether the server process exited during the load.
     server_is_gone: bool,
     interrupted: bool,
+}
+
+/// Processes with clients that were cut and are not back yet.
+struct Returns {
+    waiting: usize,
+    /// When the last client so far was back.
+    last: Nanos,
 }
 
 /// Resources that the worker processes have used.
@@ -117,6 +125,7 @@ impl<'a> Run<'a> {
             workload,
             bare,
             timeline: Timeline::new(assignments.len()),
+            returns: Returns { waiting: assignments.len(), last: Nanos(0) },
             assignments,
             processes,
             server,
@@ -232,7 +241,18 @@ impl<'a> Run<'a> {
         self.groups.entry(group).or_default().add(result);
     }
 
-    /// The next event, if there is one soon. Handles progress and Ctrl-C itself.
+    /// Tells all processes when the clients of every process are back.
+    fn add_return(&mut self, at: Nanos) -> anyhow::Result<()> {
+        let Returns { waiting, last } = &mut self.returns;
+        *waiting -= 1;
+        *last = at.max(*last);
+        if *waiting > 0 {
+            return Ok(());
+        }
+        self.processes.send(&WorkerCommand::AllBack(*last))
+    }
+
+    /// The next event, if there is one soon. Handles progress, returns and Ctrl-C itself.
     fn next_event(&mut self) -> anyhow::Result<Option<(usize, WorkerEvent)>> {
         if !self.interrupted && self.interrupts.try_recv().is_ok() {
             self.interrupted = true;
@@ -247,6 +267,7 @@ impl<'a> Run<'a> {
                 self.timeline.add(index, &progress);
                 Ok(None)
             }
+            Some((_, WorkerEvent::AllBack(at))) => self.add_return(at).map(|()| None),
             Some((_, WorkerEvent::Failed(error))) => bail!(error),
             event => Ok(event),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use procfs::{CpuInfo, Current};
 
-use super::merge::Merged;
+use super::merge::{Merged, MergedReconnects};
 use super::server::ServerUsage;
 use super::{Generator, Measurement, Run};
 use crate::assignment::{Assignment, RoomGroup};
@@ -65,6 +65,7 @@ impl Run<'_> {
             tally: merged.tally,
             disconnected: merged.disconnected.clone(),
             refused: merged.refused.clone(),
+            reconnects: merged.reconnects.as_ref().map(MergedReconnects::report),
             latency: merged.latencies.quantiles(),
             curve: merged.latencies.curve(),
             spread: merged.spreads.quantiles(),

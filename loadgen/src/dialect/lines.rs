@@ -47,6 +47,14 @@ pub fn join(room: &str) -> String {
     format!("JOIN {room}")
 }
 
+/// The command that asks for the position from which a client can resume.
+pub const POSITION: &str = "POSITION";
+
+/// The command that joins a room and requests everything that was said after a position.
+pub fn join_since(room: &str, position: &[u8]) -> Vec<u8> {
+    [b"JOIN ", room.as_bytes(), b" since=", position].concat()
+}
+
 /// Decodes one line of the server. The same text arrives over WebSocket.
 pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     if line.starts_with(b"[") {
@@ -61,6 +69,12 @@ pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     }
     if let Some(token) = line.strip_prefix(b"PONG ") {
         return Incoming::Pong(token);
+    }
+    if let Some(position) = line.strip_prefix(b"Position ") {
+        return Incoming::Position(position);
+    }
+    if line.starts_with(b"GAP ") {
+        return Incoming::Gap;
     }
     match line.strip_prefix(b"ERR ") {
         Some(error) => match error.strip_prefix(b"closed ") {
@@ -86,6 +100,8 @@ mod tests {
         assert_eq!(decode(b"Joined lobby\r\n"), Some((14, Incoming::Acknowledged)));
         assert_eq!(decode(b"Left room\n"), Some((10, Incoming::Acknowledged)));
         assert_eq!(decode(b"PONG 7\n"), Some((7, Incoming::Pong(b"7"))));
+        assert_eq!(decode(b"Position e-1\n"), Some((13, Incoming::Position(b"e-1"))));
+        assert_eq!(decode(b"GAP unknown\n"), Some((12, Incoming::Gap)));
         assert_eq!(decode(b"Welcome!\n"), Some((9, Incoming::Other)));
     }
 

@@ -8,7 +8,7 @@ mod redis;
 mod websocket;
 
 pub use echo::Echo;
-pub use lines::Lines;
+pub use lines::{Lines, POSITION, join_since};
 pub use nats::Nats;
 pub use redis::Redis;
 pub use websocket::WebSocket;
@@ -62,6 +62,10 @@ pub enum Incoming<'a> {
     Closed(String),
     /// The answer to `PING <token>`.
     Pong(&'a [u8]),
+    /// The answer to `POSITION`.
+    Position(&'a [u8]),
+    /// Messages of the room are missing at this place.
+    Gap,
     /// Anything that needs no reaction.
     Other,
 }

@@ -130,7 +130,7 @@ impl OverloadClient {
             Incoming::Other if role == Role::Newcomer => {
                 return self.waiting.pop_front().map_or(ClientEvent::Nothing, ClientEvent::Answered);
             }
-            Incoming::Acknowledged | Incoming::Other => {}
+            Incoming::Acknowledged | Incoming::Position(_) | Incoming::Gap | Incoming::Other => {}
         }
         ClientEvent::Nothing
     }

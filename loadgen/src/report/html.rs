@@ -2,6 +2,7 @@
 
 mod charts;
 mod numbers;
+mod reconnects;
 mod rows;
 mod table_page;
 
@@ -22,9 +23,10 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         verdict: verdict(report),
         highlights: highlights(report),
         load: rows::load(report),
-        distributions: rows::distributions(report),
+        distributions: rows::distributions(report).into_iter().chain(reconnects::distributions(report)).collect(),
         counts: Counts::of(report),
         reasons: rows::reasons(report),
+        reconnects: reconnects::rows(report),
         connects: rows::connects(report),
         server: rows::server(report),
         generator: rows::generator(report),
@@ -44,6 +46,7 @@ struct Page<'a> {
     distributions: Vec<Distribution>,
     counts: Counts,
     reasons: Vec<Row>,
+    reconnects: Vec<Row>,
     connects: Vec<Row>,
     server: Vec<Row>,
     generator: Vec<Row>,
@@ -124,7 +127,7 @@ fn verdict(report: &Report) -> Vec<Statement> {
         say(Kind::Note, "Nothing was delivered".to_owned(), &[]);
     }
     if statements.is_empty() {
-        let all = format!("All is well: {} deliveries, each once and in order", count(report.received()));
+        let all = format!("All is well: {} deliveries, {}", count(report.received()), report.passed());
         statements.push(Statement { kind: Kind::Good, headline: all, details: Vec::new() });
     }
     statements

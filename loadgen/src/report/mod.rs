@@ -7,7 +7,7 @@ pub mod table;
 use serde::Serialize;
 
 use crate::latency::Quantiles;
-use crate::messages::{Reasons, Tally};
+use crate::messages::{Reasons, ReconnectCounts, Tally};
 use crate::workload::Workload;
 
 /// Maximum p99 of the schedule lag in milliseconds. Beyond it the load measured the generator.
@@ -95,12 +95,33 @@ pub struct GroupReport {
     pub disconnected: Reasons,
     /// Refused commands by reason.
     pub refused: Reasons,
+    /// Clients that were cut and came back; `None` if none was to be cut.
+    pub reconnects: Option<ReconnectReport>,
     /// Time from the intended time of a message to each delivery.
     pub latency: Quantiles,
     /// The latency distribution: fraction of deliveries, milliseconds.
     pub curve: Vec<(f64, f64)>,
     /// Time from the first to the last delivery of each message.
     pub spread: Quantiles,
+}
+
+/// Clients that were cut during the load, and how they came back.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReconnectReport {
+    #[serde(flatten)]
+    pub counts: ReconnectCounts,
+    /// Why clients did not come back.
+    pub failed: Reasons,
+    /// Seconds from when the first client was due to reconnect until the last one was back; `None` if some were not.
+    pub all_back_seconds: Option<f64>,
+    /// Time from when a client was due to reconnect until it had everything that it had missed.
+    pub times: Quantiles,
+    /// Latency in rooms without cut clients, of messages due before the first cut.
+    pub beside_before: Quantiles,
+    /// Latency in the same rooms, of messages due from the first reconnect until all clients were back.
+    pub beside_during: Quantiles,
+    /// The p99 of `beside_during` over that of `beside_before`; `None` if either has no delivery.
+    pub beside_ratio: Option<f64>,
 }
 
 /// Resources of the server process.
@@ -176,6 +197,14 @@ impl Report {
         faults
     }
 
+    /// What passed, in words that fit the gaps that clients were told of.
+    pub fn passed(&self) -> &'static str {
+        match &self.rooms.reconnects {
+            Some(reconnects) if reconnects.counts.told > 0 => "once and in one order, but for the gaps that were told",
+            _ => "once and in one order",
+        }
+    }
+
     /// Deliveries received over all groups.
     pub fn received(&self) -> u64 {
         self.rooms.tally.received + self.giant.as_ref().map_or(0, |giant| giant.tally.received)
@@ -218,7 +247,25 @@ impl GroupReport {
                 faults.push(format!("{} {what}: {}", reasons.values().sum::<u64>(), format_reasons(reasons)));
             }
         }
+        faults.extend(self.reconnects.iter().flat_map(ReconnectReport::find_faults));
         faults
+    }
+}
+
+impl ReconnectReport {
+    fn find_faults(&self) -> Vec<String> {
+        let ReconnectCounts { cut, away, untold, doubled, .. } = self.counts;
+        let counted = [
+            (untold, "of the lost deliveries untold: neither replayed nor told as a gap".to_owned()),
+            (doubled, "of the duplicates for clients that had come back".to_owned()),
+            (away, format!("of {cut} clients did not come back: {}", self.reasons_to_stay_away())),
+        ];
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        counted.map(|(count, what)| format!("{count} {what}")).collect()
+    }
+
+    fn reasons_to_stay_away(&self) -> String {
+        if self.failed.is_empty() { "no answer".to_owned() } else { format_reasons(&self.failed) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use comfy_table::Color;
 
-use super::{ConnectReport, GeneratorReport, GroupReport, Report, ServerReport};
+use super::{ConnectReport, GeneratorReport, GroupReport, ReconnectReport, Report, ServerReport};
 use crate::latency::Quantiles;
 use crate::output::NamedRows;
 
@@ -48,6 +48,29 @@ fn add_group(table: &mut NamedRows, name: &str, group: &GroupReport) {
     }
     table.add("latency ms", quantiles(&group.latency));
     table.add("spread ms", quantiles(&group.spread));
+    if let Some(reconnects) = &group.reconnects {
+        add_reconnects(table, reconnects);
+    }
+}
+
+fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
+    let ReconnectReport { counts, times, beside_before, beside_during, .. } = reconnects;
+    let came_back = format!("{} have what they missed, {} told of a gap", counts.recovered, counts.told);
+    let others = format!("{} deceived, {} still away", counts.deceived, counts.away);
+    table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
+    let counted = format!("untold {}, duplicated {}", counts.untold, counts.doubled);
+    table.add("", format!("{} missed messages replayed; {counted}", counts.replayed));
+    if times.count > 0 {
+        table.add("back after ms", quantiles(times));
+    }
+    if let Some(seconds) = reconnects.all_back_seconds {
+        table.add("", format!("all back after {seconds:.2} s"));
+    }
+    if let Some(ratio) = reconnects.beside_ratio {
+        table.add("beside ms", format!("{}, before the cut", quantiles(beside_before)));
+        let during = format!("during the return, {} deliveries: p99 x {ratio:.2}", beside_during.count);
+        table.add("", format!("{}, {during}", quantiles(beside_during)));
+    }
 }
 
 fn add_server(table: &mut NamedRows, server: &ServerReport) {
@@ -89,7 +112,7 @@ fn add_verdict(table: &mut NamedRows, report: &Report) {
         table.add_in(Color::Yellow, "stopped", "before its time; the figures cover the time until then".to_owned());
     }
     if report.faults.is_empty() && report.received() > 0 {
-        let all = format!("all {} deliveries came, once and in one order", report.received());
+        let all = format!("all {} deliveries came, {}", report.received(), report.passed());
         let color = if report.generator.limited.is_some() { Color::Reset } else { Color::Green };
         table.add_in(color, "passed", all);
     }

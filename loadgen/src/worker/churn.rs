@@ -62,7 +62,7 @@ impl Worker {
             let client = &clients[*index];
             let room = &rooms[client.room as usize];
             let is_needed = client.member.is_none_or(|member| member == 0 || member == room.pacing_member);
-            client.stage == Stage::Ready && !is_needed && room.separate_publisher != Some(*index as u32)
+            client.stays() && !is_needed && room.separate_publisher != Some(*index as u32)
         };
         (0..DRAWS_MAX).map(|_| random.usize(..clients.len())).find(may_leave)
     }

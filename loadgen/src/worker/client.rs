@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::resumption::Resumption;
 use crate::clock::Nanos;
 
 /// Sockets report both directions; events are edge-triggered.
@@ -47,6 +48,8 @@ pub struct Client {
     pub member: Option<u32>,
     /// When the client began to connect or to join.
     pub since: Nanos,
+    /// Only in a client that is to be cut, which never publishes.
+    pub resumption: Option<Box<Resumption>>,
     /// Input whose end has not arrived yet.
     received: Vec<u8>,
     /// Bytes that the kernel has not accepted yet, from `sent_of_unsent` on.
@@ -75,8 +78,9 @@ impl Client {
     /// A client that is not connected.
     pub fn new(target: u8, room: u32, member: Option<u32>) -> Self {
         let (received, unsent) = (Vec::new(), Vec::new());
-        let (stream, since, sent_of_unsent) = (None, Nanos(0), 0);
-        Self { stream, target, stage: Stage::Connecting, room, member, since, received, unsent, sent_of_unsent }
+        let (stream, since, resumption, sent_of_unsent) = (None, Nanos(0), None, 0);
+        let stage = Stage::Connecting;
+        Self { stream, target, stage, room, member, since, resumption, received, unsent, sent_of_unsent }
     }
 
     /// Starts to connect and registers the socket, which becomes writable when that has succeeded or failed.
@@ -87,6 +91,7 @@ impl Client {
         now: Nanos,
         (registry, token): (&Registry, Token),
     ) -> io::Result<()> {
+        self.stage = Stage::Connecting;
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
@@ -174,6 +179,11 @@ impl Client {
         Ok(())
     }
 
+    /// Whether the client is in its room and stays there.
+    pub fn stays(&self) -> bool {
+        self.stage == Stage::Ready && self.resumption.is_none()
+    }
+
     /// Whether there are unsent bytes.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
@@ -213,6 +223,7 @@ impl Client {
         self.stage = Stage::Ended;
         self.received = Vec::new();
         self.unsent = Vec::new();
+        self.sent_of_unsent = 0;
     }
 }
 

@@ -8,6 +8,8 @@ use mio::Token;
 
 use super::client::{Client, Stage};
 use super::delivery_checker::DeliveryChecker;
+use super::reconnecting::Reconnects;
+use super::resumption::Resumption;
 use super::{Phase, Room, Worker};
 use crate::assignment::Assignment;
 use crate::clock::Nanos;
@@ -76,14 +78,21 @@ impl ConnectPhase {
 }
 
 /// Creates the rooms and their clients, none of them connected.
-pub fn rooms_and_clients(assignment: &Assignment) -> (Vec<Room>, Vec<Client>) {
+pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (Vec<Room>, Vec<Client>) {
     let pattern = pattern(&assignment.targets);
+    let mut random = assignment.random();
     let mut clients = Vec::new();
     let mut rooms = Vec::new();
     for (index, room) in (0..).zip(&assignment.rooms) {
         let target = |member: u32| pattern[(room.first_member + member) as usize % pattern.len()];
         let first = clients.len() as u32;
-        clients.extend((0..room.members).map(|member| Client::new(target(member), index, Some(member))));
+        clients.extend((0..room.members).map(|member| {
+            let mut client = Client::new(target(member), index, Some(member));
+            if reconnects.cuts(member, room.turn, &mut random) {
+                client.resumption = Some(Box::new(Resumption::new(member)));
+            }
+            client
+        }));
         let apart = assignment.settings.publishers == Publishers::Apart && room.is_published_here();
         let mut members = room.members;
         let separate_publisher = apart.then_some(clients.len() as u32);
@@ -101,6 +110,7 @@ pub fn rooms_and_clients(assignment: &Assignment) -> (Vec<Room>, Vec<Client>) {
             name: format!("{}-{}", assignment.settings.room_prefix, room.number),
             number: room.number,
             is_whole: room.is_whole,
+            is_beside: reconnects.is_beside(room.turn),
             is_published_here: room.is_published_here(),
             members: (first..first + members).collect(),
             separate_publisher,
@@ -164,6 +174,7 @@ impl Worker {
     pub(super) fn fail_to_connect(&mut self, index: usize, error: &io::Error) -> anyhow::Result<()> {
         let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
         match error.kind() {
+            _ if self.phase != Phase::Connecting => self.end(index, reason_of(error), Nanos::now()),
             io::ErrorKind::ConnectionRefused if self.connecting.connected == 0 => bail!("nothing listens at {target}"),
             io::ErrorKind::AddrNotAvailable => {
                 let source = self.assignment.source_of(index);
@@ -177,10 +188,11 @@ impl Worker {
 
     fn give_up_waiting(&mut self) -> anyhow::Result<()> {
         let waiting = |client: &Client| matches!(client.stage, Stage::Connecting | Stage::Handshake | Stage::Joining);
-        let reason = format!("no answer within {}", humantime::format_duration(self.assignment.settings.patience));
+        let patience = humantime::format_duration(self.assignment.settings.patience);
         for index in 0..self.connecting.begun {
             if self.phase == Phase::Connecting && waiting(&self.clients[index]) {
-                self.fail_client(index, reason.clone())?;
+                let command = self.clients[index].resumption.as_ref().map_or("", |_| " to JOIN and POSITION");
+                self.fail_client(index, format!("no answer{command} within {patience}"))?;
             }
         }
         Ok(())
@@ -227,10 +239,14 @@ mod tests {
         workload.assignments(100).remove(0)
     }
 
+    fn none() -> Reconnects {
+        Reconnects::new(&assignment([1, 1]))
+    }
+
     #[test]
     fn every_room_has_all_targets_by_their_weight() {
         let targets = |weights, room| -> Vec<u8> {
-            let (_, clients) = rooms_and_clients(&assignment(weights));
+            let (_, clients) = rooms_and_clients(&assignment(weights), &none());
             clients.iter().filter(|client| client.room == room).map(|client| client.target).collect()
         };
         assert_eq!(targets([50, 50], 0), [0, 1, 0, 1, 0]);
@@ -241,11 +257,11 @@ mod tests {
     fn a_publisher_apart_is_a_member_only_where_it_must_be() {
         let mut assignment = assignment([1, 1]);
         assignment.settings.publishers = Publishers::Apart;
-        let (rooms, clients) = rooms_and_clients(&assignment);
+        let (rooms, clients) = rooms_and_clients(&assignment, &none());
         assert_eq!(rooms[1].separate_publisher, Some(11));
         assert_eq!((clients[11].member, rooms[1].members.len()), (Some(5), 6));
         assignment.targets.iter_mut().for_each(|weighted| weighted.target = "nats://127.0.0.1:4222".parse().unwrap());
-        let (rooms, clients) = rooms_and_clients(&assignment);
+        let (rooms, clients) = rooms_and_clients(&assignment, &none());
         assert_eq!((clients[11].member, rooms[1].members.len()), (None, 5));
     }
 

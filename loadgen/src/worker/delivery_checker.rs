@@ -4,6 +4,8 @@
 //! it there. In the common case a delivery costs one comparison; the checker searches only when something is
 //! unexpected.
 
+mod resuming;
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub struct DeliveryChecker {
     members: Vec<Member>,
     /// Messages that a member has skipped and may still receive, by member.
     skipped: HashMap<u32, BTreeSet<u32>>,
+    /// When members that were cut were in the room again, without those that were told of a gap.
+    resumed: HashMap<u32, Nanos>,
     /// Messages published, in this process or another.
     published: u32,
     /// Whether this process publishes to the room. If not, the number of messages is known only at the end.
@@ -50,7 +54,8 @@ struct Message {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     presence: Presence,
-    /// Index in the order of the next expected message. All before it were received or skipped.
+    /// Index in the order of the next expected message. All before it were received or skipped. Zero for a member that
+    /// joined without a delivery so far, unless it was cut and told of a gap.
     position: u32,
     /// When the member joined. Earlier messages need not reach it.
     since: Nanos,
@@ -66,6 +71,8 @@ enum Presence {
     Receiving,
     /// Disconnected at this time.
     Disconnected(Nanos),
+    /// Cut on purpose, and not back yet.
+    Away,
 }
 
 /// The classification of one delivery.
@@ -170,7 +177,7 @@ impl DeliveryChecker {
             return Receipt::Damaged;
         }
         let receipt = match self.members[member as usize].presence {
-            Presence::Absent | Presence::Disconnected(_) => Receipt::Stray,
+            Presence::Absent | Presence::Away | Presence::Disconnected(_) => Receipt::Stray,
             Presence::Joined => self.receive_first(member, payload.number),
             Presence::Receiving => self.receive_unexpected(member, payload.number),
         };
@@ -195,7 +202,10 @@ impl DeliveryChecker {
             self.order.push(number);
             self.order.len() - 1
         });
-        let since = self.members[member as usize].since;
+        let Member { since, position, .. } = self.members[member as usize];
+        if place < position as usize {
+            return Receipt::Duplicate;
+        }
         let missed = self.order[..place].iter().rev().take_while(|&&before| self.intended(before) > since);
         let missed: Vec<u32> = missed.copied().collect();
         self.skip(member, missed);
@@ -234,12 +244,13 @@ impl DeliveryChecker {
         self.order.insert(place, number);
         for member in 0..self.members.len() {
             let Member { presence, position, since } = self.members[member];
-            if position as usize > place && matches!(presence, Presence::Receiving | Presence::Disconnected(_)) {
-                self.members[member].position += 1;
-                // Members that joined after it was due need not receive it.
-                if self.intended(number) > since {
-                    self.skip(member as u32, vec![number]);
-                }
+            if position as usize <= place || presence == Presence::Absent {
+                continue;
+            }
+            self.members[member].position += 1;
+            // Members that joined after it was due need not receive it.
+            if presence != Presence::Joined && self.intended(number) > since {
+                self.skip(member as u32, vec![number]);
             }
         }
     }
@@ -268,7 +279,7 @@ impl DeliveryChecker {
         let message = |&number: &u32| &self.messages[number as usize];
         let skipped = self.skipped.get(&member).map_or(0, BTreeSet::len);
         let ahead = match presence {
-            Presence::Absent => return 0,
+            Presence::Absent | Presence::Away => return 0,
             Presence::Joined => self.order.iter().rev().map(message).take_while(|message| message.intended > since),
             Presence::Receiving | Presence::Disconnected(_) => {
                 let ahead = self.order[position as usize..].iter().filter(|number| is_for_it(message(number)));
@@ -283,7 +294,7 @@ impl DeliveryChecker {
         self.order.len() == self.published as usize
             && self.skipped.values().all(BTreeSet::is_empty)
             && self.members.iter().enumerate().all(|(member, place)| match place.presence {
-                Presence::Absent | Presence::Disconnected(_) => true,
+                Presence::Absent | Presence::Away | Presence::Disconnected(_) => true,
                 Presence::Joined => self.missing(member as u32, |_| true) == 0,
                 Presence::Receiving => place.position as usize == self.order.len(),
             })
@@ -304,7 +315,7 @@ impl DeliveryChecker {
             _ => self.missing(member, |_| true),
         });
         let unseen = self.members.iter().map(|member| match member.presence {
-            Presence::Absent => 0,
+            Presence::Absent | Presence::Away => 0,
             Presence::Joined => self.unseen().filter(|message| message.intended > member.since).count() as u64,
             Presence::Receiving => u64::from(self.published).saturating_sub(self.order.len() as u64),
             Presence::Disconnected(at) => self.unseen().filter(|message| message.intended <= at).count() as u64,

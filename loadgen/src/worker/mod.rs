@@ -8,6 +8,8 @@ mod coordinator_pipe;
 mod delivery_checker;
 mod publishing;
 mod receiving;
+mod reconnecting;
+mod resumption;
 mod socket_events;
 
 use std::io;
@@ -33,6 +35,7 @@ use connecting::ConnectPhase;
 pub use connecting::reason_of;
 pub use coordinator_pipe::CoordinatorPipe;
 use delivery_checker::DeliveryChecker;
+use reconnecting::Reconnects;
 
 /// Interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +81,7 @@ struct Worker {
     /// Whether a closed load has yet to publish its first messages.
     rooms_to_fill: bool,
     churn: Churn,
+    reconnects: Reconnects,
     random: fastrand::Rng,
     counters: Counters,
     /// When the next progress report is due.
@@ -96,6 +100,8 @@ struct Room {
     name: String,
     number: u32,
     is_whole: bool,
+    /// Whether the room has no clients that are to be cut, while other rooms have.
+    is_beside: bool,
     /// Whether this process publishes to the room.
     is_published_here: bool,
     /// Client index of each member.
@@ -145,11 +151,13 @@ impl Worker {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER, Interest::READABLE)?;
         coordinator.watch(poll.registry(), COMMANDS)?;
-        let (rooms, clients) = connecting::rooms_and_clients(&assignment);
+        let reconnects = Reconnects::new(&assignment);
+        let (rooms, clients) = connecting::rooms_and_clients(&assignment, &reconnects);
         Ok(Self {
             connecting: ConnectPhase::new(&assignment, clients.len()),
-            random: fastrand::Rng::with_seed(assignment.settings.seed.wrapping_add(u64::from(assignment.index))),
+            random: assignment.random(),
             churn: Churn::new(assignment.settings.churn * assignment.fraction),
+            reconnects,
             assignment,
             poll,
             timer,
@@ -214,6 +222,9 @@ impl Worker {
             Phase::Draining { .. } => self.check_drained(now)?,
             Phase::Waiting | Phase::Sent | Phase::Over => {}
         }
+        if self.is_loaded() {
+            self.reconnect_due(now)?;
+        }
         if now >= self.next_progress {
             self.next_progress = now + PROGRESS_EVERY;
             self.send_progress()?;
@@ -228,8 +239,10 @@ impl Worker {
                 if let Phase::Sending { start, .. } = self.phase {
                     self.phase = Phase::Sending { start, end: Nanos::now() };
                     self.schedule.iter_mut().for_each(Schedule::stop);
+                    self.reconnects.stop(Nanos::now());
                 }
             }
+            WorkerCommand::AllBack(at) => self.all_are_back(at),
             WorkerCommand::Drain(published) => {
                 for (number, count) in published {
                     let room = self.rooms.iter_mut().filter(|room| room.number == number);
@@ -245,6 +258,7 @@ impl Worker {
         let end = from + self.assignment.settings.duration;
         self.measured = from..end;
         self.stall_clients();
+        self.plan_reconnects();
         self.counters.processor_before = processor_time();
         self.schedule = Some(Schedule::new(&self.assignment, start, end));
         self.churn.start(start);
@@ -267,7 +281,9 @@ impl Worker {
         let Phase::Draining { received, since, complete } = self.phase else { return Ok(()) };
         let received_now = self.counters.result.tally.received;
         let since = if received_now > received { now } else { since };
-        let is_complete = self.waiting_for_answer() == 0 && self.rooms.iter().all(|room| room.checker.is_complete());
+        let is_complete = self.waiting_for_answer() == 0
+            && self.reconnects.are_over()
+            && self.rooms.iter().all(|room| room.checker.is_complete());
         let complete = complete.or(Some(now)).filter(|_| is_complete);
         self.phase = Phase::Draining { received: received_now, since, complete };
         let is_over = complete.is_some_and(|complete| now.since(complete) >= LINGER);
@@ -278,9 +294,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Number of clients that wait for the answer to a join or leave.
+    /// Whether the load has started and its result is not sent yet.
+    fn is_loaded(&self) -> bool {
+        matches!(self.phase, Phase::Sending { .. } | Phase::Sent | Phase::Draining { .. })
+    }
+
+    /// Number of clients that wait for the answer to a join or leave, without those that come back after a cut.
     fn waiting_for_answer(&self) -> u64 {
-        let is_asking = |client: &&Client| matches!(client.stage, Stage::Joining | Stage::Leaving(_));
+        let is_asking = |client: &&Client| {
+            client.resumption.is_none() && matches!(client.stage, Stage::Joining | Stage::Leaving(_))
+        };
         self.clients.iter().filter(is_asking).count() as u64
     }
 
@@ -316,6 +339,7 @@ impl Worker {
                 result.room_orders.push((room.number, room.checker.room_order(measured)));
             }
         }
+        result.reconnects = self.take_reconnects();
         result.spreads = spreads.counts();
         result.lags = self.counters.lags.counts();
         result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;
@@ -334,6 +358,9 @@ impl Worker {
             }
             Phase::Draining { .. } => next = next.min(Nanos::now() + DRAINED_EVERY),
             Phase::Waiting | Phase::Sent | Phase::Over => {}
+        }
+        if self.is_loaded() {
+            next = next.min(self.reconnects.next());
         }
         if self.timer_is_set_to != Some(next) {
             let at = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(next.0.max(1))));

@@ -6,6 +6,7 @@ use super::connecting::reason_of;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::payload::Payload;
+use crate::schedule::Schedule;
 use crate::workload::{Pace, Publishers};
 
 /// Maximum messages before sockets are polled again: less than a millisecond of work.
@@ -29,6 +30,16 @@ impl Worker {
         }
     }
 
+    /// Publishes the messages that are due, if there are any. Cheap enough to be called after every event.
+    pub(super) fn publish_if_due(&mut self) {
+        if let Some(due) = self.schedule.as_ref().and_then(Schedule::due) {
+            let now = Nanos::now();
+            if due <= now {
+                self.publish_due(now);
+            }
+        }
+    }
+
     /// Publishes the first messages of a closed load in each room.
     pub(super) fn start_closed_load(&mut self, now: Nanos) {
         let Pace::InFlight(messages) = self.assignment.pace else { return self.rooms_to_fill = false };
@@ -47,9 +58,8 @@ impl Worker {
     fn choose_pacing_member(&mut self, room: usize) {
         let Self { rooms, clients, .. } = self;
         let room = &mut rooms[room];
-        let is_ready = |client: &u32| clients[*client as usize].stage == Stage::Ready;
-        room.pacing_member =
-            (0..).zip(&room.members).find(|(_, client)| is_ready(client)).map_or(0, |(member, _)| member);
+        let stays = |client: &u32| clients[*client as usize].stays();
+        room.pacing_member = (0..).zip(&room.members).find(|(_, client)| stays(client)).map_or(0, |(member, _)| member);
     }
 
     /// Replaces a pacing member that is gone, and publishes a new set of messages.
@@ -105,16 +115,16 @@ impl Worker {
     fn publisher(&mut self, room: usize) -> Option<usize> {
         let Self { rooms, clients, random, .. } = self;
         let room = &rooms[room];
-        let is_ready = |client: &usize| clients[*client].stage == Stage::Ready;
+        let stays = |client: &usize| clients[*client].stays();
         let drawn = match self.assignment.settings.publishers {
-            Publishers::Apart => return room.separate_publisher.map(|client| client as usize).filter(is_ready),
+            Publishers::Apart => return room.separate_publisher.map(|client| client as usize).filter(stays),
             Publishers::Members => {
                 let mut draw = || room.members[random.usize(..room.members.len())] as usize;
-                (0..DRAWS_MAX).map(|_| draw()).find(is_ready)
+                (0..DRAWS_MAX).map(|_| draw()).find(stays)
             }
             Publishers::First | Publishers::Target => None,
         };
-        drawn.or_else(|| room.members.iter().map(|&client| client as usize).find(is_ready))
+        drawn.or_else(|| room.members.iter().map(|&client| client as usize).find(stays))
     }
 
     /// Makes some clients stop reading, as `--slow` asks. Never the first member of a room or a separate publisher.
@@ -123,8 +133,7 @@ impl Worker {
             return;
         }
         let Self { clients, random, poll, rooms, counters, assignment, .. } = self;
-        let may_stall =
-            |client: &&mut Client| client.stage == Stage::Ready && client.member.is_some_and(|member| member > 0);
+        let may_stall = |client: &&mut Client| client.stays() && client.member.is_some_and(|member| member > 0);
         for client in clients.iter_mut().filter(may_stall) {
             let room = &mut rooms[client.room as usize];
             let is_apart =

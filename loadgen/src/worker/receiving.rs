@@ -4,6 +4,8 @@
 use std::ops::Range;
 
 use super::delivery_checker::Receipt;
+use super::reconnecting::Reconnects;
+use super::resumption::Resumption;
 use super::{Counters, Room, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{Dialect, Incoming};
@@ -15,6 +17,9 @@ pub(super) struct MessageReceiver<'a> {
     member: Option<u32>,
     room: &'a mut Room,
     counters: &'a mut Counters,
+    reconnects: &'a mut Reconnects,
+    /// Only of a client that is to be cut.
+    resumption: Option<&'a mut Resumption>,
     measured: &'a Range<Nanos>,
     /// Bytes of every message.
     size: usize,
@@ -27,7 +32,7 @@ pub(super) struct MessageReceiver<'a> {
 
 impl Worker {
     pub(super) fn receiver(&mut self, index: usize, now: Nanos) -> MessageReceiver<'_> {
-        let client = &self.clients[index];
+        let client = &mut self.clients[index];
         let room = &mut self.rooms[client.room as usize];
         let is_closed_loop = matches!(self.assignment.pace, Pace::InFlight(_)) && room.is_published_here;
         MessageReceiver {
@@ -35,6 +40,8 @@ impl Worker {
             is_pacing: is_closed_loop && client.member == Some(room.pacing_member),
             room,
             counters: &mut self.counters,
+            reconnects: &mut self.reconnects,
+            resumption: client.resumption.as_deref_mut(),
             measured: &self.measured,
             size: self.assignment.settings.size,
             now,
@@ -56,6 +63,9 @@ impl MessageReceiver<'_> {
 
     /// Receives one message.
     pub fn receive(&mut self, text: &[u8]) {
+        if self.resumption.as_mut().is_some_and(|resumption| resumption.has_already()) {
+            return;
+        }
         // Messages of other programs in the same room are not checked.
         let Some((payload, size)) = Payload::find(text, self.size) else { return };
         let tally = &mut self.counters.result.tally;
@@ -64,17 +74,33 @@ impl MessageReceiver<'_> {
             return;
         };
         tally.damaged += u64::from(size != self.size);
-        match self.room.checker.receive(member, payload, self.now) {
+        let is_replay = self.resumption.as_ref().is_some_and(|resumption| resumption.is_replaying());
+        let receipt = if is_replay {
+            self.room.checker.receive_replayed(member, payload, self.now)
+        } else {
+            self.room.checker.receive(member, payload, self.now)
+        };
+        match receipt {
             Receipt::InOrder => {}
             Receipt::Reordered => tally.reordered += 1,
-            Receipt::Duplicate => return tally.duplicated += 1,
+            Receipt::Duplicate => {
+                let has_returned = self.resumption.as_ref().is_some_and(|resumption| resumption.has_returned());
+                self.reconnects.result.counts.doubled += u64::from(has_returned);
+                return tally.duplicated += 1;
+            }
             Receipt::Stray => return tally.stray += 1,
             Receipt::Damaged => return tally.damaged += 1,
         }
         tally.received += 1;
         tally.received_in_time += u64::from(self.is_measured);
+        if is_replay {
+            return self.reconnects.result.counts.replayed += 1;
+        }
         if self.measured.contains(&payload.intended) {
             self.counters.latencies.record(self.now.since(payload.intended));
+            if self.room.is_beside {
+                self.reconnects.record_beside(payload.intended, self.now);
+            }
         }
         self.room.to_publish += u32::from(self.is_pacing);
     }

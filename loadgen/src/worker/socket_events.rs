@@ -11,7 +11,6 @@ use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect, Incoming};
 use crate::messages::add_reason;
-use crate::schedule::Schedule;
 use crate::target::Scheme;
 
 /// Maximum reads of one client before others are served: one mebibyte.
@@ -26,12 +25,7 @@ impl Worker {
         if event.is_readable() {
             self.read(index, event.is_read_closed())?;
         }
-        if let Some(due) = self.schedule.as_ref().and_then(Schedule::due) {
-            let now = Nanos::now();
-            if due <= now {
-                self.publish_due(now);
-            }
-        }
+        self.publish_if_due();
         Ok(())
     }
 
@@ -58,7 +52,7 @@ impl Worker {
         let sent = self.clients[index].send(&out);
         self.write_buffer = out;
         if let Err(error) = sent {
-            self.fail_client(index, reason_of(&error))?;
+            self.fail_to_connect(index, &error)?;
             return Ok(false);
         }
         self.clients[index].stage = Stage::Handshake;
@@ -70,6 +64,9 @@ impl Worker {
 
     /// Joins the room. A publisher that is no member is ready without joining.
     fn join_room(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        if self.join_and_request_position(index, now)? {
+            return Ok(());
+        }
         if self.clients[index].member.is_some() {
             return self.request(index, Stage::Joining, |dialect, room, out| dialect.join(room, out), now);
         }
@@ -111,7 +108,8 @@ impl Worker {
         let result = self.read_into(&mut buffer, index, is_read_closed);
         self.read_buffer = buffer;
         self.publish_next(index);
-        result
+        result?;
+        self.request_position(index)
     }
 
     /// Reads until the socket is empty. The clock is read once for everything that one read returns.
@@ -191,6 +189,8 @@ impl Worker {
             Incoming::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
             Incoming::Refused(reason) => add_reason(&mut self.counters.result.refused, reason),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
+            Incoming::Position(position) => self.handle_position(index, position, now)?,
+            Incoming::Gap => self.handle_gap(index),
             Incoming::Pong(_) | Incoming::Other => {}
         }
         Ok(())
@@ -198,6 +198,9 @@ impl Worker {
 
     /// Handles the acknowledgement of a join or leave.
     fn acknowledge(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        if self.join_answered(index, now) {
+            return Ok(());
+        }
         let client = &mut self.clients[index];
         let Some(member) = client.member else { return Ok(()) };
         let room = &mut self.rooms[client.room as usize];
@@ -231,6 +234,9 @@ impl Worker {
         }
         let (room, member) = (client.room as usize, client.member);
         client.close();
+        if self.fail_to_return(index, &reason, now) {
+            return Ok(());
+        }
         if let Some(member) = member {
             self.rooms[room].checker.disconnect(member, now);
             if member == self.rooms[room].pacing_member {

@@ -1,6 +1,8 @@
 //! A server with exactly the faults of its script, and no others. It speaks the line dialect as far as a load needs it.
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
+mod resuming;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -44,6 +46,18 @@ pub enum Fault {
     Dismiss(At, &'static str),
     /// The first client to leave after a message gets it again behind `Left room`.
     HauntTheFirstToLeave,
+    /// No `POSITION` is answered.
+    AnswerNoPosition,
+    /// The first client to come back with a position is disconnected.
+    RefuseTheFirstToResume,
+    /// The first client to come back is told of a gap, although everything could be had.
+    TellTheFirstToResumeOfAGap,
+    /// The first client to come back gets nothing of what it has missed and is not told of it.
+    ConcealTheFirstGap,
+    /// The first replay lacks its last message.
+    LoseTheLastOfTheFirstReplay,
+    /// The first replay has its last message twice.
+    DoubleTheLastOfTheFirstReplay,
     /// Nothing is ever answered.
     AnswerNothing,
     /// Only this many `PING`s are answered.
@@ -174,8 +188,8 @@ struct Server {
     clients: Vec<Client>,
     /// Members in the order in which they joined.
     rooms: BTreeMap<String, Vec<usize>>,
-    /// The last message of each room.
-    said: BTreeMap<String, String>,
+    /// The messages of each room, in the order in which members receive them.
+    histories: BTreeMap<String, Vec<String>>,
     messages: usize,
     pings: usize,
     stalled_until: Option<Instant>,
@@ -192,7 +206,7 @@ impl Server {
             see: channel().0,
             clients: Vec::new(),
             rooms: BTreeMap::new(),
-            said: BTreeMap::new(),
+            histories: BTreeMap::new(),
             messages: 0,
             pings: 0,
             stalled_until: None,
@@ -234,7 +248,11 @@ impl Server {
             return;
         }
         match (line.strip_prefix("JOIN "), line) {
-            (Some(room), _) => self.join(client, room),
+            (Some(room), _) => match room.split_once(" since=") {
+                Some((room, position)) => self.resume(client, room, position),
+                None => self.join(client, room),
+            },
+            (None, "POSITION") => self.answer_position(client),
             (None, "LEAVE") => self.answer_leave(client),
             (None, text) if text.starts_with("PING ") => self.answer_ping(client, text),
             (None, text) => self.publish(client, text),
@@ -259,12 +277,16 @@ impl Server {
     fn answer_leave(&mut self, client: usize) {
         let Some(room) = self.leave(client) else { return };
         self.promise(client, Act::Send("Left room\n".to_owned()));
-        let Some(said) = self.said.get(&room).cloned() else { return };
-        let haunts = |fault: &Fault| matches!(fault, Fault::HauntTheFirstToLeave);
-        if let Some(place) = self.script.iter().position(haunts) {
-            self.script.remove(place);
+        let Some(said) = self.histories.get(&room).and_then(|history| history.last()).cloned() else { return };
+        if self.take_fault(|fault| matches!(fault, Fault::HauntTheFirstToLeave)) {
             self.promise(client, Act::Send(said));
         }
+    }
+
+    /// Removes a fault that happens once. Returns whether the script had it.
+    fn take_fault(&mut self, is_wanted: impl Fn(&Fault) -> bool) -> bool {
+        let place = self.script.iter().position(is_wanted);
+        place.map(|place| self.script.remove(place)).is_some()
     }
 
     fn answer_ping(&mut self, client: usize, text: &str) {
@@ -286,7 +308,7 @@ impl Server {
         }
         self.messages += 1;
         let delivery = format!("{LABEL}{text}\n");
-        self.said.insert(room.clone(), delivery.clone());
+        self.histories.entry(room.clone()).or_default().push(delivery.clone());
         for member in self.rooms[&room].clone() {
             self.deliver(member, &room, &delivery);
         }

@@ -97,6 +97,13 @@ impl Measured {
         assert_eq!(self.number("/rooms/tally/received") as u64, published * members, "{self:?}");
     }
 
+    /// The load has failed with this fault and no other, and every delivery that was owed has come.
+    #[track_caller]
+    pub fn expect_fault(&self, fault: &str) {
+        assert_eq!(self.report["faults"], serde_json::json!([fault]), "{self:?}");
+        self.expect_code(1);
+    }
+
     #[track_caller]
     pub fn expect_code(&self, code: i32) {
         assert_eq!(self.ended.code, Some(code), "{self:?}");

@@ -9,6 +9,9 @@ mod servers;
 // Each fault that a server can have is counted exactly, and nothing else is.
 mod faults;
 
+// Clients that are cut and come back with their position.
+mod reconnects;
+
 // Overloads of a server, and their effect on clients that read.
 mod overload;
 

@@ -9,12 +9,14 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::names::RoomName;
+use roomcast::protocol::position::Position;
 use roomcast::session::text::TextHandler;
 use roomcast::session::{Outcome, ProtocolHandler, Session};
 use roomcast::writer::Address;
 use roomcast::writer::handle::WriterHandle;
 
 use super::server::Server;
+use super::stream_check::Bookmark;
 use crate::common::Random;
 use crate::many_rooms::ManyRooms;
 
@@ -37,12 +39,16 @@ struct Script {
     rooms: Rc<[RoomName]>,
     /// The number of messages to each room.
     published: BTreeMap<RoomName, usize>,
+    /// Where the client resumes, until it does.
+    resume: Option<(RoomName, Position)>,
 }
 
 /// One client and its connection.
 pub struct Client {
     pub address: Address,
     pub is_in_one_room: bool,
+    /// What the client has from the connection before this one.
+    pub bookmark: Option<Bookmark>,
     script: Script,
     /// `None` once the session ends.
     protocol: Option<Box<dyn Protocol>>,
@@ -72,13 +78,21 @@ impl Client {
         Self {
             address,
             is_in_one_room: protocol.is_of_one_room(),
-            script: Script { number, rooms: Rc::clone(&server.rooms), published: BTreeMap::new() },
+            bookmark: None,
+            script: Script { number, rooms: Rc::clone(&server.rooms), published: BTreeMap::new(), resume: None },
             protocol: Some(protocol),
             outcome: Outcome::Done,
             ending: None,
             writer: server.context(address).writer.clone(),
             commands,
         }
+    }
+
+    /// Has the client resume where another one was cut.
+    pub fn resuming(mut self, bookmark: Option<Bookmark>) -> Self {
+        self.script.resume = bookmark.as_ref().map(|bookmark| (bookmark.room.clone(), bookmark.position));
+        self.bookmark = bookmark;
+        self
     }
 
     /// The session has ended, and so has its connection.
@@ -130,6 +144,11 @@ impl Script {
         self.rooms[random.below(self.rooms.len())].clone()
     }
 
+    /// Whether the client, if it has still to resume, does so with its next command. Mostly it is the first one.
+    fn resumes_now(&self, random: &mut Random) -> bool {
+        self.resume.is_some() && !random.one_in(4)
+    }
+
     /// The next message to the room. It names the room, the client and its place among the client's messages there.
     fn message(&mut self, room: &RoomName) -> String {
         let published = self.published.entry(room.clone()).or_default();
@@ -146,13 +165,18 @@ impl Protocol for TextHandler {
     fn command(&mut self, script: &mut Script, random: &mut Random) -> Outcome {
         let room = self.session().rooms().next().cloned();
         let room_or_nowhere = room.as_ref().map_or("nowhere", RoomName::as_str);
-        let line = match random.below(20) {
+        let line = match random.below(24) {
+            _ if script.resumes_now(random) => {
+                let (room, position) = script.resume.take().expect("it resumes");
+                format!("JOIN {} since={position}", room.as_str())
+            }
             0..11 => room.map_or("said in no room".to_owned(), |room| script.message(&room)),
             11..15 => format!("JOIN {}", script.any_room(random).as_str()),
             15 => "LEAVE".to_owned(),
             16 => "LIST".to_owned(),
             17 => "WHO".to_owned(),
             18 => format!("PING {room_or_nowhere}"),
+            19..23 => "POSITION".to_owned(),
             _ => format!("NICK N{}-{}", script.number, random.below(3)),
         };
         self.line(line.as_bytes())
@@ -174,18 +198,24 @@ impl Protocol for ManyRooms {
 
     fn command(&mut self, script: &mut Script, random: &mut Random) -> Outcome {
         let rooms = self.rooms();
+        if script.resumes_now(random)
+            && let Some((room, position)) = script.resume.take_if(|(room, _)| !rooms.contains(room))
+        {
+            return self.join(&room, Some(position));
+        }
         if rooms.is_empty() {
-            return self.join(&script.any_room(random));
+            return self.join(&script.any_room(random), None);
         }
         let room = &rooms[random.below(rooms.len())];
-        match random.below(20) {
+        match random.below(24) {
             0..11 => self.say(room, script.message(room)),
             11..17 => {
                 let others = script.rooms.iter().filter(|room| !rooms.contains(room));
                 let others: Vec<&RoomName> = others.collect();
-                self.join(others[random.below(others.len())])
+                self.join(others[random.below(others.len())], None)
             }
             17 => self.ping(room),
+            18..22 => self.position(&rooms[0]),
             _ => self.leave(room),
         }
     }

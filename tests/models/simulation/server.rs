@@ -4,10 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use roomcast::broker::{RoomLimiter, ShardMailbox, ShardRules, ShardSenders};
-use roomcast::config::{OutboxLimits, RoomLimits};
+use roomcast::broker::{Farewell, PUBLICATION_BYTES, RoomLimiter, ShardMailbox, ShardRules, ShardSenders};
+use roomcast::config::{HistoryLimits, OutboxLimits, RoomLimits};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::publication::{ClientId, Publisher};
@@ -17,10 +17,17 @@ use roomcast::writer::{Address, WriterIndex};
 
 use super::ledger::Ledger;
 use super::tasks::{SHARD_COMMANDS_MAX, ShardTask, WriterTask};
-use crate::common::{Random, address, label, slot};
+use crate::common::{Random, address, label, rules, slot};
 use crate::wire::Socket;
 
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// The most bytes of publications that a client gets at once: four of their usual length.
+pub const REPLAY_BYTES_MAX: usize = 4 * (PUBLICATION_BYTES + 12);
+
+/// Rooms that remember nothing.
+pub const NO_HISTORY: HistoryLimits =
+    HistoryLimits { messages_max: 0, age_max: Duration::ZERO, budget: 0, recovery_messages_max: 0 };
 
 /// A record that nothing is written to, since no session has a limit of deliveries.
 static SPENT: LazyLock<SpentDeliveries> = LazyLock::new(|| SpentDeliveries::new(Instant::now()));
@@ -37,6 +44,8 @@ pub struct Shape {
     pub members_max: usize,
     /// The rooms of one client.
     pub rooms_max: usize,
+    /// What the rooms of one shard remember.
+    pub history: HistoryLimits,
 }
 
 /// The shards and the writers, and the record of what the shards have handled.
@@ -53,9 +62,9 @@ pub struct Server {
 
 impl Server {
     pub fn new(shape: Shape) -> Self {
-        let Shape { shards, writers, rooms, outbox, members_max, rooms_max } = shape;
+        let Shape { shards, writers, rooms, outbox, members_max, rooms_max, history } = shape;
         let room_limiter = RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max });
-        let rules = ShardRules { message_bytes_max: MESSAGE_BYTES_MAX };
+        let rules = ShardRules { history, replay_bytes_max: REPLAY_BYTES_MAX, ..rules() };
         let (senders, mut mailboxes) =
             ShardSenders::with_capacity(SHARD_COMMANDS_MAX, shards as u16, &room_limiter, rules);
         let rooms = rooms_in_turn(&senders, &mut mailboxes, rooms);
@@ -78,7 +87,7 @@ impl Server {
             contexts: (0..).zip(&writers).map(context).collect(),
             shards: mailboxes.into_iter().map(|mailbox| ShardTask::new(mailbox, writers.len())).collect(),
             writers,
-            ledger: Ledger::new(members_max),
+            ledger: Ledger::new(shards, members_max, history),
             rooms,
             drain,
         }
@@ -96,8 +105,8 @@ impl Server {
         Session::new(context, address.slot, Dialect::TextLines, identity, IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
-    pub fn step_shard(&mut self, shard: usize, random: &mut Random) {
-        self.shards[shard].step(random, &mut self.ledger, &mut self.writers);
+    pub fn step_shard(&mut self, shard: usize, now: Instant, random: &mut Random) {
+        self.shards[shard].step(now, random, &mut self.ledger, &mut self.writers);
     }
 
     pub fn writer(&mut self, address: Address) -> &mut WriterTask {
@@ -127,7 +136,7 @@ fn rooms_in_turn(senders: &ShardSenders, mailboxes: &mut [ShardMailbox], rooms: 
     let broker = senders.clone().broker();
     let mut named = vec![None; rooms];
     for name in (100..1_000).map(|number| RoomName::parse(&format!("r{number}")).expect("a valid name")) {
-        drop(broker.leave(name.clone(), address(0, slot(0))));
+        drop(broker.leave(name.clone(), address(0, slot(0)), Farewell::Nobody));
         let shard = mailboxes.iter_mut().position(|mailbox| mailbox.try_next().is_some());
         let of_shard = named.iter_mut().skip(shard.expect("one shard has got it")).step_by(mailboxes.len());
         if let Some(free) = of_shard.into_iter().find(|name| name.is_none()) {

@@ -1,29 +1,51 @@
 //! Checks the stream of one client, line by line, against its memberships.
 
-use std::ops::AddAssign;
+use roomcast::protocol::names::RoomName;
+use roomcast::protocol::position::Position;
 
-use super::ledger::Membership;
+use super::ledger::{Life, Membership};
 
 /// What a client has received.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Messages of rooms.
+    /// Messages of rooms, live.
     pub messages: u64,
+    /// Messages that the client had missed, and got when it resumed.
+    pub replayed: u64,
     /// The number of missing messages in its notices.
     pub missed: u64,
+    /// Notices that what the client had missed cannot be had.
+    pub unrecovered: u64,
     /// Refusals of a room that had as many members as it may have.
     pub refused_by_room: u64,
     /// Refusals of one room more than a client may be in.
     pub refused_by_session: u64,
+    /// The positions of rooms in their lives.
+    pub positions: Vec<(Life, Position)>,
+    /// Where the client can resume.
+    pub bookmark: Option<Bookmark>,
 }
 
-impl AddAssign for Received {
-    fn add_assign(&mut self, other: Self) {
+impl Received {
+    /// Adds the counts of another client.
+    pub fn add(&mut self, other: &Self) {
         self.messages += other.messages;
+        self.replayed += other.replayed;
         self.missed += other.missed;
+        self.unrecovered += other.unrecovered;
         self.refused_by_room += other.refused_by_room;
         self.refused_by_session += other.refused_by_session;
     }
+}
+
+/// What a client remembers of a room for the time that it is away.
+#[derive(Clone, Debug)]
+pub struct Bookmark {
+    pub room: RoomName,
+    /// The newest position that the client has got.
+    pub position: Position,
+    /// The messages that came behind it, without a gap. The client skips them when they are sent again.
+    pub seen: Vec<String>,
 }
 
 /// A membership whose messages come.
@@ -33,6 +55,10 @@ struct Open<'a> {
     /// The number of its messages that were received or reported missing.
     received: usize,
     fences: usize,
+    positions: usize,
+    bookmark: Option<Bookmark>,
+    /// Nothing is missing behind the bookmark.
+    is_whole: bool,
 }
 
 pub struct StreamCheck<'a> {
@@ -40,6 +66,8 @@ pub struct StreamCheck<'a> {
     open: Vec<Open<'a>>,
     /// Messages that notices have reported missing, of rooms not known yet: the notice does not name the room.
     missing: usize,
+    /// The client has joined a room and must be told next that what it has missed cannot be had.
+    is_unrecovered: bool,
     /// The client is in one room at a time.
     is_in_one_room: bool,
     /// The client must receive everything up to the end of its stream.
@@ -56,6 +84,7 @@ impl<'a> StreamCheck<'a> {
             memberships: memberships.iter(),
             open: Vec::new(),
             missing: 0,
+            is_unrecovered: false,
             is_in_one_room,
             gets_all,
             is_cut: false,
@@ -66,13 +95,18 @@ impl<'a> StreamCheck<'a> {
 
     pub fn line(&mut self, line: &str) {
         assert!(!self.is_over, "behind the last line: {line}");
+        let is_unrecovered = std::mem::take(&mut self.is_unrecovered);
+        assert_eq!(is_unrecovered, line == "GAP unknown", "{line} in {:?}", self.open.last());
         match line.split(' ').collect::<Vec<_>>()[..] {
+            ["GAP", "unknown"] => self.received.unrecovered += 1,
             ["GAP", count] => self.gap(count.parse().expect("a number")),
             ["Joined", room] => self.joined(room),
             ["Left", "room"] => self.left(0),
             ["Left", room] => self.left(self.place(room)),
             ["PONG", "nowhere"] => assert!(self.open.is_empty(), "in {:?}", self.open),
             ["PONG", room] => self.pong(self.place(room)),
+            // The clients ask only for that of the room that they have been in for the longest time.
+            ["Position", position] => self.position(Position::parse(position).expect("a position")),
             ["ERR", "closed", ..] | ["Bye"] => self.is_over = true,
             ["ERR", "too-many", "members", ..] => self.received.refused_by_room += 1,
             ["ERR", "too-many", "rooms", "of", "one", "client:", "at", "most", rooms_max] => {
@@ -85,10 +119,12 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    /// The end of the stream.
+    /// The end of the stream, or of what has come of it.
     pub fn end(mut self) -> Received {
+        self.received.bookmark = self.open.iter_mut().find_map(|open| open.bookmark.take());
         self.leave_all();
         assert!(!self.gets_all || self.memberships.next().is_none(), "a join without its `Joined`");
+        assert!(!self.gets_all || !self.is_unrecovered, "it must be told that it has missed something");
         assert_eq!(self.missing, 0, "reported missing, and never published");
         self.received
     }
@@ -108,15 +144,17 @@ impl<'a> StreamCheck<'a> {
         }
         let membership = self.memberships.next().expect("a join for every `Joined`");
         assert_eq!(membership.room.as_str(), room);
-        self.open.push(Open { membership, received: 0, fences: 0 });
+        self.is_unrecovered = membership.missed.is_err();
+        // A client that is sent what it has missed resumes from the same place once more if it is cut again.
+        let position = membership.since.filter(|_| membership.missed.is_ok());
+        let bookmark = position.map(|position| Bookmark { room: membership.room.clone(), position, seen: Vec::new() });
+        self.open.push(Open { membership, received: 0, fences: 0, positions: 0, bookmark, is_whole: true });
     }
 
     /// Ends a membership. All of its messages must have arrived.
     fn left(&mut self, place: usize) {
         assert!(place < self.open.len(), "left no room");
-        let (messages, is_whole) = self.catch_up(place, usize::MAX);
-        assert!(is_whole || !self.gets_all, "not all of {messages} messages: {:?}", self.open[place]);
-        self.is_cut |= !is_whole;
+        self.catch_up_fence(place, usize::MAX);
         self.open.remove(place);
     }
 
@@ -125,15 +163,21 @@ impl<'a> StreamCheck<'a> {
     }
 
     fn message(&mut self, place: usize, line: &str) {
-        assert!(!self.is_cut, "{line} behind what was dropped");
         let Open { membership, received, .. } = &self.open[place];
+        let is_replayed = membership.missed.is_ok_and(|missed| *received < missed);
+        assert!(is_replayed || !self.is_cut, "{line} behind what was dropped");
         let is_this = |message: &String| message == line;
         let skipped = membership.messages[*received..].iter().position(is_this);
         let at = received + skipped.unwrap_or_else(|| panic!("{line} is not in {membership:?} from {received} on"));
-        let (_, is_whole) = self.catch_up(place, at);
-        assert!(is_whole, "{line} came too early: {:?}", self.open[place]);
-        self.open[place].received += 1;
-        self.received.messages += 1;
+        assert!(!is_replayed || skipped == Some(0), "{line} came too early: {:?}", self.open[place]);
+        assert!(self.catch_up(place, at), "{line} came too early: {:?}", self.open[place]);
+        let open = &mut self.open[place];
+        open.received += 1;
+        if let (Some(bookmark), true) = (&mut open.bookmark, open.is_whole) {
+            bookmark.seen.push(line.to_owned());
+        }
+        self.received.messages += u64::from(!is_replayed);
+        self.received.replayed += u64::from(is_replayed);
     }
 
     /// Handles a notice: this many messages are missing here, of the rooms that the client is in.
@@ -147,24 +191,43 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    /// Handles a fence: all messages before it must have arrived.
     fn pong(&mut self, place: usize) {
         let Open { membership, fences, .. } = &mut self.open[place];
-        let before = membership.fences[*fences];
         *fences += 1;
-        let (_, is_whole) = self.catch_up(place, before);
-        assert!(is_whole || !self.gets_all, "not all of {before} messages before the answer: {:?}", self.open[place]);
+        let before = membership.fences[*fences - 1];
+        self.catch_up_fence(place, before);
+    }
+
+    /// Handles a position: everything up to it is ahead, and the client resumes there if it is cut.
+    fn position(&mut self, position: Position) {
+        let Open { membership, positions, .. } = self.open.first_mut().expect("in a room");
+        *positions += 1;
+        let (before, offset) = membership.positions[*positions - 1];
+        assert_eq!(position.offset, offset, "in {membership:?}");
+        self.received.positions.push((membership.life, position));
+        // Also where messages were dropped: whoever resumes from here is not sent them.
+        assert!(self.catch_up(0, before), "{position} before what it is behind: {:?}", self.open[0]);
+        let open = &mut self.open[0];
+        open.bookmark = Some(Bookmark { room: open.membership.room.clone(), position, seen: Vec::new() });
+        open.is_whole = true;
+    }
+
+    /// All messages of the room up to the `until`th must have arrived.
+    fn catch_up_fence(&mut self, place: usize, until: usize) {
+        let is_whole = self.catch_up(place, until);
+        assert!(is_whole || !self.gets_all, "messages before {until} have not come: {:?}", self.open[place]);
         self.is_cut |= !is_whole;
     }
 
     /// Counts messages as missing that were reported and not received, up to the `until`th of the room or its last.
-    /// Returns that number, and whether nothing before it is left to receive.
-    fn catch_up(&mut self, place: usize, until: usize) -> (usize, bool) {
-        let Open { membership, received, .. } = &mut self.open[place];
+    /// Returns whether nothing before it is left to receive.
+    fn catch_up(&mut self, place: usize, until: usize) -> bool {
+        let Open { membership, received, is_whole, .. } = &mut self.open[place];
         let until = until.min(membership.messages.len());
         let missing = until.saturating_sub(*received).min(self.missing);
         *received += missing;
         self.missing -= missing;
-        (until, *received >= until)
+        *is_whole &= missing == 0;
+        *received >= until
     }
 }

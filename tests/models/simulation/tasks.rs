@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use roomcast::broker::{Batch, Now, Shard, ShardMailbox};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::position::UnixMillis;
 use roomcast::writer::handle::{BatchSender, WriterHandle, WriterMailbox, mailbox_with_capacity};
 use roomcast::writer::{Address, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics};
 
@@ -27,6 +28,11 @@ const WRITER_COMMANDS_MAX: usize = 3;
 /// A writer has room while fewer than this many messages are on their way to its sockets.
 pub const DELIVERIES_MAX: usize = 12;
 
+/// The time between two sweeps of a shard.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// A shard, its mailbox and the batch that it is handing over.
 pub struct ShardTask {
     pub shard: Shard,
@@ -36,6 +42,7 @@ pub struct ShardTask {
     entries: VecDeque<(usize, Vec<Entry>)>,
     /// Entries that wait for space in the mailbox of their writer.
     handing_over: Option<LocalBoxFuture<'static, ()>>,
+    next_sweep: Option<Instant>,
 }
 
 /// A writer, its mailbox and its sockets.
@@ -54,15 +61,15 @@ pub struct WriterTask {
 impl ShardTask {
     pub fn new(mailbox: ShardMailbox, writers: usize) -> Self {
         let (shard, batch) = (mailbox.shard(), Batch::new(writers));
-        Self { shard, mailbox, batch, entries: VecDeque::new(), handing_over: None }
+        Self { shard, mailbox, batch, entries: VecDeque::new(), handing_over: None, next_sweep: None }
     }
 
     /// Hands over one writer's entries, or takes a batch.
-    pub fn step(&mut self, random: &mut Random, ledger: &mut Ledger, writers: &mut [WriterTask]) {
+    pub fn step(&mut self, now: Instant, random: &mut Random, ledger: &mut Ledger, writers: &mut [WriterTask]) {
         if self.handing_over.is_none() {
             match self.entries.pop_front() {
                 Some((writer, entries)) => self.handing_over = Some(writers[writer].deliver(entries)),
-                None => self.take_batch(1 + random.below(SHARD_COMMANDS_MAX), ledger, writers),
+                None => self.take_batch(now, 1 + random.below(SHARD_COMMANDS_MAX), ledger, writers),
             }
         }
         let context = &mut Context::from_waker(Waker::noop());
@@ -74,8 +81,13 @@ impl ShardTask {
         }
     }
 
-    fn take_batch(&mut self, commands: usize, ledger: &mut Ledger, writers: &[WriterTask]) {
-        for _ in 0..commands {
+    /// Takes a batch of commands, and first sweeps if that is due.
+    fn take_batch(&mut self, now: Instant, commands: usize, ledger: &mut Ledger, writers: &[WriterTask]) {
+        let index = usize::from(self.mailbox.index.0);
+        if self.shard.needs_sweep() && self.next_sweep.is_none_or(|next_sweep| now >= next_sweep) {
+            self.sweep(now, ledger);
+        }
+        for place in 0..commands {
             let batch = &self.batch;
             let has_room = |writer: WriterIndex, targets| {
                 targets == 0 || writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
@@ -83,12 +95,24 @@ impl ShardTask {
             let waited = self.shard.next_waiting(has_room);
             let admit = |command| self.shard.admit(command, has_room);
             if let Some(command) = waited.or_else(|| self.mailbox.try_next().and_then(admit)) {
-                ledger.record(&command);
-                self.shard.step(Now::read(), command, &mut self.batch);
+                // No two commands have the same time, so that one publication is the oldest.
+                let now = now + Duration::from_nanos(place as u64);
+                ledger.record(index, now, &command);
+                self.shard.step(at(now), command, &mut self.batch);
             }
         }
+        ledger.check_shard(index, &self.shard);
         let entries = self.batch.take_entries();
         self.entries.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+    }
+
+    /// Drops what is too old.
+    pub fn sweep(&mut self, now: Instant, ledger: &mut Ledger) {
+        let index = usize::from(self.mailbox.index.0);
+        assert!(!self.shard.sweep(at(now), &mut self.batch), "there is not much to drop");
+        self.next_sweep = Some(now + SWEEP_INTERVAL);
+        ledger.sweep(index, now);
+        ledger.check_shard(index, &self.shard);
     }
 
     pub fn deliveries_on_their_way(&self) -> u64 {
@@ -188,6 +212,12 @@ impl WriterTask {
         self.writer.borrow_mut().step(now, input, &mut self.wire);
         self.wire.check_after_step();
     }
+}
+
+/// A time as a shard gets it. The wall clock is so fast that no two rooms are created at the same moment: the few bits of
+/// an epoch that are random could else be equal in one of thousands of runs.
+fn at(instant: Instant) -> Now {
+    Now { instant, unix: UnixMillis(instant.saturating_duration_since(*STARTED).as_nanos() as u64) }
 }
 
 fn deliveries(entries: &[Entry]) -> u64 {

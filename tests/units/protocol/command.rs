@@ -4,6 +4,7 @@ use roomcast::protocol::command::{Command, CommandError, parse, parse_message};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 
 fn say(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     Ok(Some(Command::Say(text)))
@@ -17,8 +18,18 @@ fn expect_error(line: &[u8], reply: &str) {
 
 #[test]
 fn every_command_is_read_by_its_exact_first_word() {
+    let room = || RoomName::parse("a").unwrap();
+    let position = Position { epoch: Epoch::new(UnixMillis(1_000), 7), offset: Offset(42) };
+    let join_since = |blanks: &str| format!("JOIN a{blanks}since={position} ");
     for (line, command) in [
-        ("JOIN a", Command::Join(RoomName::parse("a").unwrap())),
+        ("JOIN a", Command::Join(room(), None)),
+        (&join_since(" "), Command::Join(room(), Some(position))),
+        (&join_since("\t  "), Command::Join(room(), Some(position))),
+        ("JOIN since=a", Command::Join(RoomName::parse("since=a").unwrap(), None)),
+        ("HISTORY", Command::History(20)),
+        ("HISTORY 7 ", Command::History(7)),
+        ("HISTORY 99999999999999999999", Command::History(usize::MAX)),
+        ("POSITION", Command::Position),
         ("NICK bob", Command::Nick(Label::nick("bob").unwrap())),
         ("NICK bob ", Command::Nick(Label::nick("bob").unwrap())),
         ("LEAVE", Command::Leave),
@@ -39,9 +50,21 @@ fn every_command_is_read_by_its_exact_first_word() {
 
 #[test]
 fn a_line_that_does_not_fit_a_command_is_chat_with_its_blanks() {
-    for line in
-        ["LIST of things ", "join a", "LEAVE now", "Hello", "PING a b", " JOIN a", "JOINED a", "a\tb\t", "  \t "]
-    {
+    for line in [
+        "LIST of things ",
+        "join a",
+        "LEAVE now",
+        "Hello",
+        "PING a b",
+        " JOIN a",
+        "JOINED a",
+        "a\tb\t",
+        "  \t ",
+        "HISTORY of Rome",
+        "HISTORY -1",
+        "HISTORY 1 2",
+        "POSITION 7",
+    ] {
         assert_eq!(parse(line.as_bytes()), say(line));
     }
     assert_eq!(parse(b""), Ok(None));
@@ -53,6 +76,8 @@ fn an_error_begins_with_its_code_and_says_the_value_and_the_rule() {
     expect_error(b"NICK ", "unknown NICK needs a name: NICK <name>");
     expect_error(b"SAY  ", "unknown SAY needs a text: SAY <text>");
     expect_error(b"JOIN a b", r#"room-name "a b": 1 to 128 bytes, no spaces or control characters"#);
+    expect_error(b"JOIN a since=x", "unknown since=\"x\": a position as POSITION replies with");
+    expect_error(b"JOIN a since=", "unknown since=\"\": a position as POSITION replies with");
     expect_error(b"NICK a b", r#"nick "a b": 1 to 64 bytes, no spaces or control characters"#);
     expect_error(b"a\x1b[31m", "control-character U+001B at byte 1: none but tab is allowed");
     expect_error(b"a\rb", "control-character U+000D at byte 1: lines end with a line feed");

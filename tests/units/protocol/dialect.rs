@@ -37,6 +37,21 @@ fn a_text_of_several_lines_has_the_label_in_front_of_each() {
 }
 
 #[test]
+fn json_is_shown_as_its_text_or_the_string_that_it_is_or_else_as_json() {
+    let room = RoomName::parse("lounge").unwrap();
+    for (json, line) in [
+        (r#"{"text":"a \"b\"","more":1}"#, "[app] a \"b\"\n"),
+        (r#""x\ny""#, "[app] x\n[app] y\n"),
+        (r#"{"text":7}"#, "[app] {\"text\":7}\n"),
+        ("[1,2]", "[app] [1,2]\n"),
+        (r#""\u001b[31m""#, "[app] \"\\u001b[31m\"\n"),
+    ] {
+        let publication = publication("app", Data::Json(json.into()));
+        assert_eq!(Dialect::TextLines.encode(&Event::Published(&room, &publication)), line);
+    }
+}
+
+#[test]
 fn the_most_frequent_events_fill_their_vector_to_the_last_byte() {
     let room = RoomName::parse("lounge").unwrap();
     let lines = [0, 117, 118, 65_527, 65_528].map(|length| "a".repeat(length));

@@ -18,7 +18,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(name: &'static str, value: impl Into<String>) -> Self {
+    pub fn new(name: &'static str, value: impl Into<String>) -> Self {
         Self { name, value: value.into(), is_bad: false }
     }
 }
@@ -98,7 +98,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    fn new(name: String, quantiles: &Quantiles, is_main: bool) -> Self {
+    pub fn new(name: String, quantiles: &Quantiles, is_main: bool) -> Self {
         let Quantiles { count: counted, p50, p90, p99, p99_9, p99_99, max } = *quantiles;
         let known = |value: f64| if counted == 0 { f64::NAN } else { value };
         let values = [p50, p90, p99, p99_9, p99_99, max].map(|value| Aligned::significant(known(value)));

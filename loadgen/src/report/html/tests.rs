@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::*;
 use crate::latency::Latencies;
-use crate::messages::{Reasons, Tally};
-use crate::report::{ConnectReport, GeneratorReport, GroupReport, Host, Sample, ServerReport};
-use crate::workload::{Giant, Workload};
+use crate::messages::{Reasons, ReconnectCounts, Tally};
+use crate::report::{ConnectReport, GeneratorReport, GroupReport, Host, ReconnectReport, Sample, ServerReport};
+use crate::workload::{CutFrom, Giant, Reconnect, Workload};
 
 /// A load without any client.
 fn nothing() -> Report {
@@ -135,6 +135,26 @@ fn bad() -> Report {
     report
 }
 
+/// A load in which half of the rooms were cut and came back.
+fn reconnected(counts: ReconnectCounts) -> Report {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut report = good();
+    let seconds = std::time::Duration::from_secs;
+    let (at, over, away) = (seconds(5), seconds(0), seconds(5));
+    report.workload.settings.reconnect = Some(Reconnect { share: 0.5, at, over, away, from: CutFrom::Rooms });
+    report.rooms.reconnects = Some(ReconnectReport {
+        counts,
+        all_back_seconds: (counts.away == 0).then_some(1.86),
+        times: latencies(900.0, 7_425, &mut random).quantiles(),
+        beside_before: latencies(1.9, 30_000, &mut random).quantiles(),
+        beside_during: latencies(2.9, 9_000, &mut random).quantiles(),
+        beside_ratio: Some(1.53),
+        ..ReconnectReport::default()
+    });
+    report.faults = report.find_faults();
+    report
+}
+
 #[track_caller]
 fn assert_has(page: &str, parts: &[&str]) {
     for part in parts {
@@ -164,7 +184,15 @@ fn what_a_user_typed_is_text_and_nothing_else() {
 #[test]
 fn a_load_in_which_all_went_well_says_so_in_green_and_nothing_in_red() {
     let page = page(&good()).unwrap();
-    assert_has(&page, &[r#"class="statement good""#, "All is well: 900\u{202f}000 deliveries", "4711", "Example 9000"]);
+    assert_has(
+        &page,
+        &[
+            r#"class="statement good""#,
+            "All is well: 900\u{202f}000 deliveries, once and in one order",
+            "4711",
+            "Example 9000",
+        ],
+    );
     assert_lacks(&page, &[r#"class="bad""#, r#"class="statement bad""#, r#"class="statement note""#]);
 }
 
@@ -205,6 +233,21 @@ fn a_load_without_a_delivery_says_so_and_draws_no_line() {
     );
     assert_eq!(lines(&page), [0, 0, 0, 0]);
     assert_lacks(&page, &["NaN", "inf", "All is well"]);
+}
+
+#[test]
+fn clients_that_came_back_have_a_table_and_times_of_their_own() {
+    let all = ReconnectCounts { cut: 7_425, recovered: 7_425, replayed: 371_250, ..ReconnectCounts::default() };
+    let page = super::page(&reconnected(all)).unwrap();
+    let plan = "50.0\u{a0}% of the rooms, except their first members, cut at once after 5s and away for 5s";
+    assert_has(&page, &["<h2>Reconnects</h2>", plan, "371\u{202f}250", "1.86\u{a0}s", "Rooms beside, before the cut"]);
+    assert_lacks(&page, &[r#"class="bad""#, r#"class="statement bad""#]);
+    let some = ReconnectCounts { recovered: 7_420, deceived: 3, untold: 5, away: 2, ..all };
+    let page = super::page(&reconnected(some)).unwrap();
+    for fault in ["5 of the lost deliveries untold", "2 of 7425 clients did not come back: no answer"] {
+        assert_has(&page, &[fault, r#"<tr class="bad"><th scope="row">Still away</th><td>2</td></tr>"#]);
+    }
+    assert_lacks(&super::page(&good()).unwrap(), &["Reconnects", "Rooms beside"]);
 }
 
 #[test]

@@ -9,8 +9,13 @@ impl Trial {
     fn of(members: u32, published: u32) -> Self {
         let mut checker = DeliveryChecker::new(members as usize, true);
         (0..members).for_each(|member| checker.join(member, Nanos(0)));
-        (0..published).for_each(|number| assert_eq!(checker.publish(due(number)), number));
-        Self(checker)
+        let mut trial = Self(checker);
+        trial.publishes(0..published);
+        trial
+    }
+
+    fn publishes(&mut self, numbers: std::ops::Range<u32>) {
+        numbers.for_each(|number| assert_eq!(self.0.publish(due(number)), number));
     }
 
     fn receives(&mut self, member: u32, numbers: &[u32]) -> Vec<Receipt> {
@@ -140,4 +145,99 @@ fn the_spread_of_a_message_is_from_its_first_to_its_last_receipt() {
     checker.record_spreads(|_| true, &mut spreads);
     assert_eq!(spreads.count(), 1);
     assert!((spreads.quantile(0.5) - 4.0).abs() < 0.01);
+}
+
+/// A room of two whose second member received `before` and was cut, while the first received all three messages.
+fn cut_after(before: &[u32]) -> Trial {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0, 1, 2]);
+    trial.receives(1, before);
+    trial.0.cut(1);
+    trial
+}
+
+impl Trial {
+    /// The second member is in the room again, after message 2 was due and before message 3 is.
+    fn resumes(mut self) -> Self {
+        self.0.resume(1, Nanos(35));
+        self
+    }
+}
+
+#[test]
+fn one_that_resumes_is_owed_everything_that_it_missed_once_and_in_order() {
+    for (replay, lost, reordered, duplicated, untold) in [
+        (&[1, 2][..], 0, 0, 0, 0),
+        (&[1], 1, 0, 0, 1),
+        (&[2], 1, 0, 0, 1),
+        (&[], 2, 0, 0, 2),
+        (&[1, 1, 2], 0, 0, 1, 0),
+        (&[0, 1, 2], 0, 0, 1, 0),
+        (&[2, 1], 0, 1, 0, 0),
+    ] {
+        let mut trial = cut_after(&[0]).resumes();
+        let receipts: Vec<Receipt> =
+            replay.iter().map(|&number| trial.0.receive_replayed(1, payload(number), Nanos(1_000))).collect();
+        let count = |receipt| receipts.iter().filter(|&&other| other == receipt).count();
+        assert_eq!((count(Receipt::Reordered), count(Receipt::Duplicate)), (reordered, duplicated), "{replay:?}");
+        assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (lost, untold), "{replay:?}");
+        assert_eq!(trial.0.is_complete(), lost == 0, "{replay:?}");
+    }
+}
+
+#[test]
+fn what_is_lost_after_the_return_is_not_untold() {
+    let mut trial = cut_after(&[0]).resumes();
+    trial.publishes(3..6);
+    assert_eq!(trial.receives(0, &[3, 4, 5]), [Receipt::InOrder; 3]);
+    assert_eq!(trial.receives(1, &[1, 2, 3, 5]), [Receipt::InOrder; 4]);
+    assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0));
+}
+
+#[test]
+fn what_was_lost_before_the_cut_is_lost_and_not_untold() {
+    let mut trial = cut_after(&[1]).resumes();
+    assert_eq!(trial.receives(1, &[2]), [Receipt::InOrder]);
+    assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0));
+}
+
+#[test]
+fn one_that_is_away_is_owed_nothing_and_may_get_nothing() {
+    let mut trial = cut_after(&[0]);
+    assert_eq!(trial.receives(1, &[1]), [Receipt::Stray]);
+    assert!(trial.0.is_complete());
+    assert_eq!(trial.0.lost_deliveries(), 0);
+}
+
+#[test]
+fn one_that_is_told_of_a_gap_is_owed_what_was_due_after_it_was_in_and_nothing_twice() {
+    let mut trial = cut_after(&[0]).resumes();
+    trial.0.excuse_missed(1);
+    trial.publishes(3..5);
+    assert_eq!(trial.receives(0, &[3, 4]), [Receipt::InOrder; 2]);
+    assert_eq!(trial.receives(1, &[0, 4]), [Receipt::Duplicate, Receipt::InOrder]);
+    assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0), "message 3 was due after the join");
+}
+
+#[test]
+fn one_that_resumes_first_leads_the_order_of_the_room() {
+    let mut trial = Trial::of(2, 3);
+    trial.receives(0, &[0]);
+    trial.receives(1, &[0]);
+    trial.0.cut(1);
+    let mut trial = trial.resumes();
+    assert_eq!(trial.receives(1, &[1, 2]), [Receipt::InOrder; 2]);
+    assert_eq!(trial.receives(0, &[1, 2]), [Receipt::InOrder; 2]);
+    assert!(trial.0.is_complete());
+}
+
+#[test]
+fn a_replay_does_not_count_for_the_spread() {
+    let mut trial = cut_after(&[0]).resumes();
+    for number in [1, 2] {
+        trial.0.receive_replayed(1, payload(number), Nanos(9_000_000));
+    }
+    let mut spreads = Latencies::default();
+    trial.0.record_spreads(|_| true, &mut spreads);
+    assert!(spreads.quantile(1.0) < 1.0, "{spreads:?}");
 }

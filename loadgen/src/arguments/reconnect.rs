@@ -1,0 +1,81 @@
+//! The arguments that describe reconnects, and their validation into a [`Reconnect`].
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use crate::target::Scheme;
+use crate::workload::{CutFrom, Reconnect, WeightedTarget};
+
+/// Clients that are cut during the load and come back with their position.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Reconnects")]
+pub struct ReconnectArguments {
+    /// Fraction of the clients that are cut and come back with their position, for example 0.3 or 0.3@5s
+    ///
+    /// The time counts from the beginning of --duration and is the middle of it by default. Clients that are cut do not
+    /// publish. Needs tcp:// or ws:// targets.
+    #[arg(long, value_name = "SHARE[@TIME]", value_parser = parse_share_and_time)]
+    pub reconnect: Option<ShareAndTime>,
+    /// Time for which a client that was cut stays away
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(requires = "reconnect")]
+    pub away: Duration,
+    /// Clients that are cut: whole rooms except their first member, or members drawn from all rooms
+    #[arg(long, value_name = "FROM", default_value = "rooms", requires = "reconnect", hide_short_help = true)]
+    pub cut: CutFrom,
+    /// Time over which the cuts are spread at random; 0s cuts all clients at once
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(requires = "reconnect", hide_short_help = true)]
+    pub cut_over: Duration,
+}
+
+/// The value of `--reconnect`.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareAndTime {
+    share: f64,
+    /// From the beginning of the measured time; `None` is its middle.
+    at: Option<Duration>,
+}
+
+impl ReconnectArguments {
+    /// Validates the arguments for a load of this many clients in this many rooms.
+    pub fn reconnect(
+        &self,
+        (clients, rooms): (u32, u32),
+        duration: Duration,
+        targets: &[WeightedTarget],
+    ) -> anyhow::Result<Option<Reconnect>> {
+        let Some(ShareAndTime { share, at }) = self.reconnect else { return Ok(None) };
+        for WeightedTarget { target, .. } in targets {
+            let has_positions = matches!(target.scheme, Scheme::Tcp | Scheme::WebSocket);
+            ensure!(has_positions, "--reconnect: {target} has no positions to resume from; tcp:// and ws:// have");
+        }
+        let Self { away, cut_over: over, cut: from, .. } = *self;
+        let reconnect = Reconnect { share, at: at.unwrap_or(duration / 2), over, away, from };
+        ensure!(rooms < clients, "--reconnect: in rooms of one member nobody is cut");
+        ensure!(
+            from == CutFrom::Members || (0..rooms).any(|turn| reconnect.cuts_room(turn)),
+            "--reconnect {share}: less than one of {rooms} rooms; --cut members cuts members of every room"
+        );
+        let last_return = reconnect.at + over + away;
+        ensure!(
+            last_return < duration,
+            "--reconnect: the last client comes back at {}, but --duration is {}",
+            humantime::format_duration(last_return),
+            humantime::format_duration(duration)
+        );
+        Ok(Some(reconnect))
+    }
+}
+
+fn parse_share_and_time(text: &str) -> anyhow::Result<ShareAndTime> {
+    let parse = || {
+        let (share, at) = text.split_once('@').map_or((text, None), |(share, at)| (share, Some(at)));
+        let share = share.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0)?;
+        let at = at.map(humantime::parse_duration).transpose().ok()?;
+        Some(ShareAndTime { share, at })
+    };
+    parse().with_context(|| format!("{text:?}: SHARE[@TIME] with a share above 0 and up to 1, as 0.3 or 0.3@5s"))
+}

@@ -1,0 +1,63 @@
+//! Clients that were cut and came back, as rows of the page.
+
+use humantime::format_duration;
+
+use super::numbers::{count, percent, significant, with_unit};
+use super::rows::{Distribution, Row};
+use crate::messages::ReconnectCounts;
+use crate::report::{ReconnectReport, Report, format_reasons};
+use crate::workload::{CutFrom, Reconnect};
+
+/// The counts; empty if no client was to be cut.
+pub fn rows(report: &Report) -> Vec<Row> {
+    let Some(reconnects) = &report.rooms.reconnects else { return Vec::new() };
+    let ReconnectCounts { cut, recovered, told, deceived, away, replayed, doubled, untold } = reconnects.counts;
+    let plain = |name, number: u64| Row::new(name, count(number));
+    let fault = |name, number: u64| Row { is_bad: number > 0, ..Row::new(name, count(number)) };
+    let mut rows: Vec<Row> = report.workload.settings.reconnect.iter().map(plan).collect();
+    rows.extend([
+        plain("Clients cut", cut),
+        plain("Back with what they missed", recovered),
+        plain("Told of a gap", told),
+        fault("Back without what they missed, untold", deceived),
+        fault("Still away", away),
+        plain("Missed messages replayed", replayed),
+        fault("Missed messages untold", untold),
+        fault("Duplicates after the return", doubled),
+    ]);
+    rows.extend(reconnects.all_back_seconds.map(|seconds| Row::new("All back after", with_unit(seconds, "s"))));
+    let ratio = |ratio| Row::new("Rooms beside, p99 during over before", significant(ratio));
+    rows.extend(reconnects.beside_ratio.map(ratio));
+    if !reconnects.failed.is_empty() {
+        rows.push(Row { is_bad: true, ..Row::new("Failed", format_reasons(&reconnects.failed)) });
+    }
+    rows
+}
+
+/// Times to come back, and latencies in the rooms beside.
+pub fn distributions(report: &Report) -> impl Iterator<Item = Distribution> {
+    let named = |reconnects: &ReconnectReport| {
+        let named = [
+            ("Back after", reconnects.times),
+            ("Rooms beside, before the cut", reconnects.beside_before),
+            ("Rooms beside, during the return", reconnects.beside_during),
+        ];
+        named.map(|(name, quantiles)| Distribution::new(name.to_owned(), &quantiles, false))
+    };
+    report.rooms.reconnects.iter().flat_map(named)
+}
+
+/// What was to be done.
+fn plan(reconnect: &Reconnect) -> Row {
+    let from = match reconnect.from {
+        CutFrom::Rooms => "rooms, except their first members",
+        CutFrom::Members => "members of all rooms",
+    };
+    let over = if reconnect.over.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("within {}", format_duration(reconnect.over))
+    };
+    let (share, at, away) = (percent(reconnect.share), format_duration(reconnect.at), format_duration(reconnect.away));
+    Row::new("Plan", format!("{share} of the {from}, cut {over} after {at} and away for {away}"))
+}

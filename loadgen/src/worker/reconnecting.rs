@@ -1,0 +1,313 @@
+//! Members that are cut during the load and come back with their position. Each is cut once, by a reset at any byte of
+//! its input. They never publish, so no message is lost on its way to the server.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::client::{Client, Stage};
+use super::connecting::reason_of;
+use super::resumption::CutStage;
+use super::{Phase, Worker};
+use crate::assignment::{Assignment, RoomGroup};
+use crate::clock::Nanos;
+use crate::dialect::{self, Dialect};
+use crate::latency::Latencies;
+use crate::messages::{ReconnectResult, WorkerEvent, add_reason};
+use crate::workload::{CutFrom, Reconnect};
+
+/// Maximum cuts, and maximum reconnects, before sockets are polled again.
+const AT_ONCE_MAX: usize = 64;
+
+/// The cuts and reconnects of one process.
+pub struct Reconnects {
+    /// What to do; `None` if no client is to be cut.
+    reconnect: Option<Reconnect>,
+    /// The clients to cut, in order of time.
+    cuts: VecDeque<(Nanos, u32)>,
+    /// The clients to reconnect, in order of time.
+    returns: VecDeque<(Nanos, u32)>,
+    /// Clients that were cut and may still come back.
+    expected: u32,
+    /// When the first client is cut.
+    cuts_begin: Nanos,
+    /// When the first client is due to reconnect.
+    returns_begin: Nanos,
+    /// When the last client of this process was back.
+    all_back: Option<Nanos>,
+    /// Whether the coordinator knows of that.
+    is_told: bool,
+    /// When the last client of all processes was back.
+    all_back_everywhere: Nanos,
+    pub result: ReconnectResult,
+    times: Latencies,
+    beside_before: Latencies,
+    beside_during: Latencies,
+}
+
+impl Reconnects {
+    /// The reconnects of this process. The giant room has none.
+    pub fn new(assignment: &Assignment) -> Self {
+        Self {
+            reconnect: assignment.settings.reconnect.filter(|_| assignment.group == RoomGroup::Rooms),
+            cuts: VecDeque::new(),
+            returns: VecDeque::new(),
+            expected: 0,
+            cuts_begin: Nanos(u64::MAX),
+            returns_begin: Nanos(u64::MAX),
+            all_back: None,
+            is_told: false,
+            all_back_everywhere: Nanos(u64::MAX),
+            result: ReconnectResult::default(),
+            times: Latencies::default(),
+            beside_before: Latencies::default(),
+            beside_during: Latencies::default(),
+        }
+    }
+
+    /// Whether the member of a room is to be cut. Never the first member of a room in this process.
+    pub fn cuts(&self, member: u32, turn: u32, random: &mut fastrand::Rng) -> bool {
+        self.reconnect.is_some_and(|reconnect| match reconnect.from {
+            _ if member == 0 => false,
+            CutFrom::Rooms => reconnect.cuts_room(turn),
+            CutFrom::Members => random.f64() < reconnect.share,
+        })
+    }
+
+    /// Whether a room is beside those with cut clients, and its latencies are recorded apart.
+    pub fn is_beside(&self, turn: u32) -> bool {
+        self.reconnect.is_some_and(|reconnect| reconnect.from == CutFrom::Rooms && !reconnect.cuts_room(turn))
+    }
+
+    /// Plans the cuts of these clients, given the beginning of the measured time.
+    fn plan(&mut self, measured_from: Nanos, mut clients: Vec<u32>, random: &mut fastrand::Rng) {
+        let Some(reconnect) = self.reconnect else { return self.note_if_all_are_back(measured_from) };
+        self.cuts_begin = measured_from + reconnect.at;
+        self.returns_begin = self.cuts_begin + reconnect.away;
+        random.shuffle(&mut clients);
+        let moment = |client| (self.cuts_begin + reconnect.over.mul_f64(random.f64()), client);
+        self.cuts = clients.into_iter().map(moment).collect();
+        self.cuts.make_contiguous().sort_by_key(|(moment, _)| *moment);
+        self.note_if_all_are_back(self.returns_begin);
+    }
+
+    /// Cancels all cuts that are still to come.
+    pub fn stop(&mut self, now: Nanos) {
+        self.cuts.clear();
+        self.note_if_all_are_back(now);
+    }
+
+    /// When the next client is cut or reconnects.
+    pub fn next(&self) -> Nanos {
+        let firsts = [self.cuts.front(), self.returns.front()];
+        firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Nanos(u64::MAX))
+    }
+
+    /// Whether no client is still to be cut or to come back.
+    pub fn are_over(&self) -> bool {
+        self.cuts.is_empty() && self.expected == 0
+    }
+
+    /// Records a latency in a room without cut clients.
+    pub fn record_beside(&mut self, intended: Nanos, now: Nanos) {
+        if intended < self.cuts_begin {
+            self.beside_before.record(now.since(intended));
+        } else if (self.returns_begin..self.all_back_everywhere).contains(&intended) {
+            self.beside_during.record(now.since(intended));
+        }
+    }
+
+    /// Notes that a client is back or does not come back.
+    fn expect_one_less(&mut self, now: Nanos) {
+        self.expected -= 1;
+        self.note_if_all_are_back(now);
+    }
+
+    fn note_if_all_are_back(&mut self, now: Nanos) {
+        if self.are_over() && self.all_back.is_none() {
+            self.all_back = Some(now);
+        }
+    }
+
+    /// The result, given the number of untold messages of each client that is back.
+    fn take_result(&mut self, untold: impl Iterator<Item = u64>) -> Option<ReconnectResult> {
+        self.reconnect?;
+        let mut result = std::mem::take(&mut self.result);
+        let counts = &mut result.counts;
+        for messages in untold.filter(|messages| *messages > 0) {
+            counts.untold += messages;
+            counts.deceived += 1;
+        }
+        counts.away = counts.cut - counts.recovered - counts.told;
+        counts.recovered -= counts.deceived;
+        result.returned = self.all_back.filter(|_| counts.cut > 0).map(|all_back| (self.returns_begin, all_back));
+        result.times = self.times.counts();
+        result.beside_before = self.beside_before.counts();
+        result.beside_during = self.beside_during.counts();
+        Some(result)
+    }
+}
+
+impl Worker {
+    /// Plans the cuts when the load starts.
+    pub(super) fn plan_reconnects(&mut self) {
+        let chosen = (0..).zip(&self.clients).filter(|(_, client)| client.resumption.is_some());
+        let chosen = chosen.map(|(index, _)| index).collect();
+        self.reconnects.plan(self.measured.start, chosen, &mut self.random);
+    }
+
+    /// Cuts and reconnects the clients that are due. Messages that become due meanwhile are published in between.
+    pub(super) fn reconnect_due(&mut self, now: Nanos) -> anyhow::Result<()> {
+        for _ in 0..AT_ONCE_MAX {
+            let Some((due, index)) = self.reconnects.cuts.pop_front_if(|(due, _)| *due <= now) else { break };
+            self.cut(index as usize, due, now);
+            self.publish_if_due();
+        }
+        for _ in 0..AT_ONCE_MAX {
+            let Some((_, index)) = self.reconnects.returns.pop_front_if(|(due, _)| *due <= now) else { break };
+            self.reconnect(index as usize, now)?;
+            self.publish_if_due();
+        }
+        match self.reconnects.all_back {
+            Some(at) if !std::mem::replace(&mut self.reconnects.is_told, true) => {
+                self.coordinator.send(&WorkerEvent::AllBack(at))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the clients of all processes are back.
+    pub(super) fn all_are_back(&mut self, at: Nanos) {
+        self.reconnects.all_back_everywhere = at;
+    }
+
+    /// Cuts a client, unless it has ended already.
+    fn cut(&mut self, index: usize, due: Nanos, now: Nanos) {
+        let Self { clients, rooms, reconnects, counters, .. } = self;
+        let client = &mut clients[index];
+        let away = reconnects.reconnect.map_or(Duration::ZERO, |reconnect| reconnect.away);
+        if let (Some(resumption), Some(member), Stage::Ready) = (&mut client.resumption, client.member, client.stage) {
+            resumption.cut(due + away);
+            client.close();
+            rooms[client.room as usize].checker.cut(member);
+            counters.clients -= 1;
+            reconnects.result.counts.cut += 1;
+            reconnects.expected += 1;
+            reconnects.returns.push_back((due + away, index as u32));
+        }
+        reconnects.note_if_all_are_back(now);
+    }
+
+    fn reconnect(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
+        let (source, watch) = (self.assignment.source_of(index), (self.poll.registry(), Token(index)));
+        match self.clients[index].connect(target.address, source, now, watch) {
+            Ok(()) => Ok(()),
+            Err(error) => self.end(index, reason_of(&error), now),
+        }
+    }
+
+    /// Joins the room of a client that is to be cut, with its position if it was cut already, and requests a position
+    /// behind that. Returns false for any other client.
+    pub(super) fn join_and_request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
+        let Some(resumption) = self.clients[index].resumption.as_ref() else { return Ok(false) };
+        let position = resumption.position().map(<[u8]>::to_vec);
+        let join = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
+            match &position {
+                Some(position) => dialect.publish(room, &dialect::join_since(room, position), out),
+                None => dialect.join(room, out),
+            }
+            dialect.publish(room, dialect::POSITION.as_bytes(), out);
+        };
+        self.request(index, Stage::Joining, join, now).map(|()| true)
+    }
+
+    /// Handles the answer to the join of a client that is to be cut or was cut. It is ready only once it has its
+    /// position. Returns false for any other client.
+    pub(super) fn join_answered(&mut self, index: usize, now: Nanos) -> bool {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return false };
+        if resumption.stage == CutStage::Away {
+            resumption.resume();
+            self.rooms[client.room as usize].checker.resume(member, now);
+            self.counters.clients += 1;
+        }
+        true
+    }
+
+    /// Requests a position if it is the client's turn.
+    pub(super) fn request_position(&mut self, index: usize) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let is_ready = client.stage == Stage::Ready;
+        if !client.resumption.as_mut().is_some_and(|resumption| is_ready && resumption.requests_position()) {
+            return Ok(());
+        }
+        let request = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
+            dialect.publish(room, dialect::POSITION.as_bytes(), out);
+        };
+        self.request(index, Stage::Ready, request, Nanos::now())
+    }
+
+    /// Handles the answer to `POSITION`. The one behind a join says that everything missed was sent.
+    pub(super) fn handle_position(&mut self, index: usize, position: &[u8], now: Nanos) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return Ok(()) };
+        resumption.remember(position);
+        if client.stage != Stage::Joining {
+            return Ok(());
+        }
+        client.stage = Stage::Ready;
+        let reconnects = &mut self.reconnects;
+        match resumption.stage {
+            CutStage::Before => {
+                self.rooms[client.room as usize].checker.join(member, now);
+                return self.client_joined(index, now);
+            }
+            CutStage::Replaying => {
+                reconnects.result.counts.recovered += 1;
+                reconnects.times.record(now.since(resumption.due));
+            }
+            CutStage::Told => reconnects.result.counts.told += 1,
+            CutStage::Away | CutStage::Back => return Ok(()),
+        }
+        resumption.stage = CutStage::Back;
+        reconnects.expect_one_less(now);
+        Ok(())
+    }
+
+    /// Handles the line that tells of a gap. It excuses what a client missed while it was away, and nothing else.
+    pub(super) fn handle_gap(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return };
+        if resumption.stage == CutStage::Replaying {
+            resumption.tell_of_gap();
+            self.rooms[client.room as usize].checker.excuse_missed(member);
+        }
+    }
+
+    /// The result of all cuts, when nothing is on its way any more; `None` if no client was to be cut.
+    pub(super) fn take_reconnects(&mut self) -> Option<ReconnectResult> {
+        let Self { clients, rooms, reconnects, .. } = self;
+        let is_back = |client: &&Client| client.resumption.as_ref().is_some_and(|own| own.stage == CutStage::Back);
+        let untold = clients.iter().filter(is_back).filter_map(|client| {
+            let checker = &rooms[client.room as usize].checker;
+            Some(checker.untold(client.member?))
+        });
+        reconnects.take_result(untold)
+    }
+
+    /// Records that the connection of a client ended before it had everything that it missed. Returns whether it had
+    /// not even joined again, in which case the room knows nothing of the connection.
+    pub(super) fn fail_to_return(&mut self, index: usize, reason: &str, now: Nanos) -> bool {
+        let Some(resumption) = self.clients[index].resumption.as_ref() else { return false };
+        let is_away = resumption.stage == CutStage::Away;
+        let is_returning = matches!(resumption.stage, CutStage::Away | CutStage::Replaying | CutStage::Told);
+        if self.phase == Phase::Over || !is_returning {
+            return is_away;
+        }
+        add_reason(&mut self.reconnects.result.failed, reason.to_owned());
+        self.reconnects.expect_one_less(now);
+        is_away
+    }
+}

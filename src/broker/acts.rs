@@ -1,0 +1,129 @@
+//! What members do in their rooms: publishing, asking for what is remembered, resuming.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::batch::Batch;
+use super::command::{Act, MemberCommand, ReplyTo, ServerPublish};
+use super::history::History;
+use super::log::Unrecovered;
+use super::now::Now;
+use super::room::Room;
+use super::shard::Shard;
+use crate::protocol::event::Event;
+use crate::protocol::names::RoomName;
+use crate::protocol::position::Position;
+use crate::protocol::publication::{Data, Publication, Publisher};
+
+impl Shard {
+    /// Handles a command of a member. One that is in the room no more is told so.
+    pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
+        let MemberCommand { room: name, from, act, .. } = command;
+        if let Act::Reply(bytes) = act {
+            return batch.reply_encoded(from.address, bytes);
+        }
+        let room = self.rooms.get_mut(&name);
+        let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
+            return batch.reply(from, &Event::JoinFirst);
+        };
+        match act {
+            Act::Publish(data, read_at) => {
+                let position = apply(now, &name, room, &mut self.history, member, data, read_at, batch);
+                if from.request.is_some() {
+                    batch.reply(from, &Event::Position(&name, position));
+                }
+                self.reclaim_excess(now);
+            }
+            Act::Rename(publisher) => {
+                batch.reply(from, &Event::Named(&publisher.label));
+                room.rename(from.address, publisher);
+            }
+            Act::Members(asked_at) => {
+                let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
+                let prefix_bytes = "Members of : ".len() + name.as_str().len();
+                let labels = labels.truncated_to(self.rules.message_bytes_max.saturating_sub(prefix_bytes));
+                batch.reply(from, &Event::Members(&name, &labels));
+            }
+            Act::Position => batch.reply_position(from, &Event::Position(&name, room.log.position())),
+            Act::History(messages) => {
+                let messages = messages.min(self.rules.history.recovery_messages_max);
+                let newest = room.log.latest(messages, self.rules.replay_bytes_max);
+                if newest.len() > 0 {
+                    let frames = self.replays.newest(&name, from.dialect, &room.log, newest);
+                    batch.reply_frames(from.address, frames);
+                }
+                batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
+            }
+            Act::Reply(_) => unreachable!("it was handled above"),
+        }
+    }
+
+    /// Publishes for an application. A repeat of a publish is answered with the position of the first.
+    pub(super) fn publish(&mut self, now: Now, publish: ServerPublish, batch: &mut Batch) -> Option<Position> {
+        let ServerPublish { room: name, publisher, data, read_at, key, .. } = publish;
+        let first = key.as_ref().and_then(|key| self.keys.first(now.instant, &name, key));
+        if first.is_some() {
+            return first;
+        }
+        let room = match self.rooms.entry(name.clone()) {
+            Entry::Vacant(_) if self.rules.history.messages_max == 0 => return None,
+            entry => entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name))),
+        };
+        let position = apply(now, &name, room, &mut self.history, publisher, data, read_at, batch);
+        if let Some(key) = key {
+            self.keys.remember(now.instant, &name, &key, position);
+        }
+        self.reclaim_excess(now);
+        Some(position)
+    }
+
+    /// Sends a client that joins what it has missed since a position, or tells it that this cannot be had: never a part of
+    /// it. What follows is live, without a gap and without a double, since all of it is one turn.
+    pub(super) fn resume(&mut self, name: &RoomName, to: ReplyTo, since: Position, batch: &mut Batch) {
+        let room = self.rooms.get(name).expect("the room that is joined");
+        let bytes_max = self.rules.replay_bytes_max;
+        let missed = room.log.missed_since(since, self.rules.history.recovery_messages_max, bytes_max);
+        let frames =
+            missed.map(|missed| (missed.len() > 0).then(|| self.replays.newest(name, to.dialect, &room.log, missed)));
+        // What is encoded may be longer than its data, by a label for each line.
+        let frames = frames.and_then(|frames| match frames {
+            Some(frames) if frames.bytes().len() > bytes_max => Err(Unrecovered::TooLong),
+            frames => Ok(frames),
+        });
+        match frames {
+            Ok(frames) => {
+                self.recoveries.recovered += 1;
+                frames.into_iter().for_each(|frames| batch.reply_frames(to.address, frames));
+            }
+            Err(_) => {
+                self.recoveries.unrecovered += 1;
+                batch.reply(to, &Event::Unrecovered(name));
+            }
+        }
+    }
+
+    fn reclaim_excess(&mut self, now: Now) {
+        if self.history.is_over_budget() {
+            self.reclaim(now);
+        }
+    }
+}
+
+/// Gives data its place in the order of its room, fans it out and remembers it. The only function that does.
+#[allow(clippy::too_many_arguments, reason = "the parts of a shard are borrowed apart")]
+fn apply(
+    now: Now,
+    name: &RoomName,
+    room: &mut Room,
+    history: &mut History,
+    publisher: Arc<Publisher>,
+    data: Data,
+    read_at: Instant,
+    batch: &mut Batch,
+) -> Position {
+    let publication = Publication { offset: room.log.next_offset(), published_at: now.unix, publisher, data };
+    batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
+    history.append(name, &mut room.log, publication, now.instant);
+    room.log.position()
+}

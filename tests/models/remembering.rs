@@ -1,0 +1,376 @@
+//! What a shard remembers of its rooms: history, resuming, repeated publishes, presence. One rule per test.
+
+use std::time::{Duration, Instant};
+
+use roomcast::broker::{
+    Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, ServerPublish, Shard, ShardCommand, ShardRules,
+};
+use roomcast::config::{HistoryLimits, PresenceRules, RoomLimits};
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::event::RequestId;
+use roomcast::protocol::names::RoomName;
+use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
+use roomcast::protocol::publication::Data;
+use roomcast::writer::{Address, Entry};
+use tokio::sync::oneshot;
+
+use crate::common::{address, command, join, label, publish, publisher, room, rules, shard_with, slot};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A shard with one room that matters, and the lines that its clients get.
+struct Fixture {
+    shard: Shard,
+    batch: Batch,
+    now: Now,
+}
+
+impl Fixture {
+    fn new(change: impl FnOnce(&mut ShardRules)) -> Self {
+        let mut rules = rules();
+        change(&mut rules);
+        let limits = RoomLimits { rooms_max: 1, members_max: 1_000 };
+        Self { shard: shard_with(limits, rules), batch: Batch::new(1), now: Now::read() }
+    }
+
+    fn step(&mut self, command: ShardCommand) {
+        self.shard.step(self.now, command, &mut self.batch);
+    }
+
+    /// The entries of what was done so far.
+    fn entries(&mut self) -> Vec<Entry> {
+        let entries = self.batch.take_entries().flat_map(|(_, entries)| entries).collect();
+        self.batch.acknowledge();
+        entries
+    }
+
+    /// The lines that a client got from what was done so far. Those of others are lost.
+    fn lines_of(&mut self, number: u32) -> Vec<String> {
+        let entries = self.entries();
+        let own = entries.iter().filter(|entry| entry.targets.as_slice().contains(&slot(number)));
+        own.flat_map(|entry| std::str::from_utf8(entry.frames.bytes()).expect("text").lines())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn join_since(&mut self, number: u32, since: Option<Position>) {
+        let (answer, _) = oneshot::channel();
+        let join = Join { since, ..join(name(), client(number), label(number)) };
+        self.step(ShardCommand::Join(join, answer));
+    }
+
+    fn leave(&mut self, number: u32) {
+        let (answer, _) = oneshot::channel();
+        self.step(ShardCommand::Leave(name(), client(number), Farewell::Others, answer));
+    }
+
+    fn say(&mut self, number: u32, text: &str) {
+        self.step(ShardCommand::Member(publish(name(), client(number), text)));
+    }
+
+    fn act(&mut self, number: u32, act: Act) {
+        self.step(ShardCommand::Member(command(name(), client(number), act)));
+    }
+
+    /// The position of the room, as a member is told it.
+    fn position(&mut self, number: u32) -> Position {
+        self.act(number, Act::Position);
+        let lines = self.lines_of(number);
+        let last = lines.last().and_then(|line| line.strip_prefix("Position ")).expect("a position");
+        Position::parse(last).expect("a position")
+    }
+
+    fn publish(&mut self, text: &str, key: Option<&str>) -> Option<Position> {
+        let (answer, mut position) = oneshot::channel();
+        let publish = ServerPublish {
+            room: name(),
+            publisher: publisher(label("app")),
+            data: Data::Text(text.into()),
+            read_at: Instant::now(),
+            key: key.map(|key| IdempotencyKey::parse(key).expect("a valid key")),
+            permit: None,
+        };
+        self.step(ShardCommand::Publish(Box::new(publish), answer));
+        assert!(position.try_recv().is_err(), "answered before the writers have the entries");
+        self.batch.acknowledge();
+        position.try_recv().expect("answered")
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        while self.shard.sweep(self.now, &mut self.batch) {}
+    }
+}
+
+fn name() -> RoomName {
+    room(0)
+}
+
+fn client(number: u32) -> Address {
+    address(0, slot(number))
+}
+
+fn has_events(rules: &mut ShardRules) {
+    rules.presence = PresenceRules { events: true, events_members_max: 3 };
+}
+
+#[test]
+fn a_client_that_joins_with_its_position_gets_what_it_has_missed_and_then_what_is_live() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    fixture.say(1, "before");
+    let since = fixture.position(1);
+    fixture.say(1, "missed");
+    fixture.say(1, "missed, too");
+    fixture.entries();
+    fixture.join_since(2, Some(since));
+    fixture.say(1, "live");
+    assert_eq!(fixture.lines_of(2), ["Joined room-0", "[1] missed", "[1] missed, too", "[1] live"]);
+    let now = fixture.position(1);
+    fixture.join_since(3, Some(now));
+    assert_eq!(fixture.lines_of(3), ["Joined room-0"]);
+    assert_eq!(fixture.shard.recoveries().recovered, 2);
+}
+
+#[test]
+fn what_cannot_be_had_whole_is_told_in_its_place_and_none_of_it_is_sent() {
+    type Change = fn(&mut ShardRules);
+    let too_many: Change = |rules| rules.history.recovery_messages_max = 2;
+    let trimmed: Change = |rules| rules.history.messages_max = 2;
+    let no_history: Change = |rules| rules.history.messages_max = 0;
+    // Either the data is too long, or only the labels in front of it make it so.
+    let too_long: Change = |rules| rules.replay_bytes_max = 400;
+    let labels_too_long: Change = |rules| rules.replay_bytes_max = 800;
+    for (change, text) in [
+        (too_many, "said"),
+        (trimmed, "said"),
+        (no_history, "said"),
+        (too_long, "said"),
+        (labels_too_long, &"\n".repeat(90)),
+    ] {
+        let mut fixture = Fixture::new(change);
+        fixture.join_since(1, None);
+        let since = fixture.position(1);
+        (0..3).for_each(|_| fixture.say(1, text));
+        fixture.entries();
+        fixture.join_since(2, Some(since));
+        fixture.say(1, "live");
+        assert_eq!(fixture.lines_of(2), ["Joined room-0", "GAP unknown", "[1] live"]);
+        assert_eq!(fixture.shard.recoveries().unrecovered, 1);
+    }
+}
+
+#[test]
+fn a_position_of_another_epoch_or_ahead_of_the_room_is_a_gap() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    let Position { epoch, offset } = fixture.position(1);
+    let other = Epoch::new(UnixMillis(0), 0);
+    for since in [Position { epoch: other, offset }, Position { epoch, offset: Offset(1) }] {
+        fixture.join_since(2, Some(since));
+        assert_eq!(fixture.lines_of(2), ["Joined room-0", "GAP unknown"]);
+        fixture.leave(2);
+    }
+}
+
+#[test]
+fn a_room_that_everybody_has_left_is_remembered_until_its_messages_are_too_old() {
+    let mut fixture = Fixture::new(|rules| rules.history.age_max = 10 * SECOND);
+    fixture.join_since(1, None);
+    let since = fixture.position(1);
+    fixture.say(1, "remembered");
+    fixture.leave(1);
+    assert_eq!((fixture.shard.active_rooms(), fixture.shard.retained().messages), (0, 1));
+    fixture.pass(9 * SECOND);
+    fixture.entries();
+    fixture.join_since(2, Some(since));
+    assert_eq!(fixture.lines_of(2), ["Joined room-0", "[1] remembered"]);
+    fixture.leave(2);
+    fixture.pass(SECOND);
+    assert!(fixture.shard.retained().bytes == 0 && !fixture.shard.needs_sweep());
+    fixture.join_since(3, Some(since));
+    assert_eq!(fixture.lines_of(3), ["Joined room-0", "GAP unknown"]);
+    assert_ne!(fixture.position(3).epoch, since.epoch);
+}
+
+#[test]
+fn rooms_that_are_only_remembered_do_not_count_against_the_limit_of_rooms() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    fixture.say(1, "remembered");
+    fixture.leave(1);
+    let (answer, mut joined) = oneshot::channel();
+    fixture.step(ShardCommand::Join(join(room(1), client(2), label(2)), answer));
+    fixture.entries();
+    assert!(joined.try_recv().unwrap().is_ok());
+    // The remembered room is full of nobody, but the limit is one room with members.
+    let (answer, mut joined) = oneshot::channel();
+    fixture.step(ShardCommand::Join(join(name(), client(3), label(3)), answer));
+    fixture.entries();
+    assert!(joined.try_recv().unwrap().is_err());
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Leave(room(1), client(2), Farewell::Others, answer));
+    fixture.join_since(3, None);
+    assert_eq!(fixture.lines_of(3), ["Joined room-0"]);
+}
+
+#[test]
+fn history_is_the_newest_messages_and_ends_with_the_position() {
+    let mut fixture = Fixture::new(|rules| {
+        let history = HistoryLimits { messages_max: 4, recovery_messages_max: 3, ..rules.history };
+        *rules = ShardRules { history, ..*rules };
+    });
+    fixture.join_since(1, None);
+    ["a", "b", "c", "d", "e"].iter().for_each(|text| fixture.say(1, text));
+    let end = format!("END HISTORY {}", fixture.position(1));
+    let cases: [(usize, &[&str]); 4] =
+        [(0, &[]), (1, &["[1] e"]), (3, &["[1] c", "[1] d", "[1] e"]), (9, &["[1] c", "[1] d", "[1] e"])];
+    for (count, expected) in cases {
+        fixture.act(1, Act::History(count));
+        assert_eq!(fixture.lines_of(1), [expected, &[end.as_str()]].concat(), "{count}");
+    }
+}
+
+#[test]
+fn clients_that_resume_from_about_the_same_place_share_one_replay() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    let early = fixture.position(1);
+    fixture.say(1, "one");
+    let late = fixture.position(1);
+    fixture.say(1, "two");
+    fixture.entries();
+    for (number, since) in [(2, early), (3, early), (4, late)] {
+        fixture.join_since(number, Some(since));
+    }
+    let entries = fixture.entries();
+    let replays: Vec<&[u8]> =
+        entries.iter().map(|entry| entry.frames.bytes()).filter(|bytes| bytes[0] == b'[').collect();
+    assert_eq!(replays, [&b"[1] one\n[1] two\n"[..], b"[1] one\n[1] two\n", b"[1] two\n"]);
+    assert_eq!(replays[0].as_ptr(), replays[1].as_ptr());
+    assert_eq!(replays[0][8..].as_ptr(), replays[2].as_ptr());
+    assert_eq!(entries[1].frames.messages(), 2);
+    fixture.say(1, "three");
+    fixture.entries();
+    fixture.join_since(5, Some(late));
+    assert_eq!(fixture.lines_of(5), ["Joined room-0", "[1] two", "[1] three"]);
+}
+
+#[test]
+fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_once() {
+    let mut fixture = Fixture::new(|_| {});
+    let first = fixture.publish("to nobody", Some("key")).expect("it is remembered");
+    assert_eq!(first.offset, Offset(1));
+    fixture.join_since(1, Some(Position { offset: Offset(0), ..first }));
+    assert_eq!(fixture.publish("to nobody", Some("key")), Some(first));
+    let second = Position { offset: Offset(2), ..first };
+    assert_eq!(fixture.publish("other", Some("other key")), Some(second));
+    assert_eq!(fixture.lines_of(1), ["Joined room-0", "[app] to nobody", "[app] other"]);
+    fixture.pass(5 * 60 * SECOND);
+    assert_eq!(fixture.publish("to nobody", Some("key")), Some(Position { offset: Offset(3), ..first }));
+}
+
+#[test]
+fn without_history_an_application_publishes_to_members_only() {
+    let mut fixture = Fixture::new(|rules| rules.history.messages_max = 0);
+    assert_eq!(fixture.publish("to nobody", None), None);
+    fixture.join_since(1, None);
+    assert_eq!(fixture.publish("to members", None).map(|position| position.offset), Some(Offset(1)));
+    assert_eq!(fixture.lines_of(1), ["Joined room-0", "[app] to members"]);
+}
+
+#[test]
+fn a_publish_with_a_request_is_acknowledged_behind_itself_with_its_position() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    let mut publish = publish(name(), client(1), "said");
+    publish.from = ReplyTo { address: client(1), dialect: Dialect::TextLines, request: Some(RequestId(7)) };
+    fixture.step(ShardCommand::Member(publish));
+    let lines = fixture.lines_of(1);
+    assert_eq!(lines[..2], ["Joined room-0", "[1] said"]);
+    assert!(lines[2].starts_with("Position ") && lines[2].ends_with("-0000000000000001"), "{lines:?}");
+}
+
+#[test]
+fn presence_is_every_member_as_others_see_it() {
+    let mut fixture = Fixture::new(|_| {});
+    (1..4).for_each(|number| fixture.join_since(number, None));
+    fixture.leave(2);
+    fixture.act(3, Act::Rename(publisher(label("renamed"))));
+    let (answer, mut members) = oneshot::channel();
+    fixture.step(ShardCommand::Presence(name(), answer));
+    fixture.entries();
+    let members = members.try_recv().expect("answered");
+    let mut labels: Vec<&str> = members.iter().map(|member| member.label.as_str()).collect();
+    labels.sort_unstable();
+    assert_eq!(labels, ["1", "renamed"]);
+    let (answer, mut nobody) = oneshot::channel();
+    fixture.step(ShardCommand::Presence(room(1), answer));
+    fixture.entries();
+    assert!(nobody.try_recv().expect("answered").is_empty());
+}
+
+#[test]
+fn members_are_told_who_joins_and_leaves_where_a_setting_says_so() {
+    let mut fixture = Fixture::new(has_events);
+    fixture.join_since(1, None);
+    fixture.join_since(2, None);
+    fixture.join_since(2, None);
+    fixture.leave(2);
+    assert_eq!(fixture.lines_of(1), ["Joined room-0", "JOINED 1", "JOINED 2", "LEFT 2"]);
+    let mut quiet = Fixture::new(|_| {});
+    (1..3).for_each(|number| quiet.join_since(number, None));
+    quiet.leave(2);
+    assert_eq!(quiet.lines_of(1), ["Joined room-0"]);
+}
+
+#[test]
+fn a_room_with_many_members_is_told_their_number_once_a_second() {
+    let mut fixture = Fixture::new(has_events);
+    (1..7).for_each(|number| fixture.join_since(number, None));
+    fixture.leave(6);
+    assert_eq!(fixture.lines_of(1), ["Joined room-0", "JOINED 1", "JOINED 2", "JOINED 3"]);
+    assert!(fixture.shard.needs_sweep());
+    fixture.pass(SECOND);
+    assert_eq!(fixture.lines_of(1), ["MEMBERS 5"]);
+    fixture.pass(SECOND);
+    assert!(fixture.entries().is_empty());
+    fixture.leave(5);
+    fixture.leave(4);
+    // One of them made the room small enough to name who leaves.
+    assert_eq!(fixture.lines_of(1), ["LEFT 4"]);
+}
+
+#[test]
+fn nobody_is_told_of_members_that_leave_because_the_server_stops() {
+    let mut fixture = Fixture::new(has_events);
+    (1..3).for_each(|number| fixture.join_since(number, None));
+    fixture.entries();
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Leave(name(), client(2), Farewell::Nobody, answer));
+    assert!(fixture.entries().is_empty());
+}
+
+#[test]
+fn clients_that_resume_wait_while_their_writer_has_too_much_to_write_and_publishers_pass_them() {
+    let mut fixture = Fixture::new(|_| {});
+    fixture.join_since(1, None);
+    let since = fixture.position(1);
+    fixture.say(1, "missed");
+    let (answer, _) = oneshot::channel();
+    let resuming = Join { since: Some(since), ..join(name(), client(2), label(2)) };
+    assert!(fixture.shard.admit(ShardCommand::Join(resuming, answer), |_, targets| targets == 0).is_none());
+    assert!(fixture.shard.is_waiting());
+    let publish = ShardCommand::Member(publish(name(), client(1), "meanwhile"));
+    let publish = fixture.shard.admit(publish, |_, _| true).expect("nothing of the room waits");
+    fixture.step(publish);
+    let (answer, _) = oneshot::channel();
+    let new = ShardCommand::Join(join(name(), client(3), label(3)), answer);
+    assert!(fixture.shard.admit(new, |_, targets| targets == 0).is_some(), "it has nothing to catch up with");
+    assert!(fixture.shard.next_waiting(|_, targets| targets == 0).is_none());
+    fixture.entries();
+    let resuming = fixture.shard.next_waiting(|_, _| true).expect("the writer has room");
+    fixture.step(resuming);
+    assert_eq!(fixture.lines_of(2), ["Joined room-0", "[1] missed", "[1] meanwhile"]);
+    assert!(!fixture.shard.is_waiting());
+}
