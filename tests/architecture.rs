@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 17] = [
 ];
 
 /// The floors of `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 29] = [
+const LOADGEN_FLOORS: [(&str, u8); 30] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -48,6 +48,7 @@ const LOADGEN_FLOORS: [(&str, u8); 29] = [
     ("payload", 1),
     ("workload", 1),
     ("clock", 0),
+    ("listeners", 0),
     ("descriptors", 0),
     ("verdict", 0),
     ("latency", 0),

@@ -28,6 +28,7 @@ mod descriptors;
 mod dialect;
 mod latency;
 mod limit;
+mod listeners;
 mod measure;
 mod median_range;
 mod messages;

@@ -1,7 +1,7 @@
 //! A server process that is started for a load and stopped after it. It never outlives this program, not even if that
 //! is killed.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -12,6 +12,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::listeners::listening_sockets;
 use crate::target::Target;
 use crate::verdict::Verdict;
 
@@ -41,7 +42,7 @@ impl SpawnedServer {
             words.extend(only_on_loopback(&words));
         }
         for target in targets {
-            ensure!(!listens(target.address), "{target} is taken already: stop what listens there");
+            ensure!(listening_sockets(target.address).is_empty(), "{target} is taken already: stop what listens there");
         }
         let mut start = Command::new(std::env::current_exe().context("finding this program")?);
         start.arg(BOUND_TO_PARENT).arg("--").args(&words).stdin(Stdio::null()).stdout(Stdio::null());
@@ -60,7 +61,7 @@ impl SpawnedServer {
     fn wait_until_it_listens(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + LISTENS_WITHIN;
         while Instant::now() < deadline {
-            if listens(address) {
+            if !listening_sockets(address).is_empty() {
                 return Ok(());
             }
             if let Some(status) = self.process.try_wait()? {
@@ -119,10 +120,6 @@ fn only_on_loopback(words: &[&str]) -> &'static [&'static str] {
     let known = SERVERS.iter().find(|(name, ..)| *name == program);
     let is_said = |flags: &[&str]| words.iter().any(|word| flags.contains(&word.split('=').next().unwrap_or(word)));
     known.filter(|(_, flags, _)| !is_said(flags)).map_or(&[], |(_, _, added)| added)
-}
-
-fn listens(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
 #[cfg(test)]

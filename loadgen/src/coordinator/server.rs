@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use procfs::net::{TcpState, tcp, tcp6};
 use procfs::process::{MemoryMap, Process, all_processes};
 
 use super::first_memory;
 use crate::clock::Nanos;
+use crate::listeners::listening_sockets;
 use crate::report::ServerReport;
 
 /// A process that is observed through `/proc`.
@@ -96,15 +96,7 @@ impl ServerProcess {
 
     /// The process on this host that listens on this address, if `/proc` lets this user see it.
     pub fn by_listener(address: SocketAddr) -> Option<Self> {
-        // An unspecified listening address covers only addresses of this host.
-        let is_here = TcpListener::bind((address.ip(), 0)).is_ok();
-        let listeners = [tcp().unwrap_or_default(), tcp6().unwrap_or_default()].concat();
-        let of_target = listeners.into_iter().filter(|entry| {
-            let local = entry.local_address;
-            let is_address = local.ip().to_canonical() == address.ip() || (is_here && local.ip().is_unspecified());
-            entry.state == TcpState::Listen && local.port() == address.port() && is_address
-        });
-        let sockets: HashSet<String> = of_target.map(|entry| format!("socket:[{}]", entry.inode)).collect();
+        let sockets = listening_sockets(address);
         let mut processes = all_processes().ok()?.filter_map(Result::ok);
         processes.find(|process| holds_any(process.pid(), &sockets)).map(Self)
     }
