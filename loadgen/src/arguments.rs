@@ -44,7 +44,7 @@ Examples:
   loadgen ws://127.0.0.1:3000/ws --clients 10000 --rooms 1 --rate 5 --html report.html
   loadgen --spawn 'target/release/roomcast --workers 1' --slo p99=50ms
   loadgen --mix tcp=50,ws=50 --giant 10000@4 --churn 200 --slow 0.05
-  loadgen --clients 20000 --rate 2000 --reconnect 0.5@5s --away 5s
+  loadgen --clients 12800 --rate 1280 --reconnect 0.8@5s --away 5s --duration 20s
 
 -h lists the common options, --help all of them.";
 
