@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, ServerPublish, Shard, ShardCommand, ShardRules,
+    Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, Reservation, ServerPublish, Shard, ShardCommand,
+    ShardRules,
 };
 use roomcast::config::{HistoryLimits, PresenceRules, RoomLimits};
 use roomcast::protocol::dialect::Dialect;
@@ -229,6 +230,23 @@ fn history_is_the_newest_messages_and_ends_with_the_position() {
         fixture.act(1, Act::History(count));
         assert_eq!(fixture.lines_of(1), [expected, &[end.as_str()]].concat(), "{count}");
     }
+}
+
+#[test]
+fn a_room_in_which_a_place_is_reserved_stays_the_same_though_nobody_is_in_it() {
+    let mut fixture = Fixture::new(|rules| rules.history.messages_max = 0);
+    fixture.join_since(1, None);
+    fixture.say(1, "said");
+    let since = fixture.position(1);
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Reserve(name(), answer));
+    fixture.leave(1);
+    let (answer, _) = oneshot::channel();
+    let resuming = Join { since: Some(since), ..join(name(), client(2), label(2)) };
+    fixture.step(ShardCommand::Join(Join { reservation: Reservation::Held, ..resuming }, answer));
+    assert_eq!(fixture.lines_of(2), ["Joined room-0"], "it has missed nothing");
+    assert_eq!(fixture.position(2), since);
+    assert_eq!(fixture.shard.active_rooms(), 1);
 }
 
 #[test]
