@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 17] = [
 ];
 
 /// The floors of `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 30] = [
+const LOADGEN_FLOORS: [(&str, u8); 31] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -50,6 +50,7 @@ const LOADGEN_FLOORS: [(&str, u8); 30] = [
     ("clock", 0),
     ("listeners", 0),
     ("descriptors", 0),
+    ("priority", 0),
     ("verdict", 0),
     ("latency", 0),
     ("objective", 0),

@@ -36,6 +36,7 @@ mod objective;
 mod output;
 mod overload;
 mod payload;
+mod priority;
 mod report;
 mod room_order;
 mod schedule;

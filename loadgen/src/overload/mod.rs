@@ -7,7 +7,6 @@ mod flood;
 mod line_counter;
 mod messages;
 mod order;
-mod priority;
 mod results;
 mod run;
 mod tables;

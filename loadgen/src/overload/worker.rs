@@ -16,13 +16,13 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::client::{OverloadClient, ping};
 use super::messages::{Assignment, Progress, Role, WorkerCommand, WorkerEvent};
-use super::priority;
 use super::results;
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
 use crate::messages::Reasons;
 use crate::payload::Payload;
+use crate::priority;
 use crate::worker::{CoordinatorPipe, SendResult, reason_of};
 
 /// Interval of progress reports.

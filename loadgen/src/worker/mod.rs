@@ -28,6 +28,7 @@ use crate::assignment::Assignment;
 use crate::clock::Nanos;
 use crate::latency::Latencies;
 use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
+use crate::priority;
 use crate::schedule::Schedule;
 use churn::Churn;
 pub use client::{Client, SendResult, Stage};
@@ -153,6 +154,10 @@ impl Worker {
         coordinator.watch(poll.registry(), COMMANDS)?;
         let reconnects = Reconnects::new(&assignment);
         let (rooms, clients) = connecting::rooms_and_clients(&assignment, &reconnects);
+        if rooms.iter().any(|room| room.is_beside) {
+            // What these rooms show is to be the server's delay, and not that of a generator busy with those who come back.
+            priority::take_best();
+        }
         Ok(Self {
             connecting: ConnectPhase::new(&assignment, clients.len()),
             random: assignment.random(),
