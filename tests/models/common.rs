@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use harness::Random;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
 use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
@@ -86,26 +87,4 @@ pub fn address(writer: u16, slot: Slot) -> Address {
 /// The event as a line client reads it.
 pub fn line(event: &Event<'_>) -> Vec<u8> {
     Dialect::TextLines.encode(event).to_vec()
-}
-
-/// Random numbers from a seed: splitmix64, by Sebastiano Vigna.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Returns a number less than `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
 }

@@ -13,6 +13,10 @@ mod refusals;
 mod rooms;
 // What rooms remember: history, positions, resuming; who comes and goes.
 mod history;
+// A client that is cut at any byte, and comes back with its position.
+mod cut_client;
+// Such clients compared with the order of their room.
+mod resuming;
 // Lists that are requested very often.
 mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.
