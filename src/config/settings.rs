@@ -157,7 +157,8 @@ pub struct Settings {
     pub history_budget: Size,
     /// Messages that a client which comes back may have missed.
     ///
-    /// A client that has missed more, or messages that are not retained any more, gets none of them and is told so.
+    /// A client that has missed more, or more than `outbox-messages` or `outbox-bytes`, or messages that are not retained any
+    /// more, gets none of them and is told so.
     #[arg(long, help_heading = "History", value_name = "COUNT", default_value = "300")]
     pub recovery_messages: usize,
 

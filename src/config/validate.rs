@@ -125,11 +125,13 @@ fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigErro
         let each = format!("{{message-bytes}} {message_bytes} and {REMEMBERED_ROOM_BYTES}");
         error.because(&format!("at least {each} for each of {{shards}} {shards}"))
     })?;
+    let recovery_messages_max = within("recovery-messages", settings.recovery_messages, 0..=HISTORY_MESSAGES_MAX)?;
     Ok(HistoryLimits {
         messages_max,
         age_max: within("history-age", settings.history_age, HISTORY_AGE_MIN..=SPAN_MAX)?.0,
         budget: budget.0,
-        recovery_messages_max: within("recovery-messages", settings.recovery_messages, 0..=HISTORY_MESSAGES_MAX)?,
+        // More would make a slow consumer of the client that they are sent to.
+        recovery_messages_max: recovery_messages_max.min(settings.outbox_messages),
     })
 }
 

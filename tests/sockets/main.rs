@@ -17,6 +17,8 @@ mod history;
 mod cut_client;
 // Such clients compared with the order of their room.
 mod resuming;
+// Replays for clients that read late, and while the server stops.
+mod replays;
 // Lists that are requested very often.
 mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.

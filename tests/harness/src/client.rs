@@ -80,10 +80,16 @@ impl Client {
         Self { wire: transport.connect(server), fences: 0 }
     }
 
+    /// Connects with a receive buffer of a few KiB and reads nothing.
+    #[track_caller]
+    pub fn open_short_of_buffer(server: &impl Addresses, transport: Transport) -> Self {
+        Self { wire: transport.connect_short_of_buffer(server), fences: 0 }
+    }
+
     /// Connects with a receive buffer of a few KiB, takes this nick and joins this room.
     #[track_caller]
     pub fn member_short_of_buffer(server: &impl Addresses, transport: Transport, room: &str, nick: &str) -> Self {
-        let mut client = Self { wire: transport.connect_short_of_buffer(server), fences: 0 };
+        let mut client = Self::open_short_of_buffer(server, transport);
         client.expect(WELCOME);
         client.name(nick);
         client.join(room);
