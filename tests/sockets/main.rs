@@ -19,6 +19,10 @@ mod cut_client;
 mod resuming;
 // Replays for clients that read late, and while the server stops.
 mod replays;
+// What thousands of rooms retain: the budget, the age, and the memory that comes back.
+mod history_memory;
+// A client that asks for the history again and again.
+mod history_floods;
 // Lists that are requested very often.
 mod lists;
 // One order for everybody, replies in command order, nothing lost behind a full mailbox.
