@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{Client, Lines, Program, Transport, WELCOME};
 use roomcast::config::{Settings, Span};
 
-use crate::server::{Shape, TestServer};
+use crate::server::{Shape, TestServer, contract};
 
 /// Messages that the room retains, and that each request returns.
 const MESSAGES: usize = 300;
@@ -73,5 +73,45 @@ fn what_the_history_returns_counts_as_deliveries() {
         assert_eq!(flooder.request("hello"), REFUSED);
         assert!(flooder.request("POSITION").starts_with("Position "));
         other.expect_nothing();
+    });
+}
+
+/// Bytes of a message, of which as many as a client may ask for fill an outbox.
+const LONG_BYTES: usize = 3_200;
+
+/// Requests whose answers are together far more than any bound of a client's outbox.
+const LONG_REQUESTS: usize = 40;
+
+#[test]
+fn a_client_that_pipelines_requests_for_long_histories_and_reads_gets_them_all() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.history_messages = MESSAGES);
+        let mut publisher = Client::member(&server, transport, "a", "publisher");
+        for number in 0..MESSAGES {
+            publisher.request(&format!("{number:08}{}", "x".repeat(LONG_BYTES - 8)));
+        }
+        let mut reader = Client::member(&server, transport, "a", "reader");
+        (0..LONG_REQUESTS).for_each(|_| reader.send("HISTORY 300"));
+        let heard = reader.fence();
+        assert_eq!(heard.len(), LONG_REQUESTS * (MESSAGES + 1));
+    });
+}
+
+#[test]
+fn a_client_that_resumes_again_and_again_and_reads_gets_every_replay() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| settings.history_messages = MESSAGES);
+        let mut publisher = Client::member(&server, transport, "a", "publisher");
+        let since = publisher.request("POSITION").replace("Position ", "");
+        for number in 0..MESSAGES {
+            publisher.request(&format!("{number:08}{}", "x".repeat(LONG_BYTES - 8)));
+        }
+        let mut reader = Client::connect(&server, transport);
+        (0..LONG_REQUESTS).for_each(|_| {
+            reader.send(&format!("JOIN a since={since}"));
+            reader.send("LEAVE");
+        });
+        let heard = reader.fence();
+        assert_eq!(heard.len(), LONG_REQUESTS * (MESSAGES + 2));
     });
 }
