@@ -131,7 +131,14 @@ impl Pipeline {
         let (ack, _) = oneshot::channel();
         let publisher = Publisher::anonymous(ClientId(0), Label::generated("TCP-1")).into();
         let member = Member { address, dialect, publisher };
-        let join = Join { room: self.room.clone(), member, request: None, reservation: Reservation::None, since: None };
+        let join = Join {
+            room: self.room.clone(),
+            member,
+            request: None,
+            reservation: Reservation::None,
+            since: None,
+            turn: None,
+        };
         self.shard.step(Now::read(), ShardCommand::Join(join, ack), &mut self.batch);
         self.end_batch();
         self.members.push(address);

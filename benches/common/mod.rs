@@ -85,7 +85,7 @@ pub fn label() -> Label {
 pub fn join(room: RoomName, address: Address) -> Join {
     let publisher = Publisher::anonymous(ClientId(0), label()).into();
     let member = Member { address, dialect: Dialect::TextLines, publisher };
-    Join { room, member, request: None, reservation: Reservation::None, since: None }
+    Join { room, member, request: None, reservation: Reservation::None, since: None, turn: None }
 }
 
 /// The publish of a line client.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::batch::Batch;
 use super::command::{Act, MemberCommand, ReplyTo, ServerPublish};
 use super::history::History;
+use super::in_flight::LongReplyTurn;
 use super::log::Unrecovered;
 use super::now::Now;
 use super::room::Room;
@@ -39,19 +40,19 @@ impl Shard {
                 batch.reply(from, &Event::Named(&publisher.label));
                 room.rename(from.address, publisher);
             }
-            Act::Members(asked_at) => {
+            Act::Members(asked_at, turn) => {
                 let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();
                 let labels = labels.truncated_to(self.rules.message_bytes_max.saturating_sub(prefix_bytes));
-                batch.reply(from, &Event::Members(&name, &labels));
+                batch.reply_in_turn(from, &Event::Members(&name, &labels), turn);
             }
             Act::Position => batch.reply_position(from, &Event::Position(&name, room.log.position())),
-            Act::History(messages) => {
+            Act::History(messages, turn) => {
                 let messages = messages.min(self.rules.history.recovery_messages_max);
                 let newest = room.log.latest(messages, self.rules.replay_bytes_max);
                 if newest.len() > 0 {
                     let frames = self.replays.newest(&name, from.dialect, &room.log, newest);
-                    batch.reply_frames(from.address, frames);
+                    batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }
@@ -80,7 +81,14 @@ impl Shard {
 
     /// Sends a client that joins what it has missed since a position, or tells it that this cannot be had: never a part of
     /// it. What follows is live, without a gap and without a double, since all of it is one turn.
-    pub(super) fn resume(&mut self, name: &RoomName, to: ReplyTo, since: Position, batch: &mut Batch) {
+    pub(super) fn resume(
+        &mut self,
+        name: &RoomName,
+        to: ReplyTo,
+        since: Position,
+        turn: Option<LongReplyTurn>,
+        batch: &mut Batch,
+    ) {
         let room = self.rooms.get(name).expect("the room that is joined");
         let bytes_max = self.rules.replay_bytes_max;
         let missed = room.log.missed_since(since, self.rules.history.recovery_messages_max, bytes_max);
@@ -94,7 +102,9 @@ impl Shard {
         match frames {
             Ok(frames) => {
                 self.recoveries.recovered += 1;
-                frames.into_iter().for_each(|frames| batch.reply_frames(to.address, frames));
+                if let Some(frames) = frames {
+                    batch.reply_frames(to.address, frames.holding(turn.map(|turn| turn.0)));
+                }
             }
             Err(_) => {
                 self.recoveries.unrecovered += 1;

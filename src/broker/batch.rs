@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::command::{Ack, ReplyTo};
+use super::in_flight::LongReplyTurn;
 use super::room::Audience;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
@@ -89,6 +90,11 @@ impl Batch {
     /// Adds a reply to one client.
     pub(super) fn reply(&mut self, to: ReplyTo, event: &Event<'_>) {
         self.reply_as(Frames::reply(Bytes::new()), to, event);
+    }
+
+    /// Adds a reply to one client that may be long.
+    pub(super) fn reply_in_turn(&mut self, to: ReplyTo, event: &Event<'_>, turn: Option<LongReplyTurn>) {
+        self.reply_as(Frames::reply(Bytes::new()).holding(turn.map(|turn| turn.0)), to, event);
     }
 
     /// Adds a reply to one client with a position, up to which everything is ahead of it.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::idempotency::IdempotencyKey;
-use super::in_flight::InFlightPermit;
+use super::in_flight::{InFlightPermit, LongReplyTurn};
 use super::room::{Member, MemberCount};
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
@@ -49,9 +49,9 @@ pub enum Act {
     /// Publishes. The time is when the data was read from the member's socket.
     Publish(Data, Instant),
     /// Replies with the labels of the members. The time is when the client asked.
-    Members(Instant),
+    Members(Instant, Option<LongReplyTurn>),
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
-    History(usize),
+    History(usize, Option<LongReplyTurn>),
     /// Replies with the position up to which everything is on its way to the member.
     Position,
     /// Makes this the member as others see it, and replies with the label.
@@ -61,14 +61,20 @@ pub enum Act {
 }
 
 impl Act {
-    /// The bytes that count as in flight for it; `None` for as many as a client may have.
-    pub(super) fn in_flight_bytes(&self) -> Option<usize> {
+    /// The bytes that count as in flight for it.
+    pub(super) fn in_flight_bytes(&self) -> usize {
         match self {
-            Self::Publish(data, _) => Some(data.bytes()),
-            Self::Reply(bytes) => Some(bytes.len()),
-            Self::Rename(_) | Self::Position => Some(0),
-            // The reply may be long, and a client could ask for it with every line.
-            Self::Members(_) | Self::History(_) => None,
+            Self::Publish(data, _) => data.bytes(),
+            Self::Reply(bytes) => bytes.len(),
+            Self::Rename(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
+        }
+    }
+
+    /// Where the client's turn belongs, if the reply may be long.
+    pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
+        match self {
+            Self::Members(_, turn) | Self::History(_, turn) => Some(turn),
+            _ => None,
         }
     }
 }
@@ -94,8 +100,10 @@ pub struct Join {
     pub request: Option<RequestId>,
     /// Whether it has reserved a place.
     pub reservation: Reservation,
-    /// The position up to which it has everything. It is sent what it has missed, or told that this cannot be had.
+    /// The position up to which the client has everything. It is sent what it has missed, or told that this cannot be had.
     pub since: Option<Position>,
+    /// The client's turn for what it has missed.
+    pub turn: Option<LongReplyTurn>,
 }
 
 impl Join {

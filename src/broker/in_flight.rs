@@ -23,7 +23,16 @@ const NEVER_CLOSED: &str = "a window is never closed";
 
 /// The window of one client. It takes memory only once the client has sent something.
 #[derive(Clone, Debug, Default)]
-pub struct ClientWindow(Option<Arc<Semaphore>>);
+pub struct ClientWindow {
+    bytes: Option<Arc<Semaphore>>,
+    /// One permit: see [`LongReplyTurn`].
+    turn: Option<Arc<Semaphore>>,
+}
+
+/// A client's turn to get a long reply, such as the history of a room. It ends when the client's socket has taken the
+/// reply: a client that asks for more than it reads would else be disconnected as a slow consumer for what it asked.
+#[derive(Debug)]
+pub struct LongReplyTurn(pub(super) OwnedSemaphorePermit);
 
 /// The windows of all clients together, for the rooms of one shard.
 #[derive(Clone, Debug)]
@@ -41,7 +50,7 @@ pub struct InFlightPermit {
 impl ClientWindow {
     /// Returns once nothing from the client is in flight.
     pub async fn emptied(&self) {
-        if let Some(window) = &self.0 {
+        if let Some(window) = &self.bytes {
             let _all = window.acquire_many(CLIENT_BYTES_MAX).await;
         }
     }
@@ -56,7 +65,22 @@ impl ClientWindow {
     }
 
     fn semaphore(&mut self) -> Arc<Semaphore> {
-        Arc::clone(self.0.get_or_insert_with(|| Arc::new(Semaphore::new(CLIENT_BYTES_MAX as usize))))
+        Arc::clone(self.bytes.get_or_insert_with(|| Arc::new(Semaphore::new(CLIENT_BYTES_MAX as usize))))
+    }
+
+    /// The client's turn, if no long reply is on its way to the client.
+    pub fn try_turn(&mut self) -> Option<LongReplyTurn> {
+        self.turns().try_acquire_owned().ok().map(LongReplyTurn)
+    }
+
+    /// The client's turn, once the long reply that is on its way to the client has left.
+    pub fn turn(&mut self) -> impl Future<Output = LongReplyTurn> + use<> {
+        let turns = self.turns();
+        async move { LongReplyTurn(turns.acquire_owned().await.expect(NEVER_CLOSED)) }
+    }
+
+    fn turns(&mut self) -> Arc<Semaphore> {
+        Arc::clone(self.turn.get_or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 }
 
@@ -99,7 +123,7 @@ impl ShardWindow {
 /// The permits that an act takes from the window of its client, and what a publication takes from that of its room. At
 /// most all of them.
 fn permits(act: &Act) -> (u32, Option<u32>) {
-    let permits = act.in_flight_bytes().map_or(CLIENT_BYTES_MAX, permits_for);
+    let permits = permits_for(act.in_flight_bytes());
     let of_room = matches!(act, Act::Publish(..)).then(|| permits.min(WINDOW_BYTES_MAX));
     (permits.min(CLIENT_BYTES_MAX), of_room)
 }
@@ -111,6 +135,8 @@ fn permits_for(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::protocol::publication::Data;
@@ -132,9 +158,16 @@ mod tests {
             shard.try_enter(&mut other, 1, &publish(0)).is_some() && shard.try_enter(&mut other, 0, &reply).is_some()
         );
         drop(long);
-        let members = shard.try_enter(&mut busy, 0, &Act::Members(Instant::now())).unwrap();
-        assert!(shard.try_enter(&mut busy, 0, &reply).is_none(), "its reply may be long");
-        drop(members);
         assert!(shard.try_enter(&mut busy, 0, &publish(0)).is_some());
+    }
+
+    #[test]
+    fn a_client_gets_one_long_reply_at_a_time() {
+        let mut window = ClientWindow::default();
+        let turn = window.try_turn().unwrap();
+        let mut next = Box::pin(window.turn());
+        assert!(window.try_turn().is_none() && next.as_mut().now_or_never().is_none());
+        drop(turn);
+        assert!(next.now_or_never().is_some() && window.try_turn().is_some());
     }
 }

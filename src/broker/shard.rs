@@ -233,7 +233,7 @@ impl Shard {
     }
 
     fn join(&mut self, now: Now, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
-        let Join { room: name, member, request, reservation, since } = join;
+        let Join { room: name, member, request, reservation, since, turn } = join;
         let address = member.address;
         let (name, room) = match reservation {
             Reservation::None => self.room_with_place(now, name, Some(address))?,
@@ -243,7 +243,7 @@ impl Shard {
         let (publisher, is_new) = (Arc::clone(&member.publisher), !room.has_members());
         batch.reply(reply_to, &Event::Joined(&name));
         if let Some(since) = since {
-            self.resume(&name, reply_to, since, batch);
+            self.resume(&name, reply_to, since, turn, batch);
         }
         let room = self.rooms.get_mut(&name).expect("it was just found");
         let is_member_new = room.join(member);

@@ -157,8 +157,7 @@ impl Session {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
         let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
-        let join = Join { room, member, request, reservation, since };
-        self.wait(Waiting::Joining(self.context.broker.join(join)))
+        self.send_join(Join { room, member, request, reservation, since, turn: None })
     }
 
     /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
@@ -181,7 +180,7 @@ impl Session {
     /// room replies.
     pub fn request_history(&mut self, room: &RoomName, messages: usize, request: Option<RequestId>) -> Outcome {
         let messages = messages.min(self.context.broker.replay_messages_max());
-        let command = self.command(room, Act::History(messages), request);
+        let command = self.command(room, Act::History(messages, None), request);
         self.send_charged(command, messages, Instant::now())
     }
 
@@ -192,7 +191,7 @@ impl Session {
 
     /// Asks a room that the client is in for the labels of its members. The room replies.
     pub fn list_members(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        self.send_to_room(self.command(room, Act::Members(Instant::now()), request))
+        self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
     }
 
     /// Gives the client another label, which a room that it is in replies with.

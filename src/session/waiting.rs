@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Session;
 use super::rate_limiter::RateLimiter;
-use crate::broker::{Joined, MemberCommand, Request};
+use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
@@ -52,12 +52,24 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 pub(super) enum Waiting {
     Sending(Boxed<()>),
     Pausing(Box<Pause>),
+    Turn(Box<TurnWait>),
     Reserving(Request<Result<(), CommandError>>),
     Joining(Request<Result<Joined, CommandError>>),
     Leaving(Request<()>),
     Listing(Boxed<Arc<Listing<RoomName>>>),
     /// It waits for nothing, and is told like what is refused later.
     Refused(CommandError),
+}
+
+/// A command whose reply may be long, and which waits until the long reply before has left.
+pub(super) struct TurnWait {
+    command: LongReplyCommand,
+    turn: Boxed<LongReplyTurn>,
+}
+
+enum LongReplyCommand {
+    Member(MemberCommand),
+    Join(Join),
 }
 
 /// A command that waits until its client may cause so many deliveries.
@@ -99,6 +111,7 @@ impl Session {
             }
             Some(Waiting::Listing(listing)) => Finished::Rooms(ready!(listing.as_mut().poll(context))),
             Some(Waiting::Pausing(_)) => return self.poll_pause(context),
+            Some(Waiting::Turn(_)) => return self.poll_turn(context),
             Some(Waiting::Refused(_)) => {
                 let Some(Waiting::Refused(error)) = self.waiting.take() else { unreachable!("it was just looked at") };
                 Finished::Refused(error)
@@ -114,8 +127,27 @@ impl Session {
         Outcome::Pending
     }
 
+    /// Sends a join, once no long reply is on its way to a client that resumes.
+    pub(super) fn send_join(&mut self, mut join: Join) -> Outcome {
+        if join.since.is_some() && join.turn.is_none() {
+            join.turn = self.window.try_turn();
+            if join.turn.is_none() {
+                return self.wait_for_turn(LongReplyCommand::Join(join));
+            }
+        }
+        self.wait(Waiting::Joining(self.context.broker.join(join)))
+    }
+
     /// Sends a command of a member, or waits while the client has too much on its way.
-    pub(super) fn send_to_room(&mut self, command: MemberCommand) -> Outcome {
+    pub(super) fn send_to_room(&mut self, mut command: MemberCommand) -> Outcome {
+        if let Some(turn) = command.act.long_reply_turn()
+            && turn.is_none()
+        {
+            *turn = self.window.try_turn();
+            if turn.is_none() {
+                return self.wait_for_turn(LongReplyCommand::Member(command));
+            }
+        }
         match self.context.broker.try_send(command, &mut self.window) {
             Ok(()) => Outcome::Done,
             Err(command) => {
@@ -148,6 +180,36 @@ impl Session {
         let time_max = self.context.deliveries.map_or(Duration::ZERO, |limits| limits.pause_max);
         let sleep = Box::pin(sleep(time.min(time_max)));
         self.wait(Waiting::Pausing(Box::new(Pause { command, deliveries, sleep })))
+    }
+
+    fn wait_for_turn(&mut self, command: LongReplyCommand) -> Outcome {
+        let turn = Box::pin(self.window.turn());
+        self.wait(Waiting::Turn(Box::new(TurnWait { command, turn })))
+    }
+
+    /// A client that is disconnected gets no long reply any more; its join is sent, since a place may be reserved for it.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+        let Some(Waiting::Turn(wait)) = &mut self.waiting else { unreachable!("the caller has looked") };
+        let is_disconnected = self.context.writer.poll_disconnect(self.slot, context).is_ready();
+        let granted = if is_disconnected { None } else { Some(ready!(wait.turn.as_mut().poll(context))) };
+        let Some(Waiting::Turn(wait)) = self.waiting.take() else { unreachable!("the caller has looked") };
+        let outcome = match (wait.command, granted) {
+            (LongReplyCommand::Member(_), None) => Outcome::Done,
+            (LongReplyCommand::Member(mut command), granted) => {
+                if let Some(turn) = command.act.long_reply_turn() {
+                    *turn = granted;
+                }
+                self.send_to_room(command)
+            }
+            (LongReplyCommand::Join(join), turn) => {
+                let since = join.since.filter(|_| turn.is_some());
+                self.send_join(Join { since, turn, ..join })
+            }
+        };
+        match outcome {
+            Outcome::Pending => self.poll(context),
+            _ => Poll::Ready(Finished::Sent),
+        }
     }
 
     fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Finished> {

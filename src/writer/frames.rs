@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Slot;
 use crate::protocol::dialect::Dialect;
@@ -41,6 +42,8 @@ pub struct Frames {
     kind: Kind,
     /// When the first message was read from its sender.
     pub(crate) read_at: Option<Instant>,
+    /// Held until the frames are sent or dropped: the turn of a client that gets one long reply at a time.
+    turn: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Frames {
@@ -58,13 +61,18 @@ impl Frames {
     pub fn delivery(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         debug_assert!(inner_ends.is_sorted() && inner_ends.last().is_none_or(|&end| (end as usize) < bytes.len()));
         let messages = u32::try_from(inner_ends.len() + 1).expect("an entry is shorter than 4 GiB");
-        Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None }
+        Self { bytes, inner_ends, messages, kind: Kind::Delivery, read_at: None, turn: None }
     }
 
     /// Several replies in a row, or publications that a client has missed, which are never dropped one by one. The ends
     /// are as for deliveries.
     pub fn replies(bytes: Bytes, inner_ends: Vec<u32>) -> Self {
         Self { kind: Kind::Reply, ..Self::delivery(bytes, inner_ends) }
+    }
+
+    /// The frames, which release this permit once they are sent or dropped.
+    pub(crate) fn holding(self, turn: Option<OwnedSemaphorePermit>) -> Self {
+        Self { turn: turn.map(Arc::new), ..self }
     }
 
     /// Counts one more message, which begins where the bytes so far end.
@@ -124,7 +132,9 @@ impl Frames {
             bytes: self.bytes.slice(start..end),
             inner_ends: inner.iter().map(|&end| end - start as u32).collect(),
             messages: messages.len() as u32,
-            ..*self
+            kind: self.kind,
+            read_at: self.read_at,
+            turn: self.turn.clone(),
         }
     }
 }

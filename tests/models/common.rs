@@ -62,7 +62,14 @@ pub fn member(address: Address, label: Label) -> Member {
 
 /// The join of a line client that has no place reserved.
 pub fn join(room: RoomName, address: Address, label: Label) -> Join {
-    Join { room, member: member(address, label), request: None, reservation: Reservation::None, since: None }
+    Join {
+        room,
+        member: member(address, label),
+        request: None,
+        reservation: Reservation::None,
+        since: None,
+        turn: None,
+    }
 }
 
 /// A command of a line client.

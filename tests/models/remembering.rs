@@ -227,7 +227,7 @@ fn history_is_the_newest_messages_and_ends_with_the_position() {
     let cases: [(usize, &[&str]); 4] =
         [(0, &[]), (1, &["[1] e"]), (3, &["[1] c", "[1] d", "[1] e"]), (9, &["[1] c", "[1] d", "[1] e"])];
     for (count, expected) in cases {
-        fixture.act(1, Act::History(count));
+        fixture.act(1, Act::History(count, None));
         assert_eq!(fixture.lines_of(1), [expected, &[end.as_str()]].concat(), "{count}");
     }
 }

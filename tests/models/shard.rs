@@ -175,7 +175,7 @@ impl Pair {
             }
             None => self.expect(address, &Event::JoinFirst),
         }
-        self.step(ShardCommand::Member(command(room, address, MemberAct::Members(Instant::now()))));
+        self.step(ShardCommand::Member(command(room, address, MemberAct::Members(Instant::now(), None))));
     }
 
     fn list(&mut self) {

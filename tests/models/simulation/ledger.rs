@@ -152,8 +152,8 @@ impl Ledger {
                 let membership = current(&mut self.memberships, from.address, room);
                 membership.positions.push((membership.messages.len(), offset));
             }
-            Act::Reply(_) | Act::Members(_) => {}
-            Act::Publish(Data::Json(_), _) | Act::History(_) => unreachable!("clients do not send it"),
+            Act::Reply(_) | Act::Members(..) => {}
+            Act::Publish(Data::Json(_), _) | Act::History(..) => unreachable!("clients do not send it"),
         }
     }
 
