@@ -73,7 +73,7 @@ impl Batch {
         self.deliveries[usize::from(writer.0)]
     }
 
-    /// Counts a command whose output follows.
+    /// Counts a command, or a sweep, whose output follows.
     pub(super) fn begin_command(&mut self) {
         if self.commands == 0 {
             // Their frames were taken with the last batch.
