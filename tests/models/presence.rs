@@ -2,6 +2,7 @@
 
 use roomcast::broker::{Farewell, ShardCommand, ShardRules};
 use roomcast::config::PresenceRules;
+use roomcast::writer::Kind;
 use tokio::sync::oneshot;
 
 use crate::remembering::{Fixture, SECOND, client, name};
@@ -59,4 +60,16 @@ fn the_number_of_members_is_told_in_one_batch_with_the_commands_that_come_meanwh
     fixture.pass(SECOND);
     fixture.say(1, "meanwhile");
     assert_eq!(fixture.lines_of(2), ["MEMBERS 5", "[1] meanwhile"]);
+}
+
+#[test]
+fn a_message_behind_what_members_are_told_is_a_delivery_and_that_is_none() {
+    let mut fixture = Fixture::new(has_events);
+    (1..3).for_each(|number| fixture.join_since(number, None));
+    fixture.entries();
+    fixture.leave(2);
+    fixture.say(1, "behind it");
+    let entries = fixture.entries();
+    let kinds: Vec<(&[u8], Kind)> = entries.iter().map(|entry| (entry.frames.bytes(), entry.frames.kind())).collect();
+    assert_eq!(kinds, [(&b"LEFT 2\n"[..], Kind::Reply), (b"[1] behind it\n", Kind::Delivery)]);
 }
