@@ -271,6 +271,28 @@ fn clients_that_resume_from_about_the_same_place_share_one_replay() {
 }
 
 #[test]
+fn a_replay_of_a_room_that_vanished_is_not_sent_in_its_next_life() {
+    let mut fixture = Fixture::new(|rules| rules.history.budget = 64 * 1024);
+    fixture.join_since(1, None);
+    fixture.say(1, "of the first life");
+    fixture.act(1, Act::History(1, None));
+    let since = fixture.position(1);
+    fixture.leave(1);
+    fixture.now.instant += Duration::from_millis(1);
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Join(join(room(1), client(2), label(2)), answer));
+    fixture.step(ShardCommand::Member(publish(room(1), client(2), &"x".repeat(63 * 1024))));
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Leave(room(1), client(2), Farewell::Others, answer));
+    fixture.join_since(1, None);
+    assert_ne!(fixture.position(1).epoch, since.epoch, "the budget was for the other room");
+    fixture.say(1, "of the second life");
+    fixture.entries();
+    fixture.act(1, Act::History(1, None));
+    assert_eq!(fixture.lines_of(1)[0], "[1] of the second life");
+}
+
+#[test]
 fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_once() {
     let mut fixture = Fixture::new(|_| {});
     let first = fixture.publish("to nobody", Some("key")).expect("it is remembered");
