@@ -187,7 +187,8 @@ impl Session {
         self.wait(Waiting::Turn(Box::new(TurnWait { command, turn })))
     }
 
-    /// A client that is disconnected gets no long reply any more; its join is sent, since a place may be reserved for it.
+    /// A client that is disconnected gets no long reply any more. Its join is sent all the same, without a turn: a place may
+    /// be reserved for it, and a client of a server that stops must not be in a room without what it has missed.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
         let Some(Waiting::Turn(wait)) = &mut self.waiting else { unreachable!("the caller has looked") };
         let is_disconnected = self.context.writer.poll_disconnect(self.slot, context).is_ready();
@@ -202,8 +203,7 @@ impl Session {
                 self.send_to_room(command)
             }
             (LongReplyCommand::Join(join), turn) => {
-                let since = join.since.filter(|_| turn.is_some());
-                self.send_join(Join { since, turn, ..join })
+                self.wait(Waiting::Joining(self.context.broker.join(Join { turn, ..join })))
             }
         };
         match outcome {
