@@ -13,7 +13,7 @@ use super::room::Audience;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
 use crate::writer::handle::BATCH_BYTES;
-use crate::writer::{Address, Entry, Frames, Slot, Targets, WriterIndex};
+use crate::writer::{Address, Entry, Frames, Kind, Slot, Targets, WriterIndex};
 
 /// A batch is full after this many commands.
 const BATCH_COMMANDS: usize = 256;
@@ -73,7 +73,7 @@ impl Batch {
         self.deliveries[usize::from(writer.0)]
     }
 
-    /// Counts a command whose output follows.
+    /// Counts a command, or a sweep, whose output follows.
     pub(super) fn begin_command(&mut self) {
         if self.commands == 0 {
             // Their frames were taken with the last batch.
@@ -197,7 +197,9 @@ impl Batch {
         let mut newest = audiences.iter_mut().map(|audience| self.newest_block(audience.writer, audience.targets()));
         let block = newest.next()??;
         let is_of_all = newest.all(|other| other == Some(block));
-        (is_of_all && self.blocks[block].entries == audiences.len()).then_some(block)
+        let Block { frames, entries, .. } = &self.blocks[block];
+        // What members are told of each other counts as replies to them, and a message must not.
+        (is_of_all && *entries == audiences.len() && frames.kind() == Kind::Delivery).then_some(block)
     }
 
     fn newest_block(&self, writer: WriterIndex, audience: &Arc<[Slot]>) -> Option<usize> {

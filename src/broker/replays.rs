@@ -9,7 +9,7 @@ use super::log::RoomLog;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Offset;
+use crate::protocol::position::{Offset, Position};
 use crate::protocol::publication::Publication;
 use crate::writer::Frames;
 
@@ -27,7 +27,8 @@ pub(super) struct Replays {
 #[derive(Clone, Debug)]
 struct Replay {
     first: Offset,
-    last: Offset,
+    /// The place of the last one. A room that vanished and came back may reach the same offset with other publications.
+    last: Position,
     bytes: Bytes,
     /// Where each publication ends.
     ends: Vec<u32>,
@@ -43,8 +44,8 @@ impl Replays {
         log: &RoomLog,
         publications: impl ExactSizeIterator<Item = &'a Publication>,
     ) -> Frames {
-        let (last, count) = (log.position().offset, publications.len());
-        let first = Offset(last.0 + 1 - count as u64);
+        let (last, count) = (log.position(), publications.len());
+        let first = Offset(last.offset.0 + 1 - count as u64);
         let key = (room.clone(), dialect);
         let replay = self.kept.remove(&key).inspect(|replay| self.bytes -= replay.bytes.len());
         let replay = replay.filter(|replay| replay.last == last && replay.first <= first);
@@ -79,7 +80,7 @@ impl Replay {
         room: &RoomName,
         dialect: Dialect,
         first: Offset,
-        last: Offset,
+        last: Position,
         publications: impl Iterator<Item = &'a Publication>,
     ) -> Self {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());

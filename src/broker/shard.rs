@@ -219,6 +219,7 @@ impl Shard {
     /// Drops what is too old, and tells the rooms with many members how many there are. To be called once a second. True
     /// if there is more to drop, after other commands have had their turn.
     pub fn sweep(&mut self, now: Now, batch: &mut Batch) -> bool {
+        batch.begin_command();
         self.keys.expire(now.instant);
         self.replays.forget();
         self.presence.tell_counts(&mut self.rooms, batch);

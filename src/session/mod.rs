@@ -165,6 +165,9 @@ impl Session {
         let place =
             self.memberships.iter().position(|joined| joined.room == *room).expect("a room that the client is in");
         let Joined { room, .. } = self.memberships.remove(place);
+        if self.memberships.is_empty() {
+            self.memberships = Vec::new();
+        }
         self.wait(Answer::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
     }
 

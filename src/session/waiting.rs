@@ -205,7 +205,8 @@ impl Session {
         self.wait(Waiting::Turn(Box::new(TurnWait { command, turn })))
     }
 
-    /// A client that is disconnected gets no long reply any more; its join is sent, since a place may be reserved for it.
+    /// A client that is disconnected gets no long reply any more. Its join is sent all the same, without a turn: a place may
+    /// be reserved for it, and a client of a server that stops must not be in a room without what it has missed.
     fn poll_turn(&mut self, mut wait: Box<TurnWait>, context: &mut Context<'_>) -> Poll<Finished> {
         let is_disconnected = self.context.writer.poll_disconnect(self.slot, context).is_ready();
         let turn = match wait.turn.as_mut().poll(context) {
@@ -224,10 +225,7 @@ impl Session {
                 }
                 self.send_to_room(command)
             }
-            LongReplyCommand::Join(join) => {
-                let since = join.since.filter(|_| turn.is_some());
-                self.send_join(Join { since, turn, ..join })
-            }
+            LongReplyCommand::Join(join) => self.wait(Answer::Joining(self.context.broker.join(Join { turn, ..join }))),
         };
         self.poll_again(outcome, context)
     }

@@ -26,6 +26,7 @@ mod drop_oldest;
 mod flushing;
 mod merging;
 mod pongs;
+mod presence;
 mod remembering;
 mod slow_consumers;
 

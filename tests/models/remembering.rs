@@ -1,4 +1,4 @@
-//! What a shard remembers of its rooms: history, resuming, repeated publishes, presence. One rule per test.
+//! What a shard remembers of its rooms: history, resuming, repeated publishes, who is present. One rule per test.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use roomcast::broker::{
     Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, Reservation, ServerPublish, Shard, ShardCommand,
     ShardRules,
 };
-use roomcast::config::{HistoryLimits, PresenceRules, RoomLimits};
+use roomcast::config::{HistoryLimits, RoomLimits};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::RequestId;
 use roomcast::protocol::names::RoomName;
@@ -17,36 +17,36 @@ use tokio::sync::oneshot;
 
 use crate::common::{address, command, join, label, publish, publisher, room, rules, shard_with, slot};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
 /// A shard with one room that matters, and the lines that its clients get.
-struct Fixture {
-    shard: Shard,
+pub struct Fixture {
+    pub shard: Shard,
     batch: Batch,
     now: Now,
 }
 
 impl Fixture {
-    fn new(change: impl FnOnce(&mut ShardRules)) -> Self {
+    pub fn new(change: impl FnOnce(&mut ShardRules)) -> Self {
         let mut rules = rules();
         change(&mut rules);
         let limits = RoomLimits { rooms_max: 1, members_max: 1_000 };
         Self { shard: shard_with(limits, rules), batch: Batch::new(1), now: Now::read() }
     }
 
-    fn step(&mut self, command: ShardCommand) {
+    pub fn step(&mut self, command: ShardCommand) {
         self.shard.step(self.now, command, &mut self.batch);
     }
 
     /// The entries of what was done so far.
-    fn entries(&mut self) -> Vec<Entry> {
+    pub fn entries(&mut self) -> Vec<Entry> {
         let entries = self.batch.take_entries().flat_map(|(_, entries)| entries).collect();
         self.batch.acknowledge();
         entries
     }
 
     /// The lines that a client got from what was done so far. Those of others are lost.
-    fn lines_of(&mut self, number: u32) -> Vec<String> {
+    pub fn lines_of(&mut self, number: u32) -> Vec<String> {
         let entries = self.entries();
         let own = entries.iter().filter(|entry| entry.targets.as_slice().contains(&slot(number)));
         own.flat_map(|entry| std::str::from_utf8(entry.frames.bytes()).expect("text").lines())
@@ -54,18 +54,18 @@ impl Fixture {
             .collect()
     }
 
-    fn join_since(&mut self, number: u32, since: Option<Position>) {
+    pub fn join_since(&mut self, number: u32, since: Option<Position>) {
         let (answer, _) = oneshot::channel();
         let join = Join { since, ..join(name(), client(number), label(number)) };
         self.step(ShardCommand::Join(join, answer));
     }
 
-    fn leave(&mut self, number: u32) {
+    pub fn leave(&mut self, number: u32) {
         let (answer, _) = oneshot::channel();
         self.step(ShardCommand::Leave(name(), client(number), Farewell::Others, answer));
     }
 
-    fn say(&mut self, number: u32, text: &str) {
+    pub fn say(&mut self, number: u32, text: &str) {
         self.step(ShardCommand::Member(publish(name(), client(number), text)));
     }
 
@@ -97,22 +97,18 @@ impl Fixture {
         position.try_recv().expect("answered")
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         while self.shard.sweep(self.now, &mut self.batch) {}
     }
 }
 
-fn name() -> RoomName {
+pub fn name() -> RoomName {
     room(0)
 }
 
-fn client(number: u32) -> Address {
+pub fn client(number: u32) -> Address {
     address(0, slot(number))
-}
-
-fn has_events(rules: &mut ShardRules) {
-    rules.presence = PresenceRules { events: true, events_members_max: 3 };
 }
 
 #[test]
@@ -275,6 +271,28 @@ fn clients_that_resume_from_about_the_same_place_share_one_replay() {
 }
 
 #[test]
+fn a_replay_of_a_room_that_vanished_is_not_sent_in_its_next_life() {
+    let mut fixture = Fixture::new(|rules| rules.history.budget = 64 * 1024);
+    fixture.join_since(1, None);
+    fixture.say(1, "of the first life");
+    fixture.act(1, Act::History(1, None));
+    let since = fixture.position(1);
+    fixture.leave(1);
+    fixture.now.instant += Duration::from_millis(1);
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Join(join(room(1), client(2), label(2)), answer));
+    fixture.step(ShardCommand::Member(publish(room(1), client(2), &"x".repeat(63 * 1024))));
+    let (answer, _) = oneshot::channel();
+    fixture.step(ShardCommand::Leave(room(1), client(2), Farewell::Others, answer));
+    fixture.join_since(1, None);
+    assert_ne!(fixture.position(1).epoch, since.epoch, "the budget was for the other room");
+    fixture.say(1, "of the second life");
+    fixture.entries();
+    fixture.act(1, Act::History(1, None));
+    assert_eq!(fixture.lines_of(1)[0], "[1] of the second life");
+}
+
+#[test]
 fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_once() {
     let mut fixture = Fixture::new(|_| {});
     let first = fixture.publish("to nobody", Some("key")).expect("it is remembered");
@@ -326,47 +344,6 @@ fn presence_is_every_member_as_others_see_it() {
     fixture.step(ShardCommand::Presence(room(1), answer));
     fixture.entries();
     assert!(nobody.try_recv().expect("answered").is_empty());
-}
-
-#[test]
-fn members_are_told_who_joins_and_leaves_where_a_setting_says_so() {
-    let mut fixture = Fixture::new(has_events);
-    fixture.join_since(1, None);
-    fixture.join_since(2, None);
-    fixture.join_since(2, None);
-    fixture.leave(2);
-    assert_eq!(fixture.lines_of(1), ["Joined room-0", "JOINED 1", "JOINED 2", "LEFT 2"]);
-    let mut quiet = Fixture::new(|_| {});
-    (1..3).for_each(|number| quiet.join_since(number, None));
-    quiet.leave(2);
-    assert_eq!(quiet.lines_of(1), ["Joined room-0"]);
-}
-
-#[test]
-fn a_room_with_many_members_is_told_their_number_once_a_second() {
-    let mut fixture = Fixture::new(has_events);
-    (1..7).for_each(|number| fixture.join_since(number, None));
-    fixture.leave(6);
-    assert_eq!(fixture.lines_of(1), ["Joined room-0", "JOINED 1", "JOINED 2", "JOINED 3"]);
-    assert!(fixture.shard.needs_sweep());
-    fixture.pass(SECOND);
-    assert_eq!(fixture.lines_of(1), ["MEMBERS 5"]);
-    fixture.pass(SECOND);
-    assert!(fixture.entries().is_empty());
-    fixture.leave(5);
-    fixture.leave(4);
-    // One of them made the room small enough to name who leaves.
-    assert_eq!(fixture.lines_of(1), ["LEFT 4"]);
-}
-
-#[test]
-fn nobody_is_told_of_members_that_leave_because_the_server_stops() {
-    let mut fixture = Fixture::new(has_events);
-    (1..3).for_each(|number| fixture.join_since(number, None));
-    fixture.entries();
-    let (answer, _) = oneshot::channel();
-    fixture.step(ShardCommand::Leave(name(), client(2), Farewell::Nobody, answer));
-    assert!(fixture.entries().is_empty());
 }
 
 #[test]

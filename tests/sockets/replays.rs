@@ -191,3 +191,22 @@ fn a_server_that_stops_sends_whole_replays_to_all_clients_that_have_joined() {
         assert_eq!(counts.fanned_out, counts.delivered, "{counts:?}");
     });
 }
+
+#[test]
+fn a_client_that_waits_for_its_turn_to_resume_when_the_server_stops_gets_what_it_has_missed() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, settings(SlowPolicy::Disconnect));
+        let mut missed = Missed::say(&server, transport, MISSED);
+        let mut other = Client::member(&server, transport, "b", "other");
+        let since = other.request("POSITION").replace("Position ", "");
+        let text = other.request("missed");
+        let mut late = missed.resume(&server, transport);
+        until(|| held_bytes(&server) > 0.0);
+        late.send(&format!("JOIN b since={since}"));
+        missed.publisher.request_until("WHO", r#"Members of a: ["publisher"]"#);
+        server.begin_stop();
+        late.expect("Joined a");
+        let lines = late.lines_until_closed(Disconnect::Shutdown);
+        assert!(lines[..MISSED] == missed.messages && lines[MISSED..] == ["Joined b", &text], "{} lines", lines.len());
+    });
+}
