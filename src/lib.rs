@@ -29,8 +29,8 @@
 //!   Others send messages to the owner.
 //! - A shard never waits for a client, and a writer never waits for a socket.
 //! - Every queue is bounded, by a setting or by a named constant with its unit.
-//! - [`session::Session`], [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are synchronous code
-//!   without I/O. The tasks around them only receive, step and send, so that tests run the same code with random input, a
+//! - The calls of [`session::Session`], [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are
+//!   synchronous code without I/O. The tasks around them only receive, step and send, so that tests run the same code with random input, a
 //!   seeded scheduler and sockets in memory.
 //! - A module uses only modules of lower floors. `tests/architecture.rs` checks this rule and the absence of locks.
 //!
