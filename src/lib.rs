@@ -12,8 +12,8 @@
 //! 2. A **protocol handler** ([`session::text`]) parses a message ([`protocol::command`]), calls the session, and says
 //!    what came of it in the words of its wire format.
 //! 3. The **session** ([`session`]) knows the client and its rooms, and no wire format. It publishes through the
-//!    [`broker`], and waits while the room or the client has too much on its way: that is the backpressure, and it stops
-//!    the connection from reading. It is polled, and a client that waits has no future of its own.
+//!    [`broker`], and waits while the room or the client has too much on its way: that is the backpressure, and it
+//!    stops the connection from reading. It is polled, and a client that waits to join has no future of its own.
 //! 4. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, remembers it, encodes it once
 //!    per dialect, and sends each writer one entry for all members there. Rooms are assigned to shards by the hash of
 //!    their names. A client that resumes from a position is sent what it has missed in the turn in which it joins.
@@ -30,8 +30,8 @@
 //! - A shard never waits for a client, and a writer never waits for a socket.
 //! - Every queue is bounded, by a setting or by a named constant with its unit.
 //! - The calls of [`session::Session`], [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are
-//!   synchronous code without I/O. The tasks around them only receive, step and send, so that tests run the same code with random input, a
-//!   seeded scheduler and sockets in memory.
+//!   synchronous code without I/O. The tasks around them only receive, step and send, so that tests run the same code
+//!   with random input, a seeded scheduler and sockets in memory.
 //! - A module uses only modules of lower floors. `tests/architecture.rs` checks this rule and the absence of locks.
 //!
 //! # Floors
