@@ -228,6 +228,16 @@ impl QueuedFrames {
         Rc::new(Self { frames, number: self.number, origin: Origin::PartOf(Rc::clone(whole)) })
     }
 
+    /// Becomes a copy if these are the last part of their entry, so that the rest of its memory is free.
+    pub fn release_entry(self: &mut Rc<Self>) {
+        if let Origin::PartOf(whole) = &self.origin
+            && let (Origin::Entry(meter), 1) = (&whole.origin, Rc::strong_count(whole))
+        {
+            let frames = Frames { bytes: Bytes::copy_from_slice(self.bytes()), ..self.frames.clone() };
+            *self = Self::new(frames, self.number, &meter.clone());
+        }
+    }
+
     /// The number of the entry that these came with.
     pub fn number(&self) -> EntryNumber {
         self.number

@@ -2,7 +2,7 @@
 
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::writer::{ENTRY_BYTES, Input, Slot};
+use roomcast::writer::{ENTRY_BYTES, Entry, Frames, Input, Slot, Targets, WriterCommand};
 
 use crate::common::ROOMY;
 use crate::harness::Harness;
@@ -201,4 +201,29 @@ fn blocked_clients_are_cut_although_another_client_always_has_an_answer_waiting(
     }
     assert!(cut(&mut harness, &blocked).contains(&true));
     assert_eq!(harness.disconnect(talker), None);
+}
+
+#[test]
+fn only_as_many_as_needed_are_cut_in_the_middle_of_long_replies() {
+    const MESSAGES: usize = 10;
+    let message = text("x") + "\n";
+    let bytes = message.repeat(MESSAGES);
+    let ends: Vec<u32> = (1..MESSAGES).map(|number| (number * message.len()) as u32).collect();
+    let budget = 16 * (bytes.len() + ENTRY_BYTES);
+    for sent in [message.len() / 2, 5 * message.len() + 1, bytes.len() - 1] {
+        let mut harness = Harness::new(OutboxLimits { budget, ..ROOMY });
+        let slots: Vec<Slot> = (0..17).map(|_| harness.open_taking(sent)).collect();
+        for &slot in &slots {
+            let frames = Frames::replies(bytes.clone().into(), ends.clone());
+            harness.send(WriterCommand::Batch(vec![Entry { targets: Targets::One(slot), frames }]));
+            harness.flush();
+        }
+        let cut = cut(&mut harness, &slots);
+        assert_eq!(cut.iter().filter(|cut| **cut).count(), 3, "{cut:?}");
+        assert!(!harness.writer.is_over_budget());
+        let first = slots[cut.iter().position(|cut| *cut).expect("three are cut")];
+        harness.grant(first, ALL);
+        let whole = sent.div_ceil(message.len());
+        assert_eq!(harness.received(first), message.repeat(whole) + "ERR closed slow-consumer\n");
+    }
 }
