@@ -213,6 +213,11 @@ impl QueuedFrames {
         Rc::new(Self { frames, number, origin: Origin::Entry(meter.clone()) })
     }
 
+    /// An entry whose memory is a piece of `whole`, which is counted.
+    pub fn part_of(frames: Frames, number: EntryNumber, whole: Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { frames, number, origin: Origin::PartOf(whole) })
+    }
+
     /// A notice in the place of the entry of this number. It is no message that counts against the client.
     pub fn notice(missing: u64, number: EntryNumber) -> Rc<Self> {
         Rc::new(Self { frames: Frames::default(), number, origin: Origin::Notice(missing) })
