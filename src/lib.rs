@@ -4,16 +4,20 @@
 //! # The way of a message
 //!
 //! ```text
-//! socket → connection → session → shard of the room → writer of each worker → sockets
+//! socket → connection → protocol handler → session → shard of the room → writer of each worker → sockets
 //! ```
 //!
-//! 1. A **connection** ([`transport::connection`]) reads its socket. A protocol handler ([`transport::tcp`],
-//!    [`transport::websocket`]) decodes the input, and [`protocol::command`] parses it.
-//! 2. The **session** ([`session`]) executes the command. It publishes through the [`broker`], and waits while the room
-//!    or the client has too much on its way: that is the backpressure, and it stops the connection from reading.
-//! 3. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, encodes it once per dialect,
-//!    and sends each writer one entry for all members there. Rooms are assigned to shards by the hash of their names.
-//! 4. The **writer** of a worker ([`writer`]) appends the entry to the outbox of each member, then flushes: one `send`
+//! 1. A **connection** ([`transport::connection`]) reads its socket, and its framing ([`transport::tcp`],
+//!    [`transport::websocket`]) cuts the input into messages.
+//! 2. A **protocol handler** ([`session::text`]) parses a message ([`protocol::command`]), calls the session, and says
+//!    what came of it in the words of its wire format.
+//! 3. The **session** ([`session`]) knows the client and its rooms, and no wire format. It publishes through the
+//!    [`broker`], and waits while the room or the client has too much on its way: that is the backpressure, and it
+//!    stops the connection from reading. It is polled, and a client that waits to join has no future of its own.
+//! 4. The **shard** that owns the room ([`broker::Shard`]) gives the message its offset, remembers it, encodes it once
+//!    per dialect, and sends each writer one entry for all members there. Rooms are assigned to shards by the hash of
+//!    their names. A client that resumes from a position is sent what it has missed in the turn in which it joins.
+//! 5. The **writer** of a worker ([`writer`]) appends the entry to the outbox of each member, then flushes: one `send`
 //!    per client with everything that is pending for it. It disconnects slow consumers or drops their oldest messages.
 //!
 //! A **worker** ([`worker`]) is a thread with its own runtime, listeners, shards and writer. Workers share mailboxes
@@ -25,9 +29,9 @@
 //!   Others send messages to the owner.
 //! - A shard never waits for a client, and a writer never waits for a socket.
 //! - Every queue is bounded, by a setting or by a named constant with its unit.
-//! - [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are synchronous code without I/O. The tasks
-//!   around them only receive, step and send, so that tests run the same code with random input, a seeded scheduler and
-//!   sockets in memory.
+//! - The calls of [`session::Session`], [`broker::Room`], [`broker::Shard::step`] and [`writer::Writer::step`] are
+//!   synchronous code without I/O. The tasks around them only receive, step and send, so that tests run the same code
+//!   with random input, a seeded scheduler and sockets in memory.
 //! - A module uses only modules of lower floors. `tests/architecture.rs` checks this rule and the absence of locks.
 //!
 //! # Floors
@@ -39,8 +43,8 @@
 //! | 7 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
 //! | 6 | [`worker`] | one thread of the server |
 //! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP; the read side of clients |
-//! | 4 | [`session`] | the commands of one client, the same on every transport |
-//! | 3 | [`broker`] | rooms and shards; knows no socket |
+//! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
+//! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |

@@ -17,6 +17,21 @@ use crate::protocol::names::RoomName;
 use crate::protocol::position::Position;
 use crate::protocol::publication::{Data, Publication, Publisher};
 
+/// The order of one room, and what is remembered of it.
+struct RoomOrder<'a> {
+    name: &'a RoomName,
+    room: &'a mut Room,
+    history: &'a mut History,
+}
+
+/// A publication that has no place in the order yet.
+struct Proposal {
+    publisher: Arc<Publisher>,
+    data: Data,
+    /// When the data was read from its publisher's socket.
+    read_at: Instant,
+}
+
 impl Shard {
     /// Handles a command of a member. One that is in the room no more is told so.
     pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
@@ -30,7 +45,9 @@ impl Shard {
         };
         match act {
             Act::Publish(data, read_at) => {
-                let position = apply(now, &name, room, &mut self.history, member, data, read_at, batch);
+                let proposal = Proposal { publisher: member, data, read_at };
+                let order = RoomOrder { name: &name, room, history: &mut self.history };
+                let position = order.propose(now, proposal, batch);
                 if from.request.is_some() {
                     batch.reply(from, &Event::Position(&name, position));
                 }
@@ -71,7 +88,9 @@ impl Shard {
             Entry::Vacant(_) if self.rules.history.messages_max == 0 => return None,
             entry => entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name))),
         };
-        let position = apply(now, &name, room, &mut self.history, publisher, data, read_at, batch);
+        let proposal = Proposal { publisher, data, read_at };
+        let order = RoomOrder { name: &name, room, history: &mut self.history };
+        let position = order.propose(now, proposal, batch);
         if let Some(key) = key {
             self.keys.remember(now.instant, &name, &key, position);
         }
@@ -120,20 +139,20 @@ impl Shard {
     }
 }
 
-/// Gives data its place in the order of its room, fans it out and remembers it. The only function that does.
-#[allow(clippy::too_many_arguments, reason = "the parts of a shard are borrowed apart")]
-fn apply(
-    now: Now,
-    name: &RoomName,
-    room: &mut Room,
-    history: &mut History,
-    publisher: Arc<Publisher>,
-    data: Data,
-    read_at: Instant,
-    batch: &mut Batch,
-) -> Position {
-    let publication = Publication { offset: room.log.next_offset(), published_at: now.unix, publisher, data };
-    batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
-    history.append(name, &mut room.log, publication, now.instant);
-    room.log.position()
+impl RoomOrder<'_> {
+    /// Hands a publication that may be published over to the order of its room. A server that is alone is that order, so
+    /// the publication is applied at once.
+    fn propose(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
+        self.apply(now, proposal, batch)
+    }
+
+    /// Gives a publication its place in the order, fans it out and remembers it. Nothing else changes what was published.
+    fn apply(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
+        let Self { name, room, history } = self;
+        let Proposal { publisher, data, read_at } = proposal;
+        let publication = Publication { offset: room.log.next_offset(), published_at: now.unix, publisher, data };
+        batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
+        history.append(name, &mut room.log, publication, now.instant);
+        room.log.position()
+    }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
-use self::waiting::Waiting;
+use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
 use crate::broker::{Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation};
 use crate::config::DeliveryLimits;
@@ -139,7 +139,7 @@ impl Session {
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if this one is full. A
     /// join must follow [`Finished::Reserved`].
     pub fn reserve(&mut self, room: RoomName) -> Outcome {
-        self.wait(Waiting::Reserving(self.context.broker.reserve(room)))
+        self.wait(Answer::Reserving(self.context.broker.reserve(room)))
     }
 
     /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`], ahead of everything else
@@ -165,7 +165,10 @@ impl Session {
         let place =
             self.memberships.iter().position(|joined| joined.room == *room).expect("a room that the client is in");
         let Joined { room, .. } = self.memberships.remove(place);
-        self.wait(Waiting::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
+        if self.memberships.is_empty() {
+            self.memberships = Vec::new();
+        }
+        self.wait(Answer::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
     }
 
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
@@ -207,7 +210,7 @@ impl Session {
     /// Lists the rooms with members, of all shards, as [`Finished::Rooms`].
     pub fn list_rooms(&mut self) -> Outcome {
         let broker = self.context.broker.clone();
-        self.wait(Waiting::Listing(Box::pin(async move { broker.rooms().await })))
+        self.wait(Answer::Listing(Box::pin(async move { broker.rooms().await })))
     }
 
     /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in
@@ -225,7 +228,7 @@ impl Session {
             Some(room) => self.send_to_room(self.command(room, Act::Reply(bytes), None)),
             None => match self.context.writer.try_reply(self.slot, bytes) {
                 Ok(()) => Outcome::Done,
-                Err(bytes) => self.wait(Waiting::Sending(Box::pin(self.context.writer.reply(self.slot, bytes)))),
+                Err(bytes) => self.wait(Answer::Sending(Box::pin(self.context.writer.reply(self.slot, bytes)))),
             },
         }
     }
@@ -234,7 +237,7 @@ impl Session {
     pub fn pong(&mut self, bytes: Bytes) -> Outcome {
         match self.context.writer.try_pong(self.slot, bytes) {
             Ok(()) => Outcome::Done,
-            Err(bytes) => self.wait(Waiting::Sending(Box::pin(self.context.writer.pong(self.slot, bytes)))),
+            Err(bytes) => self.wait(Answer::Sending(Box::pin(self.context.writer.pong(self.slot, bytes)))),
         }
     }
 

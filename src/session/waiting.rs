@@ -48,17 +48,28 @@ pub enum Finished {
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// A command that has not finished. Small where thousands of clients wait at once; boxed where few do.
+/// A command that has not finished.
 pub(super) enum Waiting {
-    Sending(Boxed<()>),
+    Answer(Answer),
     Pausing(Box<Pause>),
     Turn(Box<TurnWait>),
+    /// It waits for nothing, and is told like what is refused later.
+    Refused(CommandError),
+}
+
+/// What a command waits for until it has finished. Small where thousands of clients wait at once; boxed where few do.
+pub(super) enum Answer {
+    Sending(Boxed<()>),
     Reserving(Request<Result<(), CommandError>>),
     Joining(Request<Result<Joined, CommandError>>),
     Leaving(Request<()>),
     Listing(Boxed<Arc<Listing<RoomName>>>),
-    /// It waits for nothing, and is told like what is refused later.
-    Refused(CommandError),
+}
+
+impl From<Answer> for Waiting {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 /// A command whose reply may be long, and which waits until the long reply before has left.
@@ -82,9 +93,24 @@ pub(super) struct Pause {
 impl Session {
     /// Goes on with the command that has not finished.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
-        let finished = match &mut self.waiting {
-            None => Finished::Sent,
-            Some(Waiting::Sending(sending)) => {
+        match self.waiting.take() {
+            None => Poll::Ready(Finished::Sent),
+            Some(Waiting::Refused(error)) => Poll::Ready(Finished::Refused(error)),
+            Some(Waiting::Pausing(pause)) => self.poll_pause(pause, context),
+            Some(Waiting::Turn(wait)) => self.poll_turn(wait, context),
+            Some(Waiting::Answer(mut answer)) => {
+                let polled = self.poll_answer(&mut answer, context);
+                if polled.is_pending() {
+                    self.waiting = Some(answer.into());
+                }
+                polled
+            }
+        }
+    }
+
+    fn poll_answer(&mut self, answer: &mut Answer, context: &mut Context<'_>) -> Poll<Finished> {
+        Poll::Ready(match answer {
+            Answer::Sending(sending) => {
                 // A dead client is not to keep its connection permit. A server that stops still sends what it has read.
                 match self.context.writer.poll_disconnect(self.slot, context) {
                     Poll::Ready(reason) if reason != Disconnect::Shutdown => {}
@@ -92,11 +118,11 @@ impl Session {
                 }
                 Finished::Sent
             }
-            Some(Waiting::Reserving(request)) => match ready!(Pin::new(request).poll(context)) {
+            Answer::Reserving(request) => match ready!(Pin::new(request).poll(context)) {
                 Ok(()) => Finished::Reserved,
                 Err(error) => Finished::Refused(error),
             },
-            Some(Waiting::Joining(request)) => match ready!(Pin::new(request).poll(context)) {
+            Answer::Joining(request) => match ready!(Pin::new(request).poll(context)) {
                 Ok(joined) => {
                     // Most clients are in one room.
                     self.memberships.reserve_exact(1);
@@ -105,25 +131,17 @@ impl Session {
                 }
                 Err(error) => Finished::Refused(error),
             },
-            Some(Waiting::Leaving(request)) => {
+            Answer::Leaving(request) => {
                 ready!(Pin::new(request).poll(context));
                 Finished::Left
             }
-            Some(Waiting::Listing(listing)) => Finished::Rooms(ready!(listing.as_mut().poll(context))),
-            Some(Waiting::Pausing(_)) => return self.poll_pause(context),
-            Some(Waiting::Turn(_)) => return self.poll_turn(context),
-            Some(Waiting::Refused(_)) => {
-                let Some(Waiting::Refused(error)) = self.waiting.take() else { unreachable!("it was just looked at") };
-                Finished::Refused(error)
-            }
-        };
-        self.waiting = None;
-        Poll::Ready(finished)
+            Answer::Listing(listing) => Finished::Rooms(ready!(listing.as_mut().poll(context))),
+        })
     }
 
-    pub(super) fn wait(&mut self, waiting: Waiting) -> Outcome {
+    pub(super) fn wait(&mut self, waiting: impl Into<Waiting>) -> Outcome {
         debug_assert!(self.waiting.is_none(), "the command before has not finished");
-        self.waiting = Some(waiting);
+        self.waiting = Some(waiting.into());
         Outcome::Pending
     }
 
@@ -135,7 +153,7 @@ impl Session {
                 return self.wait_for_turn(LongReplyCommand::Join(join));
             }
         }
-        self.wait(Waiting::Joining(self.context.broker.join(join)))
+        self.wait(Answer::Joining(self.context.broker.join(join)))
     }
 
     /// Sends a command of a member, or waits while the client has too much on its way.
@@ -153,7 +171,7 @@ impl Session {
             Err(command) => {
                 // The window exists since the attempt, so that a clone is the same one.
                 let (broker, mut window) = (self.context.broker.clone(), self.window.clone());
-                self.wait(Waiting::Sending(Box::pin(async move { broker.send(command, &mut window).await })))
+                self.wait(Answer::Sending(Box::pin(async move { broker.send(command, &mut window).await })))
             }
         }
     }
@@ -189,36 +207,35 @@ impl Session {
 
     /// A client that is disconnected gets no long reply any more. Its join is sent all the same, without a turn: a place may
     /// be reserved for it, and a client of a server that stops must not be in a room without what it has missed.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
-        let Some(Waiting::Turn(wait)) = &mut self.waiting else { unreachable!("the caller has looked") };
+    fn poll_turn(&mut self, mut wait: Box<TurnWait>, context: &mut Context<'_>) -> Poll<Finished> {
         let is_disconnected = self.context.writer.poll_disconnect(self.slot, context).is_ready();
-        let granted = if is_disconnected { None } else { Some(ready!(wait.turn.as_mut().poll(context))) };
-        let Some(Waiting::Turn(wait)) = self.waiting.take() else { unreachable!("the caller has looked") };
-        let outcome = match (wait.command, granted) {
-            (LongReplyCommand::Member(_), None) => Outcome::Done,
-            (LongReplyCommand::Member(mut command), granted) => {
-                if let Some(turn) = command.act.long_reply_turn() {
-                    *turn = granted;
+        let turn = match wait.turn.as_mut().poll(context) {
+            _ if is_disconnected => None,
+            Poll::Ready(turn) => Some(turn),
+            Poll::Pending => {
+                self.waiting = Some(Waiting::Turn(wait));
+                return Poll::Pending;
+            }
+        };
+        let outcome = match wait.command {
+            LongReplyCommand::Member(_) if turn.is_none() => Outcome::Done,
+            LongReplyCommand::Member(mut command) => {
+                if let Some(empty) = command.act.long_reply_turn() {
+                    *empty = turn;
                 }
                 self.send_to_room(command)
             }
-            (LongReplyCommand::Join(join), turn) => {
-                self.wait(Waiting::Joining(self.context.broker.join(Join { turn, ..join })))
-            }
+            LongReplyCommand::Join(join) => self.wait(Answer::Joining(self.context.broker.join(Join { turn, ..join }))),
         };
-        match outcome {
-            Outcome::Pending => self.poll(context),
-            _ => Poll::Ready(Finished::Sent),
-        }
+        self.poll_again(outcome, context)
     }
 
-    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
-        let Some(Waiting::Pausing(pause)) = &mut self.waiting else { unreachable!("the caller has looked") };
+    fn poll_pause(&mut self, mut pause: Box<Pause>, context: &mut Context<'_>) -> Poll<Finished> {
         let disconnected = self.context.writer.poll_disconnect(self.slot, context);
-        if disconnected.is_pending() {
-            ready!(pause.sleep.as_mut().poll(context));
+        if disconnected.is_pending() && pause.sleep.as_mut().poll(context).is_pending() {
+            self.waiting = Some(Waiting::Pausing(pause));
+            return Poll::Pending;
         }
-        let Some(Waiting::Pausing(pause)) = self.waiting.take() else { unreachable!("the caller has looked") };
         match (disconnected, self.context.deliveries) {
             // A server that stops still publishes what it has read.
             (Poll::Ready(Disconnect::Shutdown), _) => {}
@@ -230,9 +247,12 @@ impl Session {
             }
             (Poll::Pending, _) => {}
         }
-        match self.send_to_room(pause.command) {
-            Outcome::Pending => self.poll(context),
-            _ => Poll::Ready(Finished::Sent),
-        }
+        let outcome = self.send_to_room(pause.command);
+        self.poll_again(outcome, context)
+    }
+
+    /// The command goes on at once if it still has to wait, so that its new wait wakes the client.
+    fn poll_again(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Poll<Finished> {
+        if outcome == Outcome::Pending { self.poll(context) } else { Poll::Ready(Finished::Sent) }
     }
 }
