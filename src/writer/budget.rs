@@ -89,7 +89,11 @@ impl Writer {
         if self.slots.row(slot).is_none_or(|row| row.hot.phase != Phase::Open) {
             return self.close(slot, Disconnect::SlowConsumer, wire);
         }
-        let dropped = self.change_outbox(slot, |row| row.hot.outbox.drop_unless(|_| false, &mut row.cold.backlog));
+        let dropped = self.change_outbox(slot, |row| {
+            let dropped = row.hot.outbox.drop_unless(|_| false, &mut row.cold.backlog);
+            row.hot.outbox.release_entry();
+            dropped
+        });
         self.count_dropped(dropped.unwrap_or_default().deliveries, Disconnect::SlowConsumer);
         self.cut_slow(now, slot);
     }

@@ -213,6 +213,11 @@ impl QueuedFrames {
         Rc::new(Self { frames, number, origin: Origin::Entry(meter.clone()) })
     }
 
+    /// An entry whose memory is a piece of `whole`, which is counted.
+    pub fn part_of(frames: Frames, number: EntryNumber, whole: Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { frames, number, origin: Origin::PartOf(whole) })
+    }
+
     /// A notice in the place of the entry of this number. It is no message that counts against the client.
     pub fn notice(missing: u64, number: EntryNumber) -> Rc<Self> {
         Rc::new(Self { frames: Frames::default(), number, origin: Origin::Notice(missing) })
@@ -226,6 +231,16 @@ impl QueuedFrames {
         };
         let frames = self.frames.part(messages);
         Rc::new(Self { frames, number: self.number, origin: Origin::PartOf(Rc::clone(whole)) })
+    }
+
+    /// Becomes a copy if these are the last part of their entry, so that the rest of its memory is free.
+    pub fn release_entry(self: &mut Rc<Self>) {
+        if let Origin::PartOf(whole) = &self.origin
+            && let (Origin::Entry(meter), 1) = (&whole.origin, Rc::strong_count(whole))
+        {
+            let frames = Frames { bytes: Bytes::copy_from_slice(self.bytes()), ..self.frames.clone() };
+            *self = Self::new(frames, self.number, &meter.clone());
+        }
     }
 
     /// The number of the entry that these came with.

@@ -10,6 +10,7 @@ pub mod handle;
 mod load;
 mod metrics;
 mod outbox;
+mod shared;
 mod slots;
 mod slow;
 mod socket;

@@ -176,6 +176,11 @@ impl Head {
         MessageCounts { replies: before.replies - after.replies, deliveries: before.deliveries - after.deliveries }
     }
 
+    /// Frees the entry that the message partly sent is a part of, unless other outboxes hold it, for a copy of the message.
+    pub fn release_entry(&mut self) {
+        self.first.iter_mut().for_each(QueuedFrames::release_entry);
+    }
+
     /// Drops everything, a message partly sent included. Returns what was dropped.
     pub fn drop_all(&mut self, backlog: &mut Backlog) -> MessageCounts {
         let dropped = self.messages_by_kind(backlog);
@@ -193,8 +198,10 @@ impl Head {
             begun if begun < messages => Some(first.part(begun..messages)),
             _ => None,
         };
-        if begun > first.whole_within(sent) {
-            self.first = Some(if rest.is_some() { first.part(0..begun) } else { first });
+        let whole = first.whole_within(sent);
+        if begun > whole {
+            self.sent -= first.start(whole) as u32;
+            self.first = Some(if messages > 1 { first.part(whole..begun) } else { first });
         } else {
             self.sent = 0;
         }

@@ -13,6 +13,7 @@ use super::Slot;
 use super::frames::{Entry, EntryNumber, Frames, Kind, Meter, QueuedFrames, Targets};
 use super::load::{SMALL_AUDIENCE, WriterLoad};
 use super::metrics::{Counts, WriterMetrics};
+use super::shared::SharedReplies;
 use super::slots::{List, Phase, Row, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
@@ -74,6 +75,7 @@ pub struct Writer {
     pub(super) limits: OutboxLimits,
     pub(super) metrics: Arc<WriterMetrics>,
     pub(super) meter: Meter,
+    shared_replies: SharedReplies,
     /// The number of entries so far.
     entries: u64,
     pub(super) scratch: Vec<u8>,
@@ -100,6 +102,7 @@ impl Writer {
             turns_before_shedding: None,
             limits,
             meter: Meter::default(),
+            shared_replies: SharedReplies::default(),
             metrics,
             entries: 0,
             scratch: Vec::new(),
@@ -253,7 +256,11 @@ impl Writer {
     /// Frames that outboxes can share.
     pub(super) fn share(&mut self, frames: Frames) -> Rc<QueuedFrames> {
         self.entries += 1;
-        QueuedFrames::new(frames, EntryNumber(self.entries), &self.meter)
+        let number = EntryNumber(self.entries);
+        if frames.kind() == Kind::Reply && frames.messages() > 1 {
+            return self.shared_replies.share(frames, number, &self.meter);
+        }
+        QueuedFrames::new(frames, number, &self.meter)
     }
 
     fn push(&mut self, slot: Slot, frames: &Rc<QueuedFrames>, list: List) {

@@ -1,8 +1,9 @@
 //! The budget over all outboxes: which clients are cut or lose messages when it is exceeded.
 
+use bytes::Bytes;
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::writer::{ENTRY_BYTES, Input, Slot};
+use roomcast::writer::{ENTRY_BYTES, Entry, Frames, Input, Slot, Targets, WriterCommand};
 
 use crate::common::ROOMY;
 use crate::harness::Harness;
@@ -201,4 +202,52 @@ fn blocked_clients_are_cut_although_another_client_always_has_an_answer_waiting(
     }
     assert!(cut(&mut harness, &blocked).contains(&true));
     assert_eq!(harness.disconnect(talker), None);
+}
+
+#[test]
+fn only_as_many_as_needed_are_cut_in_the_middle_of_long_replies() {
+    const MESSAGES: usize = 10;
+    let message = text("x") + "\n";
+    let bytes = message.repeat(MESSAGES);
+    let ends: Vec<u32> = (1..MESSAGES).map(|number| (number * message.len()) as u32).collect();
+    let budget = 16 * (bytes.len() + ENTRY_BYTES);
+    for sent in [message.len() / 2, 5 * message.len() + 1, bytes.len() - 1] {
+        let mut harness = Harness::new(OutboxLimits { budget, ..ROOMY });
+        let slots: Vec<Slot> = (0..17).map(|_| harness.open_taking(sent)).collect();
+        for &slot in &slots {
+            let frames = Frames::replies(bytes.clone().into(), ends.clone());
+            harness.send(WriterCommand::Batch(vec![Entry { targets: Targets::One(slot), frames }]));
+            harness.flush();
+        }
+        let cut = cut(&mut harness, &slots);
+        assert_eq!(cut.iter().filter(|cut| **cut).count(), 3, "{cut:?}");
+        assert!(!harness.writer.is_over_budget());
+        let first = slots[cut.iter().position(|cut| *cut).expect("three are cut")];
+        harness.grant(first, ALL);
+        let whole = sent.div_ceil(message.len());
+        assert_eq!(harness.received(first), message.repeat(whole) + "ERR closed slow-consumer\n");
+    }
+}
+
+#[test]
+fn what_many_clients_have_missed_counts_once_and_none_of_them_is_cut_for_it() {
+    let bytes = Bytes::from((text("x") + "\n").repeat(10));
+    let frames = |first: usize| {
+        let ends = (1..10 - first).map(|number| (number * 1_000) as u32).collect();
+        Frames::replies(bytes.slice(first * 1_000..), ends)
+    };
+    let mut harness = Harness::new(CUTTING);
+    let slots: Vec<Slot> = (0..100).map(|_| harness.open_taking(1_500)).collect();
+    for &slot in &slots {
+        let frames = frames(slot.index as usize % 3);
+        harness.send(WriterCommand::Batch(vec![Entry { targets: Targets::One(slot), frames }]));
+        harness.flush();
+    }
+    assert_eq!(harness.writer.held_bytes(), bytes.len() + ENTRY_BYTES);
+    assert!(!cut(&mut harness, &slots).contains(&true));
+    for &slot in &slots {
+        harness.grant(slot, ALL);
+        assert_eq!(harness.received(slot).len(), bytes.len() - slot.index as usize % 3 * 1_000);
+    }
+    assert_eq!(harness.writer.held_bytes(), 0);
 }

@@ -46,7 +46,7 @@ pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits
     }
     for largest in by_pending_bytes(clients) {
         if entries.held(clients) > enough && clients[largest].is_open() {
-            clients[largest].cut_for_budget(entries, counts);
+            cut(entries, clients, largest, counts);
         } else if entries.held(clients) > enough {
             clients[largest].closed(counts);
         }
@@ -56,6 +56,18 @@ pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits
             clients[largest].close_for_budget(counts);
         }
     }
+}
+
+/// Cuts a client. Of a message that is partly sent only its own bytes are held, unless others hold its entry.
+fn cut(entries: &mut Entries, clients: &mut [Client], at: usize, counts: &mut Counts) {
+    let partly_sent = clients[at].partly_sent().map(|message| message.entry);
+    let is_shared = |entry| (0..clients.len()).any(|other| other != at && clients[other].entries().any(|e| e == entry));
+    let is_own = partly_sent.is_some_and(|entry| !is_shared(entry));
+    counts.dropped_slow += clients[at].drop_unsent();
+    if let Some(message) = clients[at].partly_sent().filter(|_| is_own) {
+        message.entry = entries.number(message.bytes.len());
+    }
+    clients[at].cut_for_budget(entries, counts);
 }
 
 /// The sort key of a client that could lose its oldest delivery, with the entry of that delivery and the client's
@@ -77,7 +89,6 @@ fn by_pending_bytes(clients: &[Client]) -> Vec<usize> {
 impl Client {
     /// Cuts the client. It still gets the rest of a partly sent message and the line with the reason.
     fn cut_for_budget(&mut self, entries: &mut Entries, counts: &mut Counts) {
-        counts.dropped_slow += self.drop_unsent();
         self.close(self.now(), Disconnect::SlowConsumer, entries, counts);
     }
 

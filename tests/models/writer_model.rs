@@ -224,6 +224,11 @@ impl Client {
         before - self.queued()
     }
 
+    /// The message of which the socket has taken some bytes and not all, unless it is a notice.
+    pub fn partly_sent(&mut self) -> Option<&mut Message> {
+        self.queue.front_mut().filter(|message| self.sent > 0 && message.missing == 0)
+    }
+
     /// Replaces one message with a notice, or counts it in the notice before it if no byte of that was sent.
     fn drop_one(&mut self, at: usize, counts: &mut Counts) {
         let dropped = self.queue.remove(at).expect("it was found");
