@@ -65,11 +65,19 @@ impl Shard {
             }
             Act::Position => batch.reply_position(from, &Event::Position(&name, room.log.position())),
             Act::History(messages, turn) => {
-                let messages = messages.min(self.rules.history.recovery_messages_max);
-                let newest = room.log.latest(messages, self.rules.replay_bytes_max);
-                if newest.len() > 0 {
+                let mut messages = messages.min(self.rules.history.recovery_messages_max);
+                let bytes_max = self.rules.replay_bytes_max;
+                while messages > 0
+                    && let newest = room.log.latest(messages, bytes_max)
+                    && newest.len() > 0
+                {
+                    messages = newest.len() / 2;
                     let frames = self.replays.newest(&name, from.dialect, &room.log, newest);
-                    batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
+                    // What is encoded may be longer than its data, by a label for each line.
+                    if frames.bytes().len() <= bytes_max {
+                        batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
+                        break;
+                    }
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }

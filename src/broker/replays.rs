@@ -51,6 +51,9 @@ impl Replays {
         let replay = replay.filter(|replay| replay.last == last && replay.first <= first);
         let replay = replay.unwrap_or_else(|| Replay::encode(room, dialect, first, last, publications));
         let frames = replay.from(first);
+        if replay.bytes.len() > KEPT_BYTES_MAX {
+            return frames;
+        }
         if self.bytes + replay.bytes.len() > KEPT_BYTES_MAX {
             self.forget();
         }

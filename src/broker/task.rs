@@ -49,6 +49,8 @@ pub struct ShardTask {
     /// Read once for each batch.
     now: Now,
     next_sweep: Instant,
+    /// The last sweep has left something to drop.
+    is_reclaiming: bool,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
     /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
@@ -72,6 +74,7 @@ impl ShardTask {
             mailbox_open: true,
             now: Now::read(),
             next_sweep: Instant::now(),
+            is_reclaiming: false,
             writers,
             freed: None,
             metrics,
@@ -105,6 +108,10 @@ impl ShardTask {
     /// Waits until there is something to do. `None` when nothing ever will be.
     async fn next(&mut self) -> Option<Step> {
         let needs_sweep = self.shard.needs_sweep();
+        if needs_sweep && self.now.instant >= self.next_sweep {
+            // Also while commands that have waited keep the shard busy.
+            return Some(Step::Sweep);
+        }
         let sweep = sleep_until(self.next_sweep.into());
         if !self.shard.is_waiting() {
             self.freed = None;
@@ -138,9 +145,13 @@ impl ShardTask {
         })
     }
 
-    /// Sweeps, and again at once if there is more to do.
+    /// Sweeps, or goes on with what the last sweep has left to drop.
     fn sweep(&mut self, batch: &mut Batch) {
-        let has_more = self.shard.sweep(self.now, batch);
+        let has_more = match self.is_reclaiming {
+            true => self.shard.reclaim(self.now),
+            false => self.shard.sweep(self.now, batch),
+        };
+        self.is_reclaiming = has_more;
         self.next_sweep = if has_more { self.now.instant } else { self.now.instant + SWEEP_INTERVAL };
     }
 

@@ -25,6 +25,8 @@ pub(super) struct WaitingRooms {
 #[derive(Debug, Default)]
 pub(super) struct WaitingJoins {
     queues: BTreeMap<WriterIndex, VecDeque<ShardCommand>>,
+    /// The writer of the join that went last: the others go before it.
+    last: Option<WriterIndex>,
     /// A command of a room that waits goes next.
     is_turn_of_rooms: bool,
 }
@@ -125,7 +127,11 @@ impl WaitingJoins {
         if self.is_turn_of_rooms {
             return None;
         }
-        let (&writer, queue) = self.queues.iter_mut().find(|(writer, _)| has_room(**writer, 1))?;
+        let in_turn = |writer: &WriterIndex| (self.last.is_some_and(|last| *writer <= last), *writer);
+        let with_room = self.queues.keys().filter(|writer| has_room(**writer, 1));
+        let writer = *with_room.min_by_key(|writer| in_turn(writer))?;
+        self.last = Some(writer);
+        let queue = self.queues.get_mut(&writer).expect("a writer of the queues");
         let join = queue.pop_front();
         if queue.is_empty() {
             self.queues.remove(&writer);

@@ -24,11 +24,6 @@ use crate::shutdown::Drain;
 /// The pause after an accept that failed for lack of something that only time or leaving clients can give back.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// Clients that are accepted before everything else on the worker has its turn. Each costs about as much again when it
-/// joins, and in a crowd that comes back, when it is sent what it has missed: accepted without a pause, a crowd of ten
-/// thousand holds up the others on the worker for hundreds of milliseconds.
-const TURN_CLIENTS: usize = 1;
-
 /// A listener. A dropped one does not listen any more, even if another descriptor table holds a copy of its descriptor.
 ///
 /// Its reserve descriptor is given up when there is no other, so that the client at the head of the queue can be
@@ -85,12 +80,13 @@ impl Listener {
     /// Accepts forever.
     pub async fn accept(mut self, mut on_client: impl FnMut(Accepted)) {
         loop {
-            for _ in 0..TURN_CLIENTS {
-                if let Some(accepted) = self.next().await {
-                    fault::inject("accept");
-                    on_client(accepted);
-                }
+            if let Some(accepted) = self.next().await {
+                fault::inject("accept");
+                on_client(accepted);
             }
+            // Everything else on the worker has its turn before the next client. Each costs about as much again when it
+            // joins, and in a crowd that comes back, when it is sent what it has missed: accepted without a pause, a
+            // crowd of ten thousand holds up the others for hundreds of milliseconds.
             yield_now().await;
         }
     }

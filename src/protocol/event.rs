@@ -35,7 +35,7 @@ pub enum Event<'a> {
     Position(&'a RoomName, Position),
     /// The history that the client asked for is ahead; it ends at this position.
     HistoryEnd(&'a RoomName, Position),
-    /// Another client has joined the room.
+    /// A client has joined the room; it is told of itself as well.
     MemberJoined(&'a RoomName, &'a Publisher),
     /// Another client has left the room.
     MemberLeft(&'a RoomName, &'a Publisher),

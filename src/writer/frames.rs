@@ -71,7 +71,7 @@ impl Frames {
     }
 
     /// The frames, which release this permit once they are sent or dropped.
-    pub(crate) fn holding(self, turn: Option<OwnedSemaphorePermit>) -> Self {
+    pub fn holding(self, turn: Option<OwnedSemaphorePermit>) -> Self {
         Self { turn: turn.map(Arc::new), ..self }
     }
 
@@ -79,6 +79,11 @@ impl Frames {
     pub(crate) fn begin_message(&mut self, end: usize) {
         self.inner_ends.push(u32::try_from(end).expect("an entry is shorter than 4 GiB"));
         self.messages += 1;
+    }
+
+    /// Whether they are a long reply that the client has asked for, such as what it has missed.
+    pub(super) fn is_long_reply(&self) -> bool {
+        self.turn.is_some()
     }
 
     /// All bytes.

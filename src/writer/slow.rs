@@ -184,9 +184,13 @@ impl Stall {
         }
     }
 
-    /// The socket has taken bytes.
-    pub fn taken(&mut self, now: Instant, bytes: usize) {
+    /// The socket has taken bytes. A long reply may take longer than a byte may wait: what its client has missed is not to
+    /// make it slow, so that only a client that takes nothing of it ages.
+    pub fn taken(&mut self, now: Instant, bytes: usize, is_long_reply: bool) {
         self.taken_at = now;
+        if is_long_reply {
+            self.since = now;
+        }
         self.until = self.until.saturating_sub(bytes);
     }
 

@@ -246,6 +246,17 @@ fn a_room_in_which_a_place_is_reserved_stays_the_same_though_nobody_is_in_it() {
 }
 
 #[test]
+fn history_is_no_longer_than_a_client_may_get_at_once_with_its_labels() {
+    let mut fixture = Fixture::new(|rules| rules.replay_bytes_max = 999);
+    fixture.join_since(1, None);
+    // Each is 50 bytes of data, and 250 with a label in front of each line.
+    (0..4).for_each(|_| fixture.say(1, &"\n".repeat(49)));
+    fixture.entries();
+    fixture.act(1, Act::History(5, None));
+    assert_eq!(fixture.lines_of(1).len(), 2 * 50 + 1);
+}
+
+#[test]
 fn clients_that_resume_from_about_the_same_place_share_one_replay() {
     let mut fixture = Fixture::new(|_| {});
     fixture.join_since(1, None);

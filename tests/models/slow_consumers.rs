@@ -1,11 +1,13 @@
 //! Which clients are cut as slow consumers, and which are not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use roomcast::config::{OutboxLimits, SlowPolicy};
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, WriterCommand};
+use tokio::sync::Semaphore;
 
 use crate::common::ROOMY;
 use crate::harness::Harness;
@@ -164,6 +166,28 @@ fn a_client_that_takes_a_trickle_for_ever_is_cut() {
         waited += 500 * MILLISECOND;
         assert!(waited <= LIMITS.slow_after, "still there");
     }
+    assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
+}
+
+#[test]
+fn a_client_that_takes_a_long_reply_slowly_is_not_cut_for_the_age_of_the_reply() {
+    let (mut harness, slot) = refusing(LIMITS, 0, 0);
+    let turn = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
+    let missed = Frames::replies(Bytes::from("missed\n".repeat(100)), (1..100).map(|message| 7 * message).collect());
+    let entry = Entry { targets: Targets::Audience([slot].into()), frames: missed.holding(Some(turn)) };
+    harness.send(WriterCommand::Entry(entry));
+    harness.flush();
+    for _ in 0..100 {
+        harness.sweep_after(900 * MILLISECOND);
+        assert_eq!(harness.disconnect(slot), None);
+        harness.grant(slot, 7);
+    }
+    // What comes behind it ages as ever.
+    harness.deliver(&[slot], "x");
+    harness.flush();
+    harness.sweep_after(9 * SECOND);
+    assert_eq!(harness.disconnect(slot), None);
+    harness.sweep_after(SECOND);
     assert_eq!(harness.disconnect(slot), Some(Disconnect::SlowConsumer));
 }
 
