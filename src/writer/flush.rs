@@ -114,12 +114,11 @@ impl Writer {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let (is_stalled, is_blocked) = (row.hot.state.is_stalled(), row.hot.state == SocketState::Blocked);
         loop {
-            let mut is_long_reply = false;
             if is_stalled {
                 let notice = row.hot.outbox.encode_notice(row.cold.dialect);
                 self.metrics.pending_bytes.add(notice as u64);
                 // A client that is closing has no time beyond that of its connection.
-                is_long_reply = row.hot.phase == Phase::Open
+                row.cold.stall.as_mut().expect("a stall is dated").is_in_long_reply = row.hot.phase == Phase::Open
                     && row.hot.outbox.first.as_ref().is_some_and(|first| first.is_long_reply());
             }
             let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) else {
@@ -143,7 +142,7 @@ impl Writer {
                 self.waiting = self.waiting.checked_sub(messages.messages()).expect(WAITS);
             }
             if is_stalled {
-                row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken, is_long_reply);
+                row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken);
             }
             if row.hot.phase == Phase::Closing {
                 row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);

@@ -106,6 +106,8 @@ pub(super) struct Stall {
     pub resumed_at: Instant,
     /// The pong that came since: the next one replaces it.
     pub pong: Option<EntryNumber>,
+    /// The next bytes to be taken are of a long reply.
+    pub is_in_long_reply: bool,
 }
 
 /// The ending of a client.

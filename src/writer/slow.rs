@@ -165,7 +165,15 @@ fn is_slow(row: &Row<'_>, stall: &Stall, now: Instant, limits: &OutboxLimits) ->
 impl Stall {
     /// A socket that took everything before has left this many bytes.
     pub fn new(now: Instant, bytes: usize) -> Self {
-        Self { since: now, until: bytes, taken_at: now, offered_at: None, resumed_at: now, pong: None }
+        Self {
+            since: now,
+            until: bytes,
+            taken_at: now,
+            offered_at: None,
+            resumed_at: now,
+            pong: None,
+            is_in_long_reply: false,
+        }
     }
 
     /// The socket was writable and is blocked again; this many bytes are left. The time in which it waited to be written is
@@ -186,9 +194,9 @@ impl Stall {
 
     /// The socket has taken bytes. A long reply may take longer than a byte may wait: what its client has missed is not to
     /// make it slow, so that only a client that takes nothing of it ages.
-    pub fn taken(&mut self, now: Instant, bytes: usize, is_long_reply: bool) {
+    pub fn taken(&mut self, now: Instant, bytes: usize) {
         self.taken_at = now;
-        if is_long_reply {
+        if self.is_in_long_reply {
             self.since = now;
         }
         self.until = self.until.saturating_sub(bytes);
