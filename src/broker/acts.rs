@@ -49,7 +49,7 @@ impl Shard {
                 let order = RoomOrder { name: &name, room, history: &mut self.history };
                 let position = order.propose(now, proposal, batch);
                 if from.request.is_some() {
-                    batch.reply(from, &Event::Position(&name, position));
+                    batch.reply_position(from, &Event::Position(&name, position));
                 }
                 self.reclaim_excess(now);
             }

@@ -16,6 +16,7 @@ use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, Shard
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
+use crate::config::HistoryLimits;
 use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
@@ -189,7 +190,8 @@ impl Broker {
 
     /// The most publications that a room sends to one client that asks for its history or resumes.
     pub fn replay_messages_max(&self) -> usize {
-        self.rules.history.recovery_messages_max
+        let HistoryLimits { messages_max, recovery_messages_max, .. } = self.rules.history;
+        recovery_messages_max.min(messages_max)
     }
 
     /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.

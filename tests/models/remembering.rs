@@ -12,7 +12,7 @@ use roomcast::protocol::event::RequestId;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 use roomcast::protocol::publication::Data;
-use roomcast::writer::{Address, Entry};
+use roomcast::writer::{Address, Entry, Kind};
 use tokio::sync::oneshot;
 
 use crate::common::{address, command, join, label, publish, publisher, room, rules, shard_with, slot};
@@ -332,10 +332,14 @@ fn a_publish_with_a_request_is_acknowledged_behind_itself_with_its_position() {
     fixture.join_since(1, None);
     let mut publish = publish(name(), client(1), "said");
     publish.from = ReplyTo { address: client(1), dialect: Dialect::TextLines, request: Some(RequestId(7)) };
+    fixture.entries();
     fixture.step(ShardCommand::Member(publish));
-    let lines = fixture.lines_of(1);
-    assert_eq!(lines[..2], ["Joined room-0", "[1] said"]);
-    assert!(lines[2].starts_with("Position ") && lines[2].ends_with("-0000000000000001"), "{lines:?}");
+    let [said, acknowledgement] = fixture.entries().try_into().expect("two entries");
+    assert_eq!(said.frames.bytes(), b"[1] said\n");
+    let text = std::str::from_utf8(acknowledgement.frames.bytes()).expect("text");
+    assert!(text.starts_with("Position ") && text.ends_with("-0000000000000001\n"), "{text}");
+    // A client that loses what it has said must not resume behind it.
+    assert_eq!(acknowledgement.frames.kind(), Kind::Position);
 }
 
 #[test]

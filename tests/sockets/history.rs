@@ -140,6 +140,19 @@ fn messages_are_remembered_until_they_are_too_old() {
 }
 
 #[test]
+fn a_history_is_charged_for_no_more_messages_than_a_room_keeps() {
+    contract(|shape, transport| {
+        let server = TestServer::start(shape, |settings| {
+            settings.history_messages = 3;
+            (settings.deliveries_per_second, settings.deliveries_burst) = (1, 10);
+        });
+        let mut client = Client::member(&server, transport, "a", "alice");
+        let end = format!("END HISTORY {}", position(&mut client));
+        (0..3).for_each(|_| assert_eq!(client.request("HISTORY 300"), end));
+    });
+}
+
+#[test]
 fn a_position_that_is_none_is_refused_and_the_client_stays_where_it_is() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
