@@ -46,6 +46,7 @@
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
+//! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
@@ -55,6 +56,7 @@
 //! | 0 | [`shutdown`] | the phases in which the server stops |
 //! | 0 | [`fault`] | deliberate panics for tests |
 
+pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod fault;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("main", 8),
     ("server", 7),
     ("process", 7),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("broker", 3),
     ("writer", 2),
     ("net", 1),
+    ("auth", 1),
     ("protocol", 0),
     ("config", 0),
     ("fault", 0),

@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches, ValueEnum};
 use thiserror::Error;
 
-use super::file;
+use super::file::{self, FromFile};
 use super::help::{CHECK_CONFIG, CONFIG, MARKDOWN, PROGRAM, SETTINGS, command, settings_page};
 use super::sources::{Entry, Sources, did_you_mean, variable_of};
 use super::{LogFormat, Settings};
@@ -75,7 +75,7 @@ impl Invocation {
         let (mut entries, warnings) = variables_of(variables, &command);
         entries.extend(flags_of(&matches, &command));
         let config = entries.iter().rfind(|entry| entry.setting == CONFIG).map(|entry| PathBuf::from(&entry.values[0]));
-        let from_file =
+        let FromFile { entries: from_file, rules } =
             config.map(|path| file::read(&path)).transpose().map_err(InvocationError::Wrong)?.unwrap_or_default();
         let mut given = BTreeMap::new();
         for entry in from_file.into_iter().chain(entries) {
@@ -83,7 +83,15 @@ impl Invocation {
             given.insert(entry.setting.clone(), entry);
         }
         let mut settings = parsed(&command, given.values()).map_err(|error| refusal(&error, as_flag))?;
-        for list in [&mut settings.allowed_origins, &mut settings.hosts, &mut settings.trusted_proxies] {
+        settings.rules = rules;
+        for list in [
+            &mut settings.allowed_origins,
+            &mut settings.hosts,
+            &mut settings.trusted_proxies,
+            &mut settings.token_secret_file,
+            &mut settings.token_public_key_file,
+            &mut settings.token_jwks_file,
+        ] {
             *list = list.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         }
         let sources = Sources(given.into_iter().map(|(setting, entry)| (setting, entry.source)).collect());

@@ -6,29 +6,52 @@ use std::fs;
 use std::path::Path;
 
 use clap::{Arg, ArgAction};
+use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
+use super::rules::RuleSettings;
 use super::sources::{Entry, did_you_mean};
+
+/// What a settings file holds.
+#[derive(Default)]
+pub(super) struct FromFile {
+    /// The settings that are flags as well.
+    pub(super) entries: Vec<Entry>,
+    pub(super) rules: Vec<RuleSettings>,
+}
+
+/// The key of the rules in the file, which is no flag.
+const RULE: &str = "rule";
+
+/// The rules alone, of a file that is parsed for its other settings as well.
+#[derive(Deserialize)]
+struct OnlyRules {
+    #[serde(default)]
+    rule: Vec<RuleSettings>,
+}
 
 /// Reads a settings file. Entries come in the order of the file, so that of several errors the first is told.
 ///
 /// # Errors
 /// The file cannot be read, is not TOML, or has a name or a value that is none of a setting. The text says what would
 /// be right.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
+pub(super) fn read(path: &Path) -> Result<FromFile, String> {
     let file = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read settings file {file}: {error}"))?;
     let located = |offset: usize, what: &str| {
         let line = text[..offset].matches('\n').count() + 1;
         format!("settings file {file} line {line}: {what}")
     };
-    let table = DeTable::parse(&text).map_err(|error| {
+    let refused = |error: toml::de::Error| {
         let offset = error.span().map_or(0, |span| span.start);
         located(offset, &error.message().replace('\n', "; "))
-    })?;
-    let mut pairs: Vec<_> = table.as_ref().iter().map(|(key, value)| (key.span().start, key, value)).collect();
+    };
+    let table = DeTable::parse(&text).map_err(refused)?;
+    let OnlyRules { rule: rules } = toml::from_str(&text).map_err(refused)?;
+    let settings = table.as_ref().iter().filter(|(key, _)| key.as_ref() != RULE);
+    let mut pairs: Vec<_> = settings.map(|(key, value)| (key.span().start, key, value)).collect();
     pairs.sort_by_key(|(offset, ..)| *offset);
     let flags = Settings::arguments();
     let entry = |(offset, key, value): (usize, &Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
@@ -36,7 +59,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
         let values = flag_texts(&setting, value.as_ref(), &flags).map_err(|what| located(offset, &what))?;
         Ok(Entry { source: located(offset, &setting), setting, values })
     };
-    pairs.into_iter().map(entry).collect()
+    Ok(FromFile { entries: pairs.into_iter().map(entry).collect::<Result<_, String>>()?, rules })
 }
 
 /// What stands behind the flag on a command line for this value, if it has the type of the setting. The value name of

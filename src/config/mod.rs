@@ -5,6 +5,7 @@ mod arguments;
 mod file;
 mod help;
 mod hosts;
+mod rules;
 mod settings;
 mod sources;
 mod validate;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arguments::{Invocation, InvocationError, Task, log_format};
 pub use hosts::{HostName, Origins};
+pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
 pub use values::{ListenAddress, Size, Span, canonical};
@@ -56,8 +58,62 @@ pub struct Config {
     pub grace: Duration,
     /// File for the bound addresses.
     pub ready_file: Option<PathBuf>,
+    /// Who may do what.
+    pub access: AccessRules,
+    /// The ports that speak TLS; `None` for none.
+    pub tls: Option<TlsRules>,
     /// The part that applies to every client.
     pub rules: Rules,
+}
+
+/// Who may do what: the part that a reload applies to a server that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessRules {
+    /// The first rule that names a room applies to it. Without any, everybody may do everything.
+    pub rooms: Vec<RoomRule>,
+    /// The limits of rooms of which no rule says otherwise.
+    pub default_limits: LimitsOfRoom,
+    /// Clients without a token.
+    pub anonymous: Anonymous,
+    /// What makes a token valid.
+    pub tokens: TokenRules,
+    /// File of API keys.
+    pub api_keys_file: Option<PathBuf>,
+}
+
+/// What makes a token valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRules {
+    /// Files of one secret each.
+    pub secret_files: Vec<PathBuf>,
+    /// PEM files of one public key each.
+    pub public_key_files: Vec<PathBuf>,
+    /// Files of JSON Web Key Sets.
+    pub jwks_files: Vec<PathBuf>,
+    /// The issuer that a token must name.
+    pub issuer: Option<String>,
+    /// The audience that a token must name.
+    pub audience: Option<String>,
+    /// Difference of clocks that a token may show.
+    pub leeway: Duration,
+}
+
+impl TokenRules {
+    /// Whether any token can be valid.
+    pub fn have_keys(&self) -> bool {
+        !(self.secret_files.is_empty() && self.public_key_files.is_empty() && self.jwks_files.is_empty())
+    }
+}
+
+/// The ports that speak TLS, and the files of their certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRules {
+    /// The ports.
+    pub ports: TlsPorts,
+    /// PEM file of the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
 }
 
 /// The part of the configuration that applies to every client.
@@ -91,6 +147,8 @@ pub struct Rules {
     pub trusted_proxies: Vec<IpNet>,
     /// Ports at which trusted proxies send a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Whether a token may stand in the query of a handshake.
+    pub token_in_query: bool,
 }
 
 /// Limits for one address; `None` is no limit. An IPv6 network of 64 bits is one address.
@@ -252,6 +310,30 @@ pub enum ProxyProtocol {
     /// The port for line clients.
     Tcp,
     /// The port for HTTP.
+    Http,
+    /// Both ports.
+    Both,
+}
+
+/// Clients without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anonymous {
+    /// They may do what the rules allow to anyone.
+    Allow,
+    /// They may only authenticate.
+    Deny,
+}
+
+/// Ports that speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsPorts {
+    /// Neither port.
+    Off,
+    /// The port for line clients.
+    Tcp,
+    /// The port for HTTP and WebSocket.
     Http,
     /// Both ports.
     Both,

@@ -9,8 +9,9 @@ use std::thread::available_parallelism;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
+use super::rules::RuleSettings;
 use super::values::{ListenAddress, Size, Span};
-use super::{DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy};
+use super::{Anonymous, DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts};
 
 /// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -230,6 +231,63 @@ pub struct Settings {
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
     pub http_connection_time: Span,
 
+    /// Ports that speak TLS: off, tcp, http or both.
+    ///
+    /// TLS 1.3 and 1.2. A PROXY header stands in front of the handshake.
+    #[arg(long, help_heading = "TLS", value_enum, value_name = "PORTS", default_value = "off")]
+    pub tls: TlsPorts,
+    /// PEM file of the certificate, with its chain behind it.
+    ///
+    /// It is read again when it or the key changes, and at SIGHUP; a wrong one leaves the certificate that is in use.
+    #[arg(long, help_heading = "TLS", value_name = "PATH")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key of the certificate.
+    #[arg(long, help_heading = "TLS", value_name = "PATH")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Clients without a token: allow or deny.
+    ///
+    /// With `deny` a client must present a valid token, at the handshake or by `AUTH`, within `header-timeout`.
+    #[arg(long, help_heading = "Tokens", value_enum, value_name = "POLICY", default_value = "allow")]
+    pub anonymous: Anonymous,
+    /// Files of secrets that sign tokens (HS256, HS384, HS512).
+    ///
+    /// Each holds one secret of at least 32 bytes; a line end at its end does not count. The name of the file without its
+    /// extension is the key's `kid`. Several allow a change of keys without a break: a token without `kid` is tried with
+    /// each.
+    #[arg(long, help_heading = "Tokens", value_name = "PATH", value_delimiter = ',')]
+    pub token_secret_file: Vec<String>,
+    /// PEM files of public keys that verify tokens (RS256 to RS512, PS256 to PS512, ES256, ES384).
+    ///
+    /// The name of the file without its extension is the key's `kid`.
+    #[arg(long, help_heading = "Tokens", value_name = "PATH", value_delimiter = ',')]
+    pub token_public_key_file: Vec<String>,
+    /// Files of JSON Web Key Sets that verify tokens.
+    ///
+    /// Each key has its own `kid`. The server never takes a URL from a token.
+    #[arg(long, help_heading = "Tokens", value_name = "PATH", value_delimiter = ',')]
+    pub token_jwks_file: Vec<String>,
+    /// Issuer (`iss`) that every token must name.
+    #[arg(long, help_heading = "Tokens", value_name = "TEXT")]
+    pub token_issuer: Option<String>,
+    /// Audience (`aud`) that every token must name.
+    #[arg(long, help_heading = "Tokens", value_name = "TEXT")]
+    pub token_audience: Option<String>,
+    /// Difference of clocks that a token may show, for `exp` and `nbf`.
+    #[arg(long, help_heading = "Tokens", value_name = "DURATION", default_value = "5s")]
+    pub token_leeway: Span,
+    /// Whether a token may stand in the query of a handshake, as `?token=…`.
+    ///
+    /// Proxies log queries, so a token there may be read by others.
+    #[arg(long, help_heading = "Tokens", value_name = "BOOL", action = ArgAction::Set, default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub token_in_query: bool,
+    /// File of API keys, one line each as `roomcast gen-key` prints it.
+    ///
+    /// It holds hashes, not keys.
+    #[arg(long, help_heading = "Tokens", value_name = "PATH")]
+    pub api_keys_file: Option<PathBuf>,
+
     /// Time for which a stopping server still accepts clients.
     ///
     /// `/ready` says `draining` meanwhile, so that load balancers notice. In Kubernetes, 5s are enough.
@@ -255,6 +313,11 @@ pub struct Settings {
     /// Format of the log: text or json.
     #[arg(long, help_heading = "Logging", value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Rules of rooms, in the settings file only, as `[[rule]]`.
+    #[arg(skip)]
+    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleSettings>,
 }
 
 impl Settings {

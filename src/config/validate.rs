@@ -4,13 +4,16 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::rules::room_rules;
 use super::{
-    AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules, KeepaliveRules,
-    ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules, Settings, Size, Span, hosts,
+    AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
+    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules, Settings,
+    Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
@@ -28,6 +31,7 @@ const BACKLOG_MAX: u32 = 1 << 20;
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SPAN_MIN: Span = Span(Duration::from_millis(1));
 const HISTORY_AGE_MIN: Span = Span(Duration::from_secs(1));
+const LEEWAY_MAX: Span = Span(Duration::from_secs(10 * 60));
 const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 
 /// A worker holds the longest message twice for the clients of each dialect: the one that it writes, and the next. With
@@ -58,7 +62,7 @@ impl TryFrom<Settings> for Config {
             },
             rooms: RoomLimits {
                 rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
-                members_max: within("room-members", settings.room_members, 1..=CLIENTS_MAX)?,
+                members_max: room_members(settings.room_members)?,
             },
             history: history(&settings, shards)?,
             presence: PresenceRules {
@@ -74,6 +78,8 @@ impl TryFrom<Settings> for Config {
             drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
+            access: access(&settings)?,
+            tls: tls(&settings)?,
             rules: Rules::try_from(settings)?,
         })
     }
@@ -106,6 +112,7 @@ impl TryFrom<Settings> for Rules {
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,
+            token_in_query: settings.token_in_query,
             greeting: one_line("greeting", settings.greeting)?,
         })
     }
@@ -117,7 +124,7 @@ fn message_bytes(settings: &Settings) -> Result<Size, ConfigError> {
 
 fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigError> {
     let message_bytes = message_bytes(settings)?;
-    let messages_max = within("history-messages", settings.history_messages, 0..=HISTORY_MESSAGES_MAX)?;
+    let messages_max = history_messages(settings.history_messages)?;
     // With less, a shard would drop a long message at once.
     let share_min = if messages_max == 0 { 0 } else { message_bytes.0 + REMEMBERED_ROOM_BYTES.0 };
     let budget_min = Size(usize::from(shards) * share_min);
@@ -128,11 +135,60 @@ fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigErro
     let recovery_messages_max = within("recovery-messages", settings.recovery_messages, 0..=HISTORY_MESSAGES_MAX)?;
     Ok(HistoryLimits {
         messages_max,
-        age_max: within("history-age", settings.history_age, HISTORY_AGE_MIN..=SPAN_MAX)?.0,
+        age_max: history_age(settings.history_age)?,
         budget: budget.0,
         // More would make a slow consumer of the client that they are sent to.
         recovery_messages_max: recovery_messages_max.min(settings.outbox_messages),
     })
+}
+
+pub(super) fn history_messages(count: usize) -> Result<usize, ConfigError> {
+    within("history-messages", count, 0..=HISTORY_MESSAGES_MAX)
+}
+
+pub(super) fn history_age(age: Span) -> Result<Duration, ConfigError> {
+    within("history-age", age, HISTORY_AGE_MIN..=SPAN_MAX).map(|Span(age)| age)
+}
+
+pub(super) fn room_members(count: usize) -> Result<usize, ConfigError> {
+    within("room-members", count, 1..=CLIENTS_MAX)
+}
+
+fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
+    let default = LimitsOfRoom {
+        members_max: room_members(settings.room_members)?,
+        history_messages_max: history_messages(settings.history_messages)?,
+        history_age_max: history_age(settings.history_age)?,
+        presence_events: settings.presence_events,
+    };
+    Ok(AccessRules {
+        rooms: room_rules(&settings.rules, default)?,
+        default_limits: default,
+        anonymous: settings.anonymous,
+        tokens: TokenRules {
+            secret_files: settings.token_secret_file.iter().map(PathBuf::from).collect(),
+            public_key_files: settings.token_public_key_file.iter().map(PathBuf::from).collect(),
+            jwks_files: settings.token_jwks_file.iter().map(PathBuf::from).collect(),
+            issuer: settings.token_issuer.clone(),
+            audience: settings.token_audience.clone(),
+            leeway: within("token-leeway", settings.token_leeway, Span(Duration::ZERO)..=LEEWAY_MAX)?.0,
+        },
+        api_keys_file: settings.api_keys_file.clone(),
+    })
+}
+
+fn tls(settings: &Settings) -> Result<Option<TlsRules>, ConfigError> {
+    let ports = settings.tls;
+    let value = ports.to_possible_value().expect("no value is hidden");
+    let wrong = |rule| Err(ConfigError::new("tls", value.get_name(), rule));
+    match (ports, &settings.tls_cert, &settings.tls_key) {
+        (TlsPorts::Off, None, None) => Ok(None),
+        (TlsPorts::Off, ..) => wrong("{tls-cert} and {tls-key} are used with tcp, http or both"),
+        (_, Some(certificate), Some(key)) => {
+            Ok(Some(TlsRules { ports, certificate: certificate.clone(), key: key.clone() }))
+        }
+        _ => wrong("needs {tls-cert} and {tls-key}, the PEM files of the certificate and of its private key"),
+    }
 }
 
 fn outbox(settings: &Settings) -> Result<OutboxLimits, ConfigError> {
@@ -207,7 +263,7 @@ fn time(name: &'static str, value: Span) -> Result<Option<Duration>, ConfigError
     within(name, value, Span(Duration::ZERO)..=SPAN_MAX).map(|Span(time)| (!time.is_zero()).then_some(time))
 }
 
-fn within<T: PartialOrd + fmt::Display>(
+pub(super) fn within<T: PartialOrd + fmt::Display>(
     name: &'static str,
     value: T,
     range: RangeInclusive<T>,

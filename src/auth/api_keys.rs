@@ -1,0 +1,1 @@
+//! API keys: their names, their hashes and what each may do.

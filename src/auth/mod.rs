@@ -1,0 +1,10 @@
+//! Who a client is and what it may do. Pure: the bytes of a token in, a [`Token`] out; a room and a token in, [`Rights`]
+//! out. Reads no file, no clock and no socket, and never fetches anything that a token names.
+
+pub mod api_keys;
+pub mod rights;
+pub mod tokens;
+
+/// A time as tokens have it: seconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixSeconds(pub u64);

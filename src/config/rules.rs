@@ -1,0 +1,140 @@
+//! The rules of rooms, as the settings file gives them and as they are validated: who may do what in which rooms, and the
+//! limits of these rooms.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
+use super::validate::{history_age, history_messages, room_members, within};
+use super::{ConfigError, Span};
+
+/// The most rules. They are looked through in order when a client joins.
+const RULES_MAX: usize = 1_000;
+
+/// The longest name and pattern of a rule, in bytes.
+const TEXT_BYTES_MAX: usize = 128;
+
+/// A `[[rule]]` of the settings file, not validated yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RuleSettings {
+    /// The name that a refusal tells; the pattern if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The rooms of the rule: `*` stands for any characters.
+    pub rooms: String,
+    /// Who may join.
+    pub join: Who,
+    /// Who may publish; members if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Who>,
+    /// Who may read what was published before; as `join` if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Who>,
+    /// Who may read who is in; as `join` if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Who>,
+    /// In place of the setting of the same name, as are the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_members: Option<usize>,
+    /// Newest messages that each room retains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_messages: Option<usize>,
+    /// Longest time that a message is retained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_age: Option<Span>,
+    /// Whether members are told who joins and who leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_events: Option<bool>,
+}
+
+/// The clients that have a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Who {
+    /// Every client.
+    Anyone,
+    /// Clients whose token names a user.
+    User,
+    /// Clients whose token grants the right in that room.
+    Token,
+    /// Clients that are in the room; for publishing only.
+    Member,
+    /// No client. An application may.
+    Nobody,
+}
+
+/// A rule, every value within its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomRule {
+    /// The name that a refusal tells.
+    pub name: Box<str>,
+    /// The rooms of the rule: `*` stands for any characters.
+    pub rooms: Box<str>,
+    /// Who may join.
+    pub join: Who,
+    /// Who may publish.
+    pub publish: Who,
+    /// Who may read what was published before.
+    pub history: Who,
+    /// Who may read who is in.
+    pub presence: Who,
+    /// The limits of the rooms.
+    pub limits: LimitsOfRoom,
+}
+
+/// The limits of one room, by its rule and by the settings where the rule says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsOfRoom {
+    /// Members.
+    pub members_max: usize,
+    /// Publications that the room retains; 0 is no history.
+    pub history_messages_max: usize,
+    /// Longest time that a publication is retained.
+    pub history_age_max: Duration,
+    /// Whether members are told who joins and who leaves.
+    pub presence_events: bool,
+}
+
+/// The rules of the settings file, in their order.
+pub(super) fn room_rules(rules: &[RuleSettings], default: LimitsOfRoom) -> Result<Vec<RoomRule>, ConfigError> {
+    within("rule", rules.len(), 0..=RULES_MAX)?;
+    rules.iter().map(|rule| room_rule(rule, default)).collect()
+}
+
+fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, ConfigError> {
+    let name = rule.name.as_ref().unwrap_or(&rule.rooms);
+    let wrong = |value: &dyn fmt::Display, what: &str| Err(ConfigError::new("rule", value, what));
+    for (text, what) in [(name, "name"), (&rule.rooms, "rooms")] {
+        if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains(char::is_control) {
+            return wrong(&format_args!("{text:?}"), &format!("{what} is 1 to {TEXT_BYTES_MAX} bytes of one line"));
+        }
+    }
+    for (right, who) in [("join", Some(rule.join)), ("history", rule.history), ("presence", rule.presence)] {
+        if who == Some(Who::Member) {
+            return wrong(&format_args!("{name:?}"), &format!("{right} is anyone, user, token or nobody"));
+        }
+    }
+    let named = |error: ConfigError| error.because(&format!("in the rule {name:?}"));
+    let (members, messages, age) = (rule.room_members, rule.history_messages, rule.history_age);
+    let members = members.map(room_members).transpose().map_err(named)?;
+    let messages = messages.map(history_messages).transpose().map_err(named)?;
+    let age = age.map(history_age).transpose().map_err(named)?;
+    Ok(RoomRule {
+        name: name.as_str().into(),
+        rooms: rule.rooms.as_str().into(),
+        join: rule.join,
+        publish: rule.publish.unwrap_or(Who::Member),
+        history: rule.history.unwrap_or(rule.join),
+        presence: rule.presence.unwrap_or(rule.join),
+        limits: LimitsOfRoom {
+            members_max: members.unwrap_or(default.members_max),
+            history_messages_max: messages.unwrap_or(default.history_messages_max),
+            history_age_max: age.unwrap_or(default.history_age_max),
+            presence_events: rule.presence_events.unwrap_or(default.presence_events),
+        },
+    })
+}
