@@ -2,21 +2,27 @@
 
 mod descriptors;
 mod ready_file;
+mod tls_files;
 
+use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::descriptors::Descriptors;
+use self::tls_files::TlsFiles;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
@@ -49,7 +55,7 @@ pub struct BoundAddresses {
 /// returns.
 ///
 /// # Errors
-/// An address could not be bound, a limit is too low, the system refuses what the configuration requires, or the ready
+/// An address could not be bound, a limit is too low, the files of the certificate are wrong, the system refuses what the configuration requires, or the ready
 /// file could not be written.
 pub async fn run(
     config: Config,
@@ -58,6 +64,10 @@ pub async fn run(
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
+    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
+    let load_tls = |rules| TlsFiles::load(rules, Arc::clone(&metrics.certificate_not_after));
+    let mut tls = config.tls.as_ref().map(load_tls).transpose()?;
+    let tls_server = tls.as_ref().map_or_else(|| watch::Sender::default().subscribe(), TlsFiles::server);
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -66,8 +76,7 @@ pub async fn run(
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
-    let mut workers = start(&config, descriptors, lines.into_iter().zip(http), &metrics, &drain)?;
+    let mut workers = start(&config, descriptors, lines.into_iter().zip(http), &metrics, tls_server.clone(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -75,9 +84,12 @@ pub async fn run(
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
-    log_start(descriptors, clients_max, bound);
+    log_start(descriptors, clients_max, bound, &tls_server.borrow());
     on_bound(bound);
-    shutdown.cancelled().await;
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = watch_files(tls.as_mut()) => {}
+    }
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
     if !config.drain_delay.is_zero() {
@@ -96,11 +108,26 @@ pub async fn run(
     Ok(counts)
 }
 
+/// Uses the files of the certificate when they change. Never returns.
+async fn watch_files(tls: Option<&mut TlsFiles>) {
+    match tls {
+        Some(files) => files.watch().await,
+        None => pending().await,
+    }
+}
+
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
-fn log_start(Descriptors { limit, tables, .. }: Descriptors, clients_max: usize, bound: BoundAddresses) {
+fn log_start(
+    Descriptors { limit, tables, .. }: Descriptors,
+    clients_max: usize,
+    bound: BoundAddresses,
+    tls: &TlsServer,
+) {
     info!(descriptors = limit, tables, clients_max, "descriptor limit");
-    info!(address = %bound.tcp, "listening for tcp lines");
-    info!(address = %bound.http, "listening for http");
+    // The field is there only where it is true.
+    let [lines_tls, http_tls] = [&tls.lines, &tls.http].map(|config| config.is_some().then_some(true));
+    info!(tls = lines_tls, address = %bound.tcp, "listening for tcp lines");
+    info!(tls = http_tls, address = %bound.http, "listening for http");
     if limit < DESCRIPTORS_FEW {
         let descriptors = limit;
         warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
@@ -113,9 +140,10 @@ fn log_start(Descriptors { limit, tables, .. }: Descriptors, clients_max: usize,
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
-/// A limit is too low, or the ready file has no folder.
+/// A limit is too low, the files of the certificate are wrong, or the ready file has no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     Descriptors::after_raise(config).clients_max(config.max_clients)?;
+    config.tls.as_ref().map_or(Ok(()), tls_files::check)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
 }
 
@@ -146,6 +174,7 @@ fn start(
     descriptors: Descriptors,
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     metrics: &ServerMetrics,
+    tls: watch::Receiver<TlsServer>,
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
     let (shards, mut shard_mailboxes) =
@@ -164,6 +193,7 @@ fn start(
         spent: SpentDeliveries::new(Instant::now()),
         metrics: metrics.clone(),
         rules: config.rules.clone(),
+        tls,
         drain: drain.clone(),
     };
     let mut running = Vec::new();

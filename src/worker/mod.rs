@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -23,6 +23,7 @@ use crate::memory::MemoryUse;
 use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::net::handshakes::{Handshakes, TlsServer};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub spent: SpentDeliveries,
     pub metrics: ServerMetrics,
     pub rules: Rules,
+    /// What new connections speak TLS with.
+    pub tls: watch::Receiver<TlsServer>,
     pub drain: Drain,
 }
 
@@ -91,7 +94,7 @@ impl Worker {
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, tls, drain } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -134,6 +137,7 @@ impl Worker {
             workers,
             counts,
             buffer: ReadBuffer::new(memory, input_guard, sockets),
+            handshakes: Rc::new(Handshakes::new(tls)),
             tasks: tasks.clone(),
         });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));
