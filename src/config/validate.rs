@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use super::rules::room_rules;
 use super::{
     AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
-    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules, Settings,
-    Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
+    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules,
+    Settings, Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
@@ -112,6 +112,7 @@ impl TryFrom<Settings> for Rules {
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,
+            token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             token_in_query: settings.token_in_query,
             greeting: one_line("greeting", settings.greeting)?,
         })
