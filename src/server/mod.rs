@@ -1,23 +1,27 @@
 //! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it composes.
 
+mod control;
 mod descriptors;
 mod ready_file;
+mod reload;
 mod tls_files;
 
-use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::control::Control;
 use self::descriptors::Descriptors;
-use self::tls_files::TlsFiles;
+pub use self::reload::Reloader;
+use self::tls_files::Certificate;
+use crate::access::Access;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
@@ -27,7 +31,7 @@ use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
+use crate::worker::{AccessCommand, DescriptorTable, RunningWorker, Shared, Worker, access_mailbox};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
@@ -47,7 +51,7 @@ pub struct BoundAddresses {
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
-/// seconds. Calls `on_bound` with the bound addresses once clients are accepted. Returns the totals of what was
+/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns the totals of what was
 /// delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
@@ -60,14 +64,12 @@ pub struct BoundAddresses {
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
-    on_bound: impl FnOnce(BoundAddresses),
+    on_bound: impl FnOnce(BoundAddresses, Control),
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
-    let load_tls = |rules| TlsFiles::load(rules, Arc::clone(&metrics.certificate_not_after));
-    let mut tls = config.tls.as_ref().map(load_tls).transpose()?;
-    let tls_server = tls.as_ref().map_or_else(|| watch::Sender::default().subscribe(), TlsFiles::server);
+    let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -75,8 +77,11 @@ pub async fn run(
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
+    let access = Arc::new(Access::load(&config.access)?);
     let drain = Drain::default();
-    let mut workers = start(&config, descriptors, lines.into_iter().zip(http), &metrics, tls_server.clone(), &drain)?;
+    let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
+    let own = lines.into_iter().zip(http).zip(command_mailboxes);
+    let mut workers = start(&config, descriptors, own, access, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -84,12 +89,13 @@ pub async fn run(
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
-    log_start(descriptors, clients_max, bound, &tls_server.borrow());
-    on_bound(bound);
+    log_start(descriptors, clients_max, bound, &tls.server().borrow());
+    on_bound(bound, Control::new(commands, tls.requests()));
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = watch_files(tls.as_mut()) => {}
+        () = tls.watch() => {}
     }
+    drop(tls);
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
     if !config.drain_delay.is_zero() {
@@ -106,14 +112,6 @@ pub async fn run(
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
-}
-
-/// Uses the files of the certificate when they change. Never returns.
-async fn watch_files(tls: Option<&mut TlsFiles>) {
-    match tls {
-        Some(files) => files.watch().await,
-        None => pending().await,
-    }
 }
 
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
@@ -172,7 +170,8 @@ async fn become_ready(
 fn start(
     config: &Config,
     descriptors: Descriptors,
-    listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
+    own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<AccessCommand>)>,
+    access: Arc<Access>,
     metrics: &ServerMetrics,
     tls: watch::Receiver<TlsServer>,
     drain: &Drain,
@@ -194,10 +193,11 @@ fn start(
         metrics: metrics.clone(),
         rules: config.rules.clone(),
         tls,
+        access,
         drain: drain.clone(),
     };
     let mut running = Vec::new();
-    for (index, ((lines, http), writer)) in (0..).zip(listeners.zip(writer_mailboxes)) {
+    for (index, (((lines, http), commands), writer)) in (0..).zip(own.zip(writer_mailboxes)) {
         let table = tables.pop();
         let worker = Worker {
             index: WriterIndex(index),
@@ -211,6 +211,7 @@ fn start(
             // Spread evenly: shard i lives on worker i % workers.
             shards: shard_mailboxes.extract_if(.., |shard| shard.index.0 % config.workers == index).collect(),
             writer,
+            commands,
             serving: drain.serving(),
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);

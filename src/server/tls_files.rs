@@ -15,8 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
@@ -46,11 +46,22 @@ pub enum Change {
     Replaced,
 }
 
-/// The files of a server that speaks TLS, and where workers get what was made of them.
+/// What asks for a reload, and gets the answer.
+pub type ReloadRequest = oneshot::Sender<anyhow::Result<Change>>;
+
+/// The certificate of a server, if it speaks TLS, and where workers get it.
 #[derive(Debug)]
-pub struct TlsFiles {
-    rules: TlsRules,
+pub struct Certificate {
     server: watch::Sender<TlsServer>,
+    files: Option<TlsFiles>,
+    ask: mpsc::Sender<ReloadRequest>,
+    asked: mpsc::Receiver<ReloadRequest>,
+}
+
+/// The files of a server that speaks TLS.
+#[derive(Debug)]
+struct TlsFiles {
+    rules: TlsRules,
     /// For the metric, in Unix seconds.
     not_after: Arc<Counter>,
     ends: ASN1Time,
@@ -75,26 +86,16 @@ struct Loaded {
     ends: ASN1Time,
 }
 
-impl TlsFiles {
-    /// Reads the files. The end of the certificate is stored in `not_after`, in Unix seconds.
+impl Certificate {
+    /// Reads the files of a server that speaks TLS. The end of the certificate is stored in `not_after`, in Unix seconds.
     ///
     /// # Errors
     /// A file cannot be read, or holds no certificate, or no private key, or not that of the certificate.
-    pub fn load(rules: &TlsRules, not_after: Arc<Counter>) -> anyhow::Result<Self> {
-        let contents = Contents::read(rules);
-        let seen = seen(&contents);
-        let Loaded { server, ends } = contents?.check(rules)?;
-        let mut files = Self {
-            rules: rules.clone(),
-            server: watch::Sender::new(server),
-            not_after,
-            ends,
-            in_use: seen.clone(),
-            last: seen,
-            warned_at: None,
-        };
-        files.begin_use("tls certificate");
-        Ok(files)
+    pub fn load(rules: Option<&TlsRules>, not_after: &Arc<Counter>) -> anyhow::Result<Self> {
+        let (ask, asked) = mpsc::channel(1);
+        let server = watch::Sender::default();
+        let files = rules.map(|rules| TlsFiles::load(rules, Arc::clone(not_after), &server)).transpose()?;
+        Ok(Self { server, files, ask, asked })
     }
 
     /// Where workers get what new connections use.
@@ -102,42 +103,70 @@ impl TlsFiles {
         self.server.subscribe()
     }
 
-    /// Reads the files again and uses them from here on, if they are right.
-    ///
-    /// # Errors
-    /// As of [`Self::load`]; what is in use stays.
-    pub fn reload(&mut self) -> anyhow::Result<Change> {
-        self.apply(Contents::read(&self.rules))
+    /// Where a reload is asked for.
+    pub fn requests(&self) -> mpsc::Sender<ReloadRequest> {
+        self.ask.clone()
     }
 
-    /// Looks at the files every few seconds and uses them once they have changed, for as long as it is polled. Never
-    /// returns.
+    /// Uses the files when they have changed and when it is asked to, for as long as it is polled. Never returns.
     pub async fn watch(&mut self) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sleep(LOOK_EVERY).await;
-            self.look();
-            self.warn_of_end();
+            tokio::select! {
+                _ = looks.tick() => self.look(),
+                Some(answer) = self.asked.recv() => {
+                    // Who asked may not wait for the answer.
+                    let _ = answer.send(self.reload());
+                }
+            }
         }
+    }
+
+    fn look(&mut self) {
+        if let Some(files) = &mut self.files {
+            files.look(&self.server);
+            files.warn_of_end();
+        }
+    }
+
+    fn reload(&mut self) -> anyhow::Result<Change> {
+        let Some(files) = &mut self.files else { return Ok(Change::Unchanged) };
+        files.apply(Contents::read(&files.rules), &self.server)
+    }
+}
+
+impl TlsFiles {
+    fn load(rules: &TlsRules, not_after: Arc<Counter>, used: &watch::Sender<TlsServer>) -> anyhow::Result<Self> {
+        let contents = Contents::read(rules);
+        let seen = seen(&contents);
+        let Loaded { server, ends } = contents?.check(rules)?;
+        used.send_replace(server);
+        let (in_use, last) = (seen.clone(), seen);
+        let mut files = Self { rules: rules.clone(), not_after, ends, in_use, last, warned_at: None };
+        files.begin_use("tls certificate");
+        Ok(files)
     }
 
     /// Uses the files if they have changed since they were last read. Logs once for each content that is wrong, as a file
     /// that is half written.
-    fn look(&mut self) {
+    fn look(&mut self, used: &watch::Sender<TlsServer>) {
         let contents = Contents::read(&self.rules);
         if seen(&contents) != self.last
-            && let Err(error) = self.apply(contents)
+            && let Err(error) = self.apply(contents, used)
         {
             warn!(error = format!("{error:#}"), "the tls certificate in use stays");
         }
     }
 
-    fn apply(&mut self, contents: anyhow::Result<Contents>) -> anyhow::Result<Change> {
+    /// Uses the files from here on, once they are known to be right.
+    fn apply(&mut self, contents: anyhow::Result<Contents>, used: &watch::Sender<TlsServer>) -> anyhow::Result<Change> {
         self.last = seen(&contents);
         if self.last == self.in_use {
             return Ok(Change::Unchanged);
         }
         let Loaded { server, ends } = contents?.check(&self.rules)?;
-        self.server.send_replace(server);
+        used.send_replace(server);
         self.in_use.clone_from(&self.last);
         (self.ends, self.warned_at) = (ends, None);
         self.begin_use("tls certificate replaced");
@@ -165,10 +194,10 @@ impl TlsFiles {
     }
 }
 
-/// Refuses files that [`TlsFiles::load`] would refuse.
+/// Refuses files that [`Certificate::load`] would refuse.
 ///
 /// # Errors
-/// As of [`TlsFiles::load`].
+/// As of [`Certificate::load`].
 pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
     Contents::read(rules)?.check(rules).map(drop)
 }
