@@ -171,7 +171,7 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` if there is nothing to read; the socket has failed.
     pub fn try_discard(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.has_input() {
+        if self.tls.as_ref().is_some_and(|tls| tls.borrow_mut().discard_input()) {
             return Ok(0);
         }
         read_socket(&self.socket, buffer)

@@ -46,6 +46,8 @@ pub struct TlsState {
     unsent: Vec<u8>,
     /// The client has said that it sends no more.
     input_ended: bool,
+    /// Nobody reads any more.
+    is_input_discarded: bool,
     /// The client broke the rules of TLS: nothing more is received or sealed.
     is_broken: bool,
     /// The end of the output is sealed.
@@ -64,6 +66,7 @@ impl TlsState {
             plaintext: Vec::new(),
             unsent: Vec::new(),
             input_ended: false,
+            is_input_discarded: false,
             is_broken: false,
             is_finished: false,
         })
@@ -86,7 +89,15 @@ impl TlsState {
 
     /// Whether a call of [`Self::receive`] returns at once, whatever the socket has.
     pub fn has_input(&self) -> bool {
-        !self.plaintext.is_empty() || self.input_ended || self.is_broken
+        !self.plaintext.is_empty() || self.input_ended || self.is_broken && !self.is_input_discarded
+    }
+
+    /// Discards what is received and not read. The input goes on as bytes that nobody opens, unless it has ended, which is
+    /// returned.
+    pub fn discard_input(&mut self) -> bool {
+        self.is_input_discarded = true;
+        self.plaintext = Vec::new();
+        self.input_ended
     }
 
     /// Receives plaintext by one call of `read`, or by several if what they bring is not for the reader. `read` returns
