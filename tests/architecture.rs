@@ -4,15 +4,17 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 20] = [
     ("main", 8),
     ("server", 7),
+    ("commands", 7),
     ("process", 7),
     ("worker", 6),
     ("transport", 5),
     ("session", 4),
     ("broker", 3),
     ("writer", 2),
+    ("access", 2),
     ("net", 1),
     ("auth", 1),
     ("protocol", 0),

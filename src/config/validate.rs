@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use super::rules::room_rules;
 use super::{
     AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
-    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules, Settings,
-    Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
+    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules,
+    Settings, Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
