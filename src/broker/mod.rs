@@ -8,6 +8,7 @@ mod handle;
 mod history;
 mod idempotency;
 mod in_flight;
+mod limits;
 mod listing_cache;
 mod log;
 mod metrics;
