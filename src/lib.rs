@@ -45,6 +45,7 @@
 //! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP; the read side of clients |
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
+//! | 2 | [`access`] | reads the files of tokens' keys, API keys and rules |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
@@ -56,6 +57,7 @@
 //! | 0 | [`shutdown`] | the phases in which the server stops |
 //! | 0 | [`fault`] | deliberate panics for tests |
 
+pub mod access;
 pub mod auth;
 pub mod broker;
 pub mod config;

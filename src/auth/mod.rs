@@ -2,6 +2,7 @@
 //! out. Reads no file, no clock and no socket, and never fetches anything that a token names.
 
 pub mod api_keys;
+pub mod revocations;
 pub mod rights;
 pub mod tokens;
 

@@ -73,6 +73,11 @@ impl TokenVerifier {
         Self { checks }
     }
 
+    /// Whether no token is valid.
+    pub fn is_empty(&self) -> bool {
+        true
+    }
+
     /// Adds the secret of HS256, HS384 and HS512 from the bytes of a file.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub enum Act {
     Position,
     /// Makes this the member as others see it, and replies with the label.
     Rename(Arc<Publisher>),
+    /// Makes this the member as others see it, and replies with its user.
+    Authenticate(Arc<Publisher>),
     /// Sends the member one encoded message.
     Reply(Bytes),
 }
@@ -67,7 +69,7 @@ impl Act {
         match self {
             Self::Publish(data, _) => data.bytes(),
             Self::Reply(bytes) => bytes.len(),
-            Self::Rename(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
+            Self::Rename(_) | Self::Authenticate(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
         }
     }
 
@@ -170,7 +172,7 @@ pub enum ShardCommand {
     Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
     /// Lists the shard's rooms. The time is when the client sent the request.
     Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
-    /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within a second or two.
+    /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
     Rules(Arc<RoomRules>, Answer<()>),
 }
 

@@ -5,8 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -117,19 +117,31 @@ impl ShardSenders {
         (Self { shards: shards.into() }, mailboxes)
     }
 
-    /// Applies other rules to the rooms of all shards. When it returns, they hold for each room that is created. Rooms that
-    /// exist follow within a second or two: members above a new limit stay, messages above it are dropped.
-    pub async fn apply_rules(&self, rules: Arc<RoomRules>) {
-        let Shards { handles, history_messages_max, .. } = &*self.shards;
-        history_messages_max.store(rules.history_messages_max(), Ordering::Relaxed);
-        for shard in handles {
-            shard.request(|answer| ShardCommand::Rules(Arc::clone(&rules), answer)).await;
-        }
+    /// A handle that does not keep the shards alive.
+    pub fn downgrade(&self) -> WeakShards {
+        WeakShards(Arc::downgrade(&self.shards))
     }
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         Broker { shards: self.shards, merged: Rc::default() }
+    }
+}
+
+/// The way to all shards while they live, for what is done to a server that runs.
+#[derive(Clone)]
+pub struct WeakShards(Weak<Shards>);
+
+impl WeakShards {
+    /// Applies other rules to the rooms of all shards. When it returns, they hold for each room that is created. Rooms that
+    /// exist follow within seconds: members above a new limit stay, messages above it are dropped. Does nothing
+    /// once the shards have ended.
+    pub async fn apply_rules(&self, rules: Arc<RoomRules>) {
+        let Some(shards) = self.0.upgrade() else { return };
+        shards.history_messages_max.store(rules.history_messages_max(), Ordering::Relaxed);
+        for shard in &shards.handles {
+            shard.request(|answer| ShardCommand::Rules(Arc::clone(&rules), answer)).await;
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Label {
         parse(text, Self::NICK_BYTES_MAX).map(Self)
     }
 
+    /// The label of somebody who has chosen this nick and has proved nothing. No user has such a label.
+    pub fn of_guest(&self) -> Self {
+        Self::generated(format_args!("~{}", self.as_str()))
+    }
+
     /// The label as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! The limits of rooms by the first rule that names them, and rules that change while rooms exist. One rule per test.
 
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use roomcast::auth::rights::RoomRules;
@@ -268,11 +268,22 @@ fn a_client_may_ask_for_as_many_messages_as_the_largest_history_by_the_newest_ru
     let broker = senders.clone().broker();
     assert_eq!(broker.replay_messages_max(), 100);
     let context = &mut Context::from_waker(Waker::noop());
-    let mut applied = pin!(senders.apply_rules(ruled(vec![("a", count(200))]).into()));
+    let shards = senders.downgrade();
+    let mut applied = pin!(shards.apply_rules(ruled(vec![("a", count(200))]).into()));
     assert!(applied.as_mut().poll(context).is_pending());
     assert_eq!(broker.replay_messages_max(), 200);
     let (mut shard, mut batch) = (mailboxes[0].shard(), Batch::new(1));
     shard.step(Now::read(), mailboxes[0].try_next().expect("the rules"), &mut batch);
     batch.acknowledge();
     assert!(applied.poll(context).is_ready());
+}
+
+#[test]
+fn a_weak_handle_does_not_keep_the_shards_alive_and_does_nothing_once_they_have_ended() {
+    let (senders, mut mailboxes) = ShardSenders::new(1, &RoomLimiter::new(1), rules());
+    let shards = senders.downgrade();
+    drop(senders);
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(matches!(pin!(mailboxes[0].next()).poll(context), Poll::Ready(None)));
+    assert!(pin!(shards.apply_rules(ruled(Vec::new()).into())).poll(context).is_ready());
 }
