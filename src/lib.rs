@@ -40,13 +40,14 @@
 //! |---|---|---|
 //! | 8 | `main` | the binary: arguments, logging, [`server::run`], exit code |
 //! | 7 | [`server`] | starts the workers and stops them in order |
+//! | 7 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
 //! | 7 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
 //! | 6 | [`worker`] | one thread of the server |
 //! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP; the read side of clients |
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
-//! | 2 | [`access`] | reads the files of tokens' keys, API keys and rules |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
+//! | 2 | [`access`] | reads the files of keys that [`auth`] needs |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
@@ -60,6 +61,7 @@
 pub mod access;
 pub mod auth;
 pub mod broker;
+pub mod commands;
 pub mod config;
 pub mod fault;
 pub mod log;

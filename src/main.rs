@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use roomcast::access::Access;
+use roomcast::commands::{self, TokenRequest};
 use roomcast::config::{Config, ConfigError, Invocation, InvocationError, LogLevel, Settings, Task, log_format};
 use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, print, start_log, watch_signals};
 use roomcast::server::Reloader;
@@ -41,7 +43,7 @@ fn follow(Invocation { settings, sources, task, warnings }: Invocation) -> Resul
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let outcome = match task {
         Task::Serve => serve(settings),
-        Task::CheckConfig => check_config(settings).map_err(|error| (EXIT_USAGE, error)),
+        task => run(task, settings).map_err(|error| (EXIT_USAGE, error)),
     };
     outcome.map_err(|(code, error)| match error.downcast_ref::<ConfigError>() {
         Some(wrong) => (code, anyhow!(sources.explain(wrong))),
@@ -68,9 +70,31 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     outcome.map(drop).map_err(|error| (code, error))
 }
 
-fn check_config(settings: Settings) -> anyhow::Result<()> {
-    server::check(&Config::try_from(settings.clone())?)?;
-    print(&toml::to_string(&settings).context("cannot show the settings")?);
+/// Runs a task that prints something and ends.
+fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
+    let config = Config::try_from(settings.clone())?;
+    let text = match task {
+        Task::Serve | Task::Settings { .. } => String::new(),
+        Task::CheckConfig { explain, token } => {
+            server::check(&config)?;
+            let access = commands::check_files(&config)?;
+            access.warnings.iter().for_each(|warning| warn!("{warning}"));
+            match explain {
+                Some(room) => commands::explain(&access, &room, token.as_deref())?,
+                None => toml::to_string(&settings).context("cannot show the settings")?,
+            }
+        }
+        Task::GenKey { name, may, room } => commands::gen_key(&name, &may, room.as_deref())?,
+        Task::GenToken { user, name, room: rooms, expires, kid } => {
+            commands::gen_token(&config.access, &TokenRequest { user, name, rooms, expires: expires.0, kid })?
+        }
+        Task::CheckToken { file } => {
+            let (text, verdict) = commands::check_token(&Access::load(&config.access)?, &file)?;
+            print(&text);
+            return verdict.context("the token is not valid");
+        }
+    };
+    print(&text);
     Ok(())
 }
 

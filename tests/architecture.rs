@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("main", 8),
     ("server", 7),
+    ("commands", 7),
     ("process", 7),
     ("worker", 6),
     ("transport", 5),

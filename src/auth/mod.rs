@@ -1,7 +1,12 @@
-//! Who a client is and what it may do. Pure: the bytes of a token in, a [`Token`] out; a room and a token in, [`Rights`]
-//! out. Reads no file, no clock and no socket, and never fetches anything that a token names.
+//! Who a client is and what it may do. Pure: the bytes of a token in, a [`Token`](tokens::Token) out; a room and a
+//! token in, [`Rights`](rights::Rights) out. Reads no file, no clock and no socket, and never fetches anything that a
+//! token names.
 
 pub mod api_keys;
+mod claims;
+pub mod grants;
+mod keys;
+pub mod pattern;
 pub mod revocations;
 pub mod rights;
 pub mod tokens;

@@ -1,12 +1,22 @@
 //! Tokens: JSON Web Tokens (RFC 7519) with the claims of Centrifugo, verified with keys that the operator gives.
 
+use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use super::UnixSeconds;
-use crate::protocol::names::Label;
+use super::claims::{Claims, given};
+use super::grants::Grants;
+use super::keys::{Key, key_of_secret, keys_of_set, public_key};
+use crate::protocol::names::{Label, shortened};
 use crate::protocol::publication::UserId;
 
 /// The longest token, in bytes.
@@ -30,10 +40,6 @@ pub struct Token {
     /// The rooms in which the token gives rights, and which.
     pub grants: Grants,
 }
-
-/// Rights that a token gives.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Grants {}
 
 /// Why a token is refused. The text never repeats the token, nor a key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,6 +66,7 @@ pub struct TokenChecks {
 /// Verifies tokens with any number of keys.
 pub struct TokenVerifier {
     checks: TokenChecks,
+    keys: Vec<Key>,
 }
 
 /// Why a file holds no key. The text never repeats the key.
@@ -67,22 +74,43 @@ pub struct TokenVerifier {
 #[error("{0}")]
 pub struct KeyError(pub String);
 
+/// The part of a token in front of its claims. Of the other members, `jku`, `jwk`, `x5u` and `x5c` would let a token
+/// choose its own key, so they are not even read.
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "given")]
+    crit: Option<IgnoredAny>,
+}
+
+impl Token {
+    /// Whether the token says who its holder is.
+    pub fn names_user(&self) -> bool {
+        !self.user.as_str().is_empty()
+    }
+}
+
+impl TokenError {
+    pub(super) fn invalid(why: impl Into<String>) -> Self {
+        Self::Invalid(why.into())
+    }
+}
+
 impl TokenVerifier {
     /// A verifier without keys, for which no token is valid.
     pub fn new(checks: TokenChecks) -> Self {
-        Self { checks }
-    }
-
-    /// Whether no token is valid.
-    pub fn is_empty(&self) -> bool {
-        true
+        Self { checks, keys: Vec::new() }
     }
 
     /// Adds the secret of HS256, HS384 and HS512 from the bytes of a file.
     ///
     /// # Errors
     /// The secret is too short.
-    pub fn add_secret(&mut self, _kid: &str, _file: &[u8]) -> Result<(), KeyError> {
+    pub fn add_secret(&mut self, kid: &str, file: &[u8]) -> Result<(), KeyError> {
+        self.keys.push(key_of_secret(kid, file)?);
         Ok(())
     }
 
@@ -90,24 +118,85 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// The text holds no RSA or ECDSA public key.
-    pub fn add_public_key(&mut self, _kid: &str, _pem: &[u8]) -> Result<(), KeyError> {
+    pub fn add_public_key(&mut self, kid: &str, pem: &[u8]) -> Result<(), KeyError> {
+        self.keys.push(public_key(kid, pem)?);
         Ok(())
     }
 
-    /// Adds the keys of a JSON Web Key Set from the text of a file.
+    /// Adds the keys of a JSON Web Key Set (RFC 7517) from the text of a file. Keys for encryption and keys of other
+    /// types are left out.
     ///
     /// # Errors
-    /// The text is no set of keys, or a key in it cannot verify tokens.
-    pub fn add_key_set(&mut self, _json: &[u8]) -> Result<(), KeyError> {
+    /// The text is no set of keys, or a key in it is wrong, or none can verify tokens.
+    pub fn add_key_set(&mut self, json: &[u8]) -> Result<(), KeyError> {
+        self.keys.extend(keys_of_set(json)?);
         Ok(())
     }
 
-    /// Verifies a token.
+    /// Whether there is no key, so that no token can be valid.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys by `kid` and what each verifies, for the log and for operators: `2026 (HS256, HS384, HS512)`.
+    pub fn describe(&self) -> String {
+        let keys: Vec<String> = self.keys.iter().map(Key::describe).collect();
+        if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+    }
+
+    /// Verifies a token: its form, its signature, its issuer and audience, its times, and the type of each claim.
     ///
     /// # Errors
     /// The token is refused.
-    pub fn verify(&self, _token: &str, _now: UnixSeconds) -> Result<Token, TokenError> {
-        let _ = &self.checks;
-        Err(TokenError::Invalid("no keys".to_owned()))
+    pub fn verify(&self, token: &str, now: UnixSeconds) -> Result<Token, TokenError> {
+        if self.is_empty() {
+            return Err(TokenError::invalid("this server has no key for tokens"));
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::invalid(format!("a token of {} bytes exceeds {TOKEN_BYTES_MAX}", token.len())));
+        }
+        let parts: Vec<&str> = token.split('.').collect();
+        let &[header, payload, signature] = parts.as_slice() else {
+            return Err(TokenError::invalid("a token is three parts with a dot between them"));
+        };
+        self.verify_signature(header, &token[..header.len() + 1 + payload.len()], signature)?;
+        let payload = decoded(payload, "claims")?;
+        Claims::parse(&payload)?.check(&self.checks, now)
     }
+
+    fn verify_signature(&self, header: &str, signed: &str, signature: &str) -> Result<(), TokenError> {
+        let header = decoded(header, "header")?;
+        let Header { alg, kid, crit } = serde_json::from_slice(&header)
+            .map_err(|_| TokenError::invalid("the header is no JSON object with the text alg"))?;
+        if crit.is_some() {
+            return Err(TokenError::invalid("the header has crit, and this server knows no extension of tokens"));
+        }
+        let mut keys: Vec<&Key> = self.keys.iter().collect();
+        if let Some(kid) = &kid {
+            keys.retain(|key| key.kid == *kid);
+            if keys.is_empty() {
+                return Err(TokenError::invalid(format!("no key has the kid {:?}", shortened(kid))));
+            }
+        }
+        let not_allowed = || TokenError::invalid(format!("signed with {}, and no key allows that", shown(&alg)));
+        let algorithm = Algorithm::from_str(&alg).map_err(|_| not_allowed())?;
+        keys.retain(|key| key.algorithms.contains(&algorithm));
+        if keys.is_empty() {
+            return Err(not_allowed());
+        }
+        if keys.iter().any(|key| key.verifies(signed, signature, algorithm)) {
+            return Ok(());
+        }
+        Err(TokenError::invalid("the signature is of another key or another text"))
+    }
+}
+
+/// The name of an algorithm as a token gives it: as it is if it is a plain word.
+fn shown(alg: &str) -> String {
+    let is_word = !alg.is_empty() && alg.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word { shortened(alg) } else { format!("{:?}", shortened(alg)) }
+}
+
+fn decoded(part: &str, name: &str) -> Result<Vec<u8>, TokenError> {
+    BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::invalid(format!("the {name} is not base64url")))
 }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand, ValueEnum};
 use thiserror::Error;
 
 use super::file::{self, FromFile};
-use super::help::{CHECK_CONFIG, CONFIG, MARKDOWN, PROGRAM, SETTINGS, command, settings_page};
+use super::help::{CONFIG, PROGRAM, command, settings_page};
 use super::sources::{Entry, Sources, did_you_mean, variable_of};
-use super::{LogFormat, Settings};
+use super::{LogFormat, Settings, Span};
 
 /// A command line that can be followed.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,13 +30,62 @@ pub struct Invocation {
     pub warnings: Vec<String>,
 }
 
-/// The tasks of the program that need settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The tasks of the program. All but the first are its subcommands, whose help is here.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Serve.
+    #[command(skip)]
     Serve,
-    /// Print the effective settings.
-    CheckConfig,
+    /// Print the effective settings, or what is wrong with them or with a file that they name
+    CheckConfig {
+        /// Print instead which rule applies to this room, and what a client may do there
+        #[arg(long, value_name = "ROOM")]
+        explain: Option<String>,
+        /// File with the token of that client; - is standard input
+        #[arg(long, value_name = "PATH", requires = "explain")]
+        token: Option<PathBuf>,
+    },
+    /// Print every setting with its default and meaning
+    Settings {
+        /// Print Markdown, as docs/settings.md is
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print a new API key, once, and the line of the file of API keys for it
+    GenKey {
+        /// Name of the key: letters, digits, - and _
+        name: String,
+        /// What it may do: publish, subscribe, disconnect, presence, history, history-remove, channels, info or all
+        #[arg(long, value_name = "RIGHTS", value_delimiter = ',', default_value = "publish")]
+        may: Vec<String>,
+        /// The rooms in which it may do so, as in team:*; all if it is missing
+        #[arg(long, value_name = "PATTERN")]
+        room: Option<String>,
+    },
+    /// Print a token for trying out, signed with the first token-secret-file
+    GenToken {
+        /// User of the token (sub)
+        #[arg(long)]
+        user: Option<String>,
+        /// Name that others see; the user if it is missing
+        #[arg(long)]
+        name: Option<String>,
+        /// Rights in rooms where a rule asks for a token, as in team:*=join,publish; may be repeated
+        #[arg(long, value_name = "PATTERN=RIGHTS")]
+        room: Vec<String>,
+        /// Time until it expires
+        #[arg(long, value_name = "DURATION", default_value = "1h")]
+        expires: Span,
+        /// Name of the secret that signs, its file's without extension; the first if it is missing
+        #[arg(long)]
+        kid: Option<String>,
+    },
+    /// Explain a token: what it says, whether it is valid, and what it gives
+    CheckToken {
+        /// File with the token; - is standard input
+        #[arg(value_name = "PATH")]
+        file: PathBuf,
+    },
 }
 
 /// A command line without a task to follow.
@@ -67,11 +116,13 @@ impl Invocation {
     ) -> Result<Self, InvocationError> {
         let command = command();
         let matches = command.clone().try_get_matches_from(arguments).map_err(|error| refusal(&error, as_flag))?;
-        let task = match matches.subcommand() {
-            Some((SETTINGS, page)) => return Err(InvocationError::Print(settings_page(page.get_flag(MARKDOWN)))),
-            Some((CHECK_CONFIG, _)) => Task::CheckConfig,
-            _ => Task::Serve,
+        let task = match matches.subcommand_name() {
+            Some(_) => Task::from_arg_matches(&matches).map_err(|error| refusal(&error, as_flag))?,
+            None => Task::Serve,
         };
+        if let Task::Settings { markdown } = task {
+            return Err(InvocationError::Print(settings_page(markdown)));
+        }
         let (mut entries, warnings) = variables_of(variables, &command);
         entries.extend(flags_of(&matches, &command));
         let config = entries.iter().rfind(|entry| entry.setting == CONFIG).map(|entry| PathBuf::from(&entry.values[0]));
@@ -232,7 +283,8 @@ mod tests {
     fn flags_may_stand_before_and_behind_check_config() {
         for arguments in [["check-config", "--workers", "5"], ["--workers", "5", "check-config"]] {
             let invocation = parse(&arguments);
-            assert_eq!((invocation.task, invocation.settings.workers), (Task::CheckConfig, 5));
+            let task = Task::CheckConfig { explain: None, token: None };
+            assert_eq!((invocation.task, invocation.settings.workers), (task, 5));
         }
     }
 

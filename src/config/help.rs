@@ -4,15 +4,12 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Args, Command, value_parser};
+use clap::{Arg, Args, Command, Subcommand, value_parser};
 
-use super::Settings;
 use super::sources::variable_of;
+use super::{Settings, Task};
 
 pub(super) const PROGRAM: &str = "roomcast";
-pub(super) const CHECK_CONFIG: &str = "check-config";
-pub(super) const SETTINGS: &str = "settings";
-pub(super) const MARKDOWN: &str = "markdown";
 pub(super) const CONFIG: &str = "config";
 
 const EXAMPLES: &str = "\
@@ -44,15 +41,12 @@ pub(super) fn command() -> Command {
         .value_name("PATH")
         .value_parser(value_parser!(PathBuf))
         .help("TOML file of settings, under the names of the flags, which override it");
-    let markdown =
-        Arg::new(MARKDOWN).long(MARKDOWN).action(ArgAction::SetTrue).help("Print Markdown, as docs/settings.md is");
-    Settings::augment_args(Command::new(PROGRAM).version(env!("CARGO_PKG_VERSION")).arg(config))
+    let settings = Settings::augment_args(Command::new(PROGRAM).version(env!("CARGO_PKG_VERSION")).arg(config))
         .about("A real-time room server: anything said in a room reaches everyone in it")
         .after_help(EXAMPLES)
         .term_width(PAGE_WIDTH)
-        .mut_args(|argument| described(argument).global(true).allow_negative_numbers(true))
-        .subcommand(Command::new(CHECK_CONFIG).about("Print the effective settings, or what is wrong with them"))
-        .subcommand(Command::new(SETTINGS).about("Print every setting with its default and meaning").arg(markdown))
+        .mut_args(|argument| described(argument).global(true).allow_negative_numbers(true));
+    Task::augment_subcommands(settings)
 }
 
 /// The long help of a flag: its paragraphs, its possible values, its variable.

@@ -1,0 +1,121 @@
+//! Who may do what, read from the files that the settings name: at the start, at each reload, and by the commands that
+//! check settings. Nothing of a file's text reaches an error.
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::auth::api_keys::ApiKeys;
+use crate::auth::pattern::Pattern;
+use crate::auth::rights::RoomRules;
+use crate::auth::tokens::{TokenChecks, TokenVerifier};
+use crate::config::{AccessRules, Anonymous, ConfigError, TokenRules};
+
+/// The longest file of keys, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The permission of users that are neither the owner nor in the group to read a file.
+const READABLE_BY_OTHERS: u32 = 0o004;
+
+/// Who may do what: the rules, and the keys by which clients and applications prove who they are.
+pub struct Access {
+    /// What clients may do in rooms.
+    pub rooms: Arc<RoomRules>,
+    /// Verifies the tokens of clients.
+    pub tokens: TokenVerifier,
+    /// Verifies the keys of applications.
+    pub api_keys: ApiKeys,
+    /// Clients without a token.
+    pub anonymous: Anonymous,
+    /// Lines to log about what may be a mistake.
+    pub warnings: Vec<String>,
+}
+
+impl Access {
+    /// Reads all files of the settings.
+    ///
+    /// # Errors
+    /// A file cannot be read or holds something else, or nobody could ever connect. The text names the setting, the file
+    /// and what would be right.
+    pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
+        let AccessRules { rooms, default_limits, anonymous, tokens, api_keys_file } = rules;
+        for rule in rooms {
+            let wrong =
+                |error| ConfigError::new("rule", format!("{:?}", rule.name), format!("no room matches {error}"));
+            Pattern::parse(&rule.rooms).map_err(wrong)?;
+        }
+        if *anonymous == Anonymous::Deny && !tokens.have_keys() {
+            let what = "needs {token-secret-file}, {token-public-key-file} or {token-jwks-file}, or nobody can connect";
+            return Err(ConfigError::new("anonymous", "deny", what));
+        }
+        let mut warnings = Vec::new();
+        let tokens = verifier(tokens, &mut warnings)?;
+        let api_keys = api_keys_file.as_deref().map(api_keys).transpose()?.unwrap_or_default();
+        let rooms = Arc::new(RoomRules::new(rooms.clone(), *default_limits));
+        Ok(Self { rooms, tokens, api_keys, anonymous: *anonymous, warnings })
+    }
+}
+
+fn verifier(rules: &TokenRules, warnings: &mut Vec<String>) -> Result<TokenVerifier, ConfigError> {
+    let TokenRules { secret_files, public_key_files, jwks_files, issuer, audience, leeway } = rules;
+    let checks = TokenChecks { issuer: issuer.clone(), audience: audience.clone(), leeway: *leeway };
+    let mut tokens = TokenVerifier::new(checks);
+    for path in secret_files {
+        let setting = "token-secret-file";
+        let (secret, metadata) = read(setting, path)?;
+        tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path, error))?;
+        if metadata.permissions().mode() & READABLE_BY_OTHERS != 0 {
+            let file = path.display();
+            warnings.push(format!("{setting} {file}: every user of this system can read the secret: chmod o-r {file}"));
+        }
+    }
+    for path in public_key_files {
+        let setting = "token-public-key-file";
+        let (pem, _) = read(setting, path)?;
+        tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path, error))?;
+    }
+    for path in jwks_files {
+        let setting = "token-jwks-file";
+        let (json, _) = read(setting, path)?;
+        tokens.add_key_set(&json).map_err(|error| wrong(setting, path, error))?;
+    }
+    Ok(tokens)
+}
+
+fn api_keys(path: &Path) -> Result<ApiKeys, ConfigError> {
+    let setting = "api-keys-file";
+    let (text, _) = read(setting, path)?;
+    let text = String::from_utf8(text).map_err(|_| wrong(setting, path, "is not UTF-8"))?;
+    ApiKeys::parse(&text).map_err(|error| wrong(setting, path, error))
+}
+
+/// The name of a key: that of its file, without the extension.
+pub fn kid(setting: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.map(str::to_owned).ok_or_else(|| wrong(setting, path, "its name is the kid of the key, so it must be UTF-8"))
+}
+
+/// Reads a file of a setting.
+///
+/// # Errors
+/// The file cannot be read, is no file or is too long.
+pub fn read(setting: &'static str, path: &Path) -> Result<(Vec<u8>, Metadata), ConfigError> {
+    let cannot = |error| wrong(setting, path, format_args!("cannot be read: {error}"));
+    let metadata = path.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(wrong(setting, path, "is no file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(wrong(setting, path, format_args!("is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok((bytes, metadata))
+}
+
+fn wrong(setting: &'static str, path: &Path, what: impl std::fmt::Display) -> ConfigError {
+    // Braces would stand for the name of a setting.
+    ConfigError::new(setting, path.display(), what.to_string().replace(['{', '}'], "…"))
+}

@@ -1,0 +1,92 @@
+//! `roomcast gen-token`: a token for trying out the rules.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+
+use super::now;
+use crate::access::{self, Access};
+use crate::auth::UnixSeconds;
+use crate::config::AccessRules;
+
+/// The setting of the files with secrets.
+const SETTING: &str = "token-secret-file";
+
+/// What the token shall say.
+pub struct TokenRequest {
+    /// `sub`.
+    pub user: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `rooms`, each as in `team:*=join,publish`.
+    pub rooms: Vec<String>,
+    /// Time until `exp`.
+    pub expires: Duration,
+    /// The secret that signs; the first if it is missing.
+    pub kid: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rooms: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+/// A token that a server with these settings accepts.
+///
+/// # Errors
+/// No setting names a secret, the secret cannot be read, or such a token would be refused.
+pub fn gen_token(rules: &AccessRules, request: &TokenRequest) -> anyhow::Result<String> {
+    let (kid, secret) = secret(&rules.tokens.secret_files, request.kid.as_deref())?;
+    let UnixSeconds(now) = now();
+    let rooms = request.rooms.iter().map(|room| {
+        // A room name may have = in it, a right does not.
+        let (rooms, rights) =
+            room.rsplit_once('=').with_context(|| format!("--room {room}: as in team:*=join,publish"))?;
+        Ok((rooms, rights.split(',').map(str::trim).collect()))
+    });
+    let claims = Claims {
+        sub: request.user.as_deref(),
+        name: request.name.as_deref(),
+        iss: rules.tokens.issuer.as_deref(),
+        aud: rules.tokens.audience.as_deref(),
+        iat: now,
+        exp: now + request.expires.as_secs(),
+        rooms: rooms.collect::<anyhow::Result<_>>()?,
+    };
+    let header = Header { kid: Some(kid), ..Header::new(Algorithm::HS256) };
+    let secret = secret.strip_suffix(b"\n").map_or(&*secret, |secret| secret.strip_suffix(b"\r").unwrap_or(secret));
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret)).context("cannot sign")?;
+    Access::load(rules)?.tokens.verify(&token, UnixSeconds(now)).context("a server would refuse this token")?;
+    Ok(token + "\n")
+}
+
+/// The secret that signs, and its name.
+fn secret(files: &[PathBuf], wanted: Option<&str>) -> anyhow::Result<(String, Vec<u8>)> {
+    if files.is_empty() {
+        bail!(
+            "no {SETTING}: make a secret with `openssl rand -base64 32 > secret.key`, then give --{SETTING} secret.key"
+        );
+    }
+    for path in files {
+        let kid = access::kid(SETTING, path)?;
+        if wanted.is_none_or(|wanted| wanted == kid) {
+            return Ok((kid, access::read(SETTING, path)?.0));
+        }
+    }
+    Err(anyhow!("--kid {}: no {SETTING} of this name", wanted.unwrap_or_default()))
+}

@@ -1,0 +1,65 @@
+//! The commands of the program that print something and end: each makes a text, and `main` prints it.
+
+mod check_token;
+mod gen_key;
+mod gen_token;
+
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, ensure};
+
+pub use check_token::check_token;
+pub use gen_key::gen_key;
+pub use gen_token::{TokenRequest, gen_token};
+
+use crate::access::{self, Access};
+use crate::auth::UnixSeconds;
+use crate::auth::tokens::TOKEN_BYTES_MAX;
+use crate::broker::Now;
+use crate::config::Config;
+use crate::protocol::names::RoomName;
+
+/// Reads every file that the settings name.
+///
+/// # Errors
+/// A file cannot be read, or holds something else.
+pub fn check_files(config: &Config) -> anyhow::Result<Access> {
+    if let Some(tls) = &config.tls {
+        access::read("tls-cert", &tls.certificate)?;
+        access::read("tls-key", &tls.key)?;
+    }
+    Ok(Access::load(&config.access)?)
+}
+
+/// Which rule applies to a room, and what a client without a token, or with that of a file, may do there.
+///
+/// # Errors
+/// The name is no room's, or the token is not valid.
+pub fn explain(access: &Access, room: &str, token: Option<&Path>) -> anyhow::Result<String> {
+    let room = RoomName::parse(room).map_err(|error| anyhow!("--explain {error}"))?;
+    let token = token.map(|path| {
+        let token = read_token(path)?;
+        access.tokens.verify(token.trim(), now()).with_context(|| format!("the token of {}", path.display()))
+    });
+    Ok(access.rooms.explain(&room, token.transpose()?.as_ref()))
+}
+
+/// The text of a file or, for `-`, of standard input. A token never stands on a command line, which others can read.
+fn read_token(path: &Path) -> anyhow::Result<String> {
+    // More than a token may have, so that its length can be told.
+    const BYTES_MAX: u64 = 64 * 1024;
+    let mut text = String::new();
+    let source: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(stdin()),
+        _ => Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?),
+    };
+    source.take(BYTES_MAX).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(!text.trim().is_empty(), "{} holds no token: at most {TOKEN_BYTES_MAX} bytes on one line", path.display());
+    Ok(text)
+}
+
+fn now() -> UnixSeconds {
+    UnixSeconds(Now::read().unix.0 / 1_000)
+}
