@@ -104,7 +104,7 @@ impl RoomRules {
 
     /// The most publications that any room may retain. Linear in the rules.
     pub fn history_messages_max(&self) -> usize {
-        let of_rules = self.rules.iter().map(|rule| rule.limits.history_messages_max);
+        let of_rules = self.rules.iter().map(|(_, rule)| rule.limits.history_messages_max);
         of_rules.fold(self.default_limits.history_messages_max, usize::max)
     }
 
@@ -171,7 +171,7 @@ fn holders(who: Who) -> &'static str {
 }
 
 fn limits_in_words(limits: LimitsOfRoom) -> String {
-    let LimitsOfRoom { members_max, history_messages_max, history_age_max, presence_events } = limits;
+    let LimitsOfRoom { members_max, history_messages_max, history_age_max, presence_events, .. } = limits;
     let told = if presence_events { "told" } else { "not told" };
     format!(
         "limits: {members_max} members; the newest {history_messages_max} messages for {}; members are {told} who comes \
