@@ -150,7 +150,7 @@ impl TlsState {
         if self.is_broken {
             return Err(ErrorKind::InvalidData.into());
         }
-        received.map(drop).ok_or(ErrorKind::UnexpectedEof.into())
+        received.filter(|_| !self.input_ended).map(drop).ok_or(ErrorKind::UnexpectedEof.into())
     }
 
     /// Sends the start of `bytes` in one record, and what waits before it. Returns how many bytes are sealed: they are
