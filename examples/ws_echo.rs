@@ -23,6 +23,7 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::protocol::websocket::encode;
+use roomcast::session::access::WorkerAccess;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
@@ -95,6 +96,10 @@ impl ProtocolHandler for Echo {
         self.send(bytes, encode::binary)
     }
 
+    fn review(&mut self) -> Outcome {
+        Outcome::Done
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         self.0.poll(context).map(|_| Outcome::Done)
     }
@@ -148,8 +153,10 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
     let (broker, _shards) = ShardSenders::new(1, &limiter, rules);
     let keepalive = Rc::new(Keepalive::new(KEEPALIVE));
     spawn_local(Rc::clone(&keepalive).run_until_stop(drain.clone(), writer.clone(), sockets.clone()));
+    let access = Rc::new(WorkerAccess::open());
     let context = Rc::new(SessionContext {
         broker: broker.broker(),
+        access: Rc::clone(&access),
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
@@ -171,6 +178,8 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         connection_time_max: None,
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new() },
         proxies: TrustedProxies::new(&[], false),
+        access,
+        token_in_query: false,
     };
     let server = Rc::new(HttpServer::new(http, move |client| {
         let (identity, dialect) = (Publisher::anonymous(ClientId(0), Label::generated("WS")), Dialect::TextWebSocket);

@@ -2,14 +2,17 @@
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use roomcast::access::Access;
 use roomcast::commands::{self, TokenRequest};
 use roomcast::config::{Config, ConfigError, Invocation, InvocationError, LogLevel, Settings, Task, log_format};
 use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, print, start_log, watch_signals};
+use roomcast::server::Reloader;
 use roomcast::{log, server};
 use tokio::runtime::Builder;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -51,12 +54,17 @@ fn follow(Invocation { settings, sources, task, warnings }: Invocation) -> Resul
 fn serve(settings: Settings) -> Result<(), Failure> {
     // Until clients are accepted, a failure is one of the start: a bad setting, an address in use.
     let mut code = EXIT_USAGE;
+    let running = settings.clone();
     let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
         runtime.block_on(async {
-            let shutdown = CancellationToken::new();
-            watch_signals(shutdown.clone()).context("cannot watch for signals")?;
-            server::run(config, shutdown, |_| code = EXIT_FAILED).await
+            let (shutdown, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
+            watch_signals(shutdown.clone(), Arc::clone(&hangup)).context("cannot watch for signals")?;
+            let on_bound = |_, control| {
+                code = EXIT_FAILED;
+                tokio::spawn(Reloader::new(control, running, || Invocation::parse(env::args_os())).run(hangup));
+            };
+            server::run(config, shutdown, on_bound).await
         })
     });
     outcome.map(drop).map_err(|error| (code, error))

@@ -2,13 +2,15 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{panic, thread};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogLevel};
@@ -66,11 +68,11 @@ pub fn print(text: &str) {
 }
 
 /// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once.
-/// SIGHUP, SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
+/// Notifies `hangup` at each SIGHUP. SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.
-pub fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
+pub fn watch_signals(shutdown: CancellationToken, hangup: Arc<Notify>) -> io::Result<()> {
     let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     tokio::spawn(async move {
         let mut first_at = None;
@@ -88,13 +90,13 @@ pub fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
             shutdown.cancel();
         }
     });
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut hangups = signal(SignalKind::hangup())?;
     let mut user1 = signal(SignalKind::user_defined1())?;
     let mut user2 = signal(SignalKind::user_defined2())?;
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = hangup.recv() => info!(signal = "SIGHUP", "nothing to reload: settings apply from the start"),
+                _ = hangups.recv() => hangup.notify_one(),
                 _ = user1.recv() => warn!(signal = "SIGUSR1", "this signal does nothing"),
                 _ = user2.recv() => warn!(signal = "SIGUSR2", "this signal does nothing"),
             }

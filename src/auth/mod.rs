@@ -7,6 +7,7 @@ mod claims;
 pub mod grants;
 mod keys;
 pub mod pattern;
+pub mod revocations;
 pub mod rights;
 pub mod tokens;
 

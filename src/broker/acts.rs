@@ -57,6 +57,10 @@ impl Shard {
                 batch.reply(from, &Event::Named(&publisher.label));
                 room.rename(from.address, publisher);
             }
+            Act::Authenticate(publisher) => {
+                batch.reply(from, &Event::Authenticated(&publisher.user));
+                room.rename(from.address, publisher);
+            }
             Act::Members(asked_at, turn) => {
                 let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();

@@ -56,6 +56,8 @@ pub enum Act {
     Position,
     /// Makes this the member as others see it, and replies with the label.
     Rename(Arc<Publisher>),
+    /// Makes this the member as others see it, and replies with its user.
+    Authenticate(Arc<Publisher>),
     /// Sends the member one encoded message.
     Reply(Bytes),
 }
@@ -66,7 +68,7 @@ impl Act {
         match self {
             Self::Publish(data, _) => data.bytes(),
             Self::Reply(bytes) => bytes.len(),
-            Self::Rename(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
+            Self::Rename(_) | Self::Authenticate(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
         }
     }
 

@@ -147,6 +147,8 @@ pub struct Rules {
     pub trusted_proxies: Vec<IpNet>,
     /// Ports at which trusted proxies send a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Time for a client whose token has expired to present another.
+    pub token_grace: Duration,
     /// Whether a token may stand in the query of a handshake.
     pub token_in_query: bool,
 }

@@ -276,6 +276,11 @@ pub struct Settings {
     /// Difference of clocks that a token may show, for `exp` and `nbf`.
     #[arg(long, help_heading = "Tokens", value_name = "DURATION", default_value = "5s")]
     pub token_leeway: Span,
+    /// Time for a client whose token has expired to present another.
+    ///
+    /// The client is told `EXPIRED <seconds>` first; then its connection ends.
+    #[arg(long, help_heading = "Tokens", value_name = "DURATION", default_value = "25s")]
+    pub token_grace: Span,
     /// Whether a token may stand in the query of a handshake, as `?token=…`.
     ///
     /// Proxies log queries, so a token there may be read by others.

@@ -112,6 +112,7 @@ impl TryFrom<Settings> for Rules {
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,
+            token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             token_in_query: settings.token_in_query,
             greeting: one_line("greeting", settings.greeting)?,
         })

@@ -32,6 +32,8 @@ pub enum Command<'a> {
     History(usize),
     /// `POSITION`
     Position,
+    /// `AUTH <token>`
+    Auth(&'a str),
     /// `PING [token]`; the token is empty if it is missing.
     Ping(&'a str),
     /// `HELP`
@@ -39,6 +41,9 @@ pub enum Command<'a> {
     /// `QUIT`
     Quit,
 }
+
+/// A misused `AUTH` is never said in the room: it may hold a token.
+const ONE_TOKEN: CommandError = CommandError::Incomplete("AUTH needs one token, alone on its line: AUTH <token>");
 
 /// Why a command was refused. The text says what was wrong, with the value and the rule; a client gets it behind the
 /// [`ErrorCode`](super::error_code::ErrorCode).
@@ -77,6 +82,9 @@ pub enum CommandError {
     /// A command word without its argument.
     #[error("{0}")]
     Incomplete(&'static str),
+    /// The client has no right to do this, or its token is refused. The text says why, and never repeats a token.
+    #[error("{0}")]
+    Forbidden(Box<str>),
 }
 
 impl CommandError {
@@ -117,6 +125,9 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     if text.bytes().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Ok(None);
     }
+    if text.starts_with("AUTH ") {
+        return Err(ONE_TOKEN);
+    }
     Ok(Some(Command::Say(text.strip_prefix("SAY ").unwrap_or(text))))
 }
 
@@ -143,6 +154,8 @@ fn command(text: &str) -> Result<Command<'_>, CommandError> {
             Command::History(count.parse().unwrap_or(usize::MAX))
         }
         ("POSITION", "") => Command::Position,
+        ("AUTH", token) if token.is_empty() || token.contains([' ', '\t']) => return Err(ONE_TOKEN),
+        ("AUTH", token) => Command::Auth(token),
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
         ("LIST", "") => Command::List,

@@ -34,6 +34,12 @@ pub enum Disconnect {
     IdleTimeout,
     /// A message was left unfinished for too long.
     MessageTimeout,
+    /// The client's token is not valid, names another user than before, or did not come in time.
+    TokenInvalid,
+    /// The client's token has expired, and no other came in time.
+    TokenExpired,
+    /// The application has ended the connection, or revoked the client's token.
+    Kicked,
     /// The unfinished input of all clients together exceeded its budget, and this client had the most.
     InputBudget,
 }
@@ -58,6 +64,9 @@ impl Disconnect {
             Self::TooManyConnections | Self::InputBudget => Some(1013),
             Self::SlowConsumer => Some(4008),
             Self::PingTimeout => Some(4009),
+            Self::TokenInvalid => Some(4010),
+            Self::TokenExpired => Some(4011),
+            Self::Kicked => Some(4012),
             Self::IdleTimeout => Some(4013),
             Self::MessageTimeout => Some(4014),
         }

@@ -16,6 +16,7 @@ pub enum ErrorCode {
     NotUtf8,
     ControlCharacter,
     Unknown,
+    Forbidden,
 }
 
 impl ErrorCode {
@@ -40,6 +41,7 @@ impl CommandError {
             Self::NotUtf8 { .. } => ErrorCode::NotUtf8,
             Self::ControlCharacter { .. } | Self::LoneReturn { .. } => ErrorCode::ControlCharacter,
             Self::Incomplete(_) | Self::Position { .. } => ErrorCode::Unknown,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::disconnect::Disconnect;
 use super::listing::Listing;
 use super::names::{Label, RoomName};
 use super::position::Position;
-use super::publication::{Publication, Publisher};
+use super::publication::{Publication, Publisher, UserId};
 
 /// A client's own name for a command, which the reply repeats. Dialects that answer in the order of the commands, as text
 /// does, have none.
@@ -29,6 +29,10 @@ pub enum Event<'a> {
     Members(&'a RoomName, &'a Listing<Label>),
     /// The client's label from here on.
     Named(&'a Label),
+    /// The client is this user from here on; empty if its token names none.
+    Authenticated(&'a UserId),
+    /// The client's token has expired. The connection ends in this many seconds unless another token comes.
+    TokenExpired(u64),
     /// A publication of the room, live or missed.
     Published(&'a RoomName, &'a Publication),
     /// Everything of the room up to this position is ahead.

@@ -22,6 +22,7 @@ NICK <name>: the label in front of your messages
 WHO: who is in the room
 HISTORY [n]: the newest messages of the room, 20 without a number
 POSITION: the place in the room up to which you have everything, for since=
+AUTH <token>: say who you are; again before the token expires to stay
 PING [token]: answered behind everything on its way to you
 HELP: this list
 QUIT: end the connection";
@@ -53,6 +54,9 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         Event::Rooms(rooms) => write!(out, "Rooms: {}", rooms.json()),
         Event::Members(room, labels) => write!(out, "Members of {}: {}", room.as_str(), labels.json()),
         Event::Named(label) => write!(out, "You are {}", label.as_str()),
+        Event::Authenticated(user) if user.as_str().is_empty() => out.write_all(b"Authenticated without a user"),
+        Event::Authenticated(user) => write!(out, "Authenticated as {}", user.as_str()),
+        Event::TokenExpired(seconds) => write!(out, "EXPIRED {seconds}"),
         Event::Position(_, position) => write!(out, "Position {position}"),
         Event::HistoryEnd(_, position) => write!(out, "END HISTORY {position}"),
         Event::MemberJoined(_, member) => write!(out, "JOINED {}", member.label.as_str()),

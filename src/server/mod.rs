@@ -1,18 +1,25 @@
 //! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it composes.
 
+mod control;
 mod descriptors;
 mod ready_file;
+mod reload;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::control::Control;
 use self::descriptors::Descriptors;
+pub use self::reload::Reloader;
+use crate::access::Access;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
@@ -21,7 +28,7 @@ use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
+use crate::worker::{AccessCommand, DescriptorTable, RunningWorker, Shared, Worker, access_mailbox};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
@@ -41,7 +48,7 @@ pub struct BoundAddresses {
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
-/// seconds. Calls `on_bound` with the bound addresses once clients are accepted. Returns the totals of what was
+/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns the totals of what was
 /// delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
@@ -54,7 +61,7 @@ pub struct BoundAddresses {
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
-    on_bound: impl FnOnce(BoundAddresses),
+    on_bound: impl FnOnce(BoundAddresses, Control),
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
@@ -65,9 +72,13 @@ pub async fn run(
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
+    let access = Arc::new(Access::load(&config.access)?);
+    access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
-    let mut workers = start(&config, descriptors, lines.into_iter().zip(http), &metrics, &drain)?;
+    let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
+    let own = lines.into_iter().zip(http).zip(command_mailboxes);
+    let mut workers = start(&config, descriptors, own, access, &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -76,7 +87,7 @@ pub async fn run(
     }
     // Not before everything has worked: a start that fails says why, in one line.
     log_start(descriptors, clients_max, bound);
-    on_bound(bound);
+    on_bound(bound, Control::new(commands));
     shutdown.cancelled().await;
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
@@ -144,7 +155,8 @@ async fn become_ready(
 fn start(
     config: &Config,
     descriptors: Descriptors,
-    listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
+    own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<AccessCommand>)>,
+    access: Arc<Access>,
     metrics: &ServerMetrics,
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
@@ -164,10 +176,11 @@ fn start(
         spent: SpentDeliveries::new(Instant::now()),
         metrics: metrics.clone(),
         rules: config.rules.clone(),
+        access,
         drain: drain.clone(),
     };
     let mut running = Vec::new();
-    for (index, ((lines, http), writer)) in (0..).zip(listeners.zip(writer_mailboxes)) {
+    for (index, (((lines, http), commands), writer)) in (0..).zip(own.zip(writer_mailboxes)) {
         let table = tables.pop();
         let worker = Worker {
             index: WriterIndex(index),
@@ -181,6 +194,7 @@ fn start(
             // Spread evenly: shard i lives on worker i % workers.
             shards: shard_mailboxes.extract_if(.., |shard| shard.index.0 % config.workers == index).collect(),
             writer,
+            commands,
             serving: drain.serving(),
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);

@@ -3,7 +3,9 @@
 //! wire format, makes the calls and writes the replies; [`text`] is one. Never starts a command before the one before it
 //! has finished.
 
+pub mod access;
 mod rate_limiter;
+mod rights;
 pub mod text;
 mod waiting;
 
@@ -16,10 +18,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use self::access::{Lease, WorkerAccess};
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
+pub use self::rights::Unauthenticated;
 use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
+use crate::auth::rights::{Action, Rights};
+use crate::auth::tokens::Token;
 use crate::broker::{Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
@@ -37,6 +43,8 @@ use crate::writer::{Address, Slot, WriterIndex};
 pub struct SessionContext {
     /// The way to the rooms.
     pub broker: Broker,
+    /// What the clients may do, and for how long.
+    pub access: Rc<WorkerAccess>,
     /// The worker's own writer.
     pub writer: WriterHandle,
     /// The index of that writer.
@@ -66,6 +74,9 @@ pub trait ProtocolHandler {
     /// Executes a binary message.
     fn binary(&mut self, bytes: &[u8]) -> Outcome;
 
+    /// Ends the memberships whose rights are lost, and tells the client.
+    fn review(&mut self) -> Outcome;
+
     /// Goes on with what has to wait.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
 
@@ -76,6 +87,28 @@ pub trait ProtocolHandler {
     fn into_session(self) -> Session;
 }
 
+/// Who a client is when it connects.
+#[derive(Debug)]
+pub struct Identity {
+    /// The client as others see it.
+    pub publisher: Publisher,
+    /// The valid token that it has presented.
+    pub token: Option<Box<Token>>,
+}
+
+impl From<Publisher> for Identity {
+    fn from(publisher: Publisher) -> Self {
+        Self { publisher, token: None }
+    }
+}
+
+/// A room that a client is a member of.
+struct Membership {
+    joined: Joined,
+    /// What the client may do there.
+    rights: Rights,
+}
+
 /// The session of one client.
 pub struct Session {
     context: Rc<SessionContext>,
@@ -84,7 +117,11 @@ pub struct Session {
     /// The client as others see it.
     identity: Arc<Publisher>,
     /// The rooms that the client is a member of.
-    memberships: Vec<Joined>,
+    memberships: Vec<Membership>,
+    /// Only of a client that has a token, or needs one.
+    lease: Option<Rc<Lease>>,
+    /// The generation of the rules that all memberships were found to have rights by.
+    reviewed: u32,
     /// The client's address, behind trusted proxies.
     address: IpAddr,
     /// Created with the first message, and boxed: most clients only listen, and need little memory.
@@ -103,16 +140,18 @@ impl Session {
         context: Rc<SessionContext>,
         slot: Slot,
         dialect: Dialect,
-        identity: Publisher,
+        Identity { publisher, token }: Identity,
         address: IpAddr,
     ) -> Self {
         let publishing = Some(context.drain.publishing());
         Self {
-            context,
             slot,
             dialect,
-            identity: Arc::new(identity),
+            identity: Arc::new(publisher),
             memberships: Vec::new(),
+            lease: context.access.lease(slot, dialect, token),
+            reviewed: context.access.generation(),
+            context,
             address,
             rate_limiter: None,
             window: ClientWindow::default(),
@@ -128,7 +167,7 @@ impl Session {
 
     /// The rooms that the client is in, in the order in which it has joined them.
     pub fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.memberships.iter().map(|joined| &joined.room)
+        self.memberships.iter().map(|membership| &membership.joined.room)
     }
 
     /// Whether the client is in the room.
@@ -136,9 +175,12 @@ impl Session {
         self.membership(room).is_some()
     }
 
-    /// Reserves a place in a room, for a client that leaves another one first and must stay there if this one is full. A
-    /// join must follow [`Finished::Reserved`].
-    pub fn reserve(&mut self, room: RoomName) -> Outcome {
+    /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
+    /// one. A join must follow [`Finished::Reserved`].
+    pub fn reserve(&mut self, room: RoomName, since: Option<Position>) -> Outcome {
+        if let Err(error) = self.permit_join(&room, since) {
+            return self.wait(Waiting::Refused(error));
+        }
         self.wait(Answer::Reserving(self.context.broker.reserve(room)))
     }
 
@@ -156,25 +198,27 @@ impl Session {
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
+        if let (Err(error), Reservation::None) = (self.permit_join(&room, since), reservation) {
+            return self.wait(Waiting::Refused(error));
+        }
         let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
         self.send_join(Join { room, member, request, reservation, since, turn: None })
     }
 
     /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
     pub fn leave(&mut self, room: &RoomName) -> Outcome {
-        let place =
-            self.memberships.iter().position(|joined| joined.room == *room).expect("a room that the client is in");
-        let Joined { room, .. } = self.memberships.remove(place);
-        if self.memberships.is_empty() {
-            self.memberships = Vec::new();
-        }
+        let place = self.rooms().position(|joined| joined == room).expect("a room that the client is in");
+        let room = self.take_membership(place);
         self.wait(Answer::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
     }
 
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
     pub fn publish(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Publish, room) {
+            return self.wait(Waiting::Refused(error));
+        }
         let now = Instant::now();
-        let deliveries = self.membership(room).map_or(1, |joined| joined.member_count.members());
+        let deliveries = self.membership(room).map_or(1, |membership| membership.joined.member_count.members());
         let command = self.command(room, Act::Publish(data, now), request);
         self.send_charged(command, deliveries, now)
     }
@@ -182,6 +226,9 @@ impl Session {
     /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
     /// room replies.
     pub fn request_history(&mut self, room: &RoomName, messages: usize, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::History, room) {
+            return self.wait(Waiting::Refused(error));
+        }
         let messages = messages.min(self.context.broker.replay_messages_max());
         let command = self.command(room, Act::History(messages, None), request);
         self.send_charged(command, messages, Instant::now())
@@ -194,11 +241,19 @@ impl Session {
 
     /// Asks a room that the client is in for the labels of its members. The room replies.
     pub fn list_members(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Presence, room) {
+            return self.wait(Waiting::Refused(error));
+        }
         self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
     }
 
-    /// Gives the client another label, which a room that it is in replies with.
-    pub fn rename(&mut self, room: Option<&RoomName>, label: Label) -> Outcome {
+    /// Gives the client another label, which a room that it is in replies with. A name that comes from a token stays.
+    pub fn rename(&mut self, room: Option<&RoomName>, nick: &Label) -> Outcome {
+        if self.lease.as_ref().is_some_and(|lease| lease.names_client()) {
+            let error = format!("{:?}: your name comes from your token", nick.as_str());
+            return self.wait(Waiting::Refused(CommandError::Forbidden(error.into())));
+        }
+        let label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
         Arc::make_mut(&mut self.identity).label = label;
         let identity = Arc::clone(&self.identity);
         match room {
@@ -209,6 +264,9 @@ impl Session {
 
     /// Lists the rooms with members, of all shards, as [`Finished::Rooms`].
     pub fn list_rooms(&mut self) -> Outcome {
+        if let Err(error) = self.permit_anything() {
+            return self.wait(Waiting::Refused(error));
+        }
         let broker = self.context.broker.clone();
         self.wait(Answer::Listing(Box::pin(async move { broker.rooms().await })))
     }
@@ -216,10 +274,19 @@ impl Session {
     /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in
     /// that room.
     pub fn reply(&mut self, behind: Option<&RoomName>, event: &Event<'_>) -> Outcome {
-        if let Event::Error(error) = event {
-            self.context.writer.metrics.count_error(error);
+        self.reply_all(behind, std::slice::from_ref(event))
+    }
+
+    /// Sends several events at once, as [`Self::reply`] does.
+    pub fn reply_all(&mut self, behind: Option<&RoomName>, events: &[Event<'_>]) -> Outcome {
+        let mut bytes = Vec::new();
+        for event in events {
+            if let Event::Error(error) = event {
+                self.context.writer.metrics.count_error(error);
+            }
+            self.dialect.write(event, &mut bytes);
         }
-        self.send(behind, self.dialect.encode(event))
+        self.send(behind, bytes.into())
     }
 
     /// Sends encoded bytes, as [`Self::reply`] does.
@@ -257,7 +324,7 @@ impl Session {
         }
         let address = self.address();
         let farewell = if reason == Disconnect::Shutdown { Farewell::Nobody } else { Farewell::Others };
-        let leave = |joined: Joined| self.context.broker.leave(joined.room, address, farewell);
+        let leave = |Membership { joined, .. }| self.context.broker.leave(joined.room, address, farewell);
         // All are sent before the first is waited for.
         let leaves: Vec<_> = self.memberships.drain(..).map(leave).collect();
         for left in leaves {
@@ -269,8 +336,24 @@ impl Session {
         self.context.writer.close(self.slot, reason).await;
     }
 
-    fn membership(&self, room: &RoomName) -> Option<&Joined> {
-        self.memberships.iter().find(|joined| joined.room == *room)
+    fn membership(&self, room: &RoomName) -> Option<&Membership> {
+        self.memberships.iter().find(|membership| membership.joined.room == *room)
+    }
+
+    /// Adds a room that the client has joined.
+    fn add_membership(&mut self, joined: Joined) {
+        let rights = self.context.access.rights(&joined.room, self.lease.as_deref());
+        // Most clients are in one room.
+        self.memberships.reserve_exact(1);
+        self.memberships.push(Membership { joined, rights });
+    }
+
+    fn take_membership(&mut self, place: usize) -> RoomName {
+        let Membership { joined, .. } = self.memberships.remove(place);
+        if self.memberships.is_empty() {
+            self.memberships = Vec::new();
+        }
+        joined.room
     }
 
     fn command(&self, room: &RoomName, act: Act, request: Option<RequestId>) -> MemberCommand {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::{Finished, Outcome, ProtocolHandler, Session};
+use super::{Finished, Outcome, ProtocolHandler, Session, Unauthenticated};
 use crate::broker::Reservation;
 use crate::protocol::command::{self, Command, CommandError};
 use crate::protocol::disconnect::Disconnect;
@@ -24,12 +24,14 @@ pub struct TextHandler {
     next_room: Option<(RoomName, Option<Position>)>,
     /// A text message came; only the first may begin with a byte order mark.
     has_begun: bool,
+    /// The session ends once the reply before has been sent.
+    ending: Option<Disconnect>,
 }
 
 impl TextHandler {
     /// A handler for a client that is in no room yet.
     pub fn new(session: Session) -> Self {
-        Self { session, next_room: None, has_begun: false }
+        Self { session, next_room: None, has_begun: false, ending: None }
     }
 
     /// Executes a line, without its end.
@@ -65,8 +67,9 @@ impl TextHandler {
             Command::List => self.session.list_rooms(),
             Command::Nick(nick) => {
                 let room = self.room();
-                self.session.rename(room.as_ref(), nick)
+                self.session.rename(room.as_ref(), &nick)
             }
+            Command::Auth(token) => self.authenticate(token),
             Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
             Command::History(messages) => {
                 self.in_room(|handler, room| handler.session.request_history(room, messages, None))
@@ -108,7 +111,21 @@ impl TextHandler {
             return self.session.join(room, since, None, Reservation::None);
         }
         self.next_room = Some((room.clone(), since));
-        self.session.reserve(room)
+        self.session.reserve(room, since)
+    }
+
+    fn authenticate(&mut self, token: &str) -> Outcome {
+        let Err(Unauthenticated { error, reason }) = self.session.authenticate(token) else {
+            let room = self.room();
+            return self.session.introduce(room.as_ref());
+        };
+        match self.refuse(&error) {
+            Outcome::Done => Outcome::Ended(reason),
+            outcome => {
+                self.ending = Some(reason);
+                outcome
+            }
+        }
     }
 
     fn list(&mut self, rooms: Arc<Listing<RoomName>>) -> Outcome {
@@ -125,7 +142,8 @@ impl TextHandler {
 
     fn go_on(&mut self, finished: Finished) -> Outcome {
         match finished {
-            Finished::Sent | Finished::Joined => Outcome::Done,
+            Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
+            Finished::Evicted(error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
             Finished::Reserved => self.in_room(|handler, room| handler.session.leave(room)),
             Finished::Left => match self.next_room.take() {
                 Some((room, since)) => self.session.join(room, since, None, Reservation::Held),
@@ -158,6 +176,10 @@ impl ProtocolHandler for TextHandler {
 
     fn binary(&mut self, _: &[u8]) -> Outcome {
         Outcome::Ended(Disconnect::Unsupported)
+    }
+
+    fn review(&mut self) -> Outcome {
+        self.session.review()
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

@@ -40,6 +40,8 @@ pub enum Finished {
     Joined,
     /// The client has left the room.
     Left,
+    /// The client has lost the right to be in a room, for this reason, and has left it.
+    Evicted(CommandError),
     /// The rooms with members.
     Rooms(Arc<Listing<RoomName>>),
     /// The command was refused, and the client has been told nothing yet.
@@ -63,6 +65,7 @@ pub(super) enum Answer {
     Reserving(Request<Result<(), CommandError>>),
     Joining(Request<Result<Joined, CommandError>>),
     Leaving(Request<()>),
+    Evicting(Request<()>, Box<CommandError>),
     Listing(Boxed<Arc<Listing<RoomName>>>),
 }
 
@@ -124,9 +127,7 @@ impl Session {
             },
             Answer::Joining(request) => match ready!(Pin::new(request).poll(context)) {
                 Ok(joined) => {
-                    // Most clients are in one room.
-                    self.memberships.reserve_exact(1);
-                    self.memberships.push(joined);
+                    self.add_membership(joined);
                     Finished::Joined
                 }
                 Err(error) => Finished::Refused(error),
@@ -134,6 +135,10 @@ impl Session {
             Answer::Leaving(request) => {
                 ready!(Pin::new(request).poll(context));
                 Finished::Left
+            }
+            Answer::Evicting(request, error) => {
+                ready!(Pin::new(request).poll(context));
+                Finished::Evicted(CommandError::clone(error))
             }
             Answer::Listing(listing) => Finished::Rooms(ready!(listing.as_mut().poll(context))),
         })

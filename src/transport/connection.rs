@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::input_guard::{InputGuard, WaitingFor};
+use crate::auth::tokens::Token;
 use crate::config::canonical;
 use crate::fault;
 use crate::memory::MemoryUse;
@@ -24,7 +25,7 @@ use crate::net::connection_limit::ConnectionPermit;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::Publisher;
-use crate::session::{Outcome, ProtocolHandler, Session, SessionContext};
+use crate::session::{Identity, Outcome, ProtocolHandler, Session, SessionContext};
 use crate::writer::Slot;
 use crate::writer::handle::Sockets;
 
@@ -124,6 +125,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Bytes that were read from the socket already.
     pub already_read: Vec<u8>,
+    /// The valid token that the client has presented.
+    pub token: Option<Box<Token>>,
 }
 
 /// The read side of one client: what decodes its input, and the protocol handler that executes it.
@@ -151,16 +154,17 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
     /// Gives the write side to the writer, and the slot that it assigns to the decoder.
     pub fn open(
         client: Client,
-        identity: Publisher,
+        publisher: Publisher,
         dialect: Dialect,
         buffer: Rc<ReadBuffer>,
         context: Rc<SessionContext>,
         decoder: impl FnOnce(Slot) -> I,
         handler: impl FnOnce(Session) -> P,
     ) -> Self {
-        let Client { stream, permit, address, already_read } = client;
+        let Client { stream, permit, address, already_read, token } = client;
         let stream = Rc::new(stream);
         let slot = buffer.sockets.open(Rc::clone(&stream), dialect);
+        let identity = Identity { publisher, token };
         let session = Session::new(Rc::clone(&context), slot, dialect, identity, address);
         if context.drain.is_stopping() {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
@@ -222,6 +226,10 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             if let Some(reason) = self.context.writer.disconnect_reason(self.slot) {
                 return reason;
             }
+            if self.handler.session().needs_review() {
+                outcome = self.handler.review();
+                continue;
+            }
             outcome = match self.turn() {
                 Turn::Interrupted(outcome) => outcome,
                 Turn::Yield => {
@@ -240,11 +248,14 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
         }
     }
 
-    /// Waits for input, or for the writer to disconnect the client.
-    async fn readable(&self) -> Result<(), Disconnect> {
+    /// Waits for input, for the writer to disconnect the client, or for rights to change.
+    async fn readable(&mut self) -> Result<(), Disconnect> {
         poll_fn(|context| {
             if let Poll::Ready(reason) = self.context.writer.poll_disconnect(self.slot, context) {
                 return Poll::Ready(Err(reason));
+            }
+            if self.handler.session().needs_review() {
+                return Poll::Ready(Ok(()));
             }
             let readable = ready!(self.stream.poll_read_ready(context));
             Poll::Ready(readable.map_err(|_| Disconnect::IoError))

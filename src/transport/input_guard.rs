@@ -145,7 +145,7 @@ impl InputGuard {
                 writer.disconnect(slot, reason);
             }
             if !keepalives.is_empty() {
-                writer.ping(&keepalives, Bytes::from_static(Dialect::EMPTY_LINE));
+                writer.send_now(&keepalives, Bytes::from_static(Dialect::EMPTY_LINE));
             }
         };
         self.clock.sweep_until_stop(times.into_iter().flatten(), drain, sweep).await;

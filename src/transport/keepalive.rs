@@ -87,7 +87,7 @@ impl Keepalive {
         });
         if !due.is_empty() {
             let slots: Vec<Slot> = due.iter().map(|client| client.slot).collect();
-            let number = writer.ping(&slots, ping.clone());
+            let number = writer.send_now(&slots, ping.clone());
             for client in due {
                 client.pinged_at.set(now);
                 client.unsent.set(Some(number));

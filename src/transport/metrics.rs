@@ -86,6 +86,8 @@ pub(super) enum RefusalReason {
     Version,
     /// A handshake without its key, or with a malformed one.
     Key,
+    /// A token that is refused, or that stands where none may.
+    Token,
     /// A body where none is allowed, or one that is too long.
     Body,
     /// No `Host`, or several.

@@ -19,7 +19,7 @@ use crate::session::{Outcome, SessionContext};
 /// Returns the connection of a line client, to be run from its first byte to its end.
 pub fn open(
     client: Client,
-    identity: Publisher,
+    publisher: Publisher,
     buffer: &Rc<ReadBuffer>,
     context: &Rc<SessionContext>,
 ) -> impl Future<Output = ()> + use<> {
@@ -29,7 +29,7 @@ pub fn open(
         TextLines { telnet: Telnet::default(), lines, phase: Phase::Start }
     };
     let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
-    Connection::open(client, identity, Dialect::TextLines, buffer, context, decoder, TextHandler::new).run()
+    Connection::open(client, publisher, Dialect::TextLines, buffer, context, decoder, TextHandler::new).run()
 }
 
 /// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor

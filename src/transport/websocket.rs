@@ -16,7 +16,7 @@ use crate::session::{Outcome, ProtocolHandler, Session, SessionContext};
 /// Returns the connection of a WebSocket client, to be run from its first frame to its end.
 pub fn open<P: ProtocolHandler, H: FnOnce(Session) -> P>(
     client: Client,
-    identity: Publisher,
+    publisher: Publisher,
     dialect: Dialect,
     handler: H,
     buffer: &Rc<ReadBuffer>,
@@ -30,7 +30,7 @@ pub fn open<P: ProtocolHandler, H: FnOnce(Session) -> P>(
         liveness: keepalive.watch(slot),
         closed_with: None,
     };
-    Connection::open(client, identity, dialect, Rc::clone(buffer), Rc::clone(context), decoder, handler).run()
+    Connection::open(client, publisher, dialect, Rc::clone(buffer), Rc::clone(context), decoder, handler).run()
 }
 
 /// Decodes frames, joins them to messages and has these executed.

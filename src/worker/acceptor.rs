@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::tokens::Token;
 use crate::config::{Labels, ProxyProtocol, Rules};
 use crate::net::accept::{Accepted, Listener};
 use crate::net::address_limiter::AddressLimiter;
@@ -70,8 +71,8 @@ impl ClientAcceptor {
             Labels::Auto if peer.ip().is_loopback() => Label::generated(peer),
             Labels::Auto | Labels::Id => Label::generated(format_args!("TCP-{number}")),
         };
-        let client = Client { stream, permit, address: peer.ip(), already_read: Vec::new() };
-        spawn_local(self.tasks.track_future(tcp::open(client, self.identity(label), &self.buffer, context)));
+        let client = Client { stream, permit, address: peer.ip(), already_read: Vec::new(), token: None };
+        spawn_local(self.tasks.track_future(tcp::open(client, self.publisher(label, None), &self.buffer, context)));
     }
 
     /// Opens a line client once its proxy has sent its address, unless the server stops first.
@@ -122,6 +123,8 @@ impl ClientAcceptor {
             connection_time_max: self.rules.http.connection_time,
             origins: OriginRules { origins: self.rules.origins.clone(), hosts: self.rules.http.hosts.clone() },
             proxies: self.trusted_proxies(ProxyProtocol::Http),
+            access: Rc::clone(&context.access),
+            token_in_query: self.rules.token_in_query,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;
@@ -142,14 +145,21 @@ impl ClientAcceptor {
 
     fn open_websocket_client(&self, client: Client, context: &Rc<SessionContext>, keepalive: &Keepalive) {
         let label = Label::generated(format_args!("WS-{}", self.number_client()));
-        let (identity, dialect, handler) = (self.identity(label), Dialect::TextWebSocket, TextHandler::new);
-        let connection = websocket::open(client, identity, dialect, handler, &self.buffer, context, keepalive);
+        let publisher = self.publisher(label, client.token.as_deref());
+        let (dialect, handler) = (Dialect::TextWebSocket, TextHandler::new);
+        let connection = websocket::open(client, publisher, dialect, handler, &self.buffer, context, keepalive);
         spawn_local(self.tasks.track_future(connection));
     }
 
-    /// A client that has proved nothing.
-    fn identity(&self, label: Label) -> Publisher {
-        Publisher::anonymous(ClientId(RandomState::new().hash_one(self.next_number.get())), label)
+    /// A client as others see it: what its token says, and `label` where no token names it.
+    fn publisher(&self, label: Label, token: Option<&Token>) -> Publisher {
+        let client = ClientId(RandomState::new().hash_one(self.next_number.get()));
+        match token.cloned() {
+            None => Publisher::anonymous(client, label),
+            Some(token) => {
+                Publisher { client, user: token.user, label: token.label.unwrap_or(label), info: token.info }
+            }
+        }
     }
 
     fn number_client(&self) -> u64 {

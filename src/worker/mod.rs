@@ -2,27 +2,32 @@
 //! metrics with the other workers, and no state that a worker would wait for.
 
 mod acceptor;
+mod access;
 mod descriptor_table;
 
 use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::acceptor::ClientAcceptor;
+use self::access::keep_up_to_date;
+use crate::access::Access;
 use crate::broker::{ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::memory::MemoryUse;
 use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::session::access::{LeaseTimes, WorkerAccess};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -32,6 +37,7 @@ use crate::writer::WriterIndex;
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
 
+pub use access::{AccessCommand, access_mailbox};
 pub use descriptor_table::DescriptorTable;
 
 /// What all workers share.
@@ -46,6 +52,8 @@ pub(crate) struct Shared {
     pub spent: SpentDeliveries,
     pub metrics: ServerMetrics,
     pub rules: Rules,
+    /// The first rules of what clients may do; others come as commands.
+    pub access: Arc<Access>,
     pub drain: Drain,
 }
 
@@ -61,6 +69,7 @@ pub(crate) struct Worker {
     /// The shards that live on this worker.
     pub shards: Vec<ShardMailbox>,
     pub writer: WriterMailbox,
+    pub commands: mpsc::Receiver<AccessCommand>,
     /// Held until its last client is gone.
     pub serving: TaskTrackerToken,
 }
@@ -90,8 +99,9 @@ impl Worker {
     }
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
-        let Self { index, lines, http, table, connection_limit, shards, writer, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, drain } = shared;
+        let Self { index, lines, http, table, connection_limit, shards, writer, commands, serving } = self;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, access, drain } =
+            shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -115,8 +125,12 @@ impl Worker {
         drop(writers);
         let input_guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
+        let times = LeaseTimes { first_within: rules.header_timeout, next_within: rules.token_grace };
+        let access = Rc::new(WorkerAccess::new(access, times));
+        spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
+            access,
             writer,
             writer_index: index,
             greeting: rules.greeting.clone(),

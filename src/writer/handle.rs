@@ -156,12 +156,17 @@ impl WriterHandle {
         self.mailbox.send(WriterCommand::Pong(slot, bytes))
     }
 
-    /// Sends a ping frame, or what stands for one, to each of these clients. Never waits, since a ping need not stay behind
-    /// anything. Returns its number.
-    pub fn ping(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
-        let number = self.writer.borrow_mut().ping(slots, bytes);
+    /// Sends a short message, a ping or a notice, to each of these clients. Never waits, since it need not stay behind what is
+    /// in the mailbox. Returns its number.
+    pub fn send_now(&self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
+        let number = self.writer.borrow_mut().send_now(slots, bytes);
         self.wake.notify_one();
         number
+    }
+
+    /// Wakes every connection, so that its session sees what has changed for all. Linear in the clients.
+    pub fn wake_all(&self) {
+        self.writer.borrow_mut().wake_all();
     }
 
     /// Whether the client's socket has taken all of that ping.

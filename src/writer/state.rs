@@ -170,8 +170,8 @@ impl Writer {
         Counts::of(std::slice::from_ref(&self.metrics))
     }
 
-    /// Sends a ping frame to each of these clients, past everything in the mailbox. Returns its number.
-    pub(super) fn ping(&mut self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
+    /// Sends a short message to each of these clients, past everything in the mailbox. Returns its number.
+    pub(super) fn send_now(&mut self, slots: &[Slot], bytes: Bytes) -> EntryNumber {
         let targets = Targets::Audience(slots.into());
         self.append(Entry { targets, frames: Frames::reply(bytes) });
         EntryNumber(self.entries)
@@ -187,6 +187,15 @@ impl Writer {
     pub fn disconnect(&mut self, slot: Slot, reason: Disconnect) {
         if let Some(mut row) = self.slots.row(slot) {
             row.disconnect(reason);
+        }
+    }
+
+    /// Wakes every connection that waits for its end.
+    pub(super) fn wake_all(&mut self) {
+        for slot in self.slots.all() {
+            if let Some(waker) = self.slots.row(slot).and_then(|row| row.cold.waker.take()) {
+                waker.wake();
+            }
         }
     }
 

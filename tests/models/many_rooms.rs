@@ -80,7 +80,7 @@ impl ManyRooms {
                 self.refused.push(error);
                 outcome
             }
-            Finished::Reserved | Finished::Rooms(_) => unreachable!("it was not asked for"),
+            Finished::Reserved | Finished::Rooms(_) | Finished::Evicted(_) => unreachable!("it was not asked for"),
         }
     }
 }

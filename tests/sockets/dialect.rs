@@ -5,7 +5,7 @@ use roomcast::config::Labels;
 
 use crate::server::{TestServer, contract};
 
-const HELP: [&str; 12] = [
+const HELP: [&str; 13] = [
     "JOIN <room>: enter a room, leaving the one you are in",
     "JOIN <room> since=<position>: enter it, and get what was said since",
     "LEAVE: leave the room",
@@ -15,6 +15,7 @@ const HELP: [&str; 12] = [
     "WHO: who is in the room",
     "HISTORY [n]: the newest messages of the room, 20 without a number",
     "POSITION: the place in the room up to which you have everything, for since=",
+    "AUTH <token>: say who you are; again before the token expires to stay",
     "PING [token]: answered behind everything on its way to you",
     "HELP: this list",
     "QUIT: end the connection",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{Addresses, FAILSAFE, Transport, at_once};
 use roomcast::config::{Config, Settings, Span};
-use roomcast::server;
+use roomcast::server::{self, BoundAddresses, Control};
 use roomcast::writer::Counts;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ pub fn contract(behaviour: impl Fn(Shape, Transport) + Sync) {
 pub struct TestServer {
     pub tcp: SocketAddr,
     pub http: SocketAddr,
+    pub control: Control,
     shutdown: CancellationToken,
     outcome: Receiver<anyhow::Result<Counts>>,
     thread: Option<JoinHandle<()>>,
@@ -70,13 +71,13 @@ impl TestServer {
         let stopping = shutdown.clone();
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let on_bound = |bound| bound_sender.send(bound).expect("the test waits for it");
+            let on_bound = |bound, control| bound_sender.send((bound, control)).expect("the test waits for it");
             let result = runtime.block_on(server::run(config, stopping, on_bound));
             // Fails when the test has ended first.
             let _ = outcome_sender.send(result);
         });
-        let server::BoundAddresses { tcp, http } = bound.recv().expect("a server that starts");
-        Self { tcp, http, shutdown, outcome, thread: Some(thread) }
+        let (BoundAddresses { tcp, http }, control) = bound.recv().expect("a server that starts");
+        Self { tcp, http, control, shutdown, outcome, thread: Some(thread) }
     }
 
     /// Starts a server with the default settings.

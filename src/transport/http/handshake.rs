@@ -41,7 +41,7 @@ pub fn switch_protocols(request: &Request<Incoming>) -> Result<Response<Body>, R
         (is_key, RefusalReason::Key, bad, "Sec-WebSocket-Key is 16 bytes in base64\n"),
     ];
     if let Some((_, reason, status, text)) = rules.into_iter().find(|(is_kept, ..)| !is_kept) {
-        return Err(RefusedRequest(reason, status, text));
+        return Err(RefusedRequest(reason, status, text.into()));
     }
     let digest = Sha1::new().chain_update(key).chain_update(HANDSHAKE_GUID).finalize();
     let accept = BASE64_STANDARD.encode(digest);

@@ -1,6 +1,7 @@
 //! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. A socket whose
 //! handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
 
+mod bearer;
 mod forwarded;
 mod handshake;
 mod origin;
@@ -28,7 +29,7 @@ use tokio::time::{timeout, timeout_at};
 
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
-use self::requests::HttpConnection;
+use self::requests::{Admitted, HttpConnection};
 use self::routes::router;
 use self::spare::SparePermits;
 use super::connection::{Client, ReadBuffer};
@@ -40,6 +41,7 @@ use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::{ConnectionLimit, ConnectionPermit};
 use crate::net::proxy::TrustedProxies;
 use crate::protocol::disconnect::Disconnect;
+use crate::session::access::WorkerAccess;
 use crate::shutdown::Drain;
 use crate::writer::CLOSE_LINGER;
 
@@ -83,6 +85,10 @@ pub struct HttpContext {
     pub origins: OriginRules,
     /// The proxies whose word is taken for the client's address and the host.
     pub proxies: TrustedProxies,
+    /// What makes a token valid.
+    pub access: Rc<WorkerAccess>,
+    /// Whether a token may stand in the query.
+    pub token_in_query: bool,
 }
 
 /// The HTTP server of a worker.
@@ -203,9 +209,10 @@ impl HttpServer {
         let Parts { io, read_buf, .. } = served.into_parts();
         let stream = io.into_inner();
         match (&ended, connection.admitted.take(), permit) {
-            (Some(Ok(())), Some((address, address_permit)), Ok(permit)) => {
-                let permit = permit.with(address_permit);
-                (self.on_upgrade)(Client { stream, permit, address, already_read: read_buf.to_vec() });
+            (Some(Ok(())), Some(admitted), Ok(permit)) => {
+                let Admitted { address, permit: address_permit, token } = admitted;
+                let (permit, already_read) = (permit.with(address_permit), read_buf.to_vec());
+                (self.on_upgrade)(Client { stream, permit, address, already_read, token });
                 HttpEnd::Upgraded
             }
             // The permit is held for as long as the connection has its descriptor.

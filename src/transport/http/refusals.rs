@@ -1,10 +1,13 @@
 //! Refused requests: answered, counted by reason, logged at debug, and now and then a warning that names the setting
 //! where a page of another origin may be one of the operator's own. What clients wrote is logged escaped and cut short.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::header::{
+    ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use tracing::field::display;
@@ -22,7 +25,7 @@ const SHOWN_BYTES_MAX: usize = 100;
 
 /// Why a request is refused, its status, and a line that says what would be right. The connection closes behind it:
 /// what was sent behind a handshake is no second request.
-pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub &'static str);
+pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub Cow<'static, str>);
 
 impl IntoResponse for RefusedRequest {
     fn into_response(self) -> Response<Body> {
@@ -31,6 +34,10 @@ impl IntoResponse for RefusedRequest {
             RefusalReason::Method => Some((ALLOW, METHODS)),
             RefusalReason::Upgrade => Some((UPGRADE, "websocket")),
             RefusalReason::Version => Some((SEC_WEBSOCKET_VERSION, "13")),
+            // RFC 6750 §3.1.
+            RefusalReason::Token if status == StatusCode::UNAUTHORIZED => {
+                Some((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
+            }
             _ => None,
         };
         let mut response = (status, [(CONNECTION, "close")], text).into_response();
@@ -45,7 +52,7 @@ impl From<NoPermit> for RefusedRequest {
             NoPermit::TooManyOfAddress => (StatusCode::TOO_MANY_REQUESTS, "too many from your address\n"),
             NoPermit::Full | NoPermit::OutOfDescriptors => (StatusCode::SERVICE_UNAVAILABLE, "full\n"),
         };
-        Self(no_permit.into(), status, text)
+        Self(no_permit.into(), status, text.into())
     }
 }
 

@@ -14,12 +14,14 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 use tower_service::Service;
 
+use super::bearer::{answer_subprotocol, verified};
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::handshake::switch_protocols;
 use super::origin::Reached;
 use super::refusals::{METHODS, RefusedRequest, RequestSummary};
 use super::routes::METRICS_PATH;
 use super::{HttpServer, HttpSocket};
+use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
 use crate::net::address_limiter::AddressPermit;
@@ -53,8 +55,14 @@ pub struct HttpConnection {
     pub admitted: Cell<Option<Admitted>>,
 }
 
-/// The address of a WebSocket client, with its permit if a trusted proxy has named it.
-type Admitted = (IpAddr, Option<AddressPermit>);
+/// A WebSocket client that is let in.
+pub struct Admitted {
+    pub address: IpAddr,
+    /// The permit of its address, if a trusted proxy has named it.
+    pub permit: Option<AddressPermit>,
+    /// The valid token that it has presented.
+    pub token: Option<Box<Token>>,
+}
 
 impl HttpConnection {
     pub fn new(socket: &HttpSocket, no_permit: Option<NoPermit>, time_max: Option<Duration>) -> Self {
@@ -145,18 +153,25 @@ impl HttpServer {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
         }
         if self.context.drain.is_stopping() {
-            return Err(RefusedRequest(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
+            return Err(RefusedRequest(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()));
         }
         if let Some(no_permit) = connection.no_permit {
             return Err(no_permit.into());
         }
-        let response = switch_protocols(request)?;
-        connection.admitted.set(Some(self.admit(request.headers(), connection)?));
+        let mut response = switch_protocols(request)?;
+        answer_subprotocol(request.headers(), &mut response)?;
+        let (address, permit) = self.admit(request.headers(), connection)?;
+        let token = verified(&self.context, request)?;
+        connection.admitted.set(Some(Admitted { address, permit, token }));
         Ok(response)
     }
 
     /// Checks the origin, and the limits of the address that a trusted proxy names.
-    fn admit(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<Admitted, RefusedRequest> {
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        connection: &HttpConnection,
+    ) -> Result<(IpAddr, Option<AddressPermit>), RefusedRequest> {
         let is_proxy = self.context.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
@@ -167,7 +182,7 @@ impl HttpServer {
         };
         if !self.context.origins.allow(headers, reached) {
             let text = "pages of this Origin may not connect: see allowed-origins\n";
-            return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text));
+            return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text.into()));
         }
         if !is_proxy {
             return Ok((connection.peer, None));
@@ -181,12 +196,13 @@ impl HttpServer {
 fn check(request: &Request<Incoming>) -> Result<(), RefusedRequest> {
     if request.body().size_hint().lower() > BODY_BYTES_MAX {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(RefusedRequest(RefusalReason::Body, status, "a body has at most 16 KiB\n"));
+        return Err(RefusedRequest(RefusalReason::Body, status, "a body has at most 16 KiB\n".into()));
     }
     // RFC 9112 §3.2: the host must be unambiguous, or a proxy and this server may read two different ones.
     let hosts = request.headers().get_all(HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
-        return Err(RefusedRequest(RefusalReason::Host, StatusCode::BAD_REQUEST, "a request has one Host header\n"));
+        let text = "a request has one Host header\n";
+        return Err(RefusedRequest(RefusalReason::Host, StatusCode::BAD_REQUEST, text.into()));
     }
     Ok(())
 }

@@ -12,6 +12,9 @@ pub enum Disconnect {
     TooLong,
     InputBudget,
     SlowConsumer,
+    TokenInvalid,
+    TokenExpired,
+    Kicked,
     MessageTimeout,
 }
 
@@ -27,6 +30,9 @@ impl Disconnect {
             Self::TooLong => (1009, "too-long"),
             Self::InputBudget => (1013, "input-budget"),
             Self::SlowConsumer => (4008, "slow-consumer"),
+            Self::TokenInvalid => (4010, "token-invalid"),
+            Self::TokenExpired => (4011, "token-expired"),
+            Self::Kicked => (4012, "kicked"),
             Self::MessageTimeout => (4014, "message-timeout"),
         }
     }

@@ -153,7 +153,9 @@ impl Ledger {
                 membership.positions.push((membership.messages.len(), offset));
             }
             Act::Reply(_) | Act::Members(..) => {}
-            Act::Publish(Data::Json(_), _) | Act::History(..) => unreachable!("clients do not send it"),
+            Act::Publish(Data::Json(_), _) | Act::History(..) | Act::Authenticate(_) => {
+                unreachable!("clients do not send it")
+            }
         }
     }
 

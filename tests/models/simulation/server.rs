@@ -11,6 +11,7 @@ use roomcast::config::{HistoryLimits, OutboxLimits, RoomLimits};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::publication::{ClientId, Publisher};
+use roomcast::session::access::WorkerAccess;
 use roomcast::session::{Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::writer::{Address, WriterIndex};
@@ -73,6 +74,7 @@ impl Server {
         let context = |(index, writer): (u16, &WriterTask)| {
             Rc::new(SessionContext {
                 broker: senders.clone().broker(),
+                access: Rc::new(WorkerAccess::open()),
                 writer: writer.handle.clone(),
                 writer_index: WriterIndex(index),
                 greeting: "Welcome".to_owned(),
@@ -102,7 +104,7 @@ impl Server {
     pub fn session(&self, number: usize, address: Address) -> Session {
         let identity = Publisher::anonymous(ClientId(number as u64), label(format_args!("L{number}")));
         let context = Rc::clone(self.context(address));
-        Session::new(context, address.slot, Dialect::TextLines, identity, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        Session::new(context, address.slot, Dialect::TextLines, identity.into(), IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     pub fn step_shard(&mut self, shard: usize, now: Instant, random: &mut Random) {

@@ -5,6 +5,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::auth::api_keys::ApiKeys;
 use crate::auth::pattern::Pattern;
@@ -21,7 +22,7 @@ const READABLE_BY_OTHERS: u32 = 0o004;
 /// Who may do what: the rules, and the keys by which clients and applications prove who they are.
 pub struct Access {
     /// What clients may do in rooms.
-    pub rooms: RoomRules,
+    pub rooms: Arc<RoomRules>,
     /// Verifies the tokens of clients.
     pub tokens: TokenVerifier,
     /// Verifies the keys of applications.
@@ -52,7 +53,7 @@ impl Access {
         let mut warnings = Vec::new();
         let tokens = verifier(tokens, &mut warnings)?;
         let api_keys = api_keys_file.as_deref().map(api_keys).transpose()?.unwrap_or_default();
-        let rooms = RoomRules::new(rooms.clone(), *default_limits);
+        let rooms = Arc::new(RoomRules::new(rooms.clone(), *default_limits));
         Ok(Self { rooms, tokens, api_keys, anonymous: *anonymous, warnings })
     }
 }

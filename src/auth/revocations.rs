@@ -1,0 +1,65 @@
+//! Tokens that are not valid any more, though they have not expired: kept in memory, so they are valid again after a
+//! restart. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::UnixSeconds;
+use super::tokens::Token;
+use crate::protocol::publication::UserId;
+
+/// The most tokens and users that can be revoked at once: about 20 MiB in each worker.
+const REVOCATIONS_MAX: usize = 100_000;
+
+/// What is revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// Every token of a user that was issued before that time, or that does not say when.
+    User(UserId, UnixSeconds),
+    /// The token with this `jti`.
+    Token(Arc<str>),
+}
+
+/// Everything that is revoked.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    users: HashMap<UserId, UnixSeconds>,
+    tokens: HashSet<Arc<str>>,
+}
+
+impl Revocation {
+    /// Whether it revokes this token.
+    pub fn covers(&self, token: &Token) -> bool {
+        match self {
+            Self::User(user, before) => token.user == *user && is_before(token, *before),
+            Self::Token(id) => token.id.as_ref() == Some(id),
+        }
+    }
+}
+
+impl Revocations {
+    /// Whether a token is revoked.
+    pub fn cover(&self, token: &Token) -> bool {
+        let of_user = self.users.get(&token.user).is_some_and(|before| is_before(token, *before));
+        of_user || token.id.as_ref().is_some_and(|id| self.tokens.contains(id))
+    }
+
+    /// Adds a revocation. False if there are too many; it then covers the clients of the moment only.
+    pub fn add(&mut self, revocation: &Revocation) -> bool {
+        if self.users.len() + self.tokens.len() >= REVOCATIONS_MAX {
+            return false;
+        }
+        match revocation {
+            Revocation::User(user, before) => {
+                let latest = self.users.entry(user.clone()).or_insert(*before);
+                *latest = (*latest).max(*before);
+            }
+            Revocation::Token(id) => drop(self.tokens.insert(Arc::clone(id))),
+        }
+        true
+    }
+}
+
+fn is_before(token: &Token, time: UnixSeconds) -> bool {
+    token.issued_at.is_none_or(|issued_at| issued_at < time)
+}

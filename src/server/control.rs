@@ -1,0 +1,41 @@
+//! What is done to a server that runs: other rules, revocations.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::access::Access;
+use crate::auth::revocations::Revocation;
+use crate::worker::AccessCommand;
+
+/// The way to all workers of a server that runs. Clones lead to the same server; one that has stopped does nothing.
+#[derive(Clone, Debug)]
+pub struct Control {
+    workers: Arc<[mpsc::Sender<AccessCommand>]>,
+}
+
+impl Control {
+    pub(super) fn new(workers: Vec<mpsc::Sender<AccessCommand>>) -> Self {
+        Self { workers: workers.into() }
+    }
+
+    /// Ends the connections of all clients with a revoked token, and refuses it from here on, until the server ends.
+    /// False if so many are revoked already that this one is not remembered: a client may then connect again.
+    pub async fn revoke(&self, revocation: Revocation) -> bool {
+        let mut is_remembered = true;
+        for worker in self.workers.iter() {
+            let (answer, answered) = oneshot::channel();
+            let is_sent = worker.send(AccessCommand::Revoke(revocation.clone(), answer)).await.is_ok();
+            is_remembered &= !is_sent || answered.await.unwrap_or(true);
+        }
+        is_remembered
+    }
+
+    /// Makes these rules apply, to the clients that are connected as well.
+    pub(super) async fn replace(&self, access: &Arc<Access>) {
+        for worker in self.workers.iter() {
+            // A worker that has ended has no clients.
+            let _ = worker.send(AccessCommand::Replace(Arc::clone(access))).await;
+        }
+    }
+}

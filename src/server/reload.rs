@@ -1,0 +1,104 @@
+//! Reloading: the settings and files that apply to a server that runs are read again. A mistake in any of them changes
+//! nothing.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::control::Control;
+use crate::access::Access;
+use crate::config::{Config, Invocation, InvocationError, Settings};
+
+/// Reads settings and files again, and applies what has changed.
+pub struct Reloader<R> {
+    control: Control,
+    /// The settings by which the server runs.
+    running: Settings,
+    read_again: R,
+}
+
+impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
+    /// A reloader of a server that runs by these settings; `read_again` reads the command line and the settings file.
+    pub fn new(control: Control, running: Settings, read_again: R) -> Self {
+        Self { control, running, read_again }
+    }
+
+    /// Reloads each time that it is asked to.
+    pub async fn run(mut self, asked: Arc<Notify>) {
+        loop {
+            asked.notified().await;
+            if let Err(error) = self.reload().await {
+                error!("not reloaded, nothing has changed: {error:#}");
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        let Invocation { settings: read, sources, .. } = (self.read_again)()?;
+        let next = reloaded(&self.running, &read);
+        let explained = |error| anyhow::anyhow!(sources.explain(&error));
+        let config = Config::try_from(next.clone()).map_err(explained)?;
+        let access = Arc::new(Access::load(&config.access).map_err(explained)?);
+        access.warnings.iter().for_each(|warning| warn!("{warning}"));
+        self.control.replace(&access).await;
+        let changed = differences(&self.running, &next)?.join(", ");
+        let needs_restart = differences(&next, &read)?.join(", ");
+        self.running = next;
+        info!(
+            settings = changed,
+            keys = access.tokens.describe(),
+            "reloaded: keys, rules and certificates are those of the files"
+        );
+        if !needs_restart.is_empty() {
+            warn!(settings = needs_restart, "these settings have changed, and apply after a restart");
+        }
+        Ok(())
+    }
+}
+
+/// The settings of a running server with those of `read` that a reload applies.
+fn reloaded(running: &Settings, read: &Settings) -> Settings {
+    let read = read.clone();
+    Settings {
+        anonymous: read.anonymous,
+        api_keys_file: read.api_keys_file,
+        rules: read.rules,
+        token_audience: read.token_audience,
+        token_issuer: read.token_issuer,
+        token_jwks_file: read.token_jwks_file,
+        token_leeway: read.token_leeway,
+        token_public_key_file: read.token_public_key_file,
+        token_secret_file: read.token_secret_file,
+        ..running.clone()
+    }
+}
+
+/// The names of the settings that differ.
+fn differences(one: &Settings, other: &Settings) -> anyhow::Result<Vec<String>> {
+    let table = |settings| toml::Table::try_from(settings).context("cannot compare the settings");
+    let (one, other) = (table(one)?, table(other)?);
+    let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
+    Ok(names.filter(|name| one.get(*name) != other.get(*name)).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Anonymous;
+
+    #[test]
+    fn a_reload_applies_what_it_says_and_nothing_else() {
+        let running = Settings { backlog: 1, ..Settings::default() };
+        let read = Settings {
+            backlog: 2,
+            anonymous: Anonymous::Deny,
+            token_issuer: Some("issuer".into()),
+            ..Settings::default()
+        };
+        let next = reloaded(&running, &read);
+        assert_eq!(differences(&running, &next).unwrap(), ["anonymous", "token-issuer"]);
+        assert_eq!(differences(&next, &read).unwrap(), ["backlog"]);
+    }
+}

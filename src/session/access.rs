@@ -1,0 +1,215 @@
+//! What the clients of one worker may do and for how long: the rules of the moment, what is revoked, and the lease of
+//! each client that has a token or needs one. Synchronous, and never waits; the worker sweeps it once a second.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access::Access;
+use crate::auth::UnixSeconds;
+use crate::auth::revocations::{Revocation, Revocations};
+use crate::auth::rights::Rights;
+use crate::auth::tokens::{Token, TokenError};
+use crate::broker::Now;
+use crate::config::{Anonymous, Config, Settings};
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::Event;
+use crate::protocol::names::RoomName;
+use crate::writer::Slot;
+use crate::writer::handle::WriterHandle;
+
+/// What the clients of one worker may do.
+pub struct WorkerAccess {
+    access: RefCell<Arc<Access>>,
+    /// Goes up when the rules change, so that each session notices.
+    generation: Cell<u32>,
+    revocations: RefCell<Revocations>,
+    leases: RefCell<Vec<Weak<Lease>>>,
+    times: LeaseTimes,
+}
+
+/// How long clients have to present a token.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseTimes {
+    /// The first, where every client needs one.
+    pub first_within: Duration,
+    /// Another, once one has expired.
+    pub next_within: Duration,
+}
+
+/// The time for which a client may stay: as long as its token is valid, or until it must have presented one.
+pub struct Lease {
+    slot: Slot,
+    dialect: Dialect,
+    token: RefCell<Option<Box<Token>>>,
+    /// `None` for a token that does not expire.
+    ends_at: Cell<Option<Instant>>,
+    /// The token has expired, and the client was told so.
+    is_noticed: Cell<bool>,
+}
+
+impl WorkerAccess {
+    /// The access of a worker without clients.
+    pub fn new(access: Arc<Access>, times: LeaseTimes) -> Self {
+        Self {
+            access: RefCell::new(access),
+            generation: Cell::new(0),
+            revocations: RefCell::default(),
+            leases: RefCell::default(),
+            times,
+        }
+    }
+
+    /// The access of a worker on which everybody may do everything for ever, as without any setting.
+    ///
+    /// # Panics
+    /// The default settings break their rules.
+    pub fn open() -> Self {
+        let config = Config::try_from(Settings::default()).expect("the default settings are within their rules");
+        let access = Access::load(&config.access).expect("the default settings name no file");
+        Self::new(access.into(), LeaseTimes { first_within: Duration::MAX, next_within: Duration::MAX })
+    }
+
+    /// The rules of the moment. Not to be held across an await.
+    pub fn rules(&self) -> Ref<'_, Arc<Access>> {
+        self.access.borrow()
+    }
+
+    /// The number of times that the rules have changed.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
+    /// Whether a client may do anything without a token.
+    pub fn admits_anonymous(&self) -> bool {
+        self.rules().anonymous == Anonymous::Allow
+    }
+
+    /// Whether there are users, with whom nobody else is to be confused.
+    pub fn has_users(&self) -> bool {
+        !self.rules().tokens.is_empty()
+    }
+
+    /// What a client may do in a room.
+    pub(super) fn rights(&self, room: &RoomName, lease: Option<&Lease>) -> Rights {
+        let token = lease.map(|lease| lease.token.borrow());
+        let token = token.as_ref().and_then(|token| token.as_deref());
+        if token.is_none() && !self.admits_anonymous() {
+            return Rights::default();
+        }
+        self.rules().rooms.rights(room, token)
+    }
+
+    /// Verifies a token. Costs up to 0.1 ms, for a signature with an elliptic curve.
+    ///
+    /// # Errors
+    /// The token is not valid, has expired, or is revoked.
+    pub fn verify(&self, token: &str) -> Result<Box<Token>, TokenError> {
+        let token = self.rules().tokens.verify(token, unix_seconds(Now::read()))?;
+        if self.revocations.borrow().cover(&token) {
+            return Err(TokenError::Invalid("revoked".to_owned()));
+        }
+        Ok(Box::new(token))
+    }
+
+    /// The lease of a new client, if it needs one: it has a token, or must present one in time.
+    pub(super) fn lease(&self, slot: Slot, dialect: Dialect, token: Option<Box<Token>>) -> Option<Rc<Lease>> {
+        if token.is_none() && self.admits_anonymous() {
+            return None;
+        }
+        let now = Now::read();
+        let ends_at = match &token {
+            Some(token) => end_of(token, now),
+            None => Some(now.instant + self.times.first_within),
+        };
+        let is_noticed = Cell::new(false);
+        let lease = Lease { slot, dialect, token: RefCell::new(token), ends_at: Cell::new(ends_at), is_noticed };
+        let lease = Rc::new(lease);
+        self.leases.borrow_mut().push(Rc::downgrade(&lease));
+        Some(lease)
+    }
+
+    /// Makes other rules apply, to clients that are connected as well.
+    pub fn replace(&self, access: Arc<Access>, writer: &WriterHandle) {
+        self.access.replace(access);
+        self.generation.set(self.generation.get().wrapping_add(1));
+        writer.wake_all();
+    }
+
+    /// Ends the connections of clients that have a revoked token, and refuses the token from here on.
+    pub fn revoke(&self, revocation: &Revocation, writer: &WriterHandle) -> bool {
+        let is_kept = self.revocations.borrow_mut().add(revocation);
+        for lease in self.leases.borrow().iter().filter_map(Weak::upgrade) {
+            if lease.token.borrow().as_deref().is_some_and(|token| revocation.covers(token)) {
+                writer.disconnect(lease.slot, Disconnect::Kicked);
+            }
+        }
+        is_kept
+    }
+
+    /// Tells the clients whose tokens have expired, and disconnects those that have not presented another in time. Linear
+    /// in the clients with a lease.
+    pub fn sweep(&self, now: Instant, writer: &WriterHandle) {
+        let mut expired: Vec<(Dialect, Slot)> = Vec::new();
+        self.leases.borrow_mut().retain(|lease| {
+            let Some(lease) = lease.upgrade() else { return false };
+            if lease.ends_at.get().is_some_and(|ends_at| ends_at <= now) {
+                match lease.end() {
+                    Some(reason) => writer.disconnect(lease.slot, reason),
+                    None => {
+                        lease.is_noticed.set(true);
+                        lease.ends_at.set(Some(now + self.times.next_within));
+                        expired.push((lease.dialect, lease.slot));
+                    }
+                }
+            }
+            true
+        });
+        expired.sort_unstable();
+        let seconds = self.times.next_within.as_secs();
+        for of_dialect in expired.chunk_by(|(one, _), (other, _)| one == other) {
+            let slots: Vec<Slot> = of_dialect.iter().map(|(_, slot)| *slot).collect();
+            writer.send_now(&slots, of_dialect[0].0.encode(&Event::TokenExpired(seconds)));
+        }
+    }
+}
+
+impl Lease {
+    /// Goes on with another token.
+    pub(super) fn renew(&self, token: Box<Token>) {
+        self.ends_at.set(end_of(&token, Now::read()));
+        self.is_noticed.set(false);
+        self.token.replace(Some(token));
+    }
+
+    /// Whether the client has a token.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.borrow().is_some()
+    }
+
+    /// Whether the client's name comes from its token.
+    pub(super) fn names_client(&self) -> bool {
+        self.token.borrow().as_deref().is_some_and(|token| token.label.is_some())
+    }
+
+    /// Why the connection ends where the time is over; `None` if the client may still present another token.
+    fn end(&self) -> Option<Disconnect> {
+        match (self.has_token(), self.is_noticed.get()) {
+            (false, _) => Some(Disconnect::TokenInvalid),
+            (true, true) => Some(Disconnect::TokenExpired),
+            (true, false) => None,
+        }
+    }
+}
+
+fn unix_seconds(now: Now) -> UnixSeconds {
+    UnixSeconds(now.unix.0 / 1_000)
+}
+
+/// When the connection of a token ends, on the clock that never jumps.
+fn end_of(token: &Token, now: Now) -> Option<Instant> {
+    let left = token.expires_at?.0.saturating_sub(unix_seconds(now).0);
+    now.instant.checked_add(Duration::from_secs(left))
+}

@@ -1,0 +1,80 @@
+//! The token of a WebSocket handshake and the places where a client may put it. A token is never logged.
+
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::HttpContext;
+use super::refusals::RefusedRequest;
+use crate::auth::tokens::Token;
+use crate::transport::metrics::RefusalReason;
+
+/// A browser cannot set `Authorization` on a WebSocket: it offers the token as a subprotocol behind this, and another
+/// subprotocol beside it, which the server answers with.
+const SUBPROTOCOL_PREFIX: &str = "bearer.";
+
+/// The parameter of the query, where `token-in-query` allows it.
+const QUERY_PREFIX: &str = "token=";
+
+/// The valid token of a handshake, if it has one.
+///
+/// # Errors
+/// The token is refused.
+pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Option<Box<Token>>, RefusedRequest> {
+    // Without keys no token means anything here, and one for somebody behind or in front of this server may be there.
+    if !context.access.has_users() {
+        return Ok(None);
+    }
+    let headers = request.headers();
+    let in_query = request.uri().query().and_then(|query| query.split('&').find_map(token_of_parameter));
+    if in_query.is_some() && !context.token_in_query {
+        let text = "a token in the query needs the setting token-in-query: send Authorization: Bearer <token>\n";
+        return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
+    }
+    let in_header = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+    let Some(token) = in_header.or_else(|| subprotocols(headers).find_map(token_of_subprotocol)).or(in_query) else {
+        return Ok(None);
+    };
+    context.access.verify(token).map(Some).map_err(|error| {
+        RefusedRequest(RefusalReason::Token, StatusCode::UNAUTHORIZED, format!("token: {error}\n").into())
+    })
+}
+
+/// Answers with the subprotocol that is offered beside the token, since a browser closes a WebSocket that answers with
+/// none.
+///
+/// # Errors
+/// The client offers nothing beside its token.
+pub fn answer_subprotocol(headers: &HeaderMap, response: &mut Response<Body>) -> Result<(), RefusedRequest> {
+    if !subprotocols(headers).any(|offered| token_of_subprotocol(offered).is_some()) {
+        return Ok(());
+    }
+    let other = subprotocols(headers).find(|offered| token_of_subprotocol(offered).is_none());
+    let Some(other) = other.and_then(|other| HeaderValue::from_str(other).ok()) else {
+        let text = "offer another subprotocol beside the token, as in: roomcast, bearer.<token>\n";
+        return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, other);
+    Ok(())
+}
+
+/// What stands behind `Bearer` (RFC 6750 §2.1), in any case.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn token_of_subprotocol(offered: &str) -> Option<&str> {
+    offered.strip_prefix(SUBPROTOCOL_PREFIX)
+}
+
+fn token_of_parameter(parameter: &str) -> Option<&str> {
+    parameter.strip_prefix(QUERY_PREFIX)
+}
+
+/// The subprotocols that a client offers, over all headers of that name.
+fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offered| !offered.is_empty())
+}
