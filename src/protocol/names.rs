@@ -83,14 +83,17 @@ impl Label {
         Ok(Self(nick))
     }
 
-    /// Parses the name that a token gives its user: 1 to 64 bytes, single spaces between words, no `~` in front, and
-    /// otherwise as a room name.
+    /// Parses the name that a token gives its user: 1 to 64 bytes, single spaces between words, no `~` in front, no `]`
+    /// in front of a space, and otherwise as a room name.
     ///
     /// # Errors
     /// The name breaks the rule.
     pub fn of_user(text: &str) -> Result<Self, NameError> {
         if text.starts_with(GUEST_MARK) {
             return Err(NameError::new(text, "the name of a user does not begin with ~, the mark of guests"));
+        }
+        if text.contains("] ") {
+            return Err(NameError::new(text, "the name of a user has no ] in front of a space, where a label ends"));
         }
         parse(text, Self::NICK_BYTES_MAX, Spaces::BetweenWords).map(Self)
     }

@@ -24,7 +24,7 @@ struct Files(TempDir);
 
 impl Files {
     fn new(settings: &str) -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
+        let files = Self(tempfile::tempdir().expect("a folder"));
         files.write("main.key", "0123456789abcdef0123456789abcdef\n");
         let secret = files.path("main.key");
         files.write("roomcast.toml", &format!("token-secret-file = [{secret:?}]\n{settings}"));
@@ -36,14 +36,14 @@ impl Files {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-        fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
+        fs::write(self.path(name), text).expect("a file");
+        fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).expect("a file");
     }
 
     /// Runs a command with the settings file.
     fn run(&self, arguments: &[&str]) -> Ended {
         let config = self.path("roomcast.toml");
-        Program::run(&[arguments, &["--config", config.to_str().unwrap()]].concat())
+        Program::run(&[arguments, &["--config", config.to_str().expect("a path in UTF-8")]].concat())
     }
 
     /// What a command prints that succeeds.
@@ -58,7 +58,7 @@ impl Files {
     #[track_caller]
     fn token(&self, arguments: &[&str]) -> String {
         self.write("token", &self.print(&[&["gen-token"], arguments].concat()));
-        self.path("token").to_str().unwrap().to_owned()
+        self.path("token").to_str().expect("a path in UTF-8").to_owned()
     }
 }
 

@@ -15,13 +15,14 @@ use super::keys::Pair;
 use super::{NOW, SECRET, ada, signed_with};
 
 fn load(folder: &TempDir, settings: &str) -> Result<Access, String> {
-    let settings = settings.replace("FOLDER", folder.path().to_str().unwrap());
-    let settings: Settings = toml::from_str(&settings).unwrap();
-    Access::load(&Config::try_from(settings).unwrap().access).map_err(|error| error.to_string())
+    let settings = settings.replace("FOLDER", folder.path().to_str().expect("a path in UTF-8"));
+    let settings: Settings = toml::from_str(&settings).expect("settings");
+    Access::load(&Config::try_from(settings).expect("settings within their rules").access)
+        .map_err(|error| error.to_string())
 }
 
 fn folder_with(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     for (name, bytes) in files {
         write(&folder.path().join(name), bytes);
     }
@@ -29,8 +30,8 @@ fn folder_with(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn write(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    fs::write(path, bytes).expect("a file");
+    fs::set_permissions(path, Permissions::from_mode(0o600)).expect("a file");
 }
 
 #[test]
@@ -98,4 +99,14 @@ fn a_secret_that_every_user_can_read_is_warned_about() {
     fs::set_permissions(folder.path().join("main.key"), Permissions::from_mode(0o644)).unwrap();
     let access = load(&folder, "token-secret-file = ['FOLDER/main.key']").unwrap();
     assert!(access.warnings[0].contains("chmod o-r"), "{:?}", access.warnings);
+    for (key, warnings) in [
+        (json!({"kty": "oct", "kid": "a", "k": "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg"}), 1),
+        (Pair::p256().jwk("a"), 0),
+    ] {
+        let path = folder.path().join("set.json");
+        write(&path, json!({"keys": [key]}).to_string().as_bytes());
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let access = load(&folder, "token-jwks-file = ['FOLDER/set.json']").unwrap();
+        assert_eq!(access.warnings.len(), warnings);
+    }
 }

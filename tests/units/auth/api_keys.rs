@@ -10,7 +10,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn refused(text: &str) -> String {
-    ApiKeys::parse(text).unwrap_err().to_string()
+    ApiKeys::parse(text).expect_err("a file that is wrong").to_string()
 }
 
 #[test]

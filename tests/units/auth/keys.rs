@@ -21,15 +21,15 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn rsa() -> Self {
-        Self::of(&KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap())
+        Self::of(&KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key"))
     }
 
     pub(super) fn p256() -> Self {
-        Self::of(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap())
+        Self::of(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key"))
     }
 
     fn p384() -> Self {
-        Self::of(&KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())
+        Self::of(&KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key"))
     }
 
     fn of(pair: &KeyPair) -> Self {
@@ -43,17 +43,19 @@ impl Pair {
     pub(super) fn signer(&self, algorithm: Algorithm) -> EncodingKey {
         let pem = self.private.as_bytes();
         match algorithm {
-            Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem).unwrap(),
-            _ => EncodingKey::from_rsa_pem(pem).unwrap(),
+            Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem).expect("a private key"),
+            _ => EncodingKey::from_rsa_pem(pem).expect("a private key"),
         }
     }
 
     /// The public key as a member of a key set, under this name.
-    fn jwk(&self, kid: &str) -> Value {
+    pub(super) fn jwk(&self, kid: &str) -> Value {
         let pem = self.public.as_bytes();
         let key = DecodingKey::from_rsa_pem(pem).and_then(|key| Jwk::from_decoding_key(&key, None));
-        let key = key.or_else(|_| Jwk::from_decoding_key(&DecodingKey::from_ec_pem(pem).unwrap(), None)).unwrap();
-        let mut key = serde_json::to_value(key).unwrap();
+        let key = key
+            .or_else(|_| Jwk::from_decoding_key(&DecodingKey::from_ec_pem(pem).expect("a public key"), None))
+            .expect("a public key");
+        let mut key = serde_json::to_value(key).expect("a value");
         key["kid"] = json!(kid);
         key
     }

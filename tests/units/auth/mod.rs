@@ -28,7 +28,7 @@ fn verifier() -> TokenVerifier {
 
 fn verifier_with(checks: TokenChecks) -> TokenVerifier {
     let mut verifier = TokenVerifier::new(checks);
-    verifier.add_secret("main", SECRET).unwrap();
+    verifier.add_secret("main", SECRET).expect("a secret that is long enough");
     verifier
 }
 
@@ -38,13 +38,13 @@ fn signed(claims: &Value) -> String {
 }
 
 fn signed_with(header: &Header, claims: &Value, key: &EncodingKey) -> String {
-    jsonwebtoken::encode(header, claims, key).unwrap()
+    jsonwebtoken::encode(header, claims, key).expect("a key that signs")
 }
 
 /// What a token with these claims says.
 #[track_caller]
 fn accepted(claims: &Value) -> Token {
-    verifier().verify(&signed(claims), NOW).unwrap()
+    verifier().verify(&signed(claims), NOW).expect("a token that is valid")
 }
 
 /// Why a token with these claims is no token of ours.
@@ -71,5 +71,5 @@ fn signed_texts(header: &str, claims: &str) -> String {
     let [header, claims] = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
     let text = format!("{header}.{claims}");
     let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &EncodingKey::from_secret(SECRET), Algorithm::HS256);
-    format!("{text}.{}", signature.unwrap())
+    format!("{text}.{}", signature.expect("a key that signs"))
 }

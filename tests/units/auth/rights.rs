@@ -9,13 +9,13 @@ use serde_json::json;
 use super::accepted;
 
 fn room(name: &str) -> RoomName {
-    RoomName::parse(name).unwrap()
+    RoomName::parse(name).expect("a name within the rule")
 }
 
 /// The rules of a settings file.
 fn rules(text: &str) -> RoomRules {
-    let settings: Settings = toml::from_str(text).unwrap();
-    let access = Config::try_from(settings).unwrap().access;
+    let settings: Settings = toml::from_str(text).expect("settings");
+    let access = Config::try_from(settings).expect("settings within their rules").access;
     RoomRules::new(access.rooms, access.default_limits)
 }
 

@@ -104,10 +104,10 @@ fn a_nick_is_unlike_the_labels_that_the_server_gives() {
 
 #[test]
 fn a_user_may_have_spaces_between_words_and_no_mark_of_a_guest() {
-    for name in ["Ada Lovelace", "a b c", "é ü", "WS-7"] {
+    for name in ["Ada Lovelace", "a b c", "é ü", "WS-7", "Ada [x]", "a]b c"] {
         assert_eq!(Label::of_user(name).unwrap().as_str(), name);
     }
-    for name in ["", " ", " a", "a ", "a  b", "é  ü", "a\tb", "a\u{a0}b", "~a", "a\u{2028}b"] {
+    for name in ["", " ", " a", "a ", "a  b", "é  ü", "a\tb", "a\u{a0}b", "~a", "a\u{2028}b", "ada] bob"] {
         assert!(Label::of_user(name).is_err(), "{name:?}");
     }
     let guest = Label::nick(&"x".repeat(64)).unwrap().of_guest();
