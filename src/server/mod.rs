@@ -73,6 +73,7 @@ pub async fn run(
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let access = Arc::new(Access::load(&config.access)?);
+    access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let drain = Drain::default();
     let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
