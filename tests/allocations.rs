@@ -56,7 +56,9 @@ impl Wire for AcceptingWire {
         unreachable!("{slot:?} never refuses")
     }
 
-    fn finish(&mut self, _index: u32) {}
+    fn finish(&mut self, _index: u32) -> bool {
+        true
+    }
 
     fn close(&mut self, _index: u32) {}
 }

@@ -223,7 +223,7 @@ pub struct Settings {
     /// read.
     #[arg(long, help_heading = "HTTP", value_enum, value_name = "PORTS", default_value = "off")]
     pub proxy_protocol: ProxyProtocol,
-    /// Time to begin a request, and then to send its head.
+    /// Time for a TLS handshake, to begin a request, and then to send its head.
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "10s")]
     pub header_timeout: Span,
     /// Age at which an HTTP connection is closed; 0s is no limit.

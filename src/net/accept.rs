@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::NoPermit;
 use super::connection_limit::{ConnectionLimit, ConnectionPermit};
+use super::stream::Stream;
 use crate::config::canonical;
 use crate::fault;
 use crate::log::LogThrottle;
@@ -41,8 +42,8 @@ pub struct Listener {
 /// An accepted socket.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The client's socket.
-    pub stream: TcpStream,
+    /// The client's stream.
+    pub stream: Stream,
     /// The client's address; an IPv4 address even where the listener is of IPv6.
     pub peer: SocketAddr,
     /// Allows the connection, or says why it is refused.
@@ -108,7 +109,7 @@ impl Listener {
                     info!("there are descriptors again");
                 }
                 let permit = self.limit.try_acquire().ok_or(NoPermit::Full).inspect_err(|_| warn_full());
-                Some(Accepted { stream, peer: canonical(peer), permit })
+                Some(Accepted { stream: stream.into(), peer: canonical(peer), permit })
             }
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
                 self.next_on_reserve(error).await
@@ -156,7 +157,7 @@ impl Drop for Listener {
 
 /// A client on a descriptor that a listener needs back at once.
 fn out_of_descriptors((stream, peer): (TcpStream, SocketAddr)) -> Accepted {
-    Accepted { stream, peer: canonical(peer), permit: Err(NoPermit::OutOfDescriptors) }
+    Accepted { stream: stream.into(), peer: canonical(peer), permit: Err(NoPermit::OutOfDescriptors) }
 }
 
 /// Pauses, unless the client has gone already: then the next one may be fine.

@@ -1,10 +1,15 @@
-//! Listening, accepting under limits, and the client behind a proxy. Knows no room and no protocol of the clients.
+//! Listening, accepting under limits, the client behind a proxy, and streams, plain or TLS. Knows no room and no protocol
+//! of the clients.
 
 pub mod accept;
 pub mod address_limiter;
 pub mod connection_limit;
+pub mod handshakes;
 pub mod listen;
 pub mod proxy;
+pub mod revocable;
+pub mod stream;
+pub mod tls;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::stream::Stream;
 use crate::config::canonical;
 use crate::protocol::disconnect::Disconnect;
 
@@ -49,13 +50,8 @@ impl TrustedProxies {
     ///
     /// # Errors
     /// The header is malformed or missing, or did not come in time.
-    pub async fn client(
-        &self,
-        stream: &TcpStream,
-        peer: SocketAddr,
-        within: Duration,
-    ) -> Result<SocketAddr, Disconnect> {
-        match timeout(within, read_header(stream)).await {
+    pub async fn client(&self, stream: &Stream, peer: SocketAddr, within: Duration) -> Result<SocketAddr, Disconnect> {
+        match timeout(within, read_header(stream.socket())).await {
             Ok(Ok(client)) => Ok(client.map_or(peer, canonical)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(Disconnect::ProtocolError),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Disconnect::ClosedByPeer),

@@ -1,9 +1,10 @@
-//! What is done to a server that runs: other rules, revocations.
+//! What is done to a server that runs: other rules, revocations, another certificate.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::tls_files::{Change, ReloadRequest};
 use crate::access::Access;
 use crate::auth::revocations::Revocation;
 use crate::broker::WeakShards;
@@ -14,11 +15,27 @@ use crate::worker::AccessCommand;
 pub struct Control {
     shards: WeakShards,
     workers: Arc<[mpsc::Sender<AccessCommand>]>,
+    certificate: mpsc::Sender<ReloadRequest>,
 }
 
 impl Control {
-    pub(super) fn new(workers: Vec<mpsc::Sender<AccessCommand>>, shards: WeakShards) -> Self {
-        Self { shards, workers: workers.into() }
+    pub(super) fn new(
+        workers: Vec<mpsc::Sender<AccessCommand>>,
+        shards: WeakShards,
+        certificate: mpsc::Sender<ReloadRequest>,
+    ) -> Self {
+        Self { shards, workers: workers.into(), certificate }
+    }
+
+    /// Reads the files of the certificate again, and uses them for new connections from here on.
+    ///
+    /// # Errors
+    /// The files are wrong; the certificate in use stays.
+    pub(super) async fn reload_certificate(&self) -> anyhow::Result<Change> {
+        let (answer, answered) = oneshot::channel();
+        let is_sent = self.certificate.send(answer).await.is_ok();
+        // A server that stops gets no other certificate.
+        if is_sent { answered.await.unwrap_or(Ok(Change::Unchanged)) } else { Ok(Change::Unchanged) }
     }
 
     /// Ends the connections of all clients with a revoked token, and refuses it from here on, until the server ends.

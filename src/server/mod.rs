@@ -4,6 +4,7 @@ mod control;
 mod descriptors;
 mod ready_file;
 mod reload;
+mod tls_files;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,11 +20,13 @@ use tracing::{info, warn};
 pub use self::control::Control;
 use self::descriptors::Descriptors;
 pub use self::reload::Reloader;
+use self::tls_files::Certificate;
 use crate::access::Access;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
@@ -56,7 +59,7 @@ pub struct BoundAddresses {
 /// returns.
 ///
 /// # Errors
-/// An address could not be bound, a limit is too low, the system refuses what the configuration requires, or the ready
+/// An address could not be bound, a limit is too low, the files of the certificate are wrong, the system refuses what the configuration requires, or the ready
 /// file could not be written.
 pub async fn run(
     config: Config,
@@ -65,6 +68,8 @@ pub async fn run(
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
+    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
+    let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -75,10 +80,9 @@ pub async fn run(
     let access = Arc::new(Access::load(&config.access)?);
     access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
-    let (mut workers, shards) = start(&config, descriptors, own, access, &metrics, &drain)?;
+    let (mut workers, shards) = start(&config, descriptors, own, access, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -86,9 +90,13 @@ pub async fn run(
         return Err(error);
     }
     // Not before everything has worked: a start that fails says why, in one line.
-    log_start(descriptors, clients_max, bound);
-    on_bound(bound, Control::new(commands, shards));
-    shutdown.cancelled().await;
+    log_start(descriptors, clients_max, bound, &tls.server().borrow());
+    on_bound(bound, Control::new(commands, shards, tls.requests()));
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tls.watch() => {}
+    }
+    drop(tls);
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
     if !config.drain_delay.is_zero() {
@@ -108,10 +116,17 @@ pub async fn run(
 }
 
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
-fn log_start(Descriptors { limit, tables, .. }: Descriptors, clients_max: usize, bound: BoundAddresses) {
+fn log_start(
+    Descriptors { limit, tables, .. }: Descriptors,
+    clients_max: usize,
+    bound: BoundAddresses,
+    tls: &TlsServer,
+) {
     info!(descriptors = limit, tables, clients_max, "descriptor limit");
-    info!(address = %bound.tcp, "listening for tcp lines");
-    info!(address = %bound.http, "listening for http");
+    // The field is there only where it is true.
+    let [lines_tls, http_tls] = [&tls.lines, &tls.http].map(|config| config.is_some().then_some(true));
+    info!(tls = lines_tls, address = %bound.tcp, "listening for tcp lines");
+    info!(tls = http_tls, address = %bound.http, "listening for http");
     if limit < DESCRIPTORS_FEW {
         let descriptors = limit;
         warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
@@ -124,9 +139,10 @@ fn log_start(Descriptors { limit, tables, .. }: Descriptors, clients_max: usize,
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
-/// A limit is too low, or the ready file has no folder.
+/// A limit is too low, the files of the certificate are wrong, or the ready file has no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     Descriptors::after_raise(config).clients_max(config.max_clients)?;
+    config.tls.as_ref().map_or(Ok(()), tls_files::check)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
 }
 
@@ -158,6 +174,7 @@ fn start(
     own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<AccessCommand>)>,
     access: Arc<Access>,
     metrics: &ServerMetrics,
+    tls: watch::Receiver<TlsServer>,
     drain: &Drain,
 ) -> anyhow::Result<(Vec<RunningWorker>, WeakShards)> {
     let (shards, mut shard_mailboxes) =
@@ -177,6 +194,7 @@ fn start(
         spent: SpentDeliveries::new(Instant::now()),
         metrics: metrics.clone(),
         rules: config.rules.clone(),
+        tls,
         access,
         drain: drain.clone(),
     };

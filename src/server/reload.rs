@@ -49,6 +49,7 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         let access = Config::try_from(next.clone()).and_then(|config| Access::load(&config.access));
         let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
         access.warnings.iter().for_each(|warning| warn!("{warning}"));
+        self.control.reload_certificate().await?;
         self.control.replace(&access).await;
         let changed = differences(&self.running, &next)?.join(", ");
         let needs_restart = differences(&next, &read)?.join(", ");

@@ -11,8 +11,6 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tracing::{debug, info};
 
@@ -22,6 +20,8 @@ use crate::config::canonical;
 use crate::fault;
 use crate::memory::MemoryUse;
 use crate::net::connection_limit::ConnectionPermit;
+use crate::net::stream::Stream;
+use crate::net::tls::Received;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::Publisher;
@@ -99,7 +99,7 @@ impl ReadBuffer {
     }
 
     /// Reads and discards until the end of the input, or until the socket fails.
-    pub(super) async fn discard_input(&self, stream: &TcpStream) {
+    pub(super) async fn discard_input(&self, stream: &Stream) {
         while stream.readable().await.is_ok() {
             match self.discard(stream) {
                 Ok(0) => return,
@@ -110,15 +110,15 @@ impl ReadBuffer {
     }
 
     /// Reads and discards once.
-    pub(super) fn discard(&self, stream: &TcpStream) -> io::Result<usize> {
-        try_read(stream, &mut self.bytes.borrow_mut())
+    pub(super) fn discard(&self, stream: &Stream) -> io::Result<usize> {
+        stream.try_discard(&mut self.bytes.borrow_mut())
     }
 }
 
 /// An accepted client's socket, and what is known of the client.
 pub struct Client {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The stream.
+    pub stream: Stream,
     /// Counts the client in the connection limit.
     pub permit: ConnectionPermit,
     /// The client's address, behind trusted proxies.
@@ -131,7 +131,7 @@ pub struct Client {
 
 /// The read side of one client: what decodes its input, and the protocol handler that executes it.
 pub(super) struct Connection<I, P> {
-    stream: Rc<TcpStream>,
+    stream: Rc<Stream>,
     slot: Slot,
     context: Rc<SessionContext>,
     buffer: Rc<ReadBuffer>,
@@ -170,7 +170,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
         }
-        buffer.memory.change(0, already_read.capacity());
+        buffer.memory.change(0, already_read.capacity() + stream.held_input());
         Self {
             stream,
             slot,
@@ -257,7 +257,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             if self.handler.session().needs_review() {
                 return Poll::Ready(Ok(()));
             }
-            let readable = ready!(self.stream.poll_read_ready(context));
+            let readable = ready!(self.stream.poll_readable(context));
             Poll::Ready(readable.map_err(|_| Disconnect::IoError))
         })
         .await
@@ -265,7 +265,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
 
     /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.decoder.held_bytes()
+        self.tail.capacity() + self.decoder.held_bytes() + self.stream.held_input()
     }
 
     /// Reads once, or executes what was read before, without waiting.
@@ -290,16 +290,17 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
         // Less and less as the input budget fills, so that clients that wait for the server are not read and not
         // disconnected.
         let read_max = self.buffer.input_guard.read_bytes_max(READ_BYTES);
-        let read = match try_read(&self.stream, &mut buffer[..read_max]) {
-            Ok(0) => return Turn::Interrupted(Outcome::Ended(Disconnect::ClosedByPeer)),
-            Ok(read) => read,
+        let Received { bytes: read, is_more } = match self.stream.try_read(&mut buffer[..read_max]) {
+            Ok(Received { bytes: 0, .. }) => return Turn::Interrupted(Outcome::Ended(Disconnect::ClosedByPeer)),
+            Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Turn::Interrupted(Outcome::Ended(Disconnect::ProtocolError));
+            }
             Err(_) => return Turn::Interrupted(Outcome::Ended(Disconnect::IoError)),
         };
         fault::inject("connection");
         self.context.writer.metrics.count_received(read);
-        // A full buffer means that there is more to read.
-        let is_more = read == read_max;
         let fresh = self.decoder.strip(&mut self.tail, &mut buffer[..read]);
         if !self.tail.is_empty() {
             self.tail.extend_from_slice(&buffer[..fresh]);
@@ -350,24 +351,10 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
 }
 
 /// Logs at info what an operator should see, and the rest at debug.
-fn log_end(stream: &TcpStream, reason: Disconnect) {
+fn log_end(stream: &Stream, reason: Disconnect) {
     let (peer, reason_text) = (stream.peer_addr().ok().map(canonical).map(tracing::field::display), reason.reason());
     match reason {
         Disconnect::SlowConsumer => info!(peer, reason = reason_text, "connection ended"),
         _ => debug!(peer, reason = reason_text, "connection ended"),
     }
-}
-
-/// Reads once. A short read has emptied the socket, and saying so saves the call that would only be refused.
-fn try_read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut short = None;
-    let outcome = stream.try_io(Interest::READABLE, || {
-        let read = rustix::io::read(stream, &mut *buffer)?;
-        if (1..buffer.len()).contains(&read) {
-            short = Some(read);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(read)
-    });
-    short.map_or(outcome, Ok)
 }

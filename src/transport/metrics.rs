@@ -23,6 +23,8 @@ pub struct ServerMetrics {
     pub transports: Vec<Arc<TransportMetrics>>,
     /// The connection limit.
     pub clients_max: usize,
+    /// When the certificate ends, in Unix seconds; 0 without TLS.
+    pub certificate_not_after: Arc<Counter>,
 }
 
 impl ServerMetrics {
@@ -33,6 +35,7 @@ impl ServerMetrics {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             transports: (0..workers).map(|_| Arc::default()).collect(),
             clients_max,
+            certificate_not_after: Arc::default(),
         }
     }
 
@@ -53,6 +56,11 @@ impl ServerMetrics {
         WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), &mut out);
         TransportMetrics::expose(&self.transports, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
+        out.gauge(
+            "roomcast_tls_certificate_not_after_seconds",
+            "When the certificate ends, in seconds since 1970; 0 without TLS.",
+            self.certificate_not_after.get(),
+        );
         out.counter(
             "roomcast_log_lines_dropped_total",
             "Log lines lost since nobody read the log fast enough.",
@@ -117,6 +125,16 @@ impl From<NoPermit> for RefusalReason {
     }
 }
 
+/// Why a TLS handshake may fail.
+const HANDSHAKE_FAILURES: [Disconnect; 6] = [
+    Disconnect::ProtocolError,
+    Disconnect::HandshakeTimeout,
+    Disconnect::ClosedByPeer,
+    Disconnect::IoError,
+    Disconnect::TooManyConnections,
+    Disconnect::Shutdown,
+];
+
 /// How an HTTP connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpEnd {
@@ -138,6 +156,8 @@ pub struct TransportMetrics {
     failed: [Counter; Disconnect::VARIANTS.len()],
     http_refused: [Counter; RefusalReason::COUNT],
     lines_refused: [Counter; RefusalReason::COUNT],
+    handshakes_done: Counter,
+    handshakes_failed: [Counter; Disconnect::VARIANTS.len()],
     pub(super) requests: Counter,
     pub(super) scrapes: Counter,
 }
@@ -159,6 +179,15 @@ impl TransportMetrics {
     /// Counts a refused line client.
     pub fn count_line_client_refused(&self, no_permit: NoPermit) {
         self.lines_refused[RefusalReason::from(no_permit) as usize].add(1);
+    }
+
+    /// Counts a TLS handshake.
+    pub fn count_handshake(&self, outcome: Result<(), Disconnect>) {
+        let count = match outcome {
+            Ok(()) => &self.handshakes_done,
+            Err(reason) => &self.handshakes_failed[reason as usize],
+        };
+        count.add(1);
     }
 
     /// The samples of HTTP in the families that count all connections.
@@ -191,6 +220,15 @@ impl TransportMetrics {
             "Line clients that were not let in, by reason: full is the server, address is too many or too fast from \
              one address, descriptors is a lack of file descriptors.",
             RefusalReason::OF_LINES.map(|reason| (reason.label(), sum(&|one| &one.lines_refused[reason as usize]))),
+        );
+        let handshakes_failed =
+            HANDSHAKE_FAILURES.map(|reason| (reason.reason(), sum(&|one| &one.handshakes_failed[reason as usize])));
+        let handshakes = [("done", sum(&|one| &one.handshakes_done))].into_iter().chain(handshakes_failed);
+        out.counters(
+            "roomcast_tls_handshakes_total",
+            "TLS handshakes by outcome: done, or why there is none; protocol-error is another protocol, or TLS that has \
+             no version in common.",
+            handshakes.map(|(outcome, count)| (format!("outcome=\"{outcome}\""), count)),
         );
         let scrapes = "Times that this text was made; requests to one worker within 100 ms of each other share it.";
         out.counter("roomcast_scrapes_total", scrapes, sum(&|one| &one.scrapes));

@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 
-use rustix::net::{Shutdown, shutdown};
-use tokio::net::TcpStream;
-
 use super::connection::{Client, Connection, Executed, InputDecoder, ReadBuffer};
+use crate::net::stream::Stream;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::{Dialect, Transport};
 use crate::protocol::disconnect::Disconnect;
@@ -33,11 +31,19 @@ pub fn open(
 }
 
 /// Refuses a client. Sends the reason if the socket takes it, which a new one does, and does not linger: the descriptor
-/// is needed.
-pub fn refuse(stream: &TcpStream, reason: Disconnect, buffer: &ReadBuffer, context: &SessionContext) {
+/// is needed. A client that waits for a handshake could not read the reason.
+pub fn refuse(
+    stream: &Stream,
+    reason: Disconnect,
+    awaits_handshake: bool,
+    buffer: &ReadBuffer,
+    context: &SessionContext,
+) {
     context.writer.metrics.count_refused(Transport::Tcp, reason);
-    let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason)));
-    let _ = shutdown(stream, Shutdown::Write);
+    if !awaits_handshake {
+        let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason)));
+    }
+    let _ = stream.try_finish();
     // Closed with unread input, the socket would send a reset in place of the end of the stream.
     let _ = buffer.discard(stream);
 }

@@ -14,7 +14,9 @@ use crate::config::{Labels, ProxyProtocol, Rules};
 use crate::net::accept::{Accepted, Listener};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::net::handshakes::{Handshakes, Port};
 use crate::net::proxy::TrustedProxies;
+use crate::net::stream::Stream;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
@@ -37,6 +39,7 @@ pub struct ClientAcceptor {
     pub workers: u16,
     pub counts: Arc<TransportMetrics>,
     pub buffer: Rc<ReadBuffer>,
+    pub handshakes: Rc<Handshakes>,
     /// The tasks that must have ended before the worker ends.
     pub tasks: TaskTracker,
 }
@@ -47,7 +50,7 @@ impl ClientAcceptor {
         let proxies = self.trusted_proxies(ProxyProtocol::Tcp);
         let drain = context.drain.clone();
         let on_client = |accepted: Accepted| match proxies.sends_header(accepted.peer) {
-            false => self.open_line_client(accepted, &context),
+            false => Rc::clone(&self).open_line_client(accepted, &context),
             true => {
                 let behind_proxy = Rc::clone(&self).open_behind_proxy(accepted, proxies.clone(), Rc::clone(&context));
                 spawn_local(self.tasks.track_future(behind_proxy));
@@ -56,14 +59,14 @@ impl ClientAcceptor {
         listener.accept_until_stop(drain, on_client).await;
     }
 
-    fn open_line_client(&self, accepted: Accepted, context: &Rc<SessionContext>) {
+    fn open_line_client(self: Rc<Self>, accepted: Accepted, context: &Rc<SessionContext>) {
         let Accepted { stream, peer, permit } = accepted;
         let number = self.number_client();
         let permit = match permit.and_then(|permit| permit.for_address(&self.address_limiter, peer.ip())) {
             Ok(permit) => permit,
             Err(no_permit) => {
                 self.counts.count_line_client_refused(no_permit);
-                return tcp::refuse(&stream, Disconnect::TooManyConnections, &self.buffer, context);
+                return self.refuse_line_client(&stream, Disconnect::TooManyConnections, context);
             }
         };
         let label = match self.rules.labels {
@@ -72,7 +75,34 @@ impl ClientAcceptor {
             Labels::Auto | Labels::Id => Label::generated(format_args!("TCP-{number}")),
         };
         let client = Client { stream, permit, address: peer.ip(), already_read: Vec::new(), token: None };
+        if self.handshakes.are_on(Port::Lines) {
+            let tasks = self.tasks.clone();
+            spawn_local(tasks.track_future(self.open_after_handshake(client, label, Rc::clone(context))));
+        } else {
+            self.run_line_client(client, label, context);
+        }
+    }
+
+    fn run_line_client(&self, client: Client, label: Label, context: &Rc<SessionContext>) {
         spawn_local(self.tasks.track_future(tcp::open(client, self.publisher(label, None), &self.buffer, context)));
+    }
+
+    fn refuse_line_client(&self, stream: &Stream, reason: Disconnect, context: &SessionContext) {
+        tcp::refuse(stream, reason, self.handshakes.are_on(Port::Lines), &self.buffer, context);
+    }
+
+    /// Runs a line client once its TLS handshake is complete, unless the server stops first.
+    async fn open_after_handshake(self: Rc<Self>, mut client: Client, label: Label, context: Rc<SessionContext>) {
+        let outcome = tokio::select! {
+            biased;
+            () = context.drain.stopping() => Err(Disconnect::Shutdown),
+            outcome = self.handshakes.shake_hands(&mut client.stream, Port::Lines, self.rules.header_timeout) => outcome,
+        };
+        self.counts.count_handshake(outcome);
+        match outcome {
+            Ok(()) => self.run_line_client(client, label, &context),
+            Err(reason) => self.refuse_line_client(&client.stream, reason, &context),
+        }
     }
 
     /// Opens a line client once its proxy has sent its address, unless the server stops first.
@@ -93,7 +123,7 @@ impl ClientAcceptor {
                 accepted.peer = client;
                 self.open_line_client(accepted, &context);
             }
-            Err(reason) => tcp::refuse(stream, reason, &self.buffer, &context),
+            Err(reason) => self.refuse_line_client(stream, reason, &context),
         }
     }
 
@@ -121,8 +151,13 @@ impl ClientAcceptor {
             buffer: Rc::clone(&self.buffer),
             header_timeout: self.rules.header_timeout,
             connection_time_max: self.rules.http.connection_time,
-            origins: OriginRules { origins: self.rules.origins.clone(), hosts: self.rules.http.hosts.clone() },
+            origins: OriginRules {
+                origins: self.rules.origins.clone(),
+                hosts: self.rules.http.hosts.clone(),
+                is_tls: self.handshakes.are_on(Port::Http),
+            },
             proxies: self.trusted_proxies(ProxyProtocol::Http),
+            handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
             token_in_query: self.rules.token_in_query,
         };

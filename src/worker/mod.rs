@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -27,6 +27,7 @@ use crate::memory::MemoryUse;
 use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
+use crate::net::handshakes::{Handshakes, TlsServer};
 use crate::session::access::{LeaseTimes, WorkerAccess};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub spent: SpentDeliveries,
     pub metrics: ServerMetrics,
     pub rules: Rules,
+    /// What new connections speak TLS with.
+    pub tls: watch::Receiver<TlsServer>,
     /// The first rules of what clients may do; others come as commands.
     pub access: Arc<Access>,
     pub drain: Drain,
@@ -100,7 +103,7 @@ impl Worker {
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, access, drain } =
+        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, tls, access, drain } =
             shared;
         if let Some(table) = table {
             table.unshare().await?;
@@ -148,6 +151,7 @@ impl Worker {
             workers,
             counts,
             buffer: ReadBuffer::new(memory, input_guard, sockets),
+            handshakes: Rc::new(Handshakes::new(tls)),
             tasks: tasks.clone(),
         });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));

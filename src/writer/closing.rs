@@ -56,7 +56,7 @@ impl Writer {
         if let Some(stall) = &mut row.cold.stall {
             // Whatever ends the connection, the client has time anew for what is left. One that was cut for the age of its
             // output would otherwise be closed at the next sweep, in the middle of a line.
-            (stall.since, stall.until) = (now, bytes);
+            (stall.since, stall.until) = (now, bytes + stall.sealed);
         }
         // Waits even if nothing is pending: the end of the stream is sent where the outbox is found empty.
         if matches!(row.hot.state, SocketState::Empty | SocketState::WaitsLarge) {
@@ -67,11 +67,13 @@ impl Writer {
         self.sweep_later(slot);
     }
 
-    /// Ends the stream of a closing slot whose outbox is empty.
+    /// Ends the stream of a closing slot whose outbox is empty, once its socket takes the end.
     pub(super) fn finish(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+        if !wire.finish(slot.index) {
+            return self.blocked(now, slot, wire);
+        }
         let row = self.slots.row(slot).expect("the caller has found the row");
         row.hot.phase = Phase::Finished;
-        wire.finish(slot.index);
         let closing = row.cold.closing.as_mut().expect("a closing slot has a reason");
         closing.extend(now);
         let Closing { reason, input_ended, .. } = **closing;
@@ -102,7 +104,7 @@ impl Writer {
         }
         self.metrics.pending_bytes.subtract(pending.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
-        self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty()));
+        self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty() || wire.held(slot.index) > 0));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.disconnect(reason);
         self.metrics.closed[row.cold.dialect.transport() as usize][reason as usize].add(1);

@@ -91,15 +91,16 @@ impl Writer {
         if row.cold.stall.as_deref().is_some_and(is_recent) {
             return true;
         }
-        let before = self.metrics.sent_bytes.get();
+        let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             WriteOutcome::Emptied => self.emptied(now, slot, wire),
             WriteOutcome::Blocked => {
-                let has_taken = self.metrics.sent_bytes.get() > before;
+                let has_taken = self.metrics.writes.get() > before;
                 let row = self.slots.row(slot).expect("a blocked socket ends nothing");
                 let bytes = row.pending().bytes;
                 let stall = row.cold.stall.as_mut().expect("a stall is dated");
-                stall.date(now, bytes);
+                stall.sealed = wire.held(slot.index);
+                stall.date(now, bytes + stall.sealed);
                 stall.offered_at = (!has_taken).then_some(now);
                 return !has_taken;
             }
@@ -111,8 +112,14 @@ impl Writer {
     /// Inlined, since all deliveries come through it: the call would cost 3 % of their instructions.
     #[inline(always)]
     fn write_out(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> WriteOutcome {
-        let row = self.slots.row(slot).expect("the caller has found the row");
+        let mut row = self.slots.row(slot).expect("the caller has found the row");
         let (is_stalled, is_blocked) = (row.hot.state.is_stalled(), row.hot.state == SocketState::Blocked);
+        if is_stalled {
+            match self.flush_sealed(now, slot, wire) {
+                WriteOutcome::Emptied => row = self.slots.row(slot).expect("a flush ends nothing"),
+                outcome => return outcome,
+            }
+        }
         loop {
             if is_stalled {
                 let notice = row.hot.outbox.encode_notice(row.cold.dialect);
@@ -124,8 +131,9 @@ impl Writer {
             let Some(bytes) = row.hot.outbox.next_write(&row.cold.backlog, &mut self.scratch) else {
                 return WriteOutcome::Emptied;
             };
-            let taken = match wire.send(slot.index, bytes) {
-                Sent::Taken(taken) => taken,
+            let (taken, held) = match wire.send(slot.index, bytes) {
+                Sent::Taken(taken) => (taken, 0),
+                Sent::Held(taken) => (taken, wire.held(slot.index)),
                 Sent::WouldBlock => return WriteOutcome::Blocked,
                 Sent::Broken => return WriteOutcome::Broken,
             };
@@ -142,12 +150,37 @@ impl Writer {
                 self.waiting = self.waiting.checked_sub(messages.messages()).expect(WAITS);
             }
             if is_stalled {
-                row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken);
+                row.cold.stall.as_mut().expect("a stall is dated").taken(now, taken.saturating_sub(held));
             }
             if row.hot.phase == Phase::Closing {
                 row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
             }
+            if held > 0 {
+                return WriteOutcome::Blocked;
+            }
         }
+    }
+
+    /// Offers the socket of a stalled client the sealed bytes that its stream holds. They are no longer in the outbox, and
+    /// count for the client's age as if they were.
+    #[cold]
+    fn flush_sealed(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) -> WriteOutcome {
+        let (taken, outcome) = match wire.flush(slot.index) {
+            Sent::Taken(0) => return WriteOutcome::Emptied,
+            Sent::Taken(taken) => (taken, WriteOutcome::Emptied),
+            Sent::Held(taken) => (taken, WriteOutcome::Blocked),
+            Sent::WouldBlock => return WriteOutcome::Blocked,
+            Sent::Broken => return WriteOutcome::Broken,
+        };
+        self.metrics.writes.add(1);
+        let row = self.slots.row(slot).expect("the caller has found the row");
+        let stall = row.cold.stall.as_mut().expect("a stall is dated");
+        stall.sealed = wire.held(slot.index);
+        stall.taken(now, taken);
+        if row.hot.phase == Phase::Closing {
+            row.cold.closing.as_mut().expect("a closing slot has a reason").extend(now);
+        }
+        outcome
     }
 
     #[inline(always)]
@@ -163,15 +196,17 @@ impl Writer {
     }
 
     /// The socket took nothing more. From here on the delay is the client's own, and so is its backlog.
-    fn blocked(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
+    pub(super) fn blocked(&mut self, now: Instant, slot: Slot, wire: &mut impl Wire) {
         let row = self.slots.row(slot).expect("the caller has found the row");
         let pending = row.pending();
         self.waiting = self.waiting.checked_sub(pending.messages).expect(WAITS);
         row.hot.state = SocketState::Blocked;
+        let sealed = wire.held(slot.index);
         match &mut row.cold.stall {
-            Some(stall) => stall.go_on(now, pending.bytes),
-            none => *none = Some(Box::new(Stall::new(now, pending.bytes))),
+            Some(stall) => stall.go_on(now, pending.bytes + sealed),
+            none => *none = Some(Box::new(Stall::new(now, pending.bytes + sealed))),
         }
+        row.cold.stall.iter_mut().for_each(|stall| stall.sealed = sealed);
         if let Some(closing) = &mut row.cold.closing {
             closing.extend(now);
         }

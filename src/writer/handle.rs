@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::Slot;
@@ -16,6 +15,7 @@ use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
 use crate::mailbox::{Full, Mailbox, Sending};
+use crate::net::stream::Stream;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 
@@ -88,7 +88,7 @@ pub struct Sockets {
 
 impl Sockets {
     /// Gives a socket to the writer. From here on its write side is the writer's alone.
-    pub fn open(&self, stream: Rc<TcpStream>, dialect: Dialect) -> Slot {
+    pub fn open(&self, stream: Rc<Stream>, dialect: Dialect) -> Slot {
         let slot = self.writer.borrow_mut().open(dialect);
         self.wire.borrow_mut().open(slot.index, stream);
         slot

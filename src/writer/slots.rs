@@ -96,8 +96,10 @@ pub(super) struct Stall {
     /// When the bytes within `until` were first not taken. Later ones are dated when these are taken, so that the age of
     /// the oldest is known within a factor of two, for the price of one date per client and not one per entry.
     pub since: Instant,
-    /// The number of bytes left of those that `since` dates.
+    /// The number of bytes left of those that `since` dates, in the outbox and sealed in front of it.
     pub until: usize,
+    /// Sealed bytes that the client's stream holds.
+    pub sealed: usize,
     /// When the socket last took anything.
     pub taken_at: Instant,
     /// When the socket last took nothing of an offer that only tested whether it is still blocked.

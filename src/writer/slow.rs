@@ -168,6 +168,7 @@ impl Stall {
         Self {
             since: now,
             until: bytes,
+            sealed: 0,
             taken_at: now,
             offered_at: None,
             resumed_at: now,

@@ -1,68 +1,79 @@
 //! The wire over real sockets: `send` on the descriptor itself. Never blocks. It has `unsafe` code for one reason: to reach
 //! the descriptor through the stream's heap objects costs a cache miss each, 15 to 25 % at 15 000 clients.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use rustix::net::{SendFlags, send};
 
 use super::Slot;
 use super::wire::{Sent, Wire};
+use crate::net::stream::Stream;
 
 /// The descriptor of a row without a socket.
 const NO_DESCRIPTOR: RawFd = -1;
+
+/// The descriptor of a row with a stream of TLS, whose bytes no descriptor takes as they are.
+const SEALED: RawFd = -2;
 
 /// The sockets of one worker by slot index. A connection task shares its stream, for reading only.
 #[derive(Debug, Default)]
 pub(super) struct SocketWire {
     /// Sixteen to a cache line, walked in accept order by a fan-out.
     descriptors: Vec<RawFd>,
-    streams: Vec<Option<Rc<TcpStream>>>,
-    newly_watched: Vec<(Slot, Rc<TcpStream>)>,
+    streams: Vec<Option<Rc<Stream>>>,
+    newly_watched: Vec<(Slot, Rc<Stream>)>,
 }
 
 impl SocketWire {
-    /// Adds the socket of a slot that was just opened.
-    pub fn open(&mut self, index: u32, stream: Rc<TcpStream>) {
+    /// Adds the stream of a slot that was just opened.
+    pub fn open(&mut self, index: u32, stream: Rc<Stream>) {
         let index = index as usize;
         if index >= self.streams.len() {
             self.streams.resize(index + 1, None);
             self.descriptors.resize(index + 1, NO_DESCRIPTOR);
         }
-        self.descriptors[index] = stream.as_raw_fd();
+        self.descriptors[index] = if stream.is_tls() { SEALED } else { stream.as_raw_fd() };
         self.streams[index] = Some(stream);
     }
 
-    /// Takes the sockets that are watched since the last call.
-    pub fn take_newly_watched(&mut self) -> impl Iterator<Item = (Slot, Rc<TcpStream>)> {
+    /// Takes the streams that are watched since the last call.
+    pub fn take_newly_watched(&mut self) -> impl Iterator<Item = (Slot, Rc<Stream>)> {
         self.newly_watched.drain(..)
     }
 
     /// Whether bytes, or the end of the input, have come and are not read yet.
     pub fn has_unread_input(&self, index: u32) -> bool {
         let stream = self.streams.get(index as usize).and_then(Option::as_ref);
-        stream.is_some_and(|stream| recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok())
+        stream.is_some_and(|stream| stream.has_unread_input())
     }
 
-    fn stream(&self, index: u32) -> &Rc<TcpStream> {
+    fn stream(&self, index: u32) -> &Rc<Stream> {
         self.streams[index as usize].as_ref().expect("a slot has its socket until it is closed")
     }
 
-    /// The kernel took nothing. Tries once more through the stream's own bookkeeping; otherwise tokio would go on to believe
-    /// that the socket is writable and never wake the watch.
+    /// The kernel took nothing.
     #[cold]
     fn send_again(&self, index: u32, bytes: &[u8]) -> Sent {
         let stream = self.stream(index);
-        let attempt = || send(stream, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from);
-        match stream.try_io(Interest::WRITABLE, attempt) {
-            Ok(taken) => Sent::Taken(taken),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::WouldBlock,
-            Err(_) => Sent::Broken,
-        }
+        outcome(stream, stream.try_write_again(bytes))
+    }
+
+    #[inline(never)]
+    fn seal_and_send(&self, index: u32, bytes: &[u8]) -> Sent {
+        let stream = self.stream(index);
+        outcome(stream, stream.try_write(bytes))
+    }
+}
+
+fn outcome(stream: &Stream, taken: io::Result<usize>) -> Sent {
+    match taken {
+        Ok(taken) if stream.held_output() > 0 => Sent::Held(taken),
+        Ok(taken) => Sent::Taken(taken),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Sent::WouldBlock,
+        Err(_) => Sent::Broken,
     }
 }
 
@@ -70,7 +81,9 @@ impl Wire for SocketWire {
     #[allow(unsafe_code)]
     fn send(&mut self, index: u32, bytes: &[u8]) -> Sent {
         let descriptor = self.descriptors[index as usize];
-        assert!(descriptor != NO_DESCRIPTOR, "a slot has its socket until it is closed");
+        if descriptor < 0 {
+            return self.seal_and_send(index, bytes);
+        }
         // SAFETY: `streams[index]` owns this descriptor and keeps it open: both are set in `open` and cleared in `close`.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
         match send(socket, bytes, SendFlags::NOSIGNAL) {
@@ -80,21 +93,34 @@ impl Wire for SocketWire {
         }
     }
 
+    fn flush(&mut self, index: u32) -> Sent {
+        if self.held(index) == 0 {
+            return Sent::Taken(0);
+        }
+        let stream = self.stream(index);
+        outcome(stream, stream.try_flush())
+    }
+
+    fn held(&self, index: u32) -> usize {
+        // Without a look at a stream that is not encrypted.
+        if self.descriptors[index as usize] == SEALED { self.stream(index).held_output() } else { 0 }
+    }
+
     fn watch(&mut self, slot: Slot) {
         let stream = Rc::clone(self.stream(slot.index));
         self.newly_watched.push((slot, stream));
     }
 
-    fn finish(&mut self, index: u32) {
+    fn finish(&mut self, index: u32) -> bool {
         // A peer that is gone already needs no end of stream.
-        let _ = shutdown(self.stream(index), Shutdown::Write);
+        !self.stream(index).try_finish().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn close(&mut self, index: u32) {
         self.descriptors[index as usize] = NO_DESCRIPTOR;
         if let Some(stream) = self.streams[index as usize].take() {
             // Ends the reading of the connection task and the watch, which share the stream; the last one closes it.
-            let _ = shutdown(&stream, Shutdown::Both);
+            stream.close();
         }
     }
 }

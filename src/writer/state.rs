@@ -179,8 +179,9 @@ impl Writer {
 
     /// Whether the client's socket has taken all of that entry, or never will.
     pub(super) fn has_sent(&mut self, slot: Slot, number: EntryNumber) -> bool {
-        let oldest = self.slots.row(slot).and_then(|row| row.hot.outbox.oldest());
-        oldest.is_none_or(|oldest| oldest > number)
+        let Some(row) = self.slots.row(slot) else { return true };
+        let is_sealed = row.cold.stall.as_deref().is_some_and(|stall| stall.sealed > 0);
+        !is_sealed && row.hot.outbox.oldest().is_none_or(|oldest| oldest > number)
     }
 
     /// Has one connection end. The first reason stays.

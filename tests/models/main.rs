@@ -1,11 +1,12 @@
 //! Compares rooms, shards and writers with plain models, under random inputs and a seeded scheduler. The sockets are in
 //! memory and the tests set the time, so nothing here needs a runtime, the network or a clock.
 
-// Shared helpers: names, random numbers, sockets in memory, a writer with its wire and its clock, and a protocol whose
-// client is in many rooms.
+// Shared helpers: names, random numbers, sockets in memory, encrypted streams in memory, a writer with its wire and its clock,
+// and a protocol whose client is in many rooms.
 mod common;
 mod harness;
 mod many_rooms;
+mod sealed_wire;
 mod waiting;
 mod wire;
 
@@ -14,6 +15,7 @@ mod history;
 mod idempotency;
 mod log;
 mod room;
+mod sealed;
 mod shard;
 mod writer;
 mod writer_budget;

@@ -141,10 +141,11 @@ impl Wire for MemoryWire {
         (socket.refused, socket.watched, socket.watch_is_due) = (false, true, false);
     }
 
-    fn finish(&mut self, index: u32) {
+    fn finish(&mut self, index: u32) -> bool {
         let socket = self.at(index);
         assert!(!socket.finished, "{:?} ends its stream twice", socket.slot);
         socket.finished = true;
+        true
     }
 
     fn close(&mut self, index: u32) {

@@ -78,6 +78,14 @@ mod drain_delay;
 mod pauses;
 // HTTP: health, readiness, refused handshakes.
 mod http;
+// TLS on both ports: deliveries, HTTP, the end of a stream.
+mod tls;
+// Clients of TLS and certificates for these tests.
+mod tls_client;
+// Handshakes that are slow, endless, wrong or very many.
+mod tls_handshakes;
+// Certificates that are wrong, end, or are replaced while the server runs.
+mod tls_certificates;
 // Clients behind a proxy.
 mod proxies;
 // The web pages that may open a WebSocket.

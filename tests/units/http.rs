@@ -8,7 +8,11 @@ use roomcast::transport::http::{OriginRules, Reached, forwarded_for};
 
 fn rules(origins: &[&str], hosts: &[&str]) -> OriginRules {
     let origins = Origins::SameHostAnd(origins.iter().map(|&origin| origin.to_owned()).collect());
-    OriginRules { origins, hosts: hosts.iter().map(|host| HostName::parse(host).expect("a host")).collect() }
+    OriginRules {
+        origins,
+        hosts: hosts.iter().map(|host| HostName::parse(host).expect("a host")).collect(),
+        is_tls: false,
+    }
 }
 
 fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
@@ -71,7 +75,7 @@ fn a_listed_page_may_connect_and_with_a_star_every_page() {
         ],
     );
     check(&listed, OverLoopback, &[("chat.example", "https://app.example", true)]);
-    let any = OriginRules { origins: Origins::Any, hosts: Vec::new() };
+    let any = OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false };
     check(&any, OverLoopback, &[("chat.example", "null", true)]);
 }
 

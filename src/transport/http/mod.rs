@@ -8,7 +8,6 @@ mod origin;
 mod refusals;
 mod requests;
 mod routes;
-mod spare;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,15 +22,12 @@ use axum::body::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::{Shutdown, shutdown};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
 use self::routes::router;
-use self::spare::SparePermits;
 use super::connection::{Client, ReadBuffer};
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
 use crate::log::LogThrottle;
@@ -39,7 +35,10 @@ use crate::net::NoPermit;
 use crate::net::accept::Accepted;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::{ConnectionLimit, ConnectionPermit};
+use crate::net::handshakes::{Handshakes, Port};
 use crate::net::proxy::TrustedProxies;
+use crate::net::revocable::RevocablePermits;
+use crate::net::stream::Stream;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::access::WorkerAccess;
 use crate::shutdown::Drain;
@@ -85,6 +84,8 @@ pub struct HttpContext {
     pub origins: OriginRules,
     /// The proxies whose word is taken for the client's address and the host.
     pub proxies: TrustedProxies,
+    /// The handshakes of the worker.
+    pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
     /// Whether a token may stand in the query.
@@ -97,14 +98,14 @@ pub struct HttpServer {
     router: Router,
     /// The newest text of the metrics, and when it was made.
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
-    spare: SparePermits,
+    spare: RevocablePermits,
     origin_refusals: LogThrottle,
     on_upgrade: Box<dyn Fn(Client)>,
 }
 
 /// A connection of which nothing was read, or only the PROXY header.
 struct HttpSocket {
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     /// A trusted proxy has named the peer in a PROXY header.
     is_proxied: bool,
@@ -117,7 +118,7 @@ impl HttpServer {
             router: router(context.drain.clone(), context.connection_limit.clone()),
             context,
             metrics_text: RefCell::default(),
-            spare: SparePermits::default(),
+            spare: RevocablePermits::new(SPARE_CONNECTIONS),
             origin_refusals: LogThrottle::new(),
             on_upgrade: Box::new(on_upgrade),
         }
@@ -153,11 +154,14 @@ impl HttpServer {
             Ok(permit) => permit,
             Err(no_permit) => return Box::pin(self.serve_spare(socket, no_permit)).await,
         };
-        // Nothing is built for a silent client: until here it costs no more than a line client. `peek` and not
-        // `readable`, since tokio takes a new socket to be readable until it has tried.
-        match timeout(header_timeout, socket.stream.peek(&mut [0])).await {
-            Ok(Ok(1..)) => Box::pin(self.answer(socket, Ok(permit), None)).await,
-            Ok(Ok(0)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
+        let socket = match self.secured(socket, header_timeout, None).await {
+            Ok(socket) => socket,
+            Err(end) => return end,
+        };
+        // Nothing is built for a silent client: until here it costs no more than a line client.
+        match timeout(header_timeout, socket.stream.has_begun()).await {
+            Ok(Ok(true)) => Box::pin(self.answer(socket, Ok(permit), None)).await,
+            Ok(Ok(false)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Ok(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
             Err(_) => self.timed_out(),
         }
@@ -179,7 +183,12 @@ impl HttpServer {
 
     async fn answer_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
         let deadline = Instant::now() + SPARE_TIME_MAX;
-        match self.behind_proxy(socket, SPARE_TIME_MAX).await {
+        let socket = match self.behind_proxy(socket, SPARE_TIME_MAX).await {
+            Ok(socket) => socket,
+            Err(end) => return end,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.secured(socket, left, Some(no_permit)).await {
             Ok(socket) => self.answer(socket, Err(no_permit), Some(deadline)).await,
             Err(end) => end,
         }
@@ -274,9 +283,9 @@ impl HttpServer {
 
     /// Ends the output, and reads on for a while so that the last answer arrives; not where a listener needs the
     /// descriptor.
-    async fn close(&self, stream: TcpStream, no_permit: Option<NoPermit>) {
-        // Fails for one that was reset.
-        let _ = shutdown(&stream, Shutdown::Write);
+    async fn close(&self, stream: Stream, no_permit: Option<NoPermit>) {
+        // Fails for one that was reset, and for one that takes nothing.
+        let _ = stream.try_finish();
         if no_permit == Some(NoPermit::OutOfDescriptors) {
             let _ = self.context.buffer.discard(&stream);
         } else {
@@ -292,13 +301,37 @@ impl HttpServer {
         }
         match Box::pin(self.context.proxies.client(&stream, peer, within)).await {
             Ok(peer) => Ok(HttpSocket { stream, peer, is_proxied: true }),
-            Err(Disconnect::HandshakeTimeout) => Err(self.timed_out()),
+            Err(reason) => Err(self.failed_before_http(reason)),
+        }
+    }
+
+    /// Completes the TLS handshake, where the port speaks TLS.
+    async fn secured(
+        &self,
+        mut socket: HttpSocket,
+        within: Duration,
+        no_permit: Option<NoPermit>,
+    ) -> Result<HttpSocket, HttpEnd> {
+        if !self.context.handshakes.are_on(Port::Http) {
+            return Ok(socket);
+        }
+        let outcome = Box::pin(self.context.handshakes.shake_hands(&mut socket.stream, Port::Http, within)).await;
+        self.context.counts.count_handshake(outcome);
+        match outcome {
+            Ok(()) => Ok(socket),
             Err(reason) => {
-                if reason == Disconnect::ProtocolError {
-                    self.refuse_connection(RefusalReason::Malformed);
-                }
-                Err(HttpEnd::Failed(reason))
+                Box::pin(self.close(socket.stream, no_permit)).await;
+                Err(self.failed_before_http(reason))
             }
         }
+    }
+
+    fn failed_before_http(&self, reason: Disconnect) -> HttpEnd {
+        match reason {
+            Disconnect::HandshakeTimeout => return self.timed_out(),
+            Disconnect::ProtocolError => self.refuse_connection(RefusalReason::Malformed),
+            _ => {}
+        }
+        HttpEnd::Failed(reason)
     }
 }

@@ -10,6 +10,9 @@ use crate::config::{HostName, Origins};
 /// The port that a proxy was asked on, for proxies that leave it out of the host.
 const FORWARDED_PORT: &str = "x-forwarded-port";
 
+/// The port of `https`.
+const HTTPS_PORT: u16 = 443;
+
 /// The rules for the origins of web pages.
 #[derive(Clone, Debug)]
 pub struct OriginRules {
@@ -17,6 +20,8 @@ pub struct OriginRules {
     pub origins: Origins,
     /// The only names that count as the server's own; any name counts if there are none.
     pub hosts: Vec<HostName>,
+    /// The port speaks TLS: a page that came without it may be anybody's, and is not one of the server's own.
+    pub is_tls: bool,
 }
 
 /// How a request reached the server.
@@ -50,6 +55,9 @@ impl OriginRules {
 
     fn is_of_host(&self, origin: &HeaderValue, host: &HostName, reached: Reached<'_>) -> bool {
         let Some(page) = Page::parse(origin) else { return false };
+        if self.is_tls && !page.is_https() && !matches!(reached, Reached::Forwarded(_)) {
+            return false;
+        }
         page.host.name == host.name && page.is_at_port_of(host, reached) && self.is_own(&page, reached)
     }
 
@@ -73,10 +81,14 @@ struct Page {
 impl Page {
     fn parse(origin: &HeaderValue) -> Option<Self> {
         let origin = origin.to_str().ok()?;
-        let schemes = [("http://", 80), ("https://", 443)];
+        let schemes = [("http://", 80), ("https://", HTTPS_PORT)];
         let (host, default_port) =
             schemes.into_iter().find_map(|(scheme, port)| Some((origin.strip_prefix(scheme)?, port)))?;
         Some(Self { host: HostName::parse(host)?, default_port })
+    }
+
+    fn is_https(&self) -> bool {
+        self.default_port == HTTPS_PORT
     }
 
     fn port(&self) -> u16 {
