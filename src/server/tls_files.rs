@@ -114,7 +114,7 @@ impl Certificate {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(),
+                _ = looks.tick(), if self.files.is_some() => self.look(),
                 Some(answer) = self.asked.recv() => {
                     // Who asked may not wait for the answer.
                     let _ = answer.send(self.reload());
