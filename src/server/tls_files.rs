@@ -205,7 +205,7 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
         let read = |setting, path: &Path| {
-            read_file(path).map_err(|error| wrong(setting, path, format!("must be a readable file: {error}")))
+            read_file(path).map_err(|error| wrong(setting, path, format!("cannot be read: {error}")))
         };
         Ok(Self { certificate: read("tls-cert", &rules.certificate)?, key: read("tls-key", &rules.key)? })
     }
