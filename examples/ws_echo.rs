@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use roomcast::broker::{RoomLimiter, ShardRules, ShardSenders};
 use roomcast::config::{
-    AddressLimits, HistoryLimits, InputRules, KeepaliveRules, Origins, OutboxLimits, PresenceRules, RoomLimits, Size,
-    SlowPolicy,
+    AddressLimits, Config, InputRules, KeepaliveRules, Origins, OutboxLimits, Settings, Size, SlowPolicy,
 };
 use roomcast::memory::MemoryUse;
 use roomcast::net::accept::Listener;
@@ -143,14 +142,8 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         WriterTask::new(sender, commands, metrics.writers[0].clone(), OUTBOX, drain.clone(), &MemoryUse::default());
     spawn_local(writer_task.run());
     // No client is ever in a room, so no shard ever has anything to do.
-    let rules = ShardRules {
-        message_bytes_max,
-        history: HistoryLimits { messages_max: 0, age_max: Duration::ZERO, budget: 0, recovery_messages_max: 0 },
-        replay_bytes_max: 0,
-        presence: PresenceRules { events: false, events_members_max: 0 },
-    };
-    let limiter = RoomLimiter::new(RoomLimits { rooms_max: 0, members_max: 0 });
-    let (broker, _shards) = ShardSenders::new(1, &limiter, rules);
+    let rules = ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"));
+    let (broker, _shards) = ShardSenders::new(1, &RoomLimiter::new(0), rules);
     let keepalive = Rc::new(Keepalive::new(KEEPALIVE));
     spawn_local(Rc::clone(&keepalive).run_until_stop(drain.clone(), writer.clone(), sockets.clone()));
     let access = Rc::new(WorkerAccess::open());

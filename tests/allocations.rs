@@ -10,7 +10,7 @@ use roomcast::broker::{
     Act, Batch, Broker, ClientWindow, Join, Member, MemberCommand, Now, ReplyTo, Reservation, RoomLimiter, Shard,
     ShardCommand, ShardMailbox, ShardRules, ShardSenders,
 };
-use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
+use roomcast::config::{Config, OutboxLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
@@ -105,7 +105,7 @@ impl Pipeline {
     /// Joins this many members, spread over all writers and dialects. Each pair of a writer and a dialect is one
     /// audience.
     fn new(members: usize, writers: u16, dialects: &[Dialect]) -> Self {
-        let capacity = RoomLimiter::new(RoomLimits { rooms_max: 1, members_max: members });
+        let capacity = RoomLimiter::new(1);
         let (seed, mut mailboxes) = ShardSenders::new(1, &capacity, rules());
         let mailbox = mailboxes.pop().expect("one for each shard");
         let mut pipeline = Self {

@@ -11,7 +11,7 @@ use std::{panic, process};
 
 use criterion::Criterion;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, ShardRules};
-use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
+use roomcast::config::{Config, OutboxLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -46,9 +46,9 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
-/// A limiter that allows any number of rooms and members.
+/// A limiter that allows any number of rooms.
 pub fn capacity() -> RoomLimiter {
-    RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
+    RoomLimiter::new(usize::MAX)
 }
 
 /// The rules by default.

@@ -102,6 +102,12 @@ impl RoomRules {
         self.rule_of(room).map_or(self.default_limits, |rule| rule.limits)
     }
 
+    /// The most publications that any room may retain. Linear in the rules.
+    pub fn history_messages_max(&self) -> usize {
+        let of_rules = self.rules.iter().map(|(_, rule)| rule.limits.history_messages_max);
+        of_rules.fold(self.default_limits.history_messages_max, usize::max)
+    }
+
     /// Why a client may not do something in a room, for its user: names the rule and who has the right.
     pub fn refusal(&self, room: &RoomName, action: Action) -> String {
         let room_name = room.as_str();

@@ -64,13 +64,13 @@ impl Shard {
             Act::Members(asked_at, turn) => {
                 let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();
-                let labels = labels.truncated_to(self.rules.message_bytes_max.saturating_sub(prefix_bytes));
+                let labels = labels.truncated_to(self.message_bytes_max.saturating_sub(prefix_bytes));
                 batch.reply_in_turn(from, &Event::Members(&name, &labels), turn);
             }
             Act::Position => batch.reply_position(from, &Event::Position(&name, room.log.position())),
             Act::History(messages, turn) => {
-                let mut messages = messages.min(self.rules.history.recovery_messages_max);
-                let bytes_max = self.rules.replay_bytes_max;
+                let mut messages = messages.min(self.recovery_messages_max);
+                let bytes_max = self.replay_bytes_max;
                 while messages > 0
                     && let newest = room.log.latest(messages, bytes_max)
                     && newest.len() > 0
@@ -97,8 +97,14 @@ impl Shard {
             return first;
         }
         let room = match self.rooms.entry(name.clone()) {
-            Entry::Vacant(_) if self.rules.history.messages_max == 0 => return None,
-            entry => entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name))),
+            Entry::Occupied(room) => room.into_mut(),
+            Entry::Vacant(place) => {
+                let limits = self.limits.of(&name);
+                if limits.history_messages_max == 0 {
+                    return None;
+                }
+                place.insert(Room::new(self.epochs.draw(now, &name), limits))
+            }
         };
         let proposal = Proposal { publisher, data, read_at };
         let order = RoomOrder { name: &name, room, history: &mut self.history };
@@ -121,8 +127,8 @@ impl Shard {
         batch: &mut Batch,
     ) {
         let room = self.rooms.get(name).expect("the room that is joined");
-        let bytes_max = self.rules.replay_bytes_max;
-        let missed = room.log.missed_since(since, self.rules.history.recovery_messages_max, bytes_max);
+        let bytes_max = self.replay_bytes_max;
+        let missed = room.log.missed_since(since, self.recovery_messages_max, bytes_max);
         let frames =
             missed.map(|missed| (missed.len() > 0).then(|| self.replays.newest(name, to.dialect, &room.log, missed)));
         // What is encoded may be longer than its data, by a label for each line.

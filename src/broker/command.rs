@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::idempotency::IdempotencyKey;
 use super::in_flight::{InFlightPermit, LongReplyTurn};
 use super::room::{Member, MemberCount};
+use crate::auth::rights::RoomRules;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
@@ -171,6 +172,8 @@ pub enum ShardCommand {
     Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
     /// Lists the shard's rooms. The time is when the client sent the request.
     Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
+    /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
+    Rules(Arc<RoomRules>, Answer<()>),
 }
 
 impl ShardCommand {
@@ -180,7 +183,7 @@ impl ShardCommand {
             Self::Member(command) => Some((&command.room, Some(command.from.address))),
             Self::Leave(room, address, ..) => Some((room, Some(*address))),
             Self::Publish(publish, _) => Some((&publish.room, None)),
-            Self::Reserve(..) | Self::Join(..) | Self::Presence(..) | Self::Rooms(..) => None,
+            Self::Reserve(..) | Self::Join(..) | Self::Presence(..) | Self::Rooms(..) | Self::Rules(..) => None,
         }
     }
 
@@ -195,7 +198,7 @@ impl ShardCommand {
 pub(super) enum Ack {
     Reserved(Answer<Result<(), CommandError>>, Result<(), CommandError>),
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
-    Left(Answer<()>),
+    Done(Answer<()>),
     Published(Answer<Option<Position>>, Option<Position>),
     Presence(Answer<Vec<Arc<Publisher>>>, Vec<Arc<Publisher>>),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
@@ -207,7 +210,7 @@ impl Ack {
         match self {
             Self::Reserved(answer, reserved) => drop(answer.send(reserved)),
             Self::Joined(answer, joined) => drop(answer.send(joined)),
-            Self::Left(answer) => drop(answer.send(())),
+            Self::Done(answer) => drop(answer.send(())),
             Self::Published(answer, position) => drop(answer.send(position)),
             Self::Presence(answer, members) => drop(answer.send(members)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),

@@ -5,7 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, Shard
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
-use crate::config::HistoryLimits;
+use crate::auth::rights::RoomRules;
 use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
@@ -32,14 +33,28 @@ const MAILBOX_COMMANDS: usize = 16 * 1_024;
 /// The way to all shards, from which each worker makes its [`Broker`]. The shards end when every clone is gone.
 #[derive(Clone)]
 pub struct ShardSenders {
-    shards: Arc<[ShardHandle]>,
-    rules: ShardRules,
+    shards: Arc<Shards>,
+}
+
+/// All shards as their senders see them.
+struct Shards {
+    handles: Vec<ShardHandle>,
     keys: RandomState,
+    recovery_messages_max: usize,
+    /// The most publications that any room may retain by the newest rules.
+    history_messages_max: AtomicUsize,
 }
 
 struct ShardHandle {
     mailbox: Mailbox<ShardCommand>,
     window: ShardWindow,
+}
+
+impl ShardHandle {
+    fn request<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
+        let (sender, answer) = oneshot::channel();
+        Request { sending: self.mailbox.send(command(sender)), answer }
+    }
 }
 
 /// The receiving end of one shard.
@@ -56,7 +71,7 @@ pub struct ShardMailbox {
 impl ShardMailbox {
     /// The shard that the mailbox is for, without rooms.
     pub fn shard(&self) -> Shard {
-        Shard::new(self.keys.clone(), self.room_limiter.clone(), self.rules)
+        Shard::new(self.keys.clone(), self.room_limiter.clone(), self.rules.clone())
     }
 
     /// Waits for the next command; `None` when every sender is gone.
@@ -93,15 +108,40 @@ impl ShardSenders {
         for index in (0..shards).map(ShardIndex) {
             let (sender, commands) = mpsc::channel(commands_max);
             handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
-            let (keys, room_limiter) = (keys.clone(), room_limiter.clone());
+            let (keys, room_limiter, rules) = (keys.clone(), room_limiter.clone(), rules.clone());
             mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });
         }
-        (Self { shards: handles.into(), rules, keys }, mailboxes)
+        let recovery_messages_max = rules.history.recovery_messages_max;
+        let history_messages_max = rules.rooms.history_messages_max().into();
+        let shards = Shards { handles, keys, recovery_messages_max, history_messages_max };
+        (Self { shards: shards.into() }, mailboxes)
+    }
+
+    /// A handle that does not keep the shards alive.
+    pub fn downgrade(&self) -> WeakShards {
+        WeakShards(Arc::downgrade(&self.shards))
     }
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        Broker { shards: self.shards, rules: self.rules, keys: self.keys, merged: Rc::default() }
+        Broker { shards: self.shards, merged: Rc::default() }
+    }
+}
+
+/// The way to all shards while they live, for what is done to a server that runs.
+#[derive(Clone)]
+pub struct WeakShards(Weak<Shards>);
+
+impl WeakShards {
+    /// Applies other rules to the rooms of all shards. When it returns, they hold for each room that is created. Rooms that
+    /// exist follow within seconds: members above a new limit stay, messages above it are dropped. Does nothing
+    /// once the shards have ended.
+    pub async fn apply_rules(&self, rules: Arc<RoomRules>) {
+        let Some(shards) = self.0.upgrade() else { return };
+        shards.history_messages_max.store(rules.history_messages_max(), Ordering::Relaxed);
+        for shard in &shards.handles {
+            shard.request(|answer| ShardCommand::Rules(Arc::clone(&rules), answer)).await;
+        }
     }
 }
 
@@ -109,9 +149,7 @@ impl ShardSenders {
 /// returns once the shard has handed all earlier output to the writers.
 #[derive(Clone)]
 pub struct Broker {
-    shards: Arc<[ShardHandle]>,
-    rules: ShardRules,
-    keys: RandomState,
+    shards: Arc<Shards>,
     merged: Rc<RefCell<MergedListing>>,
 }
 
@@ -136,17 +174,17 @@ impl MergedListing {
 impl Broker {
     /// Reserves a place in a room for a client that leaves another room first. The client must then join.
     pub fn reserve(&self, room: RoomName) -> Request<Result<(), CommandError>> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Reserve(room, answer))
+        self.shard_of(&room).0.request(move |answer| ShardCommand::Reserve(room, answer))
     }
 
     /// Joins a room; the client gets `Joined` ahead of everything from it. A client that is refused is sent nothing.
     pub fn join(&self, join: Join) -> Request<Result<Joined, CommandError>> {
-        self.request(self.shard_of(&join.room).0, move |answer| ShardCommand::Join(join, answer))
+        self.shard_of(&join.room).0.request(move |answer| ShardCommand::Join(join, answer))
     }
 
     /// Leaves a room; nothing from it follows.
     pub fn leave(&self, room: RoomName, address: Address, farewell: Farewell) -> Request<()> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Leave(room, address, farewell, answer))
+        self.shard_of(&room).0.request(move |answer| ShardCommand::Leave(room, address, farewell, answer))
     }
 
     /// Publishes for an application, which need not be in the room. The answer is the position of the publication, or of
@@ -155,12 +193,12 @@ impl Broker {
     pub async fn publish(&self, mut publish: ServerPublish) -> Option<Position> {
         let (shard, room_hash) = self.shard_of(&publish.room);
         publish.permit = Some(shard.window.enter_room(room_hash, publish.data.bytes()).await);
-        self.request(shard, move |answer| ShardCommand::Publish(Box::new(publish), answer)).await
+        shard.request(move |answer| ShardCommand::Publish(Box::new(publish), answer)).await
     }
 
     /// The members of a room as others see them, in no order.
     pub fn presence(&self, room: RoomName) -> Request<Vec<Arc<Publisher>>> {
-        self.request(self.shard_of(&room).0, move |answer| ShardCommand::Presence(room, answer))
+        self.shard_of(&room).0.request(move |answer| ShardCommand::Presence(room, answer))
     }
 
     /// Sends a member's command without waiting.
@@ -188,17 +226,17 @@ impl Broker {
         shard.mailbox.send(ShardCommand::Member(command)).await;
     }
 
-    /// The most publications that a room sends to one client that asks for its history or resumes.
+    /// The most publications that any room sends to one client that asks for its history or resumes.
     pub fn replay_messages_max(&self) -> usize {
-        let HistoryLimits { messages_max, recovery_messages_max, .. } = self.rules.history;
-        recovery_messages_max.min(messages_max)
+        let Shards { recovery_messages_max, history_messages_max, .. } = &*self.shards;
+        history_messages_max.load(Ordering::Relaxed).min(*recovery_messages_max)
     }
 
     /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.
     pub async fn rooms(&self) -> Arc<Listing<RoomName>> {
-        let mut parts = Vec::with_capacity(self.shards.len());
-        for shard in self.shards.iter() {
-            parts.push(self.request(shard, move |answer| ShardCommand::Rooms(Instant::now(), answer)).await);
+        let mut parts = Vec::with_capacity(self.shards.handles.len());
+        for shard in &self.shards.handles {
+            parts.push(shard.request(move |answer| ShardCommand::Rooms(Instant::now(), answer)).await);
         }
         if let [only] = &parts[..] {
             return Arc::clone(only);
@@ -206,17 +244,13 @@ impl Broker {
         self.merged.borrow_mut().of(parts)
     }
 
-    fn request<T>(&self, shard: &ShardHandle, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
-        let (sender, answer) = oneshot::channel();
-        Request { sending: shard.mailbox.send(command(sender)), answer }
-    }
-
     /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the
     /// lowest and the highest, in which its rooms must still differ.
     fn shard_of(&self, room: &RoomName) -> (&ShardHandle, u64) {
-        let hash = self.keys.hash_one(room);
+        let Shards { handles, keys, .. } = &*self.shards;
+        let hash = keys.hash_one(room);
         let middle = (hash >> 32) as u32;
-        (&self.shards[middle as usize % self.shards.len()], hash >> 8)
+        (&handles[middle as usize % handles.len()], hash >> 8)
     }
 }
 

@@ -2,8 +2,10 @@
 //! code; [`History`](super::History) is the only one that changes it, because it counts what all logs retain.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::LimitsOfRoom;
 use crate::protocol::position::{Epoch, Offset, Position};
 use crate::protocol::publication::Publication;
 
@@ -22,11 +24,13 @@ const PUBLICATIONS_KEPT: usize = 4;
 pub struct RoomLog {
     epoch: Epoch,
     last: Offset,
+    /// The limits of the room, of which the log itself uses those of history.
+    pub(super) limits: Arc<LimitsOfRoom>,
     /// Without holes, up to the last one, each with the time at which it was appended.
     retained: VecDeque<(Publication, Instant)>,
     /// The bytes of all data that is retained.
     data_bytes: usize,
-    /// The time under which [`History`](super::History) has queued the room. The oldest publication is no older.
+    /// The time under which [`History`](super::History) has queued the room. No publication is too old before it.
     pub(super) queued_at: Option<Instant>,
 }
 
@@ -56,8 +60,8 @@ pub enum Unrecovered {
 
 impl RoomLog {
     /// The log of a new room.
-    pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, last: Offset::default(), retained: VecDeque::new(), data_bytes: 0, queued_at: None }
+    pub fn new(epoch: Epoch, limits: Arc<LimitsOfRoom>) -> Self {
+        Self { epoch, last: Offset::default(), limits, retained: VecDeque::new(), data_bytes: 0, queued_at: None }
     }
 
     /// The position of the last publication, whether it is retained or not.
@@ -82,9 +86,9 @@ impl RoomLog {
         Retained { messages, bytes: self.data_bytes + messages * PUBLICATION_BYTES + room_bytes }
     }
 
-    /// When the oldest publication that is retained was appended.
-    pub fn oldest_at(&self) -> Option<Instant> {
-        self.retained.front().map(|(_, at)| *at)
+    /// When the oldest publication that is retained becomes too old.
+    pub fn expires_at(&self) -> Option<Instant> {
+        self.retained.front().map(|(_, at)| *at + self.limits.history_age_max)
     }
 
     /// All publications after a position, oldest first: none if the position is the room's own. Linear in what was
@@ -127,10 +131,11 @@ impl RoomLog {
         self.newest(fitting)
     }
 
-    /// Appends the next publication. The oldest ones give way so that at most `messages_max` are retained.
-    pub(super) fn append(&mut self, publication: Publication, at: Instant, messages_max: usize) {
+    /// Appends the next publication. The oldest ones give way, so that no more are retained than the room may.
+    pub(super) fn append(&mut self, publication: Publication, at: Instant) {
         debug_assert_eq!(publication.offset, self.next_offset(), "offsets are dense");
         self.last = publication.offset;
+        let messages_max = self.limits.history_messages_max;
         if messages_max == 0 {
             return;
         }
@@ -175,6 +180,8 @@ fn bytes(publication: &Publication) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::protocol::names::Label;
     use crate::protocol::position::UnixMillis;
@@ -184,12 +191,18 @@ mod tests {
     fn the_queue_of_a_log_does_not_grow_past_its_count_and_shrinks_after_a_peak() {
         const MESSAGES_MAX: usize = 128;
         let now = Instant::now();
-        let mut log = RoomLog::new(Epoch::new(UnixMillis(0), 0));
-        let publisher = std::sync::Arc::new(Publisher::anonymous(ClientId(0), Label::generated(0)));
+        let limits = LimitsOfRoom {
+            members_max: 0,
+            history_messages_max: MESSAGES_MAX,
+            history_age_max: Duration::ZERO,
+            presence_events: false,
+        };
+        let mut log = RoomLog::new(Epoch::new(UnixMillis(0), 0), limits.into());
+        let publisher = Arc::new(Publisher::anonymous(ClientId(0), Label::generated(0)));
         for _ in 0..10 * MESSAGES_MAX {
             let (offset, publisher) = (log.next_offset(), publisher.clone());
             let data = Data::Text("text".into());
-            log.append(Publication { offset, published_at: UnixMillis(0), publisher, data }, now, MESSAGES_MAX);
+            log.append(Publication { offset, published_at: UnixMillis(0), publisher, data }, now);
         }
         assert_eq!((log.retained.len(), log.retained.capacity()), (MESSAGES_MAX, MESSAGES_MAX));
         (1..MESSAGES_MAX).for_each(|_| log.drop_oldest());

@@ -8,6 +8,7 @@ mod handle;
 mod history;
 mod idempotency;
 mod in_flight;
+mod limits;
 mod listing_cache;
 mod log;
 mod metrics;
@@ -22,7 +23,7 @@ mod waiting;
 
 pub use batch::Batch;
 pub use command::{Act, Farewell, Join, Joined, MemberCommand, ReplyTo, Reservation, ServerPublish, ShardCommand};
-pub use handle::{Broker, Request, ShardMailbox, ShardSenders};
+pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
 pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};
 pub use in_flight::{ClientWindow, InFlightPermit, LongReplyTurn};

@@ -5,7 +5,6 @@ use std::hash::BuildHasher;
 
 use super::batch::Batch;
 use super::room::Room;
-use crate::config::PresenceRules;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
 use crate::protocol::publication::Publisher;
@@ -13,14 +12,15 @@ use crate::protocol::publication::Publisher;
 /// What the members of a shard's rooms are told of each other.
 #[derive(Debug)]
 pub(super) struct PresenceEvents {
-    rules: PresenceRules,
+    /// Members of a room above which they are told their number instead.
+    members_max: usize,
     /// Rooms with many members whose number has changed since it was told.
     recounted: HashSet<RoomName>,
 }
 
 impl PresenceEvents {
-    pub fn new(rules: PresenceRules) -> Self {
-        Self { rules, recounted: HashSet::new() }
+    pub fn new(members_max: usize) -> Self {
+        Self { members_max, recounted: HashSet::new() }
     }
 
     /// A client has joined. It is told of itself, as the others are.
@@ -41,7 +41,7 @@ impl PresenceEvents {
     /// Tells the rooms with many members how many there are.
     pub fn tell_counts<S: BuildHasher>(&mut self, rooms: &mut HashMap<RoomName, Room, S>, batch: &mut Batch) {
         for name in std::mem::take(&mut self.recounted) {
-            if let Some(room) = rooms.get_mut(&name) {
+            if let Some(room) = rooms.get_mut(&name).filter(|room| room.limits().presence_events) {
                 let members = room.member_count().members();
                 batch.tell(room.audiences_by_dialect(), &Event::MemberCount(&name, members));
             }
@@ -49,10 +49,10 @@ impl PresenceEvents {
     }
 
     fn tell(&mut self, name: &RoomName, room: &mut Room, event: &Event<'_>, batch: &mut Batch) {
-        if !self.rules.events {
+        if !room.limits().presence_events {
             return;
         }
-        if room.member_count().members() > self.rules.events_members_max {
+        if room.member_count().members() > self.members_max {
             self.recounted.insert(name.clone());
         } else {
             batch.tell(room.audiences_by_dialect(), event);

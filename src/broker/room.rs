@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::listing_cache::{ListingBudget, ListingCache};
 use super::log::RoomLog;
+use crate::config::LimitsOfRoom;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::Label;
@@ -101,15 +102,20 @@ impl Audience {
 
 impl Room {
     /// A room without members that remembers nothing.
-    pub fn new(epoch: Epoch) -> Self {
+    pub fn new(epoch: Epoch, limits: Arc<LimitsOfRoom>) -> Self {
         Self {
             members: FxHashMap::default(),
             audiences: Vec::new(),
             reserved: 0,
             member_count: MemberCount::default(),
             listing_cache: None,
-            log: RoomLog::new(epoch),
+            log: RoomLog::new(epoch, limits),
         }
+    }
+
+    /// The limits of the room.
+    pub(super) fn limits(&self) -> &LimitsOfRoom {
+        &self.log.limits
     }
 
     /// The number of places that members and reservations take.
@@ -234,6 +240,8 @@ fn audience(audiences: &mut Vec<Audience>, writer: WriterIndex, dialect: Dialect
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::protocol::position::UnixMillis;
     use crate::protocol::publication::ClientId;
@@ -242,7 +250,13 @@ mod tests {
     fn the_tables_of_a_room_shrink_after_a_peak_though_a_member_stays() {
         const CROWD: u32 = 10_000;
         let address = |index| Address { writer: WriterIndex(0), slot: Slot { index, generation: 0 } };
-        let mut room = Room::new(Epoch::new(UnixMillis(0), 0));
+        let limits = LimitsOfRoom {
+            members_max: CROWD as usize,
+            history_messages_max: 0,
+            history_age_max: Duration::ZERO,
+            presence_events: false,
+        };
+        let mut room = Room::new(Epoch::new(UnixMillis(0), 0), limits.into());
         for index in 0..CROWD {
             let publisher = Publisher::anonymous(ClientId(0), Label::generated(index)).into();
             room.join(Member { address: address(index), dialect: Dialect::TextLines, publisher });

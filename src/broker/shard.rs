@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::command::{Ack, Farewell, Join, Joined, ReplyTo, Reservation, ShardCommand};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
+use super::limits::RuledLimits;
 use super::listing_cache::{ListingBudget, ListingCache};
 use super::log::{ROOM_BYTES, Retained};
 use super::now::Now;
@@ -19,7 +20,8 @@ use super::replays::Replays;
 use super::room::Room;
 use super::room_limiter::RoomLimiter;
 use super::waiting::{WaitingJoins, WaitingRooms};
-use crate::config::{Config, HistoryLimits, PresenceRules, RoomLimits};
+use crate::auth::rights::RoomRules;
+use crate::config::{Config, HistoryLimits};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
@@ -31,7 +33,7 @@ use crate::writer::{Address, WriterIndex};
 const ROOMS_KEPT: usize = 64;
 
 /// What holds for all rooms of a shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ShardRules {
     /// The longest list that a client gets, in bytes.
     pub message_bytes_max: usize,
@@ -39,8 +41,10 @@ pub struct ShardRules {
     pub history: HistoryLimits,
     /// The most bytes of publications that a client gets at once: no more than may be pending for it.
     pub replay_bytes_max: usize,
-    /// What members are told of each other.
-    pub presence: PresenceRules,
+    /// Members of a room above which they are told their number instead of who joins and leaves.
+    pub presence_events_members_max: usize,
+    /// The rules at the start, from which the limits of each room follow.
+    pub rooms: Arc<RoomRules>,
 }
 
 impl From<&Config> for ShardRules {
@@ -49,7 +53,8 @@ impl From<&Config> for ShardRules {
             message_bytes_max: config.rules.message_bytes_max,
             history: config.history.of_one_shard(config.shards),
             replay_bytes_max: config.rules.outbox.bytes_max,
-            presence: config.presence,
+            presence_events_members_max: config.presence_events_members_max,
+            rooms: Arc::new(RoomRules::new(config.access.rooms.clone(), config.access.default_limits)),
         }
     }
 }
@@ -62,7 +67,12 @@ pub struct Shard {
     /// The rooms in which a place is taken or reserved.
     active_rooms: usize,
     pub(super) epochs: Epochs,
-    pub(super) rules: ShardRules,
+    /// The longest list that a client gets, in bytes.
+    pub(super) message_bytes_max: usize,
+    /// The most publications that a client gets at once, and the most bytes of them.
+    pub(super) recovery_messages_max: usize,
+    pub(super) replay_bytes_max: usize,
+    pub(super) limits: RuledLimits,
     room_limiter: RoomLimiter,
     listing_cache: ListingCache<RoomName>,
     pub(super) listing_budget: ListingBudget,
@@ -107,15 +117,18 @@ impl Shard {
             epochs: Epochs { keys: keys.clone(), created: 0 },
             rooms: HashMap::with_hasher(keys),
             active_rooms: 0,
-            rules,
+            message_bytes_max: rules.message_bytes_max,
+            recovery_messages_max: rules.history.recovery_messages_max,
+            replay_bytes_max: rules.replay_bytes_max,
+            limits: RuledLimits::new(rules.rooms),
             room_limiter,
             listing_cache: ListingCache::default(),
             listing_budget: ListingBudget::default(),
-            history: History::new(rules.history),
+            history: History::new(rules.history.budget),
             replays: Replays::default(),
             keys: SeenKeys::default(),
             recoveries: Recoveries::default(),
-            presence: PresenceEvents::new(rules.presence),
+            presence: PresenceEvents::new(rules.presence_events_members_max),
             waiting: WaitingRooms::default(),
             waiting_joins: WaitingJoins::default(),
         }
@@ -177,7 +190,8 @@ impl Shard {
 
     /// The memory of rooms beside their members, and of what they remember, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.active_rooms * ROOM_BYTES + self.history.retained().bytes + self.keys.bytes() + self.replays.bytes()
+        let remembered = self.history.retained().bytes + self.keys.bytes() + self.replays.bytes();
+        self.active_rooms * ROOM_BYTES + remembered + self.limits.bytes()
     }
 
     /// Handles one command and adds its output to the batch.
@@ -195,7 +209,11 @@ impl Shard {
             }
             ShardCommand::Leave(room, address, farewell, answer) => {
                 self.leave(&room, address, farewell, batch);
-                batch.acknowledge_later(Ack::Left(answer));
+                batch.acknowledge_later(Ack::Done(answer));
+            }
+            ShardCommand::Rules(rules, answer) => {
+                self.apply_rules(now, rules);
+                batch.acknowledge_later(Ack::Done(answer));
             }
             ShardCommand::Publish(publish, answer) => {
                 let position = self.publish(now, *publish, batch);
@@ -213,17 +231,24 @@ impl Shard {
 
     /// Whether a sweep may have something to do.
     pub fn needs_sweep(&self) -> bool {
-        self.history.rooms() > 0 || !self.keys.is_empty() || !self.replays.is_empty() || self.presence.is_due()
+        let is_remembering = self.history.rooms() > 0 || !self.keys.is_empty() || !self.replays.is_empty();
+        is_remembering || self.presence.is_due() || self.limits.have_outdated()
     }
 
     /// Drops what is too old, and tells the rooms with many members how many there are. To be called once a second. True
-    /// if there is more to drop, after other commands have had their turn.
+    /// if [`Self::continue_sweep`] is due after other commands have had their turn.
     pub fn sweep(&mut self, now: Now, batch: &mut Batch) -> bool {
         batch.begin_command();
         self.keys.expire(now.instant);
         self.replays.forget();
         self.presence.tell_counts(&mut self.rooms, batch);
-        self.reclaim(now)
+        self.continue_sweep(now)
+    }
+
+    /// Applies new rules to more rooms and drops more of what is too old. True if there is more to do.
+    pub fn continue_sweep(&mut self, now: Now) -> bool {
+        let is_outdated = self.update_limits();
+        self.reclaim(now) || is_outdated
     }
 
     /// Drops publications that are too old or over the budget, and the rooms that were kept for them alone.
@@ -266,7 +291,6 @@ impl Shard {
         name: RoomName,
         address: Option<Address>,
     ) -> Result<(RoomName, &mut Room), CommandError> {
-        let RoomLimits { rooms_max, members_max } = self.room_limiter.limits;
         let entry = self.rooms.entry(name);
         let name = entry.key().clone();
         let places_taken = match &entry {
@@ -275,11 +299,12 @@ impl Shard {
         };
         if places_taken == 0 {
             if !self.room_limiter.take_room() {
-                return Err(CommandError::TooManyRooms { room: name, rooms_max });
+                return Err(CommandError::TooManyRooms { room: name, rooms_max: self.room_limiter.rooms_max });
             }
             self.active_rooms += 1;
         }
-        let room = entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name)));
+        let room = entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name), self.limits.of(name)));
+        let members_max = room.limits().members_max;
         if places_taken >= members_max && !address.is_some_and(|address| room.contains(address)) {
             return Err(CommandError::TooManyMembers { room: name, members_max });
         }
@@ -311,7 +336,7 @@ impl Shard {
     }
 
     /// Removes a room without members that remembers nothing.
-    fn remove_unused(&mut self, name: &RoomName) {
+    pub(super) fn remove_unused(&mut self, name: &RoomName) {
         if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0 && room.log.is_empty()) {
             self.rooms.remove(name);
             let kept = ROOMS_KEPT.max(2 * self.rooms.len());

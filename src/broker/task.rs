@@ -49,8 +49,8 @@ pub struct ShardTask {
     /// Read once for each batch.
     now: Now,
     next_sweep: Instant,
-    /// The last sweep has left something to drop.
-    is_reclaiming: bool,
+    /// The last sweep has left something to do.
+    is_sweeping: bool,
     /// By `WriterIndex`.
     writers: Vec<BatchSender>,
     /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
@@ -74,7 +74,7 @@ impl ShardTask {
             mailbox_open: true,
             now: Now::read(),
             next_sweep: Instant::now(),
-            is_reclaiming: false,
+            is_sweeping: false,
             writers,
             freed: None,
             metrics,
@@ -145,13 +145,13 @@ impl ShardTask {
         })
     }
 
-    /// Sweeps, or goes on with what the last sweep has left to drop.
+    /// Sweeps, or goes on with what the last sweep has left to do.
     fn sweep(&mut self, batch: &mut Batch) {
-        let has_more = match self.is_reclaiming {
-            true => self.shard.reclaim(self.now),
+        let has_more = match self.is_sweeping {
+            true => self.shard.continue_sweep(self.now),
             false => self.shard.sweep(self.now, batch),
         };
-        self.is_reclaiming = has_more;
+        self.is_sweeping = has_more;
         self.next_sweep = if has_more { self.now.instant } else { self.now.instant + SWEEP_INTERVAL };
     }
 

@@ -1,5 +1,5 @@
 //! The command line as clap knows it, its help, and the page of all settings; all of it from the doc comments of
-//! [`Settings`](super::Settings).
+//! [`Settings`].
 
 use std::fmt::Write;
 use std::path::PathBuf;

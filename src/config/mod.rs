@@ -42,12 +42,12 @@ pub struct Config {
     pub max_clients: Option<usize>,
     /// Limits for one address.
     pub per_address: AddressLimits,
-    /// Limits of rooms.
-    pub rooms: RoomLimits,
-    /// What rooms remember.
+    /// Rooms at once, over all shards.
+    pub rooms_max: usize,
+    /// What all rooms together remember.
     pub history: HistoryLimits,
-    /// What members are told of each other.
-    pub presence: PresenceRules,
+    /// Members of a room above which they are told their number instead of who joins and leaves, at most once a second.
+    pub presence_events_members_max: usize,
     /// Whether the workers share their descriptors.
     pub descriptor_tables: DescriptorTables,
     /// Connections that the kernel keeps for each worker to accept.
@@ -162,22 +162,9 @@ pub struct AddressLimits {
     pub connects_per_second: Option<NonZeroU32>,
 }
 
-/// Limits of rooms.
-#[derive(Clone, Copy, Debug)]
-pub struct RoomLimits {
-    /// Rooms at once, over all shards.
-    pub rooms_max: usize,
-    /// Members of each.
-    pub members_max: usize,
-}
-
-/// What rooms remember, and how much of it a client that resumes may get.
+/// What all rooms together remember, and how much of it a client that resumes may get.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryLimits {
-    /// Publications that each room retains; 0 is no history.
-    pub messages_max: usize,
-    /// Longest time that a publication is retained.
-    pub age_max: Duration,
     /// Memory of what all rooms retain, in bytes.
     pub budget: usize,
     /// Publications that a client which resumes may have missed.
@@ -189,15 +176,6 @@ impl HistoryLimits {
     pub fn of_one_shard(self, shards: u16) -> Self {
         Self { budget: self.budget / usize::from(shards), ..self }
     }
-}
-
-/// What members are told of each other.
-#[derive(Clone, Copy, Debug)]
-pub struct PresenceRules {
-    /// Whether members are told who joins and who leaves.
-    pub events: bool,
-    /// Members of a room above which they are told their number instead, at most once a second.
-    pub events_members_max: usize,
 }
 
 /// The rate limit for the deliveries that one client causes.

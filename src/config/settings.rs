@@ -153,7 +153,8 @@ pub struct Settings {
     /// Memory for what all rooms retain.
     ///
     /// Each shard has an equal share, which must hold a room with one message of `message-bytes`. Past its share, a shard
-    /// drops the oldest messages of all of its rooms first.
+    /// drops first, of all of its rooms, the messages that would become too old first: the oldest, where no rule gives its
+    /// rooms another `history-age`.
     #[arg(long, help_heading = "History", value_name = "SIZE", default_value = "256MiB")]
     pub history_budget: Size,
     /// Messages that a client which comes back may have missed.

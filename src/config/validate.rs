@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use super::rules::room_rules;
 use super::{
     AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
-    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, PresenceRules, ProxyProtocol, RoomLimits, Rules,
-    Settings, Size, Span, TlsPorts, TlsRules, TokenRules, hosts,
+    KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, ProxyProtocol, Rules, Settings, Size, Span, TlsPorts,
+    TlsRules, TokenRules, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
@@ -60,19 +60,13 @@ impl TryFrom<Settings> for Config {
                 clients_max: limit("clients-per-address", settings.clients_per_address, PER_ADDRESS_MAX)?,
                 connects_per_second: limit("connects-per-address", settings.connects_per_address, PER_ADDRESS_MAX)?,
             },
-            rooms: RoomLimits {
-                rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
-                members_max: room_members(settings.room_members)?,
-            },
+            rooms_max: within("rooms", settings.rooms, 1..=CLIENTS_MAX)?,
             history: history(&settings, shards)?,
-            presence: PresenceRules {
-                events: settings.presence_events,
-                events_members_max: within(
-                    "presence-events-members",
-                    settings.presence_events_members,
-                    0..=CLIENTS_MAX,
-                )?,
-            },
+            presence_events_members_max: within(
+                "presence-events-members",
+                settings.presence_events_members,
+                0..=CLIENTS_MAX,
+            )?,
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
@@ -125,9 +119,10 @@ fn message_bytes(settings: &Settings) -> Result<Size, ConfigError> {
 
 fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigError> {
     let message_bytes = message_bytes(settings)?;
-    let messages_max = history_messages(settings.history_messages)?;
+    let of_rules = settings.rules.iter().filter_map(|rule| rule.history_messages);
+    let is_off = of_rules.chain([settings.history_messages]).all(|messages| messages == 0);
     // With less, a shard would drop a long message at once.
-    let share_min = if messages_max == 0 { 0 } else { message_bytes.0 + REMEMBERED_ROOM_BYTES.0 };
+    let share_min = if is_off { 0 } else { message_bytes.0 + REMEMBERED_ROOM_BYTES.0 };
     let budget_min = Size(usize::from(shards) * share_min);
     let budget = within("history-budget", settings.history_budget, budget_min..=BUDGET_MAX).map_err(|error| {
         let each = format!("{{message-bytes}} {message_bytes} and {REMEMBERED_ROOM_BYTES}");
@@ -135,8 +130,6 @@ fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigErro
     })?;
     let recovery_messages_max = within("recovery-messages", settings.recovery_messages, 0..=HISTORY_MESSAGES_MAX)?;
     Ok(HistoryLimits {
-        messages_max,
-        age_max: history_age(settings.history_age)?,
         budget: budget.0,
         // More would make a slow consumer of the client that they are sent to.
         recovery_messages_max: recovery_messages_max.min(settings.outbox_messages),
@@ -293,8 +286,9 @@ mod tests {
         assert_eq!(outbox.of_one_worker(4).budget, 64 * 1024 * 1024);
         assert_eq!(outbox.of_one_worker(4).bytes_max, outbox.bytes_max);
         let history = config.history.of_one_shard(4);
-        assert_eq!((history.budget, history.messages_max), (64 * 1024 * 1024, 100));
-        assert_eq!((history.age_max, history.recovery_messages_max), (Duration::from_secs(600), 300));
+        assert_eq!((history.budget, history.recovery_messages_max), (64 * 1024 * 1024, 300));
+        let room = config.access.default_limits;
+        assert_eq!((room.history_messages_max, room.history_age_max), (100, Duration::from_secs(600)));
         assert_eq!(input.of_one_worker(4).budget, 64 * 1024 * 1024);
         assert_eq!(input.of_one_worker(4).message_timeout, Some(Duration::from_secs(60)));
     }
@@ -343,7 +337,7 @@ mod tests {
     #[test]
     fn without_history_its_budget_may_be_anything() {
         let settings = Settings { history_messages: 0, history_budget: Size(0), ..Settings::default() };
-        assert_eq!(Config::try_from(settings).unwrap().history.messages_max, 0);
+        assert_eq!(Config::try_from(settings).unwrap().access.default_limits.history_messages_max, 0);
     }
 
     #[test]

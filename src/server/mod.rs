@@ -161,7 +161,7 @@ fn start(
     drain: &Drain,
 ) -> anyhow::Result<Vec<RunningWorker>> {
     let (shards, mut shard_mailboxes) =
-        ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms), ShardRules::from(config));
+        ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms_max), ShardRules::from(config));
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -38,19 +38,15 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
     async fn reload(&mut self) -> anyhow::Result<()> {
         let Invocation { settings: read, sources, .. } = (self.read_again)()?;
         let next = reloaded(&self.running, &read);
-        let explained = |error| anyhow::anyhow!(sources.explain(&error));
-        let config = Config::try_from(next.clone()).map_err(explained)?;
-        let access = Arc::new(Access::load(&config.access).map_err(explained)?);
+        let access = Config::try_from(next.clone()).and_then(|config| Access::load(&config.access));
+        let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
         access.warnings.iter().for_each(|warning| warn!("{warning}"));
         self.control.replace(&access).await;
         let changed = differences(&self.running, &next)?.join(", ");
         let needs_restart = differences(&next, &read)?.join(", ");
         self.running = next;
-        info!(
-            settings = changed,
-            keys = access.tokens.describe(),
-            "reloaded: keys, rules and certificates are those of the files"
-        );
+        let (rules, keys) = (self.running.rules.len(), access.tokens.describe());
+        info!(changed, rules, keys, api_keys = access.api_keys.len(), "reloaded");
         if !needs_restart.is_empty() {
             warn!(settings = needs_restart, "these settings have changed, and apply after a restart");
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use harness::Random;
+use roomcast::auth::rights::RoomRules;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
-use roomcast::config::{Config, OutboxLimits, RoomLimits, Settings, SlowPolicy};
+use roomcast::config::{Config, LimitsOfRoom, OutboxLimits, RoomRule, Settings, SlowPolicy, Who};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
@@ -23,24 +24,38 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     budget: 1 << 40,
 };
 
+/// The limits of a room by default.
+pub const ROOM_LIMITS: LimitsOfRoom = LimitsOfRoom {
+    members_max: 1_000_000,
+    history_messages_max: 100,
+    history_age_max: Duration::from_secs(600),
+    presence_events: false,
+};
+
 /// The rules by default.
 pub fn rules() -> ShardRules {
     ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"))
 }
 
-/// A shard without rooms and without limits.
+/// A rule that gives the rooms which its pattern names these limits, and everybody every right.
+pub fn rule(rooms: &str, limits: LimitsOfRoom) -> RoomRule {
+    let (name, rooms, anyone) = (rooms.into(), rooms.into(), Who::Anyone);
+    RoomRule { name, rooms, join: anyone, publish: anyone, history: anyone, presence: anyone, limits }
+}
+
+/// No rules, and these limits for every room.
+pub fn limits_of_all(limits: LimitsOfRoom) -> Arc<RoomRules> {
+    RoomRules::new(Vec::new(), limits).into()
+}
+
+/// A shard without rooms, under the rules by default.
 pub fn shard() -> Shard {
-    shard_within(RoomLimits { rooms_max: usize::MAX, members_max: usize::MAX })
+    shard_with(usize::MAX, rules())
 }
 
-/// A shard without rooms, under these limits.
-pub fn shard_within(limits: RoomLimits) -> Shard {
-    shard_with(limits, rules())
-}
-
-/// A shard without rooms, under these limits and rules.
-pub fn shard_with(limits: RoomLimits, rules: ShardRules) -> Shard {
-    Shard::new(RandomState::new(), RoomLimiter::new(limits), rules)
+/// A shard without rooms, under these rules.
+pub fn shard_with(rooms_max: usize, rules: ShardRules) -> Shard {
+    Shard::new(RandomState::new(), RoomLimiter::new(rooms_max), rules)
 }
 
 pub fn room(number: usize) -> RoomName {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roomcast::broker::{History, PUBLICATION_BYTES, RoomLog, Unrecovered};
-use roomcast::config::HistoryLimits;
+use roomcast::config::LimitsOfRoom;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 
-use crate::common::{label, room};
+use crate::common::{ROOM_LIMITS, label, room};
 
 const AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -63,11 +63,11 @@ pub fn told<'a>(publications: impl Iterator<Item = &'a Publication>) -> Vec<(u64
 
 impl Fixture {
     fn open(messages_max: usize) -> Self {
-        let limits = HistoryLimits { messages_max, age_max: AGE_MAX, budget: usize::MAX, recovery_messages_max: 0 };
-        let log = RoomLog::new(Epoch::new(UnixMillis(EPOCH_MILLIS), 0));
+        let limits = LimitsOfRoom { history_messages_max: messages_max, history_age_max: AGE_MAX, ..ROOM_LIMITS };
+        let log = RoomLog::new(Epoch::new(UnixMillis(EPOCH_MILLIS), 0), limits.into());
         let now = Instant::now();
         Self {
-            history: History::new(limits),
+            history: History::new(usize::MAX),
             rooms: HashMap::from([(room(0), log)]),
             published: Vec::new(),
             now,

@@ -28,6 +28,7 @@ mod merging;
 mod pongs;
 mod presence;
 mod remembering;
+mod rules;
 mod slow_consumers;
 
 // This runs sessions, the broker and the writers together, under a seeded scheduler; and on the same server, one session

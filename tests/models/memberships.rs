@@ -14,6 +14,7 @@ use roomcast::writer::Address;
 
 use crate::common::{ROOMY, Random};
 use crate::many_rooms::ManyRooms;
+use crate::simulation::HISTORY;
 use crate::simulation::server::{NO_HISTORY, Server, Shape};
 use crate::simulation::tasks::{SHARD_COMMANDS_MAX, WriterTask};
 use crate::wire::ALL;
@@ -25,9 +26,9 @@ const SHAPE: Shape = Shape {
     writers: 1,
     rooms: ROOMS + 1,
     outbox: ROOMY,
-    members_max: usize::MAX,
+    room: NO_HISTORY,
     rooms_max: ROOMS,
-    history: NO_HISTORY,
+    history: HISTORY,
 };
 
 /// The command that has not finished when the client ends.

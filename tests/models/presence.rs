@@ -1,14 +1,16 @@
 //! What members are told of each other: who joins and who leaves, or how many there are.
 
 use roomcast::broker::{Farewell, ShardCommand, ShardRules};
-use roomcast::config::PresenceRules;
+use roomcast::config::LimitsOfRoom;
 use roomcast::writer::Kind;
 use tokio::sync::oneshot;
 
+use crate::common::{ROOM_LIMITS, limits_of_all};
 use crate::remembering::{Fixture, SECOND, client, name};
 
 fn has_events(rules: &mut ShardRules) {
-    rules.presence = PresenceRules { events: true, events_members_max: 3 };
+    rules.rooms = limits_of_all(LimitsOfRoom { presence_events: true, ..ROOM_LIMITS });
+    rules.presence_events_members_max = 3;
 }
 
 #[test]

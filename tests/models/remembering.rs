@@ -6,7 +6,7 @@ use roomcast::broker::{
     Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, Reservation, ServerPublish, Shard, ShardCommand,
     ShardRules,
 };
-use roomcast::config::{HistoryLimits, RoomLimits};
+use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::RequestId;
 use roomcast::protocol::names::RoomName;
@@ -15,9 +15,13 @@ use roomcast::protocol::publication::Data;
 use roomcast::writer::{Address, Entry, Kind};
 use tokio::sync::oneshot;
 
-use crate::common::{address, command, join, label, publish, publisher, room, rules, shard_with, slot};
+use crate::common::{
+    ROOM_LIMITS, address, command, join, label, limits_of_all, publish, publisher, room, rules, shard_with, slot,
+};
 
 pub const SECOND: Duration = Duration::from_secs(1);
+
+const NO_HISTORY: LimitsOfRoom = LimitsOfRoom { history_messages_max: 0, ..ROOM_LIMITS };
 
 /// A shard with one room that matters, and the lines that its clients get.
 pub struct Fixture {
@@ -30,8 +34,7 @@ impl Fixture {
     pub fn new(change: impl FnOnce(&mut ShardRules)) -> Self {
         let mut rules = rules();
         change(&mut rules);
-        let limits = RoomLimits { rooms_max: 1, members_max: 1_000 };
-        Self { shard: shard_with(limits, rules), batch: Batch::new(1), now: Now::read() }
+        Self { shard: shard_with(1, rules), batch: Batch::new(1), now: Now::read() }
     }
 
     pub fn step(&mut self, command: ShardCommand) {
@@ -133,8 +136,8 @@ fn a_client_that_joins_with_its_position_gets_what_it_has_missed_and_then_what_i
 fn what_cannot_be_had_whole_is_told_in_its_place_and_none_of_it_is_sent() {
     type Change = fn(&mut ShardRules);
     let too_many: Change = |rules| rules.history.recovery_messages_max = 2;
-    let trimmed: Change = |rules| rules.history.messages_max = 2;
-    let no_history: Change = |rules| rules.history.messages_max = 0;
+    let trimmed: Change = |rules| rules.rooms = limits_of_all(LimitsOfRoom { history_messages_max: 2, ..ROOM_LIMITS });
+    let no_history: Change = |rules| rules.rooms = limits_of_all(NO_HISTORY);
     // Either the data is too long, or only the labels in front of it make it so.
     let too_long: Change = |rules| rules.replay_bytes_max = 400;
     let labels_too_long: Change = |rules| rules.replay_bytes_max = 800;
@@ -172,7 +175,8 @@ fn a_position_of_another_epoch_or_ahead_of_the_room_is_a_gap() {
 
 #[test]
 fn a_room_that_everybody_has_left_is_remembered_until_its_messages_are_too_old() {
-    let mut fixture = Fixture::new(|rules| rules.history.age_max = 10 * SECOND);
+    let limits = LimitsOfRoom { history_age_max: 10 * SECOND, ..ROOM_LIMITS };
+    let mut fixture = Fixture::new(|rules| rules.rooms = limits_of_all(limits));
     fixture.join_since(1, None);
     let since = fixture.position(1);
     fixture.say(1, "remembered");
@@ -214,8 +218,8 @@ fn rooms_that_are_only_remembered_do_not_count_against_the_limit_of_rooms() {
 #[test]
 fn history_is_the_newest_messages_and_ends_with_the_position() {
     let mut fixture = Fixture::new(|rules| {
-        let history = HistoryLimits { messages_max: 4, recovery_messages_max: 3, ..rules.history };
-        *rules = ShardRules { history, ..*rules };
+        rules.rooms = limits_of_all(LimitsOfRoom { history_messages_max: 4, ..ROOM_LIMITS });
+        rules.history = HistoryLimits { recovery_messages_max: 3, ..rules.history };
     });
     fixture.join_since(1, None);
     ["a", "b", "c", "d", "e"].iter().for_each(|text| fixture.say(1, text));
@@ -230,7 +234,7 @@ fn history_is_the_newest_messages_and_ends_with_the_position() {
 
 #[test]
 fn a_room_in_which_a_place_is_reserved_stays_the_same_though_nobody_is_in_it() {
-    let mut fixture = Fixture::new(|rules| rules.history.messages_max = 0);
+    let mut fixture = Fixture::new(|rules| rules.rooms = limits_of_all(NO_HISTORY));
     fixture.join_since(1, None);
     fixture.say(1, "said");
     let since = fixture.position(1);
@@ -319,7 +323,7 @@ fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_
 
 #[test]
 fn without_history_an_application_publishes_to_members_only() {
-    let mut fixture = Fixture::new(|rules| rules.history.messages_max = 0);
+    let mut fixture = Fixture::new(|rules| rules.rooms = limits_of_all(NO_HISTORY));
     assert_eq!(fixture.publish("to nobody", None), None);
     fixture.join_since(1, None);
     assert_eq!(fixture.publish("to members", None).map(|position| position.offset), Some(Offset(1)));

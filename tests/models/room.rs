@@ -13,7 +13,7 @@ use roomcast::protocol::names::Label;
 use roomcast::protocol::position::{Epoch, UnixMillis};
 use roomcast::writer::{Address, Slot, WriterIndex};
 
-use crate::common::{address, label, member, publisher};
+use crate::common::{ROOM_LIMITS, address, label, member, publisher};
 
 /// An operation on a room.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ proptest! {
 
     #[test]
     fn a_room_is_a_map_from_address_to_label(acts in acts()) {
-        let mut room = Room::new(Epoch::new(UnixMillis(0), 0));
+        let mut room = Room::new(Epoch::new(UnixMillis(0), 0), ROOM_LIMITS.into());
         let mut model = Model::default();
         let mut before = lists(&mut room);
         for act in acts {

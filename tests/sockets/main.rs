@@ -5,6 +5,9 @@
 // The server in a thread of this process. Clients and the server as a process are in the crate `tests/harness`.
 mod server;
 
+// Tokens and rules for the tests of who may do what.
+mod access;
+
 // The text dialect, row by row: greeting, commands, replies, labels.
 mod dialect;
 // Refused commands: the exact texts, and nothing of them is delivered.
@@ -79,6 +82,14 @@ mod http;
 mod proxies;
 // The web pages that may open a WebSocket.
 mod origins;
+// Tokens: who a client is, what is refused, names that can be trusted.
+mod tokens;
+// Tokens that expire, are renewed, or are revoked.
+mod token_times;
+// Rules of rooms, and rights that are lost.
+mod rights;
+// Rules, keys and certificates that are read again at SIGHUP.
+mod reload;
 // The metrics.
 mod metrics;
 // HTTP that is slow, endless or too large on purpose.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use roomcast::broker::{LIST_AGE_MAX, ListingBudget, Member, Room};
+use roomcast::config::{Config, Settings};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::Label;
@@ -24,7 +25,8 @@ fn join(room: &mut Room, index: u32) {
 }
 
 fn room_of(members: u32) -> Room {
-    let mut room = Room::new(Epoch::new(UnixMillis(0), 0));
+    let limits = Config::try_from(Settings::default()).expect("valid settings").access.default_limits;
+    let mut room = Room::new(Epoch::new(UnixMillis(0), 0), limits.into());
     (0..members).for_each(|index| join(&mut room, index));
     room
 }

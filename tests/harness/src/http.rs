@@ -76,14 +76,27 @@ impl Http {
         self.0.get_ref().write_all(bytes.as_ref()).expect("a server that reads");
     }
 
+    /// The head of the next answer.
+    #[track_caller]
+    pub fn head(&mut self) -> Head {
+        Head::read(&mut self.0)
+    }
+
     /// The next answer.
     #[track_caller]
     pub fn answer(&mut self) -> (Head, String) {
-        let head = Head::read(&mut self.0);
+        let head = self.head();
+        let body = self.body(&head);
+        (head, body)
+    }
+
+    /// The body behind a head.
+    #[track_caller]
+    pub fn body(&mut self, head: &Head) -> String {
         let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length"));
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("a body");
-        (head, String::from_utf8(body).expect("text"))
+        String::from_utf8(body).expect("text")
     }
 
     /// The stream ends here, and not with a reset.

@@ -69,6 +69,11 @@ impl WebSocket {
         Self { stream, closed: None }
     }
 
+    /// A client whose handshake was answered.
+    pub fn over(client: Http) -> Self {
+        Self { stream: client.into_stream(), closed: None }
+    }
+
     fn socket(&self) -> &TcpStream {
         self.stream.get_ref()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use roomcast::broker::{Act, Join, MemberCommand, Recoveries, Reservation, Shard, ShardCommand, Unrecovered};
-use roomcast::config::HistoryLimits;
+use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, Position};
 use roomcast::protocol::publication::Data;
@@ -61,7 +61,6 @@ pub struct Ledger {
     pub fanned_out: u64,
     /// The number of joins and reservations that were refused since the room was full.
     pub refused: u64,
-    members_max: usize,
     shards: Vec<ShardLedger>,
     rooms: BTreeMap<RoomName, Room>,
     lives: usize,
@@ -80,12 +79,11 @@ impl Room {
 }
 
 impl Ledger {
-    pub fn new(shards: usize, members_max: usize, history: HistoryLimits) -> Self {
-        let shard = |_| ShardLedger { retention: Retention::new(history), recoveries: Recoveries::default() };
+    pub fn new(shards: usize, room: LimitsOfRoom, history: HistoryLimits) -> Self {
+        let shard = |_| ShardLedger { retention: Retention::new(history, room), recoveries: Recoveries::default() };
         Self {
             fanned_out: 0,
             refused: 0,
-            members_max,
             shards: (0..shards).map(shard).collect(),
             rooms: BTreeMap::new(),
             lives: 0,
@@ -107,7 +105,9 @@ impl Ledger {
             ShardCommand::Leave(room, address, ..) => self.leave(room, *address),
             ShardCommand::Member(command) => self.command(now, command),
             ShardCommand::Rooms(..) => {}
-            ShardCommand::Publish(..) | ShardCommand::Presence(..) => unreachable!("clients do not send it"),
+            ShardCommand::Publish(..) | ShardCommand::Presence(..) | ShardCommand::Rules(..) => {
+                unreachable!("clients do not send it")
+            }
         }
         self.remove_unused(shard);
     }
@@ -116,6 +116,19 @@ impl Ledger {
     pub fn sweep(&mut self, shard: usize, now: Instant) {
         self.shards[shard].retention.reclaim(now);
         self.remove_unused(shard);
+    }
+
+    /// Records that a shard gets a rule: these limits for one room, and the others for the rest.
+    pub fn apply_rule(
+        &mut self,
+        shard: usize,
+        now: Instant,
+        room: &RoomName,
+        limits: LimitsOfRoom,
+        others: LimitsOfRoom,
+    ) {
+        self.shards[shard].retention.apply_rule(room, limits, others);
+        self.sweep(shard, now);
     }
 
     /// Checks that a shard has kept, dropped and sent again exactly what it should.
@@ -160,13 +173,13 @@ impl Ledger {
     }
 
     /// Counts a reserved place, unless the room is full. Creates the room if there is none.
-    fn reserve(&mut self, shard: usize, room: &RoomName) -> bool {
+    fn reserve(&mut self, shard: usize, name: &RoomName) -> bool {
         let lives = &mut self.lives;
-        let room = self.rooms.entry(room.clone()).or_insert_with(|| {
+        let room = self.rooms.entry(name.clone()).or_insert_with(|| {
             *lives += 1;
             Room { shard, life: Life(*lives), members: BTreeMap::new(), reserved: 0, messages: Vec::new() }
         });
-        let has_place = room.places_taken() < self.members_max;
+        let has_place = room.places_taken() < self.shards[shard].retention.limits_of(name).members_max;
         room.reserved += usize::from(has_place);
         self.refused += u64::from(!has_place);
         has_place
@@ -207,7 +220,7 @@ impl Ledger {
         let retained: Vec<usize> = retention.of(name).collect();
         match retained.get(..missed) {
             None => Err(Unrecovered::Trimmed),
-            Some(_) if missed > retention.limits.recovery_messages_max => Err(Unrecovered::TooMany),
+            Some(_) if missed > retention.history.recovery_messages_max => Err(Unrecovered::TooMany),
             Some(missed) if missed.iter().sum::<usize>() > REPLAY_BYTES_MAX => Err(Unrecovered::TooLong),
             Some(_) => Ok(missed),
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::Config as ProptestConfig;
 use roomcast::broker::{PUBLICATION_BYTES, ROOM_BYTES, Retained, Unrecovered};
-use roomcast::config::{HistoryLimits, OutboxLimits, SlowPolicy};
+use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits, SlowPolicy};
 use roomcast::protocol::position::Offset;
 use roomcast::writer::Counts;
 
@@ -20,7 +20,7 @@ use self::clients::Client;
 use self::server::{Server, Shape};
 use self::stream_check::{Bookmark, Received};
 use self::tasks::{DELIVERIES_MAX, WriterTask};
-use crate::common::{ROOMY, Random};
+use crate::common::{ROOM_LIMITS, ROOMY, Random};
 use crate::wire::ALL;
 
 /// Limits that slow clients reach.
@@ -43,9 +43,11 @@ const CLIENTS: usize = 12;
 const CLIENTS_AT_ONCE: usize = 6;
 
 /// What the rooms of a shard remember. A third of the seeds run with the short age, a third with the small budget, and
-/// half with the small number of publications that a client may have missed.
-const HISTORY: HistoryLimits =
-    HistoryLimits { messages_max: 8, age_max: Duration::from_secs(1_000), budget: 1 << 30, recovery_messages_max: 8 };
+/// half with the small number of publications that a client may have missed. In a third of them, now and then a rule gives
+/// one room another count, another age and another number of members.
+pub const HISTORY: HistoryLimits = HistoryLimits { budget: 1 << 30, recovery_messages_max: 8 };
+const ROOM: LimitsOfRoom =
+    LimitsOfRoom { history_messages_max: 8, history_age_max: Duration::from_secs(1_000), ..ROOM_LIMITS };
 const HISTORY_AGE: Duration = Duration::from_millis(800);
 const RECOVERY_MESSAGES_MAX: usize = 3;
 const HISTORY_BUDGET: usize = 2 * ROOM_BYTES + 8 * (PUBLICATION_BYTES + 8);
@@ -71,6 +73,9 @@ struct World {
     server: Server,
     clients: Vec<Client>,
     read_rates: Vec<ReadRate>,
+    /// The limits of the rooms that no rule names.
+    room: LimitsOfRoom,
+    has_rules: bool,
 }
 
 /// What has happened in a run.
@@ -91,16 +96,18 @@ impl World {
         let mut random = Random(seed);
         let policy = if random.one_in(2) { DROPPING } else { SlowPolicy::Disconnect };
         let budget = if random.one_in(2) { BUDGET } else { ROOMY.budget };
-        let members_max = if random.one_in(2) { MEMBERS_MAX } else { usize::MAX };
+        let members_max = if random.one_in(2) { MEMBERS_MAX } else { ROOM.members_max };
         let outbox = OutboxLimits { policy, budget, ..LIMITS };
-        let age_max = if random.one_in(3) { HISTORY_AGE } else { HISTORY.age_max };
+        let history_age_max = if random.one_in(3) { HISTORY_AGE } else { ROOM.history_age_max };
         let budget = if random.one_in(3) { HISTORY_BUDGET } else { HISTORY.budget };
         let recovery_messages_max =
             if random.one_in(2) { RECOVERY_MESSAGES_MAX } else { HISTORY.recovery_messages_max };
-        let history = HistoryLimits { age_max, budget, recovery_messages_max, ..HISTORY };
-        let shape = Shape { shards, writers, rooms: ROOMS, outbox, members_max, rooms_max: ROOMS_MAX, history };
-        let server = Server::new(shape);
-        Self { random, now: Instant::now(), server, clients: Vec::new(), read_rates: Vec::new() }
+        let history = HistoryLimits { budget, recovery_messages_max };
+        let room = LimitsOfRoom { members_max, history_age_max, ..ROOM };
+        let shape = Shape { shards, writers, rooms: ROOMS, outbox, room, rooms_max: ROOMS_MAX, history };
+        let (server, has_rules) = (Server::new(shape), random.one_in(3));
+        let (clients, read_rates) = (Vec::new(), Vec::new());
+        Self { random, now: Instant::now(), server, clients, read_rates, room, has_rules }
     }
 
     fn run(&mut self) -> Met {
@@ -128,8 +135,20 @@ impl World {
             59..61 => self.pass_time(),
             61..63 => self.open(),
             _ if self.random.one_in(16) => self.break_socket_of_last(),
+            _ if self.has_rules && self.random.one_in(4) => self.apply_rule(),
             _ => {}
         }
+    }
+
+    fn apply_rule(&mut self) {
+        let (shard, room) = (self.random.below(self.server.shards.len()), self.random.below(ROOMS));
+        let limits = LimitsOfRoom {
+            members_max: if self.random.one_in(2) { 1 } else { ROOM.members_max },
+            history_messages_max: [0, 2, 8][self.random.below(3)],
+            history_age_max: if self.random.one_in(3) { HISTORY_AGE } else { ROOM.history_age_max },
+            ..self.room
+        };
+        self.server.apply_rule(shard, self.now, room, limits, self.room);
     }
 
     fn step_client(&mut self) {
@@ -278,7 +297,7 @@ impl World {
 
     /// Checks that nothing is remembered once it is too old.
     fn check_memory_comes_back(&mut self) {
-        let now = self.now + 2 * HISTORY.age_max;
+        let now = self.now + 2 * ROOM.history_age_max;
         let Server { shards, ledger, .. } = &mut self.server;
         for shard in shards {
             shard.sweep(now, ledger);

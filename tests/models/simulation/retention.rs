@@ -1,10 +1,11 @@
-//! A model of what the rooms of one shard remember: one list of all publications, oldest first.
+//! A model of what the rooms of one shard remember: one list of all publications, oldest first. It knows the limits of the
+//! rooms.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use roomcast::broker::{Evicted, PUBLICATION_BYTES, ROOM_BYTES, Retained};
-use roomcast::config::HistoryLimits;
+use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::names::RoomName;
 
 #[derive(Debug)]
@@ -16,42 +17,59 @@ struct Publication {
 
 #[derive(Debug)]
 pub struct Retention {
-    pub limits: HistoryLimits,
+    pub history: HistoryLimits,
     pub evicted: Evicted,
-    publications: VecDeque<Publication>,
+    publications: Vec<Publication>,
+    /// The room that a rule names, and its limits.
+    ruled: Option<(RoomName, LimitsOfRoom)>,
+    /// The limits of all other rooms.
+    others: LimitsOfRoom,
 }
 
 impl Retention {
-    pub fn new(limits: HistoryLimits) -> Self {
-        Self { limits, evicted: Evicted::default(), publications: VecDeque::new() }
+    pub fn new(history: HistoryLimits, others: LimitsOfRoom) -> Self {
+        Self { history, evicted: Evicted::default(), publications: Vec::new(), ruled: None, others }
+    }
+
+    /// The limits of a room.
+    pub fn limits_of(&self, room: &RoomName) -> LimitsOfRoom {
+        self.ruled.as_ref().filter(|(ruled, _)| ruled == room).map_or(self.others, |(_, limits)| *limits)
+    }
+
+    /// Gives one room these limits, and the rest the others. Drops what is over their counts.
+    pub fn apply_rule(&mut self, room: &RoomName, limits: LimitsOfRoom, others: LimitsOfRoom) {
+        self.ruled = Some((room.clone(), limits));
+        self.others = others;
+        let rooms: BTreeSet<_> = self.publications.iter().map(|publication| publication.room.clone()).collect();
+        rooms.iter().for_each(|room| self.trim(room));
     }
 
     pub fn publish(&mut self, room: &RoomName, at: Instant, bytes: usize) {
-        if self.limits.messages_max == 0 {
+        if self.limits_of(room).history_messages_max == 0 {
             return;
         }
-        self.publications.push_back(Publication { room: room.clone(), at, bytes });
-        if self.of(room).count() > self.limits.messages_max {
-            let oldest = self.publications.iter().position(|publication| publication.room == *room);
-            self.publications.remove(oldest.expect("it has some"));
-            self.evicted.count += 1;
-        }
+        self.publications.push(Publication { room: room.clone(), at, bytes });
+        self.trim(room);
         if self.is_over_budget() {
             self.reclaim(at);
         }
     }
 
-    /// Drops what is too old, and over budget the oldest.
+    /// Drops what is too old, and over budget what would become too old first.
     pub fn reclaim(&mut self, now: Instant) {
-        while let Some(oldest) = self.publications.front() {
-            if now.saturating_duration_since(oldest.at) >= self.limits.age_max {
+        let too_old_at = |this: &Self, index: &usize| {
+            let Publication { room, at, .. } = &this.publications[*index];
+            *at + this.limits_of(room).history_age_max
+        };
+        while let Some(first) = (0..self.publications.len()).min_by_key(|index| too_old_at(self, index)) {
+            if too_old_at(self, &first) <= now {
                 self.evicted.age += 1;
             } else if self.is_over_budget() {
                 self.evicted.budget += 1;
             } else {
                 return;
             }
-            self.publications.pop_front();
+            self.publications.remove(first);
         }
     }
 
@@ -68,7 +86,16 @@ impl Retention {
         Retained { messages: self.publications.len(), bytes: of_publications + rooms.len() * ROOM_BYTES }
     }
 
+    /// Drops the oldest of what a room retains over its count.
+    fn trim(&mut self, room: &RoomName) {
+        while self.of(room).count() > self.limits_of(room).history_messages_max {
+            let oldest = self.publications.iter().position(|publication| publication.room == *room);
+            self.publications.remove(oldest.expect("it has some"));
+            self.evicted.count += 1;
+        }
+    }
+
     fn is_over_budget(&self) -> bool {
-        self.retained().bytes > self.limits.budget
+        self.retained().bytes > self.history.budget
     }
 }

@@ -4,10 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use roomcast::auth::rights::RoomRules;
 use roomcast::broker::{Farewell, PUBLICATION_BYTES, RoomLimiter, ShardMailbox, ShardRules, ShardSenders};
-use roomcast::config::{HistoryLimits, OutboxLimits, RoomLimits};
+use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::publication::{ClientId, Publisher};
@@ -18,7 +19,7 @@ use roomcast::writer::{Address, WriterIndex};
 
 use super::ledger::Ledger;
 use super::tasks::{SHARD_COMMANDS_MAX, ShardTask, WriterTask};
-use crate::common::{Random, address, label, rules, slot};
+use crate::common::{ROOM_LIMITS, Random, address, label, limits_of_all, rule, rules, slot};
 use crate::wire::Socket;
 
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -27,8 +28,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const REPLAY_BYTES_MAX: usize = 4 * (PUBLICATION_BYTES + 12);
 
 /// Rooms that remember nothing.
-pub const NO_HISTORY: HistoryLimits =
-    HistoryLimits { messages_max: 0, age_max: Duration::ZERO, budget: 0, recovery_messages_max: 0 };
+pub const NO_HISTORY: LimitsOfRoom = LimitsOfRoom { history_messages_max: 0, ..ROOM_LIMITS };
 
 /// A record that nothing is written to, since no session has a limit of deliveries.
 static SPENT: LazyLock<SpentDeliveries> = LazyLock::new(|| SpentDeliveries::new(Instant::now()));
@@ -41,11 +41,11 @@ pub struct Shape {
     /// The number of rooms that clients may use.
     pub rooms: usize,
     pub outbox: OutboxLimits,
-    /// The members of one room.
-    pub members_max: usize,
+    /// The limits of each room at first.
+    pub room: LimitsOfRoom,
     /// The rooms of one client.
     pub rooms_max: usize,
-    /// What the rooms of one shard remember.
+    /// What the rooms of one shard remember together.
     pub history: HistoryLimits,
 }
 
@@ -63,9 +63,9 @@ pub struct Server {
 
 impl Server {
     pub fn new(shape: Shape) -> Self {
-        let Shape { shards, writers, rooms, outbox, members_max, rooms_max, history } = shape;
-        let room_limiter = RoomLimiter::new(RoomLimits { rooms_max: usize::MAX, members_max });
-        let rules = ShardRules { history, replay_bytes_max: REPLAY_BYTES_MAX, ..rules() };
+        let Shape { shards, writers, rooms, outbox, room, rooms_max, history } = shape;
+        let room_limiter = RoomLimiter::new(usize::MAX);
+        let rules = ShardRules { history, replay_bytes_max: REPLAY_BYTES_MAX, rooms: limits_of_all(room), ..rules() };
         let (senders, mut mailboxes) =
             ShardSenders::with_capacity(SHARD_COMMANDS_MAX, shards as u16, &room_limiter, rules);
         let rooms = rooms_in_turn(&senders, &mut mailboxes, rooms);
@@ -89,7 +89,7 @@ impl Server {
             contexts: (0..).zip(&writers).map(context).collect(),
             shards: mailboxes.into_iter().map(|mailbox| ShardTask::new(mailbox, writers.len())).collect(),
             writers,
-            ledger: Ledger::new(shards, members_max, history),
+            ledger: Ledger::new(shards, room, history),
             rooms,
             drain,
         }
@@ -109,6 +109,14 @@ impl Server {
 
     pub fn step_shard(&mut self, shard: usize, now: Instant, random: &mut Random) {
         self.shards[shard].step(now, random, &mut self.ledger, &mut self.writers);
+    }
+
+    /// Applies a rule to a shard: these limits for one room, and the others for the rest.
+    pub fn apply_rule(&mut self, shard: usize, now: Instant, room: usize, limits: LimitsOfRoom, others: LimitsOfRoom) {
+        let room = &self.rooms[room];
+        let rules = RoomRules::new(vec![rule(room.as_str(), limits)], others);
+        self.ledger.apply_rule(shard, now, room, limits, others);
+        self.shards[shard].apply_rules(now, rules, &self.ledger);
     }
 
     pub fn writer(&mut self, address: Address) -> &mut WriterTask {

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use roomcast::broker::{Batch, Now, Shard, ShardMailbox};
+use roomcast::auth::rights::RoomRules;
+use roomcast::broker::{Batch, Now, Shard, ShardCommand, ShardMailbox};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::position::UnixMillis;
 use roomcast::writer::handle::{BatchSender, WriterHandle, WriterMailbox, mailbox_with_capacity};
 use roomcast::writer::{Address, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics};
+use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
 use crate::common::{Random, address};
@@ -104,6 +106,13 @@ impl ShardTask {
         ledger.check_shard(index, &self.shard);
         let entries = self.batch.take_entries();
         self.entries.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+    }
+
+    /// Applies rules that the ledger has recorded already.
+    pub fn apply_rules(&mut self, now: Instant, rules: RoomRules, ledger: &Ledger) {
+        let (answer, _) = oneshot::channel();
+        self.shard.step(at(now), ShardCommand::Rules(rules.into(), answer), &mut self.batch);
+        ledger.check_shard(usize::from(self.mailbox.index.0), &self.shard);
     }
 
     /// Drops what is too old.

@@ -1,0 +1,110 @@
+//! Rules, keys and settings that are read again at SIGHUP.
+
+use std::fs;
+use std::path::Path;
+
+use harness::{Lines, Program, Signal, WELCOME};
+use jsonwebtoken::Algorithm;
+use serde_json::json;
+
+use crate::access::{secret_file, signed, token_of};
+
+const OTHER_SECRET: &[u8] = b"another secret of the tests, long enough too";
+
+/// A client that has joined a room.
+fn member(program: &Program, room: &str) -> Lines {
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    client.send(format!("JOIN {room}\n"));
+    client.expect(&format!("Joined {room}"));
+    client
+}
+
+#[track_caller]
+fn reload(program: &Program, phrase: &str) -> String {
+    program.signal(Signal::HUP);
+    program.log.until(phrase).pop().expect("a line")
+}
+
+#[track_caller]
+fn authenticate(program: &Program, token: &str) -> String {
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    client.send(format!("AUTH {token}\n"));
+    client.line()
+}
+
+fn write_settings(path: &Path, text: &str) {
+    fs::write(path, text).expect("a settings file");
+}
+
+#[test]
+fn other_rules_end_the_memberships_that_they_forbid_and_no_other_client_notices() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("roomcast.toml");
+    write_settings(&file, "backlog = 100\n");
+    let program = Program::start(&["--config", file.to_str().expect("a path")]);
+    let mut inside = member(&program, "team:a");
+    let mut elsewhere = member(&program, "open");
+    let rules = "[[rule]]\nname = 'teams'\nrooms = 'team:*'\njoin = 'token'\n[[rule]]\nrooms = '*'\njoin = 'anyone'\n";
+    write_settings(&file, &format!("backlog = 200\n{rules}"));
+    let line = reload(&program, "apply after a restart");
+    assert!(line.contains("backlog") && !line.contains("rule"), "{line}");
+    inside.expect(r#"ERR forbidden join "team:a": the rule "teams" lets only tokens that grant it"#);
+    inside.expect("Left room");
+    inside.send("JOIN open\n");
+    inside.expect("Joined open");
+    inside.send("hello\n");
+    assert!(elsewhere.line().ends_with("] hello"));
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_the_log_says_what_is_wrong() {
+    let (folder, secret) = secret_file();
+    let file = folder.path().join("roomcast.toml");
+    let settings = format!("token-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
+    write_settings(&file, &settings);
+    let program = Program::start(&["--config", file.to_str().expect("a path")]);
+    let mut inside = member(&program, "a");
+    let valid = token_of("alice");
+    for (wrong, what) in [
+        ("anonymous = 'perhaps'\n", "anonymous"),
+        ("[[rule]]\nrooms = 'a'\njoin = 'everybody'\n", "`everybody`"),
+        ("[[rule]]\nrooms = 'a b'\njoin = 'anyone'\n", "rule"),
+        ("token-jwks-file = ['/nowhere']\n", "/nowhere"),
+        ("rooms =", "line 2"),
+    ] {
+        write_settings(&file, &format!("{settings}{wrong}"));
+        let line = reload(&program, "nothing has changed");
+        assert!(line.contains(what), "{line}");
+    }
+    fs::write(&secret, "short").expect("a file");
+    write_settings(&file, &settings);
+    let line = reload(&program, "nothing has changed");
+    assert!(line.contains("main.secret") && !line.contains("short\n"), "{line}");
+    assert_eq!(authenticate(&program, &valid), "Authenticated as alice");
+    inside.send("WHO\n");
+    assert!(inside.line().starts_with("Members of a: "));
+}
+
+#[test]
+fn keys_are_changed_without_a_break() {
+    let (folder, secret) = secret_file();
+    let program = Program::start(&["--token-secret-file", secret.to_str().expect("a path")]);
+    let (old, new) = (token_of("alice"), signed(OTHER_SECRET, Algorithm::HS256, &json!({ "sub": "alice" })));
+    let mut client = Lines::connect(program.tcp);
+    client.expect(WELCOME);
+    client.send(format!("AUTH {old}\nJOIN a\n"));
+    client.expect("Authenticated as alice");
+    client.expect("Joined a");
+    assert!(authenticate(&program, &new).starts_with("ERR forbidden token: "));
+    fs::write(&secret, OTHER_SECRET).expect("a file");
+    reload(&program, "reloaded");
+    assert!(authenticate(&program, &old).starts_with("ERR forbidden token: "));
+    assert_eq!(authenticate(&program, &new), "Authenticated as alice");
+    // Who is in stays in, and may go on with a new token.
+    client.send(format!("AUTH {new}\nhello\n"));
+    client.expect("Authenticated as alice");
+    client.expect("[alice] hello");
+    drop(folder);
+}

@@ -1,0 +1,120 @@
+//! Rules of rooms: who may join, publish, read history and see who is in; and rights that are lost.
+
+use harness::{Client, Transport};
+use roomcast::config::{RuleSettings, Settings, Who};
+use serde_json::json;
+
+use crate::access::{Guarded, rule, token, token_of};
+use crate::server::{Shape, contract};
+
+fn team_rules(settings: &mut Settings) {
+    settings.rules = vec![
+        RuleSettings { publish: Some(Who::Token), ..rule("team:*", Who::Token) },
+        RuleSettings { name: Some("news".into()), publish: Some(Who::Nobody), ..rule("news", Who::Anyone) },
+        RuleSettings { history: Some(Who::User), presence: Some(Who::Nobody), ..rule("open", Who::Anyone) },
+        rule("members", Who::User),
+    ];
+}
+
+#[test]
+fn what_a_rule_does_not_give_is_refused_with_its_name_and_the_client_stays_where_it_is() {
+    contract(|shape, transport| {
+        let Guarded { server, folder: _folder } = Guarded::start(shape, team_rules);
+        let mut client = Client::connect(&server, transport);
+        client.join("news");
+        assert_eq!(client.request("hello"), r#"ERR forbidden publish "news": the rule "news" lets nobody"#);
+        for room in ["team:a", "members", "elsewhere"] {
+            let answer = client.request(&format!("JOIN {room}"));
+            assert!(answer.starts_with(&format!(r#"ERR forbidden join "{room}": "#)), "{answer}");
+        }
+        // It is where it was.
+        client.send("WHO");
+        assert!(client.line().starts_with("Members of news: "));
+        client.join("open");
+        for command in ["WHO", "HISTORY"] {
+            let answer = client.request(command);
+            assert!(answer.starts_with("ERR forbidden "), "{answer}");
+        }
+        client.send("said");
+        assert!(client.line().ends_with("] said"));
+        client.send(&format!("AUTH {}", token_of("alice")));
+        client.expect("Authenticated as alice");
+        client.send("HISTORY 1");
+        assert!(client.line().ends_with("] said"));
+        assert!(client.line().starts_with("END HISTORY "));
+    });
+}
+
+#[test]
+fn a_client_resumes_only_where_it_may_read_history_and_stays_where_it_is_otherwise() {
+    for transport in Transport::ALL {
+        let Guarded { server, folder: _folder } = Guarded::start(Shape::ONE, team_rules);
+        let mut client = Client::connect(&server, transport);
+        client.join("open");
+        let position = client.request("POSITION").replace("Position ", "");
+        client.join("news");
+        let answer = client.request(&format!("JOIN open since={position}"));
+        assert!(answer.starts_with(r#"ERR forbidden history "open": "#), "{answer}");
+        client.send("WHO");
+        assert!(client.line().starts_with("Members of news: "));
+    }
+}
+
+#[test]
+fn a_token_gives_rights_in_the_rooms_that_it_names_and_no_others() {
+    for transport in Transport::ALL {
+        let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, team_rules);
+        let mut client = Client::connect(&server, transport);
+        let claims = json!({ "sub": "alice", "rooms": { "team:a*": ["join", "publish"], "team:b": ["join"] } });
+        assert_eq!(client.request(&format!("AUTH {}", token(&claims))), "Authenticated as alice");
+        client.join("team:a1");
+        client.send("hello");
+        client.expect("[alice] hello");
+        client.join("team:b");
+        assert!(client.request("hello").starts_with(r#"ERR forbidden publish "team:b": "#));
+        assert!(client.request("JOIN team:c").starts_with(r#"ERR forbidden join "team:c": "#));
+    }
+}
+
+#[test]
+fn a_right_that_the_next_token_does_not_give_ends_the_membership() {
+    contract(|shape, transport| {
+        let Guarded { server, folder: _folder } = Guarded::start(shape, team_rules);
+        let token_with = |rights: &[&str]| token(&json!({ "sub": "alice", "rooms": { "team:a": rights } }));
+        let mut client = Client::connect(&server, transport);
+        assert_eq!(client.request(&format!("AUTH {}", token_with(&["join", "publish"]))), "Authenticated as alice");
+        client.join("team:a");
+        // Only the right to publish is lost.
+        client.send(&format!("AUTH {}", token_with(&["join"])));
+        client.send("not heard");
+        client.expect("Authenticated as alice");
+        assert!(client.line().starts_with(r#"ERR forbidden publish "team:a": "#));
+        // Everything is lost, with a message right behind.
+        client.send(&format!("AUTH {}", token_with(&[])));
+        client.send("not heard");
+        let lines = [client.line(), client.line(), client.line(), client.line()];
+        assert_eq!(lines[0], "Authenticated as alice");
+        assert_eq!(lines.iter().filter(|line| *line == "Left room").count(), 1, "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("ERR forbidden ")).count(), 2, "{lines:?}");
+        assert_eq!(client.request("WHO"), "Join a room first");
+    });
+}
+
+#[test]
+fn a_list_shows_the_rooms_that_the_client_may_know_of() {
+    let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
+        settings.rules = vec![rule("open*", Who::Anyone), rule("members*", Who::User), rule("team*", Who::Token)];
+    });
+    let claims = json!({ "sub": "alice", "rooms": { "team*": ["join"] } });
+    let mut members = Vec::new();
+    for room in ["open-1", "members-1", "team-1"] {
+        let mut member = Client::connect(&server, Transport::Tcp);
+        assert_eq!(member.request(&format!("AUTH {}", token(&claims))), "Authenticated as alice");
+        member.join(room);
+        members.push(member);
+    }
+    let mut guest = Client::connect(&server, Transport::WebSocket);
+    assert_eq!(guest.request("LIST"), r#"Rooms: ["open-1"]"#);
+    assert_eq!(members[0].request("LIST"), r#"Rooms: ["members-1", "open-1"]"#);
+    assert_eq!(members[2].request("LIST"), r#"Rooms: ["members-1", "open-1", "team-1"]"#);
+}
