@@ -11,8 +11,9 @@ use roomcast::config::{Config, ConfigError, Invocation, InvocationError, LogLeve
 use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, print, start_log, watch_signals};
 use roomcast::server::Reloader;
 use roomcast::{log, server};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
+use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -56,13 +57,14 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     let mut code = EXIT_USAGE;
     let running = settings.clone();
     let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
-        let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = runtime.context("cannot start a runtime")?;
         runtime.block_on(async {
             let (shutdown, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
             watch_signals(shutdown.clone(), Arc::clone(&hangup)).context("cannot watch for signals")?;
             let on_bound = |_, control| {
                 code = EXIT_FAILED;
-                tokio::spawn(Reloader::new(control, running, || Invocation::parse(env::args_os())).run(hangup));
+                spawn_local(Reloader::new(control, running, || Invocation::parse(env::args_os())).run(hangup));
             };
             server::run(config, shutdown, on_bound).await
         })

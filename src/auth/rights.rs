@@ -171,7 +171,7 @@ fn holders(who: Who) -> &'static str {
 }
 
 fn limits_in_words(limits: LimitsOfRoom) -> String {
-    let LimitsOfRoom { members_max, history_messages_max, history_age_max, presence_events } = limits;
+    let LimitsOfRoom { members_max, history_messages_max, history_age_max, presence_events, .. } = limits;
     let told = if presence_events { "told" } else { "not told" };
     format!(
         "limits: {members_max} members; the newest {history_messages_max} messages for {}; members are {told} who comes \

@@ -10,6 +10,7 @@ use super::idempotency::IdempotencyKey;
 use super::in_flight::{InFlightPermit, LongReplyTurn};
 use super::room::{Member, MemberCount};
 use crate::auth::rights::RoomRules;
+use crate::config::Who;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
@@ -142,6 +143,25 @@ pub enum Farewell {
     Nobody,
 }
 
+/// A client that asks for the rooms. One that may join a room by its token alone is not shown it: it knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// Sees the rooms that anyone may join.
+    Guest,
+    /// Has a token that names a user, and sees the rooms that users may join as well.
+    User,
+}
+
+impl Viewer {
+    /// All viewers.
+    pub const COUNT: usize = 2;
+
+    /// Whether a room that these clients may join is shown.
+    pub fn sees(self, joined_by: Who) -> bool {
+        joined_by == Who::Anyone || joined_by == Who::User && self == Self::User
+    }
+}
+
 /// What a session keeps of a room that its client has joined.
 #[derive(Debug)]
 pub struct Joined {
@@ -170,8 +190,8 @@ pub enum ShardCommand {
     Publish(Box<ServerPublish>, Answer<Option<Position>>),
     /// The members of a room as others see them, in no order.
     Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
-    /// Lists the shard's rooms. The time is when the client sent the request.
-    Rooms(Instant, Answer<Arc<Listing<RoomName>>>),
+    /// Lists the rooms of the shard that the viewer may know of. The time is when the client sent the request.
+    Rooms(Instant, Viewer, Answer<Arc<Listing<RoomName>>>),
     /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
     Rules(Arc<RoomRules>, Answer<()>),
 }

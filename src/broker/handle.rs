@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
-use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, ShardCommand};
+use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, ShardCommand, Viewer};
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
@@ -150,7 +150,8 @@ impl WeakShards {
 #[derive(Clone)]
 pub struct Broker {
     shards: Arc<Shards>,
-    merged: Rc<RefCell<MergedListing>>,
+    /// By [`Viewer`].
+    merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
 }
 
 /// The listings of all shards merged into one, which is reused until one of them changes.
@@ -232,16 +233,16 @@ impl Broker {
         history_messages_max.load(Ordering::Relaxed).min(*recovery_messages_max)
     }
 
-    /// Lists the rooms of all shards that have members. The listing is at most `LIST_AGE_MAX` old.
-    pub async fn rooms(&self) -> Arc<Listing<RoomName>> {
+    /// Lists the rooms of all shards that have members and that the viewer may know of. The listing is at most `LIST_AGE_MAX` old.
+    pub async fn rooms(&self, viewer: Viewer) -> Arc<Listing<RoomName>> {
         let mut parts = Vec::with_capacity(self.shards.handles.len());
         for shard in &self.shards.handles {
-            parts.push(shard.request(move |answer| ShardCommand::Rooms(Instant::now(), answer)).await);
+            parts.push(shard.request(move |answer| ShardCommand::Rooms(Instant::now(), viewer, answer)).await);
         }
         if let [only] = &parts[..] {
             return Arc::clone(only);
         }
-        self.merged.borrow_mut().of(parts)
+        self.merged.borrow_mut()[viewer as usize].of(parts)
     }
 
     /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the

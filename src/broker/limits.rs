@@ -74,6 +74,9 @@ impl Shard {
     /// Gives some of the rooms that were created under earlier rules their new limits. Members above a new limit stay, and
     /// messages above it are dropped. True if there are more rooms.
     pub(super) fn update_limits(&mut self) -> bool {
+        if self.limits.have_outdated() {
+            self.invalidate_listings();
+        }
         let mut steps_left = RECLAIM_STEPS_MAX;
         while steps_left > 0
             && let Some(name) = self.limits.next_outdated()

@@ -196,6 +196,7 @@ mod tests {
             history_messages_max: MESSAGES_MAX,
             history_age_max: Duration::ZERO,
             presence_events: false,
+            joined_by: crate::config::Who::Anyone,
         };
         let mut log = RoomLog::new(Epoch::new(UnixMillis(0), 0), limits.into());
         let publisher = Arc::new(Publisher::anonymous(ClientId(0), Label::generated(0)));

@@ -22,7 +22,9 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
-pub use command::{Act, Farewell, Join, Joined, MemberCommand, ReplyTo, Reservation, ServerPublish, ShardCommand};
+pub use command::{
+    Act, Farewell, Join, Joined, MemberCommand, ReplyTo, Reservation, ServerPublish, ShardCommand, Viewer,
+};
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
 pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};

@@ -255,6 +255,7 @@ mod tests {
             history_messages_max: 0,
             history_age_max: Duration::ZERO,
             presence_events: false,
+            joined_by: crate::config::Who::Anyone,
         };
         let mut room = Room::new(Epoch::new(UnixMillis(0), 0), limits.into());
         for index in 0..CROWD {

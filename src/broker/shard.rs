@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Ack, Farewell, Join, Joined, ReplyTo, Reservation, ShardCommand};
+use super::command::{Ack, Farewell, Join, Joined, ReplyTo, Reservation, ShardCommand, Viewer};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
 use super::limits::RuledLimits;
@@ -74,7 +74,8 @@ pub struct Shard {
     pub(super) replay_bytes_max: usize,
     pub(super) limits: RuledLimits,
     room_limiter: RoomLimiter,
-    listing_cache: ListingCache<RoomName>,
+    /// By [`Viewer`].
+    listing_caches: [ListingCache<RoomName>; Viewer::COUNT],
     pub(super) listing_budget: ListingBudget,
     pub(super) history: History,
     pub(super) replays: Replays,
@@ -122,7 +123,7 @@ impl Shard {
             replay_bytes_max: rules.replay_bytes_max,
             limits: RuledLimits::new(rules.rooms),
             room_limiter,
-            listing_cache: ListingCache::default(),
+            listing_caches: Default::default(),
             listing_budget: ListingBudget::default(),
             history: History::new(rules.history.budget),
             replays: Replays::default(),
@@ -223,8 +224,8 @@ impl Shard {
                 let members = self.rooms.get(&room).map(Room::presence).unwrap_or_default();
                 batch.acknowledge_later(Ack::Presence(answer, members));
             }
-            ShardCommand::Rooms(sent_at, answer) => {
-                batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at)));
+            ShardCommand::Rooms(sent_at, viewer, answer) => {
+                batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at, viewer)));
             }
         }
     }
@@ -278,7 +279,7 @@ impl Shard {
             self.presence.joined(&name, room, &publisher, batch);
         }
         if is_new {
-            self.listing_cache.invalidate();
+            self.invalidate_listings();
         }
         Ok(Joined { room: name, member_count })
     }
@@ -325,10 +326,11 @@ impl Shard {
         if farewell == Farewell::Others {
             self.presence.left(name, room, &publisher, batch);
         }
-        if !room.has_members() {
-            self.listing_cache.invalidate();
+        let (has_members, is_used) = (room.has_members(), room.places_taken() > 0);
+        if !has_members {
+            self.invalidate_listings();
         }
-        if room.places_taken() == 0 {
+        if !is_used {
             self.active_rooms -= 1;
             self.room_limiter.release_room();
             self.remove_unused(name);
@@ -346,11 +348,16 @@ impl Shard {
         }
     }
 
-    /// The rooms with members; up to `LIST_AGE_MAX` old if the budget is spent.
-    fn listing(&mut self, now: Instant) -> Arc<Listing<RoomName>> {
+    /// The rooms with members that the viewer may know of; up to `LIST_AGE_MAX` old if the budget is spent.
+    fn listing(&mut self, now: Instant, viewer: Viewer) -> Arc<Listing<RoomName>> {
         let rooms = &self.rooms;
-        let names = || rooms.iter().filter(|(_, room)| room.has_members()).map(|(name, _)| name.clone()).collect();
-        self.listing_cache.get(now, &mut self.listing_budget, names)
+        let is_shown = |room: &Room| room.has_members() && viewer.sees(room.limits().joined_by);
+        let names = || rooms.iter().filter(|(_, room)| is_shown(room)).map(|(name, _)| name.clone()).collect();
+        self.listing_caches[viewer as usize].get(now, &mut self.listing_budget, names)
+    }
+
+    pub(super) fn invalidate_listings(&mut self) {
+        self.listing_caches.iter_mut().for_each(ListingCache::invalidate);
     }
 }
 

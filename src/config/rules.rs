@@ -86,7 +86,7 @@ pub struct RoomRule {
     pub limits: LimitsOfRoom,
 }
 
-/// The limits of one room, by its rule and by the settings where the rule says nothing.
+/// What holds for one room, by its rule and by the settings where the rule says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsOfRoom {
     /// Members.
@@ -97,6 +97,8 @@ pub struct LimitsOfRoom {
     pub history_age_max: Duration,
     /// Whether members are told who joins and who leaves.
     pub presence_events: bool,
+    /// Who may join.
+    pub joined_by: Who,
 }
 
 /// The rules of the settings file, in their order.
@@ -135,6 +137,7 @@ fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, Con
             history_messages_max: messages.unwrap_or(default.history_messages_max),
             history_age_max: age.unwrap_or(default.history_age_max),
             presence_events: rule.presence_events.unwrap_or(default.presence_events),
+            joined_by: rule.join,
         },
     })
 }

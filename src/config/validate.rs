@@ -13,7 +13,7 @@ use super::rules::room_rules;
 use super::{
     AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
     KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, ProxyProtocol, Rules, Settings, Size, Span, TlsPorts,
-    TlsRules, TokenRules, hosts,
+    TlsRules, TokenRules, Who, hosts,
 };
 
 const WORKERS_MAX: u16 = 1_024;
@@ -154,6 +154,7 @@ fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
         history_messages_max: history_messages(settings.history_messages)?,
         history_age_max: history_age(settings.history_age)?,
         presence_events: settings.presence_events,
+        joined_by: Who::Anyone,
     };
     Ok(AccessRules {
         rooms: room_rules(&settings.rules, default)?,

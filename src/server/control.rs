@@ -6,17 +6,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::access::Access;
 use crate::auth::revocations::Revocation;
+use crate::broker::WeakShards;
 use crate::worker::AccessCommand;
 
 /// The way to all workers of a server that runs. Clones lead to the same server; one that has stopped does nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Control {
+    shards: WeakShards,
     workers: Arc<[mpsc::Sender<AccessCommand>]>,
 }
 
 impl Control {
-    pub(super) fn new(workers: Vec<mpsc::Sender<AccessCommand>>) -> Self {
-        Self { workers: workers.into() }
+    pub(super) fn new(workers: Vec<mpsc::Sender<AccessCommand>>, shards: WeakShards) -> Self {
+        Self { shards, workers: workers.into() }
     }
 
     /// Ends the connections of all clients with a revoked token, and refuses it from here on, until the server ends.
@@ -31,8 +33,9 @@ impl Control {
         is_remembered
     }
 
-    /// Makes these rules apply, to the clients that are connected as well.
+    /// Makes these rules apply, to the rooms that exist and the clients that are connected as well.
     pub(super) async fn replace(&self, access: &Arc<Access>) {
+        self.shards.apply_rules(Arc::clone(&access.rooms)).await;
         for worker in self.workers.iter() {
             // A worker that has ended has no clients.
             let _ = worker.send(AccessCommand::Replace(Arc::clone(access))).await;

@@ -20,7 +20,7 @@ pub use self::control::Control;
 use self::descriptors::Descriptors;
 pub use self::reload::Reloader;
 use crate::access::Access;
-use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
+use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
@@ -78,7 +78,7 @@ pub async fn run(
     let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
-    let mut workers = start(&config, descriptors, own, access, &metrics, &drain)?;
+    let (mut workers, shards) = start(&config, descriptors, own, access, &metrics, &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -87,7 +87,7 @@ pub async fn run(
     }
     // Not before everything has worked: a start that fails says why, in one line.
     log_start(descriptors, clients_max, bound);
-    on_bound(bound, Control::new(commands));
+    on_bound(bound, Control::new(commands, shards));
     shutdown.cancelled().await;
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
@@ -159,9 +159,10 @@ fn start(
     access: Arc<Access>,
     metrics: &ServerMetrics,
     drain: &Drain,
-) -> anyhow::Result<Vec<RunningWorker>> {
+) -> anyhow::Result<(Vec<RunningWorker>, WeakShards)> {
     let (shards, mut shard_mailboxes) =
         ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms_max), ShardRules::from(config));
+    let weak_shards = shards.downgrade();
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {
@@ -199,7 +200,7 @@ fn start(
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok(running)
+    Ok((running, weak_shards))
 }
 
 /// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so

@@ -26,7 +26,9 @@ use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
-use crate::broker::{Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation};
+use crate::broker::{
+    Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation, Viewer,
+};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
@@ -262,13 +264,14 @@ impl Session {
         }
     }
 
-    /// Lists the rooms with members, of all shards, as [`Finished::Rooms`].
+    /// Lists the rooms with members that the client may know of, of all shards, as [`Finished::Rooms`].
     pub fn list_rooms(&mut self) -> Outcome {
         if let Err(error) = self.permit_anything() {
             return self.wait(Waiting::Refused(error));
         }
         let broker = self.context.broker.clone();
-        self.wait(Answer::Listing(Box::pin(async move { broker.rooms().await })))
+        let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
+        self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
     }
 
     /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in

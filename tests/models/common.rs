@@ -30,6 +30,7 @@ pub const ROOM_LIMITS: LimitsOfRoom = LimitsOfRoom {
     history_messages_max: 100,
     history_age_max: Duration::from_secs(600),
     presence_events: false,
+    joined_by: roomcast::config::Who::Anyone,
 };
 
 /// The rules by default.

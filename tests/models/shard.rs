@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use roomcast::broker::Viewer;
 use roomcast::broker::{Act as MemberAct, Batch, Farewell, Joined, Now, Shard, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
@@ -180,7 +181,7 @@ impl Pair {
 
     fn list(&mut self) {
         let (ack, rooms) = oneshot::channel();
-        self.step(ShardCommand::Rooms(Instant::now(), ack));
+        self.step(ShardCommand::Rooms(Instant::now(), Viewer::Guest, ack));
         let has_members = |(room, members): (&RoomName, &BTreeMap<_, _>)| (!members.is_empty()).then(|| room.clone());
         let names = self.rooms.iter().filter_map(has_members).collect();
         self.due.push(Due::Rooms(rooms, Listing::new(names)));
@@ -270,7 +271,7 @@ fn a_batch_is_full_at_256_commands() {
     let mut pair = Pair::new(1);
     let list = || {
         let (ack, _) = oneshot::channel();
-        ShardCommand::Rooms(Instant::now(), ack)
+        ShardCommand::Rooms(Instant::now(), Viewer::Guest, ack)
     };
     (0..255).for_each(|_| pair.step(list()));
     assert!(!pair.batch.is_full());
