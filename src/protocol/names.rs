@@ -98,9 +98,9 @@ impl Label {
         parse(text, Self::NICK_BYTES_MAX, Spaces::BetweenWords).map(Self)
     }
 
-    /// The nick of a client without a token, marked so that it cannot be taken for the name of a user.
-    pub fn guest(nick: &Self) -> Self {
-        Self(format!("{GUEST_MARK}{nick}").into())
+    /// The label of somebody who has chosen this nick and has proved nothing. No user has such a label.
+    pub fn of_guest(&self) -> Self {
+        Self::generated(format_args!("{GUEST_MARK}{self}"))
     }
 
     /// The label as text.

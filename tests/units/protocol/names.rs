@@ -110,6 +110,6 @@ fn a_user_may_have_spaces_between_words_and_no_mark_of_a_guest() {
     for name in ["", " ", " a", "a ", "a  b", "é  ü", "a\tb", "a\u{a0}b", "~a", "a\u{2028}b", "ada] bob"] {
         assert!(Label::of_user(name).is_err(), "{name:?}");
     }
-    let guest = Label::guest(&Label::nick(&"x".repeat(64)).unwrap());
+    let guest = Label::nick(&"x".repeat(64)).unwrap().of_guest();
     assert_eq!(guest.as_str(), format!("~{}", "x".repeat(64)));
 }
