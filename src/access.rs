@@ -1,6 +1,7 @@
 //! Who may do what, read from the files that the settings name: at the start, at each reload, and by the commands that
 //! check settings. Nothing of a file's text reaches an error.
 
+use std::fmt::Display;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The permission of users that are neither the owner nor in the group to read a file.
 const READABLE_BY_OTHERS: u32 = 0o004;
+
+/// The type of a secret in a key set.
+const SECRET_IN_SET: &[u8] = b"\"oct\"";
 
 /// Who may do what: the rules, and the keys by which clients and applications prove who they are.
 pub struct Access {
@@ -42,9 +46,9 @@ impl Access {
     pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
         let AccessRules { rooms, default_limits, anonymous, tokens, api_keys_file } = rules;
         for rule in rooms {
-            let wrong =
-                |error| ConfigError::new("rule", format!("{:?}", rule.name), format!("no room matches {error}"));
-            Pattern::parse(&rule.rooms).map_err(wrong)?;
+            let name = format!("{:?}", rule.name);
+            Pattern::parse(&rule.rooms)
+                .map_err(|error| wrong("rule", name, format_args!("no room matches {error}")))?;
         }
         if *anonymous == Anonymous::Deny && !tokens.have_keys() {
             let what = "needs {token-secret-file}, {token-public-key-file} or {token-jwks-file}, or nobody can connect";
@@ -65,36 +69,45 @@ fn verifier(rules: &TokenRules, warnings: &mut Vec<String>) -> Result<TokenVerif
     for path in secret_files {
         let setting = "token-secret-file";
         let (secret, metadata) = read(setting, path)?;
-        tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path, error))?;
-        if metadata.permissions().mode() & READABLE_BY_OTHERS != 0 {
-            let file = path.display();
-            warnings.push(format!("{setting} {file}: every user of this system can read the secret: chmod o-r {file}"));
-        }
+        warnings.extend(exposure(setting, path, &metadata));
+        tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path.display(), error))?;
     }
     for path in public_key_files {
         let setting = "token-public-key-file";
         let (pem, _) = read(setting, path)?;
-        tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path, error))?;
+        tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path.display(), error))?;
     }
     for path in jwks_files {
         let setting = "token-jwks-file";
-        let (json, _) = read(setting, path)?;
-        tokens.add_key_set(&json).map_err(|error| wrong(setting, path, error))?;
+        let (json, metadata) = read(setting, path)?;
+        // Only a set with secrets has to be kept from others.
+        if json.windows(SECRET_IN_SET.len()).any(|text| text == SECRET_IN_SET) {
+            warnings.extend(exposure(setting, path, &metadata));
+        }
+        tokens.add_key_set(&json).map_err(|error| wrong(setting, path.display(), error))?;
     }
     Ok(tokens)
+}
+
+/// A warning if every user of the system can read a file with a secret.
+fn exposure(setting: &str, path: &Path, metadata: &Metadata) -> Option<String> {
+    let file = path.display();
+    (metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
+        .then(|| format!("{setting} {file}: every user of this system can read the secret: chmod o-r {file}"))
 }
 
 fn api_keys(path: &Path) -> Result<ApiKeys, ConfigError> {
     let setting = "api-keys-file";
     let (text, _) = read(setting, path)?;
-    let text = String::from_utf8(text).map_err(|_| wrong(setting, path, "is not UTF-8"))?;
-    ApiKeys::parse(&text).map_err(|error| wrong(setting, path, error))
+    let text = String::from_utf8(text).map_err(|_| wrong(setting, path.display(), "is not UTF-8"))?;
+    ApiKeys::parse(&text).map_err(|error| wrong(setting, path.display(), error))
 }
 
 /// The name of a key: that of its file, without the extension.
 pub fn kid(setting: &'static str, path: &Path) -> Result<String, ConfigError> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
-    stem.map(str::to_owned).ok_or_else(|| wrong(setting, path, "its name is the kid of the key, so it must be UTF-8"))
+    stem.map(str::to_owned)
+        .ok_or_else(|| wrong(setting, path.display(), "its name is the kid of the key, so it must be UTF-8"))
 }
 
 /// Reads a file of a setting.
@@ -102,20 +115,20 @@ pub fn kid(setting: &'static str, path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// The file cannot be read, is no file or is too long.
 pub fn read(setting: &'static str, path: &Path) -> Result<(Vec<u8>, Metadata), ConfigError> {
-    let cannot = |error| wrong(setting, path, format_args!("cannot be read: {error}"));
+    let cannot = |error| wrong(setting, path.display(), format_args!("cannot be read: {error}"));
     let metadata = path.metadata().map_err(cannot)?;
     if !metadata.is_file() {
-        return Err(wrong(setting, path, "is no file"));
+        return Err(wrong(setting, path.display(), "is no file"));
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(setting, path, format_args!("is longer than {FILE_BYTES_MAX} bytes")));
+        return Err(wrong(setting, path.display(), format_args!("is longer than {FILE_BYTES_MAX} bytes")));
     }
     Ok((bytes, metadata))
 }
 
-fn wrong(setting: &'static str, path: &Path, what: impl std::fmt::Display) -> ConfigError {
+fn wrong(setting: &'static str, value: impl Display, what: impl Display) -> ConfigError {
     // Braces would stand for the name of a setting.
-    ConfigError::new(setting, path.display(), what.to_string().replace(['{', '}'], "…"))
+    ConfigError::new(setting, value, what.to_string().replace(['{', '}'], "…"))
 }

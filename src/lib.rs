@@ -47,7 +47,7 @@
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
-//! | 2 | [`access`] | reads the files of keys that [`auth`] needs |
+//! | 2 | [`access`] | reads the rules, and the files of tokens' keys and API keys |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |

@@ -73,10 +73,9 @@ impl Key {
     }
 }
 
-/// The key of a file that holds one secret. One line end behind it does not count.
-pub(super) fn key_of_secret(kid: &str, file: &[u8]) -> Result<Key, KeyError> {
-    let secret = file.strip_suffix(b"\n").map_or(file, |secret| secret.strip_suffix(b"\r").unwrap_or(secret));
-    hmac_key(kid, secret)
+/// The secret in the bytes of its file: one line end behind it does not count.
+pub fn secret_in(file: &[u8]) -> &[u8] {
+    file.strip_suffix(b"\n").map_or(file, |secret| secret.strip_suffix(b"\r").unwrap_or(secret))
 }
 
 /// The key of a PEM file, which holds one public key.
@@ -124,9 +123,9 @@ impl KeyOfSet {
     fn read(&self) -> Result<Option<Key>, KeyError> {
         let is_for_others = self.usage.as_deref().is_some_and(|usage| usage != "sig")
             || self.key_ops.as_ref().is_some_and(|acts| !acts.iter().any(|act| act == "verify"));
-        let is_known = match (&*self.kty, self.crv.as_deref()) {
-            ("RSA" | "oct", _) | ("EC", None | Some("P-256" | "P-384")) => true,
-            _ => false,
+        let is_known = match &*self.kty {
+            "EC" => self.crv.as_deref().is_none_or(|curve| ["P-256", "P-384"].contains(&curve)),
+            kty => ["RSA", "oct"].contains(&kty),
         };
         if is_for_others || !is_known {
             return Ok(None);
@@ -163,7 +162,8 @@ fn decoded(name: &str, value: &Option<String>) -> Result<Vec<u8>, KeyError> {
     BASE64_URL_SAFE_NO_PAD.decode(member(name, value)?).map_err(|_| wrong(format!("its {name} is not base64url")))
 }
 
-fn hmac_key(kid: &str, secret: &[u8]) -> Result<Key, KeyError> {
+/// The key of a secret.
+pub(super) fn hmac_key(kid: &str, secret: &[u8]) -> Result<Key, KeyError> {
     if secret.len() < SECRET_BYTES_MIN {
         let bytes = secret.len();
         return Err(wrong(format!(

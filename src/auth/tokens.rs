@@ -15,7 +15,8 @@ use thiserror::Error;
 use super::UnixSeconds;
 use super::claims::{Claims, given};
 use super::grants::Grants;
-use super::keys::{Key, key_of_secret, keys_of_set, public_key};
+pub use super::keys::secret_in;
+use super::keys::{Key, hmac_key, keys_of_set, public_key};
 use crate::protocol::names::{Label, shortened};
 use crate::protocol::publication::UserId;
 
@@ -110,7 +111,7 @@ impl TokenVerifier {
     /// # Errors
     /// The secret is too short.
     pub fn add_secret(&mut self, kid: &str, file: &[u8]) -> Result<(), KeyError> {
-        self.keys.push(key_of_secret(kid, file)?);
+        self.keys.push(hmac_key(kid, secret_in(file))?);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::now;
 use crate::access::{self, Access};
 use crate::auth::UnixSeconds;
+use crate::auth::tokens::secret_in;
 use crate::config::AccessRules;
 
 /// The setting of the files with secrets.
@@ -69,8 +70,8 @@ pub fn gen_token(rules: &AccessRules, request: &TokenRequest) -> anyhow::Result<
         rooms: rooms.collect::<anyhow::Result<_>>()?,
     };
     let header = Header { kid: Some(kid), ..Header::new(Algorithm::HS256) };
-    let secret = secret.strip_suffix(b"\n").map_or(&*secret, |secret| secret.strip_suffix(b"\r").unwrap_or(secret));
-    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret)).context("cannot sign")?;
+    let key = EncodingKey::from_secret(secret_in(&secret));
+    let token = jsonwebtoken::encode(&header, &claims, &key).context("cannot sign")?;
     Access::load(rules)?.tokens.verify(&token, UnixSeconds(now)).context("a server would refuse this token")?;
     Ok(token + "\n")
 }

@@ -18,6 +18,8 @@ Examples:
   roomcast --tcp 0.0.0.0:8080 --http 0.0.0.0:3000    serve other hosts as well
   roomcast --config /etc/roomcast.toml               read the settings from a file
   roomcast check-config --config /etc/roomcast.toml  print what applies, or what is wrong
+  roomcast check-config --explain team:a             print who may do what in a room
+  roomcast gen-token --user ada --room team:a=join   print a token for trying out
   printf 'JOIN lobby\\nbuild 43 is live\\n' | nc -N localhost 8080";
 
 const INTRODUCTION: &str = "\

@@ -23,7 +23,7 @@ pub struct RuleSettings {
     /// The name that a refusal tells; the pattern if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The rooms of the rule: `*` stands for any characters.
+    /// The rooms of the rule: `*` stands for any characters, also for none, and every other character for itself.
     pub rooms: String,
     /// Who may join.
     pub join: Who,

@@ -83,8 +83,8 @@ impl Label {
         Ok(Self(nick))
     }
 
-    /// Parses the name that a token gives its user: 1 to 64 bytes, single spaces between words, no `~` in front, and
-    /// otherwise as a room name.
+    /// Parses the name that a token gives its user: 1 to 64 bytes, single spaces between words, no `~` in front, no `]`
+    /// in front of a space, and otherwise as a room name.
     ///
     /// # Errors
     /// The name breaks the rule.
@@ -92,12 +92,15 @@ impl Label {
         if text.starts_with(GUEST_MARK) {
             return Err(NameError::new(text, "the name of a user does not begin with ~, the mark of guests"));
         }
+        if text.contains("] ") {
+            return Err(NameError::new(text, "the name of a user has no ] in front of a space, where a label ends"));
+        }
         parse(text, Self::NICK_BYTES_MAX, Spaces::BetweenWords).map(Self)
     }
 
-    /// The nick of a client without a token, marked so that it cannot be taken for the name of a user.
-    pub fn guest(nick: &Self) -> Self {
-        Self(format!("{GUEST_MARK}{nick}").into())
+    /// The label of somebody who has chosen this nick and has proved nothing. No user has such a label.
+    pub fn of_guest(&self) -> Self {
+        Self::generated(format_args!("{GUEST_MARK}{self}"))
     }
 
     /// The label as text.

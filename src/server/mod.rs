@@ -78,6 +78,7 @@ pub async fn run(
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let access = Arc::new(Access::load(&config.access)?);
+    access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let drain = Drain::default();
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
     let own = lines.into_iter().zip(http).zip(command_mailboxes);

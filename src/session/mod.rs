@@ -255,7 +255,7 @@ impl Session {
             let error = format!("{:?}: your name comes from your token", nick.as_str());
             return self.wait(Waiting::Refused(CommandError::Forbidden(error.into())));
         }
-        let label = if self.context.access.has_users() { Label::guest(nick) } else { nick.clone() };
+        let label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
         Arc::make_mut(&mut self.identity).label = label;
         let identity = Arc::clone(&self.identity);
         match room {

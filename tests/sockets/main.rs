@@ -134,6 +134,8 @@ mod binary;
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.
 mod command_line;
+// Its commands around tokens, keys and rules.
+mod access_tools;
 // The end after a panic. The binary fails on request in debug builds alone.
 #[cfg(debug_assertions)]
 mod panics;

@@ -5,11 +5,20 @@ use harness::{Client, Lines, WELCOME};
 use crate::server::{TestServer, contract};
 
 /// Lines of a client and the whole answers.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 11] = [
     ("JOIN a b", r#"ERR room-name "a b": 1 to 128 bytes, no spaces or control characters"#),
     ("JOIN a\tb", r#"ERR room-name "a\tb": 1 to 128 bytes, no spaces or control characters"#),
     ("JOIN \u{2028}", r#"ERR room-name "\u{2028}": 1 to 128 bytes, no spaces or control characters"#),
     ("NICK two words", r#"ERR nick "two words": 1 to 64 bytes, no spaces or control characters"#),
+    (
+        "JOIN \u{202e}x",
+        r#"ERR room-name "\u{202e}x": 1 to 128 bytes, no spaces or control characters, and U+202E shows nothing"#,
+    ),
+    (
+        "NICK a\u{2800}",
+        "ERR nick \"a\u{2800}\": 1 to 64 bytes, no spaces or control characters, and U+2800 shows nothing",
+    ),
+    ("NICK ws-7", r#"ERR nick "ws-7": a nick does not look like an address or a number that the server gives"#),
     ("JOIN", "ERR unknown JOIN needs a room: JOIN <room>"),
     ("JOIN ", "ERR unknown JOIN needs a room: JOIN <room>"),
     ("NICK", "ERR unknown NICK needs a name: NICK <name>"),
@@ -73,7 +82,7 @@ fn any_name_within_the_rule_is_a_room_and_twins_under_nfc_are_one() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut client = Client::connect(&server, transport);
-        for room in ["..", "*", ">", "#rust", "שלום", "日本", "\u{202e}x", "JOIN"] {
+        for room in ["..", "*", ">", "#rust", "שלום", "日本", "नमस्ते", "JOIN"] {
             client.join(room);
             assert_eq!(client.request("LIST"), format!("Rooms: [\"{room}\"]"));
         }

@@ -1,0 +1,148 @@
+//! Which rule applies to a room, and who has which right by it.
+
+use roomcast::auth::rights::{Action, Rights, RoomRules};
+use roomcast::auth::tokens::Token;
+use roomcast::config::{Config, RoomRule, RuleSettings, Settings, Who};
+use roomcast::protocol::names::RoomName;
+use serde_json::json;
+
+use super::accepted;
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).expect("a name within the rule")
+}
+
+/// The rules of a settings file.
+fn rules(text: &str) -> RoomRules {
+    let settings: Settings = toml::from_str(text).expect("settings");
+    let access = Config::try_from(settings).expect("settings within their rules").access;
+    RoomRules::new(access.rooms, access.default_limits)
+}
+
+/// Which of join, publish, history and presence a client has, and whether it may publish from outside.
+fn rights(rules: &RoomRules, room_name: &str, token: Option<&Token>) -> [bool; 5] {
+    let rights = rules.rights(&room(room_name), token);
+    let [join, publish, history, presence] =
+        [Action::Join, Action::Publish, Action::History, Action::Presence].map(|action| rights.allow(action));
+    [join, publish, history, presence, rights.allow_publish_from_outside()]
+}
+
+#[test]
+fn without_rules_everybody_may_do_everything() {
+    let rules = rules("");
+    assert!(rules.is_open());
+    assert_eq!(rules.rights(&room("a"), None), Rights::ALL);
+    assert!(rules.explain(&room("a"), None).contains("everybody may do everything"));
+}
+
+#[test]
+fn the_first_rule_that_names_the_room_applies_and_no_other() {
+    let rules = rules(
+        "[[rule]]\nrooms = 'team:*'\njoin = 'nobody'\n[[rule]]\nrooms = '*:log'\njoin = 'anyone'\n\
+         [[rule]]\nname = 'cafés'\nrooms = 'cafe\u{301}*'\njoin = 'anyone'\n",
+    );
+    let rule = |name: &str| rules.rule_of(&room(name)).map(|rule| rule.name.to_string());
+    assert_eq!(rule("team:log").unwrap(), "team:*");
+    assert_eq!(rule("team:").unwrap(), "team:*");
+    assert_eq!(rule("other:log").unwrap(), "*:log");
+    assert_eq!(rule("caf\u{e9}:a").unwrap(), "cafés");
+    assert_eq!(rule("team"), None);
+    assert_eq!(rights(&rules, "team:log", None), [false, true, false, false, false]);
+    assert_eq!(rights(&rules, "elsewhere", None), [false; 5]);
+    assert_eq!(rules.refusal(&room("elsewhere"), Action::Join), "join \"elsewhere\": no rule names the room");
+    assert!(rules.explain(&room("elsewhere"), None).contains("nobody may do anything"));
+}
+
+#[test]
+fn a_question_mark_is_a_question_mark() {
+    let rules = rules("[[rule]]\nrooms = 'a?'\njoin = 'anyone'\n");
+    assert!(rules.rule_of(&room("a?")).is_some());
+    assert!(rules.rule_of(&room("ab")).is_none());
+}
+
+#[test]
+fn each_right_goes_to_those_whom_the_rule_names() {
+    let anonymous = None;
+    let nameless = accepted(&json!({"rooms": {"a": ["join"]}}));
+    let user = accepted(&json!({"sub": "ada"}));
+    let granted = accepted(&json!({"sub": "ada", "rooms": {"*": ["join", "publish", "history", "presence"]}}));
+    let clients = [anonymous, Some(&nameless), Some(&user), Some(&granted)];
+    for (who, has_right) in [
+        (Who::Anyone, [true; 4]),
+        (Who::User, [false, false, true, true]),
+        (Who::Token, [false, false, false, true]),
+        (Who::Nobody, [false; 4]),
+    ] {
+        let word: &str = who.into();
+        let text = format!("[[rule]]\nrooms = 'b*'\njoin = '{word}'\npublish = '{word}'\n");
+        let rules = rules(&text);
+        for (client, has_right) in clients.into_iter().zip(has_right) {
+            assert_eq!(rights(&rules, "b1", client), [has_right; 5], "{word} {client:?}");
+        }
+    }
+}
+
+#[test]
+fn members_publish_from_inside_alone() {
+    let rules = rules("[[rule]]\nrooms = 'a'\njoin = 'user'\nhistory = 'nobody'\n");
+    assert_eq!(rights(&rules, "a", None), [false, true, false, false, false]);
+    assert_eq!(rights(&rules, "a", Some(&accepted(&json!({"sub": "ada"})))), [true, true, false, true, false]);
+}
+
+#[test]
+fn a_refusal_names_the_action_the_room_the_rule_and_who_may() {
+    for (who, holders) in [
+        ("user", "only clients whose token names a user"),
+        ("token", "only tokens that grant it"),
+        ("nobody", "nobody"),
+        ("member", "only members"),
+    ] {
+        let rules =
+            rules(&format!("[[rule]]\nname = 'team rooms'\nrooms = 'team:*'\njoin = 'anyone'\npublish = '{who}'\n"));
+        let refusal = format!("publish \"team:a\": the rule \"team rooms\" lets {holders}");
+        assert_eq!(rules.refusal(&room("team:a"), Action::Publish), refusal);
+    }
+}
+
+#[test]
+fn the_limits_of_a_room_are_those_of_its_rule() {
+    let rules = rules("room-members = 7\n[[rule]]\nrooms = 'a'\njoin = 'anyone'\nroom-members = 3\n");
+    assert_eq!(rules.limits_of(&room("a")).members_max, 3);
+    assert_eq!(rules.limits_of(&room("b")).members_max, 7);
+}
+
+#[test]
+fn an_operator_is_told_which_rule_applies_and_why_a_client_may_or_may_not() {
+    let rules = rules(
+        "[[rule]]\nrooms = 'lobby'\njoin = 'anyone'\n\
+         [[rule]]\nname = 'team rooms'\nrooms = 'team:*'\njoin = 'token'\nhistory = 'user'\nhistory-age = '1h'\n",
+    );
+    let token = accepted(&json!({"sub": "ada", "rooms": {"team:a": ["join"]}}));
+    let expected = "room: \"team:a\"\n\
+        rule: number 2, \"team rooms\", for the rooms \"team:*\"\n\
+        client: with a token of the user \"ada\"\n\
+        join: yes; the rule lets only tokens that grant it\n\
+        publish: yes, as a member; the rule lets only members\n\
+        history: yes; the rule lets only clients whose token names a user\n\
+        presence: no; the rule lets only tokens that grant it\n\
+        limits: 1000000 members; the newest 100 messages for 1h; members are not told who comes and goes\n";
+    assert_eq!(rules.explain(&room("team:a"), Some(&token)), expected);
+}
+
+/// A rule for these rooms that lets everybody join.
+pub(super) fn rule_for(rooms: &str) -> Option<RoomRule> {
+    let rule = RuleSettings {
+        name: None,
+        rooms: rooms.to_owned(),
+        join: Who::Anyone,
+        publish: None,
+        history: None,
+        presence: None,
+        room_members: None,
+        history_messages: None,
+        history_age: None,
+        presence_events: None,
+    };
+    let config = Config::try_from(Settings { rules: vec![rule], ..Settings::default() }).ok()?;
+    config.access.rooms.into_iter().next()
+}
