@@ -49,7 +49,7 @@
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
 //! | 2 | [`access`] | reads the rules, and the files of tokens' keys and API keys |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
-//! | 1 | [`net`] | listeners, connection limits, PROXY headers; knows no protocol |
+//! | 1 | [`net`] | listeners, connection limits, PROXY headers, streams, plain or TLS; knows no protocol of clients |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
 //! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |

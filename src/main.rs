@@ -64,9 +64,10 @@ fn serve(settings: Settings) -> Result<(), Failure> {
             watch_signals(shutdown.clone(), Arc::clone(&hangup)).context("cannot watch for signals")?;
             let on_bound = |_, control| {
                 code = EXIT_FAILED;
-                spawn_local(Reloader::new(control, running, || Invocation::parse(env::args_os())).run(hangup));
+                let reloader = Reloader::new(control, running, || Invocation::parse(env::args_os()));
+                spawn_local(reloader.run(hangup, shutdown.clone()));
             };
-            server::run(config, shutdown, on_bound).await
+            server::run(config, shutdown.clone(), on_bound).await
         })
     });
     outcome.map(drop).map_err(|error| (code, error))

@@ -83,7 +83,7 @@ impl SocketBroker {
             spawn_local(task.run());
             let mut last = None;
             for stream in streams {
-                let slot = sockets.open(Rc::new(tokio::net::TcpStream::from_std(stream)?), Dialect::TextLines);
+                let slot = sockets.open(Rc::new(tokio::net::TcpStream::from_std(stream)?.into()), Dialect::TextLines);
                 let member = Address { writer: WriterIndex(0), slot };
                 broker.join(join(room.clone(), member)).await.expect("there is room");
                 last = Some(member);

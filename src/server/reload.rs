@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::control::Control;
@@ -25,13 +26,20 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         Self { control, running, read_again }
     }
 
-    /// Reloads each time that it is asked to.
-    pub async fn run(mut self, asked: Arc<Notify>) {
-        loop {
-            asked.notified().await;
-            if let Err(error) = self.reload().await {
-                error!("not reloaded, nothing has changed: {error:#}");
+    /// Reloads each time that it is asked to, until the server stops.
+    pub async fn run(mut self, asked: Arc<Notify>, shutdown: CancellationToken) {
+        let reloading = async {
+            loop {
+                asked.notified().await;
+                self.reload_or_say_why().await;
             }
+        };
+        shutdown.run_until_cancelled(reloading).await;
+    }
+
+    async fn reload_or_say_why(&mut self) {
+        if let Err(error) = self.reload().await {
+            error!("not reloaded, nothing has changed: {error:#}");
         }
     }
 
