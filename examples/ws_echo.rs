@@ -17,6 +17,7 @@ use roomcast::memory::MemoryUse;
 use roomcast::net::accept::Listener;
 use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
+use roomcast::net::handshakes::{Handshakes, TlsServer};
 use roomcast::net::proxy::TrustedProxies;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
@@ -36,6 +37,7 @@ use roomcast::writer::handle::mailbox;
 use roomcast::writer::task::WriterTask;
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 const CLIENTS_MAX: usize = 1_024;
@@ -169,10 +171,11 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         buffer: Rc::clone(&buffer),
         header_timeout: HEADER_TIMEOUT,
         connection_time_max: None,
-        origins: OriginRules { origins: Origins::Any, hosts: Vec::new() },
+        origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,
         token_in_query: false,
+        handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client| {
         let (identity, dialect) = (Publisher::anonymous(ClientId(0), Label::generated("WS")), Dialect::TextWebSocket);

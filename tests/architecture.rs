@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("main", 8),
     ("server", 7),
     ("commands", 7),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u8); 19] = [
     ("transport", 5),
     ("session", 4),
     ("broker", 3),
+    ("access", 2),
     ("writer", 2),
     ("net", 1),
     ("auth", 1),

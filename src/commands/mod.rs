@@ -21,7 +21,7 @@ use crate::broker::Now;
 use crate::config::Config;
 use crate::protocol::names::RoomName;
 
-/// Reads every file that the settings name.
+/// Reads every file that the settings name. Of the files of TLS it tells only whether they can be read.
 ///
 /// # Errors
 /// A file cannot be read, or holds something else.

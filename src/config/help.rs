@@ -1,5 +1,5 @@
 //! The command line as clap knows it, its help, and the page of all settings; all of it from the doc comments of
-//! [`Settings`](super::Settings).
+//! [`Settings`].
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -44,11 +44,11 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(PathBuf))
         .help("TOML file of settings, under the names of the flags, which override it");
     let settings = Settings::augment_args(Command::new(PROGRAM).version(env!("CARGO_PKG_VERSION")).arg(config))
-        .about("A real-time room server: anything said in a room reaches everyone in it")
         .after_help(EXAMPLES)
         .term_width(PAGE_WIDTH)
         .mut_args(|argument| described(argument).global(true).allow_negative_numbers(true));
-    Task::augment_subcommands(settings)
+    // After the tasks, whose doc comment would stand there.
+    Task::augment_subcommands(settings).about("A real-time room server: anything said in a room reaches everyone in it")
 }
 
 /// The long help of a flag: its paragraphs, its possible values, its variable.

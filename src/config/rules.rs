@@ -50,6 +50,24 @@ pub struct RuleSettings {
     pub presence_events: Option<bool>,
 }
 
+impl RuleSettings {
+    /// A rule by which these clients may join these rooms, and which says nothing else.
+    pub fn new(rooms: &str, join: Who) -> Self {
+        Self {
+            name: None,
+            rooms: rooms.to_owned(),
+            join,
+            publish: None,
+            history: None,
+            presence: None,
+            room_members: None,
+            history_messages: None,
+            history_age: None,
+            presence_events: None,
+        }
+    }
+}
+
 /// The clients that have a right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -13,6 +13,7 @@ use crate::auth::rights::Rights;
 use crate::auth::tokens::{Token, TokenError};
 use crate::broker::Now;
 use crate::config::{Anonymous, Config, Settings};
+use crate::metrics::{Counter, Exposition};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
@@ -28,6 +29,32 @@ pub struct WorkerAccess {
     revocations: RefCell<Revocations>,
     leases: RefCell<Vec<Weak<Lease>>>,
     times: LeaseTimes,
+    metrics: Arc<AccessMetrics>,
+}
+
+/// The tokens that clients of one worker have presented, by what came of them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct AccessMetrics {
+    valid: Counter,
+    expired: Counter,
+    invalid: Counter,
+}
+
+impl AccessMetrics {
+    /// Appends the counts of all workers.
+    pub(crate) fn expose(all: &[Arc<Self>], out: &mut Exposition) {
+        let sum = |counter: fn(&Self) -> &Counter| all.iter().map(|one| counter(one).get()).sum();
+        out.counters(
+            "roomcast_tokens_total",
+            "Tokens that clients have presented, by outcome: valid, expired (or not valid yet), invalid (or revoked).",
+            [
+                (r#"outcome="valid""#.to_owned(), sum(|one| &one.valid)),
+                (r#"outcome="expired""#.to_owned(), sum(|one| &one.expired)),
+                (r#"outcome="invalid""#.to_owned(), sum(|one| &one.invalid)),
+            ],
+        );
+    }
 }
 
 /// How long clients have to present a token.
@@ -52,13 +79,14 @@ pub struct Lease {
 
 impl WorkerAccess {
     /// The access of a worker without clients.
-    pub fn new(access: Arc<Access>, times: LeaseTimes) -> Self {
+    pub fn new(access: Arc<Access>, times: LeaseTimes, metrics: Arc<AccessMetrics>) -> Self {
         Self {
             access: RefCell::new(access),
             generation: Cell::new(0),
             revocations: RefCell::default(),
             leases: RefCell::default(),
             times,
+            metrics,
         }
     }
 
@@ -69,7 +97,7 @@ impl WorkerAccess {
     pub fn open() -> Self {
         let config = Config::try_from(Settings::default()).expect("the default settings are within their rules");
         let access = Access::load(&config.access).expect("the default settings name no file");
-        Self::new(access.into(), LeaseTimes { first_within: Duration::MAX, next_within: Duration::MAX })
+        Self::new(access.into(), LeaseTimes { first_within: Duration::MAX, next_within: Duration::MAX }, Arc::default())
     }
 
     /// The rules of the moment. Not to be held across an await.
@@ -107,6 +135,17 @@ impl WorkerAccess {
     /// # Errors
     /// The token is not valid, has expired, or is revoked.
     pub fn verify(&self, token: &str) -> Result<Box<Token>, TokenError> {
+        let verified = self.verified(token);
+        let count = match &verified {
+            Ok(_) => &self.metrics.valid,
+            Err(TokenError::OutOfTime(_)) => &self.metrics.expired,
+            Err(TokenError::Invalid(_)) => &self.metrics.invalid,
+        };
+        count.add(1);
+        verified
+    }
+
+    fn verified(&self, token: &str) -> Result<Box<Token>, TokenError> {
         let token = self.rules().tokens.verify(token, unix_seconds(Now::read()))?;
         if self.revocations.borrow().cover(&token) {
             return Err(TokenError::Invalid("revoked".to_owned()));

@@ -10,6 +10,7 @@ use crate::log;
 use crate::metrics::{Counter, Exposition};
 use crate::net::NoPermit;
 use crate::protocol::disconnect::Disconnect;
+use crate::session::access::AccessMetrics;
 use crate::writer::{OtherConnections, WriterMetrics};
 
 /// The counters of all workers.
@@ -21,6 +22,8 @@ pub struct ServerMetrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// By the index of the worker.
     pub transports: Vec<Arc<TransportMetrics>>,
+    /// By the index of the worker.
+    pub access: Vec<Arc<AccessMetrics>>,
     /// The connection limit.
     pub clients_max: usize,
     /// When the certificate ends, in Unix seconds; 0 without TLS.
@@ -34,6 +37,7 @@ impl ServerMetrics {
             writers: (0..workers).map(|_| Arc::default()).collect(),
             shards: (0..shards).map(|_| Arc::default()).collect(),
             transports: (0..workers).map(|_| Arc::default()).collect(),
+            access: (0..workers).map(|_| Arc::default()).collect(),
             clients_max,
             certificate_not_after: Arc::default(),
         }
@@ -55,6 +59,7 @@ impl ServerMetrics {
         out.gauges("roomcast_build_info", "Always 1; the label says which version runs.", [(version, 1)]);
         WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), &mut out);
         TransportMetrics::expose(&self.transports, &mut out);
+        AccessMetrics::expose(&self.access, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
         out.gauge(
             "roomcast_tls_certificate_not_after_seconds",

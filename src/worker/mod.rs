@@ -129,7 +129,7 @@ impl Worker {
         let input_guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
         let times = LeaseTimes { first_within: rules.header_timeout, next_within: rules.token_grace };
-        let access = Rc::new(WorkerAccess::new(access, times));
+        let access = Rc::new(WorkerAccess::new(access, times, metrics.access[own].clone()));
         spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),

@@ -44,6 +44,16 @@ impl ManyRooms {
         self.session.publish(room, Data::Text(text.into()), None)
     }
 
+    /// Whether rights may have changed.
+    pub fn needs_review(&self) -> bool {
+        self.session.needs_review()
+    }
+
+    /// Ends the first membership that the client has no right to any more.
+    pub fn review(&mut self) -> Outcome {
+        self.session.review()
+    }
+
     /// Replies `PONG <room>` behind everything that the client has said in the room.
     pub fn ping(&mut self, room: &RoomName) -> Outcome {
         self.session.reply(Some(room), &Event::Pong(room.as_str()))
@@ -70,7 +80,7 @@ impl ManyRooms {
 
     fn go_on(&mut self, finished: Finished) -> Outcome {
         match finished {
-            Finished::Sent | Finished::Joined => Outcome::Done,
+            Finished::Sent | Finished::Joined | Finished::Evicted(_) => Outcome::Done,
             Finished::Left => {
                 let room = self.leaving.take().expect("it leaves a room");
                 self.session.send(None, format!("Left {}\n", room.as_str()).into())
@@ -80,7 +90,7 @@ impl ManyRooms {
                 self.refused.push(error);
                 outcome
             }
-            Finished::Reserved | Finished::Rooms(_) | Finished::Evicted(_) => unreachable!("it was not asked for"),
+            Finished::Reserved | Finished::Rooms(_) => unreachable!("it was not asked for"),
         }
     }
 }

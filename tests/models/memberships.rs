@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::{Fuse, FusedFuture, LocalBoxFuture};
+use roomcast::access::Access;
+use roomcast::config::{Config, RuleSettings, Settings, Who};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::names::RoomName;
@@ -119,6 +121,15 @@ impl Fixture {
         (0..SHARD_COMMANDS_MAX).for_each(|_| assert_eq!(self.say(), Outcome::Done));
     }
 
+    /// Makes rules apply by which anyone may be in these rooms, and nobody in others.
+    fn allow_only(&self, rooms: &[RoomName]) {
+        let rule = |room: &RoomName| RuleSettings::new(room.as_str(), Who::Anyone);
+        let settings = Settings { rules: rooms.iter().map(rule).collect(), ..Settings::default() };
+        let config = Config::try_from(settings).expect("settings within their rules");
+        let access = Access::load(&config.access).expect("no files");
+        self.server.context(self.address).access.replace(access.into(), &self.server.writers[0].handle);
+    }
+
     /// Begins a command in room 0 or in the last room, which are of the same shard.
     fn begin(&mut self, command: Unfinished) -> Outcome {
         match command {
@@ -194,6 +205,30 @@ fn a_member_is_refused_one_room_more_and_stays_where_it_is() {
     let received = fixture.server.ledger.check_received(fixture.address, false, fixture.server.socket(fixture.address));
     assert_eq!(received.refused_by_session, 1);
     fixture.end(Disconnect::Quit);
+}
+
+#[test]
+fn a_member_leaves_exactly_the_rooms_that_other_rules_forbid() {
+    for seed in 0..20 {
+        let mut fixture = Fixture::in_rooms(ROOMS, seed);
+        let (allowed, forbidden): (Vec<_>, Vec<_>) =
+            fixture.client.rooms().into_iter().partition(|_| fixture.random.below(2) == 0);
+        fixture.allow_only(&allowed);
+        while fixture.client.needs_review() {
+            let outcome = fixture.client.review();
+            fixture.finish(outcome);
+        }
+        assert_eq!(fixture.client.rooms(), allowed);
+        assert_eq!(fixture.rooms_in_shards(), allowed.len());
+        for room in &forbidden {
+            let outcome = fixture.client.join(room, None);
+            fixture.finish(outcome);
+        }
+        assert_eq!(fixture.client.refused.len(), forbidden.len());
+        let is_forbidden = |error: &CommandError| matches!(error, CommandError::Forbidden(_));
+        assert!(fixture.client.refused.iter().all(is_forbidden), "{:?}", fixture.client.refused);
+        fixture.end(Disconnect::Quit);
+    }
 }
 
 #[test]

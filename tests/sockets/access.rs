@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use roomcast::config::{RuleSettings, Settings, Who};
+use roomcast::config::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -59,20 +59,4 @@ pub fn signed(secret: &[u8], algorithm: Algorithm, claims: &Value) -> String {
 pub fn seconds_from_now(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     i64::try_from(now.as_secs()).expect("a time") + seconds
-}
-
-/// A rule by which these clients may join the rooms, and members may publish.
-pub fn rule(rooms: &str, join: Who) -> RuleSettings {
-    RuleSettings {
-        name: None,
-        rooms: rooms.to_owned(),
-        join,
-        publish: None,
-        history: None,
-        presence: None,
-        room_members: None,
-        history_messages: None,
-        history_age: None,
-        presence_events: None,
-    }
 }

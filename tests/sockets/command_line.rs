@@ -279,6 +279,7 @@ fn help_and_version_are_no_mistakes() {
     let help = Program::run(&["--help"]);
     assert_eq!(help.code, Some(0));
     let text = help.out;
+    assert!(text.starts_with("A real-time room server"), "{text}");
     let settings = toml::Table::try_from(Settings::default()).unwrap();
     for name in settings.keys() {
         assert!([" ", "["].iter().any(|end| text.contains(&format!("--{name}{end}"))), "{name}");

@@ -4,15 +4,23 @@ use harness::{Client, Transport};
 use roomcast::config::{RuleSettings, Settings, Who};
 use serde_json::json;
 
-use crate::access::{Guarded, rule, token, token_of};
+use crate::access::{Guarded, token, token_of};
 use crate::server::{Shape, contract};
 
 fn team_rules(settings: &mut Settings) {
     settings.rules = vec![
-        RuleSettings { publish: Some(Who::Token), ..rule("team:*", Who::Token) },
-        RuleSettings { name: Some("news".into()), publish: Some(Who::Nobody), ..rule("news", Who::Anyone) },
-        RuleSettings { history: Some(Who::User), presence: Some(Who::Nobody), ..rule("open", Who::Anyone) },
-        rule("members", Who::User),
+        RuleSettings { publish: Some(Who::Token), ..RuleSettings::new("team:*", Who::Token) },
+        RuleSettings {
+            name: Some("news".into()),
+            publish: Some(Who::Nobody),
+            ..RuleSettings::new("news", Who::Anyone)
+        },
+        RuleSettings {
+            history: Some(Who::User),
+            presence: Some(Who::Nobody),
+            ..RuleSettings::new("open", Who::Anyone)
+        },
+        RuleSettings::new("members", Who::User),
     ];
 }
 
@@ -103,7 +111,11 @@ fn a_right_that_the_next_token_does_not_give_ends_the_membership() {
 #[test]
 fn a_list_shows_the_rooms_that_the_client_may_know_of() {
     let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
-        settings.rules = vec![rule("open*", Who::Anyone), rule("members*", Who::User), rule("team*", Who::Token)];
+        settings.rules = vec![
+            RuleSettings::new("open*", Who::Anyone),
+            RuleSettings::new("members*", Who::User),
+            RuleSettings::new("team*", Who::Token),
+        ];
     });
     let claims = json!({ "sub": "alice", "rooms": { "team*": ["join"] } });
     let mut members = Vec::new();
