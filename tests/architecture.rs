@@ -28,7 +28,7 @@ const FLOORS: [(&str, u8); 20] = [
 ];
 
 /// The floors of `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 31] = [
+const LOADGEN_FLOORS: [(&str, u8); 33] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -60,6 +60,8 @@ const LOADGEN_FLOORS: [(&str, u8); 31] = [
     ("output", 0),
     ("median_range", 0),
     ("target", 0),
+    ("tls", 0),
+    ("tokens", 0),
 ];
 
 /// The folders with floors.

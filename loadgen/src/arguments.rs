@@ -42,6 +42,7 @@ const MEASURE_EXAMPLES: &str = "\
 Examples:
   loadgen --clients 15000 --rooms 150 --rate 300
   loadgen ws://127.0.0.1:3000/ws --clients 10000 --rooms 1 --rate 5 --html report.html
+  loadgen tls://localhost:8080 --ca ca.pem --clients 10000 --rooms 1 --rate 5
   loadgen --spawn 'target/release/roomcast --workers 1' --slo p99=50ms
   loadgen --mix tcp=50,ws=50 --giant 10000@4 --churn 200 --slow 0.05
   loadgen --clients 12800 --rate 1280 --reconnect 0.8@5s --away 5s --duration 20s
@@ -107,7 +108,7 @@ pub struct MeasureArguments {
 pub struct TargetArguments {
     /// Servers to connect to, tcp://127.0.0.1:8080 by default
     ///
-    /// tcp://host:port (Roomcast's lines), ws://host:port/ws, nats://host:port, redis://host:port, or echo://host:port.
+    /// tcp://host:port (Roomcast's lines), ws://host:port/ws, the same over TLS as tls:// and wss://, nats://host:port, redis://host:port, or echo://host:port.
     /// An echo server returns each line to its sender (use as many --rooms as --clients) or to all (use --rooms 1).
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,

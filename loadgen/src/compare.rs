@@ -191,11 +191,12 @@ fn short_names(candidates: &[Candidate]) -> Vec<String> {
     for Candidate { target, command } in candidates {
         let program = command.as_deref().and_then(|command| command.split_whitespace().next());
         let program = program.and_then(|program| program.rsplit('/').next());
-        let name = match (target.scheme, program) {
-            (Scheme::Limit, _) => "limit".to_owned(),
-            (scheme, Some(program)) if program.starts_with(scheme.name()) => program.to_owned(),
-            (scheme, Some(program)) => format!("{program} {}", scheme.name()),
-            (scheme, None) => format!("{} :{}", scheme.name(), target.address.port()),
+        let scheme = target.scheme_name();
+        let name = match program {
+            _ if target.scheme == Scheme::Limit => "limit".to_owned(),
+            Some(program) if program.starts_with(scheme) => program.to_owned(),
+            Some(program) => format!("{program} {scheme}"),
+            None => format!("{scheme} :{}", target.address.port()),
         };
         let same = names.iter().filter(|known| known.split(" #").next() == Some(&name)).count();
         names.push(if same == 0 { name } else { format!("{name} #{}", same + 1) });
@@ -261,5 +262,7 @@ mod tests {
         let nats = "nats://127.0.0.1:4222 /usr/sbin/nats-server -p 4222";
         assert_eq!(sides(&["limit", lines, websocket, nats]), ["limit", "roomcast tcp", "roomcast ws", "nats-server"]);
         assert_eq!(sides(&[lines, lines, "tcp://127.0.0.1:8080"]), ["roomcast tcp", "roomcast tcp #2", "tcp :8080"]);
+        let tls = "tls://127.0.0.1:8080 target/release/roomcast --workers 1 --tls both";
+        assert_eq!(sides(&[lines, tls, "wss://127.0.0.1:3000/ws"]), ["roomcast tcp", "roomcast tls", "wss :3000"]);
     }
 }

@@ -13,7 +13,7 @@
 //! | 3 | `messages`, `schedule` | what coordinator and workers exchange; which message is due when |
 //! | 2 | `assignment`, `candidate`, `dialect`, `room_order` | a workload split over processes; protocols; split rooms |
 //! | 1 | `child_processes`, `payload`, `workload` | worker processes; the content of a message; a validated load |
-//! | 0 | `clock`, `descriptors`, `latency`, `median_range`, `objective`, `output`, `target`, `verdict` | |
+//! | 0 | `clock`, `descriptors`, `latency`, `median_range`, `objective`, `output`, `target`, `tls`, `tokens`, `verdict` | |
 
 mod arguments;
 mod assignment;
@@ -42,6 +42,8 @@ mod room_order;
 mod schedule;
 mod spawn;
 mod target;
+mod tls;
+mod tokens;
 mod verdict;
 mod worker;
 mod workload;

@@ -74,6 +74,9 @@ fn explain(error: anyhow::Error, workload: &Workload) -> anyhow::Error {
         return error;
     }
     let start = match workload.targets[0].target.scheme {
+        Scheme::Tcp | Scheme::WebSocket if workload.targets[0].target.is_tls => {
+            "cargo run --release -- --tls both --tls-cert PATH --tls-key PATH"
+        }
         Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",

@@ -183,6 +183,8 @@ pub struct ReconnectCounts {
     pub doubled: u64,
     /// Lost deliveries of missed messages that the server has neither replayed nor told as a gap.
     pub untold: u64,
+    /// Clients that came back and resumed their TLS session.
+    pub tls_resumed: u64,
 }
 
 impl AddAssign for ReconnectCounts {
@@ -195,6 +197,7 @@ impl AddAssign for ReconnectCounts {
         self.replayed += other.replayed;
         self.doubled += other.doubled;
         self.untold += other.untold;
+        self.tls_resumed += other.tls_resumed;
     }
 }
 

@@ -27,6 +27,9 @@ pub enum Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub scheme: Scheme,
+    /// Whether the connection is encrypted.
+    #[serde(default)]
+    pub is_tls: bool,
     /// The host and port as typed, for the `Host` header.
     pub host: String,
     /// The resolved address.
@@ -35,36 +38,45 @@ pub struct Target {
     pub path: String,
 }
 
-/// Schemes by name.
-const NAMES: [(&str, Scheme); 5] = [
-    ("tcp", Scheme::Tcp),
-    ("ws", Scheme::WebSocket),
-    ("nats", Scheme::Nats),
-    ("redis", Scheme::Redis),
-    ("echo", Scheme::Echo),
+/// Schemes by their name in a URL, with whether that name asks for TLS.
+const NAMES: [(&str, (Scheme, bool)); 7] = [
+    ("tcp", (Scheme::Tcp, false)),
+    ("tls", (Scheme::Tcp, true)),
+    ("ws", (Scheme::WebSocket, false)),
+    ("wss", (Scheme::WebSocket, true)),
+    ("nats", (Scheme::Nats, false)),
+    ("redis", (Scheme::Redis, false)),
+    ("echo", (Scheme::Echo, false)),
 ];
 
-impl Scheme {
-    /// The name in a URL.
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(_, scheme)| *scheme == self).map_or("limit", |(name, _)| name)
-    }
+/// Parses the name of a scheme in a URL. Returns whether it asks for TLS beside the scheme.
+pub fn parse_scheme(name: &str) -> anyhow::Result<(Scheme, bool)> {
+    let known = NAMES.iter().find(|(known, _)| *known == name);
+    known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, tls, ws, wss, nats, redis or echo"))
 }
 
 impl Target {
     /// The bare loop, before its address is known.
     pub fn limit() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { scheme: Scheme::Limit, host: address.to_string(), address, path: String::new() }
+        Self { scheme: Scheme::Limit, is_tls: false, host: address.to_string(), address, path: String::new() }
     }
-}
 
-impl FromStr for Scheme {
-    type Err = anyhow::Error;
+    /// The name of the scheme in a URL.
+    pub fn scheme_name(&self) -> &'static str {
+        let is_ours = |(_, scheme): &&(&str, (Scheme, bool))| *scheme == (self.scheme, self.is_tls);
+        NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name)
+    }
 
-    fn from_str(name: &str) -> anyhow::Result<Self> {
-        let known = NAMES.iter().find(|(known, _)| *known == name);
-        known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, ws, nats, redis or echo"))
+    /// Whether the bytes of the socket are lines.
+    pub fn is_plain_lines(&self) -> bool {
+        self.scheme == Scheme::Tcp && !self.is_tls
+    }
+
+    /// The host without the port, as a certificate names it.
+    pub fn host_name(&self) -> &str {
+        let name = self.host.rsplit_once(':').map_or(self.host.as_str(), |(name, _)| name);
+        name.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
@@ -73,16 +85,16 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (scheme, rest) = text.split_once("://").with_context(|| format!("{text:?} is no scheme://host:port"))?;
-        let scheme: Scheme = scheme.parse()?;
+        let (scheme, is_tls) = parse_scheme(scheme)?;
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        ensure!(scheme == Scheme::WebSocket || path.is_empty(), "{text:?}: only ws:// has a path");
+        ensure!(scheme == Scheme::WebSocket || path.is_empty(), "{text:?}: only ws:// and wss:// have a path");
         let path = if path.is_empty() && scheme == Scheme::WebSocket { "/ws" } else { path };
         let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         ensure!(matches!(port, Some(Ok(_))), "{host:?} is no host:port");
         // One error without a source: clap prints only the outermost error of an argument.
         let mut addresses = host.to_socket_addrs().map_err(|error| anyhow!("{host:?} does not resolve: {error}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
-        Ok(Self { scheme, host: host.to_owned(), address, path: path.to_owned() })
+        Ok(Self { scheme, is_tls, host: host.to_owned(), address, path: path.to_owned() })
     }
 }
 
@@ -90,7 +102,7 @@ impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scheme {
             Scheme::Limit => formatter.write_str("limit"),
-            scheme => write!(formatter, "{}://{}{}", scheme.name(), self.host, self.path),
+            _ => write!(formatter, "{}://{}{}", self.scheme_name(), self.host, self.path),
         }
     }
 }
@@ -109,14 +121,27 @@ mod tests {
     }
 
     #[test]
+    fn a_target_over_tls_names_the_host_of_the_certificate() {
+        for (text, scheme, name) in [
+            ("tls://127.0.0.1:8080", Scheme::Tcp, "127.0.0.1"),
+            ("tls://[::1]:8080", Scheme::Tcp, "::1"),
+            ("wss://localhost:3000/ws", Scheme::WebSocket, "localhost"),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!((target.scheme, target.is_tls, target.host_name()), (scheme, true, name));
+            assert_eq!(target.to_string(), text);
+        }
+    }
+
+    #[test]
     fn anything_else_is_refused_with_the_rule() {
         for (text, rule) in [
             ("127.0.0.1:8080", "scheme://host:port"),
-            ("http://127.0.0.1:8080", "tcp, ws, nats, redis or echo"),
+            ("http://127.0.0.1:8080", "tcp, tls, ws, wss, nats, redis or echo"),
             ("tcp://127.0.0.1", "host:port"),
             ("tcp://127.0.0.1:808080", "host:port"),
             ("tcp://no-such-host.invalid:8080", "\"no-such-host.invalid:8080\" does not resolve: "),
-            ("tcp://127.0.0.1:8080/ws", "only ws:// has a path"),
+            ("tcp://127.0.0.1:8080/ws", "only ws:// and wss:// have a path"),
         ] {
             let error = format!("{:#}", text.parse::<Target>().unwrap_err());
             assert!(error.contains(rule), "{error}");

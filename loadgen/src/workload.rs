@@ -1,11 +1,13 @@
 //! The validated load: which clients in which rooms publish how much and how fast. Data only, validated by `arguments`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::target::Target;
+use crate::tls::TlsSettings;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Workload {
@@ -78,6 +80,10 @@ pub struct WorkloadSettings {
     pub messages_per_write: u32,
     /// Prefix of every room name, before its number.
     pub room_prefix: String,
+    /// Trust and sessions of targets over TLS.
+    pub tls: TlsSettings,
+    /// The file of tokens that clients present by turns; `None` if they present none.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Which clients publish.
@@ -148,6 +154,8 @@ impl Workload {
             seed: 1,
             messages_per_write: 1,
             room_prefix: "room".to_owned(),
+            tls: TlsSettings::default(),
+            token_file: None,
         };
         let targets = vec![WeightedTarget { target, weight: 1 }];
         Self { targets, clients: 100, rooms: 10, giant: None, pace: Pace::Rate(100.0), settings, sources: Vec::new() }

@@ -146,9 +146,10 @@ impl Stream {
             return Ok(Received { bytes, is_more: bytes == buffer.len() });
         };
         let tls = &mut *tls.borrow_mut();
+        let held_before = tls.held_output();
         let received = with_scratch(|scratch| tls.receive(buffer, scratch, |free| read_socket(&self.socket, free)));
-        if tls.held_output() > 0 {
-            // What TLS itself has to say goes out at once if it can, or with what is written next.
+        if held_before == 0 && tls.held_output() > 0 {
+            // What TLS itself has to say goes out at once if it can, or before what is written next.
             let _ = tls.flush(|bytes| send_socket(&self.socket, bytes));
         }
         received

@@ -150,7 +150,9 @@ impl TlsState {
         if self.is_broken {
             return Err(ErrorKind::InvalidData.into());
         }
-        received.filter(|_| !self.input_ended).map(drop).ok_or(ErrorKind::UnexpectedEof.into())
+        // What comes behind a complete handshake is the reader's, an end included.
+        let is_over = received.is_none() || self.input_ended && self.is_handshaking();
+        if is_over { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// Sends the start of `bytes` in one record, and what waits before it. Returns how many bytes are sealed: they are

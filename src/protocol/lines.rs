@@ -100,7 +100,7 @@ impl LineDecoder {
     }
 }
 
-/// Whether a connection whose input begins like that is TLS, which was meant for another port.
+/// Whether a connection whose input begins like that speaks TLS.
 pub fn is_tls(input: &[u8]) -> bool {
     input.first() == Some(&TLS_HANDSHAKE)
 }

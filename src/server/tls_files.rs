@@ -114,7 +114,7 @@ impl Certificate {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(),
+                _ = looks.tick(), if self.files.is_some() => self.look(),
                 Some(answer) = self.asked.recv() => {
                     // Who asked may not wait for the answer.
                     let _ = answer.send(self.reload());
@@ -205,7 +205,7 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
         let read = |setting, path: &Path| {
-            read_file(path).map_err(|error| wrong(setting, path, format!("must be a readable file: {error}")))
+            read_file(path).map_err(|error| wrong(setting, path, format!("cannot be read: {error}")))
         };
         Ok(Self { certificate: read("tls-cert", &rules.certificate)?, key: read("tls-key", &rules.key)? })
     }

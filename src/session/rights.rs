@@ -82,9 +82,9 @@ impl Session {
             return Outcome::Done;
         };
         let room = self.take_membership(place);
-        let error = Box::new(self.refusal(Action::Join, &room));
-        let leaving = self.context.broker.leave(room, self.address(), Farewell::Others);
-        self.wait(Answer::Evicting(leaving, error))
+        let error = self.refusal(Action::Join, &room);
+        let leaving = self.context.broker.leave(room.clone(), self.address(), Farewell::Others);
+        self.wait(Answer::Evicting(leaving, Box::new((room, error))))
     }
 
     /// Refuses what the client has no right to do. All calls of the broker for a client ask here first.

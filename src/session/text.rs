@@ -143,7 +143,7 @@ impl TextHandler {
     fn go_on(&mut self, finished: Finished) -> Outcome {
         match finished {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
-            Finished::Evicted(error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
+            Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
             Finished::Reserved => self.in_room(|handler, room| handler.session.leave(room)),
             Finished::Left => match self.next_room.take() {
                 Some((room, since)) => self.session.join(room, since, None, Reservation::Held),

@@ -40,8 +40,8 @@ pub enum Finished {
     Joined,
     /// The client has left the room.
     Left,
-    /// The client has lost the right to be in a room, for this reason, and has left it.
-    Evicted(CommandError),
+    /// The client has lost the right to be in this room, for this reason, and has left it.
+    Evicted(RoomName, CommandError),
     /// The rooms with members.
     Rooms(Arc<Listing<RoomName>>),
     /// The command was refused, and the client has been told nothing yet.
@@ -65,7 +65,7 @@ pub(super) enum Answer {
     Reserving(Request<Result<(), CommandError>>),
     Joining(Request<Result<Joined, CommandError>>),
     Leaving(Request<()>),
-    Evicting(Request<()>, Box<CommandError>),
+    Evicting(Request<()>, Box<(RoomName, CommandError)>),
     Listing(Boxed<Arc<Listing<RoomName>>>),
 }
 
@@ -136,9 +136,10 @@ impl Session {
                 ready!(Pin::new(request).poll(context));
                 Finished::Left
             }
-            Answer::Evicting(request, error) => {
+            Answer::Evicting(request, evicted) => {
                 ready!(Pin::new(request).poll(context));
-                Finished::Evicted(CommandError::clone(error))
+                let (room, error) = (**evicted).clone();
+                Finished::Evicted(room, error)
             }
             Answer::Listing(listing) => Finished::Rooms(ready!(listing.as_mut().poll(context))),
         })

@@ -80,7 +80,8 @@ impl ManyRooms {
 
     fn go_on(&mut self, finished: Finished) -> Outcome {
         match finished {
-            Finished::Sent | Finished::Joined | Finished::Evicted(_) => Outcome::Done,
+            Finished::Sent | Finished::Joined => Outcome::Done,
+            Finished::Evicted(room, _) => self.session.send(None, format!("Left {}\n", room.as_str()).into()),
             Finished::Left => {
                 let room = self.leaving.take().expect("it leaves a room");
                 self.session.send(None, format!("Left {}\n", room.as_str()).into())

@@ -244,7 +244,7 @@ fn a_record_that_does_not_come_whole_is_held_and_nothing_is_sealed_over_it() {
     let (mut server, slot) = Server::with_client(LIMITS, usize::MAX);
     let sealed = server.wire.at(slot.index);
     sealed.client_sends(b"half");
-    let rest = sealed.to_server().split_off(10);
+    let rest = sealed.way_to_server().split_off(10);
     assert_eq!(sealed.server_reads_all(100, 100), b"");
     assert_eq!(sealed.held().0, 10);
     server.reply(0, "meanwhile");
@@ -252,7 +252,7 @@ fn a_record_that_does_not_come_whole_is_held_and_nothing_is_sealed_over_it() {
     let sealed = server.wire.at(slot.index);
     sealed.client_reads();
     assert_eq!(sealed.got, b"meanwhile\n");
-    sealed.to_server().extend(rest);
+    sealed.way_to_server().extend(rest);
     assert_eq!(sealed.server_reads_all(100, 100), b"half");
     assert_eq!(sealed.held(), (0, 0));
 }
@@ -262,9 +262,9 @@ fn a_record_under_other_keys_ends_the_input_and_what_came_before_it_is_read() {
     let (mut server, slot) = Server::with_client(LIMITS, usize::MAX);
     let sealed = server.wire.at(slot.index);
     sealed.client_sends(b"before");
-    let start = sealed.to_server().len();
+    let start = sealed.way_to_server().len();
     sealed.client_sends(b"broken");
-    sealed.to_server()[start + 8] ^= 1;
+    sealed.way_to_server()[start + 8] ^= 1;
     let first = sealed.server_reads(100, 1000).expect("what came before");
     assert_eq!(first, (b"before".to_vec(), true));
     assert_eq!(sealed.server_reads(100, 1000).unwrap_err().kind(), std::io::ErrorKind::InvalidData);

@@ -134,7 +134,7 @@ impl Sealed {
         (self.state.held_input(), self.state.held_output())
     }
 
-    pub fn to_server(&mut self) -> &mut Vec<u8> {
+    pub fn way_to_server(&mut self) -> &mut Vec<u8> {
         &mut self.to_server
     }
 

@@ -1,29 +1,29 @@
 //! Limits for one address, and labels that show addresses. The clients use several addresses of the loopback network.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use harness::{Client, HANDSHAKE, Http, Lines, Program, Transport, WELCOME, at_once, until};
+use harness::{Client, Endpoint, HANDSHAKE, Http, Lines, Program, Stream, Transport, WELCOME, at_once, until};
 use roomcast::config::{Labels, ProxyProtocol};
 use socket2::{Domain, Socket, Type};
 
-use crate::server::{Shape, TestServer, contract};
+use crate::server::{Shape, TestServer, contract_without_tls};
 
 /// An address beside 127.0.0.1, which all other clients have.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// A connection from this address.
 #[track_caller]
-fn connect_from(address: IpAddr, server: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+fn connect_from(address: IpAddr, server: Endpoint) -> Stream {
+    let socket = Socket::new(Domain::for_address(server.address), Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(address, 0).into()).expect("a loopback address");
-    socket.connect(&server.into()).expect("a server that accepts");
-    socket.into()
+    socket.connect(&server.address.into()).expect("a server that accepts");
+    Stream::over(socket.into(), server)
 }
 
 #[test]
 fn an_address_with_its_clients_is_refused_another_whatever_carries_it_and_others_are_let_in() {
-    contract(|shape, transport| {
+    contract_without_tls(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.clients_per_address = 2);
         let mut first = Client::connect(&server, transport);
         let mut second = Client::connect(&server, Transport::WebSocket);
@@ -89,7 +89,7 @@ fn a_client_that_comes_by_ipv4_to_a_listener_of_ipv6_has_an_ipv4_address_in_room
     let mut second = Lines::connect(by_ipv4);
     second.expect(WELCOME);
     assert_eq!(Lines::connect(by_ipv4).rest(), "ERR closed too-many-connections\n");
-    Lines::connect((Ipv6Addr::LOCALHOST, program.tcp.port()).into()).expect(WELCOME);
+    Lines::connect(SocketAddr::from((Ipv6Addr::LOCALHOST, program.tcp.port()))).expect(WELCOME);
     client.send("QUIT\n");
     client.expect("Bye");
     drop(client);

@@ -48,7 +48,7 @@ fn nine_thousand_join_at_once_and_each_room_hears_its_own() {
     const ROOMS: usize = 90;
     let _turn = Turn::take();
     let server = TestServer::plain(Shape::MANY);
-    let mut clients = connect(server.tcp, IN_PROCESS);
+    let mut clients = connect(*server.tcp, IN_PROCESS);
     join_at_once(&mut clients, |number| format!("room-{:02}", number % ROOMS));
     clients[0].send("LIST\n");
     let rooms: Vec<String> = (0..ROOMS).map(|room| format!("\"room-{room:02}\"")).collect();

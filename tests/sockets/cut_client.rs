@@ -1,10 +1,9 @@
 //! A client that reads exactly as many bytes as it is allowed, is cut there, and comes back with its position.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Addresses, FAILSAFE, HANDSHAKE, Random, Transport, WELCOME};
+use harness::{Addresses, HANDSHAKE, Random, Stream, Transport, WELCOME};
 
 use crate::resuming::LiveRoom;
 
@@ -145,10 +144,10 @@ fn offset(position: &str) -> usize {
     position.split_once('-').and_then(|(_, offset)| offset.parse().ok()).expect("a position")
 }
 
-/// A connection of which no more bytes are read than allowed, not even from the kernel.
+/// A connection of which no more bytes are read than allowed, and without TLS not even from the kernel.
 struct Wire {
     transport: Transport,
-    stream: TcpStream,
+    stream: Stream,
     bytes_left: usize,
     /// What was read of the message that is not whole.
     unfinished: Vec<u8>,
@@ -157,13 +156,11 @@ struct Wire {
 
 impl Wire {
     fn connect(room: &LiveRoom, transport: Transport, bytes_left: usize) -> Self {
-        let (address, is_upgraded): (SocketAddr, bool) = match transport {
+        let (server, is_upgraded) = match transport {
             Transport::Tcp => (room.tcp(), true),
             Transport::WebSocket => (room.http(), false),
         };
-        let stream = TcpStream::connect(address).expect("a server that accepts");
-        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
-        stream.set_nodelay(true).expect("an option");
+        let stream = Stream::connect(server);
         let mut wire = Self { transport, stream, bytes_left, unfinished: Vec::new(), is_upgraded };
         if !is_upgraded {
             wire.write(HANDSHAKE.as_bytes());
@@ -172,7 +169,7 @@ impl Wire {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("a server that reads");
+        (&self.stream).write_all(bytes).expect("a server that reads");
     }
 
     fn encode(&self, line: &str) -> Vec<u8> {

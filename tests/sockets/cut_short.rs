@@ -2,11 +2,11 @@
 //! neither in the kernel's figures for the process nor in the server's own.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, close_frame, frame};
-use harness::{Client, Lines, Program, Transport, WELCOME, WebSocket, at_once, metrics, until};
+use harness::{Client, Lines, Program, Stream, Transport, WELCOME, WebSocket, at_once, metrics, until};
 use socket2::SockRef;
 
 /// How a member's connection ends.
@@ -30,7 +30,7 @@ const CUT_SHORT: [(Transport, bool, End); 6] = [
 
 impl End {
     /// Ends the connection. A socket that is returned is still open.
-    fn end(self, mut client: TcpStream) -> Option<TcpStream> {
+    fn end(self, mut client: Stream) -> Option<Stream> {
         match self {
             Self::Reset => {
                 SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("an option");
@@ -47,7 +47,7 @@ impl End {
 }
 
 /// A member of the room, which has sent half of a message if it is to be in the middle.
-fn goner(program: &Program, transport: Transport, in_the_middle: bool) -> TcpStream {
+fn goner(program: &Program, transport: Transport, in_the_middle: bool) -> Stream {
     let entry = [WELCOME, "You are goner", "Joined a"];
     match transport {
         Transport::Tcp => {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use harness::{Addresses, Client, Disconnect, Lines, Program, Transport, WELCOME, at_once};
+use harness::{Addresses, Client, Disconnect, Lines, Program, Stream, Transport, WELCOME, at_once};
 use roomcast::config::{Settings, Size, Span};
 use rustix::process::Signal;
 
@@ -39,7 +39,7 @@ fn publisher(server: &impl Addresses) -> Lines {
 }
 
 /// Publishes until the connection ends.
-fn publish_for_ever(mut output: TcpStream) -> JoinHandle<()> {
+fn publish_for_ever(mut output: Stream) -> JoinHandle<()> {
     thread::spawn(move || {
         let (numbers, filler) = (0_u64.., "x".repeat(1_000));
         let mut write = |number| output.write_all(format!("{number} {filler}\n").as_bytes());
@@ -59,7 +59,7 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
     let mut first = member(first);
     let members: Vec<Client> = Transport::ALL.into_iter().cycle().take(MEMBERS).map(member).collect();
     let publishers: Vec<Lines> = (0..3).map(|_| publisher(server)).collect();
-    let outputs: Vec<TcpStream> = publishers.iter().map(Lines::write_half).collect();
+    let outputs: Vec<Stream> = publishers.iter().map(Lines::write_half).collect();
     let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
     let mut others: Vec<_> = publishers.into_iter().map(|publisher| hear_all(publisher.into())).collect();
     let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line()).collect();

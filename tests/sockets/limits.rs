@@ -8,7 +8,7 @@ use harness::frame::{FINAL_TEXT, frame};
 use harness::{Client, Lines, Transport, WELCOME, WebSocket, at_once, until};
 use roomcast::config::{Settings, Size, SlowPolicy, Span};
 
-use crate::server::{Shape, TestServer, contract};
+use crate::server::{Shape, TestServer, contract, contract_without_tls};
 
 /// Messages per round trip: fewer than the kernel buffers for a member that reads.
 const ROUND: usize = 32;
@@ -194,7 +194,7 @@ fn members_that_do_not_read_in_a_quiet_room_are_left_alone() {
 
 #[test]
 fn one_client_too_many_is_told_so_and_a_place_is_free_again_once_another_leaves() {
-    contract(|shape, transport| {
+    contract_without_tls(|shape, transport| {
         let server = TestServer::start(shape, |settings| settings.max_clients = Some(2));
         let mut first = Client::connect(&server, transport);
         let mut second = Client::member(&server, transport, "a", "second");

@@ -2,12 +2,12 @@
 //! order of answers, not times.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use harness::{Client, Lines, Transport, WELCOME};
+use harness::{Client, Lines, Stream, Transport, WELCOME};
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -26,7 +26,7 @@ struct Flood {
     /// Messages that its last member has read.
     heard: Arc<AtomicUsize>,
     members: Vec<JoinHandle<()>>,
-    flooders: Vec<(TcpStream, JoinHandle<()>)>,
+    flooders: Vec<(Stream, JoinHandle<()>)>,
 }
 
 impl Flood {
@@ -45,7 +45,7 @@ impl Flood {
         Self { over, heard, members, flooders }
     }
 
-    fn flooder(server: &TestServer, number: usize, over: Arc<AtomicBool>) -> (TcpStream, JoinHandle<()>) {
+    fn flooder(server: &TestServer, number: usize, over: Arc<AtomicBool>) -> (Stream, JoinHandle<()>) {
         let lines = Lines::connect(server.tcp);
         let (mut stream, kept) = (lines.write_half(), lines.write_half());
         let mut flooder = Client::from(lines);

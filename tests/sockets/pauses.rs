@@ -1,14 +1,13 @@
 //! The process is stopped for seconds, as when its machine sleeps: that time counts against no client.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use harness::{Client, FAILSAFE, Lines, Program, Transport, WELCOME, metrics, until};
+use harness::{Client, FAILSAFE, Lines, Program, Stream, Transport, WELCOME, metrics, until};
 
 /// Longer than a client may read nothing or be silent.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -46,7 +45,7 @@ fn publisher(program: &Program) -> Lines {
 }
 
 /// Publishes burst after burst until `is_last`, each after all members have read the one before.
-fn talk(mut output: TcpStream, heard: &Receiver<()>, is_last: &AtomicBool) {
+fn talk(mut output: Stream, heard: &Receiver<()>, is_last: &AtomicBool) {
     for burst in 0.. {
         let texts = (burst * BURST..).take(BURST).map(|number| text(number) + "\n");
         output.write_all(texts.collect::<String>().as_bytes()).expect("a server that reads");

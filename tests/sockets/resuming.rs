@@ -3,13 +3,12 @@
 //! was told where the room could not have everything any more.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use flume::{Receiver, Sender};
-use harness::{Addresses, Client, Random, Transport, until};
+use harness::{Addresses, Client, Endpoint, Random, Transport, until};
 use roomcast::broker::PUBLICATION_BYTES;
 use roomcast::config::Size;
 
@@ -52,8 +51,8 @@ impl Limits {
 
 /// A room with members that publish as much as they are permitted to, and a member that is never cut and hears it all.
 pub struct LiveRoom {
-    tcp: SocketAddr,
-    http: SocketAddr,
+    tcp: Endpoint,
+    http: Endpoint,
     permits: Sender<()>,
     heard: Arc<AtomicUsize>,
     witness: JoinHandle<Vec<String>>,
@@ -106,11 +105,11 @@ impl LiveRoom {
 }
 
 impl Addresses for LiveRoom {
-    fn tcp(&self) -> SocketAddr {
+    fn tcp(&self) -> Endpoint {
         self.tcp
     }
 
-    fn http(&self) -> SocketAddr {
+    fn http(&self) -> Endpoint {
         self.http
     }
 }

@@ -108,6 +108,33 @@ fn http_over_tls_answers_and_speaks_http_1_1_alone() {
 }
 
 #[test]
+fn requests_that_come_in_one_record_are_all_answered() {
+    let certificate = Certificate::new();
+    let server = certificate.server(Shape::ONE);
+    let mut client = certificate.connect(server.http);
+    // More than hyper reads at once.
+    client.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400));
+    (0..400).for_each(|_| assert_eq!(client.answer().1, "OK"));
+}
+
+#[test]
+fn frames_that_come_in_one_record_with_their_handshake_are_executed() {
+    let certificate = Certificate::new();
+    for shape in Shape::ALL {
+        let server = certificate.server(shape);
+        let mut browser = certificate.connect(server.http);
+        let texts: Vec<String> = (0..15).map(|number| format!("{number} {}", "x".repeat(1_000))).collect();
+        let lines = ["JOIN a", "NICK w"].into_iter().chain(texts.iter().map(String::as_str));
+        let frames: Vec<u8> = lines.flat_map(|line| frame(FINAL_TEXT, line)).collect();
+        browser.send([harness::HANDSHAKE.as_bytes(), &frames].concat());
+        assert_eq!(browser.answer().0.status, 101);
+        let heard = [(); 3].map(|()| browser.frame());
+        assert_eq!(heard, [WELCOME, "Joined a", "You are w"]);
+        texts.iter().for_each(|text| assert_eq!(browser.frame(), format!("[w] {text}")));
+    }
+}
+
+#[test]
 fn a_line_client_may_offer_any_protocol() {
     let certificate = Certificate::new();
     let server = certificate.server(Shape::ONE);

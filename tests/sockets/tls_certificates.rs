@@ -91,7 +91,7 @@ fn files_that_are_wrong_are_refused_with_the_setting_the_file_and_what_would_be_
     }
     fs::remove_file(certificate.certificate()).expect("a file");
     let refused = refusal(&certificate);
-    assert!(refused.starts_with("tls-cert CERTIFICATE: must be a readable file: No such file"), "{refused}");
+    assert!(refused.starts_with("tls-cert CERTIFICATE: cannot be read: No such file"), "{refused}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,13 +79,13 @@ impl Certificate {
 
     /// A TLS client of that address, before its first byte.
     #[track_caller]
-    pub fn connect(&self, server: SocketAddr) -> Tls {
+    pub fn connect(&self, server: impl ToSocketAddrs) -> Tls {
         Tls::over(TcpStream::connect(server).expect("a server that accepts"), self.config(rustls::ALL_VERSIONS))
     }
 
     /// A line client that has joined a room.
     #[track_caller]
-    pub fn member(&self, server: SocketAddr, room: &str) -> Tls {
+    pub fn member(&self, server: impl ToSocketAddrs, room: &str) -> Tls {
         self.connect(server).join_first(room)
     }
 }

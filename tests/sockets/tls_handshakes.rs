@@ -1,7 +1,7 @@
 //! Handshakes that are slow, endless, wrong or very many, and the clients that are served meanwhile.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn client_hello(certificate: &Certificate) -> Vec<u8> {
     hello
 }
 
-fn connect(server: SocketAddr) -> TcpStream {
+fn connect(server: impl ToSocketAddrs) -> TcpStream {
     let stream = TcpStream::connect(server).expect("a server that accepts");
     stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
     stream.set_nodelay(true).expect("an option");

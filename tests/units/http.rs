@@ -55,6 +55,23 @@ fn a_page_of_the_same_host_may_connect_with_the_port_of_its_scheme_named_or_not(
 }
 
 #[test]
+fn at_a_port_of_tls_only_a_page_that_came_over_https_is_of_the_same_host() {
+    let tls = OriginRules { is_tls: true, ..rules(&["http://listed.example"], &[]) };
+    let rows = |is_forwarded| {
+        [
+            ("chat.example", "https://chat.example", true),
+            ("chat.example:8443", "https://chat.example:8443", true),
+            ("chat.example", "http://chat.example", is_forwarded),
+            ("chat.example:8443", "http://chat.example:8443", is_forwarded),
+            ("chat.example", "http://listed.example", true),
+        ]
+    };
+    check(&tls, Directly, &rows(false));
+    // There the proxy knows how the page came.
+    check(&tls, Forwarded(None), &rows(true));
+}
+
+#[test]
 fn a_client_that_is_no_browser_may_connect_and_two_origins_are_no_browsers() {
     let one = [("host", "chat.example"), ("origin", "https://chat.example")];
     let two = [one[0], one[1], ("origin", "https://evil.example")];

@@ -1,6 +1,7 @@
 //! The arguments that describe a load, and their validation into a [`Workload`].
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -9,7 +10,9 @@ use clap::Args;
 use super::reconnect::ReconnectArguments;
 use super::{CLIENTS_MAX, LINES, SIZE_MAX, room_prefix};
 use crate::payload::PAYLOAD_BYTES_MIN;
-use crate::target::{Scheme, Target};
+use crate::target::{Scheme, Target, parse_scheme};
+use crate::tls::TlsSettings;
+use crate::tokens;
 use crate::workload::{Giant, Pace, Publishers, WeightedTarget, Workload, WorkloadSettings};
 
 /// The default WebSocket address of Roomcast.
@@ -78,6 +81,13 @@ pub struct LoadArguments {
     /// Seed of all random choices; the same seed repeats the load
     #[arg(long, default_value_t = 1, hide_short_help = true, help_heading = "Clients")]
     pub seed: u64,
+    /// File of tokens, one on each line, by turns: clients send AUTH before they join
+    ///
+    /// Needs tcp://, tls://, ws:// or wss:// targets. Each process of the load begins with the first token.
+    #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Clients")]
+    pub token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: TlsSettings,
     #[command(flatten)]
     pub reconnects: ReconnectArguments,
 }
@@ -102,6 +112,8 @@ impl LoadArguments {
             ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
         let targets = self.weighted_targets(targets)?;
+        self.tls.check(targets.iter().any(|weighted| weighted.target.is_tls))?;
+        self.check_tokens(&targets)?;
         let reconnect = self.reconnects.reconnect((clients, rooms), self.duration, &targets)?;
         Ok(Workload {
             targets,
@@ -124,6 +136,15 @@ impl LoadArguments {
         Ok(Pace::Rate(rate))
     }
 
+    fn check_tokens(&self, targets: &[WeightedTarget]) -> anyhow::Result<()> {
+        let Some(path) = &self.token_file else { return Ok(()) };
+        for WeightedTarget { target, .. } in targets {
+            let takes_tokens = matches!(target.scheme, Scheme::Tcp | Scheme::WebSocket);
+            ensure!(takes_tokens, "--token-file: {target} has no AUTH; tcp://, tls://, ws:// and wss:// have");
+        }
+        tokens::read(path).map(drop)
+    }
+
     fn settings(&self) -> WorkloadSettings {
         WorkloadSettings {
             size: self.size,
@@ -138,6 +159,8 @@ impl LoadArguments {
             seed: self.seed,
             messages_per_write: 1,
             room_prefix: room_prefix(),
+            tls: self.tls.clone(),
+            token_file: self.token_file.clone(),
         }
     }
 
@@ -153,16 +176,16 @@ impl LoadArguments {
 }
 
 fn weighted_target(part: &str, targets: &[Target]) -> anyhow::Result<WeightedTarget> {
-    let (scheme, weight) = part.split_once('=').with_context(|| format!("--mix {part:?}: as tcp=50,ws=50"))?;
-    let scheme: Scheme = scheme.parse().context("--mix")?;
+    let (name, weight) = part.split_once('=').with_context(|| format!("--mix {part:?}: as tcp=50,ws=50"))?;
+    let (scheme, is_tls) = parse_scheme(name).context("--mix")?;
     let weight = weight.parse().ok().filter(|weight| (1..=1_000).contains(weight));
     let weight = weight.with_context(|| format!("--mix {part:?}: a share from 1 to 1000"))?;
-    let given = targets.iter().find(|target| target.scheme == scheme).cloned();
-    let target = match (given, scheme) {
+    let given = targets.iter().find(|target| (target.scheme, target.is_tls) == (scheme, is_tls)).cloned();
+    let target = match (given, name) {
         (Some(target), _) => target,
-        (None, Scheme::Tcp) => LINES.parse()?,
-        (None, Scheme::WebSocket) => WEBSOCKET.parse()?,
-        (None, scheme) => bail!("--mix {part:?}: no {}:// target is named", scheme.name()),
+        (None, "tcp") => LINES.parse()?,
+        (None, "ws") => WEBSOCKET.parse()?,
+        (None, name) => bail!("--mix {part:?}: no {name}:// target is named"),
     };
     Ok(WeightedTarget { target, weight })
 }
@@ -225,7 +248,12 @@ mod tests {
             (&["--reconnect", "0.5", "--clients", "5", "--rooms", "5"], "nobody is cut"),
             (&["--reconnect", "0.5@9s"], "comes back at 10s, but --duration is 10s"),
             (&["--away", "1s"], "--reconnect"),
-            (&["http://127.0.0.1:80"], "tcp, ws, nats, redis or echo"),
+            (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, nats, redis or echo"),
+            (&["--mix", "tls=1"], "no tls:// target"),
+            (&["tls://127.0.0.1:1"], "--ca PATH"),
+            (&["tls://127.0.0.1:1", "--ca", "a", "--insecure"], "cannot be used with"),
+            (&["--token-file", "no-such-file"], "no-such-file"),
+            (&["nats://127.0.0.1:1", "--token-file", "no-such-file"], "nats://127.0.0.1:1 has no AUTH"),
         ] {
             let error = format!("{:#}", workload(words).unwrap_err());
             assert!(error.contains(rule), "{words:?}: {error}");

@@ -10,6 +10,7 @@ use super::{CLIENTS_MAX, SIZE_MAX, ServerArguments};
 use crate::objective::Objective;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::{Scheme, Target};
+use crate::tls::TlsSettings;
 
 /// Upper limit of `--messages`; the flood is the load for more.
 const MESSAGES_MAX: u32 = 1_000;
@@ -48,7 +49,7 @@ pub enum OverloadLoad {
 /// Arguments of a burst.
 #[derive(Clone, Debug, Args)]
 pub struct BurstArguments {
-    /// Servers to connect to by turns: tcp://host:port or ws://host:port/ws [default: tcp://127.0.0.1:8080]
+    /// Servers to connect to by turns: tcp://, tls://, ws:// or wss:// [default: tcp://127.0.0.1:8080]
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
     /// Members that publish, and read as fast as the machine allows
@@ -76,6 +77,8 @@ pub struct BurstArguments {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Load")]
     pub patience: Duration,
     #[command(flatten)]
+    pub tls: TlsSettings,
+    #[command(flatten)]
     pub server: ServerArguments,
     /// Write everything as JSON; - is standard output
     #[arg(long, value_name = "FILE", help_heading = "Report")]
@@ -85,7 +88,7 @@ pub struct BurstArguments {
 /// Arguments of a flood.
 #[derive(Clone, Debug, Args)]
 pub struct FloodArguments {
-    /// Servers to connect to: tcp://host:port or ws://host:port/ws [default: tcp://127.0.0.1:8080]
+    /// Servers to connect to: tcp://, tls://, ws:// or wss:// [default: tcp://127.0.0.1:8080]
     ///
     /// With one of each, quiet clients connect to the WebSocket and all others to the first target.
     #[arg(value_name = "TARGET")]
@@ -116,6 +119,8 @@ pub struct FloodArguments {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Bystanders")]
     pub patience: Duration,
     #[command(flatten)]
+    pub tls: TlsSettings,
+    #[command(flatten)]
     pub server: ServerArguments,
     /// Fail unless answers outside the flooded room and greetings meet this objective, for example p99=100ms
     #[arg(long, value_name = "QUANTILE=TIME", help_heading = "Report")]
@@ -128,7 +133,7 @@ pub struct FloodArguments {
 impl BurstArguments {
     /// Validates all arguments together.
     pub fn check(&self) -> anyhow::Result<()> {
-        check_targets(&self.targets)?;
+        check_targets(&self.targets, &self.tls)?;
         check_size(self.size)?;
         let Self { clients, watchers, messages, .. } = *self;
         ensure!((1..=CLIENTS_MAX).contains(&clients), "--clients {clients}: 1 to {CLIENTS_MAX}");
@@ -146,12 +151,12 @@ impl BurstArguments {
 impl FloodArguments {
     /// Validates all arguments together.
     pub fn check(&self) -> anyhow::Result<()> {
-        check_targets(&self.targets)?;
+        check_targets(&self.targets, &self.tls)?;
         check_size(self.size)?;
         ensure!((1..=CLIENTS_MAX).contains(&self.members), "--members {}: 1 to {CLIENTS_MAX}", self.members);
         ensure!(
             self.quiet == 0 || self.quiet_target().is_some(),
-            "--quiet {}: it needs a ws:// target, beside the other",
+            "--quiet {}: it needs a ws:// or wss:// target, beside the other",
             self.quiet
         );
         for (name, count) in [
@@ -172,12 +177,12 @@ impl FloodArguments {
     }
 }
 
-fn check_targets(targets: &[Target]) -> anyhow::Result<()> {
+fn check_targets(targets: &[Target], tls: &TlsSettings) -> anyhow::Result<()> {
     for target in targets {
         let is_roomcast = matches!(target.scheme, Scheme::Tcp | Scheme::WebSocket);
-        ensure!(is_roomcast, "{target}: an overload speaks tcp:// or ws:// only");
+        ensure!(is_roomcast, "{target}: an overload speaks tcp://, tls://, ws:// or wss:// only");
     }
-    Ok(())
+    tls.check(targets.iter().any(|target| target.is_tls))
 }
 
 fn check_size(size: usize) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ pub struct ReconnectArguments {
     /// Fraction of the clients that are cut and come back with their position, for example 0.3 or 0.3@5s
     ///
     /// The time counts from the beginning of --duration and is the middle of it by default. Clients that are cut do not
-    /// publish. Needs tcp:// or ws:// targets.
+    /// publish. Needs tcp://, tls://, ws:// or wss:// targets.
     #[arg(long, value_name = "SHARE[@TIME]", value_parser = parse_share_and_time)]
     pub reconnect: Option<ShareAndTime>,
     /// Time for which a client that was cut stays away
@@ -50,7 +50,10 @@ impl ReconnectArguments {
         let Some(ShareAndTime { share, at }) = self.reconnect else { return Ok(None) };
         for WeightedTarget { target, .. } in targets {
             let has_positions = matches!(target.scheme, Scheme::Tcp | Scheme::WebSocket);
-            ensure!(has_positions, "--reconnect: {target} has no positions to resume from; tcp:// and ws:// have");
+            ensure!(
+                has_positions,
+                "--reconnect: {target} has no positions to resume from; tcp://, tls://, ws:// and wss:// have"
+            );
         }
         let Self { away, cut_over: over, cut: from, .. } = *self;
         let reconnect = Reconnect { share, at: at.unwrap_or(duration / 2), over, away, from };

@@ -55,6 +55,11 @@ pub fn join_since(room: &str, position: &[u8]) -> Vec<u8> {
     [b"JOIN ", room.as_bytes(), b" since=", position].concat()
 }
 
+/// The command that presents a token.
+pub fn auth(token: &str) -> String {
+    format!("AUTH {token}")
+}
+
 /// Decodes one line of the server. The same text arrives over WebSocket.
 pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     if line.starts_with(b"[") {
@@ -66,6 +71,9 @@ pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     }
     if line.starts_with(b"Joined ") || line == b"Left room" {
         return Incoming::Acknowledged;
+    }
+    if line.starts_with(b"Authenticated as ") {
+        return Incoming::Authenticated;
     }
     if let Some(token) = line.strip_prefix(b"PONG ") {
         return Incoming::Pong(token);
@@ -98,6 +106,7 @@ mod tests {
         assert_eq!(decode(b"[ada] hello"), None);
         assert_eq!(decode(b"[ada] hello\n[bob"), Some((12, Incoming::Message(b"[ada] hello"))));
         assert_eq!(decode(b"Joined lobby\r\n"), Some((14, Incoming::Acknowledged)));
+        assert_eq!(decode(b"Authenticated as ada\n"), Some((21, Incoming::Authenticated)));
         assert_eq!(decode(b"Left room\n"), Some((10, Incoming::Acknowledged)));
         assert_eq!(decode(b"PONG 7\n"), Some((7, Incoming::Pong(b"7"))));
         assert_eq!(decode(b"Position e-1\n"), Some((13, Incoming::Position(b"e-1"))));

@@ -8,7 +8,7 @@ mod redis;
 mod websocket;
 
 pub use echo::Echo;
-pub use lines::{Lines, POSITION, join_since};
+pub use lines::{Lines, POSITION, auth, join_since};
 pub use nats::Nats;
 pub use redis::Redis;
 pub use websocket::WebSocket;
@@ -50,6 +50,8 @@ pub trait Dialect {
 pub enum Incoming<'a> {
     /// The handshake is done; the client may join.
     HandshakeDone,
+    /// The token was accepted.
+    Authenticated,
     /// The join or leave is done.
     Acknowledged,
     /// A message, with the label before it.

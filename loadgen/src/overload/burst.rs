@@ -149,6 +149,7 @@ fn assignments(arguments: &BurstArguments, targets: &[Target], connections_max: 
         messages: arguments.messages,
         expected: arguments.clients * arguments.messages,
         patience: arguments.patience,
+        tls: arguments.tls.clone(),
         ..Assignment::default()
     };
     // Half of the watchers join before the crowd and half after it, because a server may serve members in the order of

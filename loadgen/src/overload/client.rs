@@ -94,7 +94,8 @@ impl OverloadClient {
 
     /// Whether its input consists of frames: that of a WebSocket client does after the handshake.
     pub fn is_handshake_done(&self, group: &ClientGroup) -> bool {
-        group.target.scheme != Scheme::WebSocket || !matches!(self.socket.stage, Stage::Connecting | Stage::Handshake)
+        group.target.scheme != Scheme::WebSocket
+            || !matches!(self.socket.stage, Stage::Connecting | Stage::TlsHandshake | Stage::Handshake)
     }
 
     /// Whether a watcher has received everything. It is not silent after that.
@@ -130,7 +131,11 @@ impl OverloadClient {
             Incoming::Other if role == Role::Newcomer => {
                 return self.waiting.pop_front().map_or(ClientEvent::Nothing, ClientEvent::Answered);
             }
-            Incoming::Acknowledged | Incoming::Position(_) | Incoming::Gap | Incoming::Other => {}
+            Incoming::Authenticated
+            | Incoming::Acknowledged
+            | Incoming::Position(_)
+            | Incoming::Gap
+            | Incoming::Other => {}
         }
         ClientEvent::Nothing
     }

@@ -110,6 +110,7 @@ fn assignments(arguments: &FloodArguments, targets: &[Target], connections_max: 
         size: arguments.size,
         clients_before,
         patience: arguments.patience,
+        tls: arguments.tls.clone(),
         ..Assignment::default()
     };
     let flooder = vec![group(Role::Flooder, target, 1, Some(flooded.clone()))];

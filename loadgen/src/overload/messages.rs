@@ -10,6 +10,7 @@ use crate::clock::Nanos;
 use crate::latency::HistogramCounts;
 use crate::messages::{Reasons, add_reasons};
 use crate::target::Target;
+use crate::tls::TlsSettings;
 
 /// What one worker process has to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Assignment {
     pub clients_before: u32,
     /// Maximum time without progress while connecting, and to wait for answers at the end.
     pub patience: Duration,
+    /// Trust of targets over TLS.
+    pub tls: TlsSettings,
 }
 
 /// Clients with the same role, target and room.

@@ -23,7 +23,8 @@ use crate::latency::Latencies;
 use crate::messages::Reasons;
 use crate::payload::Payload;
 use crate::priority;
-use crate::worker::{CoordinatorPipe, SendResult, reason_of};
+use crate::tls::TlsConnector;
+use crate::worker::{CoordinatorPipe, SendResult, reason_of, tls_connector};
 
 /// Interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -82,6 +83,8 @@ enum ScheduledEvent {
 pub struct Worker {
     pub assignment: Assignment,
     pub clients: Vec<OverloadClient>,
+    /// For each group, what opens its connections over TLS.
+    tls_connectors: Vec<Option<TlsConnector>>,
     /// Waiting times for answers and greetings, by group.
     pub waits: Vec<Latencies>,
     /// Messages handed to the kernel or still unsent.
@@ -118,8 +121,10 @@ impl Worker {
         let seated = assignment.groups.iter().enumerate().filter(|(_, group)| group.role != Role::Newcomer);
         let clients =
             seated.flat_map(|(index, group)| (0..group.clients).map(move |_| OverloadClient::new(index))).collect();
+        let connectors = assignment.groups.iter().map(|group| tls_connector(&group.target, &assignment.tls));
         Ok(Self {
             clients,
+            tls_connectors: connectors.collect::<anyhow::Result<_>>()?,
             waits: assignment.groups.iter().map(|_| Latencies::default()).collect(),
             said: 0,
             failed: Reasons::new(),

@@ -60,6 +60,9 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
     table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
     let counted = format!("untold {}, duplicated {}", counts.untold, counts.doubled);
     table.add("", format!("{} missed messages replayed; {counted}", counts.replayed));
+    if counts.tls_resumed > 0 {
+        table.add("", format!("{} TLS sessions resumed", counts.tls_resumed));
+    }
     if times.count > 0 {
         table.add("back after ms", quantiles(times));
     }

@@ -1,17 +1,20 @@
-//! One client connection: its socket and its partial input and output. Never looks into a message.
+//! One client connection: its socket, its TLS and its partial input and output. Never looks into a message.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
+use rustls::ClientConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::resumption::Resumption;
 use crate::clock::Nanos;
+use crate::tls::{TlsConnector, TlsSession};
 
 /// Sockets report both directions; events are edge-triggered.
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -21,8 +24,12 @@ const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 pub enum Stage {
     /// The socket is not connected yet.
     Connecting,
+    /// The handshake of TLS is under way.
+    TlsHandshake,
     /// The handshake is sent and not answered yet.
     Handshake,
+    /// The token is sent and not answered yet.
+    Authenticating,
     /// The join is sent and not answered yet.
     Joining,
     /// In its room, or ready to publish without one.
@@ -36,9 +43,12 @@ pub enum Stage {
 }
 
 /// One client connection.
-#[derive(Debug)]
 pub struct Client {
     stream: Option<TcpStream>,
+    /// Only of a connection over TLS.
+    tls: Option<Box<TlsSession>>,
+    /// Remembers the TLS sessions of a client that comes back.
+    tls_config: Option<Arc<ClientConfig>>,
     /// Index of the target.
     pub target: u8,
     pub stage: Stage,
@@ -52,7 +62,7 @@ pub struct Client {
     pub resumption: Option<Box<Resumption>>,
     /// Input whose end has not arrived yet.
     received: Vec<u8>,
-    /// Bytes that the kernel has not accepted yet, from `sent_of_unsent` on.
+    /// Bytes that the kernel has not accepted yet, from `sent_of_unsent` on. Over TLS they are sealed.
     unsent: Vec<u8>,
     sent_of_unsent: usize,
 }
@@ -79,8 +89,21 @@ impl Client {
     pub fn new(target: u8, room: u32, member: Option<u32>) -> Self {
         let (received, unsent) = (Vec::new(), Vec::new());
         let (stream, since, resumption, sent_of_unsent) = (None, Nanos(0), None, 0);
-        let stage = Stage::Connecting;
-        Self { stream, target, stage, room, member, since, resumption, received, unsent, sent_of_unsent }
+        let (tls, tls_config, stage) = (None, None, Stage::Connecting);
+        Self {
+            stream,
+            tls,
+            tls_config,
+            target,
+            stage,
+            room,
+            member,
+            since,
+            resumption,
+            received,
+            unsent,
+            sent_of_unsent,
+        }
     }
 
     /// Starts to connect and registers the socket, which becomes writable when that has succeeded or failed.
@@ -124,11 +147,37 @@ impl Client {
         }
     }
 
-    /// Reads once and prepends the incomplete input of earlier reads.
+    /// Sends the first message of the TLS handshake. The handshake goes on in [`Client::read`].
+    pub fn start_tls(&mut self, connector: &TlsConnector) -> io::Result<()> {
+        if self.resumption.is_some() && self.tls_config.is_none() {
+            self.tls_config = Some(connector.config_that_remembers());
+        }
+        self.stage = Stage::TlsHandshake;
+        let mut tls = connector.connect(self.tls_config.as_ref()).map_err(io::Error::other)?;
+        let mut hello = Vec::new();
+        tls.open(&mut [], &mut [], &mut hello)?;
+        self.tls = Some(Box::new(tls));
+        self.send_to_socket(&hello).map(drop)
+    }
+
+    /// Whether the TLS handshake is done and the client has not gone on yet.
+    pub fn has_finished_tls(&self) -> bool {
+        self.stage == Stage::TlsHandshake && self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
+    }
+
+    /// Whether the connection has resumed an earlier TLS session.
+    pub fn has_resumed_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
+    }
+
+    /// Reads once and prepends the incomplete input of earlier reads. Over TLS a read may return nothing new.
     ///
     /// # Errors
     /// The socket has no data (`WouldBlock`), the peer has closed (`UnexpectedEof`), or the connection is broken.
     pub fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<ReadResult> {
+        if self.tls.is_some() {
+            return self.read_over_tls(buffer);
+        }
         let before = self.received.len();
         if before + READ_BYTES > buffer.len() {
             buffer.resize(before + READ_BYTES, 0);
@@ -144,6 +193,30 @@ impl Client {
         Ok(ReadResult { bytes: before + read, may_have_more: read == READ_BYTES })
     }
 
+    /// Reads records into the second part of the buffer and opens them into its first part.
+    fn read_over_tls(&mut self, buffer: &mut Vec<u8>) -> io::Result<ReadResult> {
+        let (Some(stream), Some(tls)) = (&mut self.stream, &mut self.tls) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let (before, incomplete) = (self.received.len(), tls.incomplete_bytes());
+        let records_at = before + incomplete + READ_BYTES;
+        let needed = records_at + incomplete + READ_BYTES;
+        buffer.resize(buffer.len().max(needed), 0);
+        let (text, records) = buffer.split_at_mut(records_at);
+        let read = stream.read(&mut records[incomplete..incomplete + READ_BYTES])?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let mut answer = Vec::new();
+        let opened = tls.open(&mut records[..incomplete + read], &mut text[before..], &mut answer)?;
+        text[..before].copy_from_slice(&self.received);
+        self.received.clear();
+        if !answer.is_empty() {
+            self.send_to_socket(&answer)?;
+        }
+        Ok(ReadResult { bytes: before + opened, may_have_more: read == READ_BYTES })
+    }
+
     /// Keeps incomplete input for the next read.
     pub fn keep(&mut self, rest: &[u8]) {
         if rest.is_empty() && self.received.capacity() > 0 {
@@ -155,6 +228,16 @@ impl Client {
 
     /// Sends bytes behind those that are still unsent.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<SendResult> {
+        let Some(tls) = self.tls.as_mut() else { return self.send_to_socket(bytes) };
+        let mut sealed = Vec::new();
+        // Of nothing, TLS would make an empty record.
+        if !bytes.is_empty() {
+            tls.seal(bytes, &mut sealed)?;
+        }
+        self.send_to_socket(&sealed)
+    }
+
+    fn send_to_socket(&mut self, bytes: &[u8]) -> io::Result<SendResult> {
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
             return Ok(SendResult::Partial);
@@ -220,6 +303,7 @@ impl Client {
             // Fails only for a socket that is closed already.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
+        self.tls = None;
         self.stage = Stage::Ended;
         self.received = Vec::new();
         self.unsent = Vec::new();

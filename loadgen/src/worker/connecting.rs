@@ -16,6 +16,8 @@ use crate::clock::Nanos;
 use crate::dialect;
 use crate::latency::Latencies;
 use crate::messages::{ConnectResult, Reasons, WorkerEvent, add_reason};
+use crate::target::{Scheme, Target};
+use crate::tls::{TlsConnector, TlsSettings};
 use crate::workload::{Publishers, WeightedTarget};
 
 /// Maximum clients that are connecting at a time.
@@ -121,6 +123,17 @@ pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (V
     (rooms, clients)
 }
 
+/// What opens the connections over TLS, for each target that needs it.
+pub fn tls_connectors(assignment: &Assignment) -> anyhow::Result<Vec<Option<TlsConnector>>> {
+    assignment.targets.iter().map(|weighted| tls_connector(&weighted.target, &assignment.settings.tls)).collect()
+}
+
+/// What opens connections over TLS to a target; `None` for a target without TLS.
+pub fn tls_connector(target: &Target, settings: &TlsSettings) -> anyhow::Result<Option<TlsConnector>> {
+    let connector = || settings.connector(target.host_name(), target.scheme == Scheme::WebSocket);
+    target.is_tls.then(connector).transpose()
+}
+
 /// The order in which clients use the targets: each as often as its weight, evenly mixed so that every room has all of
 /// them.
 fn pattern(targets: &[WeightedTarget]) -> Vec<u8> {
@@ -187,12 +200,19 @@ impl Worker {
     }
 
     fn give_up_waiting(&mut self) -> anyhow::Result<()> {
-        let waiting = |client: &Client| matches!(client.stage, Stage::Connecting | Stage::Handshake | Stage::Joining);
         let patience = humantime::format_duration(self.assignment.settings.patience);
         for index in 0..self.connecting.begun {
-            if self.phase == Phase::Connecting && waiting(&self.clients[index]) {
-                let command = self.clients[index].resumption.as_ref().map_or("", |_| " to JOIN and POSITION");
-                self.fail_client(index, format!("no answer{command} within {patience}"))?;
+            let client = &self.clients[index];
+            let question = match client.stage {
+                Stage::Connecting | Stage::Handshake => "",
+                Stage::TlsHandshake => " to the TLS handshake",
+                Stage::Authenticating => " to AUTH",
+                Stage::Joining if client.resumption.is_some() => " to JOIN and POSITION",
+                Stage::Joining => "",
+                Stage::Ready | Stage::Leaving(_) | Stage::Stalled | Stage::Ended => continue,
+            };
+            if self.phase == Phase::Connecting {
+                self.fail_client(index, format!("no answer{question} within {patience}"))?;
             }
         }
         Ok(())

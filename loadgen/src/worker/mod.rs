@@ -30,10 +30,12 @@ use crate::latency::Latencies;
 use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
 use crate::priority;
 use crate::schedule::Schedule;
+use crate::tls::TlsConnector;
+use crate::tokens;
 use churn::Churn;
 pub use client::{Client, SendResult, Stage};
 use connecting::ConnectPhase;
-pub use connecting::reason_of;
+pub use connecting::{reason_of, tls_connector};
 pub use coordinator_pipe::CoordinatorPipe;
 use delivery_checker::DeliveryChecker;
 use reconnecting::Reconnects;
@@ -73,6 +75,10 @@ struct Worker {
     timer_is_set_to: Option<Nanos>,
     coordinator: CoordinatorPipe,
     clients: Vec<Client>,
+    /// For each target, what opens its connections over TLS.
+    tls_connectors: Vec<Option<TlsConnector>>,
+    /// Presented by turns; empty if clients present none.
+    tokens: Vec<String>,
     rooms: Vec<Room>,
     phase: Phase,
     connecting: ConnectPhase,
@@ -154,6 +160,9 @@ impl Worker {
         coordinator.watch(poll.registry(), COMMANDS)?;
         let reconnects = Reconnects::new(&assignment);
         let (rooms, clients) = connecting::rooms_and_clients(&assignment, &reconnects);
+        let tls_connectors = connecting::tls_connectors(&assignment)?;
+        let token_file = assignment.settings.token_file.as_deref();
+        let tokens = token_file.map(tokens::read).transpose()?.unwrap_or_default();
         if rooms.iter().any(|room| room.is_beside) {
             // What these rooms show is to be the server's delay, and not that of a generator busy with those who come back.
             priority::take_best();
@@ -169,6 +178,8 @@ impl Worker {
             timer_is_set_to: None,
             coordinator,
             clients,
+            tls_connectors,
+            tokens,
             rooms,
             phase: Phase::Connecting,
             schedule: None,

@@ -227,9 +227,11 @@ impl Worker {
     /// position. Returns false for any other client.
     pub(super) fn join_answered(&mut self, index: usize, now: Nanos) -> bool {
         let client = &mut self.clients[index];
+        let has_resumed_tls = client.has_resumed_tls();
         let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return false };
         if resumption.stage == CutStage::Away {
             resumption.resume();
+            self.reconnects.result.counts.tls_resumed += u64::from(has_resumed_tls);
             self.rooms[client.room as usize].checker.resume(member, now);
             self.counters.clients += 1;
         }

@@ -32,8 +32,12 @@ impl Worker {
     /// Returns false if the client has ended.
     fn handle_writable(&mut self, index: usize) -> anyhow::Result<bool> {
         if self.clients[index].stage == Stage::Connecting {
-            return match self.clients[index].connected() {
-                Ok(()) => self.start_handshake(index, Nanos::now()),
+            let client = &mut self.clients[index];
+            let connected = client.connected();
+            let connector = self.tls_connectors[usize::from(client.target)].as_ref();
+            return match connected.and_then(|()| connector.map(|connector| client.start_tls(connector)).transpose()) {
+                Ok(None) => self.start_handshake(index, Nanos::now()),
+                Ok(Some(())) => Ok(true),
                 Err(error) => self.fail_to_connect(index, &error).map(|()| false),
             };
         }
@@ -57,9 +61,21 @@ impl Worker {
         }
         self.clients[index].stage = Stage::Handshake;
         if !dialect.has_handshake() {
-            self.join_room(index, now)?;
+            self.authenticate(index, now)?;
         }
         Ok(self.clients[index].stage != Stage::Ended)
+    }
+
+    /// Presents the client's token, if there are tokens. It joins once the token was accepted.
+    fn authenticate(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
+        if self.tokens.is_empty() {
+            return self.join_room(index, now);
+        }
+        let command = dialect::auth(&self.tokens[index % self.tokens.len()]);
+        let auth = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
+            dialect.publish(room, command.as_bytes(), out);
+        };
+        self.request(index, Stage::Authenticating, auth, now)
     }
 
     /// Joins the room. A publisher that is no member is ready without joining.
@@ -123,6 +139,9 @@ impl Worker {
             };
             let now = Nanos::now();
             self.counters.result.tally.reads += 1;
+            if self.clients[index].has_finished_tls() {
+                self.start_handshake(index, now)?;
+            }
             let used = self.decode_all(index, &buffer[..read.bytes], now)?;
             if self.clients[index].stage == Stage::Ended {
                 return Ok(());
@@ -179,19 +198,26 @@ impl Worker {
     fn handle(&mut self, index: usize, incoming: Incoming<'_>, now: Nanos) -> anyhow::Result<()> {
         match incoming {
             Incoming::Message(text) => self.receiver(index, now).receive(text),
-            Incoming::HandshakeDone => self.join_room(index, now)?,
+            Incoming::HandshakeDone => self.authenticate(index, now)?,
+            Incoming::Authenticated if self.clients[index].stage == Stage::Authenticating => {
+                self.join_room(index, now)?;
+            }
             Incoming::Acknowledged => self.acknowledge(index, now)?,
             Incoming::ReplyNeeded(answer) => {
                 if let Err(error) = self.clients[index].send(&answer) {
                     self.end(index, reason_of(&error), now)?;
                 }
             }
-            Incoming::Refused(reason) if self.clients[index].stage == Stage::Joining => self.end(index, reason, now)?,
+            Incoming::Refused(reason)
+                if matches!(self.clients[index].stage, Stage::Authenticating | Stage::Joining) =>
+            {
+                self.end(index, reason, now)?;
+            }
             Incoming::Refused(reason) => add_reason(&mut self.counters.result.refused, reason),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
             Incoming::Position(position) => self.handle_position(index, position, now)?,
             Incoming::Gap => self.handle_gap(index),
-            Incoming::Pong(_) | Incoming::Other => {}
+            Incoming::Authenticated | Incoming::Pong(_) | Incoming::Other => {}
         }
         Ok(())
     }

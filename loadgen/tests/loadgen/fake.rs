@@ -1,6 +1,7 @@
 //! A server with exactly the faults of its script, and no others. It speaks the line dialect as far as a load needs it.
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
+mod answers;
 mod resuming;
 
 use std::cmp::Reverse;
@@ -58,6 +59,8 @@ pub enum Fault {
     LoseTheLastOfTheFirstReplay,
     /// The first replay has its last message twice.
     DoubleTheLastOfTheFirstReplay,
+    /// Every token is refused.
+    RefuseTokens,
     /// Nothing is ever answered.
     AnswerNothing,
     /// Only this many `PING`s are answered.
@@ -71,8 +74,10 @@ pub enum Fault {
 }
 
 /// An event that the server reports to its test.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
+    /// A client has presented this token.
+    Presented(String),
     /// A client has joined a room.
     Joined(SocketAddr),
     /// A client has published a message.
@@ -100,6 +105,11 @@ impl Fake {
         thread::spawn(move || accept(&listener, &accepted));
         thread::spawn(move || server.serve(&happenings));
         Self { address, happen, seen }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its address as a target.
@@ -254,6 +264,7 @@ impl Server {
             },
             (None, "POSITION") => self.answer_position(client),
             (None, "LEAVE") => self.answer_leave(client),
+            (None, text) if text.starts_with("AUTH ") => self.answer_auth(client, &text["AUTH ".len()..]),
             (None, text) if text.starts_with("PING ") => self.answer_ping(client, text),
             (None, text) => self.publish(client, text),
         }
@@ -274,27 +285,10 @@ impl Server {
         Some(room)
     }
 
-    fn answer_leave(&mut self, client: usize) {
-        let Some(room) = self.leave(client) else { return };
-        self.promise(client, Act::Send("Left room\n".to_owned()));
-        let Some(said) = self.histories.get(&room).and_then(|history| history.last()).cloned() else { return };
-        if self.take_fault(|fault| matches!(fault, Fault::HauntTheFirstToLeave)) {
-            self.promise(client, Act::Send(said));
-        }
-    }
-
     /// Removes a fault that happens once. Returns whether the script had it.
     fn take_fault(&mut self, is_wanted: impl Fn(&Fault) -> bool) -> bool {
         let place = self.script.iter().position(is_wanted);
         place.map(|place| self.script.remove(place)).is_some()
-    }
-
-    fn answer_ping(&mut self, client: usize, text: &str) {
-        let is_mute = |fault: &Fault| matches!(fault, Fault::AnswerPings(count) if *count <= self.pings);
-        if !self.script.iter().any(is_mute) {
-            self.promise(client, Act::Send(text.replacen("PING", "PONG", 1) + "\n"));
-        }
-        self.pings += 1;
     }
 
     fn publish(&mut self, client: usize, text: &str) {

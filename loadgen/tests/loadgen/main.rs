@@ -12,6 +12,10 @@ mod faults;
 // Clients that are cut and come back with their position.
 mod reconnects;
 
+// Clients over TLS, and clients with tokens.
+mod tls;
+mod tokens;
+
 // Overloads of a server, and their effect on clients that read.
 mod overload;
 

@@ -227,7 +227,8 @@ fn a_process_obeys_an_order_that_came_together_with_its_assignment() {
     // Its only client waits until the coordinator sends `Open`.
     let assignment = json!({
         "groups": [group], "late": 1, "high_priority": false, "size": 64, "messages": 1, "first_speaker": 0, "expected": 1,
-        "clients_before": 0, "patience": { "secs": 10, "nanos": 0 }
+        "clients_before": 0, "patience": { "secs": 10, "nanos": 0 },
+        "tls": { "ca": null, "insecure": false, "resumption": true }
     });
     let mut command = loadgen(&["overload-worker"]);
     let (mut worker, mut input) = Process::start_with_input(command.stdout(Stdio::piped()));
@@ -247,8 +248,8 @@ fn what_is_no_overload_is_refused_with_the_rule() {
         (&["burst", "--clients", "0"][..], "--clients 0: 1 to"),
         (&["burst", "--size", "10"], "--size 10: 36 to 65536"),
         (&["burst", "--watchers", "100000", "--clients", "100000"], "fewer --watchers help"),
-        (&["burst", "nats://127.0.0.1:4222"], "tcp:// or ws:// only"),
-        (&["flood", "--quiet", "5"], "--quiet 5: it needs a ws:// target"),
+        (&["burst", "nats://127.0.0.1:4222"], "tcp://, tls://, ws:// or wss:// only"),
+        (&["flood", "--quiet", "5"], "--quiet 5: it needs a ws:// or wss:// target"),
         (&["flood", "tcp://127.0.0.1:1"], "nothing listens at tcp://127.0.0.1:1"),
         (&["burst", "tcp://127.0.0.1:1", "--stop-after", "1s"], "no process is found"),
         (&["burst", "--json", "/no such folder/x"], "/no such folder/x"),

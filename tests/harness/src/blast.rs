@@ -1,12 +1,12 @@
 //! A member that publishes as fast as it can and reads everything.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::Lines;
+use super::{Endpoint, Lines, Stream};
 
 /// Messages per write.
 const BURST: usize = 256;
@@ -14,14 +14,14 @@ const BURST: usize = 256;
 /// A member with a thread that writes and one that reads. Ends when dropped, and fails if the server has ended it
 /// before.
 pub struct Blast {
-    stream: TcpStream,
+    stream: Stream,
     stopping: Arc<AtomicBool>,
     threads: Option<[JoinHandle<()>; 2]>,
 }
 
 impl Blast {
     /// Publishes in the room until dropped.
-    pub fn start(server: SocketAddr, room: &str) -> Self {
+    pub fn start(server: impl Into<Endpoint>, room: &str) -> Self {
         let member = Lines::member(server, room);
         let stopping = Arc::new(AtomicBool::new(false));
         let threads = [write, read].map(|half| {
@@ -35,12 +35,12 @@ impl Blast {
     }
 }
 
-fn write(mut stream: TcpStream) {
+fn write(mut stream: Stream) {
     let burst = "as fast as it can\n".repeat(BURST);
     while stream.write_all(burst.as_bytes()).is_ok() {}
 }
 
-fn read(mut stream: TcpStream) {
+fn read(mut stream: Stream) {
     let mut buffer = vec![0; 64 * 1024];
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }

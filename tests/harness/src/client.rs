@@ -1,16 +1,14 @@
 //! A client of the text dialect over any transport.
 
-use std::net::SocketAddr;
-
-use super::{Disconnect, Lines, WELCOME, WebSocket, until};
+use super::{Disconnect, Endpoint, Lines, WELCOME, WebSocket, until};
 
 /// Where a server listens.
 pub trait Addresses {
     /// Its address for lines.
-    fn tcp(&self) -> SocketAddr;
+    fn tcp(&self) -> Endpoint;
 
     /// Its address for HTTP and WebSocket.
-    fn http(&self) -> SocketAddr;
+    fn http(&self) -> Endpoint;
 }
 
 /// A transport of the text dialect.

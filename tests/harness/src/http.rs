@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use super::lines::READ_BUFFER_BYTES;
-use super::{FAILSAFE, until};
+use super::{Endpoint, Stream, until};
 
 /// The metric that counts how often the text of the metrics was written.
 const SCRAPES: &str = "roomcast_scrapes_total";
@@ -39,25 +39,30 @@ impl Head {
 }
 
 /// One connection.
-pub struct Http(BufReader<TcpStream>);
+pub struct Http(BufReader<Stream>);
 
 impl Http {
     /// Connects and sends nothing.
     #[track_caller]
-    pub fn connect(server: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(server).expect("a server that accepts"))
+    pub fn connect(server: impl Into<Endpoint>) -> Self {
+        Self::on(Stream::connect(server.into()))
+    }
+
+    /// A client on this plain connection.
+    #[track_caller]
+    pub fn over(socket: TcpStream) -> Self {
+        let server: Endpoint = socket.peer_addr().expect("a connected socket").into();
+        Self::on(Stream::over(socket, server))
     }
 
     /// A client on this connection.
-    pub fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
-        stream.set_nodelay(true).expect("an option");
+    pub fn on(stream: Stream) -> Self {
         Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
     }
 
     /// The answer to `GET`, on a connection of its own.
     #[track_caller]
-    pub fn get(server: SocketAddr, path: &str) -> (Head, String) {
+    pub fn get(server: impl Into<Endpoint>, path: &str) -> (Head, String) {
         let mut client = Self::connect(server);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         let answer = client.answer();
@@ -66,7 +71,8 @@ impl Http {
     }
 
     /// The same connection for another thread to write to.
-    pub fn write_half(&self) -> TcpStream {
+    #[track_caller]
+    pub fn write_half(&self) -> Stream {
         self.0.get_ref().try_clone().expect("a descriptor")
     }
 
@@ -108,7 +114,7 @@ impl Http {
     }
 
     /// The connection with what was read ahead of it, for another protocol.
-    pub fn into_stream(self) -> BufReader<TcpStream> {
+    pub fn into_stream(self) -> BufReader<Stream> {
         self.0
     }
 }
@@ -116,7 +122,8 @@ impl Http {
 /// Every sample of `GET /metrics` by its name with its labels, as of a moment after the call. A worker writes the text
 /// at most every 100 ms and counts how often it does, so this reads until that count has grown.
 #[track_caller]
-pub fn metrics(server: SocketAddr) -> HashMap<String, f64> {
+pub fn metrics(server: impl Into<Endpoint>) -> HashMap<String, f64> {
+    let server = server.into();
     let mut client = Http::connect(server);
     let (is_kept, first) = scrape(&mut client);
     // A full server closes after each answer, and either of two workers takes the next connection: the other one has

@@ -1,14 +1,14 @@
-//! A TCP client that writes bytes and reads lines.
+//! A client of the line protocol, over TCP or TLS, that writes bytes and reads lines.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::client::Wire;
-use super::{Disconnect, FAILSAFE, WELCOME};
+use super::{Disconnect, Endpoint, Stream, WELCOME};
 
 /// The capacity of a client's read buffer: small, so that thousands of clients fit.
 pub const READ_BUFFER_BYTES: usize = 1024;
@@ -17,30 +17,30 @@ pub const READ_BUFFER_BYTES: usize = 1024;
 const SHORT_RECEIVE_BYTES: usize = 4 * 1024;
 
 /// One connection.
-pub struct Lines(BufReader<TcpStream>);
+pub struct Lines(BufReader<Stream>);
 
 impl Lines {
     /// Connects and reads nothing, not even the greeting.
     #[track_caller]
-    pub fn connect(server: SocketAddr) -> Self {
-        Self::of(TcpStream::connect(server).expect("a server that accepts"))
+    pub fn connect(server: impl Into<Endpoint>) -> Self {
+        Self::of(Stream::connect(server.into()))
     }
 
     /// Connects with a receive buffer of a few KiB and reads nothing.
     #[track_caller]
-    pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
-        Self::of(short_of_buffer(server))
+    pub fn connect_short_of_buffer(server: impl Into<Endpoint>) -> Self {
+        Self::of(short_of_buffer(server.into()))
     }
 
     /// Connects and joins a room.
     #[track_caller]
-    pub fn member(server: SocketAddr, room: &str) -> Self {
+    pub fn member(server: impl Into<Endpoint>, room: &str) -> Self {
         Self::connect(server).join_first(room)
     }
 
     /// Connects with a receive buffer of a few KiB and joins a room.
     #[track_caller]
-    pub fn member_short_of_buffer(server: SocketAddr, room: &str) -> Self {
+    pub fn member_short_of_buffer(server: impl Into<Endpoint>, room: &str) -> Self {
         Self::connect_short_of_buffer(server).join_first(room)
     }
 
@@ -52,15 +52,13 @@ impl Lines {
         self
     }
 
-    fn of(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
-        stream.set_nodelay(true).expect("an option");
+    fn of(stream: Stream) -> Self {
         Self(BufReader::with_capacity(READ_BUFFER_BYTES, stream))
     }
 
-    /// The socket.
+    /// The socket, below TLS.
     pub fn stream(&self) -> &TcpStream {
-        self.0.get_ref()
+        self.0.get_ref().socket()
     }
 
     /// The label that the server gives this client.
@@ -69,19 +67,20 @@ impl Lines {
     }
 
     /// The same connection for another thread to write to.
-    pub fn write_half(&self) -> TcpStream {
-        self.stream().try_clone().expect("a descriptor")
+    #[track_caller]
+    pub fn write_half(&self) -> Stream {
+        self.0.get_ref().try_clone().expect("a descriptor")
     }
 
     /// Writes all of it in one call.
     #[track_caller]
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
-        self.stream().write_all(bytes.as_ref()).expect("a server that reads");
+        self.0.get_ref().write_all(bytes.as_ref()).expect("a server that reads");
     }
 
     /// Ends what the server reads.
     pub fn end_input(&self) {
-        self.stream().shutdown(Shutdown::Write).expect("a connected socket");
+        self.0.get_ref().shutdown(Shutdown::Write).expect("a connected socket");
     }
 
     /// Closes with a reset.
@@ -129,7 +128,7 @@ impl Lines {
 
     /// Reads about 16 KiB a second and drops them, until the condition holds or the stream ends.
     pub fn read_slowly_until(&self, holds: impl Fn() -> bool) {
-        while !holds() && matches!(self.stream().read(&mut [0; 16]), Ok(1..)) {
+        while !holds() && matches!(self.0.get_ref().read(&mut [0; 16]), Ok(1..)) {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -154,11 +153,11 @@ impl Lines {
 
 /// Connects with a receive buffer of a few KiB.
 #[track_caller]
-pub fn short_of_buffer(server: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+pub fn short_of_buffer(server: Endpoint) -> Stream {
+    let socket = Socket::new(Domain::for_address(server.address), Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(SHORT_RECEIVE_BYTES).expect("an option");
-    socket.connect(&server.into()).expect("a server that accepts");
-    socket.into()
+    socket.connect(&server.address.into()).expect("a server that accepts");
+    Stream::over(socket.into(), server)
 }
 
 impl Wire for Lines {

@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Addresses, Ended, Lines, Log, Process, built, until, within_descriptors};
+use super::{Addresses, Ended, Endpoint, Lines, Log, Process, built, until, within_descriptors};
 
 /// A server that serves. It is a [`Process`] with two addresses and a log.
 pub struct Program {
@@ -152,12 +152,12 @@ impl Program {
 }
 
 impl Addresses for Program {
-    fn tcp(&self) -> SocketAddr {
-        self.tcp
+    fn tcp(&self) -> Endpoint {
+        self.tcp.into()
     }
 
-    fn http(&self) -> SocketAddr {
-        self.http
+    fn http(&self) -> Endpoint {
+        self.http.into()
     }
 }
 

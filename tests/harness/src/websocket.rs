@@ -2,18 +2,18 @@
 
 use std::fmt::{self, Debug};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::Disconnect;
 use super::client::Wire;
 use super::frame::{
     FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, LengthForm, close_frame, frame,
 };
 use super::http::{Head, Http};
 use super::lines::short_of_buffer;
+use super::{Disconnect, Endpoint, Stream};
 
 /// The handshake of RFC 6455 §1.3.
 pub const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -24,7 +24,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// One connection after its handshake.
 pub struct WebSocket {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
     /// The payload of the close frame that came.
     closed: Option<Vec<u8>>,
 }
@@ -32,26 +32,26 @@ pub struct WebSocket {
 impl WebSocket {
     /// Connects and reads only the answer to the handshake.
     #[track_caller]
-    pub fn connect(server: SocketAddr) -> Self {
+    pub fn connect(server: impl Into<Endpoint>) -> Self {
         Self::connect_sending(server, "")
     }
 
     /// Connects, with these bytes right behind the handshake in one write.
     #[track_caller]
-    pub fn connect_sending(server: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
+    pub fn connect_sending(server: impl Into<Endpoint>, bytes: impl AsRef<[u8]>) -> Self {
         Self::upgrade(server, [HANDSHAKE.as_bytes(), bytes.as_ref()].concat())
     }
 
     /// Connects with this handshake.
     #[track_caller]
-    pub fn upgrade(server: SocketAddr, handshake: impl AsRef<[u8]>) -> Self {
+    pub fn upgrade(server: impl Into<Endpoint>, handshake: impl AsRef<[u8]>) -> Self {
         Self::upgrade_over(Http::connect(server), handshake)
     }
 
     /// Connects with a receive buffer of a few KiB.
     #[track_caller]
-    pub fn connect_short_of_buffer(server: SocketAddr) -> Self {
-        Self::upgrade_over(Http::over(short_of_buffer(server)), HANDSHAKE)
+    pub fn connect_short_of_buffer(server: impl Into<Endpoint>) -> Self {
+        Self::upgrade_over(Http::on(short_of_buffer(server.into())), HANDSHAKE)
     }
 
     #[track_caller]
@@ -74,14 +74,14 @@ impl WebSocket {
         Self { stream: client.into_stream(), closed: None }
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn output(&self) -> &Stream {
         self.stream.get_ref()
     }
 
     /// Writes all of it in one call.
     #[track_caller]
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
-        self.socket().write_all(bytes.as_ref()).expect("a server that reads");
+        self.output().write_all(bytes.as_ref()).expect("a server that reads");
     }
 
     /// Writes it in pieces of this size, each in a call of its own.
@@ -91,18 +91,19 @@ impl WebSocket {
     }
 
     /// The same connection for another thread to write to.
-    pub fn write_half(&self) -> TcpStream {
-        self.socket().try_clone().expect("a descriptor")
+    #[track_caller]
+    pub fn write_half(&self) -> Stream {
+        self.output().try_clone().expect("a descriptor")
     }
 
     /// Ends what the server reads.
     pub fn end_input(&self) {
-        self.socket().shutdown(Shutdown::Write).expect("a connected socket");
+        self.output().shutdown(Shutdown::Write).expect("a connected socket");
     }
 
     /// Closes with a reset.
     pub fn reset(self) {
-        SockRef::from(self.socket()).set_linger(Some(Duration::ZERO)).expect("an option");
+        SockRef::from(self.output().socket()).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
     /// The first byte and the payload of the next frame, or `None` at the end of the stream.
@@ -219,7 +220,7 @@ impl Wire for WebSocket {
                 (FINAL_PING, payload) => self.send(frame(FINAL_PONG, payload)),
                 (FINAL_CLOSE, payload) => {
                     // The server may have closed the socket already.
-                    let _ = self.socket().write_all(&frame(FINAL_CLOSE, &payload));
+                    let _ = self.output().write_all(&frame(FINAL_CLOSE, &payload));
                     self.closed = Some(payload);
                 }
                 (first, payload) => panic!("a frame {first:#x} of {} bytes", payload.len()),

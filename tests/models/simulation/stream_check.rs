@@ -110,6 +110,7 @@ impl<'a> StreamCheck<'a> {
             ["Position", position] => self.position(Position::parse(position).expect("a position")),
             ["ERR", "closed", ..] | ["Bye"] => self.is_over = true,
             ["ERR", "too-many", "members", ..] => self.received.refused_by_room += 1,
+            ["ERR", "forbidden", "join", ..] => {}
             ["ERR", "too-many", "rooms", "of", "one", "client:", "at", "most", rooms_max] => {
                 assert_eq!(self.open.len().to_string(), rooms_max);
                 self.received.refused_by_session += 1;

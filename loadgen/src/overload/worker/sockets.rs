@@ -14,7 +14,7 @@ use super::{Phase, TURNS_MAX, Worker};
 use crate::clock::Nanos;
 use crate::dialect::FRAME_BYTES_MAX;
 use crate::messages::add_reason;
-use crate::target::{Scheme, Target};
+use crate::target::Target;
 use crate::worker::{SendResult, Stage, reason_of};
 
 /// Maximum clients that are connecting at a time.
@@ -104,8 +104,14 @@ impl Worker {
             return Ok(());
         }
         if self.clients[index].socket.stage == Stage::Connecting {
-            return match self.clients[index].socket.connected() {
-                Ok(()) => self.start_handshake(index, now),
+            let client = &mut self.clients[index];
+            let connected = client.socket.connected();
+            let connector = self.tls_connectors[client.group].as_ref();
+            let secured =
+                connected.and_then(|()| connector.map(|connector| client.socket.start_tls(connector)).transpose());
+            return match secured {
+                Ok(None) => self.start_handshake(index, now),
+                Ok(Some(())) => Ok(()),
                 Err(error) => self.fail_to_connect(index, &error, now),
             };
         }
@@ -154,6 +160,9 @@ impl Worker {
                 Err(error) => return self.end(index, reason_of(&error), Nanos::now()),
             };
             let now = Nanos::now();
+            if self.clients[index].socket.has_finished_tls() {
+                self.start_handshake(index, now)?;
+            }
             let used = self.decode_all(index, &buffer[..read.bytes], now)?;
             if !self.clients[index].is_alive() {
                 return Ok(());
@@ -166,12 +175,12 @@ impl Worker {
         self.clients[index].socket.reregister(self.poll.registry(), Token(index))
     }
 
-    /// Whether counting the lines is enough. It keeps the crowd cheap, which shares the machine with the server.
+    /// Whether counting the lines of what the socket returns is enough. It keeps the crowd cheap, which shares the machine with the server.
     fn counts_lines_only(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let group = &self.assignment.groups[client.group];
         let is_crowd = matches!(group.role, Role::Speaker | Role::Member | Role::Flooder);
-        is_crowd && group.target.scheme == Scheme::Tcp && client.socket.stage == Stage::Ready
+        is_crowd && group.target.is_plain_lines() && client.socket.stage == Stage::Ready
     }
 
     fn count_lines(&mut self, buffer: &mut Vec<u8>, index: usize, is_read_closed: bool) -> anyhow::Result<()> {

@@ -11,7 +11,8 @@ use crate::workload::{CutFrom, Reconnect};
 /// The counts; empty if no client was to be cut.
 pub fn rows(report: &Report) -> Vec<Row> {
     let Some(reconnects) = &report.rooms.reconnects else { return Vec::new() };
-    let ReconnectCounts { cut, recovered, told, deceived, away, replayed, doubled, untold } = reconnects.counts;
+    let ReconnectCounts { cut, recovered, told, deceived, away, replayed, doubled, untold, tls_resumed } =
+        reconnects.counts;
     let plain = |name, number: u64| Row::new(name, count(number));
     let fault = |name, number: u64| Row { is_bad: number > 0, ..Row::new(name, count(number)) };
     let mut rows: Vec<Row> = report.workload.settings.reconnect.iter().map(plan).collect();
@@ -25,6 +26,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
         fault("Missed messages untold", untold),
         fault("Duplicates after the return", doubled),
     ]);
+    rows.extend((tls_resumed > 0).then(|| plain("TLS sessions resumed", tls_resumed)));
     rows.extend(reconnects.all_back_seconds.map(|seconds| Row::new("All back after", with_unit(seconds, "s"))));
     let ratio = |ratio| Row::new("Rooms beside, p99 during over before", significant(ratio));
     rows.extend(reconnects.beside_ratio.map(ratio));
