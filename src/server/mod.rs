@@ -83,7 +83,7 @@ pub async fn run(
     let drain = Drain::default();
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
-    let (mut workers, shards) = start(&config, descriptors, own, access, &metrics, tls.server(), &drain)?;
+    let (mut workers, shards) = start(&config, descriptors, own, Arc::clone(&access), &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -95,7 +95,7 @@ pub async fn run(
     if !has_tokens {
         warn_of_open_ports(bound);
     }
-    on_bound(bound, Control::new(commands, shards, tls.requests()));
+    on_bound(bound, Control::new(commands, shards, tls.requests(), access));
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = tls.watch() => {}
