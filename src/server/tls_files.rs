@@ -1,8 +1,6 @@
 //! The files of the certificate and its key: read and checked at the start, when they change, and on request. What is wrong
 //! never replaces what is in use.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +19,7 @@ use tracing::{info, warn};
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
+use crate::access;
 use crate::config::{ConfigError, TlsPorts, TlsRules};
 use crate::metrics::Counter;
 use crate::net::handshakes::TlsServer;
@@ -33,9 +32,6 @@ const ENDS_SOON_SECONDS: i64 = 14 * 24 * 60 * 60;
 
 /// The time between two warnings of the end of a certificate.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// More than any chain of certificates has, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a reload has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,9 +200,7 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
-        let read = |setting, path: &Path| {
-            read_file(path).map_err(|error| wrong(setting, path, format!("cannot be read: {error}")))
-        };
+        let read = |setting, path: &Path| access::read(setting, path).map(|(contents, _)| contents);
         Ok(Self { certificate: read("tls-cert", &rules.certificate)?, key: read("tls-key", &rules.key)? })
     }
 
@@ -250,12 +244,6 @@ fn server(
         lines: is_on(TlsPorts::Tcp).then(|| Arc::new(lines)),
         http: is_on(TlsPorts::Http).then(|| Arc::new(http)),
     })
-}
-
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut contents)?;
-    Ok(contents)
 }
 
 fn seen(contents: &anyhow::Result<Contents>) -> Seen {
