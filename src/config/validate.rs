@@ -336,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_does_not_keep_a_secret_from_members_that_it_tells_them() {
+        let rule = RuleSettings { presence: Some(Who::User), ..RuleSettings::new("a", Who::Anyone) };
+        let with = |rule: RuleSettings, presence_events| {
+            Config::try_from(Settings { rules: vec![rule], presence_events, ..Settings::default() })
+        };
+        assert!(with(rule.clone(), false).is_ok());
+        assert!(with(RuleSettings { presence_events: Some(false), ..rule.clone() }, true).is_ok());
+        assert!(with(RuleSettings { join: Who::User, ..rule.clone() }, true).is_ok());
+        let error = with(rule, true).unwrap_err().to_string();
+        assert!(error.starts_with(r#"rule "a": presence keeps from some members who is in"#), "{error}");
+    }
+
+    #[test]
     fn without_history_its_budget_may_be_anything() {
         let settings = Settings { history_messages: 0, history_budget: Size(0), ..Settings::default() };
         assert_eq!(Config::try_from(settings).unwrap().access.default_limits.history_messages_max, 0);

@@ -58,6 +58,9 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         let files = access.files_changed_since(&self.applied).join(", ");
         let changed = differences(&self.running, &next)?.join(", ");
         let needs_restart = differences(&next, &read)?.join(", ");
+        if access.rooms.is_open() && !self.running.rules.is_empty() {
+            warn!("no rule is left: every client may do everything in every room");
+        }
         (self.running, self.applied) = (next, Arc::clone(&access));
         let (rules, keys) = (self.running.rules.len(), access.tokens.describe());
         info!(changed, files, rules, keys, api_keys = access.api_keys.len(), "reloaded");

@@ -145,6 +145,11 @@ impl WorkerAccess {
         Ok(Box::new(token))
     }
 
+    /// Whether the token of a client has been revoked.
+    pub(super) fn has_revoked(&self, lease: &Lease) -> bool {
+        lease.token.borrow().as_deref().is_some_and(|token| self.revocations.borrow().cover(token))
+    }
+
     /// The lease of a new client, if it needs one: it has a token, or must present one in time.
     pub(super) fn lease(&self, slot: Slot, dialect: Dialect, token: Option<Box<Token>>) -> Option<Rc<Lease>> {
         if token.is_none() && self.admits_anonymous() {
@@ -185,9 +190,11 @@ impl WorkerAccess {
     pub fn sweep(&self, now: Instant, writer: &WriterHandle) {
         let mut expired: Vec<(Dialect, Slot)> = Vec::new();
         let token_grace = self.rules().token_grace;
+        let admits_anonymous = self.admits_anonymous();
         self.leases.borrow_mut().retain(|lease| {
             let Some(lease) = lease.upgrade() else { return false };
-            if lease.ends_at.get().is_some_and(|ends_at| ends_at <= now) {
+            let is_needed = lease.has_token() || !admits_anonymous;
+            if is_needed && lease.ends_at.get().is_some_and(|ends_at| ends_at <= now) {
                 match lease.end() {
                     Some(reason) => writer.disconnect(lease.slot, reason),
                     None => {

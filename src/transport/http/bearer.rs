@@ -59,9 +59,9 @@ pub fn answer_subprotocol(headers: &HeaderMap, response: &mut Response<Body>) ->
     Ok(())
 }
 
-/// What stands behind `Bearer` (RFC 6750 §2.1), in any case.
+/// What stands behind `Bearer` (RFC 6750 §2.1), in any case. A client whose token is empty is no guest.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
