@@ -140,7 +140,8 @@ fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, Con
     }
     let are_told = rule.presence_events.unwrap_or(default.presence_events);
     if are_told && rule.presence.is_some_and(|presence| presence != Who::Anyone && presence != rule.join) {
-        let what = "presence keeps from some members who is in, and presence-events tells every member: set it to false";
+        let what =
+            "presence keeps from some members who is in, and presence-events tells every member: set it to false";
         return wrong(&format_args!("{name:?}"), what);
     }
     let named = |error: ConfigError| error.because(&format!("in the rule {name:?}"));
