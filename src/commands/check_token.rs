@@ -41,7 +41,9 @@ pub fn check_token(access: &Access, path: &Path) -> anyhow::Result<(String, Resu
 fn shown(part: &str) -> anyhow::Result<String> {
     let json = BASE64_URL_SAFE_NO_PAD.decode(part).context("not base64url")?;
     let value: Value = serde_json::from_slice(&json).context("not JSON")?;
-    serde_json::to_string_pretty(&value).context("not JSON")
+    let text = serde_json::to_string_pretty(&value).context("not JSON")?;
+    // JSON may have control characters of Unicode, which a terminal would follow.
+    Ok(text.replace(|character: char| character.is_control() && character != '\n', "\u{fffd}"))
 }
 
 /// What a valid token gives.

@@ -205,11 +205,12 @@ impl Session {
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
-        if let (Err(error), Reservation::None) = (self.permit_join(&room, since), reservation) {
-            return self.wait(Waiting::Refused(error));
-        }
         let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
-        self.send_join(Join { room, member, request, reservation, since, turn: None })
+        let mut join = Join { room, member, request, reservation, since, turn: None };
+        match self.permit_reserved(&mut join) {
+            Ok(()) => self.send_join(join),
+            Err(error) => self.wait(Waiting::Refused(error)),
+        }
     }
 
     /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].

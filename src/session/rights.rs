@@ -6,12 +6,12 @@ use super::waiting::{Answer, Outcome};
 use super::{Membership, Session};
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::{Token, TokenError};
-use crate::broker::{Act, Farewell};
+use crate::broker::{Act, Farewell, Join, MemberCommand, Reservation};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Position;
+use crate::protocol::position::{Offset, Position};
 
 /// Why a token was refused, and why the connection ends with that.
 #[derive(Debug)]
@@ -106,6 +106,35 @@ impl Session {
     pub(super) fn permit_join(&self, room: &RoomName, since: Option<Position>) -> Result<(), CommandError> {
         self.permit(Action::Join, room)?;
         since.map_or(Ok(()), |_| self.permit(Action::History, room))
+    }
+
+    /// Refuses a join without the right. A place that is reserved is taken all the same, for the review to leave it, and
+    /// then the client is told nothing that it has missed.
+    pub(super) fn permit_reserved(&self, join: &mut Join) -> Result<(), CommandError> {
+        match (self.permit_join(&join.room, join.since), join.reservation) {
+            (Err(_), Reservation::Held) => {
+                // No room is so far, so the room replies that it cannot tell.
+                join.since = join.since.map(|since| Position { offset: Offset(u64::MAX), ..since });
+                Ok(())
+            }
+            (permitted, _) => permitted,
+        }
+    }
+
+    /// Refuses a command that has waited and whose right is lost. Otherwise a client that reads slowly could keep a
+    /// command, and its membership, for as long as it likes.
+    pub(super) fn permit_late(&mut self, command: &MemberCommand) -> Result<(), CommandError> {
+        if !self.needs_review() {
+            return Ok(());
+        }
+        self.update_rights();
+        self.permit(Action::Join, &command.room)?;
+        match command.act {
+            Act::Publish(..) => self.permit(Action::Publish, &command.room),
+            Act::History(..) => self.permit(Action::History, &command.room),
+            Act::Members(..) => self.permit(Action::Presence, &command.room),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what needs no room to a client that must present a token first.

@@ -214,6 +214,13 @@ impl Session {
     /// A client that is disconnected gets no long reply any more. Its join is sent all the same, without a turn: a place may
     /// be reserved for it, and a client of a server that stops must not be in a room without what it has missed.
     fn poll_turn(&mut self, mut wait: Box<TurnWait>, context: &mut Context<'_>) -> Poll<Finished> {
+        let permitted = match &mut wait.command {
+            LongReplyCommand::Member(command) => self.permit_late(command),
+            LongReplyCommand::Join(join) => self.permit_reserved(join),
+        };
+        if let Err(error) = permitted {
+            return Poll::Ready(Finished::Refused(error));
+        }
         let is_disconnected = self.context.writer.poll_disconnect(self.slot, context).is_ready();
         let turn = match wait.turn.as_mut().poll(context) {
             _ if is_disconnected => None,
@@ -237,6 +244,9 @@ impl Session {
     }
 
     fn poll_pause(&mut self, mut pause: Box<Pause>, context: &mut Context<'_>) -> Poll<Finished> {
+        if let Err(error) = self.permit_late(&pause.command) {
+            return Poll::Ready(Finished::Refused(error));
+        }
         let disconnected = self.context.writer.poll_disconnect(self.slot, context);
         if disconnected.is_pending() && pause.sleep.as_mut().poll(context).is_pending() {
             self.waiting = Some(Waiting::Pausing(pause));

@@ -30,6 +30,7 @@ mod merging;
 mod pongs;
 mod presence;
 mod remembering;
+mod revoked;
 mod rules;
 mod slow_consumers;
 

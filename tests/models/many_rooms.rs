@@ -59,6 +59,11 @@ impl ManyRooms {
         self.session.reply(Some(room), &Event::Pong(room.as_str()))
     }
 
+    /// Asks for the members of the room. The answer does not name the client.
+    pub fn members(&mut self, room: &RoomName) -> Outcome {
+        self.session.list_members(room, None)
+    }
+
     /// Asks for the position of the room. The answer does not name the room.
     pub fn position(&mut self, room: &RoomName) -> Outcome {
         self.session.request_position(room, None)

@@ -11,6 +11,7 @@ use roomcast::config::{Config, RuleSettings, Settings, Who};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::names::RoomName;
+use roomcast::protocol::position::Position;
 use roomcast::session::Outcome;
 use roomcast::writer::Address;
 
@@ -228,6 +229,26 @@ fn a_member_leaves_exactly_the_rooms_that_other_rules_forbid() {
         let is_forbidden = |error: &CommandError| matches!(error, CommandError::Forbidden(_));
         assert!(fixture.client.refused.iter().all(is_forbidden), "{:?}", fixture.client.refused);
         fixture.end(Disconnect::Quit);
+    }
+}
+
+#[test]
+fn a_command_that_waits_is_refused_once_its_right_is_lost() {
+    let since = Position::parse("0000000000000-0000000000000000");
+    for joins in [false, true] {
+        let mut fixture = Fixture::in_rooms(1, 1);
+        let (room, other, allowed) = (fixture.room(0), fixture.room(1), fixture.room(2));
+        // A long reply is on its way, for as long as its client does not read it.
+        assert_eq!(fixture.client.members(&room), Outcome::Done);
+        let outcome = if joins { fixture.client.join(&other, since) } else { fixture.client.members(&room) };
+        assert_eq!(outcome, Outcome::Pending);
+        assert!(poll(|context| fixture.client.poll(context)).is_pending());
+        fixture.allow_only(&[allowed]);
+        assert_eq!(poll(|context| fixture.client.poll(context)), Poll::Ready(Outcome::Done));
+        assert!(matches!(fixture.client.refused[..], [CommandError::Forbidden(_)]), "{:?}", fixture.client.refused);
+        let outcome = fixture.client.review();
+        fixture.finish(outcome);
+        assert_eq!(fixture.client.rooms(), []);
     }
 }
 

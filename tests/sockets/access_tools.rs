@@ -135,6 +135,10 @@ fn a_token_that_is_not_valid_is_explained_too_and_fails_without_being_shown() {
     assert!(ended.out.contains("\"sub\": \"ada\"") && ended.out.contains("valid: no, the signature"), "{}", ended.out);
     assert!(ended.err.contains("the token is not valid: the signature is of another key"), "{}", ended.err);
     assert!(!(ended.out + &ended.err).contains(&forged));
+    // Its sub would clear the screen.
+    files.write("forged", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiLCmzJKIn0.AAAA");
+    let ended = files.run(&["check-token", files.path("forged").to_str().unwrap()]);
+    assert!(ended.out.contains("\"sub\": \"\u{fffd}2J\""), "{}", ended.out);
 }
 
 #[test]

@@ -146,6 +146,9 @@ fn a_handshake_may_carry_a_token_in_a_header_or_as_a_subprotocol() {
     let token = token_of("alice");
     expect_user(&server, "", &format!("Authorization: Bearer {token}\r\n"), None);
     expect_user(&server, "", &format!("authorization: bearer {token}\r\n"), None);
+    // A proxy may have added its own.
+    let proxied = format!("Authorization: Basic eDp5\r\nAuthorization: Bearer {token}\r\n");
+    expect_user(&server, "", &proxied, None);
     let offered = format!("Sec-WebSocket-Protocol: roomcast, bearer.{token}\r\n");
     expect_user(&server, "", &offered, Some("roomcast"));
     let offered = format!("Sec-WebSocket-Protocol: bearer.{token}\r\nSec-WebSocket-Protocol: chat\r\n");

@@ -32,7 +32,7 @@ pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Op
         let text = "a token in the query needs the setting token-in-query: send Authorization: Bearer <token>\n";
         return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
     }
-    let in_header = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+    let in_header = headers.get_all(AUTHORIZATION).iter().find_map(|value| bearer(value.to_str().ok()?));
     let Some(token) = in_header.or_else(|| subprotocols(headers).find_map(token_of_subprotocol)).or(in_query) else {
         return Ok(None);
     };
@@ -61,7 +61,7 @@ pub fn answer_subprotocol(headers: &HeaderMap, response: &mut Response<Body>) ->
 
 /// What stands behind `Bearer` (RFC 6750 §2.1), in any case. A client whose token is empty is no guest.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let (scheme, token) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
