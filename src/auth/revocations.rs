@@ -46,7 +46,11 @@ impl Revocations {
 
     /// Adds a revocation. False if there are too many; it then covers the clients of the moment only.
     pub fn add(&mut self, revocation: &Revocation) -> bool {
-        if self.users.len() + self.tokens.len() >= REVOCATIONS_MAX {
+        let is_known = match revocation {
+            Revocation::User(user, _) => self.users.contains_key(user),
+            Revocation::Token(id) => self.tokens.contains(id),
+        };
+        if !is_known && self.users.len() + self.tokens.len() >= REVOCATIONS_MAX {
             return false;
         }
         match revocation {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -39,7 +40,12 @@ struct OnlyRules {
 /// be right.
 pub(super) fn read(path: &Path) -> Result<FromFile, String> {
     let file = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read settings file {file}: {error}"))?;
+    let cannot = |error: &dyn Display| format!("cannot read settings file {file}: {error}");
+    // A reload would wait for the next writer of a pipe, or find it empty.
+    if !path.metadata().map_err(|error| cannot(&error))?.is_file() {
+        return Err(cannot(&"it is no file"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| cannot(&error))?;
     let located = |offset: usize, what: &str| {
         let line = text[..offset].matches('\n').count() + 1;
         format!("settings file {file} line {line}: {what}")
@@ -67,7 +73,8 @@ pub(super) fn read(path: &Path) -> Result<FromFile, String> {
 fn flag_texts(setting: &str, value: &DeValue<'_>, flags: &[Arg]) -> Result<Vec<OsString>, String> {
     let Some(flag) = flags.iter().find(|flag| flag.get_long() == Some(setting)) else {
         let meant = did_you_mean(setting, flags.iter().filter_map(Arg::get_long), |name| format!("`{name}`"));
-        let hint = meant.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
+        let hint = (setting == "rules").then(|| "each rule begins with [[rule]]".to_owned()).or(meant);
+        let hint = hint.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
         return Err(format!("no setting `{setting}`: {hint}"));
     };
     let is_list = matches!(flag.get_action(), ArgAction::Append);

@@ -138,6 +138,12 @@ fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, Con
             return wrong(&format_args!("{name:?}"), &format!("{right} is anyone, user, token or nobody"));
         }
     }
+    let are_told = rule.presence_events.unwrap_or(default.presence_events);
+    if are_told && rule.presence.is_some_and(|presence| presence != Who::Anyone && presence != rule.join) {
+        let what =
+            "presence keeps from some members who is in, and presence-events tells every member: set it to false";
+        return wrong(&format_args!("{name:?}"), what);
+    }
     let named = |error: ConfigError| error.because(&format!("in the rule {name:?}"));
     let (members, messages, age) = (rule.room_members, rule.history_messages, rule.history_age);
     let members = members.map(room_members).transpose().map_err(named)?;
@@ -154,7 +160,7 @@ fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, Con
             members_max: members.unwrap_or(default.members_max),
             history_messages_max: messages.unwrap_or(default.history_messages_max),
             history_age_max: age.unwrap_or(default.history_age_max),
-            presence_events: rule.presence_events.unwrap_or(default.presence_events),
+            presence_events: are_told,
             joined_by: rule.join,
         },
     })

@@ -106,8 +106,6 @@ impl TryFrom<Settings> for Rules {
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,
-            token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
-            token_in_query: settings.token_in_query,
             greeting: one_line("greeting", settings.greeting)?,
         })
     }
@@ -168,6 +166,8 @@ fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
             audience: settings.token_audience.clone(),
             leeway: within("token-leeway", settings.token_leeway, Span(Duration::ZERO)..=LEEWAY_MAX)?.0,
         },
+        token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+        token_in_query: settings.token_in_query,
         api_keys_file: settings.api_keys_file.clone(),
     })
 }
@@ -333,6 +333,19 @@ mod tests {
             refused(|settings| settings.greeting = "a\nb".into()),
             r#"greeting "a\nb": one line without control characters"#
         );
+    }
+
+    #[test]
+    fn a_rule_does_not_keep_a_secret_from_members_that_it_tells_them() {
+        let rule = RuleSettings { presence: Some(Who::User), ..RuleSettings::new("a", Who::Anyone) };
+        let with = |rule: RuleSettings, presence_events| {
+            Config::try_from(Settings { rules: vec![rule], presence_events, ..Settings::default() })
+        };
+        assert!(with(rule.clone(), false).is_ok());
+        assert!(with(RuleSettings { presence_events: Some(false), ..rule.clone() }, true).is_ok());
+        assert!(with(RuleSettings { join: Who::User, ..rule.clone() }, true).is_ok());
+        let error = with(rule, true).unwrap_err().to_string();
+        assert!(error.starts_with(r#"rule "a": presence keeps from some members who is in"#), "{error}");
     }
 
     #[test]

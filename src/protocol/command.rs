@@ -125,7 +125,7 @@ pub fn parse_message(text: &str) -> Result<Option<Command<'_>>, CommandError> {
     if text.bytes().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Ok(None);
     }
-    if text.starts_with("AUTH ") {
+    if text.split([' ', '\t', '\r', '\n']).next() == Some("AUTH") {
         return Err(ONE_TOKEN);
     }
     Ok(Some(Command::Say(text.strip_prefix("SAY ").unwrap_or(text))))

@@ -1,8 +1,6 @@
 //! The files of the certificate and its key: read and checked at the start, when they change, and on request. What is wrong
 //! never replaces what is in use.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +19,7 @@ use tracing::{info, warn};
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
+use crate::access;
 use crate::config::{ConfigError, TlsPorts, TlsRules};
 use crate::metrics::Counter;
 use crate::net::handshakes::TlsServer;
@@ -33,9 +32,6 @@ const ENDS_SOON_SECONDS: i64 = 14 * 24 * 60 * 60;
 
 /// The time between two warnings of the end of a certificate.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// More than any chain of certificates has, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a reload has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +74,8 @@ type Seen = Result<Vec<u8>, String>;
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    /// A warning if others can read the key.
+    exposure: Option<String>,
 }
 
 /// A certificate with its key, ready to be used.
@@ -140,7 +138,9 @@ impl TlsFiles {
     fn load(rules: &TlsRules, not_after: Arc<Counter>, used: &watch::Sender<TlsServer>) -> anyhow::Result<Self> {
         let contents = Contents::read(rules);
         let seen = seen(&contents);
-        let Loaded { server, ends } = contents?.check(rules)?;
+        let contents = contents?;
+        let Loaded { server, ends } = contents.check(rules)?;
+        contents.exposure.iter().for_each(|warning| warn!("{warning}"));
         used.send_replace(server);
         let (in_use, last) = (seen.clone(), seen);
         let mut files = Self { rules: rules.clone(), not_after, ends, in_use, last, warned_at: None };
@@ -204,10 +204,9 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
-        let read = |setting, path: &Path| {
-            read_file(path).map_err(|error| wrong(setting, path, format!("cannot be read: {error}")))
-        };
-        Ok(Self { certificate: read("tls-cert", &rules.certificate)?, key: read("tls-key", &rules.key)? })
+        let (certificate, _) = access::read("tls-cert", &rules.certificate)?;
+        let (key, metadata) = access::read("tls-key", &rules.key)?;
+        Ok(Self { certificate, key, exposure: access::exposure("tls-key", &rules.key, &metadata) })
     }
 
     /// Makes of the files what workers use, once it is certain that they belong together.
@@ -252,15 +251,9 @@ fn server(
     })
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut contents)?;
-    Ok(contents)
-}
-
 fn seen(contents: &anyhow::Result<Contents>) -> Seen {
     match contents {
-        Ok(Contents { certificate, key }) => {
+        Ok(Contents { certificate, key, .. }) => {
             let digests = [certificate, key].map(|file| digest(&SHA256, file));
             Ok(digests.iter().flat_map(AsRef::as_ref).copied().collect())
         }

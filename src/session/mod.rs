@@ -146,12 +146,17 @@ impl Session {
         address: IpAddr,
     ) -> Self {
         let publishing = Some(context.drain.publishing());
+        let lease = context.access.lease(slot, dialect, token);
+        if lease.as_ref().is_some_and(|lease| context.access.has_revoked(lease)) {
+            // Since the handshake, whose answer the client may take a minute to read.
+            context.writer.disconnect(slot, Disconnect::Kicked);
+        }
         Self {
             slot,
             dialect,
             identity: Arc::new(publisher),
             memberships: Vec::new(),
-            lease: context.access.lease(slot, dialect, token),
+            lease,
             reviewed: context.access.generation(),
             context,
             address,
@@ -262,6 +267,16 @@ impl Session {
             Some(room) => self.send_to_room(self.command(room, Act::Rename(identity), None)),
             None => self.reply(None, &Event::Named(&identity.label)),
         }
+    }
+
+    /// The nick that a guest has chosen before there were users, and which may be the name of one.
+    pub fn unmarked_nick(&self) -> Option<Label> {
+        let is_trusted = self.lease.as_ref().is_some_and(|lease| lease.names_client());
+        if is_trusted || !self.context.access.has_users() {
+            return None;
+        }
+        // Labels that the server gives, and nicks that are marked, are no nicks that a client could choose.
+        Label::nick(self.identity.label.as_str()).ok()
     }
 
     /// Lists the rooms with members that the client may know of, of all shards, as [`Finished::Rooms`].

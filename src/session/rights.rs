@@ -73,9 +73,7 @@ impl Session {
     /// Ends the first membership whose right is lost. To be called until it is done.
     pub fn review(&mut self) -> Outcome {
         self.update_rights();
-        if self.lease.is_none() {
-            self.lease = self.context.access.lease(self.slot, self.dialect, None);
-        }
+        self.update_lease();
         let is_lost = |membership: &Membership| !membership.rights.allow(Action::Join);
         let Some(place) = self.memberships.iter().position(is_lost) else {
             self.reviewed = self.context.access.generation();
@@ -85,6 +83,14 @@ impl Session {
         let error = self.refusal(Action::Join, &room);
         let leaving = self.context.broker.leave(room.clone(), self.address(), Farewell::Others);
         self.wait(Answer::Evicting(leaving, Box::new((room, error))))
+    }
+
+    /// A client without a token has a lease where it needs a token, and none where it does not.
+    fn update_lease(&mut self) {
+        let access = &self.context.access;
+        if !self.lease.as_ref().is_some_and(|lease| lease.has_token() || !access.admits_anonymous()) {
+            self.lease = access.lease(self.slot, self.dialect, None);
+        }
     }
 
     /// Refuses what the client has no right to do. All calls of the broker for a client ask here first.

@@ -179,7 +179,13 @@ impl ProtocolHandler for TextHandler {
     }
 
     fn review(&mut self) -> Outcome {
-        self.session.review()
+        match self.session.unmarked_nick() {
+            Some(nick) => {
+                let room = self.room();
+                self.session.rename(room.as_ref(), &nick)
+            }
+            None => self.session.review(),
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

@@ -333,6 +333,10 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
                 break;
             };
             self.commands_left -= 1;
+            if self.handler.session().needs_review() {
+                // The review comes before the next command. A valid token also costs as much as many commands.
+                self.commands_left = 0;
+            }
             executed_bytes += executed.bytes;
             is_line |= executed.is_line;
             self.is_message_end |= executed.is_message_end;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use harness::{Lines, Program, Signal, WELCOME};
 use jsonwebtoken::Algorithm;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::json;
 
-use crate::access::{secret_file, signed, token_of};
+use crate::access::{SECRET, seconds_from_now, secret_file, signed, token_of};
 
 const OTHER_SECRET: &[u8] = b"another secret of the tests, long enough too";
 
@@ -78,6 +79,10 @@ fn a_wrong_file_changes_nothing_and_the_log_says_what_is_wrong() {
         let line = reload(&program, "nothing has changed");
         assert!(line.contains(what), "{line}");
     }
+    fs::remove_file(&file).expect("a file");
+    mkfifoat(CWD, &file, Mode::RUSR).expect("a pipe");
+    assert!(reload(&program, "nothing has changed").contains("it is no file"));
+    fs::remove_file(&file).expect("a pipe");
     fs::write(&secret, "short").expect("a file");
     write_settings(&file, &settings);
     let line = reload(&program, "nothing has changed");
@@ -107,4 +112,78 @@ fn keys_are_changed_without_a_break() {
     client.expect("Authenticated as alice");
     client.expect("[alice] hello");
     drop(folder);
+}
+
+#[test]
+fn reloads_under_load_cut_nobody_and_lose_nothing() {
+    const MEMBERS: usize = 100;
+    const RELOADS: usize = 10;
+    let (folder, secret) = secret_file();
+    let file = folder.path().join("roomcast.toml");
+    let settings = format!("token-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
+    let rules = "[[rule]]\nrooms = '*'\njoin = 'anyone'\n";
+    write_settings(&file, &settings);
+    let program = Program::start(&["--workers", "2", "--config", file.to_str().expect("a path")]);
+    let mut members: Vec<Lines> = (0..MEMBERS).map(|_| member(&program, "a")).collect();
+    let mut publisher = Lines::connect(program.tcp);
+    publisher.expect(WELCOME);
+    publisher.send(format!("AUTH {}\nJOIN a\n", token_of("alice")));
+    publisher.expect("Authenticated as alice");
+    publisher.expect("Joined a");
+    for reload_number in 0..RELOADS {
+        write_settings(&file, if reload_number % 2 == 0 { &settings } else { rules });
+        program.signal(Signal::HUP);
+        (0..20).for_each(|number| publisher.send(format!("{reload_number}.{number}\n")));
+        program.log.until("reloaded");
+    }
+    for member in members.iter_mut().chain([&mut publisher]) {
+        for (reload_number, number) in (0..RELOADS).flat_map(|one| (0..20).map(move |two| (one, two))) {
+            member.expect(&format!("[alice] {reload_number}.{number}"));
+        }
+        member.send("PING\n");
+        member.expect("PONG");
+    }
+}
+
+#[test]
+fn the_nick_of_a_guest_is_marked_once_there_are_users() {
+    let (folder, secret) = secret_file();
+    let file = folder.path().join("roomcast.toml");
+    write_settings(&file, "");
+    let program = Program::start(&["--config", file.to_str().expect("a path")]);
+    let mut guest = member(&program, "a");
+    guest.send("NICK alice\n");
+    guest.expect("You are alice");
+    write_settings(&file, &format!("token-secret-file = [{:?}]\n", secret.to_str().expect("a path")));
+    reload(&program, "reloaded");
+    guest.expect("You are ~alice");
+    guest.send("hi\n");
+    guest.expect("[~alice] hi");
+}
+
+#[test]
+fn a_guest_needs_no_token_any_more_once_guests_are_allowed_again() {
+    let (folder, secret) = secret_file();
+    let file = folder.path().join("roomcast.toml");
+    let allow = format!("header-timeout = '3s'\ntoken-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
+    let deny = format!("{allow}anonymous = 'deny'\n");
+    write_settings(&file, &allow);
+    let program = Program::start(&["--config", file.to_str().expect("a path")]);
+    let mut guest = member(&program, "a");
+    write_settings(&file, &deny);
+    reload(&program, "reloaded");
+    guest.expect("ERR forbidden this server needs a token: AUTH <token>");
+    guest.expect("Left room");
+    write_settings(&file, &allow);
+    reload(&program, "reloaded");
+    guest.send("JOIN a\n");
+    guest.expect("Joined a");
+    // Who must present a token is closed no later than the client is told that its token of this time has expired.
+    let soon = signed(SECRET, Algorithm::HS256, &json!({ "sub": "alice", "exp": seconds_from_now(5) }));
+    let mut clock = member(&program, "b");
+    clock.send(format!("AUTH {soon}\n"));
+    clock.expect("Authenticated as alice");
+    clock.expect("EXPIRED 25");
+    guest.send("PING here\n");
+    guest.expect("PONG here");
 }

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use harness::until;
 use roomcast::config::{Config, Settings};
 use roomcast::server;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustls::pki_types::CertificateDer;
 
 use crate::server::{Shape, TestServer};
@@ -90,6 +91,10 @@ fn files_that_are_wrong_are_refused_with_the_setting_the_file_and_what_would_be_
         );
     }
     fs::remove_file(certificate.certificate()).expect("a file");
+    // A pipe would be waited for at the start, and at each look at the files.
+    mkfifoat(CWD, certificate.certificate(), Mode::RUSR).expect("a pipe");
+    assert_eq!(refusal(&certificate), "tls-cert CERTIFICATE: is no file");
+    fs::remove_file(certificate.certificate()).expect("a pipe");
     let refused = refusal(&certificate);
     assert!(refused.starts_with("tls-cert CERTIFICATE: cannot be read: No such file"), "{refused}");
 }

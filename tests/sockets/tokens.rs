@@ -75,8 +75,10 @@ fn a_misused_auth_is_never_said_in_the_room() {
     }
     let server = TestServer::plain(Shape::ONE);
     let mut client = Client::member(&server, Transport::WebSocket, "a", "alice");
-    client.send("AUTH abc\nand more");
-    client.expect("ERR unknown AUTH needs one token, alone on its line: AUTH <token>");
+    for misused in ["AUTH abc\nand more", "AUTH\tabc\nand more", "AUTH\nabc", "AUTH\r\nabc"] {
+        client.send(misused);
+        client.expect("ERR unknown AUTH needs one token, alone on its line: AUTH <token>");
+    }
 }
 
 #[test]
@@ -157,6 +159,7 @@ fn a_handshake_with_a_wrong_token_is_refused_with_the_reason() {
     for headers in [
         format!("Authorization: Bearer {expired}\r\n"),
         "Authorization: Bearer no.token.here\r\n".to_owned(),
+        "Authorization: Bearer \r\n".to_owned(),
         "Sec-WebSocket-Protocol: roomcast, bearer.x\r\n".to_owned(),
     ] {
         let (head, mut client) = handshake(&server, "", &headers);

@@ -28,7 +28,7 @@ pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Op
     }
     let headers = request.headers();
     let in_query = request.uri().query().and_then(|query| query.split('&').find_map(token_of_parameter));
-    if in_query.is_some() && !context.token_in_query {
+    if in_query.is_some() && !context.access.rules().token_in_query {
         let text = "a token in the query needs the setting token-in-query: send Authorization: Bearer <token>\n";
         return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
     }
@@ -59,9 +59,9 @@ pub fn answer_subprotocol(headers: &HeaderMap, response: &mut Response<Body>) ->
     Ok(())
 }
 
-/// What stands behind `Bearer` (RFC 6750 §2.1), in any case.
+/// What stands behind `Bearer` (RFC 6750 §2.1), in any case. A client whose token is empty is no guest.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -88,8 +88,6 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
-    /// Whether a token may stand in the query.
-    pub token_in_query: bool,
 }
 
 /// The HTTP server of a worker.
