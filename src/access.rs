@@ -14,7 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::auth::api_keys::ApiKeys;
 use crate::auth::pattern::Pattern;
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::auth::tokens::{TokenChecks, TokenVerifier};
 use crate::config::{AccessRules, Anonymous, ConfigError, RoomRule, TokenRules, Who};
 

@@ -272,6 +272,7 @@ pub(super) fn within<T: PartialOrd + fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RuleSettings;
 
     fn refused(change: impl FnOnce(&mut Settings)) -> String {
         let mut settings = Settings { workers: 2, ..Settings::default() };
