@@ -224,7 +224,7 @@ impl Contents {
         let provider = Arc::new(default_provider());
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
             let certificate = rules.certificate.display();
-            wrong_key(&format!("must be the private key of the certificate in {certificate}: {error}"))
+            wrong_key(&format!("must be the private key of the first certificate in {certificate}: {error}"))
         })?;
         let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certified));
         Ok(Loaded { server: server(rules.ports, &provider, &resolver)?, ends })

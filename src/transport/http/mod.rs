@@ -208,6 +208,8 @@ impl HttpServer {
             .timer(TokioTimer::new())
             .header_read_timeout(self.context.header_timeout)
             .keep_alive(permit.is_ok())
+            // A client that ends its output behind its last request still gets the answer.
+            .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(socket.stream), service);
