@@ -50,12 +50,15 @@ impl Control {
         is_remembered
     }
 
-    /// Makes these rules apply, to the rooms that exist and the clients that are connected as well.
+    /// Makes these rules apply from its return on, to the rooms that exist and the clients that are connected as well.
     pub(super) async fn replace(&self, access: &Arc<Access>) {
         self.shards.apply_rules(Arc::clone(&access.rooms)).await;
         for worker in self.workers.iter() {
+            let (answer, answered) = oneshot::channel();
             // A worker that has ended has no clients.
-            let _ = worker.send(AccessCommand::Replace(Arc::clone(access))).await;
+            if worker.send(AccessCommand::Replace(Arc::clone(access), answer)).await.is_ok() {
+                let _ = answered.await;
+            }
         }
     }
 }

@@ -21,8 +21,8 @@ const COMMANDS_MAX: usize = 16;
 
 /// A command of the server to one worker.
 pub enum AccessCommand {
-    /// These rules apply from here on.
-    Replace(Arc<Access>),
+    /// These rules apply from the answer on.
+    Replace(Arc<Access>, oneshot::Sender<()>),
     /// Ends the connections with these tokens. The answer is whether the tokens will be refused from here on.
     Revoke(Revocation, oneshot::Sender<bool>),
 }
@@ -47,7 +47,10 @@ pub(super) async fn keep_up_to_date(
             () = drain.stopping() => return,
             _ = sweeps.tick() => access.sweep(Instant::now(), &writer),
             command = commands.recv(), if is_open => match command {
-                Some(AccessCommand::Replace(rules)) => access.replace(rules, &writer),
+                Some(AccessCommand::Replace(rules, answer)) => {
+                    access.replace(rules, &writer);
+                    let _ = answer.send(());
+                }
                 Some(AccessCommand::Revoke(revocation, answer)) => {
                     let _ = answer.send(access.revoke(&revocation, &writer));
                 }
