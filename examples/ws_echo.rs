@@ -174,7 +174,6 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,
-        token_in_query: false,
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client| {

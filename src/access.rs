@@ -1,18 +1,22 @@
 //! Who may do what, read from the files that the settings name: at the start, at each reload, and by the commands that
 //! check settings. Nothing of a file's text reaches an error.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::auth::api_keys::ApiKeys;
 use crate::auth::pattern::Pattern;
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::auth::tokens::{TokenChecks, TokenVerifier};
-use crate::config::{AccessRules, Anonymous, ConfigError, TokenRules};
+use crate::config::{AccessRules, Anonymous, ConfigError, RoomRule, TokenRules, Who};
 
 /// The longest file of keys, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,6 +37,12 @@ pub struct Access {
     pub api_keys: ApiKeys,
     /// Clients without a token.
     pub anonymous: Anonymous,
+    /// Time for a client whose token has expired to present another.
+    pub token_grace: Duration,
+    /// Whether a token may stand in the query of a handshake.
+    pub token_in_query: bool,
+    /// The files that were read, each with the SHA-256 of its text, so that a reload can say which have changed.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Lines to log about what may be a mistake.
     pub warnings: Vec<String>,
 }
@@ -44,7 +54,7 @@ impl Access {
     /// A file cannot be read or holds something else, or nobody could ever connect. The text names the setting, the file
     /// and what would be right.
     pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
-        let AccessRules { rooms, default_limits, anonymous, tokens, api_keys_file } = rules;
+        let AccessRules { rooms, default_limits, anonymous, tokens, api_keys_file, .. } = rules;
         for rule in rooms {
             let name = format!("{:?}", rule.name);
             Pattern::parse(&rule.rooms)
@@ -54,35 +64,75 @@ impl Access {
             let what = "needs {token-secret-file}, {token-public-key-file} or {token-jwks-file}, or nobody can connect";
             return Err(ConfigError::new("anonymous", "deny", what));
         }
-        let mut warnings = Vec::new();
-        let tokens = verifier(tokens, &mut warnings)?;
-        let api_keys = api_keys_file.as_deref().map(api_keys).transpose()?.unwrap_or_default();
-        let rooms = Arc::new(RoomRules::new(rooms.clone(), *default_limits));
-        Ok(Self { rooms, tokens, api_keys, anonymous: *anonymous, warnings })
+        let mut files = Files::default();
+        files.warnings.extend(rooms.iter().filter(|_| !tokens.have_keys()).filter_map(unreachable));
+        let tokens = verifier(tokens, &mut files)?;
+        let api_keys = api_keys_file.as_deref().map(|path| api_keys(path, &mut files)).transpose()?;
+        let Files { digests: files, warnings } = files;
+        Ok(Self {
+            rooms: Arc::new(RoomRules::new(rooms.clone(), *default_limits)),
+            tokens,
+            api_keys: api_keys.unwrap_or_default(),
+            anonymous: *anonymous,
+            token_grace: rules.token_grace,
+            token_in_query: rules.token_in_query,
+            files,
+            warnings,
+        })
+    }
+
+    /// The files that do not hold what `before` has read from them, by their names.
+    pub fn files_changed_since(&self, before: &Self) -> Vec<String> {
+        let is_changed = |(path, digest): &(&PathBuf, &Vec<u8>)| before.files.get(*path) != Some(*digest);
+        self.files.iter().filter(is_changed).map(|(path, _)| path.display().to_string()).collect()
     }
 }
 
-fn verifier(rules: &TokenRules, warnings: &mut Vec<String>) -> Result<TokenVerifier, ConfigError> {
+/// What came of reading the files.
+#[derive(Default)]
+struct Files {
+    digests: BTreeMap<PathBuf, Vec<u8>>,
+    warnings: Vec<String>,
+}
+
+impl Files {
+    /// Reads a file of a setting.
+    fn read(&mut self, setting: &'static str, path: &Path) -> Result<(Vec<u8>, Metadata), ConfigError> {
+        let (bytes, metadata) = read(setting, path)?;
+        self.digests.insert(path.to_owned(), digest(&SHA256, &bytes).as_ref().to_vec());
+        Ok((bytes, metadata))
+    }
+}
+
+/// A warning of a rule by which nobody can join, since no token can be valid.
+fn unreachable(rule: &RoomRule) -> Option<String> {
+    matches!(rule.join, Who::User | Who::Token).then(|| {
+        let name = &rule.name;
+        format!("rule {name:?}: nobody can join its rooms without a key for tokens, as in token-secret-file")
+    })
+}
+
+fn verifier(rules: &TokenRules, files: &mut Files) -> Result<TokenVerifier, ConfigError> {
     let TokenRules { secret_files, public_key_files, jwks_files, issuer, audience, leeway } = rules;
     let checks = TokenChecks { issuer: issuer.clone(), audience: audience.clone(), leeway: *leeway };
     let mut tokens = TokenVerifier::new(checks);
     for path in secret_files {
         let setting = "token-secret-file";
-        let (secret, metadata) = read(setting, path)?;
-        warnings.extend(exposure(setting, path, &metadata));
+        let (secret, metadata) = files.read(setting, path)?;
+        files.warnings.extend(exposure(setting, path, &metadata));
         tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path.display(), error))?;
     }
     for path in public_key_files {
         let setting = "token-public-key-file";
-        let (pem, _) = read(setting, path)?;
+        let (pem, _) = files.read(setting, path)?;
         tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path.display(), error))?;
     }
     for path in jwks_files {
         let setting = "token-jwks-file";
-        let (json, metadata) = read(setting, path)?;
+        let (json, metadata) = files.read(setting, path)?;
         // Only a set with secrets has to be kept from others.
         if json.windows(SECRET_IN_SET.len()).any(|text| text == SECRET_IN_SET) {
-            warnings.extend(exposure(setting, path, &metadata));
+            files.warnings.extend(exposure(setting, path, &metadata));
         }
         tokens.add_key_set(&json).map_err(|error| wrong(setting, path.display(), error))?;
     }
@@ -90,15 +140,15 @@ fn verifier(rules: &TokenRules, warnings: &mut Vec<String>) -> Result<TokenVerif
 }
 
 /// A warning if every user of the system can read a file with a secret.
-fn exposure(setting: &str, path: &Path, metadata: &Metadata) -> Option<String> {
+pub fn exposure(setting: &str, path: &Path, metadata: &Metadata) -> Option<String> {
     let file = path.display();
     (metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
         .then(|| format!("{setting} {file}: every user of this system can read the secret: chmod o-r {file}"))
 }
 
-fn api_keys(path: &Path) -> Result<ApiKeys, ConfigError> {
+fn api_keys(path: &Path, files: &mut Files) -> Result<ApiKeys, ConfigError> {
     let setting = "api-keys-file";
-    let (text, _) = read(setting, path)?;
+    let (text, _) = files.read(setting, path)?;
     let text = String::from_utf8(text).map_err(|_| wrong(setting, path.display(), "is not UTF-8"))?;
     ApiKeys::parse(&text).map_err(|error| wrong(setting, path.display(), error))
 }

@@ -80,7 +80,7 @@ fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
         Task::Serve | Task::Settings { .. } => String::new(),
         Task::CheckConfig { explain, token } => {
             server::check(&config)?;
-            let access = commands::check_files(&config)?;
+            let access = Access::load(&config.access)?;
             access.warnings.iter().for_each(|warning| warn!("{warning}"));
             match explain {
                 Some(room) => commands::explain(&access, &room, token.as_deref())?,

@@ -12,7 +12,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantNames};
 use toml::Spanned;
 
 use super::pattern::Pattern;
-use super::tokens::KeyError;
+use super::token::KeyError;
 use crate::protocol::names::{RoomName, shortened};
 
 /// The random bytes of a key.

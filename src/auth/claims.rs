@@ -14,7 +14,7 @@ use super::UnixSeconds;
 use super::grants::Grants;
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
-use super::tokens::{Token, TokenChecks, TokenError};
+use super::token::{Token, TokenChecks, TokenError};
 use crate::protocol::names::{Label, NameError, RoomName, shortened, unseen};
 use crate::protocol::publication::UserId;
 

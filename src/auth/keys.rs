@@ -11,7 +11,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-use super::tokens::KeyError;
+use super::token::KeyError;
 use crate::protocol::names::{shortened, unseen};
 
 /// The shortest secret, in bytes: as long as the hash of HS256 (RFC 7518 §3.2).

@@ -9,6 +9,8 @@ mod keys;
 pub mod pattern;
 pub mod revocations;
 pub mod rights;
+pub mod rules;
+mod token;
 pub mod tokens;
 
 /// A time as tokens have it: seconds since 1970, UTC.

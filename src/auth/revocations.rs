@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::UnixSeconds;
-use super::tokens::Token;
+use super::token::Token;
 use crate::protocol::publication::UserId;
 
 /// The most tokens and users that can be revoked at once: about 20 MiB in each worker.

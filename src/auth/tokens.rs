@@ -2,78 +2,25 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use thiserror::Error;
 
 use super::UnixSeconds;
 use super::claims::{Claims, given};
-use super::grants::Grants;
 pub use super::keys::secret_in;
 use super::keys::{Key, hmac_key, keys_of_set, public_key};
-use crate::protocol::names::{Label, shortened};
-use crate::protocol::publication::UserId;
-
-/// The longest token, in bytes.
-pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
-
-/// What a valid token says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Token {
-    /// `sub`; nobody if it is missing.
-    pub user: UserId,
-    /// `name`, else `sub`. `None` if the token has neither.
-    pub label: Option<Label>,
-    /// `info` or `b64info`, as one JSON value on one line.
-    pub info: Option<Arc<str>>,
-    /// `jti`.
-    pub id: Option<Arc<str>>,
-    /// `iat`.
-    pub issued_at: Option<UnixSeconds>,
-    /// `expire_at`, else `exp`. `None` for a connection that does not expire.
-    pub expires_at: Option<UnixSeconds>,
-    /// The rooms in which the token gives rights, and which.
-    pub grants: Grants,
-}
-
-/// Why a token is refused. The text never repeats the token, nor a key.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TokenError {
-    /// It was valid, or will be: a new one may help.
-    #[error("{0}")]
-    OutOfTime(String),
-    /// It is no token of ours.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-/// What makes a token valid besides its signature.
-#[derive(Clone, Debug, Default)]
-pub struct TokenChecks {
-    /// The issuer that it must name.
-    pub issuer: Option<String>,
-    /// The audience that it must name.
-    pub audience: Option<String>,
-    /// Difference of clocks that it may show.
-    pub leeway: Duration,
-}
+pub use super::token::{KeyError, TOKEN_BYTES_MAX, Token, TokenChecks, TokenError};
+use crate::protocol::names::shortened;
 
 /// Verifies tokens with any number of keys.
 pub struct TokenVerifier {
     checks: TokenChecks,
     keys: Vec<Key>,
 }
-
-/// Why a file holds no key. The text never repeats the key.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct KeyError(pub String);
 
 /// The part of a token in front of its claims. Of the other members, `jku`, `jwk`, `x5u` and `x5c` would let a token
 /// choose its own key, so they are not even read.
@@ -85,19 +32,6 @@ struct Header<'a> {
     kid: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "given")]
     crit: Option<IgnoredAny>,
-}
-
-impl Token {
-    /// Whether the token says who its holder is.
-    pub fn names_user(&self) -> bool {
-        !self.user.as_str().is_empty()
-    }
-}
-
-impl TokenError {
-    pub(super) fn invalid(why: impl Into<String>) -> Self {
-        Self::Invalid(why.into())
-    }
 }
 
 impl TokenVerifier {

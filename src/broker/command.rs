@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::idempotency::IdempotencyKey;
 use super::in_flight::{InFlightPermit, LongReplyTurn};
 use super::room::{Member, MemberCount};
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::config::Who;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;

@@ -17,7 +17,7 @@ use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, Shard
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::history::RECLAIM_STEPS_MAX;
 use super::now::Now;
 use super::shard::Shard;
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::config::LimitsOfRoom;
 use crate::protocol::names::RoomName;
 

@@ -20,7 +20,7 @@ use super::replays::Replays;
 use super::room::Room;
 use super::room_limiter::RoomLimiter;
 use super::waiting::{WaitingJoins, WaitingRooms};
-use crate::auth::rights::RoomRules;
+use crate::auth::rules::RoomRules;
 use crate::config::{Config, HistoryLimits};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;

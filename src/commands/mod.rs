@@ -14,24 +14,12 @@ pub use check_token::check_token;
 pub use gen_key::gen_key;
 pub use gen_token::{TokenRequest, gen_token};
 
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::auth::UnixSeconds;
 use crate::auth::tokens::TOKEN_BYTES_MAX;
 use crate::broker::Now;
-use crate::config::Config;
+use crate::config::Anonymous;
 use crate::protocol::names::RoomName;
-
-/// Reads every file that the settings name. Of the files of TLS it tells only whether they can be read.
-///
-/// # Errors
-/// A file cannot be read, or holds something else.
-pub fn check_files(config: &Config) -> anyhow::Result<Access> {
-    if let Some(tls) = &config.tls {
-        access::read("tls-cert", &tls.certificate)?;
-        access::read("tls-key", &tls.key)?;
-    }
-    Ok(Access::load(&config.access)?)
-}
 
 /// Which rule applies to a room, and what a client without a token, or with that of a file, may do there.
 ///
@@ -43,7 +31,12 @@ pub fn explain(access: &Access, room: &str, token: Option<&Path>) -> anyhow::Res
         let token = read_token(path)?;
         access.tokens.verify(token.trim(), now()).with_context(|| format!("the token of {}", path.display()))
     });
-    Ok(access.rooms.explain(&room, token.transpose()?.as_ref()))
+    let token = token.transpose()?;
+    let text = access.rooms.explain(&room, token.as_ref());
+    Ok(match (access.anonymous, &token) {
+        (Anonymous::Deny, None) => text + "but it may do nothing before it has a token, by anonymous = deny\n",
+        _ => text,
+    })
 }
 
 /// The text of a file or, for `-`, of standard input. A token never stands on a command line, which others can read.

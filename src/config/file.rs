@@ -73,7 +73,8 @@ pub(super) fn read(path: &Path) -> Result<FromFile, String> {
 fn flag_texts(setting: &str, value: &DeValue<'_>, flags: &[Arg]) -> Result<Vec<OsString>, String> {
     let Some(flag) = flags.iter().find(|flag| flag.get_long() == Some(setting)) else {
         let meant = did_you_mean(setting, flags.iter().filter_map(Arg::get_long), |name| format!("`{name}`"));
-        let hint = meant.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
+        let hint = (setting == "rules").then(|| "each rule begins with [[rule]]".to_owned()).or(meant);
+        let hint = hint.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
         return Err(format!("no setting `{setting}`: {hint}"));
     };
     let is_list = matches!(flag.get_action(), ArgAction::Append);

@@ -77,6 +77,10 @@ pub struct AccessRules {
     pub anonymous: Anonymous,
     /// What makes a token valid.
     pub tokens: TokenRules,
+    /// Time for a client whose token has expired to present another.
+    pub token_grace: Duration,
+    /// Whether a token may stand in the query of a handshake.
+    pub token_in_query: bool,
     /// File of API keys.
     pub api_keys_file: Option<PathBuf>,
 }
@@ -147,10 +151,6 @@ pub struct Rules {
     pub trusted_proxies: Vec<IpNet>,
     /// Ports at which trusted proxies send a PROXY header.
     pub proxy_protocol: ProxyProtocol,
-    /// Time for a client whose token has expired to present another.
-    pub token_grace: Duration,
-    /// Whether a token may stand in the query of a handshake.
-    pub token_in_query: bool,
 }
 
 /// Limits for one address; `None` is no limit. An IPv6 network of 64 bits is one address.

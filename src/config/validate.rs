@@ -106,8 +106,6 @@ impl TryFrom<Settings> for Rules {
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,
-            token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
-            token_in_query: settings.token_in_query,
             greeting: one_line("greeting", settings.greeting)?,
         })
     }
@@ -168,6 +166,8 @@ fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
             audience: settings.token_audience.clone(),
             leeway: within("token-leeway", settings.token_leeway, Span(Duration::ZERO)..=LEEWAY_MAX)?.0,
         },
+        token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+        token_in_query: settings.token_in_query,
         api_keys_file: settings.api_keys_file.clone(),
     })
 }

@@ -16,6 +16,7 @@ pub struct Control {
     shards: WeakShards,
     workers: Arc<[mpsc::Sender<AccessCommand>]>,
     certificate: mpsc::Sender<ReloadRequest>,
+    access: Arc<Access>,
 }
 
 impl Control {
@@ -23,8 +24,14 @@ impl Control {
         workers: Vec<mpsc::Sender<AccessCommand>>,
         shards: WeakShards,
         certificate: mpsc::Sender<ReloadRequest>,
+        access: Arc<Access>,
     ) -> Self {
-        Self { shards, workers: workers.into(), certificate }
+        Self { shards, workers: workers.into(), certificate, access }
+    }
+
+    /// What the server has begun with.
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
     }
 
     /// Reads the files of the certificate again, and uses them for new connections from here on.

@@ -59,8 +59,8 @@ pub struct BoundAddresses {
 /// returns.
 ///
 /// # Errors
-/// An address could not be bound, a limit is too low, the files of the certificate are wrong, the system refuses what the configuration requires, or the ready
-/// file could not be written.
+/// An address could not be bound, a limit is too low, a file of keys or of the certificate is wrong, the system refuses
+/// what the configuration requires, or the ready file could not be written.
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
@@ -70,6 +70,9 @@ pub async fn run(
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
+    let access = Arc::new(Access::load(&config.access)?);
+    access.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let has_tokens = !access.tokens.is_empty();
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -77,12 +80,10 @@ pub async fn run(
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
-    let access = Arc::new(Access::load(&config.access)?);
-    access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let drain = Drain::default();
     let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
-    let (mut workers, shards) = start(&config, descriptors, own, access, &metrics, tls.server(), &drain)?;
+    let (mut workers, shards) = start(&config, descriptors, own, Arc::clone(&access), &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -91,7 +92,10 @@ pub async fn run(
     }
     // Not before everything has worked: a start that fails says why, in one line.
     log_start(descriptors, clients_max, bound, &tls.server().borrow());
-    on_bound(bound, Control::new(commands, shards, tls.requests()));
+    if !has_tokens {
+        warn_of_open_ports(bound);
+    }
+    on_bound(bound, Control::new(commands, shards, tls.requests(), access));
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = tls.watch() => {}
@@ -131,6 +135,10 @@ fn log_start(
         let descriptors = limit;
         warn!(descriptors, clients_max, "few descriptors: raise the hard limit (ulimit -Hn) for more clients");
     }
+}
+
+/// Warns of the ports of a server that verifies no tokens, where others may not mean to be let in.
+fn warn_of_open_ports(bound: BoundAddresses) {
     for address in [bound.tcp, bound.http].into_iter().filter(|address| !address.ip().is_loopback()) {
         warn!(%address, "listening for other hosts without tokens: anybody who can reach it may join");
     }

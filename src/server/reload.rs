@@ -17,13 +17,15 @@ pub struct Reloader<R> {
     control: Control,
     /// The settings by which the server runs.
     running: Settings,
+    /// What is made of them and of the files.
+    applied: Arc<Access>,
     read_again: R,
 }
 
 impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
     /// A reloader of a server that runs by these settings; `read_again` reads the command line and the settings file.
     pub fn new(control: Control, running: Settings, read_again: R) -> Self {
-        Self { control, running, read_again }
+        Self { applied: control.access(), control, running, read_again }
     }
 
     /// Reloads each time that it is asked to, until the server stops.
@@ -46,19 +48,22 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
     async fn reload(&mut self) -> anyhow::Result<()> {
         let Invocation { settings: read, sources, .. } = (self.read_again)()?;
         let next = reloaded(&self.running, &read);
-        let access = Config::try_from(next.clone()).and_then(|config| Access::load(&config.access));
+        // What needs a restart is checked as well: it would be found wrong then.
+        let checked = Config::try_from(read.clone()).and_then(|_| Config::try_from(next.clone()));
+        let access = checked.and_then(|config| Access::load(&config.access));
         let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
         access.warnings.iter().for_each(|warning| warn!("{warning}"));
         self.control.reload_certificate().await?;
         self.control.replace(&access).await;
+        let files = access.files_changed_since(&self.applied).join(", ");
         let changed = differences(&self.running, &next)?.join(", ");
         let needs_restart = differences(&next, &read)?.join(", ");
         if access.rooms.is_open() && !self.running.rules.is_empty() {
             warn!("no rule is left: every client may do everything in every room");
         }
-        self.running = next;
+        (self.running, self.applied) = (next, Arc::clone(&access));
         let (rules, keys) = (self.running.rules.len(), access.tokens.describe());
-        info!(changed, rules, keys, api_keys = access.api_keys.len(), "reloaded");
+        info!(changed, files, rules, keys, api_keys = access.api_keys.len(), "reloaded");
         if !needs_restart.is_empty() {
             warn!(settings = needs_restart, "these settings have changed, and apply after a restart");
         }
@@ -74,6 +79,8 @@ fn reloaded(running: &Settings, read: &Settings) -> Settings {
         api_keys_file: read.api_keys_file,
         rules: read.rules,
         token_audience: read.token_audience,
+        token_grace: read.token_grace,
+        token_in_query: read.token_in_query,
         token_issuer: read.token_issuer,
         token_jwks_file: read.token_jwks_file,
         token_leeway: read.token_leeway,

@@ -74,6 +74,8 @@ type Seen = Result<Vec<u8>, String>;
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    /// A warning if others can read the key.
+    exposure: Option<String>,
 }
 
 /// A certificate with its key, ready to be used.
@@ -136,7 +138,9 @@ impl TlsFiles {
     fn load(rules: &TlsRules, not_after: Arc<Counter>, used: &watch::Sender<TlsServer>) -> anyhow::Result<Self> {
         let contents = Contents::read(rules);
         let seen = seen(&contents);
-        let Loaded { server, ends } = contents?.check(rules)?;
+        let contents = contents?;
+        let Loaded { server, ends } = contents.check(rules)?;
+        contents.exposure.iter().for_each(|warning| warn!("{warning}"));
         used.send_replace(server);
         let (in_use, last) = (seen.clone(), seen);
         let mut files = Self { rules: rules.clone(), not_after, ends, in_use, last, warned_at: None };
@@ -200,8 +204,9 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
-        let read = |setting, path: &Path| access::read(setting, path).map(|(contents, _)| contents);
-        Ok(Self { certificate: read("tls-cert", &rules.certificate)?, key: read("tls-key", &rules.key)? })
+        let (certificate, _) = access::read("tls-cert", &rules.certificate)?;
+        let (key, metadata) = access::read("tls-key", &rules.key)?;
+        Ok(Self { certificate, key, exposure: access::exposure("tls-key", &rules.key, &metadata) })
     }
 
     /// Makes of the files what workers use, once it is certain that they belong together.
@@ -219,7 +224,7 @@ impl Contents {
         let provider = Arc::new(default_provider());
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
             let certificate = rules.certificate.display();
-            wrong_key(&format!("must be the private key of the certificate in {certificate}: {error}"))
+            wrong_key(&format!("must be the private key of the first certificate in {certificate}: {error}"))
         })?;
         let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certified));
         Ok(Loaded { server: server(rules.ports, &provider, &resolver)?, ends })
@@ -248,7 +253,7 @@ fn server(
 
 fn seen(contents: &anyhow::Result<Contents>) -> Seen {
     match contents {
-        Ok(Contents { certificate, key }) => {
+        Ok(Contents { certificate, key, .. }) => {
             let digests = [certificate, key].map(|file| digest(&SHA256, file));
             Ok(digests.iter().flat_map(AsRef::as_ref).copied().collect())
         }

@@ -28,7 +28,8 @@ pub struct WorkerAccess {
     generation: Cell<u32>,
     revocations: RefCell<Revocations>,
     leases: RefCell<Vec<Weak<Lease>>>,
-    times: LeaseTimes,
+    /// Time for a client to present its first token, where every client needs one.
+    token_within: Duration,
     metrics: Arc<AccessMetrics>,
 }
 
@@ -57,15 +58,6 @@ impl AccessMetrics {
     }
 }
 
-/// How long clients have to present a token.
-#[derive(Clone, Copy, Debug)]
-pub struct LeaseTimes {
-    /// The first, where every client needs one.
-    pub first_within: Duration,
-    /// Another, once one has expired.
-    pub next_within: Duration,
-}
-
 /// The time for which a client may stay: as long as its token is valid, or until it must have presented one.
 pub struct Lease {
     slot: Slot,
@@ -79,13 +71,13 @@ pub struct Lease {
 
 impl WorkerAccess {
     /// The access of a worker without clients.
-    pub fn new(access: Arc<Access>, times: LeaseTimes, metrics: Arc<AccessMetrics>) -> Self {
+    pub fn new(access: Arc<Access>, token_within: Duration, metrics: Arc<AccessMetrics>) -> Self {
         Self {
             access: RefCell::new(access),
             generation: Cell::new(0),
             revocations: RefCell::default(),
             leases: RefCell::default(),
-            times,
+            token_within,
             metrics,
         }
     }
@@ -97,7 +89,7 @@ impl WorkerAccess {
     pub fn open() -> Self {
         let config = Config::try_from(Settings::default()).expect("the default settings are within their rules");
         let access = Access::load(&config.access).expect("the default settings name no file");
-        Self::new(access.into(), LeaseTimes { first_within: Duration::MAX, next_within: Duration::MAX }, Arc::default())
+        Self::new(access.into(), Duration::MAX, Arc::default())
     }
 
     /// The rules of the moment. Not to be held across an await.
@@ -166,7 +158,7 @@ impl WorkerAccess {
         let now = Now::read();
         let ends_at = match &token {
             Some(token) => end_of(token, now),
-            None => Some(now.instant + self.times.first_within),
+            None => Some(now.instant + self.token_within),
         };
         let is_noticed = Cell::new(false);
         let lease = Lease { slot, dialect, token: RefCell::new(token), ends_at: Cell::new(ends_at), is_noticed };
@@ -197,6 +189,7 @@ impl WorkerAccess {
     /// in the clients with a lease.
     pub fn sweep(&self, now: Instant, writer: &WriterHandle) {
         let mut expired: Vec<(Dialect, Slot)> = Vec::new();
+        let token_grace = self.rules().token_grace;
         let admits_anonymous = self.admits_anonymous();
         self.leases.borrow_mut().retain(|lease| {
             let Some(lease) = lease.upgrade() else { return false };
@@ -206,7 +199,7 @@ impl WorkerAccess {
                     Some(reason) => writer.disconnect(lease.slot, reason),
                     None => {
                         lease.is_noticed.set(true);
-                        lease.ends_at.set(Some(now + self.times.next_within));
+                        lease.ends_at.set(Some(now + token_grace));
                         expired.push((lease.dialect, lease.slot));
                     }
                 }
@@ -214,7 +207,7 @@ impl WorkerAccess {
             true
         });
         expired.sort_unstable();
-        let seconds = self.times.next_within.as_secs();
+        let seconds = token_grace.as_secs();
         for of_dialect in expired.chunk_by(|(one, _), (other, _)| one == other) {
             let slots: Vec<Slot> = of_dialect.iter().map(|(_, slot)| *slot).collect();
             writer.send_now(&slots, of_dialect[0].0.encode(&Event::TokenExpired(seconds)));

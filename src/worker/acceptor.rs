@@ -159,7 +159,6 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
-            token_in_query: self.rules.token_in_query,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

@@ -28,7 +28,7 @@ use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, TlsServer};
-use crate::session::access::{LeaseTimes, WorkerAccess};
+use crate::session::access::WorkerAccess;
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -128,8 +128,7 @@ impl Worker {
         drop(writers);
         let input_guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
-        let times = LeaseTimes { first_within: rules.header_timeout, next_within: rules.token_grace };
-        let access = Rc::new(WorkerAccess::new(access, times, metrics.access[own].clone()));
+        let access = Rc::new(WorkerAccess::new(access, rules.header_timeout, metrics.access[own].clone()));
         spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),

@@ -1,5 +1,5 @@
-//! Every link between the documents leads somewhere: the file is there, and so is the heading. Reads the Markdown as
-//! plain text; addresses of the web are not looked at.
+//! Every link between the documents leads somewhere: the file is there, and so is the heading; and so are the files and
+//! tests that they name. Reads the Markdown as plain text; addresses of the web are not looked at.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,6 +11,9 @@ const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 /// Folders of the repository. A path in backticks that begins with one of them names a file or folder; `.rs` may be
 /// left out.
 const FOLDERS: [&str; 7] = ["benches/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
+
+/// Tests that a document names begin with one of these, and go on with their module.
+const TESTS: [&str; 3] = ["models::", "sockets::", "units::"];
 
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -101,6 +104,19 @@ fn missing_paths(root: &Path, document: &Path) -> Vec<String> {
     missing.map(|path| format!("{}: there is no {path}", document.display())).collect()
 }
 
+/// One line for each test in backticks, as in `sockets::tokens::a_connection_belongs_to_one_user`, that is not there.
+fn missing_tests(root: &Path, document: &Path) -> Vec<String> {
+    let text = prose(&fs::read_to_string(document).expect("a document"));
+    let is_missing = |path: &&str| {
+        let Some((module, test)) = path.rsplit_once("::") else { return false };
+        let is_test = TESTS.iter().any(|tests| path.starts_with(tests)) && !path.contains('…');
+        let file = root.join("tests").join(module.replace("::", "/")).with_extension("rs");
+        is_test && !fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+    };
+    let missing = split_code(&text).1.into_iter().filter(is_missing);
+    missing.map(|path| format!("{}: there is no test {path}", document.display())).collect()
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
     let documents = documents(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -119,6 +135,13 @@ fn every_path_that_a_document_names_is_there() {
 }
 
 #[test]
+fn every_test_that_a_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let missing: Vec<String> = documents(root).iter().flat_map(|document| missing_tests(root, document)).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
 fn a_link_to_nowhere_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
@@ -133,4 +156,16 @@ fn a_link_to_nowhere_is_found() {
     assert_eq!(broken_links(&path("a.md")), ["gone.md", "there.md#no-heading", "#two"].map(told));
     assert_eq!(missing_paths(folder.path(), &path("a.md")).len(), 1);
     assert_eq!(documents(folder.path()), [path("a.md"), path("there.md")]);
+}
+
+#[test]
+fn a_test_that_is_not_there_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("tests/units")).expect("a folder");
+    fs::write(folder.path().join("tests/units/a.rs"), "#[test]\nfn there() {}\n").expect("a file");
+    let document = folder.path().join("a.md");
+    fs::write(&document, "`units::a::there` `units::a::gone` `units::b::there` `std::fs::read`\n").expect("a file");
+    let missing = missing_tests(folder.path(), &document);
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].ends_with("units::a::gone") && missing[1].ends_with("units::b::there"), "{missing:?}");
 }

@@ -1,6 +1,6 @@
 //! The documents say what is: each test compares one of them with the program or with the repository.
 
-/// Every link between documents, and every path that they name.
+/// Every link between documents, and every path and test that they name.
 mod links;
 /// The table of metrics in `docs/operating.md`, with what `GET /metrics` serves.
 mod metrics_table;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use harness::Random;
-use roomcast::auth::rights::RoomRules;
+use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
 use roomcast::config::{Config, LimitsOfRoom, OutboxLimits, RoomRule, Settings, SlowPolicy, Who};
 use roomcast::protocol::dialect::Dialect;

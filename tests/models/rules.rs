@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use roomcast::auth::rights::RoomRules;
+use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{
     Act, Batch, Farewell, Join, Joined, Now, RECLAIM_STEPS_MAX, RoomLimiter, Shard, ShardCommand, ShardRules,
     ShardSenders,

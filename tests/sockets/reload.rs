@@ -115,6 +115,37 @@ fn keys_are_changed_without_a_break() {
 }
 
 #[test]
+fn reloads_under_load_cut_nobody_and_lose_nothing() {
+    const MEMBERS: usize = 100;
+    const RELOADS: usize = 10;
+    let (folder, secret) = secret_file();
+    let file = folder.path().join("roomcast.toml");
+    let settings = format!("token-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
+    let rules = "[[rule]]\nrooms = '*'\njoin = 'anyone'\n";
+    write_settings(&file, &settings);
+    let program = Program::start(&["--workers", "2", "--config", file.to_str().expect("a path")]);
+    let mut members: Vec<Lines> = (0..MEMBERS).map(|_| member(&program, "a")).collect();
+    let mut publisher = Lines::connect(program.tcp);
+    publisher.expect(WELCOME);
+    publisher.send(format!("AUTH {}\nJOIN a\n", token_of("alice")));
+    publisher.expect("Authenticated as alice");
+    publisher.expect("Joined a");
+    for reload_number in 0..RELOADS {
+        write_settings(&file, if reload_number % 2 == 0 { &settings } else { rules });
+        program.signal(Signal::HUP);
+        (0..20).for_each(|number| publisher.send(format!("{reload_number}.{number}\n")));
+        program.log.until("reloaded");
+    }
+    for member in members.iter_mut().chain([&mut publisher]) {
+        for (reload_number, number) in (0..RELOADS).flat_map(|one| (0..20).map(move |two| (one, two))) {
+            member.expect(&format!("[alice] {reload_number}.{number}"));
+        }
+        member.send("PING\n");
+        member.expect("PONG");
+    }
+}
+
+#[test]
 fn the_nick_of_a_guest_is_marked_once_there_are_users() {
     let (folder, secret) = secret_file();
     let file = folder.path().join("roomcast.toml");

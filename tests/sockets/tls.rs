@@ -118,6 +118,24 @@ fn requests_that_come_in_one_record_are_all_answered() {
 }
 
 #[test]
+fn requests_are_answered_though_the_end_of_the_input_comes_with_them() {
+    let certificate = Certificate::new();
+    let server = certificate.server(Shape::ONE);
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for count in [1, 2, 100] {
+        let mut client = certificate.connect(server.http);
+        client.send(request);
+        assert_eq!(client.answer().1, "OK");
+        // One write: the server reads the end together with the requests.
+        client.connection().writer().write_all(request.repeat(count).as_bytes()).expect("memory");
+        client.connection().send_close_notify();
+        client.stream().flush().expect("a server that reads");
+        (0..count).for_each(|_| assert_eq!(client.answer().1, "OK"));
+        assert_eq!(client.rest(), "");
+    }
+}
+
+#[test]
 fn frames_that_come_in_one_record_with_their_handshake_are_executed() {
     let certificate = Certificate::new();
     for shape in Shape::ALL {

@@ -81,12 +81,14 @@ fn files_that_are_wrong_are_refused_with_the_setting_the_file_and_what_would_be_
         replace(&certificate.key(), key);
         assert_eq!(refusal(&certificate), refused);
     }
-    for (chain, key) in [(&chain, &other_key), (&other_chain, &key)] {
+    // The last is a chain that begins with a certificate of the authority and not with the server's own.
+    let wrong_order = format!("{other_chain}{chain}");
+    for (chain, key) in [(&chain, &other_key), (&other_chain, &key), (&wrong_order, &key)] {
         replace(&certificate.certificate(), chain);
         replace(&certificate.key(), key);
         let refused = refusal(&certificate);
         assert!(
-            refused.starts_with("tls-key KEY: must be the private key of the certificate in CERTIFICATE"),
+            refused.starts_with("tls-key KEY: must be the private key of the first certificate in CERTIFICATE"),
             "{refused}"
         );
     }

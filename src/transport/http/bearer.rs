@@ -28,7 +28,7 @@ pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Op
     }
     let headers = request.headers();
     let in_query = request.uri().query().and_then(|query| query.split('&').find_map(token_of_parameter));
-    if in_query.is_some() && !context.token_in_query {
+    if in_query.is_some() && !context.access.rules().token_in_query {
         let text = "a token in the query needs the setting token-in-query: send Authorization: Bearer <token>\n";
         return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
     }

@@ -88,8 +88,6 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
-    /// Whether a token may stand in the query.
-    pub token_in_query: bool,
 }
 
 /// The HTTP server of a worker.
@@ -210,6 +208,8 @@ impl HttpServer {
             .timer(TokioTimer::new())
             .header_read_timeout(self.context.header_timeout)
             .keep_alive(permit.is_ok())
+            // A client that ends its output behind its last request still gets the answer.
+            .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(socket.stream), service);

@@ -141,13 +141,15 @@ impl Lines {
         rest
     }
 
-    /// Everything up to the end of the stream, or up to where a reset has destroyed it.
+    /// Everything up to the end of the stream, or up to where a reset has destroyed it. The same over TLS for a stream that
+    /// the server has given up, and which lacks its end.
     pub fn rest_if_not_reset(&mut self) -> String {
         let mut rest = Vec::new();
-        match self.0.read_to_end(&mut rest) {
-            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
-            _ => String::from_utf8_lossy(&rest).into_owned(),
+        match self.0.read_to_end(&mut rest).map_err(|error| error.kind()) {
+            Ok(_) | Err(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {}
+            Err(error) => panic!("{error}"),
         }
+        String::from_utf8_lossy(&rest).into_owned()
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use roomcast::auth::rights::RoomRules;
+use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Farewell, PUBLICATION_BYTES, RoomLimiter, ShardMailbox, ShardRules, ShardSenders};
 use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits};
 use roomcast::protocol::dialect::Dialect;

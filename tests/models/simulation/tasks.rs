@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use roomcast::auth::rights::RoomRules;
+use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Batch, Now, Shard, ShardCommand, ShardMailbox};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;

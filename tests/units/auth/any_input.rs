@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use roomcast::auth::api_keys::ApiKeys;
 use roomcast::auth::pattern::Pattern;
-use roomcast::auth::rights::RoomRules;
+use roomcast::auth::rules::RoomRules;
 use roomcast::auth::tokens::{TokenChecks, TokenVerifier};
 use roomcast::config::{Config, Settings};
 use roomcast::protocol::names::{Label, RoomName};

@@ -1,6 +1,7 @@
 //! Which rule applies to a room, and who has which right by it.
 
-use roomcast::auth::rights::{Action, Rights, RoomRules};
+use roomcast::auth::rights::{Action, Rights};
+use roomcast::auth::rules::RoomRules;
 use roomcast::auth::tokens::Token;
 use roomcast::config::{Config, RoomRule, RuleSettings, Settings, Who};
 use roomcast::protocol::names::RoomName;
