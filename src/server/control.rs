@@ -57,7 +57,7 @@ impl Control {
         is_remembered
     }
 
-    /// Makes these rules apply, to the rooms that exist and the clients that are connected as well.
+    /// Makes these rules apply from its return on, to the rooms that exist and the clients that are connected as well.
     pub(super) async fn replace(&self, access: &Arc<Access>) {
         self.shards.apply_rules(Arc::clone(&access.rooms)).await;
         for worker in self.workers.iter() {
