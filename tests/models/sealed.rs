@@ -1,6 +1,7 @@
 //! The writer over encrypted streams: a client reads what it would have read without encryption, though the kernel takes
 //! any part of a record, and though keys change in between.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -267,6 +268,24 @@ fn a_record_under_other_keys_ends_the_input_and_what_came_before_it_is_read() {
     sealed.way_to_server()[start + 8] ^= 1;
     let first = sealed.server_reads(100, 1000).expect("what came before");
     assert_eq!(first, (b"before".to_vec(), true));
-    assert_eq!(sealed.server_reads(100, 1000).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    assert_eq!(sealed.server_reads(100, 1000).unwrap_err().kind(), ErrorKind::InvalidData);
     assert!(sealed.held().1 == 0, "the alert is sent");
+}
+
+#[test]
+fn a_client_that_asks_for_new_keys_and_never_reads_makes_the_server_hold_nothing() {
+    let (mut server, slot) = Server::with_client(LIMITS, 0);
+    let sealed = server.wire.at(slot.index);
+    for _ in 0..1_000 {
+        sealed.client_changes_keys();
+        sealed.client_sends(b"x");
+    }
+    assert_eq!(sealed.server_reads_all(100, 100).len(), 1_000);
+    assert_eq!(sealed.held(), (0, 0));
+    // With nothing between them it is a flood.
+    (0..100).for_each(|_| sealed.client_changes_keys());
+    let refused = (0..100)
+        .find_map(|_| sealed.server_reads(100, 100).err().filter(|error| error.kind() != ErrorKind::WouldBlock));
+    assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::InvalidData));
+    assert!(sealed.held().1 < 100, "only the alert is held");
 }
