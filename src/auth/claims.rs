@@ -18,6 +18,10 @@ use super::token::{Token, TokenChecks, TokenError};
 use crate::protocol::names::{Label, NameError, RoomName, shortened, unseen};
 use crate::protocol::publication::UserId;
 
+/// The rooms and patterns that a token may name. They are kept with its client, about 100 bytes each, and looked through
+/// at each join.
+const GRANTS_MAX: usize = 256;
+
 /// The longest `sub`, in bytes.
 const USER_BYTES_MAX: usize = 255;
 
@@ -156,7 +160,12 @@ impl<'a> Claims<'a> {
             });
             grants.add_rooms(rooms, Rights::of(actions.collect::<Result<Vec<_>, _>>()?));
         }
-        Ok(grants)
+        match grants.len() {
+            ..=GRANTS_MAX => Ok(grants),
+            more => {
+                Err(TokenError::invalid(format!("a token that names {more} rooms and patterns exceeds {GRANTS_MAX}")))
+            }
+        }
     }
 
     /// Checks the issuer and the audience.

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::rights::{Action, Rights};
 use crate::protocol::names::RoomName;
 
-/// The rights that a token gives, room by room. The length of the token bounds their number.
+/// The rights that a token gives, room by room.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grants(Vec<Grant>);
 
@@ -25,6 +25,11 @@ enum Rooms {
 }
 
 impl Grants {
+    /// The number of rooms and patterns.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether the token gives this right in this room. Linear in the grants.
     pub fn allow(&self, room: &RoomName, action: Action) -> bool {
         self.0.iter().any(|grant| grant.rights.allow(action) && grant.rooms.include(room))
@@ -35,8 +40,11 @@ impl Grants {
         self.0.push(Grant { rooms: Rooms::One(room), rights });
     }
 
-    /// Adds rights in all rooms of a pattern.
+    /// Adds rights in all rooms of a pattern, if there are any.
     pub(super) fn add_rooms(&mut self, rooms: Pattern, rights: Rights) {
+        if rights == Rights::NONE {
+            return;
+        }
         self.0.push(Grant { rooms: Rooms::Matching(rooms), rights });
     }
 }

@@ -1,5 +1,7 @@
 //! The commands of clients: parses a line or a message into a command. Never executes one; that is the session's work.
 
+use std::fmt;
+
 use memchr::{memchr, memchr_iter};
 use thiserror::Error;
 
@@ -33,7 +35,7 @@ pub enum Command<'a> {
     /// `POSITION`
     Position,
     /// `AUTH <token>`
-    Auth(&'a str),
+    Auth(TokenText<'a>),
     /// `PING [token]`; the token is empty if it is missing.
     Ping(&'a str),
     /// `HELP`
@@ -44,6 +46,16 @@ pub enum Command<'a> {
 
 /// A misused `AUTH` is never said in the room: it may hold a token.
 const ONE_TOKEN: CommandError = CommandError::Incomplete("AUTH needs one token, alone on its line: AUTH <token>");
+
+/// A token that a client has presented. It is in no log, whoever prints a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenText<'a>(pub &'a str);
+
+impl fmt::Debug for TokenText<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a token of {} bytes", self.0.len())
+    }
+}
 
 /// Why a command was refused. The text says what was wrong, with the value and the rule; a client gets it behind the
 /// [`ErrorCode`](super::error_code::ErrorCode).
@@ -155,7 +167,7 @@ fn command(text: &str) -> Result<Command<'_>, CommandError> {
         }
         ("POSITION", "") => Command::Position,
         ("AUTH", token) if token.is_empty() || token.contains([' ', '\t']) => return Err(ONE_TOKEN),
-        ("AUTH", token) => Command::Auth(token),
+        ("AUTH", token) => Command::Auth(TokenText(token)),
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
         ("LIST", "") => Command::List,

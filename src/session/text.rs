@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Finished, Outcome, ProtocolHandler, Session, Unauthenticated};
 use crate::broker::Reservation;
-use crate::protocol::command::{self, Command, CommandError};
+use crate::protocol::command::{self, Command, CommandError, TokenText};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
@@ -69,7 +69,7 @@ impl TextHandler {
                 let room = self.room();
                 self.session.rename(room.as_ref(), &nick)
             }
-            Command::Auth(token) => self.authenticate(token),
+            Command::Auth(TokenText(token)) => self.authenticate(token),
             Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
             Command::History(messages) => {
                 self.in_room(|handler, room| handler.session.request_history(room, messages, None))

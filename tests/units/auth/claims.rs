@@ -178,3 +178,13 @@ fn a_token_of_a_subscription_and_claims_that_are_there_twice_are_refused() {
     let twice = signed_text(r#"{"sub":"ada","sub":"bob"}"#);
     assert!(verifier().verify(&twice, NOW).unwrap_err().to_string().contains("each claim once"));
 }
+
+#[test]
+fn a_token_names_at_most_256_rooms_and_patterns() {
+    let rooms: Vec<String> = (0..256).map(|number| format!("r{number}")).collect();
+    accepted(&json!({"sub": "ada", "channels": rooms}));
+    let why = refused(&json!({"sub": "ada", "channels": rooms, "rooms": {"a*": ["join"]}}));
+    assert_eq!(why, "a token that names 257 rooms and patterns exceeds 256");
+    // A pattern that gives nothing is not kept.
+    accepted(&json!({"sub": "ada", "channels": rooms, "rooms": {"a*": []}}));
+}
