@@ -158,7 +158,7 @@ impl WorkerAccess {
         let now = Now::read();
         let ends_at = match &token {
             Some(token) => end_of(token, now),
-            None => Some(now.instant + self.token_within),
+            None => now.instant.checked_add(self.token_within),
         };
         let is_noticed = Cell::new(false);
         let lease = Lease { slot, dialect, token: RefCell::new(token), ends_at: Cell::new(ends_at), is_noticed };
