@@ -53,11 +53,12 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         let access = checked.and_then(|config| Access::load(&config.access));
         let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
         access.warnings.iter().for_each(|warning| warn!("{warning}"));
-        self.control.reload_certificate().await?;
-        self.control.replace(&access).await;
         let files = access.files_changed_since(&self.applied).join(", ");
         let changed = differences(&self.running, &next)?.join(", ");
         let needs_restart = differences(&next, &read)?.join(", ");
+        // Everything that can fail comes before everything that applies.
+        self.control.reload_certificate().await?;
+        self.control.replace(&access).await;
         if access.rooms.is_open() && !self.running.rules.is_empty() {
             warn!("no rule is left: every client may do everything in every room");
         }

@@ -132,18 +132,7 @@ fn an_operator_is_told_which_rule_applies_and_why_a_client_may_or_may_not() {
 
 /// A rule for these rooms that lets everybody join.
 pub(super) fn rule_for(rooms: &str) -> Option<RoomRule> {
-    let rule = RuleSettings {
-        name: None,
-        rooms: rooms.to_owned(),
-        join: Who::Anyone,
-        publish: None,
-        history: None,
-        presence: None,
-        room_members: None,
-        history_messages: None,
-        history_age: None,
-        presence_events: None,
-    };
+    let rule = RuleSettings::new(rooms, Who::Anyone);
     let config = Config::try_from(Settings { rules: vec![rule], ..Settings::default() }).ok()?;
     config.access.rooms.into_iter().next()
 }
