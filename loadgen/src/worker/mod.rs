@@ -26,6 +26,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::assignment::Assignment;
 use crate::clock::Nanos;
+use crate::inflate::Inflater;
 use crate::latency::Latencies;
 use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
 use crate::priority;
@@ -95,6 +96,8 @@ struct Worker {
     next_progress: Nanos,
     /// When the last progress report was sent.
     progress_told: Nanos,
+    /// Shared by all clients that offer compression.
+    inflater: Inflater,
     /// Shared by all clients.
     read_buffer: Vec<u8>,
     /// Shared by all clients.
@@ -188,6 +191,7 @@ impl Worker {
             counters: Counters::default(),
             next_progress: Nanos::now(),
             progress_told: Nanos::now(),
+            inflater: Inflater::default(),
             read_buffer: Vec::new(),
             write_buffer: Vec::new(),
         })
