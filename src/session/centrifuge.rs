@@ -1,7 +1,10 @@
 //! The Centrifuge protocol: commands of SDKs become calls of a session, and what comes of them becomes replies.
 
+mod opening;
+
 use std::task::{Context, Poll, ready};
 
+pub use self::opening::{Opening, StreamName};
 use super::{Outcome, ProtocolHandler, Session};
 use crate::protocol::disconnect::Disconnect;
 
@@ -12,7 +15,8 @@ pub struct CentrifugeHandler {
 
 impl CentrifugeHandler {
     /// A handler for a client that has not connected yet.
-    pub fn new(session: Session) -> Self {
+    pub fn new(session: Session, opening: Opening) -> Self {
+        let _ = opening;
         Self { session }
     }
 }

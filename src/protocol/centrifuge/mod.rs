@@ -3,6 +3,7 @@
 
 mod codes;
 pub mod command;
+pub mod emulation;
 pub mod json;
 pub mod protobuf;
 
