@@ -53,7 +53,7 @@ impl From<&Config> for ShardRules {
             history: config.history.of_one_shard(config.shards),
             replay_bytes_max: config.rules.outbox.bytes_max,
             presence_events_members_max: config.presence_events_members_max,
-            rooms: Arc::new(RoomRules::new(config.access.rooms.clone(), config.access.default_limits)),
+            rooms: Arc::new(RoomRules::from(&config.access)),
         }
     }
 }
