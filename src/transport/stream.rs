@@ -26,15 +26,15 @@ pub fn open(
 ) -> impl Future<Output = ()> + use<> {
     let Client { already_read, .. } = client;
     let client = Client { already_read: Vec::new(), ..client };
-    let is_unidirectional = dialect.encoding() == Encoding::Push;
-    let (name, mailbox) = (!is_unidirectional).then(|| streams.open()).unzip();
+    let sends_commands = dialect.encoding() != Encoding::Push;
+    let (name, mailbox) = sends_commands.then(|| streams.open()).unzip();
     let decoder = |slot| StreamFrames {
         is_binary: dialect.encoding() == Encoding::Protobuf,
         first: Some(already_read.into()),
         mailbox,
         liveness: keepalive.watch(slot, dialect),
     };
-    let opening = Opening { stream: name.map(Box::new), is_unidirectional };
+    let opening = Opening { stream: name.map(Box::new) };
     let handler = |session| CentrifugeHandler::new(session, opening);
     let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
     Connection::open(client, publisher, dialect, buffer, context, decoder, handler).run()

@@ -1,15 +1,12 @@
-//! How a client of the Centrifuge protocol has connected, as far as its handler must know.
+//! What a client of the Centrifuge protocol begins with.
 
 use aws_lc_rs::rand;
 
-/// How a client has connected.
+/// What a client of the Centrifuge protocol begins with, besides its session.
 #[derive(Default)]
 pub struct Opening {
-    /// The name under which the client sends further commands; `None` over WebSocket, and where there are none. Boxed,
-    /// so that other clients stay small.
+    /// Of a client whose commands do not come on the connection of their replies. Taken once the client is told.
     pub stream: Option<Box<StreamName>>,
-    /// The client gets pushes and no replies: its only command is the connect, and an error of it is a disconnect.
-    pub is_unidirectional: bool,
 }
 
 /// The secret name of a client without WebSocket, which says on which worker it is. It is unlike the client's id, which
