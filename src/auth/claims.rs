@@ -15,6 +15,7 @@ use super::grants::Grants;
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
 use super::token::{Token, TokenChecks, TokenError};
+use crate::protocol::json::on_one_line;
 use crate::protocol::names::{Label, NameError, RoomName, shortened, unseen};
 use crate::protocol::publication::UserId;
 
@@ -234,27 +235,12 @@ fn named(claim: &str, error: &NameError) -> TokenError {
 
 /// JSON on one line and not too long. Its texts and numbers stay as they were written.
 fn bounded(claim: &str, json: &str) -> Result<Arc<str>, TokenError> {
-    let json = without_white_space(json);
+    let json = on_one_line(json);
     if json.len() > INFO_BYTES_MAX {
         return Err(TokenError::invalid(format!(
             "the claim {claim} has {} bytes: at most {INFO_BYTES_MAX}",
             json.len()
         )));
     }
-    Ok(json.into())
-}
-
-/// Valid JSON without the white space between its tokens.
-fn without_white_space(json: &str) -> String {
-    let (mut is_text, mut is_escaped) = (false, false);
-    let keeps = |character: &char| {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => is_text = !is_text,
-            _ => {}
-        }
-        is_text || !character.is_ascii_whitespace()
-    };
-    json.chars().filter(keeps).collect()
+    Ok(Arc::from(&*json))
 }
