@@ -15,7 +15,6 @@ use roomcast::protocol::event::Event;
 use roomcast::protocol::position::{Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
-use strum::VariantArray;
 
 /// A line of chat, a long post, and the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
@@ -39,8 +38,8 @@ fn text(bytes: usize) -> String {
 
 fn encode(criterion: &mut Criterion) {
     let (room, publisher) = (room(0), Arc::new(Publisher::anonymous(ClientId(0), label())));
-    for dialect in Dialect::VARIANTS {
-        let mut group = criterion.benchmark_group(format!("frames/encode_{}", dialect.transport().word()));
+    for dialect in Dialect::ALL {
+        let mut group = criterion.benchmark_group(format!("frames/encode_{dialect:?}"));
         group.throughput(Throughput::Elements(1));
         for bytes in TEXT_BYTES {
             let (publisher, data) = (Arc::clone(&publisher), Data::Text(text(bytes).into()));

@@ -19,7 +19,6 @@ use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::handshakes::{Handshakes, TlsServer};
 use roomcast::net::proxy::TrustedProxies;
-use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::protocol::websocket::encode;
@@ -176,8 +175,8 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         access,
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
-    let server = Rc::new(HttpServer::new(http, move |client| {
-        let (identity, dialect) = (Publisher::anonymous(ClientId(0), Label::generated("WS")), Dialect::TextWebSocket);
+    let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+        let identity = Publisher::anonymous(ClientId(0), Label::generated("WS"));
         spawn_local(websocket::open(client, identity, dialect, Echo, &buffer, &context, &keepalive));
     }));
     listener.accept(|accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)))).await;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use roomcast::broker::{Farewell, ShardCommand};
 use roomcast::protocol::command::{parse, parse_message};
+use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::lines::next_line;
@@ -44,7 +45,7 @@ pub const CASES: [Case; 11] = [
     Case { name: "append/delivery", units: MEMBERS as u64, run: append },
     Case { name: "flush/delivery", units: MEMBERS as u64, run: flush },
     Case { name: "encode_line/message", units: TIMES, run: || encode(Dialect::TextLines) },
-    Case { name: "encode_websocket/message", units: TIMES, run: || encode(Dialect::TextWebSocket) },
+    Case { name: "encode_websocket/message", units: TIMES, run: || encode(Dialect::TextWebSocket(Compression::None)) },
     Case { name: "decode_line/command", units: TIMES, run: decode_lines },
     Case { name: "decode_websocket/command", units: TIMES, run: decode_websocket },
     Case { name: "join/member", units: TIMES, run: join },

@@ -1,5 +1,6 @@
 //! The commands of clients: parses a line or a message into a command. Never executes one; that is the session's work.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use memchr::{memchr, memchr_iter};
@@ -48,8 +49,8 @@ pub enum Command<'a> {
 const ONE_TOKEN: CommandError = CommandError::Incomplete("AUTH needs one token, alone on its line: AUTH <token>");
 
 /// A token that a client has presented. It is in no log, whoever prints a command.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TokenText<'a>(pub &'a str);
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText<'a>(pub Cow<'a, str>);
 
 impl fmt::Debug for TokenText<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +98,21 @@ pub enum CommandError {
     /// The client has no right to do this, or its token is refused. The text says why, and never repeats a token.
     #[error("{0}")]
     Forbidden(Box<str>),
+    /// The client's token has expired, or is not valid yet: a new one may help.
+    #[error("{0}")]
+    TokenExpired(Box<str>),
+    /// The parameters of a command break this rule.
+    #[error("{0}")]
+    Parameters(Box<str>),
+    #[error("{:?}: you are in it already", .room.as_str())]
+    AlreadyIn { room: RoomName },
+    #[error("what {:?} has published since cannot all be had", .room.as_str())]
+    Unrecoverable { room: RoomName },
+    #[error("presence of {members} members exceeds {bytes_max} bytes: ask for their number")]
+    PresenceTooLong { members: usize, bytes_max: usize },
+    /// This server does not have what the command asks for.
+    #[error("{0}")]
+    NotAvailable(&'static str),
 }
 
 impl CommandError {
@@ -167,7 +183,7 @@ fn command(text: &str) -> Result<Command<'_>, CommandError> {
         }
         ("POSITION", "") => Command::Position,
         ("AUTH", token) if token.is_empty() || token.contains([' ', '\t']) => return Err(ONE_TOKEN),
-        ("AUTH", token) => Command::Auth(TokenText(token)),
+        ("AUTH", token) => Command::Auth(TokenText(token.into())),
         ("PING", token) if !token.contains([' ', '\t']) => Command::Ping(token),
         ("LEAVE", "") => Command::Leave,
         ("LIST", "") => Command::List,

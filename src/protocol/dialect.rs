@@ -4,18 +4,35 @@
 use bytes::Bytes;
 use strum::VariantArray;
 
+use super::centrifuge::{disconnect_code, json, protobuf};
+use super::chunk;
+use super::compression::Compression;
 use super::disconnect::Disconnect;
 use super::event::{Event, RequestId};
+use super::names::RoomName;
+use super::publication::Publication;
 use super::text;
 use super::websocket::encode;
 
 /// A pair of an encoding and a framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     /// Text, as lines.
     TextLines,
     /// Text, as WebSocket messages.
-    TextWebSocket,
+    TextWebSocket(Compression),
+    /// The Centrifuge protocol in JSON, as WebSocket messages.
+    JsonWebSocket(Compression),
+    /// The Centrifuge protocol in Protobuf, as WebSocket messages.
+    ProtobufWebSocket(Compression),
+    /// The Centrifuge protocol in JSON, as lines of an HTTP answer that does not end.
+    JsonStream,
+    /// The Centrifuge protocol in Protobuf, in an HTTP answer that does not end.
+    ProtobufStream,
+    /// The Centrifuge protocol in JSON, as server-sent events.
+    JsonEvents,
+    /// What the server pushes by the Centrifuge protocol, in JSON and without replies, as server-sent events.
+    PushEvents,
 }
 
 /// How an event is written, without framing.
@@ -23,6 +40,12 @@ pub enum Dialect {
 pub enum Encoding {
     /// Words for people and line clients: see [`text`].
     Text,
+    /// Replies and pushes of the Centrifuge protocol in JSON: see [`json`].
+    Json,
+    /// Replies and pushes of the Centrifuge protocol in Protobuf: see [`protobuf`].
+    Protobuf,
+    /// Pushes of the Centrifuge protocol in JSON, without what is around them: see [`json`].
+    Push,
 }
 
 /// How one encoded event is told apart from the next.
@@ -31,17 +54,30 @@ pub enum Framing {
     /// Ended by `\n`.
     Line,
     /// A WebSocket text message (RFC 6455).
-    WebSocket,
+    WebSocketText(Compression),
+    /// A WebSocket binary message.
+    WebSocketBinary(Compression),
+    /// A chunk of an HTTP answer (RFC 9112 §7.1).
+    Chunk,
+    /// A chunk that is a line.
+    LineChunk,
+    /// A chunk that is a server-sent event.
+    EventChunk,
 }
 
 /// What a client has connected with, as metrics and logs name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Transport {
     /// A plain TCP connection.
     Tcp,
     /// A connection that was upgraded from HTTP.
+    #[strum(serialize = "websocket")]
     WebSocket,
+    /// An HTTP answer that does not end.
+    HttpStream,
+    /// An HTTP answer of server-sent events.
+    Sse,
 }
 
 impl Transport {
@@ -56,28 +92,48 @@ impl Framing {
     fn frame(self, out: &mut Vec<u8>, start: usize) {
         match self {
             Self::Line => out.push(b'\n'),
-            Self::WebSocket => encode::text(out, start),
+            Self::WebSocketText(_) => encode::text(out, start),
+            Self::WebSocketBinary(_) => encode::binary(out, start),
+            Self::Chunk => chunk::frame("", "", out, start),
+            Self::LineChunk => chunk::frame("", "\n", out, start),
+            Self::EventChunk => chunk::frame("data: ", "\n\n", out, start),
         }
     }
 
-    /// The bytes that frame an event of that length. Exact, because a vector without spare capacity becomes `Bytes`
-    /// without another allocation.
+    /// The bytes that frame an event of that length. Exact for lines and WebSocket messages, because a vector without
+    /// spare capacity becomes `Bytes` without another allocation.
     const fn bytes(self, event_bytes: usize) -> usize {
         match self {
             Self::Line => "\n".len(),
-            Self::WebSocket => encode::header_bytes(event_bytes),
+            Self::WebSocketText(_) | Self::WebSocketBinary(_) => encode::header_bytes(event_bytes),
+            Self::Chunk | Self::LineChunk | Self::EventChunk => chunk::FRAME_BYTES_MAX,
         }
     }
 }
 
 impl Dialect {
+    /// Every dialect, those of WebSocket without compression.
+    pub const ALL: [Self; 8] = [
+        Self::TextLines,
+        Self::TextWebSocket(Compression::None),
+        Self::JsonWebSocket(Compression::None),
+        Self::ProtobufWebSocket(Compression::None),
+        Self::JsonStream,
+        Self::ProtobufStream,
+        Self::JsonEvents,
+        Self::PushEvents,
+    ];
+
     /// Keeps an idle line client's connection alive; clients ignore it.
     pub const EMPTY_LINE: &[u8] = b"\n";
 
     /// How events are written.
     pub const fn encoding(self) -> Encoding {
         match self {
-            Self::TextLines | Self::TextWebSocket => Encoding::Text,
+            Self::TextLines | Self::TextWebSocket(_) => Encoding::Text,
+            Self::JsonWebSocket(_) | Self::JsonStream | Self::JsonEvents => Encoding::Json,
+            Self::ProtobufWebSocket(_) | Self::ProtobufStream => Encoding::Protobuf,
+            Self::PushEvents => Encoding::Push,
         }
     }
 
@@ -85,7 +141,11 @@ impl Dialect {
     pub const fn framing(self) -> Framing {
         match self {
             Self::TextLines => Framing::Line,
-            Self::TextWebSocket => Framing::WebSocket,
+            Self::TextWebSocket(compression) | Self::JsonWebSocket(compression) => Framing::WebSocketText(compression),
+            Self::ProtobufWebSocket(compression) => Framing::WebSocketBinary(compression),
+            Self::JsonStream => Framing::LineChunk,
+            Self::ProtobufStream => Framing::Chunk,
+            Self::JsonEvents | Self::PushEvents => Framing::EventChunk,
         }
     }
 
@@ -93,43 +153,125 @@ impl Dialect {
     pub const fn transport(self) -> Transport {
         match self {
             Self::TextLines => Transport::Tcp,
-            Self::TextWebSocket => Transport::WebSocket,
+            Self::TextWebSocket(_) | Self::JsonWebSocket(_) | Self::ProtobufWebSocket(_) => Transport::WebSocket,
+            Self::JsonStream | Self::ProtobufStream => Transport::HttpStream,
+            Self::JsonEvents | Self::PushEvents => Transport::Sse,
         }
     }
 
-    /// Appends the event as one whole message.
+    /// Whether each publication comes with its offset, so that a client which loses one must come back and resume: it is
+    /// never told of a gap.
+    pub const fn has_offsets(self) -> bool {
+        !matches!(self.encoding(), Encoding::Text)
+    }
+
+    /// Whether the client answers pings.
+    pub const fn answers_pings(self) -> bool {
+        !matches!(self, Self::PushEvents | Self::TextLines)
+    }
+
+    /// Appends the event as one whole message; nothing if the dialect has no form for it.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        let Encoding::Text = self.encoding();
-        let event_bytes = text::size_hint(event);
-        out.reserve(event_bytes + self.framing().bytes(event_bytes));
-        let start = out.len();
-        text::write(event, out);
-        self.framing().frame(out, start);
+        let start = self.begin(event, out);
+        match self.encoding() {
+            Encoding::Text => text::write(event, out),
+            Encoding::Json => json::write(event, out),
+            Encoding::Protobuf => protobuf::write(event, out),
+            Encoding::Push => json::write_bare(event, out),
+        }
+        self.end(out, start);
     }
 
     /// Appends the reply to a command as one whole message. Text has no names for commands: its replies come in the order
     /// of the commands.
-    pub fn write_reply(self, _request: Option<RequestId>, event: &Event<'_>, out: &mut Vec<u8>) {
-        self.write(event, out);
+    pub fn write_reply(self, request: Option<RequestId>, event: &Event<'_>, out: &mut Vec<u8>) {
+        let Some(request) = request else { return self.write(event, out) };
+        let start = self.begin(event, out);
+        match self.encoding() {
+            Encoding::Text => text::write(event, out),
+            Encoding::Json => json::write_reply(request, event, out),
+            Encoding::Protobuf => protobuf::write_reply(request, event, out),
+            Encoding::Push => json::write_bare(event, out),
+        }
+        self.end(out, start);
     }
 
-    /// Encodes the event as a message of its own.
+    fn begin(self, event: &Event<'_>, out: &mut Vec<u8>) -> usize {
+        let event_bytes = match self.encoding() {
+            Encoding::Text => text::size_hint(event),
+            Encoding::Json | Encoding::Push => json::size_hint(event),
+            Encoding::Protobuf => protobuf::size_hint(event),
+        };
+        out.reserve(event_bytes + self.framing().bytes(event_bytes));
+        out.len()
+    }
+
+    fn end(self, out: &mut Vec<u8>, start: usize) {
+        if out.len() > start || self.encoding() == Encoding::Text {
+            self.framing().frame(out, start);
+        }
+    }
+
+    /// Appends a publication that a client has missed: as a whole message, or where a reply holds all of them, as a part
+    /// of that reply.
+    pub fn write_missed(self, room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
+        match self.encoding() {
+            Encoding::Text => self.write(&Event::Published(room, publication), out),
+            Encoding::Json | Encoding::Push => json::write_missed(publication, out),
+            Encoding::Protobuf => protobuf::write_missed(publication, out),
+        }
+    }
+
+    /// Encodes the event as a message of its own; empty if the dialect has no form for it.
     pub fn encode(self, event: &Event<'_>) -> Bytes {
         let mut out = Vec::new();
         self.write(event, &mut out);
         out.into()
     }
 
+    /// What asks a client whether it is still there.
+    pub fn ping(self) -> Bytes {
+        let mut out = Vec::new();
+        match self.encoding() {
+            Encoding::Text => out.extend(encode::ping()),
+            Encoding::Json | Encoding::Push => {
+                out.extend_from_slice(b"{}");
+                self.framing().frame(&mut out, 0);
+            }
+            Encoding::Protobuf => {
+                out.push(0);
+                self.framing().frame(&mut out, 0);
+            }
+        }
+        out.into()
+    }
+
     /// The last bytes for a client; `None` if it closed the connection itself or its socket failed.
     pub fn closing(self, reason: Disconnect) -> Option<Bytes> {
-        let code = reason.close_code()?;
+        reason.close_code()?;
         let mut out = Vec::new();
-        if self.framing() == Framing::Line || reason == Disconnect::Quit {
-            self.write(&Event::Closed(reason), &mut out);
-        }
-        if self.framing() == Framing::WebSocket {
-            out.extend(encode::close(Some(code), reason.reason()));
+        match self.framing() {
+            Framing::Line => self.write(&Event::Closed(reason), &mut out),
+            Framing::WebSocketText(_) | Framing::WebSocketBinary(_) => {
+                if self.encoding() == Encoding::Text && reason == Disconnect::Quit {
+                    self.write(&Event::Closed(reason), &mut out);
+                }
+                let (code, reason) = self.close_code(reason);
+                out.extend(encode::close(Some(code), reason));
+            }
+            Framing::Chunk | Framing::LineChunk | Framing::EventChunk => {
+                self.write(&Event::Closed(reason), &mut out);
+                out.extend_from_slice(chunk::LAST);
+            }
         }
         Some(out.into())
+    }
+
+    /// The code and the reason of a WebSocket close frame.
+    fn close_code(self, reason: Disconnect) -> (u16, &'static str) {
+        match self.encoding() {
+            Encoding::Text => (reason.close_code().unwrap_or_default(), reason.reason()),
+            Encoding::Json | Encoding::Protobuf | Encoding::Push => disconnect_code(reason),
+        }
     }
 }

@@ -30,10 +30,14 @@ pub enum Disconnect {
     HandshakeTimeout,
     /// The socket failed.
     IoError,
-    /// A line client has sent nothing since it connected.
+    /// The client has sent nothing since it connected, or no command that begins its connection.
     IdleTimeout,
     /// A message was left unfinished for too long.
     MessageTimeout,
+    /// The client cannot be kept in step with a room that the server has had it join: it is to come back and resume.
+    OutOfStep,
+    /// The client has asked for what this server does not have, in a way that leaves no place for a reply.
+    NotAvailable,
     /// The client's token is not valid, names another user than before, or did not come in time.
     TokenInvalid,
     /// The client's token has expired, and no other came in time.
@@ -69,6 +73,8 @@ impl Disconnect {
             Self::Kicked => Some(4012),
             Self::IdleTimeout => Some(4013),
             Self::MessageTimeout => Some(4014),
+            Self::OutOfStep => Some(4015),
+            Self::NotAvailable => Some(4016),
         }
     }
 

@@ -17,6 +17,11 @@ pub enum ErrorCode {
     ControlCharacter,
     Unknown,
     Forbidden,
+    TokenExpired,
+    Parameters,
+    AlreadyIn,
+    Unrecoverable,
+    NotAvailable,
 }
 
 impl ErrorCode {
@@ -37,11 +42,17 @@ impl CommandError {
             | Self::TooManyRooms { .. }
             | Self::TooManyMembers { .. }
             | Self::TooManyMemberships { .. }
-            | Self::TooManyDeliveries { .. } => ErrorCode::TooMany,
+            | Self::TooManyDeliveries { .. }
+            | Self::PresenceTooLong { .. } => ErrorCode::TooMany,
             Self::NotUtf8 { .. } => ErrorCode::NotUtf8,
             Self::ControlCharacter { .. } | Self::LoneReturn { .. } => ErrorCode::ControlCharacter,
             Self::Incomplete(_) | Self::Position { .. } => ErrorCode::Unknown,
             Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::TokenExpired(_) => ErrorCode::TokenExpired,
+            Self::Parameters(_) => ErrorCode::Parameters,
+            Self::AlreadyIn { .. } => ErrorCode::AlreadyIn,
+            Self::Unrecoverable { .. } => ErrorCode::Unrecoverable,
+            Self::NotAvailable(_) => ErrorCode::NotAvailable,
         }
     }
 }

@@ -31,6 +31,10 @@ pub struct Publisher {
     pub label: Label,
     /// What the application says about the client, as one JSON value on one line.
     pub info: Option<Arc<str>>,
+    /// What the application says about the client in this room, as one JSON value on one line.
+    pub room_info: Option<Arc<str>>,
+    /// The client speaks text, so that its label is all that others have to call it by.
+    pub is_text: bool,
 }
 
 /// The number of a connection, drawn at random, unlike that of any other on this server.
@@ -51,9 +55,9 @@ pub enum Data {
 }
 
 impl Publisher {
-    /// A client of which nothing but its label is known.
+    /// A client of the text protocol of which nothing but its label is known.
     pub fn anonymous(client: ClientId, label: Label) -> Self {
-        Self { client, user: UserId::default(), label, info: None }
+        Self { client, user: UserId::default(), label, info: None, room_info: None, is_text: true }
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 
 use super::disconnect::Disconnect;
-use super::event::Event;
+use super::event::{Event, JoinedAt};
 use super::names::Label;
 use super::publication::{Data, Publication};
 
@@ -48,7 +48,7 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
             return write_message(&publication.publisher.label, text_of(&publication.data).as_bytes(), out);
         }
         Event::Welcome(greeting) => out.write_all(greeting.as_bytes()),
-        Event::Joined(room) => write!(out, "Joined {}", room.as_str()),
+        Event::Joined(room) | Event::JoinedAt(&JoinedAt { room, .. }) => write!(out, "Joined {}", room.as_str()),
         Event::Left => out.write_all(b"Left room"),
         Event::JoinFirst => out.write_all(b"Join a room first"),
         Event::Rooms(rooms) => write!(out, "Rooms: {}", rooms.json()),
@@ -68,6 +68,15 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         Event::Pong(token) => write!(out, "PONG {token}"),
         Event::Help => out.write_all(HELP.as_bytes()),
         Event::Error(error) => write!(out, "ERR {} {error}", error.code().word()),
+        // What only other dialects ask for.
+        Event::Connected(_)
+        | Event::Presence(_)
+        | Event::PresenceCount { .. }
+        | Event::Refreshed { .. }
+        | Event::MembershipRefreshed(_)
+        | Event::Accepted
+        | Event::History(..)
+        | Event::Evicted(..) => Ok(()),
         Event::Closed(Disconnect::Quit) => out.write_all(b"Bye"),
         Event::Closed(reason) => write!(out, "ERR closed {}", reason.reason()),
     };

@@ -4,6 +4,7 @@
 //! has finished.
 
 pub mod access;
+pub mod centrifuge;
 mod rate_limiter;
 mod rights;
 pub mod text;

@@ -11,7 +11,7 @@ use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Offset, Position};
+use crate::protocol::position::Since;
 
 /// Why a token was refused, and why the connection ends with that.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// Refuses a join, or to tell what was missed, without the right.
-    pub(super) fn permit_join(&self, room: &RoomName, since: Option<Position>) -> Result<(), CommandError> {
+    pub(super) fn permit_join(&self, room: &RoomName, since: Option<Since>) -> Result<(), CommandError> {
         self.permit(Action::Join, room)?;
         since.map_or(Ok(()), |_| self.permit(Action::History, room))
     }
@@ -114,7 +114,7 @@ impl Session {
         match (self.permit_join(&join.room, join.since), join.reservation) {
             (Err(_), Reservation::Held) => {
                 // No room is so far, so the room replies that it cannot tell.
-                join.since = join.since.map(|since| Position { offset: Offset(u64::MAX), ..since });
+                join.since = join.since.map(|_| Since::UNREACHABLE);
                 Ok(())
             }
             (permitted, _) => permitted,
@@ -128,13 +128,22 @@ impl Session {
             return Ok(());
         }
         self.update_rights();
-        self.permit(Action::Join, &command.room)?;
         match command.act {
             Act::Publish(..) => self.permit(Action::Publish, &command.room),
-            Act::History(..) => self.permit(Action::History, &command.room),
-            Act::Members(..) => self.permit(Action::Presence, &command.room),
-            _ => Ok(()),
+            Act::PublishFromOutside(..) => self.permit_publish_from_outside(&command.room),
+            Act::History(..) | Act::Page(..) => self.permit(Action::History, &command.room),
+            Act::Members(..) | Act::Presence(_) | Act::PresenceCount => self.permit(Action::Presence, &command.room),
+            _ => self.permit(Action::Join, &command.room),
         }
+    }
+
+    /// Refuses to publish in a room that the client is not in, without the right to do that.
+    pub(super) fn permit_publish_from_outside(&self, room: &RoomName) -> Result<(), CommandError> {
+        if self.rights(room).allow_publish_from_outside() {
+            return Ok(());
+        }
+        self.permit(Action::Publish, room)?;
+        Err(CommandError::Forbidden(format!("publish {:?}: only members, and you are not in it", room.as_str()).into()))
     }
 
     /// Refuses what needs no room to a client that must present a token first.

@@ -69,7 +69,7 @@ impl TextHandler {
                 let room = self.room();
                 self.session.rename(room.as_ref(), &nick)
             }
-            Command::Auth(TokenText(token)) => self.authenticate(token),
+            Command::Auth(TokenText(token)) => self.authenticate(&token),
             Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
             Command::History(messages) => {
                 self.in_room(|handler, room| handler.session.request_history(room, messages, None))

@@ -1,21 +1,19 @@
-//! The keepalive of WebSocket clients: pings those that were not pinged for a while, and disconnects those that do not
+//! The keepalive of the clients of the HTTP port: pings those that were not pinged for a while, and disconnects those that do not
 //! answer. Linear in the clients of a worker, once a sweep.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::sweep::SweepClock;
 use crate::config::KeepaliveRules;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
-use crate::protocol::websocket::encode;
 use crate::shutdown::Drain;
 use crate::writer::handle::{Sockets, WriterHandle};
 use crate::writer::{EntryNumber, Slot};
 
-/// The keepalive of a worker's WebSocket clients.
+/// The keepalive of the clients of a worker's HTTP port.
 pub struct Keepalive {
     rules: KeepaliveRules,
     clock: Rc<SweepClock>,
@@ -27,6 +25,7 @@ pub struct Keepalive {
 /// clock.
 pub(super) struct Liveness {
     slot: Slot,
+    dialect: Dialect,
     clock: Rc<SweepClock>,
     heard_at: Cell<Duration>,
     /// The connection has executed everything that it has read, and waits for more.
@@ -51,10 +50,11 @@ impl Keepalive {
     }
 
     /// Watches a client for as long as the result is held.
-    pub(super) fn watch(&self, slot: Slot) -> Rc<Liveness> {
+    pub(super) fn watch(&self, slot: Slot, dialect: Dialect) -> Rc<Liveness> {
         let now = self.clock.now();
         let liveness = Rc::new(Liveness {
             slot,
+            dialect,
             clock: Rc::clone(&self.clock),
             heard_at: Cell::new(now),
             is_reading: Cell::new(true),
@@ -68,12 +68,11 @@ impl Keepalive {
 
     /// Pings and disconnects until the server stops.
     pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle, sockets: Sockets) {
-        let ping = Bytes::from(encode::ping());
         let times = [self.rules.ping_interval, self.rules.pong_timeout];
-        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &sockets, &ping)).await;
+        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &sockets)).await;
     }
 
-    fn sweep(&self, writer: &WriterHandle, sockets: &Sockets, ping: &Bytes) {
+    fn sweep(&self, writer: &WriterHandle, sockets: &Sockets) {
         let now = self.clock.now();
         let mut due = Vec::new();
         self.clients.borrow_mut().retain(|client| {
@@ -85,10 +84,11 @@ impl Keepalive {
             }
             true
         });
-        if !due.is_empty() {
-            let slots: Vec<Slot> = due.iter().map(|client| client.slot).collect();
-            let number = writer.send_now(&slots, ping.clone());
-            for client in due {
+        due.sort_by_key(|client| client.dialect);
+        for of_dialect in due.chunk_by(|one, other| one.dialect == other.dialect) {
+            let slots: Vec<Slot> = of_dialect.iter().map(|client| client.slot).collect();
+            let number = writer.send_now(&slots, of_dialect[0].dialect.ping());
+            for client in of_dialect {
                 client.pinged_at.set(now);
                 client.unsent.set(Some(number));
             }
@@ -111,7 +111,9 @@ impl Liveness {
                 return Verdict::Alive;
             }
             self.unsent.set(None);
-            self.unanswered_since.set(self.unanswered_since.get().or(Some(now)));
+            if self.dialect.answers_pings() {
+                self.unanswered_since.set(self.unanswered_since.get().or(Some(now)));
+            }
         }
         if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
@@ -133,12 +135,14 @@ impl Liveness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::compression::Compression;
 
     #[test]
     fn only_a_client_that_had_a_ping_and_the_time_to_answer_it_is_silent() {
         let seconds = Duration::from_secs;
         let rules = KeepaliveRules { ping_interval: seconds(30), pong_timeout: seconds(60) };
-        let client = Keepalive::new(rules).watch(Slot { index: 0, generation: 0 });
+        let client =
+            Keepalive::new(rules).watch(Slot { index: 0, generation: 0 }, Dialect::TextWebSocket(Compression::None));
         assert!(!client.is_silent(seconds(3_600), rules), "it was never pinged");
         client.unanswered_since.set(Some(seconds(3_600)));
         assert!(!client.is_silent(seconds(3_629), rules));

@@ -27,7 +27,7 @@ pub fn open<P: ProtocolHandler, H: FnOnce(Session) -> P>(
     let decoder = |slot| WebSocketMessages {
         messages: MessageDecoder::default(),
         message_bytes_max,
-        liveness: keepalive.watch(slot),
+        liveness: keepalive.watch(slot, dialect),
         closed_with: None,
     };
     Connection::open(client, publisher, dialect, Rc::clone(buffer), Rc::clone(context), decoder, handler).run()

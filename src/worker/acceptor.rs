@@ -17,11 +17,12 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, Port};
 use crate::net::proxy::TrustedProxies;
 use crate::net::stream::Stream;
-use crate::protocol::dialect::Dialect;
+use crate::protocol::dialect::{Dialect, Encoding};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::protocol::publication::{ClientId, Publisher};
 use crate::session::SessionContext;
+use crate::session::centrifuge::CentrifugeHandler;
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::http::{HttpContext, HttpServer, OriginRules};
@@ -162,9 +163,9 @@ impl ClientAcceptor {
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;
-        let server = Rc::new(HttpServer::new(http, move |client| {
+        let server = Rc::new(HttpServer::new(http, move |client, dialect| {
             if let Some(context) = context.upgrade() {
-                self.open_websocket_client(client, &context, &keepalive);
+                self.open_websocket_client(client, dialect, &context, &keepalive);
             }
         }));
         async move {
@@ -177,12 +178,27 @@ impl ClientAcceptor {
         }
     }
 
-    fn open_websocket_client(&self, client: Client, context: &Rc<SessionContext>, keepalive: &Keepalive) {
-        let label = Label::generated(format_args!("WS-{}", self.number_client()));
-        let publisher = self.publisher(label, client.token.as_deref());
-        let (dialect, handler) = (Dialect::TextWebSocket, TextHandler::new);
-        let connection = websocket::open(client, publisher, dialect, handler, &self.buffer, context, keepalive);
-        spawn_local(self.tasks.track_future(connection));
+    fn open_websocket_client(
+        &self,
+        client: Client,
+        dialect: Dialect,
+        context: &Rc<SessionContext>,
+        keepalive: &Keepalive,
+    ) {
+        let number = self.number_client();
+        let is_text = dialect.encoding() == Encoding::Text;
+        let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
+        let publisher = Publisher { is_text, ..self.publisher(label, client.token.as_deref()) };
+        let buffer = &self.buffer;
+        if is_text {
+            let handler = TextHandler::new;
+            let connection = websocket::open(client, publisher, dialect, handler, buffer, context, keepalive);
+            spawn_local(self.tasks.track_future(connection));
+        } else {
+            let handler = CentrifugeHandler::new;
+            let connection = websocket::open(client, publisher, dialect, handler, buffer, context, keepalive);
+            spawn_local(self.tasks.track_future(connection));
+        }
     }
 
     /// A client as others see it: what its token says, and `label` where no token names it.
@@ -190,9 +206,11 @@ impl ClientAcceptor {
         let client = ClientId(RandomState::new().hash_one(self.next_number.get()));
         match token.cloned() {
             None => Publisher::anonymous(client, label),
-            Some(token) => {
-                Publisher { client, user: token.user, label: token.label.unwrap_or(label), info: token.info }
-            }
+            Some(token) => Publisher {
+                user: token.user,
+                info: token.info,
+                ..Publisher::anonymous(client, token.label.unwrap_or(label))
+            },
         }
     }
 

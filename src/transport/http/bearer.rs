@@ -1,12 +1,12 @@
 //! The token of a WebSocket handshake and the places where a client may put it. A token is never logged.
 
-use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
-use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::HttpContext;
 use super::refusals::RefusedRequest;
+use super::subprotocol::subprotocols;
 use crate::auth::tokens::Token;
 use crate::transport::metrics::RefusalReason;
 
@@ -41,40 +41,17 @@ pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Op
     })
 }
 
-/// Answers with the subprotocol that is offered beside the token, since a browser closes a WebSocket that answers with
-/// none.
-///
-/// # Errors
-/// The client offers nothing beside its token.
-pub fn answer_subprotocol(headers: &HeaderMap, response: &mut Response<Body>) -> Result<(), RefusedRequest> {
-    if !subprotocols(headers).any(|offered| token_of_subprotocol(offered).is_some()) {
-        return Ok(());
-    }
-    let other = subprotocols(headers).find(|offered| token_of_subprotocol(offered).is_none());
-    let Some(other) = other.and_then(|other| HeaderValue::from_str(other).ok()) else {
-        let text = "offer another subprotocol beside the token, as in: roomcast, bearer.<token>\n";
-        return Err(RefusedRequest(RefusalReason::Token, StatusCode::BAD_REQUEST, text.into()));
-    };
-    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, other);
-    Ok(())
-}
-
 /// What stands behind `Bearer` (RFC 6750 §2.1), in any case. A client whose token is empty is no guest.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn token_of_subprotocol(offered: &str) -> Option<&str> {
+/// The token that stands in a subprotocol, if one does.
+pub fn token_of_subprotocol(offered: &str) -> Option<&str> {
     offered.strip_prefix(SUBPROTOCOL_PREFIX)
 }
 
 fn token_of_parameter(parameter: &str) -> Option<&str> {
     parameter.strip_prefix(QUERY_PREFIX)
-}
-
-/// The subprotocols that a client offers, over all headers of that name.
-fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).filter(|offered| !offered.is_empty())
 }

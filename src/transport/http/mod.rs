@@ -8,6 +8,7 @@ mod origin;
 mod refusals;
 mod requests;
 mod routes;
+mod subprotocol;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -39,6 +40,7 @@ use crate::net::handshakes::{Handshakes, Port};
 use crate::net::proxy::TrustedProxies;
 use crate::net::revocable::RevocablePermits;
 use crate::net::stream::Stream;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::access::WorkerAccess;
 use crate::shutdown::Drain;
@@ -98,7 +100,7 @@ pub struct HttpServer {
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: RevocablePermits,
     origin_refusals: LogThrottle,
-    on_upgrade: Box<dyn Fn(Client)>,
+    on_upgrade: Box<dyn Fn(Client, Dialect)>,
 }
 
 /// A connection of which nothing was read, or only the PROXY header.
@@ -111,7 +113,7 @@ struct HttpSocket {
 
 impl HttpServer {
     /// Sockets that were switched to WebSocket go to `on_upgrade`.
-    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client) + 'static) -> Self {
+    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Dialect) + 'static) -> Self {
         Self {
             router: router(context.drain.clone(), context.connection_limit.clone()),
             context,
@@ -219,9 +221,9 @@ impl HttpServer {
         let stream = io.into_inner();
         match (&ended, connection.admitted.take(), permit) {
             (Some(Ok(())), Some(admitted), Ok(permit)) => {
-                let Admitted { address, permit: address_permit, token } = admitted;
+                let Admitted { address, permit: address_permit, token, dialect } = admitted;
                 let (permit, already_read) = (permit.with(address_permit), read_buf.to_vec());
-                (self.on_upgrade)(Client { stream, permit, address, already_read, token });
+                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, dialect);
                 HttpEnd::Upgraded
             }
             // The permit is held for as long as the connection has its descriptor.

@@ -14,21 +14,27 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 use tower_service::Service;
 
-use super::bearer::{answer_subprotocol, verified};
+use super::bearer::verified;
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::handshake::switch_protocols;
 use super::origin::Reached;
 use super::refusals::{METHODS, RefusedRequest, RequestSummary};
 use super::routes::METRICS_PATH;
+use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
 use super::{HttpServer, HttpSocket};
 use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
 use crate::net::address_limiter::AddressPermit;
+use crate::protocol::compression::Compression;
+use crate::protocol::dialect::Dialect;
 use crate::transport::metrics::RefusalReason;
 
-/// The paths of the handshake.
-const WEBSOCKET_PATHS: [&str; 2] = ["/ws", "/ws/"];
+/// The paths of the handshake for text clients.
+const TEXT_PATHS: [&str; 2] = ["/ws", "/ws/"];
+
+/// The path of the handshake for clients of the Centrifuge protocol.
+const CENTRIFUGE_PATH: &str = "/connection/websocket";
 
 /// Answers that one connection gets before the next connection has its turn. An answer is a write of its own, so a turn
 /// takes about as long as one of 64 commands.
@@ -62,6 +68,8 @@ pub struct Admitted {
     pub permit: Option<AddressPermit>,
     /// The valid token that it has presented.
     pub token: Option<Box<Token>>,
+    /// What it goes on in.
+    pub dialect: Dialect,
 }
 
 impl HttpConnection {
@@ -94,7 +102,12 @@ impl HttpServer {
         }
         let summary = RequestSummary::of(&request);
         let answered = match check(&request) {
-            Ok(()) if WEBSOCKET_PATHS.contains(&request.uri().path()) => self.shake_hands(&request, connection),
+            Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
+                self.shake_hands(&request, connection, |_| Dialect::TextWebSocket(Compression::None))
+            }
+            Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
+                self.shake_hands(&request, connection, centrifuge_dialect)
+            }
             Ok(()) => Ok(self.route(request, &summary, connection).await),
             Err(refused) => Err(refused),
         };
@@ -148,6 +161,7 @@ impl HttpServer {
         &self,
         request: &Request<Incoming>,
         connection: &HttpConnection,
+        dialect: fn(&Request<Incoming>) -> Dialect,
     ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
@@ -159,10 +173,11 @@ impl HttpServer {
             return Err(no_permit.into());
         }
         let mut response = switch_protocols(request)?;
-        answer_subprotocol(request.headers(), &mut response)?;
+        let dialect = dialect(request);
+        answer_subprotocol(request.headers(), dialect, &mut response)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        connection.admitted.set(Some(Admitted { address, permit, token }));
+        connection.admitted.set(Some(Admitted { address, permit, token, dialect }));
         Ok(response)
     }
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod dialect;
+mod json;
 mod lines;
 mod listing;
 mod names;

@@ -1,0 +1,103 @@
+//! The commands of clients of the Centrifuge protocol, the same from JSON and from Protobuf.
+
+use std::borrow::Cow;
+
+use crate::protocol::command::{CommandError, TokenText};
+use crate::protocol::event::RequestId;
+
+/// What a client has sent.
+#[derive(Debug, PartialEq)]
+pub enum Parsed<'a> {
+    /// A command.
+    Command(RequestId, Command<'a>),
+    /// The answer to a ping: an object with neither a name nor a method.
+    Pong,
+    /// A message to the server without a reply. This server has no use for any.
+    Send,
+    /// A command whose parameters break a rule. It has a name, so it gets a reply.
+    Refused(RequestId, CommandError),
+    /// It is no command at all, and the connection ends: it is not JSON or not Protobuf, or lacks its name or its method.
+    Malformed,
+}
+
+/// A command. Text borrows from the frame.
+#[derive(Debug, PartialEq)]
+pub enum Command<'a> {
+    /// Begins the connection.
+    Connect(Connect<'a>),
+    /// Joins a room.
+    Subscribe(Subscribe<'a>),
+    /// Leaves a room.
+    Unsubscribe(Cow<'a, str>),
+    /// Publishes a JSON value, which stands on one line.
+    Publish {
+        /// The room.
+        channel: Cow<'a, str>,
+        /// The value.
+        data: Cow<'a, str>,
+    },
+    /// Asks for the members of a room.
+    Presence(Cow<'a, str>),
+    /// Asks for the number of the members.
+    PresenceStats(Cow<'a, str>),
+    /// Asks for a part of what a room retains.
+    History(History<'a>),
+    /// Presents another token.
+    Refresh(TokenText<'a>),
+    /// Presents another token for the membership in a room; an old SDK leaves out the room.
+    SubRefresh(Cow<'a, str>, TokenText<'a>),
+    /// Asks for an answer.
+    Ping,
+    /// Calls a procedure of the application. This server has none.
+    Rpc,
+}
+
+/// The parameters of a connect.
+#[derive(Debug, Default, PartialEq)]
+pub struct Connect<'a> {
+    /// The client's token; `None` if it has none.
+    pub token: Option<TokenText<'a>>,
+    /// The positions of rooms that the server has had the client join before.
+    pub subs: Vec<(Cow<'a, str>, Resume<'a>)>,
+}
+
+/// The parameters of a subscribe.
+#[derive(Debug, PartialEq)]
+pub struct Subscribe<'a> {
+    /// The room.
+    pub channel: Cow<'a, str>,
+    /// The token of the subscription; `None` if there is none.
+    pub token: Option<TokenText<'a>>,
+    /// The wish to resume.
+    pub resume: Resume<'a>,
+    /// `type` is not 0: a map or a shared poll, which this server does not have.
+    pub is_of_other_type: bool,
+    /// A filter is given, which this server does not have.
+    pub has_filter: bool,
+    /// The subscription fails if what was missed cannot all be had (bit 2 of `flag`).
+    pub must_recover: bool,
+}
+
+/// The wish to resume from a position.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resume<'a> {
+    /// Whether the client wishes to.
+    pub recover: bool,
+    /// The epoch; empty if the client knows none.
+    pub epoch: Cow<'a, str>,
+    /// The offset of the last publication that the client has.
+    pub offset: u64,
+}
+
+/// The parameters of a request for history.
+#[derive(Debug, Default, PartialEq)]
+pub struct History<'a> {
+    /// The room.
+    pub channel: Cow<'a, str>,
+    /// The most publications: 0 is only the position, less than 0 is as many as there are.
+    pub limit: i32,
+    /// The offset and the epoch beyond which the client asks; the epoch may be empty.
+    pub since: Option<(u64, Cow<'a, str>)>,
+    /// Newest first.
+    pub reverse: bool,
+}

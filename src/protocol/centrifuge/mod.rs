@@ -1,0 +1,9 @@
+//! The Centrifuge protocol, which the SDKs of Centrifugo speak: commands of clients, replies and pushes, in JSON and in
+//! Protobuf. Plain values and bytes; what they mean is the session's.
+
+mod codes;
+pub mod command;
+pub mod json;
+pub mod protobuf;
+
+pub use codes::{disconnect_code, error_code, eviction_code};
