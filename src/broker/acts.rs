@@ -98,11 +98,9 @@ impl Shard {
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }
-            Act::Reply(_)
-            | Act::PublishFromOutside(..)
-            | Act::Page(..)
-            | Act::Presence(_)
-            | Act::PresenceCount => unreachable!("it was handled above"),
+            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(_) | Act::PresenceCount => {
+                unreachable!("it was handled above")
+            }
         }
     }
 

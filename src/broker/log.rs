@@ -143,7 +143,8 @@ impl RoomLog {
     ) -> Vec<&Publication> {
         let first = self.last.0 + 1 - self.retained.len() as u64;
         let index = |offset: u64| (offset.saturating_sub(first) as usize).min(self.retained.len());
-        let publications = |range| self.retained.range::<std::ops::Range<usize>>(range).map(|(publication, _)| publication);
+        let publications =
+            |range| self.retained.range::<std::ops::Range<usize>>(range).map(|(publication, _)| publication);
         let mut bytes_left = bytes_max;
         let mut fits = |publication: &&Publication| {
             let left = bytes_left.checked_sub(bytes(publication));

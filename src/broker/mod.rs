@@ -24,7 +24,8 @@ mod waiting;
 
 pub use batch::Batch;
 pub use command::{
-    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, ReplyTo, Reservation, Reserved, ServerPublish, ShardCommand, Viewer,
+    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, ReplyTo, Reservation, Reserved, ServerPublish,
+    ShardCommand, Viewer,
 };
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
