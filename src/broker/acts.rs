@@ -144,9 +144,9 @@ impl Shard {
         }
         let turn = turn.map(|turn| turn.0);
         let JoinReply::Requested(request) = reply else {
-            missed.and_then(Result::ok).flatten().into_iter().for_each(|frames| {
+            if let Some(Ok(Some(frames))) = missed {
                 batch.reply_frames(member.address, frames.holding(turn));
-            });
+            }
             return Ok(());
         };
         let to = ReplyTo { address: member.address, dialect: member.dialect, request };

@@ -158,6 +158,22 @@ pub struct Reserved {
 }
 
 impl Join {
+    /// A plain join.
+    pub fn of(room: RoomName, member: Member) -> Self {
+        Self {
+            room,
+            member,
+            reply: JoinReply::Requested(None),
+            reservation: Reservation::None,
+            since: None,
+            must_recover: false,
+            may_recover: true,
+            expires_in: None,
+            data: None,
+            turn: None,
+        }
+    }
+
     /// The writer that may have to write what the client has missed.
     pub(super) fn resumes_on(&self) -> Option<WriterIndex> {
         self.since.map(|_| self.member.address.writer)

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod centrifuge;
+pub mod pass;
 mod rate_limiter;
 mod rights;
 pub mod text;
@@ -14,21 +15,23 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
+use self::pass::{Pass, PassExpiry};
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
 pub use self::rights::Unauthenticated;
-use self::waiting::{Answer, Waiting};
+use self::waiting::{Answer, Joining, Waiting};
 pub use self::waiting::{Finished, Outcome};
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
 use crate::broker::{
-    Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation, Viewer,
+    Act, Broker, ClientWindow, Farewell, Join, JoinReply, Joined, Member, MemberCommand, Page, ReplyTo, Reservation,
+    Viewer,
 };
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
@@ -36,7 +39,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
-use crate::protocol::position::Position;
+use crate::protocol::position::Since;
 use crate::protocol::publication::{Data, Publisher};
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
@@ -62,6 +65,8 @@ pub struct SessionContext {
     pub deliveries: Option<DeliveryLimits>,
     /// The deliveries that disconnected clients have caused, by address, shared by all workers.
     pub spent: SpentDeliveries,
+    /// The time between two pings, which clients of some dialects are told.
+    pub ping_interval: Duration,
     /// The phases of the server's stop.
     pub drain: Drain,
 }
@@ -110,6 +115,42 @@ struct Membership {
     joined: Joined,
     /// What the client may do there.
     rights: Rights,
+    /// Of a membership by a token of its own.
+    pass: Option<Box<Pass>>,
+}
+
+/// A wish to join a room.
+#[derive(Debug)]
+pub struct JoinRequest {
+    /// The room.
+    pub room: RoomName,
+    /// Up to where the client has everything, if it resumes.
+    pub since: Option<Since>,
+    /// The join fails if what was missed cannot all be had.
+    pub must_recover: bool,
+    /// How the client is told.
+    pub reply: JoinReply,
+    /// Whether the client has reserved a place.
+    pub reservation: Reservation,
+    /// A token for this membership alone.
+    pub pass: Option<Box<Pass>>,
+    /// What others learn of the client in this room, as one JSON value on one line.
+    pub info: Option<Arc<str>>,
+}
+
+impl JoinRequest {
+    /// A plain join.
+    pub fn of(room: RoomName) -> Self {
+        Self {
+            room,
+            since: None,
+            must_recover: false,
+            reply: JoinReply::Requested(None),
+            reservation: Reservation::None,
+            pass: None,
+            info: None,
+        }
+    }
 }
 
 /// The session of one client.
@@ -123,6 +164,8 @@ pub struct Session {
     memberships: Vec<Membership>,
     /// Only of a client that has a token, or needs one.
     lease: Option<Rc<Lease>>,
+    /// Only of a client that is in a room by a token of its own that ends.
+    pass_expiry: Option<Rc<PassExpiry>>,
     /// The generation of the rules that all memberships were found to have rights by.
     reviewed: u32,
     /// The client's address, behind trusted proxies.
@@ -147,7 +190,11 @@ impl Session {
         address: IpAddr,
     ) -> Self {
         let publishing = Some(context.drain.publishing());
-        let lease = context.access.lease(slot, dialect, token);
+        let lease = if dialect.connects_by_command() {
+            Some(context.access.connect_lease(slot, dialect, token))
+        } else {
+            context.access.lease(slot, dialect, token)
+        };
         if lease.as_ref().is_some_and(|lease| context.access.has_revoked(lease)) {
             // Since the handshake, whose answer the client may take a minute to read.
             context.writer.disconnect(slot, Disconnect::Kicked);
@@ -158,6 +205,7 @@ impl Session {
             identity: Arc::new(publisher),
             memberships: Vec::new(),
             lease,
+            pass_expiry: None,
             reviewed: context.access.generation(),
             context,
             address,
@@ -173,6 +221,16 @@ impl Session {
         &self.identity
     }
 
+    /// Why the connection should end, if it should.
+    pub fn disconnect_reason(&self) -> Option<Disconnect> {
+        self.context.writer.disconnect_reason(self.slot)
+    }
+
+    /// The seconds between two pings, rounded up: a client that counts them is not early.
+    pub fn ping_seconds(&self) -> u32 {
+        self.context.ping_interval.as_secs_f64().ceil() as u32
+    }
+
     /// The rooms that the client is in, in the order in which it has joined them.
     pub fn rooms(&self) -> impl Iterator<Item = &RoomName> {
         self.memberships.iter().map(|membership| &membership.joined.room)
@@ -185,31 +243,50 @@ impl Session {
 
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
     /// one. A join must follow [`Finished::Reserved`].
-    pub fn reserve(&mut self, room: RoomName, since: Option<Position>) -> Outcome {
+    pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
         if let Err(error) = self.permit_join(&room, since) {
             return self.wait(Waiting::Refused(error));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room)))
+        self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
     }
 
-    /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`], ahead of everything else
-    /// from it, and then with what the client has missed since its position, if it has one.
-    pub fn join(
-        &mut self,
-        room: RoomName,
-        since: Option<Position>,
-        request: Option<RequestId>,
-        reservation: Reservation,
-    ) -> Outcome {
+    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
+    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
+        if let Err(error) = self.permit_join_with(&room, None) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
+    }
+
+    /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`] or [`Event::JoinedAt`], ahead
+    /// of everything else from it, and with what the client has missed since its position, if it has one.
+    pub fn join(&mut self, request: JoinRequest) -> Outcome {
+        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
         debug_assert!(!self.is_in(&room), "joined twice");
         let rooms_max = self.context.rooms_max;
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
-        let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
-        let mut join = Join { room, member, request, reservation, since, turn: None };
-        match self.permit_reserved(&mut join) {
-            Ok(()) => self.send_join(join),
+        let publisher = match info {
+            None => Arc::clone(&self.identity),
+            info => Publisher { room_info: info, ..(*self.identity).clone() }.into(),
+        };
+        let (expires_in, data) = pass.as_deref().map_or((None, None), |pass| (pass.expires_in(), pass.data().cloned()));
+        let join = Join {
+            member: Member { address: self.address(), dialect: self.dialect, publisher },
+            may_recover: self.rights_with(&room, pass.as_deref()).allow(Action::History),
+            room,
+            reply,
+            reservation,
+            since,
+            must_recover,
+            expires_in,
+            data,
+            turn: None,
+        };
+        let mut joining = Joining { join, pass };
+        match self.permit_joining(&mut joining) {
+            Ok(()) => self.send_join(joining),
             Err(error) => self.wait(Waiting::Refused(error)),
         }
     }
@@ -227,9 +304,49 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let now = Instant::now();
-        let deliveries = self.membership(room).map_or(1, |membership| membership.joined.member_count.members());
         let command = self.command(room, Act::Publish(data, now), request);
-        self.send_charged(command, deliveries, now)
+        self.send_charged(command, self.members_of(room), now)
+    }
+
+    /// Publishes to a room that the client is not in.
+    pub fn publish_from_outside(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit_publish_from_outside(room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let now = Instant::now();
+        let command = self.command(room, Act::PublishFromOutside(Arc::clone(&self.identity), data, now), request);
+        self.send_charged(command, 1, now)
+    }
+
+    /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
+    pub fn request_page(&mut self, room: &RoomName, page: Page, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::History, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let messages = page.messages_max.min(self.context.broker.replay_messages_max());
+        self.send_charged(self.command(room, Act::Page(page, None), request), messages.max(1), Instant::now())
+    }
+
+    /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
+    pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.request_members(room, Act::Presence(None), request)
+    }
+
+    /// Asks a room for the number of its members, as [`Self::request_presence`] does.
+    pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.request_members(room, Act::PresenceCount, request)
+    }
+
+    fn request_members(&mut self, room: &RoomName, act: Act, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Presence, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.send_charged(self.command(room, act, request), self.members_of(room), Instant::now())
+    }
+
+    /// The members of a room that the client is in; 1 for any other.
+    fn members_of(&self, room: &RoomName) -> usize {
+        self.membership(room).map_or(1, |membership| membership.joined.member_count.members())
     }
 
     /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
@@ -289,6 +406,16 @@ impl Session {
         let broker = self.context.broker.clone();
         let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
         self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
+    }
+
+    /// Replies to a command that has a name.
+    pub fn reply_to(&mut self, request: RequestId, event: &Event<'_>) -> Outcome {
+        if let Event::Error(error) = event {
+            self.context.writer.metrics.count_error(error);
+        }
+        let mut bytes = Vec::new();
+        self.dialect.write_reply(Some(request), event, &mut bytes);
+        self.send(None, bytes.into())
     }
 
     /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in
@@ -361,11 +488,15 @@ impl Session {
     }
 
     /// Adds a room that the client has joined.
-    fn add_membership(&mut self, joined: Joined) {
-        let rights = self.context.access.rights(&joined.room, self.lease.as_deref());
+    fn add_membership(&mut self, joined: Joined, pass: Option<Box<Pass>>) {
+        let rights = self.rights_with(&joined.room, pass.as_deref());
+        let is_by_pass = pass.is_some();
         // Most clients are in one room.
         self.memberships.reserve_exact(1);
-        self.memberships.push(Membership { joined, rights });
+        self.memberships.push(Membership { joined, rights, pass });
+        if is_by_pass {
+            self.watch_passes();
+        }
     }
 
     fn take_membership(&mut self, place: usize) -> RoomName {

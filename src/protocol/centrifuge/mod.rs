@@ -3,7 +3,9 @@
 
 mod codes;
 pub mod command;
+mod fields;
 pub mod json;
+mod json_commands;
 pub mod protobuf;
 
 pub use codes::{disconnect_code, error_code, eviction_code};

@@ -1,5 +1,6 @@
 //! The wire formats: parsing of commands, encoding of events, and WebSocket frames.
 
+mod centrifuge;
 mod command;
 mod dialect;
 mod json;

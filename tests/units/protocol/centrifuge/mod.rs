@@ -1,0 +1,3 @@
+//! The Centrifuge protocol: commands that are read, replies and pushes that are written.
+
+mod json_commands;
