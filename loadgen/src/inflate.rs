@@ -138,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn words_shrink_as_chat_does() {
+        let ratio = compressed(&crate::payload::words(1_024)).len() as f64 / 1_024.0;
+        assert!((0.38..0.6).contains(&ratio), "{ratio}");
+        eprintln!("RATIO {ratio}");
+    }
+
+    #[test]
     fn a_window_of_an_earlier_message_is_not_needed() {
         let mut inflater = Inflater::default();
         for text in ["a room", "a room of one's own", "a room"] {

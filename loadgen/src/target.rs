@@ -84,6 +84,9 @@ const NAMES: [(&str, (Scheme, bool)); 11] = [
     ("echo", (Scheme::Echo, false)),
 ];
 
+/// What follows the name of a scheme whose clients offer compression.
+const DEFLATE: &str = "+deflate";
+
 /// Parses the name of a scheme in a URL. Returns whether it asks for TLS beside the scheme.
 pub fn parse_scheme(name: &str) -> anyhow::Result<(Scheme, bool)> {
     let known = NAMES.iter().find(|(known, _)| *known == name);
@@ -106,9 +109,10 @@ impl Target {
     }
 
     /// The name of the scheme in a URL.
-    pub fn scheme_name(&self) -> &'static str {
+    pub fn scheme_name(&self) -> String {
         let is_ours = |(_, scheme): &&(&str, (Scheme, bool))| *scheme == (self.scheme, self.is_tls);
-        NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name)
+        let name = NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name);
+        if self.is_deflated { format!("{name}{DEFLATE}") } else { name.to_owned() }
     }
 
     /// Whether the bytes of the socket are lines.
@@ -128,7 +132,9 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (scheme, rest) = text.split_once("://").with_context(|| format!("{text:?} is no scheme://host:port"))?;
-        let (scheme, is_tls) = parse_scheme(scheme)?;
+        let (name, is_deflated) = scheme.strip_suffix(DEFLATE).map_or((scheme, false), |name| (name, true));
+        let (scheme, is_tls) = parse_scheme(name)?;
+        ensure!(scheme.is_websocket() || !is_deflated, "{text:?}: only WebSockets compress");
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         ensure!(scheme.is_websocket() || path.is_empty(), "{text:?}: only ws:// and wss:// have a path");
         let path = if path.is_empty() { scheme.default_path() } else { path };
@@ -137,7 +143,7 @@ impl FromStr for Target {
         // One error without a source: clap prints only the outermost error of an argument.
         let mut addresses = host.to_socket_addrs().map_err(|error| anyhow!("{host:?} does not resolve: {error}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
-        Ok(Self { scheme, is_tls, is_deflated: false, host: host.to_owned(), address, path: path.to_owned() })
+        Ok(Self { scheme, is_tls, is_deflated, host: host.to_owned(), address, path: path.to_owned() })
     }
 }
 
@@ -180,6 +186,13 @@ mod tests {
     }
 
     #[test]
+    fn a_target_of_compressed_messages_says_so() {
+        let target: Target = "ws+deflate://127.0.0.1:3000/ws".parse().unwrap();
+        assert_eq!((target.scheme, target.is_deflated), (Scheme::WebSocket, true));
+        assert_eq!(target.to_string(), "ws+deflate://127.0.0.1:3000/ws");
+    }
+
+    #[test]
     fn anything_else_is_refused_with_the_rule() {
         for (text, rule) in [
             ("127.0.0.1:8080", "scheme://host:port"),
@@ -187,6 +200,7 @@ mod tests {
             ("tcp://127.0.0.1", "host:port"),
             ("tcp://127.0.0.1:808080", "host:port"),
             ("tcp://no-such-host.invalid:8080", "\"no-such-host.invalid:8080\" does not resolve: "),
+            ("tcp+deflate://127.0.0.1:8080", "only WebSockets compress"),
             ("tcp://127.0.0.1:8080/ws", "only ws:// and wss:// have a path"),
         ] {
             let error = format!("{:#}", text.parse::<Target>().unwrap_err());

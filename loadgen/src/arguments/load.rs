@@ -80,7 +80,8 @@ pub struct LoadArguments {
     pub patience: Duration,
     /// Offer permessage-deflate (RFC 7692) to ws://, wss:// and centrifuge targets, and inflate what they compress
     ///
-    /// A target that declines is an error. What clients publish is not compressed.
+    /// The same as +deflate behind the scheme of every such target, as ws+deflate://. A target that declines is an error.
+    /// What clients publish is not compressed.
     #[arg(long, hide_short_help = true, help_heading = "Clients")]
     pub deflate: bool,
     /// Seed of all random choices; the same seed repeats the load
@@ -134,7 +135,7 @@ impl LoadArguments {
     /// Makes the clients of all targets over WebSocket offer compression, if `--deflate` asks for it.
     fn offer_deflate(&self, mut targets: Vec<WeightedTarget>) -> anyhow::Result<Vec<WeightedTarget>> {
         for WeightedTarget { target, .. } in &mut targets {
-            target.is_deflated = self.deflate && target.scheme.is_websocket();
+            target.is_deflated |= self.deflate && target.scheme.is_websocket();
         }
         let is_useless = self.deflate && !targets.iter().any(|weighted| weighted.target.is_deflated);
         ensure!(!is_useless, "--deflate: only WebSockets compress; ws:// and centrifuge+ws:// are such");

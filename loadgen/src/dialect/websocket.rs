@@ -153,7 +153,7 @@ pub fn encode_header(kind: u8, mask_bit: u8, length: usize, out: &mut Vec<u8>) {
     out.push(kind);
     match length {
         ..=125 => out.push(mask_bit | length as u8),
-        ..=0xffff => {
+        126..=0xffff => {
             out.push(mask_bit | 126);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }

@@ -109,7 +109,7 @@ fn compressed_messages_are_measured_and_cost_fewer_bytes() {
     };
     let (plain, compressed) = (bytes(&[]), bytes(&["--deflate"]));
     assert!((1_024.0..1_200.0).contains(&plain), "{plain}");
-    assert!(compressed < plain / 4.0, "{compressed} of {plain}");
+    assert!(compressed < plain * 0.7, "{compressed} of {plain}");
 }
 
 #[test]

@@ -79,8 +79,10 @@ fn replies_are_told_apart() {
     assert!(matches!(decoded::<Json>(unsubscribed), Incoming::Closed(reason) if reason.contains("2500")));
 }
 
-/// What a reply to a subscribe command says.
-fn parts<'a>(incoming: &'a Incoming<'_>) -> (bool, Vec<u64>, Option<(&'a [u8], u64)>) {
+/// Whether a reply to a subscribe command tells of a gap, the offsets of its publications, and its position.
+type Parts<'a> = (bool, Vec<u64>, Option<(&'a [u8], u64)>);
+
+fn parts<'a>(incoming: &'a Incoming<'_>) -> Parts<'a> {
     let Incoming::Several(all) = incoming else { panic!("{incoming:?}") };
     assert_eq!(all[0], Incoming::Acknowledged);
     let position = match all.last() {
