@@ -198,3 +198,87 @@ impl Drop for StreamMailbox {
         self.streams.close(self.secret);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const BUDGET_BYTES: usize = 10 * (FRAME_BYTES + 1);
+
+    fn worker() -> (Rc<Streams>, EmulationMailbox) {
+        let (senders, mut mailboxes) = emulation_mailboxes(1);
+        (Streams::new(0, senders, BUDGET_BYTES), mailboxes.remove(0))
+    }
+
+    async fn frame(streams: &Streams, byte: u8) -> Frame {
+        Frame { bytes: vec![byte], budget: streams.reserve(1).await }
+    }
+
+    fn queue_all(streams: &Streams, EmulationMailbox(mailbox): &mut EmulationMailbox) {
+        while let Ok(emulated) = mailbox.try_recv() {
+            streams.queue(emulated);
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_are_executed_in_order_except_those_whose_requests_have_ended() {
+        let (streams, mut mailbox) = worker();
+        let (name, stream) = streams.open();
+        let mut requests = Vec::new();
+        for byte in 0..3 {
+            requests.push(Box::pin(streams.execute(&name, frame(&streams, byte).await)));
+            assert_eq!(requests[usize::from(byte)].as_mut().now_or_never(), None);
+        }
+        drop(requests.remove(1));
+        queue_all(&streams, &mut mailbox);
+        let taken: Vec<u8> = std::iter::from_fn(|| stream.take()).flat_map(|frame| frame.bytes).collect();
+        assert_eq!(taken, [0, 2]);
+        for request in requests {
+            assert_eq!(request.now_or_never(), Some(Ok(())));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_for_a_stream_that_is_not_there_or_ends_is_refused() {
+        let (streams, mut mailbox) = worker();
+        let (name, stream) = streams.open();
+        let [other_node, other_worker, other_secret] = [
+            StreamName { node: name.node ^ 1, ..name },
+            StreamName { worker: 1, ..name },
+            StreamName { secret: name.secret ^ 1, ..name },
+        ];
+        let mut other = Box::pin(streams.execute(&other_secret, frame(&streams, 0).await));
+        let mut own = Box::pin(streams.execute(&name, frame(&streams, 0).await));
+        assert_eq!((other.as_mut().now_or_never(), own.as_mut().now_or_never()), (None, None));
+        queue_all(&streams, &mut mailbox);
+        assert_eq!((other.now_or_never(), own.as_mut().now_or_never()), (Some(Err(NotExecuted::Gone)), None));
+        drop(stream);
+        assert_eq!(own.now_or_never(), Some(Err(NotExecuted::Gone)));
+        for name in [other_node, other_worker] {
+            let outcome = streams.execute(&name, frame(&streams, 0).await).now_or_never();
+            assert_eq!(outcome, Some(Err(NotExecuted::Gone)));
+        }
+        assert!(streams.open.borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_budget_until_they_are_executed() {
+        let (streams, mut mailbox) = worker();
+        let (name, stream) = streams.open();
+        let mut requests = Vec::new();
+        for byte in 0..10 {
+            requests.push(Box::pin(streams.execute(&name, frame(&streams, byte).await)));
+            assert_eq!(requests[usize::from(byte)].as_mut().now_or_never(), None);
+        }
+        queue_all(&streams, &mut mailbox);
+        assert!(streams.reserve(1).now_or_never().is_none());
+        drop(stream.take());
+        assert!(streams.reserve(1).now_or_never().is_some());
+        let all = streams.reserve(usize::MAX - FRAME_BYTES);
+        drop(stream);
+        drop(requests);
+        assert!(all.now_or_never().is_some(), "a body that is longer than the budget takes all of it");
+    }
+}
