@@ -158,6 +158,7 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         rooms_max: 0,
         deliveries: None,
         spent: SpentDeliveries::new(Instant::now()),
+        ping_interval: Duration::from_secs(30),
         drain: drain.clone(),
     });
     let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)), sockets.clone());

@@ -67,8 +67,8 @@ pub enum Event<'a> {
     Position(&'a RoomName, Position),
     /// The history that the client asked for is ahead; it ends at this position.
     HistoryEnd(&'a RoomName, Position),
-    /// A part of what a room retains, and the position of the room's last publication.
-    History(&'a [&'a Publication], Position),
+    /// A part of what a room retains, and the position of the room's last publication; `None` if there is no such room.
+    History(&'a [&'a Publication], Option<Position>),
     /// A client has joined the room; it is told of itself as well.
     MemberJoined(&'a RoomName, &'a Publisher),
     /// Another client has left the room.
@@ -101,8 +101,8 @@ pub struct Connected<'a> {
     pub answers_pings: bool,
     /// Seconds until the client's token expires; `None` if it does not.
     pub expires_in: Option<u32>,
-    /// The rooms that the server has the client join, with what the application says about each as JSON.
-    pub rooms: &'a [(JoinedAt<'a>, Option<Arc<str>>)],
+    /// The rooms that the server has the client join.
+    pub rooms: &'a [JoinedAt<'a>],
     /// The secret name under which a client without WebSocket sends further commands, and the name of this server.
     pub session: Option<(&'a str, &'a str)>,
 }
@@ -120,6 +120,8 @@ pub struct JoinedAt<'a> {
     pub recovery: Recovery<'a>,
     /// Seconds until the membership expires; `None` if it does not.
     pub expires_in: Option<u32>,
+    /// What the application says to the client as it joins, as one JSON value on one line.
+    pub data: Option<&'a str>,
 }
 
 /// What came of the wish to resume from a position.

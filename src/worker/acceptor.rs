@@ -22,7 +22,7 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::protocol::publication::{ClientId, Publisher};
 use crate::session::SessionContext;
-use crate::session::centrifuge::CentrifugeHandler;
+use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::http::{HttpContext, HttpServer, OriginRules};
@@ -195,7 +195,7 @@ impl ClientAcceptor {
             let connection = websocket::open(client, publisher, dialect, handler, buffer, context, keepalive);
             spawn_local(self.tasks.track_future(connection));
         } else {
-            let handler = CentrifugeHandler::new;
+            let handler = |session| CentrifugeHandler::new(session, Opening::default());
             let connection = websocket::open(client, publisher, dialect, handler, buffer, context, keepalive);
             spawn_local(self.tasks.track_future(connection));
         }

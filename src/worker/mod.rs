@@ -140,6 +140,7 @@ impl Worker {
             rooms_max: rules.rooms_per_client_max,
             deliveries: rules.deliveries,
             spent,
+            ping_interval: rules.keepalive.ping_interval,
             drain: drain.clone(),
         });
         let counts = metrics.transports[own].clone();

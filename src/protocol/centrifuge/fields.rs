@@ -123,8 +123,12 @@ pub(super) fn reply(event: &Event<'_>, fields: &mut impl Fields) -> bool {
         }),
         Event::History(publications, last) => fields.object(Field(11, "history"), |fields| {
             fields.list(Field(1, "publications"), publications.iter(), |fields, item| publication(item, fields));
-            epoch(Field(2, "epoch"), last, fields);
-            fields.number(Field(3, "offset"), last.offset.0);
+            match last {
+                Some(last) => epoch(Field(2, "epoch"), last, fields),
+                // A client may resume from an empty epoch in any room.
+                None => fields.plain(Field(2, "epoch"), b""),
+            }
+            fields.number(Field(3, "offset"), last.map_or(0, |last| last.offset.0));
         }),
         Event::Pong(_) => fields.object(Field(12, "ping"), |_| ()),
         Event::Refreshed { client, expires_in } => fields.object(Field(14, "refresh"), |fields| {
@@ -185,13 +189,8 @@ fn connected(result: &Connected<'_>, fields: &mut impl Fields) {
     fields.plain(Field(1, "client"), &hexadecimal(result.client));
     expiry(Field(3, "expires"), Field(4, "ttl"), result.expires_in, fields);
     if !result.rooms.is_empty() {
-        let rooms = result.rooms.iter().map(|room| (room.0.room.as_str().to_owned(), room));
-        fields.map(Field(6, "subs"), rooms, |fields, (room, data)| {
-            joined(room, fields);
-            if let Some(json) = data {
-                fields.json(Field(11, "data"), Json::Value(json));
-            }
-        });
+        let rooms = result.rooms.iter().map(|room| (room.room.as_str().to_owned(), room));
+        fields.map(Field(6, "subs"), rooms, |fields, room| joined(room, fields));
     }
     number(Field(7, "ping"), result.ping_seconds.into(), fields);
     truth(Field(8, "pong"), result.answers_pings, fields);
@@ -218,6 +217,9 @@ fn joined(result: &JoinedAt<'_>, fields: &mut impl Fields) {
         }
         number(Field(9, "offset"), offset.0, fields);
         fields.truth(Field(10, "positioned"));
+    }
+    if let Some(json) = result.data {
+        fields.json(Field(11, "data"), Json::Value(json));
     }
     truth(Field(12, "was_recovering"), !matches!(result.recovery, Recovery::NotRequested), fields);
 }
