@@ -47,7 +47,11 @@ impl ServerMetrics {
     pub fn expose(&self) -> String {
         let mut out = Exposition::default();
         let clients = WriterMetrics::clients(&self.writers);
-        out.gauge("active_connections", "Clients that are connected now, over whichever transport; no plain HTTP.", clients);
+        out.gauge(
+            "active_connections",
+            "Clients that are connected now, over whichever transport; no plain HTTP.",
+            clients,
+        );
         // Untyped, since a counter's name would have to end with `_total`.
         let published = [(String::new(), ShardMetrics::published(&self.shards))];
         out.family("untyped", "total_messages", "Messages published to rooms since the server started.", published);

@@ -182,13 +182,7 @@ impl ClientAcceptor {
         }
     }
 
-    fn open_http_client(
-        &self,
-        client: Client,
-        dialect: Dialect,
-        context: &Rc<SessionContext>,
-        keepalive: &Keepalive,
-    ) {
+    fn open_http_client(&self, client: Client, dialect: Dialect, context: &Rc<SessionContext>, keepalive: &Keepalive) {
         let number = self.number_client();
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));

@@ -225,7 +225,10 @@ impl HttpServer {
             .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(Watched { stream: socket.stream, has_unsent: &connection.has_unsent }), service);
+            .serve_connection(
+                TokioIo::new(Watched { stream: socket.stream, has_unsent: &connection.has_unsent }),
+                service,
+            );
         let answered = poll_fn(|context| match served.poll_without_shutdown(context) {
             // hyper has sent the head of an answer that goes on, and all answers before it.
             Poll::Pending if connection.goes_on.get() && !connection.has_unsent.get() => Poll::Ready(Ok(())),

@@ -189,10 +189,15 @@ impl HttpServer {
     }
 
     /// Has the stream that is named execute the commands.
-    async fn emulate(&self, request: Request<Incoming>, body_bytes_max: usize) -> Result<Response<Body>, RefusedRequest> {
+    async fn emulate(
+        &self,
+        request: Request<Incoming>,
+        body_bytes_max: usize,
+    ) -> Result<Response<Body>, RefusedRequest> {
         let is_protobuf = is_protobuf(request.headers());
         let (body, budget) = self.take_body(request.into_body(), body_bytes_max).await?;
-        let malformed = || bad(RefusalReason::Body, "the body is {\"session\":\"…\",\"node\":\"…\",\"data\":\"<frame>\"}\n");
+        let malformed =
+            || bad(RefusalReason::Body, "the body is {\"session\":\"…\",\"node\":\"…\",\"data\":\"<frame>\"}\n");
         let (name, bytes) = if is_protobuf {
             let request = BinaryEmulationRequest::parse(&body).ok_or_else(malformed)?;
             (StreamName::parse(&request.session, &request.node), request.frame)
@@ -229,7 +234,8 @@ impl HttpServer {
         bytes_max: usize,
     ) -> Result<(Vec<u8>, OwnedSemaphorePermit), RefusedRequest> {
         let taken = timeout(self.context.header_timeout, async {
-            let budget = self.context.streams.reserve(body.size_hint().exact().map_or(bytes_max, |bytes| bytes as usize));
+            let budget =
+                self.context.streams.reserve(body.size_hint().exact().map_or(bytes_max, |bytes| bytes as usize));
             let budget = budget.await;
             let mut taken = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
@@ -256,10 +262,7 @@ impl HttpBody for Endless {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         match self.0.take() {
             Some(beginning) => Poll::Ready(Some(Ok(BodyFrame::data(beginning)))),
             None => Poll::Pending,
@@ -301,7 +304,8 @@ mod tests {
 
     #[test]
     fn a_connect_request_becomes_a_command_on_one_line() {
-        let command = |request: &str| connect_command(request.as_bytes()).map(|command| String::from_utf8(command).unwrap());
+        let command =
+            |request: &str| connect_command(request.as_bytes()).map(|command| String::from_utf8(command).unwrap());
         assert_eq!(command("").unwrap(), r#"{"id":1,"connect":{}}"#);
         assert_eq!(command(" {\"token\":\n\"a\\nb\"}\r\n").unwrap(), r#"{"id":1,"connect":{"token": "a\nb"}}"#);
         for wrong in ["[]", "null", "{}{}", "{},\"send\":{}", "{\"a\":\"\n\"}", "{", "\u{feff}{}"] {
