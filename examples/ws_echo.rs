@@ -19,6 +19,7 @@ use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::handshakes::{Handshakes, TlsServer};
 use roomcast::net::proxy::TrustedProxies;
+use roomcast::protocol::dialect::Transport;
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::protocol::websocket::encode;
@@ -26,6 +27,7 @@ use roomcast::session::access::WorkerAccess;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
+use roomcast::transport::emulation::{Streams, emulation_mailboxes};
 use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
@@ -174,9 +176,14 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,
+        streams: Streams::new(0, emulation_mailboxes(1).0, INPUT.budget, message_bytes_max),
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+        // Streams without WebSocket are closed.
+        if dialect.transport() != Transport::WebSocket {
+            return;
+        }
         let identity = Publisher::anonymous(ClientId(0), Label::generated("WS"));
         spawn_local(websocket::open(client, identity, dialect, Echo, &buffer, &context, &keepalive));
     }));

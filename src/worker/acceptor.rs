@@ -163,7 +163,6 @@ impl ClientAcceptor {
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
             streams: Rc::clone(&self.streams),
-            message_bytes_max: self.rules.message_bytes_max,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

@@ -99,8 +99,6 @@ pub struct HttpContext {
     pub access: Rc<WorkerAccess>,
     /// The streams for which commands come.
     pub streams: Rc<Streams>,
-    /// The longest frame, in bytes.
-    pub message_bytes_max: usize,
 }
 
 /// The HTTP server of a worker.
