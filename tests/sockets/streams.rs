@@ -211,10 +211,14 @@ fn a_stream_may_follow_other_answers_and_what_is_behind_it_is_discarded() {
     }
 }
 
-/// Waits until a figure does not change any more, and returns it.
+/// Waits until a figure has been the same ten times, and returns it.
 fn settled(figure: impl Fn() -> f64) -> usize {
-    let mut before = 0.0;
-    until(|| std::mem::replace(&mut before, figure()) == before);
+    let (mut same, mut before) = (0, 0.0);
+    until(|| {
+        let now = figure();
+        same = if std::mem::replace(&mut before, now) == now { same + 1 } else { 0 };
+        same == 10
+    });
     before as usize
 }
 
@@ -232,7 +236,8 @@ fn a_stream_begins_behind_answers_that_its_client_has_not_read() {
     };
     let _unread = ask(1 << 17, "");
     let buffered = settled(refused);
-    assert!(buffered < 1 << 17, "all answers are buffered");
+    println!("{buffered} answers are buffered");
+    assert!((100..1 << 17).contains(&buffered), "{buffered}");
     // hyper has up to 16 KiB of the last of these.
     for fewer in [0, 20, 40, 60] {
         let mut client = ask(buffered - fewer, &open(CONNECT));
