@@ -112,7 +112,7 @@ impl HttpServer {
         let summary = RequestSummary::of(&request);
         let mut response = match StreamPath::of(request.uri().path()) {
             Some(path) => self.answer_at(path, request, connection, &summary).await,
-            None => self.answer_elsewhere(request, connection, &summary).await,
+            None => self.answer_at_other_path(request, connection, &summary).await,
         };
         let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
         if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -121,7 +121,7 @@ impl HttpServer {
         Ok(response)
     }
 
-    async fn answer_elsewhere(
+    async fn answer_at_other_path(
         &self,
         request: Request<Incoming>,
         connection: &HttpConnection,
