@@ -60,7 +60,7 @@ fn expect_no_push(event: &Event<'_>) {
 }
 
 fn room() -> RoomName {
-    RoomName::parse("a\"b").unwrap()
+    RoomName::parse("a\"b").expect("a name")
 }
 
 fn position(offset: u64) -> Position {
@@ -202,7 +202,7 @@ fn joins(encoding: Dialect) -> Vec<(bool, Offset, Recorded, Value)> {
     let epoch = position(0).epoch.to_string();
     let with = |more: Value| {
         let mut value = json!({"recoverable": true, "positioned": true, "epoch": epoch});
-        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         value
     };
     let recovered = |since, missed: &[u8]| Recorded::Recovered(since, missed.to_vec());
