@@ -160,6 +160,7 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            deflate_bytes_min: self.rules.deflate_bytes_min,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

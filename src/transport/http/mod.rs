@@ -2,6 +2,7 @@
 //! handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
 
 mod bearer;
+mod extensions;
 mod forwarded;
 mod handshake;
 mod origin;
@@ -13,6 +14,7 @@ mod subprotocol;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +92,8 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// The shortest message that is compressed, in bytes; `None` turns compression off.
+    pub deflate_bytes_min: Option<NonZeroU16>,
 }
 
 /// The HTTP server of a worker.

@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tower_service::Service;
 
 use super::bearer::verified;
+use super::extensions::answer_extensions;
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::handshake::switch_protocols;
 use super::origin::Reached;
@@ -103,7 +104,7 @@ impl HttpServer {
         let summary = RequestSummary::of(&request);
         let answered = match check(&request) {
             Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
-                self.shake_hands(&request, connection, |_| Dialect::TextWebSocket(Compression::None))
+                self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
             Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
                 self.shake_hands(&request, connection, centrifuge_dialect)
@@ -161,7 +162,7 @@ impl HttpServer {
         &self,
         request: &Request<Incoming>,
         connection: &HttpConnection,
-        dialect: fn(&Request<Incoming>) -> Dialect,
+        dialect: fn(&Request<Incoming>, Compression) -> Dialect,
     ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
@@ -173,7 +174,8 @@ impl HttpServer {
             return Err(no_permit.into());
         }
         let mut response = switch_protocols(request)?;
-        let dialect = dialect(request);
+        let compression = answer_extensions(request.headers(), self.context.deflate_bytes_min, &mut response);
+        let dialect = dialect(request, compression);
         answer_subprotocol(request.headers(), dialect, &mut response)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;

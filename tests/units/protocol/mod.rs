@@ -1,6 +1,7 @@
 //! The wire formats: parsing of commands, encoding of events, and WebSocket frames.
 
 mod command;
+mod compression;
 mod dialect;
 mod lines;
 mod listing;
