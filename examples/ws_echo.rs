@@ -28,6 +28,7 @@ use roomcast::session::access::WorkerAccess;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
+use roomcast::transport::emulation::{Streams, emulation_mailboxes};
 use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
@@ -172,6 +173,7 @@ async fn serve(
         rooms_max: 0,
         deliveries: None,
         spent: SpentDeliveries::new(Instant::now()),
+        ping_interval: Duration::from_secs(30),
         drain: drain.clone(),
     });
     let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)), sockets.clone());
@@ -188,6 +190,9 @@ async fn serve(
         proxies: TrustedProxies::new(&[], false),
         access,
         deflate_bytes_min,
+        // There are no streams, so no command ever comes for one.
+        streams: Streams::new(0, emulation_mailboxes(1).0, 0),
+        message_bytes_max,
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client, dialect| {

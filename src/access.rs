@@ -54,7 +54,7 @@ impl Access {
     /// A file cannot be read or holds something else, or nobody could ever connect. The text names the setting, the file
     /// and what would be right.
     pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
-        let AccessRules { rooms, default_limits, anonymous, tokens, api_keys_file, .. } = rules;
+        let AccessRules { rooms, anonymous, tokens, api_keys_file, .. } = rules;
         for rule in rooms {
             let name = format!("{:?}", rule.name);
             Pattern::parse(&rule.rooms)
@@ -70,7 +70,7 @@ impl Access {
         let api_keys = api_keys_file.as_deref().map(|path| api_keys(path, &mut files)).transpose()?;
         let Files { digests: files, warnings } = files;
         Ok(Self {
-            rooms: Arc::new(RoomRules::new(rooms.clone(), *default_limits)),
+            rooms: Arc::new(RoomRules::from(rules)),
             tokens,
             api_keys: api_keys.unwrap_or_default(),
             anonymous: *anonymous,

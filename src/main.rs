@@ -88,8 +88,8 @@ fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
             }
         }
         Task::GenKey { name, may, room } => commands::gen_key(&name, &may, room.as_deref())?,
-        Task::GenToken { user, name, room: rooms, expires, kid } => {
-            commands::gen_token(&config.access, &TokenRequest { user, name, rooms, expires: expires.0, kid })?
+        Task::GenToken { user, name, room: rooms, channel, expires, kid } => {
+            commands::gen_token(&config.access, &TokenRequest { user, name, rooms, channel, expires: expires.0, kid })?
         }
         Task::CheckToken { file } => {
             let (text, verdict) = commands::check_token(&Access::load(&config.access)?, &file)?;

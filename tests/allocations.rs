@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::FutureExt;
 use roomcast::broker::{
-    Act, Batch, Broker, ClientWindow, Join, Member, MemberCommand, Now, ReplyTo, Reservation, RoomLimiter, Shard,
-    ShardCommand, ShardMailbox, ShardRules, ShardSenders,
+    Act, Batch, Broker, ClientWindow, Join, Member, MemberCommand, Now, ReplyTo, RoomLimiter, Shard, ShardCommand,
+    ShardMailbox, ShardRules, ShardSenders,
 };
 use roomcast::config::{Config, OutboxLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
@@ -132,14 +132,7 @@ impl Pipeline {
         let (ack, _) = oneshot::channel();
         let publisher = Publisher::anonymous(ClientId(0), Label::generated("TCP-1")).into();
         let member = Member { address, dialect, publisher };
-        let join = Join {
-            room: self.room.clone(),
-            member,
-            request: None,
-            reservation: Reservation::None,
-            since: None,
-            turn: None,
-        };
+        let join = Join::of(self.room.clone(), member);
         self.shard.step(Now::read(), ShardCommand::Join(join, ack), &mut self.batch);
         self.end_batch();
         self.members.push(address);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{panic, process};
 
 use criterion::Criterion;
-use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, ShardRules};
+use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, RoomLimiter, ShardRules};
 use roomcast::config::{Config, OutboxLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -85,7 +85,7 @@ pub fn label() -> Label {
 pub fn join(room: RoomName, address: Address) -> Join {
     let publisher = Publisher::anonymous(ClientId(0), label()).into();
     let member = Member { address, dialect: Dialect::TextLines, publisher };
-    Join { room, member, request: None, reservation: Reservation::None, since: None, turn: None }
+    Join::of(room, member)
 }
 
 /// The publish of a line client.

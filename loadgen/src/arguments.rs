@@ -109,6 +109,7 @@ pub struct TargetArguments {
     /// Servers to connect to, tcp://127.0.0.1:8080 by default
     ///
     /// tcp://host:port (Roomcast's lines), ws://host:port/ws, the same over TLS as tls:// and wss://, nats://host:port, redis://host:port, or echo://host:port.
+    /// The Centrifuge protocol as centrifuge+ws://host:port (JSON) or centrifuge-protobuf+ws://host:port, over TLS with +wss.
     /// An echo server returns each line to its sender (use as many --rooms as --clients) or to all (use --rooms 1).
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,

@@ -1,7 +1,9 @@
-//! Timestamps of CLOCK_MONOTONIC in nanoseconds, the same for all processes of one host. Never the wall clock.
+//! Timestamps of CLOCK_MONOTONIC in nanoseconds, the same for all processes of one host, and processor time. Never the
+//! wall clock.
 
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the host booted.
@@ -28,4 +30,11 @@ impl std::ops::Add<Duration> for Nanos {
     fn add(self, time: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
     }
+}
+
+/// Processor time of this process, in user space and in the kernel.
+pub fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask about itself");
+    let time = usage.user_time() + usage.system_time();
+    Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
 }

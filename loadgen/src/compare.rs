@@ -25,7 +25,7 @@ struct Metric {
     decimals: usize,
 }
 
-const METRICS: [Metric; 7] = [
+const METRICS: [Metric; 8] = [
     Metric {
         name: "server, µs/delivery",
         read: |report| Some(report.server.as_ref()?.nanos_per_delivery / 1e3),
@@ -36,6 +36,7 @@ const METRICS: [Metric; 7] = [
         read: |report| Some(report.server.as_ref()?.bytes_per_client).filter(|_| !is_limit(report)),
         decimals: 0,
     },
+    Metric { name: "wire, bytes/delivery", read: |report| Some(report.generator.bytes_per_delivery), decimals: 0 },
     Metric { name: "deliveries/s", read: |report| Some(report.rooms.deliveries), decimals: 0 },
     Metric { name: "p50, ms", read: |report| Some(report.rooms.latency.p50), decimals: 3 },
     Metric { name: "p99, ms", read: |report| Some(report.rooms.latency.p99), decimals: 3 },
@@ -191,7 +192,7 @@ fn short_names(candidates: &[Candidate]) -> Vec<String> {
     for Candidate { target, command } in candidates {
         let program = command.as_deref().and_then(|command| command.split_whitespace().next());
         let program = program.and_then(|program| program.rsplit('/').next());
-        let scheme = target.scheme_name();
+        let scheme = &target.scheme_name()[..];
         let name = match program {
             _ if target.scheme == Scheme::Limit => "limit".to_owned(),
             Some(program) if program.starts_with(scheme) => program.to_owned(),

@@ -26,6 +26,7 @@ mod compare;
 mod coordinator;
 mod descriptors;
 mod dialect;
+mod inflate;
 mod latency;
 mod limit;
 mod listeners;

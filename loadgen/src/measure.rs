@@ -74,13 +74,13 @@ fn explain(error: anyhow::Error, workload: &Workload) -> anyhow::Error {
         return error;
     }
     let start = match workload.targets[0].target.scheme {
-        Scheme::Tcp | Scheme::WebSocket if workload.targets[0].target.is_tls => {
+        scheme if scheme.has_sessions() && workload.targets[0].target.is_tls => {
             "cargo run --release -- --tls both --tls-cert PATH --tls-key PATH"
         }
-        Scheme::Tcp | Scheme::WebSocket => "cargo run --release",
+        scheme if scheme.has_sessions() => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
-        Scheme::Echo | Scheme::Limit => return error,
+        _ => return error,
     };
     anyhow::anyhow!("{text}: start the server with `{start}`, or let --spawn do it")
 }

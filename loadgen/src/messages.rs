@@ -122,6 +122,8 @@ pub struct Tally {
     pub damaged: u64,
     /// Reads that returned data.
     pub reads: u64,
+    /// Bytes received from the sockets during the load; over TLS, sealed ones.
+    pub bytes: u64,
     /// Joins and leaves during the load.
     pub churned: u64,
     /// Clients that stopped reading on purpose.
@@ -142,6 +144,7 @@ impl AddAssign for Tally {
         self.stray += other.stray;
         self.damaged += other.damaged;
         self.reads += other.reads;
+        self.bytes += other.bytes;
         self.churned += other.churned;
         self.stalled += other.stalled;
     }

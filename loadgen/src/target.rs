@@ -15,6 +15,10 @@ pub enum Scheme {
     Tcp,
     /// Roomcast over WebSocket.
     WebSocket,
+    /// The Centrifuge protocol in JSON over WebSocket.
+    Centrifuge,
+    /// The Centrifuge protocol in Protobuf over WebSocket.
+    CentrifugeProtobuf,
     Nats,
     Redis,
     /// A server that echoes lines.
@@ -23,6 +27,30 @@ pub enum Scheme {
     Limit,
 }
 
+impl Scheme {
+    /// Whether it is spoken over WebSocket.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::WebSocket | Self::Centrifuge | Self::CentrifugeProtobuf)
+    }
+
+    /// Whether it has tokens, and positions from which clients resume.
+    pub fn has_sessions(self) -> bool {
+        self == Self::Tcp || self.is_websocket()
+    }
+
+    /// The path of a target that names none.
+    fn default_path(self) -> &'static str {
+        match self {
+            Self::WebSocket => "/ws",
+            Self::Centrifuge | Self::CentrifugeProtobuf => "/connection/websocket",
+            _ => "",
+        }
+    }
+}
+
+/// The schemes with tokens and positions, for errors.
+pub const WITH_SESSIONS: &str = "tcp://, tls://, ws://, wss:// and centrifuge+ws://";
+
 /// The address of a server and its protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -30,6 +58,9 @@ pub struct Target {
     /// Whether the connection is encrypted.
     #[serde(default)]
     pub is_tls: bool,
+    /// Whether clients offer to receive compressed messages.
+    #[serde(default)]
+    pub is_deflated: bool,
     /// The host and port as typed, for the `Host` header.
     pub host: String,
     /// The resolved address.
@@ -39,33 +70,49 @@ pub struct Target {
 }
 
 /// Schemes by their name in a URL, with whether that name asks for TLS.
-const NAMES: [(&str, (Scheme, bool)); 7] = [
+const NAMES: [(&str, (Scheme, bool)); 11] = [
     ("tcp", (Scheme::Tcp, false)),
     ("tls", (Scheme::Tcp, true)),
     ("ws", (Scheme::WebSocket, false)),
     ("wss", (Scheme::WebSocket, true)),
+    ("centrifuge+ws", (Scheme::Centrifuge, false)),
+    ("centrifuge+wss", (Scheme::Centrifuge, true)),
+    ("centrifuge-protobuf+ws", (Scheme::CentrifugeProtobuf, false)),
+    ("centrifuge-protobuf+wss", (Scheme::CentrifugeProtobuf, true)),
     ("nats", (Scheme::Nats, false)),
     ("redis", (Scheme::Redis, false)),
     ("echo", (Scheme::Echo, false)),
 ];
 
+/// What follows the name of a scheme whose clients offer compression.
+const DEFLATE: &str = "+deflate";
+
 /// Parses the name of a scheme in a URL. Returns whether it asks for TLS beside the scheme.
 pub fn parse_scheme(name: &str) -> anyhow::Result<(Scheme, bool)> {
     let known = NAMES.iter().find(|(known, _)| *known == name);
-    known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: tcp, tls, ws, wss, nats, redis or echo"))
+    let rule = "tcp, tls, ws, wss, nats, redis or echo; centrifuge+ws, centrifuge-protobuf+ws, or either with wss";
+    known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: {rule}"))
 }
 
 impl Target {
     /// The bare loop, before its address is known.
     pub fn limit() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { scheme: Scheme::Limit, is_tls: false, host: address.to_string(), address, path: String::new() }
+        Self {
+            scheme: Scheme::Limit,
+            is_tls: false,
+            is_deflated: false,
+            host: address.to_string(),
+            address,
+            path: String::new(),
+        }
     }
 
     /// The name of the scheme in a URL.
-    pub fn scheme_name(&self) -> &'static str {
+    pub fn scheme_name(&self) -> String {
         let is_ours = |(_, scheme): &&(&str, (Scheme, bool))| *scheme == (self.scheme, self.is_tls);
-        NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name)
+        let name = NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name);
+        if self.is_deflated { format!("{name}{DEFLATE}") } else { name.to_owned() }
     }
 
     /// Whether the bytes of the socket are lines.
@@ -85,16 +132,18 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (scheme, rest) = text.split_once("://").with_context(|| format!("{text:?} is no scheme://host:port"))?;
-        let (scheme, is_tls) = parse_scheme(scheme)?;
+        let (name, is_deflated) = scheme.strip_suffix(DEFLATE).map_or((scheme, false), |name| (name, true));
+        let (scheme, is_tls) = parse_scheme(name)?;
+        ensure!(scheme.is_websocket() || !is_deflated, "{text:?}: only WebSockets compress");
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        ensure!(scheme == Scheme::WebSocket || path.is_empty(), "{text:?}: only ws:// and wss:// have a path");
-        let path = if path.is_empty() && scheme == Scheme::WebSocket { "/ws" } else { path };
+        ensure!(scheme.is_websocket() || path.is_empty(), "{text:?}: only ws:// and wss:// have a path");
+        let path = if path.is_empty() { scheme.default_path() } else { path };
         let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         ensure!(matches!(port, Some(Ok(_))), "{host:?} is no host:port");
         // One error without a source: clap prints only the outermost error of an argument.
         let mut addresses = host.to_socket_addrs().map_err(|error| anyhow!("{host:?} does not resolve: {error}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
-        Ok(Self { scheme, is_tls, host: host.to_owned(), address, path: path.to_owned() })
+        Ok(Self { scheme, is_tls, is_deflated, host: host.to_owned(), address, path: path.to_owned() })
     }
 }
 
@@ -116,6 +165,8 @@ mod tests {
         let target: Target = "ws://127.0.0.1:3000".parse().unwrap();
         assert_eq!(target.to_string(), "ws://127.0.0.1:3000/ws");
         assert_eq!(target.address, "127.0.0.1:3000".parse().unwrap());
+        let target: Target = "centrifuge-protobuf+ws://127.0.0.1:3000".parse().unwrap();
+        assert_eq!(target.to_string(), "centrifuge-protobuf+ws://127.0.0.1:3000/connection/websocket");
         let target: Target = "tcp://127.0.0.1:8080".parse().unwrap();
         assert_eq!((target.scheme, target.path.as_str()), (Scheme::Tcp, ""));
     }
@@ -126,11 +177,19 @@ mod tests {
             ("tls://127.0.0.1:8080", Scheme::Tcp, "127.0.0.1"),
             ("tls://[::1]:8080", Scheme::Tcp, "::1"),
             ("wss://localhost:3000/ws", Scheme::WebSocket, "localhost"),
+            ("centrifuge+wss://localhost:3000/connection/websocket", Scheme::Centrifuge, "localhost"),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!((target.scheme, target.is_tls, target.host_name()), (scheme, true, name));
             assert_eq!(target.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_target_of_compressed_messages_says_so() {
+        let target: Target = "ws+deflate://127.0.0.1:3000/ws".parse().unwrap();
+        assert_eq!((target.scheme, target.is_deflated), (Scheme::WebSocket, true));
+        assert_eq!(target.to_string(), "ws+deflate://127.0.0.1:3000/ws");
     }
 
     #[test]
@@ -141,6 +200,7 @@ mod tests {
             ("tcp://127.0.0.1", "host:port"),
             ("tcp://127.0.0.1:808080", "host:port"),
             ("tcp://no-such-host.invalid:8080", "\"no-such-host.invalid:8080\" does not resolve: "),
+            ("tcp+deflate://127.0.0.1:8080", "only WebSockets compress"),
             ("tcp://127.0.0.1:8080/ws", "only ws:// and wss:// have a path"),
         ] {
             let error = format!("{:#}", text.parse::<Target>().unwrap_err());

@@ -1,21 +1,18 @@
 //! The claims of a token whose signature is right: their types, their times, and what they give.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::GeneralPurpose;
-use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
-use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::UnixSeconds;
+use super::claim_types::{TEXT, check_override, json, named, room, time, typed, unix_seconds};
 use super::grants::Grants;
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
-use super::token::{Token, TokenChecks, TokenError};
-use crate::protocol::names::{Label, NameError, RoomName, shortened, unseen};
+use super::token::{ServerSideSubscription, SubscriptionToken, Token, TokenChecks, TokenError};
+use crate::protocol::names::{Label, shortened, unseen};
 use crate::protocol::publication::UserId;
 
 /// The rooms and patterns that a token may name. They are kept with its client, about 100 bytes each, and looked through
@@ -25,18 +22,11 @@ const GRANTS_MAX: usize = 256;
 /// The longest `sub`, in bytes.
 const USER_BYTES_MAX: usize = 255;
 
-/// The longest `info`, in bytes of JSON without white space. Presence and join events repeat it.
-const INFO_BYTES_MAX: usize = 4 * 1024;
-
-/// `b64info` as libraries write it, with padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-const TEXT: &str = "a string";
-const TIME: &str = "a number of seconds since 1970";
+const SUBSCRIPTIONS: &str = "an object of room names, each with an object";
 const ROOMS: &str = "an object of room patterns, each with a list of rights";
+
+/// The value of a room in `subs`.
+type SubscriptionClaims<'a> = BTreeMap<String, Option<&'a RawValue>>;
 
 /// Claims as they stand in the token; others are ignored. `null` is as good as missing, but not for a time: a token that
 /// was meant to expire must not live for ever.
@@ -54,6 +44,10 @@ pub(super) struct Claims<'a> {
     subs: Option<&'a RawValue>,
     rooms: Option<&'a RawValue>,
     channel: Option<&'a RawValue>,
+    client: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+    b64data: Option<&'a RawValue>,
+    r#override: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     exp: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
@@ -83,7 +77,7 @@ impl<'a> Claims<'a> {
             .map_err(|_| TokenError::invalid("the claims are no JSON object in UTF-8 that has each claim once"))
     }
 
-    /// What the token says, if it is for this server and for now.
+    /// What the token of a connection says, if it is for this server and for now.
     pub(super) fn check(&self, checks: &TokenChecks, now: UnixSeconds) -> Result<Token, TokenError> {
         if self.channel.is_some() {
             return Err(TokenError::invalid(
@@ -92,29 +86,77 @@ impl<'a> Claims<'a> {
         }
         let token = self.token()?;
         self.check_origin(checks)?;
-        self.check_times(checks, now)?;
+        self.check_times("connection", checks, now)?;
+        Ok(token)
+    }
+
+    /// What the token of a subscription says, if it is for this server and for now.
+    pub(super) fn check_subscription(
+        &self,
+        checks: &TokenChecks,
+        now: UnixSeconds,
+    ) -> Result<SubscriptionToken, TokenError> {
+        let Some(channel) = typed::<String>("channel", self.channel, "a room name")? else {
+            return Err(TokenError::invalid("it has no claim channel: a token of a connection, not of a subscription"));
+        };
+        let token = self.subscription_token(&channel)?;
+        self.check_origin(checks)?;
+        self.check_times("subscription", checks, now)?;
         Ok(token)
     }
 
     fn token(&self) -> Result<Token, TokenError> {
+        let user = self.user()?;
+        let server_side = self.server_side()?;
+        Ok(Token {
+            label: self.label(&user)?,
+            user: UserId::new(&user),
+            info: json("", "info", self.info, self.b64info)?,
+            id: self.id()?,
+            issued_at: self.issued_at()?,
+            expires_at: self.expires_at()?,
+            grants: self.grants(&server_side)?,
+            server_side,
+        })
+    }
+
+    fn subscription_token(&self, channel: &str) -> Result<SubscriptionToken, TokenError> {
+        check_override("override", self.r#override)?;
+        Ok(SubscriptionToken {
+            user: UserId::new(&self.user()?),
+            room: room("channel", channel)?,
+            client: typed::<String>("client", self.client, TEXT)?.filter(|client| !client.is_empty()),
+            info: json("", "info", self.info, self.b64info)?,
+            data: json("", "data", self.data, self.b64data)?,
+            id: self.id()?,
+            issued_at: self.issued_at()?,
+            expires_at: self.expires_at()?,
+        })
+    }
+
+    fn user(&self) -> Result<String, TokenError> {
         let user: String = typed("sub", self.sub, TEXT)?.unwrap_or_default();
         if user.len() > USER_BYTES_MAX || unseen(&user).is_some() {
             let rule = format!("at most {USER_BYTES_MAX} bytes, no characters that show nothing");
             return Err(TokenError::invalid(format!("the claim sub {:?}: {rule}", shortened(&user))));
         }
+        Ok(user)
+    }
+
+    fn id(&self) -> Result<Option<Arc<str>>, TokenError> {
+        Ok(typed::<String>("jti", self.jti, TEXT)?.map(Arc::from))
+    }
+
+    fn issued_at(&self) -> Result<Option<UnixSeconds>, TokenError> {
+        Ok(time("iat", self.iat)?.map(unix_seconds))
+    }
+
+    fn expires_at(&self) -> Result<Option<UnixSeconds>, TokenError> {
         let expires_at = match (time("expire_at", self.expire_at)?, time("exp", self.exp)?) {
             (Some(0.0), _) => None,
             (expire_at, exp) => expire_at.or(exp),
         };
-        Ok(Token {
-            label: self.label(&user)?,
-            user: UserId::new(&user),
-            info: self.info()?,
-            id: typed::<String>("jti", self.jti, TEXT)?.map(Arc::from),
-            issued_at: time("iat", self.iat)?.map(unix_seconds),
-            expires_at: expires_at.map(unix_seconds),
-            grants: self.grants()?,
-        })
+        Ok(expires_at.map(unix_seconds))
     }
 
     fn label(&self, user: &str) -> Result<Option<Label>, TokenError> {
@@ -127,29 +169,23 @@ impl<'a> Claims<'a> {
         }
     }
 
-    fn info(&self) -> Result<Option<Arc<str>>, TokenError> {
-        let wrong = |what: &str| TokenError::invalid(format!("the claim {what}"));
-        let Some(encoded) = typed::<String>("b64info", self.b64info, "base64 of JSON")? else {
-            return self.info.map(|info| bounded("info", info.get())).transpose();
-        };
-        let json = BASE64.decode(encoded).map_err(|_| wrong("b64info is not base64"))?;
-        let json: &RawValue = serde_json::from_slice(&json).map_err(|_| wrong("b64info is no JSON in base64"))?;
-        bounded("b64info", json.get()).map(Some)
+    /// The subscriptions of `channels` and `subs`, each room once. One that both name is as `subs` says.
+    fn server_side(&self) -> Result<Vec<ServerSideSubscription>, TokenError> {
+        let channels: BTreeSet<String> = typed("channels", self.channels, "a list of room names")?.unwrap_or_default();
+        let subs: BTreeMap<String, SubscriptionClaims<'_>> =
+            typed("subs", self.subs, SUBSCRIPTIONS)?.unwrap_or_default();
+        let plain = channels.iter().filter(|name| !subs.contains_key(*name));
+        let plain = plain.map(|name| {
+            let room = room("channels", name)?;
+            Ok(ServerSideSubscription { room, info: None, data: None })
+        });
+        plain.chain(subs.iter().map(|(name, claims)| server_side(name, claims))).collect()
     }
 
-    fn grants(&self) -> Result<Grants, TokenError> {
-        let member = Rights::of([Action::Join, Action::History, Action::Presence]);
+    fn grants(&self, server_side: &[ServerSideSubscription]) -> Result<Grants, TokenError> {
         let mut grants = Grants::default();
-        let channels = typed::<Vec<String>>("channels", self.channels, "a list of room names")?.unwrap_or_default();
-        let subs = typed::<BTreeMap<String, BTreeMap<String, IgnoredAny>>>(
-            "subs",
-            self.subs,
-            "an object of room names, each with an object",
-        )?
-        .unwrap_or_default();
-        let rooms = channels.iter().map(|room| ("channels", room)).chain(subs.keys().map(|room| ("subs", room)));
-        for (claim, room) in rooms {
-            grants.add_room(RoomName::parse(room).map_err(|error| named(claim, &error))?, member);
+        for subscription in server_side {
+            grants.add_room(subscription.room.clone(), Rights::JOIN_AND_READ);
         }
         for (rooms, words) in typed::<BTreeMap<String, Vec<String>>>("rooms", self.rooms, ROOMS)?.unwrap_or_default() {
             let rooms = Pattern::parse(&rooms).map_err(|error| named("rooms", &error))?;
@@ -191,13 +227,18 @@ impl<'a> Claims<'a> {
         }
     }
 
-    fn check_times(&self, checks: &TokenChecks, UnixSeconds(now): UnixSeconds) -> Result<(), TokenError> {
+    fn check_times(
+        &self,
+        what_expires: &str,
+        checks: &TokenChecks,
+        UnixSeconds(now): UnixSeconds,
+    ) -> Result<(), TokenError> {
         let (now, leeway) = (now as f64, checks.leeway.as_secs_f64());
         let (exp, expire_at, nbf) =
             (time("exp", self.exp)?, time("expire_at", self.expire_at)?, time("nbf", self.nbf)?);
-        for (end, what) in [(exp, "expired"), (expire_at.filter(|&end| end != 0.0), "its connection expired")] {
+        for (end, what) in [(exp, ""), (expire_at.filter(|&end| end != 0.0), &*format!("its {what_expires} "))] {
             if let Some(end) = end.filter(|end| now > end + leeway) {
-                return Err(TokenError::OutOfTime(format!("{what} {:.0} s ago", (now - end).floor())));
+                return Err(TokenError::OutOfTime(format!("{what}expired {:.0} s ago", (now - end).floor())));
             }
         }
         match nbf.filter(|begin| now + leeway < *begin) {
@@ -209,52 +250,13 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// A claim of this type; the text says which type is right.
-fn typed<T: DeserializeOwned>(claim: &str, value: Option<&RawValue>, right: &str) -> Result<Option<T>, TokenError> {
-    let value = value.map(|value| serde_json::from_str(value.get())).transpose();
-    value.map_err(|_| TokenError::invalid(format!("the claim {claim} must be {right}")))
-}
-
-/// A time (NumericDate, RFC 7519 §2): whole or not, never negative.
-fn time(claim: &str, value: Option<&RawValue>) -> Result<Option<f64>, TokenError> {
-    match typed::<f64>(claim, value, TIME)? {
-        Some(seconds) if seconds < 0.0 => Err(TokenError::invalid(format!("the claim {claim} must be {TIME}"))),
-        seconds => Ok(seconds),
-    }
-}
-
-/// Whole seconds; a time beyond all calendars is the last of them.
-fn unix_seconds(seconds: f64) -> UnixSeconds {
-    UnixSeconds(seconds as u64)
-}
-
-fn named(claim: &str, error: &NameError) -> TokenError {
-    TokenError::invalid(format!("the claim {claim} {error}"))
-}
-
-/// JSON on one line and not too long. Its texts and numbers stay as they were written.
-fn bounded(claim: &str, json: &str) -> Result<Arc<str>, TokenError> {
-    let json = without_white_space(json);
-    if json.len() > INFO_BYTES_MAX {
-        return Err(TokenError::invalid(format!(
-            "the claim {claim} has {} bytes: at most {INFO_BYTES_MAX}",
-            json.len()
-        )));
-    }
-    Ok(json.into())
-}
-
-/// Valid JSON without the white space between its tokens.
-fn without_white_space(json: &str) -> String {
-    let (mut is_text, mut is_escaped) = (false, false);
-    let keeps = |character: &char| {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => is_text = !is_text,
-            _ => {}
-        }
-        is_text || !character.is_ascii_whitespace()
-    };
-    json.chars().filter(keeps).collect()
+/// A subscription of `subs`.
+fn server_side(name: &str, claims: &SubscriptionClaims<'_>) -> Result<ServerSideSubscription, TokenError> {
+    let claim = |name: &str| claims.get(name).copied().flatten();
+    check_override("subs.override", claim("override"))?;
+    Ok(ServerSideSubscription {
+        room: room("subs", name)?,
+        info: json("subs.", "info", claim("info"), claim("b64info"))?,
+        data: json("subs.", "data", claim("data"), claim("b64data"))?,
+    })
 }

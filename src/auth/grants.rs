@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use strum::VariantArray;
-
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
 use crate::protocol::names::RoomName;
@@ -56,13 +54,11 @@ impl fmt::Display for Grants {
             return out.write_str(" none");
         }
         for Grant { rooms, rights } in &self.0 {
-            let actions = Action::VARIANTS.iter().filter(|&&action| rights.allow(action));
-            let actions: Vec<String> = actions.map(ToString::to_string).collect();
             let rooms = match rooms {
                 Rooms::One(room) => room.as_str().to_owned(),
                 Rooms::Matching(pattern) => pattern.to_string(),
             };
-            write!(out, " {rooms} ({})", actions.join(", "))?;
+            write!(out, " {rooms} ({rights})")?;
         }
         Ok(())
     }

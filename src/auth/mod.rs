@@ -3,6 +3,7 @@
 //! token names.
 
 pub mod api_keys;
+mod claim_types;
 mod claims;
 pub mod grants;
 mod keys;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::UnixSeconds;
-use super::token::Token;
+use super::token::{SubscriptionToken, Token};
 use crate::protocol::publication::UserId;
 
 /// The most tokens and users that can be revoked at once: about 20 MiB in each worker.
@@ -31,17 +31,26 @@ impl Revocation {
     /// Whether it revokes this token.
     pub fn covers(&self, token: &Token) -> bool {
         match self {
-            Self::User(user, before) => token.user == *user && is_before(token, *before),
+            Self::User(user, before) => token.user == *user && is_before(token.issued_at, *before),
             Self::Token(id) => token.id.as_ref() == Some(id),
         }
     }
 }
 
 impl Revocations {
-    /// Whether a token is revoked.
+    /// Whether the token of a connection is revoked.
     pub fn cover(&self, token: &Token) -> bool {
-        let of_user = self.users.get(&token.user).is_some_and(|before| is_before(token, *before));
-        of_user || token.id.as_ref().is_some_and(|id| self.tokens.contains(id))
+        self.cover_parts(&token.user, token.id.as_ref(), token.issued_at)
+    }
+
+    /// Whether the token of a subscription is revoked.
+    pub fn cover_subscription(&self, token: &SubscriptionToken) -> bool {
+        self.cover_parts(&token.user, token.id.as_ref(), token.issued_at)
+    }
+
+    fn cover_parts(&self, user: &UserId, id: Option<&Arc<str>>, issued_at: Option<UnixSeconds>) -> bool {
+        let of_user = self.users.get(user).is_some_and(|before| is_before(issued_at, *before));
+        of_user || id.is_some_and(|id| self.tokens.contains(id))
     }
 
     /// Adds a revocation. False if there are too many; it then covers the clients of the moment only.
@@ -64,6 +73,6 @@ impl Revocations {
     }
 }
 
-fn is_before(token: &Token, time: UnixSeconds) -> bool {
-    token.issued_at.is_none_or(|issued_at| issued_at < time)
+fn is_before(issued_at: Option<UnixSeconds>, time: UnixSeconds) -> bool {
+    issued_at.is_none_or(|issued_at| issued_at < time)
 }

@@ -1,5 +1,7 @@
 //! What one client may do in one room, as bits.
 
+use std::fmt;
+
 use strum::{Display, EnumString, VariantArray};
 
 /// Something that a client may or may not do in a room.
@@ -27,6 +29,11 @@ impl Rights {
     /// No right.
     pub const NONE: Self = Self(0);
 
+    /// To join, and to read what was published before and who is in: what a token gives in a room that it names as a
+    /// channel.
+    pub const JOIN_AND_READ: Self =
+        Self(1 << Action::Join as u8 | 1 << Action::History as u8 | 1 << Action::Presence as u8);
+
     const PUBLISH_FROM_OUTSIDE: u8 = 1 << 4;
 
     /// These rights of a member.
@@ -47,5 +54,13 @@ impl Rights {
     /// Whether a client that is no member may publish.
     pub fn allow_publish_from_outside(self) -> bool {
         self.0 & Self::PUBLISH_FROM_OUTSIDE != 0
+    }
+}
+
+impl fmt::Display for Rights {
+    /// Lists the rights of a member, as in `join, publish`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let actions = Action::VARIANTS.iter().filter(|&&action| self.allow(action));
+        out.write_str(&actions.map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 }

@@ -7,24 +7,40 @@ use strum::VariantArray;
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
 use super::token::Token;
-use crate::config::{LimitsOfRoom, RoomRule, Span, Who};
+use crate::config::{AccessRules, LimitsOfRoom, RoomRule, Span, Who};
 use crate::protocol::names::RoomName;
+
+/// What the name of a private room begins with. Clients and applications of Centrifugo expect that such a room needs a
+/// token.
+const PRIVATE_PREFIX: char = '$';
 
 /// The rules of all rooms, in their order.
 #[derive(Debug)]
 pub struct RoomRules {
     rules: Vec<(Pattern, RoomRule)>,
+    /// The rule of private rooms that no other rule names; `None` where no token can be valid.
+    private: Option<RoomRule>,
     default_limits: LimitsOfRoom,
 }
 
+impl From<&AccessRules> for RoomRules {
+    /// The rules of the settings. Where there are keys for tokens, private rooms need one.
+    fn from(access: &AccessRules) -> Self {
+        let rules = Self::new(access.rooms.clone(), access.default_limits);
+        let private = access.tokens.have_keys().then(|| private_rooms(access.default_limits));
+        Self { private, ..rules }
+    }
+}
+
 impl RoomRules {
-    /// Rules of the settings.
+    /// These rules and no others.
     pub fn new(rules: Vec<RoomRule>, default_limits: LimitsOfRoom) -> Self {
         let rules = rules.into_iter().map(|rule| (Pattern::new(&rule.rooms), rule)).collect();
-        Self { rules, default_limits }
+        Self { rules, private: None, default_limits }
     }
 
-    /// Whether there is no rule, so that everybody may do everything.
+    /// Whether the operator has given no rule, so that everybody may do everything, but for private rooms where there are
+    /// keys for tokens.
     pub fn is_open(&self) -> bool {
         self.rules.is_empty()
     }
@@ -32,19 +48,36 @@ impl RoomRules {
     /// The rule of a room. `None` where no rule names it: then nobody may do anything there, unless the rules are open.
     /// Linear in the rules.
     pub fn rule_of(&self, room: &RoomName) -> Option<&RoomRule> {
-        self.rules.iter().find(|(rooms, _)| rooms.matches(room)).map(|(_, rule)| rule)
+        self.numbered_rule_of(room).map(|(_, rule)| rule).or_else(|| self.private_rule_of(room))
+    }
+
+    /// The rule of the operator that names a room, with its number, counted from 1.
+    fn numbered_rule_of(&self, room: &RoomName) -> Option<(usize, &RoomRule)> {
+        let place = self.rules.iter().position(|(rooms, _)| rooms.matches(room))?;
+        Some((place + 1, &self.rules[place].1))
+    }
+
+    fn private_rule_of(&self, room: &RoomName) -> Option<&RoomRule> {
+        self.private.as_ref().filter(|_| room.as_str().starts_with(PRIVATE_PREFIX))
     }
 
     /// What a client may do in a room. Linear in the rules.
     pub fn rights(&self, room: &RoomName, token: Option<&Token>) -> Rights {
-        if self.is_open() {
-            return Rights::ALL;
-        }
-        let Some(rule) = self.rule_of(room) else { return Rights::NONE };
+        self.rights_with_grant(room, token, Rights::NONE)
+    }
+
+    /// What a client may do in a room in which it has been granted more than its token says, as by a token for one
+    /// subscription. The grant counts where the rule asks for a token. Linear in the rules.
+    pub fn rights_with_grant(&self, room: &RoomName, token: Option<&Token>, grant: Rights) -> Rights {
+        let rule = match self.rule_of(room) {
+            Some(rule) => rule,
+            None if self.is_open() => return Rights::ALL,
+            None => return Rights::NONE,
+        };
         let has = |action: Action| match who(rule, action) {
             Who::Anyone => true,
             Who::User => token.is_some_and(|token| token.names_user()),
-            Who::Token => token.is_some_and(|token| token.grants.allow(room, action)),
+            Who::Token => grant.allow(action) || token.is_some_and(|token| token.grants.allow(room, action)),
             Who::Member => action == Action::Publish,
             Who::Nobody => false,
         };
@@ -81,12 +114,15 @@ impl RoomRules {
     /// operator.
     pub fn explain(&self, room: &RoomName, token: Option<&Token>) -> String {
         let mut text = format!("room: {:?}\nrule: ", room.as_str());
-        let place = self.rules.iter().position(|(rooms, _)| rooms.matches(room));
-        let rule = place.map(|index| (index + 1, &self.rules[index].1));
-        text += &match rule {
-            Some((number, rule)) => format!("number {number}, {:?}, for the rooms {:?}\n", rule.name, rule.rooms),
-            None if self.is_open() => "there is none, so everybody may do everything\n".to_owned(),
-            None => "none names the room, so nobody may do anything there\n".to_owned(),
+        let rule = self.rule_of(room);
+        text += &match (self.numbered_rule_of(room), rule) {
+            (Some((number, rule)), _) => format!("number {number}, {:?}, for the rooms {:?}\n", rule.name, rule.rooms),
+            (None, Some(rule)) => format!(
+                "{:?}, for the rooms {:?} that no rule of the settings names, where there are keys for tokens\n",
+                rule.name, rule.rooms
+            ),
+            (None, None) if self.is_open() => "there is none, so everybody may do everything\n".to_owned(),
+            (None, None) => "none names the room, so nobody may do anything there\n".to_owned(),
         };
         text += &match token {
             None => "client: without a token\n".to_owned(),
@@ -100,11 +136,23 @@ impl RoomRules {
                 true => "yes",
                 false => "no",
             };
-            let why =
-                rule.map(|(_, rule)| format!("; the rule lets {}", holders(who(rule, action)))).unwrap_or_default();
+            let why = rule.map(|rule| format!("; the rule lets {}", holders(who(rule, action)))).unwrap_or_default();
             let _ = writeln!(text, "{action}: {answer}{why}");
         }
         text + &limits_in_words(self.limits_of(room))
+    }
+}
+
+/// The rule of private rooms: a token says who may join and read, and members may publish.
+fn private_rooms(default_limits: LimitsOfRoom) -> RoomRule {
+    RoomRule {
+        name: format!("rooms that begin with {PRIVATE_PREFIX}").into(),
+        rooms: format!("{PRIVATE_PREFIX}*").into(),
+        join: Who::Token,
+        publish: Who::Member,
+        history: Who::Token,
+        presence: Who::Token,
+        limits: LimitsOfRoom { joined_by: Who::Token, ..default_limits },
     }
 }
 

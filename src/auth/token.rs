@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::UnixSeconds;
 use super::grants::Grants;
-use crate::protocol::names::Label;
+use crate::protocol::names::{Label, RoomName};
 use crate::protocol::publication::UserId;
 
 /// The longest token, in bytes.
@@ -30,6 +30,41 @@ pub struct Token {
     pub expires_at: Option<UnixSeconds>,
     /// The rooms in which the token gives rights, and which.
     pub grants: Grants,
+    /// `channels` and `subs`: the rooms that the client joins as it connects, if its protocol knows such subscriptions.
+    pub server_side: Vec<ServerSideSubscription>,
+}
+
+/// A room that a client joins by its token, without asking for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSideSubscription {
+    /// The room.
+    pub room: RoomName,
+    /// `info` or `b64info`: what others learn of the client in this room, as one JSON value on one line.
+    pub info: Option<Arc<str>>,
+    /// `data` or `b64data`: what the client is told as it joins, as one JSON value on one line.
+    pub data: Option<Arc<str>>,
+}
+
+/// What a valid token for one subscription says. In its room it gives
+/// [`JOIN_AND_READ`](super::rights::Rights::JOIN_AND_READ).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionToken {
+    /// `sub`: the user of the connection that may present it; nobody if it is missing.
+    pub user: UserId,
+    /// `channel`.
+    pub room: RoomName,
+    /// `client`: the only connection that may present it, by the id that the server gave it.
+    pub client: Option<String>,
+    /// `info` or `b64info`: what others learn of the client in this room, as one JSON value on one line.
+    pub info: Option<Arc<str>>,
+    /// `data` or `b64data`: what the client is told as it joins, as one JSON value on one line.
+    pub data: Option<Arc<str>>,
+    /// `jti`.
+    pub id: Option<Arc<str>>,
+    /// `iat`.
+    pub issued_at: Option<UnixSeconds>,
+    /// `expire_at`, else `exp`. `None` for a subscription that does not expire.
+    pub expires_at: Option<UnixSeconds>,
 }
 
 /// Why a token is refused. The text never repeats the token, nor a key.

@@ -13,7 +13,9 @@ use super::UnixSeconds;
 use super::claims::{Claims, given};
 pub use super::keys::secret_in;
 use super::keys::{Key, hmac_key, keys_of_set, public_key};
-pub use super::token::{KeyError, TOKEN_BYTES_MAX, Token, TokenChecks, TokenError};
+pub use super::token::{
+    KeyError, ServerSideSubscription, SubscriptionToken, TOKEN_BYTES_MAX, Token, TokenChecks, TokenError,
+};
 use crate::protocol::names::shortened;
 
 /// Verifies tokens with any number of keys.
@@ -79,11 +81,26 @@ impl TokenVerifier {
         if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
     }
 
-    /// Verifies a token: its form, its signature, its issuer and audience, its times, and the type of each claim.
+    /// Verifies the token of a connection: its form, its signature, the type of each claim, its issuer and audience, and
+    /// its times.
     ///
     /// # Errors
     /// The token is refused.
     pub fn verify(&self, token: &str, now: UnixSeconds) -> Result<Token, TokenError> {
+        Claims::parse(&self.signed_claims(token)?)?.check(&self.checks, now)
+    }
+
+    /// Verifies the token of a subscription, as that of a connection. The caller compares its user, its room and its
+    /// client with those of the connection.
+    ///
+    /// # Errors
+    /// The token is refused.
+    pub fn verify_subscription(&self, token: &str, now: UnixSeconds) -> Result<SubscriptionToken, TokenError> {
+        Claims::parse(&self.signed_claims(token)?)?.check_subscription(&self.checks, now)
+    }
+
+    /// The claims of a token whose signature is right, as JSON that is not checked yet.
+    fn signed_claims(&self, token: &str) -> Result<Vec<u8>, TokenError> {
         if self.is_empty() {
             return Err(TokenError::invalid("this server has no key for tokens"));
         }
@@ -95,8 +112,7 @@ impl TokenVerifier {
             return Err(TokenError::invalid("a token is three parts with a dot between them"));
         };
         self.verify_signature(header, &token[..header.len() + 1 + payload.len()], signature)?;
-        let payload = decoded(payload, "claims")?;
-        Claims::parse(&payload)?.check(&self.checks, now)
+        decoded(payload, "claims")
     }
 
     fn verify_signature(&self, header: &str, signed: &str, signature: &str) -> Result<(), TokenError> {

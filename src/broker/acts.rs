@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Act, MemberCommand, ReplyTo, ServerPublish};
+use super::command::{Act, Join, JoinReply, MemberCommand, ReplyTo, ServerPublish};
 use super::history::History;
 use super::in_flight::LongReplyTurn;
 use super::log::Unrecovered;
 use super::now::Now;
+use super::replays::Form;
 use super::room::Room;
 use super::shard::Shard;
-use crate::protocol::event::Event;
+use crate::protocol::command::CommandError;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::event::{Event, JoinedAt, Recovery};
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Position;
+use crate::protocol::position::{Position, Since};
 use crate::protocol::publication::{Data, Publication, Publisher};
+use crate::writer::Frames;
 
 /// The order of one room, and what is remembered of it.
 struct RoomOrder<'a> {
@@ -36,9 +40,19 @@ impl Shard {
     /// Handles a command of a member. One that is in the room no more is told so.
     pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
         let MemberCommand { room: name, from, act, .. } = command;
-        if let Act::Reply(bytes) = act {
-            return batch.reply_encoded(from.address, bytes);
-        }
+        let act = match act {
+            Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
+            Act::PublishFromOutside(publish) => {
+                let (publisher, data, read_at) = *publish;
+                let publish = ServerPublish { room: name, publisher, data, read_at, key: None, permit: None };
+                self.publish(now, publish, batch);
+                return batch.reply(from, &Event::Accepted);
+            }
+            Act::Page(page, turn) => return self.page(&name, from, *page, turn, batch),
+            Act::Presence(turn) => return self.presence(&name, from, turn, batch),
+            Act::PresenceCount => return batch.reply(from, &self.presence_count(&name)),
+            act => act,
+        };
         let room = self.rooms.get_mut(&name);
         let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
             return batch.reply(from, &Event::JoinFirst);
@@ -47,9 +61,9 @@ impl Shard {
             Act::Publish(data, read_at) => {
                 let proposal = Proposal { publisher: member, data, read_at };
                 let order = RoomOrder { name: &name, room, history: &mut self.history };
-                let position = order.propose(now, proposal, batch);
+                order.propose(now, proposal, batch);
                 if from.request.is_some() {
-                    batch.reply_position(from, &Event::Position(&name, position));
+                    batch.reply_position(from, &Event::Accepted);
                 }
                 self.reclaim_excess(now);
             }
@@ -76,7 +90,7 @@ impl Shard {
                     && newest.len() > 0
                 {
                     messages = newest.len() / 2;
-                    let frames = self.replays.newest(&name, from.dialect, &room.log, newest);
+                    let frames = self.replays.newest(&name, (from.dialect, Form::Messages), &room.log, newest);
                     // What is encoded may be longer than its data, by a label for each line.
                     if frames.bytes().len() <= bytes_max {
                         batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
@@ -85,7 +99,9 @@ impl Shard {
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }
-            Act::Reply(_) => unreachable!("it was handled above"),
+            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(_) | Act::PresenceCount => {
+                unreachable!("it was handled above")
+            }
         }
     }
 
@@ -116,38 +132,76 @@ impl Shard {
         Some(position)
     }
 
-    /// Sends a client that joins what it has missed since a position, or tells it that this cannot be had: never a part of
+    /// Tells a client that it joins, and what it has missed since a position, or that this cannot be had: never a part of
     /// it. What follows is live, without a gap and without a double, since all of it is one turn.
-    pub(super) fn resume(
+    ///
+    /// # Errors
+    /// What was missed cannot be had, and the client wants all or nothing.
+    pub(super) fn welcome(&mut self, name: &RoomName, join: Join, batch: &mut Batch) -> Result<(), CommandError> {
+        let Join { member, reply, since, must_recover, may_recover, expires_in, data, turn, .. } = join;
+        let missed = since.map(|since| self.missed(name, member.dialect, reply, since));
+        if must_recover && matches!(missed, Some(Err(_))) {
+            return Err(CommandError::Unrecoverable { room: name.clone() });
+        }
+        let turn = turn.map(|turn| turn.0);
+        let JoinReply::Requested(request) = reply else {
+            if let Some(Ok(Some(frames))) = missed {
+                batch.reply_frames(member.address, frames.holding(turn));
+            }
+            return Ok(());
+        };
+        let to = ReplyTo { address: member.address, dialect: member.dialect, request };
+        if member.dialect.has_offsets() {
+            let log = &self.rooms[name].log;
+            let recovery = match (since, &missed) {
+                (Some(since), Some(Ok(frames))) if log.is_retaining() && may_recover => {
+                    let missed = frames.as_ref().map_or(&[][..], Frames::bytes);
+                    Recovery::Recovered { since: since.offset, missed }
+                }
+                (Some(_), _) => Recovery::Unrecovered,
+                (None, _) => Recovery::NotRequested,
+            };
+            let (position, is_recoverable) = (log.position(), log.is_retaining() && may_recover);
+            let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data: data.as_deref() };
+            batch.reply_in_turn(to, &Event::JoinedAt(&joined), turn.map(LongReplyTurn));
+            return Ok(());
+        }
+        batch.reply(to, &Event::Joined(name));
+        match missed {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(frames))) => batch.reply_frames(to.address, frames.holding(turn)),
+            Some(Err(_)) => batch.reply(to, &Event::Unrecovered(name)),
+        }
+        Ok(())
+    }
+
+    /// What a client has missed since a position, encoded; `None` if that is nothing.
+    fn missed(
         &mut self,
         name: &RoomName,
-        to: ReplyTo,
-        since: Position,
-        turn: Option<LongReplyTurn>,
-        batch: &mut Batch,
-    ) {
-        let room = self.rooms.get(name).expect("the room that is joined");
+        dialect: Dialect,
+        reply: JoinReply,
+        since: Since,
+    ) -> Result<Option<Frames>, Unrecovered> {
+        let log = &self.rooms.get(name).expect("the room that is joined").log;
         let bytes_max = self.replay_bytes_max;
-        let missed = room.log.missed_since(since, self.recovery_messages_max, bytes_max);
-        let frames =
-            missed.map(|missed| (missed.len() > 0).then(|| self.replays.newest(name, to.dialect, &room.log, missed)));
-        // What is encoded may be longer than its data, by a label for each line.
-        let frames = frames.and_then(|frames| match frames {
-            Some(frames) if frames.bytes().len() > bytes_max => Err(Unrecovered::TooLong),
-            frames => Ok(frames),
+        let missed = log.missed_since(since, self.recovery_messages_max, bytes_max);
+        let encoded = missed.and_then(|missed| {
+            if missed.len() == 0 {
+                return Ok(None);
+            }
+            let form = if reply == JoinReply::Told { Form::Messages } else { Form::Parts };
+            let frames = self.replays.newest(name, (dialect, form), log, missed);
+            // What is encoded may be longer than its data, by a label for each line.
+            if frames.bytes().len() > bytes_max { Err(Unrecovered::TooLong) } else { Ok(Some(frames)) }
         });
-        match frames {
-            Ok(frames) => {
-                self.recoveries.recovered += 1;
-                if let Some(frames) = frames {
-                    batch.reply_frames(to.address, frames.holding(turn.map(|turn| turn.0)));
-                }
-            }
-            Err(_) => {
-                self.recoveries.unrecovered += 1;
-                batch.reply(to, &Event::Unrecovered(name));
-            }
+        match (&encoded, reply) {
+            // It was counted when its place was reserved.
+            (_, JoinReply::Told) => {}
+            (Ok(_), _) => self.recoveries.recovered += 1,
+            (Err(_), _) => self.recoveries.unrecovered += 1,
         }
+        encoded
     }
 
     fn reclaim_excess(&mut self, now: Now) {

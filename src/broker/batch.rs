@@ -131,6 +131,11 @@ impl Batch {
         for audiences in audiences_by_dialect {
             let block = self.begin_block(Frames::reply(Bytes::new()));
             self.write(block, audiences[0].dialect, event);
+            if self.blocks[block].bytes.is_empty() {
+                // The dialect has no form for it.
+                self.blocks.pop();
+                continue;
+            }
             self.push_audiences(block, audiences);
         }
     }

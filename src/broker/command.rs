@@ -16,8 +16,8 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Position;
-use crate::protocol::publication::{Data, Publisher};
+use crate::protocol::position::{Position, Since};
+use crate::protocol::publication::{Data, Publication, Publisher};
 use crate::writer::{Address, WriterIndex};
 
 /// Where the reply to a client's command goes, and how it is written.
@@ -54,6 +54,14 @@ pub enum Act {
     Members(Instant, Option<LongReplyTurn>),
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
     History(usize, Option<LongReplyTurn>),
+    /// Publishes for a client that is no member, as others see it.
+    PublishFromOutside(Box<(Arc<Publisher>, Data, Instant)>),
+    /// Replies with a part of what the room retains; the client need not be a member.
+    Page(Box<Page>, Option<LongReplyTurn>),
+    /// Replies with the members as others see them; the client need not be one.
+    Presence(Option<LongReplyTurn>),
+    /// Replies with the number of the members; the client need not be one.
+    PresenceCount,
     /// Replies with the position up to which everything is on its way to the member.
     Position,
     /// Makes this the member as others see it, and replies with the label.
@@ -69,18 +77,30 @@ impl Act {
     pub(super) fn in_flight_bytes(&self) -> usize {
         match self {
             Self::Publish(data, _) => data.bytes(),
+            Self::PublishFromOutside(publish) => publish.1.bytes(),
             Self::Reply(bytes) => bytes.len(),
-            Self::Rename(_) | Self::Authenticate(_) | Self::Position | Self::Members(..) | Self::History(..) => 0,
+            _ => 0,
         }
     }
 
     /// Where the client's turn belongs, if the reply may be long.
     pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
         match self {
-            Self::Members(_, turn) | Self::History(_, turn) => Some(turn),
+            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn) => Some(turn),
             _ => None,
         }
     }
+}
+
+/// A part of what a room retains.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Page {
+    /// Only what lies behind this place, or in front of it if the order is reversed.
+    pub since: Option<Since>,
+    /// The most publications; 0 asks for the position alone.
+    pub messages_max: usize,
+    /// Newest first.
+    pub is_reverse: bool,
 }
 
 /// Whether a place in the room was reserved before a join. A reservation lets a client whose new room is full stay in its
@@ -100,17 +120,61 @@ pub struct Join {
     pub room: RoomName,
     /// The client.
     pub member: Member,
-    /// The client's own name for the command, where its dialect has one.
-    pub request: Option<RequestId>,
+    /// How the client is told.
+    pub reply: JoinReply,
     /// Whether it has reserved a place.
     pub reservation: Reservation,
-    /// The position up to which the client has everything. It is sent what it has missed, or told that this cannot be had.
-    pub since: Option<Position>,
+    /// Up to where the client has everything. It is sent what it has missed, or told that this cannot be had.
+    pub since: Option<Since>,
+    /// The join fails if what was missed cannot all be had.
+    pub must_recover: bool,
+    /// Whether the client may read what was published before, and so resume.
+    pub may_recover: bool,
+    /// Seconds until the membership expires, to be told; `None` if it does not.
+    pub expires_in: Option<u32>,
+    /// What the application says to the client as it joins, to be told, as one JSON value on one line.
+    pub data: Option<Arc<str>>,
     /// The client's turn for what it has missed.
     pub turn: Option<LongReplyTurn>,
 }
 
+/// How a client that joins is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// By a reply to its command, under the client's own name for it where its dialect has one.
+    Requested(Option<RequestId>),
+    /// Not at all: it was told already. What it has missed since comes as if it were live.
+    Told,
+}
+
+/// A place that is reserved, and the state of its room.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The room's last publication.
+    pub position: Position,
+    /// Whether the room retains publications, so that a client can resume.
+    pub is_recoverable: bool,
+    /// What a client that resumes has missed; `None` if this cannot be had, or it did not ask.
+    pub missed: Option<Vec<Publication>>,
+}
+
 impl Join {
+    /// A plain join.
+    pub fn of(room: RoomName, member: Member) -> Self {
+        Self {
+            room,
+            member,
+            reply: JoinReply::Requested(None),
+            reservation: Reservation::None,
+            since: None,
+            must_recover: false,
+            may_recover: true,
+            expires_in: None,
+            data: None,
+            turn: None,
+        }
+    }
+
     /// The writer that may have to write what the client has missed.
     pub(super) fn resumes_on(&self) -> Option<WriterIndex> {
         self.since.map(|_| self.member.address.writer)
@@ -177,8 +241,9 @@ type Answer<T> = oneshot::Sender<T>;
 /// A command to a shard.
 #[derive(Debug)]
 pub enum ShardCommand {
-    /// Reserves a place for a client that leaves another room first. A `Join` with [`Reservation::Held`] must follow.
-    Reserve(RoomName, Answer<Result<(), CommandError>>),
+    /// Reserves a place, for a client that leaves another room first or is told first what it has missed. A `Join` with
+    /// [`Reservation::Held`] must follow.
+    Reserve(RoomName, Option<Since>, Answer<Result<Reserved, CommandError>>),
     /// Adds a member, which gets `Joined` ahead of everything from the room. A client that is refused is sent nothing.
     Join(Join, Answer<Result<Joined, CommandError>>),
     /// Removes a member. Nothing from the room follows the answer.
@@ -209,14 +274,19 @@ impl ShardCommand {
 
     /// Whether it publishes.
     pub(super) fn is_publish(&self) -> bool {
-        matches!(self, Self::Publish(..) | Self::Member(MemberCommand { act: Act::Publish(..), .. }))
+        let publishes = |act: &Act| matches!(act, Act::Publish(..) | Act::PublishFromOutside(..));
+        match self {
+            Self::Publish(..) => true,
+            Self::Member(command) => publishes(&command.act),
+            _ => false,
+        }
     }
 }
 
 /// An answer that is due once the batch is with the writers. An enum, since a boxed closure would allocate for each.
 #[derive(Debug)]
 pub(super) enum Ack {
-    Reserved(Answer<Result<(), CommandError>>, Result<(), CommandError>),
+    Reserved(Answer<Result<Reserved, CommandError>>, Result<Reserved, CommandError>),
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     Done(Answer<()>),
     Published(Answer<Option<Position>>, Option<Position>),

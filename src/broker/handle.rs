@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShardIndex;
-use super::command::{Farewell, Join, Joined, MemberCommand, ServerPublish, ShardCommand, Viewer};
+use super::command::{Farewell, Join, Joined, MemberCommand, Reserved, ServerPublish, ShardCommand, Viewer};
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::room_limiter::RoomLimiter;
 use super::shard::{Shard, ShardRules};
@@ -22,7 +22,7 @@ use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Position;
+use crate::protocol::position::{Position, Since};
 use crate::protocol::publication::Publisher;
 use crate::writer::Address;
 
@@ -173,9 +173,10 @@ impl MergedListing {
 }
 
 impl Broker {
-    /// Reserves a place in a room for a client that leaves another room first. The client must then join.
-    pub fn reserve(&self, room: RoomName) -> Request<Result<(), CommandError>> {
-        self.shard_of(&room).0.request(move |answer| ShardCommand::Reserve(room, answer))
+    /// Reserves a place in a room for a client that leaves another room first, or is told first what it has missed. The
+    /// client must then join.
+    pub fn reserve(&self, room: RoomName, since: Option<Since>) -> Request<Result<Reserved, CommandError>> {
+        self.shard_of(&room).0.request(move |answer| ShardCommand::Reserve(room, since, answer))
     }
 
     /// Joins a room; the client gets `Joined` ahead of everything from it. A client that is refused is sent nothing.

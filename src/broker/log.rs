@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::LimitsOfRoom;
-use crate::protocol::position::{Epoch, Offset, Position};
+use crate::protocol::position::{Epoch, Offset, Position, Since};
 use crate::protocol::publication::Publication;
 
 /// About the memory of a retained publication beside its data: its place in a queue that may be half empty, and the
@@ -98,14 +98,14 @@ impl RoomLog {
     /// Not all of them can be had. Then none is returned.
     pub fn missed_since(
         &self,
-        position: Position,
+        since: Since,
         messages_max: usize,
         bytes_max: usize,
     ) -> Result<impl ExactSizeIterator<Item = &Publication>, Unrecovered> {
-        if position.epoch != self.epoch {
+        if since.epoch.is_some_and(|epoch| epoch != self.epoch) {
             return Err(Unrecovered::OtherEpoch);
         }
-        let missed = self.last.0.checked_sub(position.offset.0).ok_or(Unrecovered::Ahead)?;
+        let missed = self.last.0.checked_sub(since.offset.0).ok_or(Unrecovered::Ahead)?;
         let missed = usize::try_from(missed).unwrap_or(usize::MAX);
         if missed > self.retained.len() {
             return Err(Unrecovered::Trimmed);
@@ -129,6 +129,40 @@ impl RoomLog {
         let newest_first = self.retained.iter().rev().take(messages_max);
         let fitting = newest_first.take_while(|(publication, _)| fits(publication)).count();
         self.newest(fitting)
+    }
+
+    /// At most `messages_max` of the publications that are retained: those behind `since` oldest first, or those in front
+    /// of it newest first; without it from that end of the log. They end where `bytes_max` is full, with
+    /// `PUBLICATION_BYTES` for each. Linear in what is returned.
+    pub fn page(
+        &self,
+        since: Option<Offset>,
+        is_reverse: bool,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> Vec<&Publication> {
+        let first = self.last.0 + 1 - self.retained.len() as u64;
+        let index = |offset: u64| (offset.saturating_sub(first) as usize).min(self.retained.len());
+        let publications =
+            |range| self.retained.range::<std::ops::Range<usize>>(range).map(|(publication, _)| publication);
+        let mut bytes_left = bytes_max;
+        let mut fits = |publication: &&Publication| {
+            let left = bytes_left.checked_sub(bytes(publication));
+            bytes_left = left.unwrap_or_default();
+            left.is_some()
+        };
+        if is_reverse {
+            let end = since.map_or(self.retained.len(), |since| index(since.0));
+            publications(0..end).rev().take(messages_max).take_while(&mut fits).collect()
+        } else {
+            let start = since.map_or(0, |since| index(since.0.saturating_add(1)));
+            publications(start..self.retained.len()).take(messages_max).take_while(&mut fits).collect()
+        }
+    }
+
+    /// Whether the room retains publications at all, so that clients can resume.
+    pub fn is_retaining(&self) -> bool {
+        self.limits.history_messages_max > 0
     }
 
     /// Appends the next publication. The oldest ones give way, so that no more are retained than the room may.

@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod now;
 mod presence;
+mod reading;
 mod replays;
 mod room;
 mod room_limiter;
@@ -23,7 +24,8 @@ mod waiting;
 
 pub use batch::Batch;
 pub use command::{
-    Act, Farewell, Join, Joined, MemberCommand, ReplyTo, Reservation, ServerPublish, ShardCommand, Viewer,
+    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, ReplyTo, Reservation, Reserved, ServerPublish,
+    ShardCommand, Viewer,
 };
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};

@@ -19,8 +19,17 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The replays that a shard has encoded lately.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
-    kept: HashMap<(RoomName, Dialect), Replay>,
+    kept: HashMap<(RoomName, (Dialect, Form)), Replay>,
     bytes: usize,
+}
+
+/// How the publications of a replay are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Each as a message, as if it were live.
+    Messages,
+    /// Each as [`Dialect::write_missed`] writes it: in some dialects as a part of the reply to a join.
+    Parts,
 }
 
 /// The publications of a room from one offset up to another, back to back.
@@ -40,16 +49,16 @@ impl Replays {
     pub fn newest<'a>(
         &mut self,
         room: &RoomName,
-        dialect: Dialect,
+        form: (Dialect, Form),
         log: &RoomLog,
         publications: impl ExactSizeIterator<Item = &'a Publication>,
     ) -> Frames {
         let (last, count) = (log.position(), publications.len());
         let first = Offset(last.offset.0 + 1 - count as u64);
-        let key = (room.clone(), dialect);
+        let key = (room.clone(), form);
         let replay = self.kept.remove(&key).inspect(|replay| self.bytes -= replay.bytes.len());
         let replay = replay.filter(|replay| replay.last == last && replay.first <= first);
-        let replay = replay.unwrap_or_else(|| Replay::encode(room, dialect, first, last, publications));
+        let replay = replay.unwrap_or_else(|| Replay::encode(room, form, first, last, publications));
         let frames = replay.from(first);
         if replay.bytes.len() > KEPT_BYTES_MAX {
             return frames;
@@ -81,14 +90,17 @@ impl Replays {
 impl Replay {
     fn encode<'a>(
         room: &RoomName,
-        dialect: Dialect,
+        (dialect, form): (Dialect, Form),
         first: Offset,
         last: Position,
         publications: impl Iterator<Item = &'a Publication>,
     ) -> Self {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for publication in publications {
-            dialect.write(&Event::Published(room, publication), &mut bytes);
+            match form {
+                Form::Messages => dialect.write(&Event::Published(room, publication), &mut bytes),
+                Form::Parts => dialect.write_missed(room, publication, &mut bytes),
+            }
             ends.push(u32::try_from(bytes.len()).expect("a replay is shorter than 4 GiB"));
         }
         Self { first, last, bytes: bytes.into(), ends }

@@ -193,7 +193,12 @@ impl Room {
 
     /// All members as others see them, in no order. Linear in the members.
     pub fn presence(&self) -> Vec<Arc<Publisher>> {
-        self.members.values().map(|membership| Arc::clone(&membership.publisher)).collect()
+        self.publishers().cloned().collect()
+    }
+
+    /// All members as others see them, in no order.
+    pub(super) fn publishers(&self) -> impl Iterator<Item = &Arc<Publisher>> {
+        self.members.values().map(|membership| &membership.publisher)
     }
 
     pub(super) fn audiences(&self) -> &[Audience] {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Ack, Farewell, Join, Joined, ReplyTo, Reservation, ShardCommand, Viewer};
+use super::command::{Ack, Farewell, Join, Joined, Reservation, Reserved, ShardCommand, Viewer};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
 use super::limits::RuledLimits;
@@ -23,10 +23,9 @@ use super::waiting::{WaitingJoins, WaitingRooms};
 use crate::auth::rules::RoomRules;
 use crate::config::{Config, HistoryLimits};
 use crate::protocol::command::CommandError;
-use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Epoch;
+use crate::protocol::position::{Epoch, Since};
 use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
@@ -54,7 +53,7 @@ impl From<&Config> for ShardRules {
             history: config.history.of_one_shard(config.shards),
             replay_bytes_max: config.rules.outbox.bytes_max,
             presence_events_members_max: config.presence_events_members_max,
-            rooms: Arc::new(RoomRules::new(config.access.rooms.clone(), config.access.default_limits)),
+            rooms: Arc::new(RoomRules::from(&config.access)),
         }
     }
 }
@@ -200,8 +199,8 @@ impl Shard {
         batch.begin_command();
         match command {
             ShardCommand::Member(command) => self.member(now, command, batch),
-            ShardCommand::Reserve(room, answer) => {
-                let reserved = self.room_with_place(now, room, None).map(|(_, room)| room.reserved += 1);
+            ShardCommand::Reserve(room, since, answer) => {
+                let reserved = self.reserve(now, room, since);
                 batch.acknowledge_later(Ack::Reserved(answer, reserved));
             }
             ShardCommand::Join(join, answer) => {
@@ -259,18 +258,34 @@ impl Shard {
         has_more
     }
 
+    fn reserve(&mut self, now: Now, name: RoomName, since: Option<Since>) -> Result<Reserved, CommandError> {
+        let (messages_max, bytes_max) = (self.recovery_messages_max, self.replay_bytes_max);
+        let (_, room) = self.room_with_place(now, name, None)?;
+        room.reserved += 1;
+        let log = &room.log;
+        let missed = since.and_then(|since| log.missed_since(since, messages_max, bytes_max).ok());
+        let missed = missed.map(|missed| missed.cloned().collect());
+        let reserved = Reserved { position: log.position(), is_recoverable: log.is_retaining(), missed };
+        match since {
+            None => {}
+            Some(_) if reserved.missed.is_some() => self.recoveries.recovered += 1,
+            Some(_) => self.recoveries.unrecovered += 1,
+        }
+        Ok(reserved)
+    }
+
     fn join(&mut self, now: Now, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
-        let Join { room: name, member, request, reservation, since, turn } = join;
-        let address = member.address;
+        let Join { room: name, member, reservation, .. } = &join;
+        let (address, name) = (member.address, name.clone());
         let (name, room) = match reservation {
             Reservation::None => self.room_with_place(now, name, Some(address))?,
             Reservation::Held => self.room_with_reservation(name),
         };
-        let reply_to = ReplyTo { address, dialect: member.dialect, request };
         let (publisher, is_new) = (Arc::clone(&member.publisher), !room.has_members());
-        batch.reply(reply_to, &Event::Joined(&name));
-        if let Some(since) = since {
-            self.resume(&name, reply_to, since, turn, batch);
+        let member = member.clone();
+        if let Err(error) = self.welcome(&name, join, batch) {
+            self.vacated(&name);
+            return Err(error);
         }
         let room = self.rooms.get_mut(&name).expect("it was just found");
         let is_member_new = room.join(member);
@@ -326,11 +341,15 @@ impl Shard {
         if farewell == Farewell::Others {
             self.presence.left(name, room, &publisher, batch);
         }
-        let (has_members, is_used) = (room.has_members(), room.places_taken() > 0);
-        if !has_members {
+        if !room.has_members() {
             self.invalidate_listings();
         }
-        if !is_used {
+        self.vacated(name);
+    }
+
+    /// A place in the room was given up.
+    fn vacated(&mut self, name: &RoomName) {
+        if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0) {
             self.active_rooms -= 1;
             self.room_limiter.release_room();
             self.remove_unused(name);

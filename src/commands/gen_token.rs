@@ -25,6 +25,8 @@ pub struct TokenRequest {
     pub name: Option<String>,
     /// `rooms`, each as in `team:*=join,publish`.
     pub rooms: Vec<String>,
+    /// `channel`, which makes it the token of a subscription to this room.
+    pub channel: Option<String>,
     /// Time until `exp`.
     pub expires: Duration,
     /// The secret that signs; the first if it is missing.
@@ -45,6 +47,8 @@ struct Claims<'a> {
     exp: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     rooms: BTreeMap<&'a str, Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
 }
 
 /// A token that a server with these settings accepts.
@@ -68,11 +72,17 @@ pub fn gen_token(rules: &AccessRules, request: &TokenRequest) -> anyhow::Result<
         iat: now,
         exp: now + request.expires.as_secs(),
         rooms: rooms.collect::<anyhow::Result<_>>()?,
+        channel: request.channel.as_deref(),
     };
     let header = Header { kid: Some(kid), ..Header::new(Algorithm::HS256) };
     let key = EncodingKey::from_secret(secret_in(&secret));
     let token = jsonwebtoken::encode(&header, &claims, &key).context("cannot sign")?;
-    Access::load(rules)?.tokens.verify(&token, UnixSeconds(now)).context("a server would refuse this token")?;
+    let (tokens, now) = (Access::load(rules)?.tokens, UnixSeconds(now));
+    let verdict = match request.channel {
+        Some(_) => tokens.verify_subscription(&token, now).map(drop),
+        None => tokens.verify(&token, now).map(drop),
+    };
+    verdict.context("a server would refuse this token")?;
     Ok(token + "\n")
 }
 

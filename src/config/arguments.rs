@@ -73,6 +73,9 @@ pub enum Task {
         /// Rights in rooms where a rule asks for a token, as in team:*=join,publish; may be repeated
         #[arg(long, value_name = "PATTERN=RIGHTS")]
         room: Vec<String>,
+        /// Make it the token of one subscription, to this room, as SDKs of Centrifugo get it by getToken
+        #[arg(long, value_name = "ROOM", conflicts_with_all = ["name", "room"])]
+        channel: Option<String>,
         /// Time until it expires
         #[arg(long, value_name = "DURATION", default_value = "1h")]
         expires: Span,

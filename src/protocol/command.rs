@@ -11,7 +11,7 @@ use super::names::{Label, NameError, RoomName, shortened};
 use super::position::Position;
 
 /// The most lines that one message may have.
-const MESSAGE_LINES_MAX: usize = 64;
+pub(super) const MESSAGE_LINES_MAX: usize = 64;
 
 /// `HISTORY` without a number asks for this many messages.
 const HISTORY_MESSAGES: usize = 20;

@@ -173,6 +173,11 @@ impl Dialect {
         !matches!(self.encoding(), Encoding::Text)
     }
 
+    /// Whether a client begins its connection by a command, before which it can do nothing.
+    pub const fn connects_by_command(self) -> bool {
+        !matches!(self.encoding(), Encoding::Text)
+    }
+
     /// Whether the client answers pings.
     pub const fn answers_pings(self) -> bool {
         !matches!(self, Self::PushEvents | Self::TextLines)

@@ -1,5 +1,6 @@
 //! What the server tells a client, as data. A dialect makes bytes of it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::command::CommandError;
@@ -12,7 +13,22 @@ use super::publication::{ClientId, Publication, Publisher, UserId};
 /// A client's own name for a command, which the reply repeats. Dialects that answer in the order of the commands, as text
 /// does, have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(pub u32);
+pub struct RequestId(NonZeroU32);
+
+impl RequestId {
+    /// A name; 0 is none.
+    pub const fn new(id: u32) -> Option<Self> {
+        match NonZeroU32::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
+    /// The number that the client has chosen.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
 
 /// A message to a client. It borrows; a dialect writes it once for all clients that get it.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +83,8 @@ pub enum Event<'a> {
     Position(&'a RoomName, Position),
     /// The history that the client asked for is ahead; it ends at this position.
     HistoryEnd(&'a RoomName, Position),
-    /// A part of what a room retains, and the position of the room's last publication.
-    History(&'a [&'a Publication], Position),
+    /// A part of what a room retains, and the position of the room's last publication; `None` if there is no such room.
+    History(&'a [&'a Publication], Option<Position>),
     /// A client has joined the room; it is told of itself as well.
     MemberJoined(&'a RoomName, &'a Publisher),
     /// Another client has left the room.
@@ -101,8 +117,8 @@ pub struct Connected<'a> {
     pub answers_pings: bool,
     /// Seconds until the client's token expires; `None` if it does not.
     pub expires_in: Option<u32>,
-    /// The rooms that the server has the client join, with what the application says about each as JSON.
-    pub rooms: &'a [(JoinedAt<'a>, Option<Arc<str>>)],
+    /// The rooms that the server has the client join.
+    pub rooms: &'a [JoinedAt<'a>],
     /// The secret name under which a client without WebSocket sends further commands, and the name of this server.
     pub session: Option<(&'a str, &'a str)>,
 }
@@ -120,6 +136,8 @@ pub struct JoinedAt<'a> {
     pub recovery: Recovery<'a>,
     /// Seconds until the membership expires; `None` if it does not.
     pub expires_in: Option<u32>,
+    /// What the application says to the client as it joins, as one JSON value on one line.
+    pub data: Option<&'a str>,
 }
 
 /// What came of the wish to resume from a position.

@@ -27,6 +27,26 @@ pub struct Position {
     pub offset: Offset,
 }
 
+/// Up to where a client that resumes has a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The life of the room; `None` if the client knows none, and takes any.
+    pub epoch: Option<Epoch>,
+    /// The last publication that the client has.
+    pub offset: Offset,
+}
+
+impl Since {
+    /// Beyond every room: a client that resumes from here cannot.
+    pub const UNREACHABLE: Self = Self { epoch: None, offset: Offset(u64::MAX) };
+}
+
+impl From<Position> for Since {
+    fn from(Position { epoch, offset }: Position) -> Self {
+        Self { epoch: Some(epoch), offset }
+    }
+}
+
 impl Offset {
     /// The offset of the next publication.
     pub fn next(self) -> Self {
@@ -49,7 +69,8 @@ impl Epoch {
         Self((created_at.0 << Self::RANDOM_BITS) | (random & ((1 << Self::RANDOM_BITS) - 1)))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses an epoch as it is written; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte| Self::ALPHABET.iter().position(|&digit| digit == byte);
         let value =
             text.bytes().try_fold(0, |value: u64, byte| value.checked_mul(32)?.checked_add(digit(byte)? as u64));

@@ -61,6 +61,11 @@ impl Publisher {
     }
 }
 
+impl ClientId {
+    /// The digits of a client's number as it is displayed.
+    pub const DIGITS: usize = 16;
+}
+
 impl UserId {
     /// The user of this name; the empty name is nobody's.
     pub fn new(name: &str) -> Self {
@@ -75,7 +80,7 @@ impl UserId {
 
 impl fmt::Display for ClientId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:016x}", self.0)
+        write!(out, "{:0digits$x}", self.0, digits = Self::DIGITS)
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::Write;
 use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 
+use super::command::MESSAGE_LINES_MAX;
 use super::disconnect::Disconnect;
 use super::event::{Event, JoinedAt};
 use super::names::Label;
@@ -84,7 +85,8 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
 }
 
 /// What a text client sees of a publication: of JSON its `text` member, or the string that it is, or else the JSON. A
-/// text with characters that a terminal obeys is shown as JSON, which escapes them.
+/// text with characters that a terminal obeys, or with more lines than a message may have, is shown as JSON, which
+/// escapes them.
 fn text_of(data: &Data) -> Cow<'_, str> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -100,7 +102,9 @@ fn text_of(data: &Data) -> Cow<'_, str> {
         Data::Text(text) => return Cow::Borrowed(text),
         Data::Json(json) => json,
     };
-    let is_plain = |text: &str| !text.chars().any(|c| c.is_control() && c != '\t' && c != '\n');
+    let is_plain = |text: &str| {
+        text.split('\n').count() <= MESSAGE_LINES_MAX && !text.chars().any(|c| c.is_control() && c != '\t' && c != '\n')
+    };
     match serde_json::from_str(json) {
         Ok(Shown::Text(text) | Shown::Member { text }) if is_plain(&text) => text,
         _ => Cow::Borrowed(json),

@@ -6,11 +6,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pass::PassExpiry;
 use crate::access::Access;
 use crate::auth::UnixSeconds;
 use crate::auth::revocations::{Revocation, Revocations};
 use crate::auth::rights::Rights;
-use crate::auth::tokens::{Token, TokenError};
+use crate::auth::tokens::{ServerSideSubscription, SubscriptionToken, Token, TokenError};
 use crate::broker::Now;
 use crate::config::{Anonymous, Config, Settings};
 use crate::metrics::{Counter, Exposition};
@@ -28,6 +29,7 @@ pub struct WorkerAccess {
     generation: Cell<u32>,
     revocations: RefCell<Revocations>,
     leases: RefCell<Vec<Weak<Lease>>>,
+    passes: RefCell<Vec<Weak<PassExpiry>>>,
     /// Time for a client to present its first token, where every client needs one.
     token_within: Duration,
     metrics: Arc<AccessMetrics>,
@@ -43,6 +45,15 @@ pub struct AccessMetrics {
 }
 
 impl AccessMetrics {
+    fn count<T>(&self, verified: &Result<T, TokenError>) {
+        let count = match verified {
+            Ok(_) => &self.valid,
+            Err(TokenError::OutOfTime(_)) => &self.expired,
+            Err(TokenError::Invalid(_)) => &self.invalid,
+        };
+        count.add(1);
+    }
+
     /// Appends the counts of all workers.
     pub(crate) fn expose(all: &[Arc<Self>], out: &mut Exposition) {
         let sum = |counter: fn(&Self) -> &Counter| all.iter().map(|one| counter(one).get()).sum();
@@ -67,6 +78,8 @@ pub struct Lease {
     ends_at: Cell<Option<Instant>>,
     /// The token has expired, and the client was told so.
     is_noticed: Cell<bool>,
+    /// The client has not begun its connection yet, as its protocol asks.
+    awaits_connect: Cell<bool>,
 }
 
 impl WorkerAccess {
@@ -77,6 +90,7 @@ impl WorkerAccess {
             generation: Cell::new(0),
             revocations: RefCell::default(),
             leases: RefCell::default(),
+            passes: RefCell::default(),
             token_within,
             metrics,
         }
@@ -112,14 +126,14 @@ impl WorkerAccess {
         !self.rules().tokens.is_empty()
     }
 
-    /// What a client may do in a room.
-    pub(super) fn rights(&self, room: &RoomName, lease: Option<&Lease>) -> Rights {
+    /// What a client may do in a room, in which a token for the room alone may grant it something.
+    pub(super) fn rights(&self, room: &RoomName, lease: Option<&Lease>, grant: Rights) -> Rights {
         let token = lease.map(|lease| lease.token.borrow());
         let token = token.as_ref().and_then(|token| token.as_deref());
         if token.is_none() && !self.admits_anonymous() {
             return Rights::default();
         }
-        self.rules().rooms.rights(room, token)
+        self.rules().rooms.rights_with_grant(room, token, grant)
     }
 
     /// Verifies a token. Costs up to 0.1 ms, for a signature with an elliptic curve.
@@ -128,12 +142,7 @@ impl WorkerAccess {
     /// The token is not valid, has expired, or is revoked.
     pub fn verify(&self, token: &str) -> Result<Box<Token>, TokenError> {
         let verified = self.verified(token);
-        let count = match &verified {
-            Ok(_) => &self.metrics.valid,
-            Err(TokenError::OutOfTime(_)) => &self.metrics.expired,
-            Err(TokenError::Invalid(_)) => &self.metrics.invalid,
-        };
-        count.add(1);
+        self.metrics.count(&verified);
         verified
     }
 
@@ -150,6 +159,38 @@ impl WorkerAccess {
         lease.token.borrow().as_deref().is_some_and(|token| self.revocations.borrow().cover(token))
     }
 
+    /// Verifies a token for one room, as [`Self::verify`] does.
+    ///
+    /// # Errors
+    /// The token is not valid, has expired, or is revoked.
+    pub(super) fn verify_subscription(&self, token: &str) -> Result<SubscriptionToken, TokenError> {
+        let verified = self.rules().tokens.verify_subscription(token, unix_seconds(Now::read()));
+        let verified = match verified {
+            Ok(token) if self.revocations.borrow().cover_subscription(&token) => {
+                Err(TokenError::Invalid("revoked".to_owned()))
+            }
+            verified => verified,
+        };
+        self.metrics.count(&verified);
+        verified
+    }
+
+    /// A moment of the calendar on the clock that never jumps.
+    pub(super) fn instant_of(&self, at: UnixSeconds) -> Option<Instant> {
+        instant_of(at, Now::read())
+    }
+
+    /// Watches the passes of a client, for as long as it holds them.
+    pub(super) fn watch_passes(&self, expiry: &Rc<PassExpiry>) {
+        self.passes.borrow_mut().push(Rc::downgrade(expiry));
+    }
+
+    /// The lease of a client that must begin its connection by a command, and in time.
+    pub(super) fn connect_lease(&self, slot: Slot, dialect: Dialect, token: Option<Box<Token>>) -> Rc<Lease> {
+        let ends_at = Now::read().instant.checked_add(self.token_within);
+        self.add_lease(slot, dialect, token, ends_at, true)
+    }
+
     /// The lease of a new client, if it needs one: it has a token, or must present one in time.
     pub(super) fn lease(&self, slot: Slot, dialect: Dialect, token: Option<Box<Token>>) -> Option<Rc<Lease>> {
         if token.is_none() && self.admits_anonymous() {
@@ -160,11 +201,27 @@ impl WorkerAccess {
             Some(token) => end_of(token, now),
             None => now.instant.checked_add(self.token_within),
         };
-        let is_noticed = Cell::new(false);
-        let lease = Lease { slot, dialect, token: RefCell::new(token), ends_at: Cell::new(ends_at), is_noticed };
-        let lease = Rc::new(lease);
+        Some(self.add_lease(slot, dialect, token, ends_at, false))
+    }
+
+    fn add_lease(
+        &self,
+        slot: Slot,
+        dialect: Dialect,
+        token: Option<Box<Token>>,
+        ends_at: Option<Instant>,
+        awaits_connect: bool,
+    ) -> Rc<Lease> {
+        let lease = Rc::new(Lease {
+            slot,
+            dialect,
+            token: RefCell::new(token),
+            ends_at: Cell::new(ends_at),
+            is_noticed: Cell::new(false),
+            awaits_connect: Cell::new(awaits_connect),
+        });
         self.leases.borrow_mut().push(Rc::downgrade(&lease));
-        Some(lease)
+        lease
     }
 
     /// Makes other rules apply, to clients that are connected as well.
@@ -193,7 +250,7 @@ impl WorkerAccess {
         let admits_anonymous = self.admits_anonymous();
         self.leases.borrow_mut().retain(|lease| {
             let Some(lease) = lease.upgrade() else { return false };
-            let is_needed = lease.has_token() || !admits_anonymous;
+            let is_needed = lease.has_token() || !admits_anonymous || lease.awaits_connect.get();
             if is_needed && lease.ends_at.get().is_some_and(|ends_at| ends_at <= now) {
                 match lease.end() {
                     Some(reason) => writer.disconnect(lease.slot, reason),
@@ -206,12 +263,30 @@ impl WorkerAccess {
             }
             true
         });
+        self.sweep_passes(now, token_grace, writer);
         expired.sort_unstable();
         let seconds = token_grace.as_secs();
         for of_dialect in expired.chunk_by(|(one, _), (other, _)| one == other) {
             let slots: Vec<Slot> = of_dialect.iter().map(|(_, slot)| *slot).collect();
-            writer.send_now(&slots, of_dialect[0].0.encode(&Event::TokenExpired(seconds)));
+            let notice = of_dialect[0].0.encode(&Event::TokenExpired(seconds));
+            // Clients of some dialects know by themselves when to refresh.
+            if !notice.is_empty() {
+                writer.send_now(&slots, notice);
+            }
         }
+    }
+
+    /// Has the sessions end the memberships whose passes have ended, and that were not given another one in time. Linear in
+    /// the clients with a pass.
+    fn sweep_passes(&self, now: Instant, token_grace: Duration, writer: &WriterHandle) {
+        self.passes.borrow_mut().retain(|expiry| {
+            let Some(expiry) = expiry.upgrade() else { return false };
+            if expiry.next.get().is_some_and(|ends_at| ends_at + token_grace <= now) {
+                expiry.is_due.set(true);
+                writer.wake(expiry.slot);
+            }
+            true
+        });
     }
 }
 
@@ -220,7 +295,29 @@ impl Lease {
     pub(super) fn renew(&self, token: Box<Token>) {
         self.ends_at.set(end_of(&token, Now::read()));
         self.is_noticed.set(false);
+        self.awaits_connect.set(false);
         self.token.replace(Some(token));
+    }
+
+    /// The client has begun its connection, and goes on with the token that it has.
+    pub(super) fn connected(&self) {
+        self.awaits_connect.set(false);
+        self.ends_at.set(self.token.borrow().as_deref().and_then(|token| end_of(token, Now::read())));
+    }
+
+    /// Whether the client has not begun its connection yet.
+    pub(super) fn awaits_connect(&self) -> bool {
+        self.awaits_connect.get()
+    }
+
+    /// The seconds until the client's token expires; `None` is never.
+    pub(super) fn expires_in(&self) -> Option<u32> {
+        self.ends_at.get().map(|ends_at| seconds_until(ends_at, Now::read().instant))
+    }
+
+    /// The rooms that the client's token has it join.
+    pub(super) fn server_side(&self) -> Vec<ServerSideSubscription> {
+        self.token.borrow().as_deref().map(|token| token.server_side.clone()).unwrap_or_default()
     }
 
     /// Whether the client has a token.
@@ -236,6 +333,7 @@ impl Lease {
     /// Why the connection ends where the time is over; `None` if the client may still present another token.
     fn end(&self) -> Option<Disconnect> {
         match (self.has_token(), self.is_noticed.get()) {
+            _ if self.awaits_connect.get() => Some(Disconnect::IdleTimeout),
             (false, _) => Some(Disconnect::TokenInvalid),
             (true, true) => Some(Disconnect::TokenExpired),
             (true, false) => None,
@@ -249,6 +347,16 @@ fn unix_seconds(now: Now) -> UnixSeconds {
 
 /// When the connection of a token ends, on the clock that never jumps.
 fn end_of(token: &Token, now: Now) -> Option<Instant> {
-    let left = token.expires_at?.0.saturating_sub(unix_seconds(now).0);
+    instant_of(token.expires_at?, now)
+}
+
+fn instant_of(at: UnixSeconds, now: Now) -> Option<Instant> {
+    let left = at.0.saturating_sub(unix_seconds(now).0);
     now.instant.checked_add(Duration::from_secs(left))
+}
+
+/// The seconds until a moment, rounded up: a client that counts them down is not early.
+pub(super) fn seconds_until(at: Instant, now: Instant) -> u32 {
+    let left = at.saturating_duration_since(now);
+    u32::try_from(left.as_secs() + u64::from(left.subsec_nanos() > 0)).unwrap_or(u32::MAX)
 }

@@ -5,6 +5,8 @@
 
 pub mod access;
 pub mod centrifuge;
+mod memberships;
+pub mod pass;
 mod rate_limiter;
 mod rights;
 pub mod text;
@@ -14,29 +16,29 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
+pub use self::memberships::JoinRequest;
+use self::memberships::Membership;
+use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
 pub use self::rights::Unauthenticated;
 use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
-use crate::auth::rights::{Action, Rights};
+use crate::auth::rights::Action;
 use crate::auth::tokens::Token;
-use crate::broker::{
-    Act, Broker, ClientWindow, Farewell, Join, Joined, Member, MemberCommand, ReplyTo, Reservation, Viewer,
-};
+use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, Page, ReplyTo, Viewer};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
-use crate::protocol::position::Position;
 use crate::protocol::publication::{Data, Publisher};
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
@@ -62,6 +64,8 @@ pub struct SessionContext {
     pub deliveries: Option<DeliveryLimits>,
     /// The deliveries that disconnected clients have caused, by address, shared by all workers.
     pub spent: SpentDeliveries,
+    /// The time between two pings, which clients of some dialects are told.
+    pub ping_interval: Duration,
     /// The phases of the server's stop.
     pub drain: Drain,
 }
@@ -105,13 +109,6 @@ impl From<Publisher> for Identity {
     }
 }
 
-/// A room that a client is a member of.
-struct Membership {
-    joined: Joined,
-    /// What the client may do there.
-    rights: Rights,
-}
-
 /// The session of one client.
 pub struct Session {
     context: Rc<SessionContext>,
@@ -123,6 +120,8 @@ pub struct Session {
     memberships: Vec<Membership>,
     /// Only of a client that has a token, or needs one.
     lease: Option<Rc<Lease>>,
+    /// Only of a client that is in a room by a token of its own that ends.
+    pass_expiry: Option<Rc<PassExpiry>>,
     /// The generation of the rules that all memberships were found to have rights by.
     reviewed: u32,
     /// The client's address, behind trusted proxies.
@@ -147,7 +146,11 @@ impl Session {
         address: IpAddr,
     ) -> Self {
         let publishing = Some(context.drain.publishing());
-        let lease = context.access.lease(slot, dialect, token);
+        let lease = if dialect.connects_by_command() {
+            Some(context.access.connect_lease(slot, dialect, token))
+        } else {
+            context.access.lease(slot, dialect, token)
+        };
         if lease.as_ref().is_some_and(|lease| context.access.has_revoked(lease)) {
             // Since the handshake, whose answer the client may take a minute to read.
             context.writer.disconnect(slot, Disconnect::Kicked);
@@ -158,6 +161,7 @@ impl Session {
             identity: Arc::new(publisher),
             memberships: Vec::new(),
             lease,
+            pass_expiry: None,
             reviewed: context.access.generation(),
             context,
             address,
@@ -173,52 +177,14 @@ impl Session {
         &self.identity
     }
 
-    /// The rooms that the client is in, in the order in which it has joined them.
-    pub fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.memberships.iter().map(|membership| &membership.joined.room)
+    /// Why the connection should end, if it should.
+    pub fn disconnect_reason(&self) -> Option<Disconnect> {
+        self.context.writer.disconnect_reason(self.slot)
     }
 
-    /// Whether the client is in the room.
-    pub fn is_in(&self, room: &RoomName) -> bool {
-        self.membership(room).is_some()
-    }
-
-    /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
-    /// one. A join must follow [`Finished::Reserved`].
-    pub fn reserve(&mut self, room: RoomName, since: Option<Position>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, since) {
-            return self.wait(Waiting::Refused(error));
-        }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room)))
-    }
-
-    /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`], ahead of everything else
-    /// from it, and then with what the client has missed since its position, if it has one.
-    pub fn join(
-        &mut self,
-        room: RoomName,
-        since: Option<Position>,
-        request: Option<RequestId>,
-        reservation: Reservation,
-    ) -> Outcome {
-        debug_assert!(!self.is_in(&room), "joined twice");
-        let rooms_max = self.context.rooms_max;
-        if self.memberships.len() >= rooms_max {
-            return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
-        }
-        let member = Member { address: self.address(), dialect: self.dialect, publisher: Arc::clone(&self.identity) };
-        let mut join = Join { room, member, request, reservation, since, turn: None };
-        match self.permit_reserved(&mut join) {
-            Ok(()) => self.send_join(join),
-            Err(error) => self.wait(Waiting::Refused(error)),
-        }
-    }
-
-    /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
-    pub fn leave(&mut self, room: &RoomName) -> Outcome {
-        let place = self.rooms().position(|joined| joined == room).expect("a room that the client is in");
-        let room = self.take_membership(place);
-        self.wait(Answer::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
+    /// The seconds between two pings, rounded up: a client that counts them is not early.
+    pub fn ping_seconds(&self) -> u32 {
+        self.context.ping_interval.as_secs_f64().ceil() as u32
     }
 
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
@@ -227,9 +193,50 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let now = Instant::now();
-        let deliveries = self.membership(room).map_or(1, |membership| membership.joined.member_count.members());
         let command = self.command(room, Act::Publish(data, now), request);
-        self.send_charged(command, deliveries, now)
+        self.send_charged(command, self.members_of(room), now)
+    }
+
+    /// Publishes to a room that the client is not in.
+    pub fn publish_from_outside(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit_publish_from_outside(room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let now = Instant::now();
+        let command =
+            self.command(room, Act::PublishFromOutside(Box::new((Arc::clone(&self.identity), data, now))), request);
+        self.send_charged(command, 1, now)
+    }
+
+    /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
+    pub fn request_page(&mut self, room: &RoomName, page: Page, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::History, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let messages = page.messages_max.min(self.context.broker.replay_messages_max());
+        self.send_charged(self.command(room, Act::Page(page.into(), None), request), messages.max(1), Instant::now())
+    }
+
+    /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
+    pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.request_members(room, Act::Presence(None), request)
+    }
+
+    /// Asks a room for the number of its members, as [`Self::request_presence`] does.
+    pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.request_members(room, Act::PresenceCount, request)
+    }
+
+    fn request_members(&mut self, room: &RoomName, act: Act, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Presence, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.send_charged(self.command(room, act, request), self.members_of(room), Instant::now())
+    }
+
+    /// The members of a room that the client is in; 1 for any other.
+    fn members_of(&self, room: &RoomName) -> usize {
+        self.membership(room).map_or(1, |membership| membership.joined.member_count.members())
     }
 
     /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
@@ -289,6 +296,16 @@ impl Session {
         let broker = self.context.broker.clone();
         let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
         self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
+    }
+
+    /// Replies to a command that has a name.
+    pub fn reply_to(&mut self, request: RequestId, event: &Event<'_>) -> Outcome {
+        if let Event::Error(error) = event {
+            self.context.writer.metrics.count_error(error);
+        }
+        let mut bytes = Vec::new();
+        self.dialect.write_reply(Some(request), event, &mut bytes);
+        self.send(None, bytes.into())
     }
 
     /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in
@@ -354,26 +371,6 @@ impl Session {
             self.context.writer.reply(self.slot, final_bytes).await;
         }
         self.context.writer.close(self.slot, reason).await;
-    }
-
-    fn membership(&self, room: &RoomName) -> Option<&Membership> {
-        self.memberships.iter().find(|membership| membership.joined.room == *room)
-    }
-
-    /// Adds a room that the client has joined.
-    fn add_membership(&mut self, joined: Joined) {
-        let rights = self.context.access.rights(&joined.room, self.lease.as_deref());
-        // Most clients are in one room.
-        self.memberships.reserve_exact(1);
-        self.memberships.push(Membership { joined, rights });
-    }
-
-    fn take_membership(&mut self, place: usize) -> RoomName {
-        let Membership { joined, .. } = self.memberships.remove(place);
-        if self.memberships.is_empty() {
-            self.memberships = Vec::new();
-        }
-        joined.room
     }
 
     fn command(&self, room: &RoomName, act: Act, request: Option<RequestId>) -> MemberCommand {

@@ -1,17 +1,21 @@
 //! The one place where rights are asked, and what follows when they change: a token, another token, other rules.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::waiting::{Answer, Outcome};
+use super::access::Lease;
+use super::pass::Pass;
+use super::waiting::{Answer, Joining, Outcome};
 use super::{Membership, Session};
 use crate::auth::rights::{Action, Rights};
-use crate::auth::tokens::{Token, TokenError};
-use crate::broker::{Act, Farewell, Join, MemberCommand, Reservation};
+use crate::auth::tokens::{ServerSideSubscription, Token, TokenError};
+use crate::broker::{Act, Farewell, MemberCommand, Reservation};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Offset, Position};
+use crate::protocol::position::Since;
 
 /// Why a token was refused, and why the connection ends with that.
 #[derive(Debug)]
@@ -68,19 +72,28 @@ impl Session {
     /// Whether rights may have changed since the last review.
     pub fn needs_review(&self) -> bool {
         self.reviewed != self.context.access.generation()
+            || self.pass_expiry.as_ref().is_some_and(|expiry| expiry.is_due.get())
     }
 
     /// Ends the first membership whose right is lost. To be called until it is done.
     pub fn review(&mut self) -> Outcome {
         self.update_rights();
         self.update_lease();
-        let is_lost = |membership: &Membership| !membership.rights.allow(Action::Join);
+        let now = Instant::now();
+        let is_over = |membership: &Membership| membership.pass.as_ref().is_some_and(|pass| pass.is_over(now, self));
+        let is_lost = |membership: &Membership| !membership.rights.allow(Action::Join) || is_over(membership);
         let Some(place) = self.memberships.iter().position(is_lost) else {
             self.reviewed = self.context.access.generation();
+            if let Some(expiry) = &self.pass_expiry {
+                expiry.is_due.set(false);
+            }
+            self.watch_passes();
             return Outcome::Done;
         };
+        let expired = || CommandError::TokenExpired("the token of the membership".into());
+        let is_expired = is_over(&self.memberships[place]);
         let room = self.take_membership(place);
-        let error = self.refusal(Action::Join, &room);
+        let error = if is_expired { expired() } else { self.refusal(Action::Join, &room) };
         let leaving = self.context.broker.leave(room.clone(), self.address(), Farewell::Others);
         self.wait(Answer::Evicting(leaving, Box::new((room, error))))
     }
@@ -88,7 +101,8 @@ impl Session {
     /// A client without a token has a lease where it needs a token, and none where it does not.
     fn update_lease(&mut self) {
         let access = &self.context.access;
-        if !self.lease.as_ref().is_some_and(|lease| lease.has_token() || !access.admits_anonymous()) {
+        let keeps = |lease: &Rc<Lease>| lease.has_token() || lease.awaits_connect() || !access.admits_anonymous();
+        if !self.lease.as_ref().is_some_and(keeps) {
             self.lease = access.lease(self.slot, self.dialect, None);
         }
     }
@@ -102,22 +116,38 @@ impl Session {
         if rights.allow(action) { Ok(()) } else { Err(self.refusal(action, room)) }
     }
 
+    /// What the client may do in a room that it joins, by this pass if it has one.
+    pub(super) fn rights_with(&self, room: &RoomName, pass: Option<&Pass>) -> Rights {
+        self.context.access.rights(room, self.lease.as_deref(), rights_of(pass))
+    }
+
+    /// Refuses a join without the right.
+    pub(super) fn permit_join_with(&self, room: &RoomName, pass: Option<&Pass>) -> Result<(), CommandError> {
+        let is_allowed = self.rights_with(room, pass).allow(Action::Join);
+        if is_allowed { Ok(()) } else { Err(self.refusal(Action::Join, room)) }
+    }
+
     /// Refuses a join, or to tell what was missed, without the right.
-    pub(super) fn permit_join(&self, room: &RoomName, since: Option<Position>) -> Result<(), CommandError> {
+    pub(super) fn permit_join(&self, room: &RoomName, since: Option<Since>) -> Result<(), CommandError> {
         self.permit(Action::Join, room)?;
         since.map_or(Ok(()), |_| self.permit(Action::History, room))
     }
 
     /// Refuses a join without the right. A place that is reserved is taken all the same, for the review to leave it, and
     /// then the client is told nothing that it has missed.
-    pub(super) fn permit_reserved(&self, join: &mut Join) -> Result<(), CommandError> {
-        match (self.permit_join(&join.room, join.since), join.reservation) {
-            (Err(_), Reservation::Held) => {
-                // No room is so far, so the room replies that it cannot tell.
-                join.since = join.since.map(|since| Position { offset: Offset(u64::MAX), ..since });
-                Ok(())
+    pub(super) fn permit_joining(&self, Joining { join, pass }: &mut Joining) -> Result<(), CommandError> {
+        let rights = self.rights_with(&join.room, pass.as_deref());
+        join.may_recover = rights.allow(Action::Join) && rights.allow(Action::History);
+        if join.since.is_some() && !join.may_recover {
+            if !self.dialect.has_offsets() && join.reservation == Reservation::None {
+                return self.permit_join(&join.room, join.since);
             }
-            (permitted, _) => permitted,
+            // No room reaches that far, so the room replies that what was missed cannot be had.
+            join.since = Some(Since::UNREACHABLE);
+        }
+        match join.reservation {
+            Reservation::Held => Ok(()),
+            Reservation::None => self.permit_join_with(&join.room, pass.as_deref()),
         }
     }
 
@@ -128,13 +158,56 @@ impl Session {
             return Ok(());
         }
         self.update_rights();
-        self.permit(Action::Join, &command.room)?;
+        let room = &command.room;
         match command.act {
-            Act::Publish(..) => self.permit(Action::Publish, &command.room),
-            Act::History(..) => self.permit(Action::History, &command.room),
-            Act::Members(..) => self.permit(Action::Presence, &command.room),
+            Act::PublishFromOutside(_) => return self.permit_publish_from_outside(room),
+            Act::Page(..) => return self.permit(Action::History, room),
+            Act::Presence(_) | Act::PresenceCount => return self.permit(Action::Presence, room),
+            _ => self.permit(Action::Join, room)?,
+        }
+        match command.act {
+            Act::Publish(..) => self.permit(Action::Publish, room),
+            Act::History(..) => self.permit(Action::History, room),
+            Act::Members(..) => self.permit(Action::Presence, room),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses to publish in a room that the client is not in, without the right to do that.
+    pub(super) fn permit_publish_from_outside(&self, room: &RoomName) -> Result<(), CommandError> {
+        if self.rights(room).allow_publish_from_outside() {
+            return Ok(());
+        }
+        self.permit(Action::Publish, room)?;
+        Err(CommandError::Forbidden(format!("publish {:?}: only members, and you are not in it", room.as_str()).into()))
+    }
+
+    /// Begins the connection of a client that asks for it by a command. False if it must present a token first.
+    pub fn begin_connection(&mut self) -> bool {
+        let has_token = self.lease.as_ref().is_some_and(|lease| lease.has_token());
+        if !has_token && !self.context.access.admits_anonymous() {
+            return false;
+        }
+        match &self.lease {
+            Some(lease) if has_token => lease.connected(),
+            _ => self.lease = None,
+        }
+        true
+    }
+
+    /// The seconds until the client's token expires; `None` is never.
+    pub fn expires_in(&self) -> Option<u32> {
+        self.lease.as_ref()?.expires_in()
+    }
+
+    /// The rooms that the client's token has it join.
+    pub fn server_side(&self) -> Vec<ServerSideSubscription> {
+        self.lease.as_ref().map(|lease| lease.server_side()).unwrap_or_default()
+    }
+
+    /// Whether the client may read what a room has published before, and so resume.
+    pub fn may_recover(&self, room: &RoomName) -> bool {
+        self.rights(room).allow(Action::History)
     }
 
     /// Refuses what needs no room to a client that must present a token first.
@@ -144,13 +217,13 @@ impl Session {
     }
 
     fn rights(&self, room: &RoomName) -> Rights {
-        self.context.access.rights(room, self.lease.as_deref())
+        self.rights_with(room, None)
     }
 
-    fn update_rights(&mut self) {
+    pub(super) fn update_rights(&mut self) {
         let (access, lease) = (&self.context.access, self.lease.as_deref());
-        for Membership { joined, rights } in &mut self.memberships {
-            *rights = access.rights(&joined.room, lease);
+        for Membership { joined, rights, pass } in &mut self.memberships {
+            *rights = access.rights(&joined.room, lease, rights_of(pass.as_deref()));
         }
     }
 
@@ -172,6 +245,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The rights that a pass gives, if there is one.
+fn rights_of(pass: Option<&Pass>) -> Rights {
+    pass.map_or(Rights::NONE, Pass::rights)
 }
 
 #[cold]

@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::{Finished, Outcome, ProtocolHandler, Session, Unauthenticated};
+use super::{Finished, JoinRequest, Outcome, ProtocolHandler, Session, Unauthenticated};
 use crate::broker::Reservation;
 use crate::protocol::command::{self, Command, CommandError, TokenText};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::Event;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Position;
+use crate::protocol::position::Since;
 use crate::protocol::publication::Data;
 use crate::protocol::text::labelled_bytes;
 
@@ -21,7 +21,7 @@ use crate::protocol::text::labelled_bytes;
 pub struct TextHandler {
     session: Session,
     /// The room that the client is moving to: it has a place reserved there, or asks for one, and leaves the one it is in.
-    next_room: Option<(RoomName, Option<Position>)>,
+    next_room: Option<(RoomName, Option<Since>)>,
     /// A text message came; only the first may begin with a byte order mark.
     has_begun: bool,
     /// The session ends once the reply before has been sent.
@@ -62,7 +62,7 @@ impl TextHandler {
     fn execute(&mut self, command: Command<'_>) -> Outcome {
         match command {
             Command::Say(text) => self.in_room(|handler, room| handler.say(room, text)),
-            Command::Join(room, since) => self.join(room, since),
+            Command::Join(room, since) => self.join(room, since.map(Since::from)),
             Command::Leave => self.in_room(|handler, room| handler.session.leave(room)),
             Command::List => self.session.list_rooms(),
             Command::Nick(nick) => {
@@ -103,12 +103,12 @@ impl TextHandler {
     }
 
     /// A client stays in its room until the next one has a place for it. One that is in the room has missed nothing.
-    fn join(&mut self, room: RoomName, since: Option<Position>) -> Outcome {
+    fn join(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
         if self.session.is_in(&room) {
             return self.reply(&Event::Joined(&room));
         }
         if self.room().is_none() {
-            return self.session.join(room, since, None, Reservation::None);
+            return self.session.join(JoinRequest { since, ..JoinRequest::of(room) });
         }
         self.next_room = Some((room.clone(), since));
         self.session.reserve(room, since)
@@ -144,9 +144,12 @@ impl TextHandler {
         match finished {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
             Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
-            Finished::Reserved => self.in_room(|handler, room| handler.session.leave(room)),
+            Finished::Reserved(_) => self.in_room(|handler, room| handler.session.leave(room)),
             Finished::Left => match self.next_room.take() {
-                Some((room, since)) => self.session.join(room, since, None, Reservation::Held),
+                Some((room, since)) => {
+                    let reservation = Reservation::Held;
+                    self.session.join(JoinRequest { since, reservation, ..JoinRequest::of(room) })
+                }
                 None => self.reply(&Event::Left),
             },
             Finished::Rooms(rooms) => self.list(rooms),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
 use super::Session;
+use super::pass::Pass;
 use super::rate_limiter::RateLimiter;
-use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request};
+use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request, Reserved};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
@@ -35,7 +36,7 @@ pub enum Finished {
     /// It is on its way, or its client is gone.
     Sent,
     /// The client has a place reserved.
-    Reserved,
+    Reserved(Reserved),
     /// The client is in the room, which has said so.
     Joined,
     /// The client has left the room.
@@ -62,8 +63,8 @@ pub(super) enum Waiting {
 /// What a command waits for until it has finished. Small where thousands of clients wait at once; boxed where few do.
 pub(super) enum Answer {
     Sending(Boxed<()>),
-    Reserving(Request<Result<(), CommandError>>),
-    Joining(Request<Result<Joined, CommandError>>),
+    Reserving(Request<Result<Reserved, CommandError>>),
+    Joining(Request<Result<Joined, CommandError>>, Option<Box<Pass>>),
     Leaving(Request<()>),
     Evicting(Request<()>, Box<(RoomName, CommandError)>),
     Listing(Boxed<Arc<Listing<RoomName>>>),
@@ -83,7 +84,13 @@ pub(super) struct TurnWait {
 
 enum LongReplyCommand {
     Member(MemberCommand),
-    Join(Join),
+    Join(Joining),
+}
+
+/// A join, and the token for the membership if it has one of its own.
+pub(super) struct Joining {
+    pub join: Join,
+    pub pass: Option<Box<Pass>>,
 }
 
 /// A command that waits until its client may cause so many deliveries.
@@ -122,12 +129,12 @@ impl Session {
                 Finished::Sent
             }
             Answer::Reserving(request) => match ready!(Pin::new(request).poll(context)) {
-                Ok(()) => Finished::Reserved,
+                Ok(reserved) => Finished::Reserved(reserved),
                 Err(error) => Finished::Refused(error),
             },
-            Answer::Joining(request) => match ready!(Pin::new(request).poll(context)) {
+            Answer::Joining(request, pass) => match ready!(Pin::new(request).poll(context)) {
                 Ok(joined) => {
-                    self.add_membership(joined);
+                    self.add_membership(joined, pass.take());
                     Finished::Joined
                 }
                 Err(error) => Finished::Refused(error),
@@ -152,14 +159,15 @@ impl Session {
     }
 
     /// Sends a join, once no long reply is on its way to a client that resumes.
-    pub(super) fn send_join(&mut self, mut join: Join) -> Outcome {
+    pub(super) fn send_join(&mut self, mut joining: Joining) -> Outcome {
+        let join = &mut joining.join;
         if join.since.is_some() && join.turn.is_none() {
             join.turn = self.window.try_turn();
             if join.turn.is_none() {
-                return self.wait_for_turn(LongReplyCommand::Join(join));
+                return self.wait_for_turn(LongReplyCommand::Join(joining));
             }
         }
-        self.wait(Answer::Joining(self.context.broker.join(join)))
+        self.wait(Answer::Joining(self.context.broker.join(joining.join), joining.pass))
     }
 
     /// Sends a command of a member, or waits while the client has too much on its way.
@@ -216,7 +224,7 @@ impl Session {
     fn poll_turn(&mut self, mut wait: Box<TurnWait>, context: &mut Context<'_>) -> Poll<Finished> {
         let permitted = match &mut wait.command {
             LongReplyCommand::Member(command) => self.permit_late(command),
-            LongReplyCommand::Join(join) => self.permit_reserved(join),
+            LongReplyCommand::Join(joining) => self.permit_joining(joining),
         };
         if let Err(error) = permitted {
             return Poll::Ready(Finished::Refused(error));
@@ -238,7 +246,9 @@ impl Session {
                 }
                 self.send_to_room(command)
             }
-            LongReplyCommand::Join(join) => self.wait(Answer::Joining(self.context.broker.join(Join { turn, ..join }))),
+            LongReplyCommand::Join(Joining { join, pass }) => {
+                self.wait(Answer::Joining(self.context.broker.join(Join { turn, ..join }), pass))
+            }
         };
         self.poll_again(outcome, context)
     }

@@ -77,7 +77,10 @@ impl Writer {
     fn sheddable_bytes(&mut self, slot: Slot, policy: SlowPolicy) -> Option<usize> {
         let row = self.slots.row(slot).filter(|row| row.hot.state == SocketState::Blocked)?;
         let can_free = match policy {
-            SlowPolicy::DropOldest => row.hot.phase == Phase::Open && row.hot.outbox.can_drop(&mut row.cold.backlog),
+            SlowPolicy::DropOldest => {
+                let is_told = row.hot.phase == Phase::Open && !row.cold.dialect.has_offsets();
+                is_told && row.hot.outbox.can_drop(&mut row.cold.backlog)
+            }
             SlowPolicy::Disconnect => !row.hot.outbox.is_empty(),
         };
         can_free.then(|| row.weight().bytes)

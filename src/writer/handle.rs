@@ -169,6 +169,11 @@ impl WriterHandle {
         self.writer.borrow_mut().wake_all();
     }
 
+    /// Wakes one connection, so that its session sees what has changed for it.
+    pub fn wake(&self, slot: Slot) {
+        self.writer.borrow_mut().wake(slot);
+    }
+
     /// Whether the client's socket has taken all of that ping.
     pub fn has_sent(&self, slot: Slot, ping: EntryNumber) -> bool {
         self.writer.borrow_mut().has_sent(slot, ping)

@@ -20,10 +20,15 @@ const BOUND_HARD: usize = 8;
 impl Row<'_> {
     /// Whether something must be done about a blocked client before more is appended.
     pub fn overflows(&self, limits: &OutboxLimits) -> bool {
-        match limits.policy {
+        match self.policy(limits) {
             SlowPolicy::Disconnect => self.weight().bytes > BOUND_HARD * limits.bytes_max,
             SlowPolicy::DropOldest => self.weight().is_over(limits),
         }
+    }
+
+    /// What is done to the client if it is slow. One that resumes by offsets is never told of a gap: it must come back.
+    fn policy(&self, limits: &OutboxLimits) -> SlowPolicy {
+        if self.cold.dialect.has_offsets() { SlowPolicy::Disconnect } else { limits.policy }
     }
 
     /// Moves every date by the time in which the server itself did not run, though not beyond now: sockets may have taken
@@ -56,7 +61,8 @@ impl Writer {
     /// Drops the oldest deliveries of a blocked client over its bounds, if the policy says so.
     pub(super) fn drop_to_bounds(&mut self, now: Instant, slot: Slot) {
         let limits = self.limits;
-        if limits.policy == SlowPolicy::DropOldest && self.slots.row(slot).is_some_and(|row| row.overflows(&limits)) {
+        let drops = |row: Row<'_>| row.policy(&limits) == SlowPolicy::DropOldest && row.overflows(&limits);
+        if self.slots.row(slot).is_some_and(drops) {
             self.drop_from(now, slot, |row| row.hot.outbox.drop_to_bounds(&mut row.cold.backlog, &limits));
         }
     }
@@ -154,7 +160,7 @@ fn is_slow(row: &Row<'_>, stall: &Stall, now: Instant, limits: &OutboxLimits) ->
         // The grace period bounds a stop; every other ending is bounded as the connection was.
         return now >= closing.deadline || (closing.reason != Disconnect::Shutdown && is_too_old(stall.since));
     }
-    let aged = match limits.policy {
+    let aged = match row.policy(limits) {
         SlowPolicy::Disconnect => is_too_old(stall.since),
         // Its pending output is always recent: only a client that takes nothing at all is too slow.
         SlowPolicy::DropOldest => is_too_old(stall.taken_at),

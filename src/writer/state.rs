@@ -193,10 +193,13 @@ impl Writer {
 
     /// Wakes every connection that waits for its end.
     pub(super) fn wake_all(&mut self) {
-        for slot in self.slots.all() {
-            if let Some(waker) = self.slots.row(slot).and_then(|row| row.cold.waker.take()) {
-                waker.wake();
-            }
+        self.slots.all().into_iter().for_each(|slot| self.wake(slot));
+    }
+
+    /// Wakes one connection that waits for its end.
+    pub(super) fn wake(&mut self, slot: Slot) {
+        if let Some(waker) = self.slots.row(slot).and_then(|row| row.cold.waker.take()) {
+            waker.wake();
         }
     }
 

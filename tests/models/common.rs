@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 pub use harness::Random;
 use roomcast::auth::rules::RoomRules;
-use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, Reservation, RoomLimiter, Shard, ShardRules};
+use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, RoomLimiter, Shard, ShardRules};
 use roomcast::config::{Config, LimitsOfRoom, OutboxLimits, RoomRule, Settings, SlowPolicy, Who};
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -78,14 +78,7 @@ pub fn member(address: Address, label: Label) -> Member {
 
 /// The join of a line client that has no place reserved.
 pub fn join(room: RoomName, address: Address, label: Label) -> Join {
-    Join {
-        room,
-        member: member(address, label),
-        request: None,
-        reservation: Reservation::None,
-        since: None,
-        turn: None,
-    }
+    Join::of(room, member(address, label))
 }
 
 /// A command of a line client.

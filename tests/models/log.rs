@@ -139,7 +139,7 @@ impl Fixture {
         prop_assert_eq!(told(self.log().latest(messages_max, bytes_max)), self.latest(messages_max, bytes_max));
         for offset in (0..last + 2).chain([u64::MAX]) {
             let position = Position { epoch, offset: Offset(offset) };
-            let missed = self.log().missed_since(position, messages_max, bytes_max);
+            let missed = self.log().missed_since(position.into(), messages_max, bytes_max);
             prop_assert_eq!(missed.map(told), self.missed(offset, messages_max, bytes_max), "since {}", offset);
         }
         Ok(())
@@ -179,7 +179,7 @@ fn a_position_of_another_epoch_is_refused_whatever_its_offset_is() {
     for (millis, random) in [(EPOCH_MILLIS, 1), (EPOCH_MILLIS - 1, 0), (EPOCH_MILLIS + 1, 0)] {
         for offset in [0, 1, 2] {
             let epoch = Epoch::new(UnixMillis(millis), random);
-            let missed = fixture.log().missed_since(Position { epoch, offset: Offset(offset) }, 10, usize::MAX);
+            let missed = fixture.log().missed_since(Position { epoch, offset: Offset(offset) }.into(), 10, usize::MAX);
             assert_eq!(missed.map(told), Err(Unrecovered::OtherEpoch));
         }
     }

@@ -3,13 +3,12 @@
 
 use std::task::{Context, Poll, ready};
 
-use roomcast::broker::Reservation;
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::RoomName;
-use roomcast::protocol::position::Position;
+use roomcast::protocol::position::{Position, Since};
 use roomcast::protocol::publication::Data;
-use roomcast::session::{Finished, Outcome, Session};
+use roomcast::session::{Finished, JoinRequest, Outcome, Session};
 
 /// The protocol handler of one client.
 pub struct ManyRooms {
@@ -31,7 +30,7 @@ impl ManyRooms {
 
     /// Joins the room, and is sent what it has missed since the position, if it has one.
     pub fn join(&mut self, room: &RoomName, since: Option<Position>) -> Outcome {
-        self.session.join(room.clone(), since, None, Reservation::None)
+        self.session.join(JoinRequest { since: since.map(Since::from), ..JoinRequest::of(room.clone()) })
     }
 
     /// Leaves the room; the client then gets `Left <room>`.
@@ -96,7 +95,7 @@ impl ManyRooms {
                 self.refused.push(error);
                 outcome
             }
-            Finished::Reserved | Finished::Rooms(_) => unreachable!("it was not asked for"),
+            Finished::Reserved(_) | Finished::Rooms(_) => unreachable!("it was not asked for"),
         }
     }
 }

@@ -29,6 +29,7 @@ fn open(server: &mut Server, id: &str) -> Option<Disconnect> {
         issued_at: None,
         expires_at: None,
         grants: Default::default(),
+        server_side: Vec::new(),
     };
     let publisher = Publisher::anonymous(ClientId(0), label("alice"));
     let identity = Identity { publisher, token: Some(Box::new(token)) };

@@ -12,7 +12,7 @@ use roomcast::broker::{
 use roomcast::config::LimitsOfRoom;
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::names::RoomName;
-use roomcast::protocol::position::Position;
+use roomcast::protocol::position::{Position, Since};
 use roomcast::writer::Address;
 use tokio::sync::oneshot;
 
@@ -57,7 +57,7 @@ impl Fixture {
 
     fn join_since(&mut self, room: &RoomName, number: u32, since: Option<Position>) -> Result<Joined, CommandError> {
         let (answer, mut joined) = oneshot::channel();
-        let join = Join { since, ..join(room.clone(), client(number), label(number)) };
+        let join = Join { since: since.map(Since::from), ..join(room.clone(), client(number), label(number)) };
         self.step(ShardCommand::Join(join, answer));
         self.batch.acknowledge();
         joined.try_recv().expect("answered")

@@ -104,9 +104,26 @@ fn a_generated_token_is_valid_and_explained() {
         "user: \"u1\"\n",
         "label: \"Ada Lovelace\"\n",
         " a=b (history) team:* (join, publish)\n",
+        "server-side subscriptions: none\n",
     ] {
         assert!(words.contains(part), "{part}: {words}");
     }
+}
+
+#[test]
+fn the_token_of_a_subscription_is_made_and_explained_as_one() {
+    let files = Files::new("");
+    let token = files.token(&["--user", "u1", "--channel", "$team:a"]);
+    let words = files.print(&["check-token", &token]);
+    for part in [
+        "\"channel\": \"$team:a\"",
+        "valid: yes\na subscription to the room: \"$team:a\"\nuser: \"u1\"\nclient: any of the user\nsubscription ends: ",
+        "rights where a rule asks for a token: join, history, presence\n",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    expect_refusal(&files.run(&["gen-token", "--channel", "a b"]), &["a server would refuse this token", "\"a b\""]);
+    expect_refusal(&files.run(&["gen-token", "--channel", "a", "--room", "a=join"]), &["cannot be used with"]);
 }
 
 #[test]

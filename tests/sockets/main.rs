@@ -120,6 +120,10 @@ mod websocket;
 mod cuts;
 // Messages in fragments without end, and the memory of unfinished ones.
 mod fragments;
+// Clients of the Centrifuge protocol without WebSocket.
+mod streams;
+// Their requests that are refused, and pages of other origins.
+mod streams_refused;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.
@@ -130,6 +134,8 @@ mod keepalive;
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
+// Compressed messages of clients that share a room with others.
+mod deflate;
 // Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.

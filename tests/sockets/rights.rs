@@ -148,3 +148,22 @@ fn a_list_shows_the_rooms_that_the_client_may_know_of() {
     assert_eq!(members[0].request("LIST"), r#"Rooms: ["members-1", "open-1"]"#);
     assert_eq!(members[2].request("LIST"), r#"Rooms: ["members-1", "open-1", "team-1"]"#);
 }
+
+#[test]
+fn without_rules_a_room_that_begins_with_a_dollar_needs_a_token_and_is_in_nobody_elses_list() {
+    contract(|shape, transport| {
+        let Guarded { server, folder: _folder } = Guarded::start(shape, |_| {});
+        let mut guest = Client::connect(&server, transport);
+        let refusal = r#"ERR forbidden join "$a": the rule "rooms that begin with $" lets only tokens that grant it"#;
+        assert_eq!(guest.request("JOIN $a"), refusal);
+        guest.join("a");
+        let mut member = Client::connect(&server, transport);
+        let channels = token(&json!({ "sub": "alice", "channels": ["$a"] }));
+        assert_eq!(member.request(&format!("AUTH {channels}")), "Authenticated as alice");
+        member.join("$a");
+        member.send("hello");
+        member.expect("[alice] hello");
+        assert_eq!(guest.request("LIST"), r#"Rooms: ["a"]"#);
+        assert_eq!(member.request("LIST"), r#"Rooms: ["$a", "a"]"#);
+    });
+}

@@ -10,7 +10,7 @@ use clap::Args;
 use super::reconnect::ReconnectArguments;
 use super::{CLIENTS_MAX, LINES, SIZE_MAX, room_prefix};
 use crate::payload::PAYLOAD_BYTES_MIN;
-use crate::target::{Scheme, Target, parse_scheme};
+use crate::target::{Target, WITH_SESSIONS, parse_scheme};
 use crate::tls::TlsSettings;
 use crate::tokens;
 use crate::workload::{Giant, Pace, Publishers, WeightedTarget, Workload, WorkloadSettings};
@@ -78,12 +78,18 @@ pub struct LoadArguments {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     #[arg(hide_short_help = true, help_heading = "Clients")]
     pub patience: Duration,
+    /// Offer permessage-deflate (RFC 7692) to ws://, wss:// and centrifuge targets, and inflate what they compress
+    ///
+    /// The same as +deflate behind the scheme of every such target, as ws+deflate://. A target that declines is an error.
+    /// What clients publish is not compressed.
+    #[arg(long, hide_short_help = true, help_heading = "Clients")]
+    pub deflate: bool,
     /// Seed of all random choices; the same seed repeats the load
     #[arg(long, default_value_t = 1, hide_short_help = true, help_heading = "Clients")]
     pub seed: u64,
-    /// File of tokens, one on each line, by turns: clients send AUTH before they join
+    /// File of tokens, one on each line, by turns: clients present one before they join
     ///
-    /// Needs tcp://, tls://, ws:// or wss:// targets. Each process of the load begins with the first token.
+    /// Needs tcp://, tls://, ws://, wss:// or centrifuge+ws:// targets. Each process of the load begins with the first token.
     #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Clients")]
     pub token_file: Option<PathBuf>,
     #[command(flatten)]
@@ -111,7 +117,7 @@ impl LoadArguments {
         if let Some(rate) = self.connect_rate {
             ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
-        let targets = self.weighted_targets(targets)?;
+        let targets = self.offer_deflate(self.weighted_targets(targets)?)?;
         self.tls.check(targets.iter().any(|weighted| weighted.target.is_tls))?;
         self.check_tokens(&targets)?;
         let reconnect = self.reconnects.reconnect((clients, rooms), self.duration, &targets)?;
@@ -124,6 +130,16 @@ impl LoadArguments {
             settings: WorkloadSettings { reconnect, ..self.settings() },
             sources: self.source.clone(),
         })
+    }
+
+    /// Makes the clients of all targets over WebSocket offer compression, if `--deflate` asks for it.
+    fn offer_deflate(&self, mut targets: Vec<WeightedTarget>) -> anyhow::Result<Vec<WeightedTarget>> {
+        for WeightedTarget { target, .. } in &mut targets {
+            target.is_deflated |= self.deflate && target.scheme.is_websocket();
+        }
+        let is_useless = self.deflate && !targets.iter().any(|weighted| weighted.target.is_deflated);
+        ensure!(!is_useless, "--deflate: only WebSockets compress; ws:// and centrifuge+ws:// are such");
+        Ok(targets)
     }
 
     fn pace(&self, rooms: u32) -> anyhow::Result<Pace> {
@@ -139,8 +155,7 @@ impl LoadArguments {
     fn check_tokens(&self, targets: &[WeightedTarget]) -> anyhow::Result<()> {
         let Some(path) = &self.token_file else { return Ok(()) };
         for WeightedTarget { target, .. } in targets {
-            let takes_tokens = matches!(target.scheme, Scheme::Tcp | Scheme::WebSocket);
-            ensure!(takes_tokens, "--token-file: {target} has no AUTH; tcp://, tls://, ws:// and wss:// have");
+            ensure!(target.scheme.has_sessions(), "--token-file: {target} has no AUTH; {WITH_SESSIONS} have");
         }
         tokens::read(path).map(drop)
     }
@@ -251,6 +266,7 @@ mod tests {
             (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, nats, redis or echo"),
             (&["--mix", "tls=1"], "no tls:// target"),
             (&["tls://127.0.0.1:1"], "--ca PATH"),
+            (&["--deflate"], "only WebSockets compress"),
             (&["tls://127.0.0.1:1", "--ca", "a", "--insecure"], "cannot be used with"),
             (&["--token-file", "no-such-file"], "no-such-file"),
             (&["nats://127.0.0.1:1", "--token-file", "no-such-file"], "nats://127.0.0.1:1 has no AUTH"),

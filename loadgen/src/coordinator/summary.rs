@@ -87,18 +87,20 @@ impl Generator {
     ) -> GeneratorReport {
         let mut lags = Latencies::default();
         let mut worst_lag = Quantiles::default();
-        let mut reads = 0;
+        let (mut reads, mut bytes) = (0, 0);
         for group in groups {
             lags.add(&group.lags.counts());
             let lag = group.lags.quantiles();
             worst_lag = if lag.p99 > worst_lag.p99 { lag } else { worst_lag };
             reads += group.tally.reads;
+            bytes += group.tally.bytes;
         }
         let mut report = GeneratorReport {
             processes,
             nanos_per_delivery: self.processor_nanos as f64 / deliveries.max(1) as f64,
             busy: self.busy,
             deliveries_per_read: deliveries as f64 / reads.max(1) as f64,
+            bytes_per_delivery: bytes as f64 / deliveries.max(1) as f64,
             lag: lags.quantiles(),
             limited: None,
         };

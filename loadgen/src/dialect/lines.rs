@@ -1,6 +1,6 @@
 //! Roomcast's line protocol: `JOIN <room>`, and messages that arrive as `[<label>] <text>`.
 
-use super::{Dialect, Incoming, ProtocolError, line};
+use super::{Dialect, Incoming, Position, ProtocolError, line};
 use crate::target::Target;
 
 /// The dialect of `tcp://host:port`.
@@ -78,8 +78,8 @@ pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     if let Some(token) = line.strip_prefix(b"PONG ") {
         return Incoming::Pong(token);
     }
-    if let Some(position) = line.strip_prefix(b"Position ") {
-        return Incoming::Position(position);
+    if let Some(text) = line.strip_prefix(b"Position ") {
+        return Incoming::Position(Position { text, offset: None });
     }
     if line.starts_with(b"GAP ") {
         return Incoming::Gap;
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(decode(b"Authenticated as ada\n"), Some((21, Incoming::Authenticated)));
         assert_eq!(decode(b"Left room\n"), Some((10, Incoming::Acknowledged)));
         assert_eq!(decode(b"PONG 7\n"), Some((7, Incoming::Pong(b"7"))));
-        assert_eq!(decode(b"Position e-1\n"), Some((13, Incoming::Position(b"e-1"))));
+        assert_eq!(decode(b"Position e-1\n"), Some((13, Incoming::Position(Position { text: b"e-1", offset: None }))));
         assert_eq!(decode(b"GAP unknown\n"), Some((12, Incoming::Gap)));
         assert_eq!(decode(b"Welcome!\n"), Some((9, Incoming::Other)));
     }

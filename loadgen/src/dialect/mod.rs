@@ -1,14 +1,16 @@
 //! Encoding and decoding for each protocol behind one trait. Never touches a socket and never looks into a message,
 //! which is the business of `payload`.
 
+mod centrifuge;
 mod echo;
 mod lines;
 mod nats;
 mod redis;
-mod websocket;
+pub mod websocket;
 
+pub use centrifuge::{Centrifuge, Json, Protobuf};
 pub use echo::Echo;
-pub use lines::{Lines, POSITION, auth, join_since};
+pub use lines::Lines;
 pub use nats::Nats;
 pub use redis::Redis;
 pub use websocket::WebSocket;
@@ -26,11 +28,34 @@ pub trait Dialect {
     /// Whether a client must wait for `Incoming::HandshakeDone` before it joins.
     fn has_handshake(&self) -> bool;
 
+    /// Encodes what opens the session and presents the client's token, if it has one. Returns whether the client must wait
+    /// for `Incoming::Authenticated` before it joins.
+    fn authenticate(&self, token: Option<&str>, out: &mut Vec<u8>) -> bool {
+        let Some(token) = token else { return false };
+        self.publish("", lines::auth(token).as_bytes(), out);
+        true
+    }
+
     /// Whether a client can publish only to a room that it has joined.
     fn publishing_needs_join(&self) -> bool;
 
     /// Encodes a join, which is answered with `Incoming::Acknowledged`.
     fn join(&self, room: &str, out: &mut Vec<u8>);
+
+    /// Encodes the join of a client that comes back later, or that comes back with its position. It is answered with
+    /// `Incoming::Acknowledged`, then with what was missed or `Incoming::Gap`, then with `Incoming::Position`.
+    fn join_to_resume(&self, room: &str, since: Option<Position<'_>>, out: &mut Vec<u8>) {
+        match since {
+            Some(position) => self.publish(room, &lines::join_since(room, position.text), out),
+            None => self.join(room, out),
+        }
+        self.request_position(room, out);
+    }
+
+    /// Encodes the request for a position, which is answered with `Incoming::Position`.
+    fn request_position(&self, room: &str, out: &mut Vec<u8>) {
+        self.publish(room, lines::POSITION.as_bytes(), out);
+    }
 
     /// Encodes a leave, which is answered with `Incoming::Acknowledged`.
     fn leave(&self, room: &str, out: &mut Vec<u8>);
@@ -56,6 +81,10 @@ pub enum Incoming<'a> {
     Acknowledged,
     /// A message, with the label before it.
     Message(&'a [u8]),
+    /// A message, with whatever comes before it, and its offset in the room.
+    Publication(&'a [u8], u64),
+    /// Several items at once, in this order.
+    Several(Vec<Incoming<'a>>),
     /// The client must send these bytes back.
     ReplyNeeded(Vec<u8>),
     /// A join or publish was refused, with the reason.
@@ -64,12 +93,21 @@ pub enum Incoming<'a> {
     Closed(String),
     /// The answer to `PING <token>`.
     Pong(&'a [u8]),
-    /// The answer to `POSITION`.
-    Position(&'a [u8]),
+    /// The place in the room up to which the client has everything.
+    Position(Position<'a>),
     /// Messages of the room are missing at this place.
     Gap,
     /// Anything that needs no reaction.
     Other,
+}
+
+/// A place in a room from which a client can resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The words of the server: its position, or the epoch of the offset.
+    pub text: &'a [u8],
+    /// The offset, if each message has its own.
+    pub offset: Option<u64>,
 }
 
 /// The server sent bytes that do not follow the protocol. Holds their beginning.
@@ -77,7 +115,7 @@ pub enum Incoming<'a> {
 pub struct ProtocolError(pub String);
 
 impl ProtocolError {
-    fn new(input: &[u8]) -> Self {
+    pub fn new(input: &[u8]) -> Self {
         /// Bytes shown in the error.
         const SHOWN_BYTES: usize = 60;
         Self(String::from_utf8_lossy(&input[..input.len().min(SHOWN_BYTES)]).into_owned())
@@ -89,6 +127,8 @@ pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     match scheme {
         Scheme::Tcp | Scheme::Limit => &Lines,
         Scheme::WebSocket => &WebSocket,
+        Scheme::Centrifuge => &Centrifuge(Json),
+        Scheme::CentrifugeProtobuf => &Centrifuge(Protobuf),
         Scheme::Nats => &Nats,
         Scheme::Redis => &Redis,
         Scheme::Echo => &Echo,

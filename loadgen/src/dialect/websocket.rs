@@ -1,7 +1,9 @@
 //! Roomcast's lines in WebSocket text messages (RFC 6455). The handshake key and the mask are constants: nothing here
-//! is secret, and there is no proxy in between. Extensions and fragments are neither requested nor understood.
+//! is secret, and there is no proxy in between. Fragments are not understood, and compressed frames only once `Inflater`
+//! has inflated them.
 
 use super::{Dialect, FRAME_BYTES_MAX, Incoming, ProtocolError, line, lines};
+use crate::inflate;
 use crate::target::Target;
 
 /// The example of RFC 6455 §1.3, and the accept key that a server must answer.
@@ -14,6 +16,9 @@ const HTTP: &[u8] = b"HTTP/";
 /// Not zero, so that unmasking costs the server its usual work.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
+/// The bit of a frame with a mask, beside its length.
+const MASKED: u8 = 0x80;
+
 const FINAL_TEXT: u8 = 0x81;
 const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PING: u8 = 0x89;
@@ -24,12 +29,7 @@ pub struct WebSocket;
 
 impl Dialect for WebSocket {
     fn encode_handshake(&self, target: &Target, out: &mut Vec<u8>) {
-        let Target { host, path, .. } = target;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-        );
-        out.extend_from_slice(request.as_bytes());
+        encode_request(target, None, out);
     }
 
     fn has_handshake(&self) -> bool {
@@ -41,25 +41,46 @@ impl Dialect for WebSocket {
     }
 
     fn join(&self, room: &str, out: &mut Vec<u8>) {
-        frame(FINAL_TEXT, lines::join(room).as_bytes(), out);
+        encode_frame(FINAL_TEXT, lines::join(room).as_bytes(), out);
     }
 
     fn leave(&self, _: &str, out: &mut Vec<u8>) {
-        frame(FINAL_TEXT, lines::LEAVE.as_bytes(), out);
+        encode_frame(FINAL_TEXT, lines::LEAVE.as_bytes(), out);
     }
 
     fn publish(&self, _: &str, text: &[u8], out: &mut Vec<u8>) {
-        frame(FINAL_TEXT, text, out);
+        encode_frame(FINAL_TEXT, text, out);
     }
 
     #[inline]
     fn decode<'a>(&self, opened: bool, input: &'a [u8]) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
-        if opened { decode_frame(input) } else { decode_handshake(input) }
+        if opened {
+            decode_frame(input, FINAL_TEXT, |text| Ok(lines::decode_line(text)))
+        } else {
+            decode_handshake(input)
+        }
     }
 }
 
+/// Encodes the request for the handshake, with this subprotocol if there is one.
+pub fn encode_request(target: &Target, subprotocol: Option<&str>, out: &mut Vec<u8>) {
+    let Target { host, path, .. } = target;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
+    );
+    out.extend_from_slice(request.as_bytes());
+    if let Some(name) = subprotocol {
+        out.extend_from_slice(format!("Sec-WebSocket-Protocol: {name}\r\n").as_bytes());
+    }
+    if target.is_deflated {
+        out.extend_from_slice(inflate::OFFER.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Decodes the answer to the handshake.
-fn decode_handshake(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolError> {
+pub fn decode_handshake(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolError> {
     let shared = input.len().min(HTTP.len());
     if input[..shared] != HTTP[..shared] {
         let Some((line, _)) = line(input) else { return Ok(None) };
@@ -76,11 +97,17 @@ fn decode_handshake(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, Proto
     if head.contains(ACCEPT) { Ok(Some((end + 4, Incoming::HandshakeDone))) } else { Err(ProtocolError::new(input)) }
 }
 
-fn decode_frame(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolError> {
+/// Decodes a frame, with `decode` for messages, which begin with the byte `first`.
+#[inline]
+pub fn decode_frame<'a>(
+    input: &'a [u8],
+    first: u8,
+    decode: impl FnOnce(&'a [u8]) -> Result<Incoming<'a>, ProtocolError>,
+) -> Result<Option<(usize, Incoming<'a>)>, ProtocolError> {
     let Some((header, length)) = frame_header(input)? else { return Ok(None) };
     let Some(payload) = input.get(header..header + length) else { return Ok(None) };
     let heard = match input[0] {
-        FINAL_TEXT => lines::decode_line(payload),
+        kind if kind == first => decode(payload)?,
         FINAL_PING => Incoming::ReplyNeeded(pong(payload)),
         FINAL_PONG => Incoming::Other,
         FINAL_CLOSE => Incoming::Closed(reason(payload)),
@@ -90,7 +117,8 @@ fn decode_frame(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolE
 }
 
 /// Lengths of the header and of the payload (RFC 6455 §5.2). A server never masks.
-fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
+#[inline]
+pub fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     let sizes = match *input {
         [_, length @ ..=125, ..] => (2, usize::from(length)),
         [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
@@ -116,25 +144,29 @@ fn reason(payload: &[u8]) -> String {
 
 fn pong(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    frame(FINAL_PONG, payload, &mut out);
+    encode_frame(FINAL_PONG, payload, &mut out);
     out
 }
 
-/// Encodes a masked client frame.
-fn frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
-    const MASKED: u8 = 0x80;
+/// Encodes the first two bytes of a frame and its length. `mask_bit` is 0 or [`MASKED`].
+pub fn encode_header(kind: u8, mask_bit: u8, length: usize, out: &mut Vec<u8>) {
     out.push(kind);
-    match payload.len() {
-        length @ ..=125 => out.push(MASKED | length as u8),
-        length @ ..=0xffff => {
-            out.push(MASKED | 126);
+    match length {
+        ..=125 => out.push(mask_bit | length as u8),
+        126..=0xffff => {
+            out.push(mask_bit | 126);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
-        length => {
-            out.push(MASKED | 127);
+        _ => {
+            out.push(mask_bit | 127);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
+}
+
+/// Encodes a masked client frame.
+pub fn encode_frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+    encode_header(kind, MASKED, payload.len(), out);
     out.extend_from_slice(&MASK);
     out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
@@ -152,7 +184,7 @@ mod tests {
         for length in [0, 125, 126, 65_535, 65_536] {
             let text = [b"[".as_slice(), &vec![b'x'; length]].concat();
             let mut masked = Vec::new();
-            frame(FINAL_TEXT, &text, &mut masked);
+            encode_frame(FINAL_TEXT, &text, &mut masked);
             // A server's frame has neither the mask bit nor the mask.
             let header = masked.len() - text.len() - MASK.len();
             let mut input = masked[..header].to_vec();
@@ -187,7 +219,7 @@ mod tests {
     #[test]
     fn pings_are_answered_and_closes_have_reasons() {
         let mut pong = Vec::new();
-        frame(FINAL_PONG, b"hi", &mut pong);
+        encode_frame(FINAL_PONG, b"hi", &mut pong);
         assert_eq!(decode(b"\x89\x02hi"), Some((4, Incoming::ReplyNeeded(pong))));
         assert_eq!(decode(b"\x88\x02\x0f\xa8"), Some((4, Incoming::Closed("close code 4008".into()))));
         assert_eq!(decode(b"\x88\x06\x0f\xa8slow"), Some((8, Incoming::Closed("slow, close code 4008".into()))));

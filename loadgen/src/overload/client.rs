@@ -133,6 +133,8 @@ impl OverloadClient {
             }
             Incoming::Authenticated
             | Incoming::Acknowledged
+            | Incoming::Publication(..)
+            | Incoming::Several(_)
             | Incoming::Position(_)
             | Incoming::Gap
             | Incoming::Other => {}

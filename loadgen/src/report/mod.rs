@@ -157,6 +157,9 @@ pub struct GeneratorReport {
     pub busy: f64,
     /// Deliveries per read, which shows how many the target merged.
     pub deliveries_per_read: f64,
+    /// Bytes received from the sockets during the load per delivery: compressed and sealed, with headers, replies and
+    /// pings.
+    pub bytes_per_delivery: f64,
     /// How late messages were sent.
     pub lag: Quantiles,
     /// Why the generator rather than the server limited the load; `None` if it did not.

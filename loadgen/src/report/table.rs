@@ -94,11 +94,13 @@ fn add_server(table: &mut NamedRows, server: &ServerReport) {
 }
 
 fn add_generator(table: &mut NamedRows, generator: &GeneratorReport) {
-    let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = generator;
+    let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, bytes_per_delivery, lag, .. } =
+        generator;
     let of = if *processes == 1 { "process" } else { "processes" };
     let cost = format!("{:.2} µs per delivery", nanos_per_delivery / 1e3);
     table.add("generator", format!("{processes} {of}, {cost}, {:.0} % of a core", busy * 100.0));
-    table.add("", format!("{deliveries_per_read:.1} deliveries a read"));
+    table
+        .add("", format!("{deliveries_per_read:.1} deliveries a read, {bytes_per_delivery:.0} bytes each on the wire"));
     if lag.count > 0 {
         table.add("sent late ms", quantiles(lag));
     }

@@ -72,6 +72,8 @@ pub struct Client {
 pub struct ReadResult {
     /// Bytes in the buffer, including the incomplete input of earlier reads.
     pub bytes: usize,
+    /// Bytes that came from the socket; over TLS, sealed ones.
+    pub from_socket: usize,
     /// Whether the socket may have more.
     pub may_have_more: bool,
 }
@@ -190,7 +192,7 @@ impl Client {
         buffer[..before].copy_from_slice(&self.received);
         self.received.clear();
         // A short read has emptied the socket.
-        Ok(ReadResult { bytes: before + read, may_have_more: read == READ_BYTES })
+        Ok(ReadResult { bytes: before + read, from_socket: read, may_have_more: read == READ_BYTES })
     }
 
     /// Reads records into the second part of the buffer and opens them into its first part.
@@ -214,7 +216,7 @@ impl Client {
         if !answer.is_empty() {
             self.send_to_socket(&answer)?;
         }
-        Ok(ReadResult { bytes: before + opened, may_have_more: read == READ_BYTES })
+        Ok(ReadResult { bytes: before + opened, from_socket: read, may_have_more: read == READ_BYTES })
     }
 
     /// Keeps incomplete input for the next read.

@@ -16,7 +16,7 @@ use crate::clock::Nanos;
 use crate::dialect;
 use crate::latency::Latencies;
 use crate::messages::{ConnectResult, Reasons, WorkerEvent, add_reason};
-use crate::target::{Scheme, Target};
+use crate::target::Target;
 use crate::tls::{TlsConnector, TlsSettings};
 use crate::workload::{Publishers, WeightedTarget};
 
@@ -130,7 +130,7 @@ pub fn tls_connectors(assignment: &Assignment) -> anyhow::Result<Vec<Option<TlsC
 
 /// What opens connections over TLS to a target; `None` for a target without TLS.
 pub fn tls_connector(target: &Target, settings: &TlsSettings) -> anyhow::Result<Option<TlsConnector>> {
-    let connector = || settings.connector(target.host_name(), target.scheme == Scheme::WebSocket);
+    let connector = || settings.connector(target.host_name(), target.scheme.is_websocket());
     target.is_tls.then(connector).transpose()
 }
 

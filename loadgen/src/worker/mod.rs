@@ -20,14 +20,15 @@ use std::time::Duration;
 use anyhow::Context;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::assignment::Assignment;
-use crate::clock::Nanos;
+use crate::clock::{Nanos, processor_time};
+use crate::inflate::Inflater;
 use crate::latency::Latencies;
 use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
+use crate::payload::{self, PAYLOAD_BYTES_MIN};
 use crate::priority;
 use crate::schedule::Schedule;
 use crate::tls::TlsConnector;
@@ -95,6 +96,10 @@ struct Worker {
     next_progress: Nanos,
     /// When the last progress report was sent.
     progress_told: Nanos,
+    /// The text of messages in a load with compression; empty in any other.
+    words: Vec<u8>,
+    /// Shared by all clients that offer compression.
+    inflater: Inflater,
     /// Shared by all clients.
     read_buffer: Vec<u8>,
     /// Shared by all clients.
@@ -161,6 +166,8 @@ impl Worker {
         let reconnects = Reconnects::new(&assignment);
         let (rooms, clients) = connecting::rooms_and_clients(&assignment, &reconnects);
         let tls_connectors = connecting::tls_connectors(&assignment)?;
+        let is_deflated = assignment.targets.iter().any(|weighted| weighted.target.is_deflated);
+        let words = payload::words(if is_deflated { assignment.settings.size - PAYLOAD_BYTES_MIN } else { 0 });
         let token_file = assignment.settings.token_file.as_deref();
         let tokens = token_file.map(tokens::read).transpose()?.unwrap_or_default();
         if rooms.iter().any(|room| room.is_beside) {
@@ -188,6 +195,8 @@ impl Worker {
             counters: Counters::default(),
             next_progress: Nanos::now(),
             progress_told: Nanos::now(),
+            words,
+            inflater: Inflater::default(),
             read_buffer: Vec::new(),
             write_buffer: Vec::new(),
         })
@@ -385,11 +394,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// Processor time of this process, in user space and in the kernel.
-fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask about itself");
-    let time = usage.user_time() + usage.system_time();
-    Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
 }

@@ -5,7 +5,7 @@ use super::client::{Client, SendResult, Stage};
 use super::connecting::reason_of;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
-use crate::payload::Payload;
+use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
 use crate::schedule::Schedule;
 use crate::workload::{Pace, Publishers};
 
@@ -99,6 +99,7 @@ impl Worker {
             let number = room.checker.publish(intended);
             text.clear();
             Payload { room: room.number, number, intended }.write(self.assignment.settings.size, &mut text);
+            text[PAYLOAD_BYTES_MIN..][..self.words.len()].copy_from_slice(&self.words);
             dialect.publish(&room.name, &text, &mut out);
         }
         self.counters.result.tally.published += u64::from(count);

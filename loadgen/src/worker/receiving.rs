@@ -54,17 +54,30 @@ impl MessageReceiver<'_> {
     /// Receives all leading messages of the input and returns their length.
     pub fn receive_all(&mut self, dialect: &impl Dialect, input: &[u8]) -> usize {
         let mut used = 0;
-        while let Ok(Some((length, Incoming::Message(text)))) = dialect.decode(true, &input[used..]) {
-            used += length;
-            self.receive(text);
+        loop {
+            match dialect.decode(true, &input[used..]) {
+                Ok(Some((length, Incoming::Message(text)))) => {
+                    used += length;
+                    self.receive(text, None);
+                }
+                Ok(Some((length, Incoming::Publication(text, offset)))) => {
+                    used += length;
+                    self.receive(text, Some(offset));
+                }
+                _ => return used,
+            }
         }
-        used
     }
 
-    /// Receives one message.
-    pub fn receive(&mut self, text: &[u8]) {
-        if self.resumption.as_mut().is_some_and(|resumption| resumption.has_already()) {
-            return;
+    /// Receives one message, with its offset if it has one.
+    pub fn receive(&mut self, text: &[u8], offset: Option<u64>) {
+        if let Some(resumption) = &mut self.resumption {
+            if resumption.has_already() {
+                return;
+            }
+            if let Some(offset) = offset {
+                resumption.advance(offset);
+            }
         }
         // Messages of other programs in the same room are not checked.
         let Some((payload, size)) = Payload::find(text, self.size) else { return };

@@ -12,7 +12,7 @@ use super::resumption::CutStage;
 use super::{Phase, Worker};
 use crate::assignment::{Assignment, RoomGroup};
 use crate::clock::Nanos;
-use crate::dialect::{self, Dialect};
+use crate::dialect::{Dialect, Position};
 use crate::latency::Latencies;
 use crate::messages::{ReconnectResult, WorkerEvent, add_reason};
 use crate::workload::{CutFrom, Reconnect};
@@ -211,14 +211,9 @@ impl Worker {
     /// Joins the room of a client that is to be cut, with its position if it was cut already, and requests a position
     /// behind that. Returns false for any other client.
     pub(super) fn join_and_request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
-        let Some(resumption) = self.clients[index].resumption.as_ref() else { return Ok(false) };
-        let position = resumption.position().map(<[u8]>::to_vec);
+        let Some(resumption) = self.clients[index].resumption.clone() else { return Ok(false) };
         let join = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
-            match &position {
-                Some(position) => dialect.publish(room, &dialect::join_since(room, position), out),
-                None => dialect.join(room, out),
-            }
-            dialect.publish(room, dialect::POSITION.as_bytes(), out);
+            dialect.join_to_resume(room, resumption.position(), out);
         };
         self.request(index, Stage::Joining, join, now).map(|()| true)
     }
@@ -245,14 +240,11 @@ impl Worker {
         if !client.resumption.as_mut().is_some_and(|resumption| is_ready && resumption.requests_position()) {
             return Ok(());
         }
-        let request = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
-            dialect.publish(room, dialect::POSITION.as_bytes(), out);
-        };
-        self.request(index, Stage::Ready, request, Nanos::now())
+        self.request(index, Stage::Ready, |dialect, room, out| dialect.request_position(room, out), Nanos::now())
     }
 
-    /// Handles the answer to `POSITION`. The one behind a join says that everything missed was sent.
-    pub(super) fn handle_position(&mut self, index: usize, position: &[u8], now: Nanos) -> anyhow::Result<()> {
+    /// Handles a position. The one behind a join says that everything missed was sent.
+    pub(super) fn handle_position(&mut self, index: usize, position: Position<'_>, now: Nanos) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
         let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return Ok(()) };
         resumption.remember(position);

@@ -2,6 +2,7 @@
 //! has received since. Never does I/O.
 
 use crate::clock::Nanos;
+use crate::dialect::Position;
 
 /// Messages between two requests for a position. The replay of a client begins with up to this many messages that it
 /// has already, so it is far below the 100 messages that Roomcast keeps of a room by default.
@@ -11,9 +12,11 @@ const MESSAGES_PER_POSITION: u32 = 32;
 #[derive(Clone, Debug)]
 pub struct Resumption {
     pub stage: CutStage,
-    /// The last answer to `POSITION`; empty before the first.
+    /// The text of the last position that the server told; empty before the first.
     position: Vec<u8>,
-    /// Messages received behind that answer.
+    /// The offset of the last message, or of that position, if the server tells offsets.
+    offset: Option<u64>,
+    /// Messages received behind that position. Always zero if the server tells offsets.
     since_position: u32,
     /// Messages since the client's last turn to request a position.
     since_turn: u32,
@@ -48,6 +51,7 @@ impl Resumption {
         Self {
             stage: CutStage::Before,
             position: Vec::new(),
+            offset: None,
             since_position: 0,
             since_turn: member % MESSAGES_PER_POSITION,
             has_requested: true,
@@ -66,18 +70,27 @@ impl Resumption {
         true
     }
 
-    /// Remembers the answer to `POSITION`: everything before it has been received.
-    pub fn remember(&mut self, position: &[u8]) {
+    /// Remembers a position: everything before it has been received.
+    pub fn remember(&mut self, position: Position<'_>) {
         self.position.clear();
-        self.position.extend_from_slice(position);
+        self.position.extend_from_slice(position.text);
+        self.offset = position.offset;
         self.since_position = 0;
         self.to_skip = 0;
         self.has_requested = false;
     }
 
     /// The last position; `None` if the server has not told any.
-    pub fn position(&self) -> Option<&[u8]> {
-        (!self.position.is_empty()).then_some(&self.position)
+    pub fn position(&self) -> Option<Position<'_>> {
+        (!self.position.is_empty()).then_some(Position { text: &self.position, offset: self.offset })
+    }
+
+    /// Notes the offset of the message that was just counted. It is the position to resume from, so none need be
+    /// requested.
+    pub fn advance(&mut self, offset: u64) {
+        self.offset = Some(offset);
+        self.since_position = 0;
+        self.since_turn = 0;
     }
 
     /// Counts one message of the room. Returns whether the client has it already: the replay repeats what came behind
@@ -126,6 +139,10 @@ impl Resumption {
 mod tests {
     use super::*;
 
+    fn told(text: &[u8]) -> Position<'_> {
+        Position { text, offset: None }
+    }
+
     fn hear(resumption: &mut Resumption, messages: u32) -> u32 {
         (0..messages).filter(|_| resumption.has_already()).count() as u32
     }
@@ -135,9 +152,9 @@ mod tests {
         let mut resumption = Resumption::new(30);
         hear(&mut resumption, 40);
         assert!(!resumption.requests_position(), "the one behind the join is not answered yet");
-        resumption.remember(b"e-40");
+        resumption.remember(told(b"e-40"));
         assert!(resumption.requests_position(), "its turn came meanwhile");
-        resumption.remember(b"e-40");
+        resumption.remember(told(b"e-40"));
         hear(&mut resumption, 25);
         assert!(!resumption.requests_position());
         hear(&mut resumption, 1);
@@ -148,21 +165,36 @@ mod tests {
     fn what_came_behind_the_last_position_is_skipped_in_the_replay_and_nothing_else() {
         let mut resumption = Resumption::new(0);
         assert_eq!(resumption.position(), None);
-        resumption.remember(b"e-7");
+        resumption.remember(told(b"e-7"));
         hear(&mut resumption, 3);
         resumption.cut(Nanos(5));
         resumption.resume();
-        assert_eq!(resumption.position(), Some(&b"e-7"[..]));
+        assert_eq!(resumption.position(), Some(told(b"e-7")));
         assert_eq!(hear(&mut resumption, 10), 3);
-        resumption.remember(b"e-20");
+        resumption.remember(told(b"e-20"));
+        assert_eq!(hear(&mut resumption, 10), 0);
+    }
+
+    #[test]
+    fn offsets_make_a_position_of_each_message() {
+        let mut resumption = Resumption::new(0);
+        resumption.remember(Position { text: b"epoch", offset: Some(7) });
+        for offset in 8..=100 {
+            assert!(!resumption.has_already());
+            resumption.advance(offset);
+        }
+        assert!(!resumption.requests_position());
+        resumption.cut(Nanos(5));
+        resumption.resume();
+        assert_eq!(resumption.position(), Some(Position { text: b"epoch", offset: Some(100) }));
         assert_eq!(hear(&mut resumption, 10), 0);
     }
 
     #[test]
     fn nothing_is_skipped_behind_a_gap_or_behind_the_replay() {
-        for ends_replay in [Resumption::tell_of_gap, |resumption: &mut Resumption| resumption.remember(b"e-9")] {
+        for ends_replay in [Resumption::tell_of_gap, |resumption: &mut Resumption| resumption.remember(told(b"e-9"))] {
             let mut resumption = Resumption::new(0);
-            resumption.remember(b"e-7");
+            resumption.remember(told(b"e-7"));
             hear(&mut resumption, 3);
             resumption.resume();
             ends_replay(&mut resumption);

@@ -9,9 +9,10 @@ use super::client::{SendResult, Stage};
 use super::connecting::reason_of;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
-use crate::dialect::{self, Dialect, Incoming};
+use crate::dialect::{self, Centrifuge, Dialect, Incoming, Json, Protobuf};
+use crate::inflate;
 use crate::messages::add_reason;
-use crate::target::Scheme;
+use crate::target::{Scheme, Target};
 
 /// Maximum reads of one client before others are served: one mebibyte.
 const READS_AT_ONCE_MAX: usize = 16;
@@ -66,16 +67,16 @@ impl Worker {
         Ok(self.clients[index].stage != Stage::Ended)
     }
 
-    /// Presents the client's token, if there are tokens. It joins once the token was accepted.
+    /// Opens the session with the client's token, if there are tokens. Where a token is answered by itself, the client
+    /// joins once it was accepted.
     fn authenticate(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
-        if self.tokens.is_empty() {
-            return self.join_room(index, now);
-        }
-        let command = dialect::auth(&self.tokens[index % self.tokens.len()]);
-        let auth = |dialect: &dyn Dialect, room: &str, out: &mut Vec<u8>| {
-            dialect.publish(room, command.as_bytes(), out);
+        let token = self.tokens.get(index % self.tokens.len().max(1)).cloned();
+        let mut must_wait = false;
+        let authenticate = |dialect: &dyn Dialect, _: &str, out: &mut Vec<u8>| {
+            must_wait = dialect.authenticate(token.as_deref(), out);
         };
-        self.request(index, Stage::Authenticating, auth, now)
+        self.request(index, Stage::Authenticating, authenticate, now)?;
+        if must_wait || self.clients[index].stage == Stage::Ended { Ok(()) } else { self.join_room(index, now) }
     }
 
     /// Joins the room. A publisher that is no member is ready without joining.
@@ -116,7 +117,11 @@ impl Worker {
     }
 
     fn scheme(&self, index: usize) -> Scheme {
-        self.assignment.targets[usize::from(self.clients[index].target)].target.scheme
+        self.target(index).scheme
+    }
+
+    fn target(&self, index: usize) -> &Target {
+        &self.assignment.targets[usize::from(self.clients[index].target)].target
     }
 
     fn read(&mut self, index: usize, is_read_closed: bool) -> anyhow::Result<()> {
@@ -138,7 +143,7 @@ impl Worker {
                 Err(error) => return self.end(index, reason_of(&error), Nanos::now()),
             };
             let now = Nanos::now();
-            self.counters.result.tally.reads += 1;
+            self.count_read(read.from_socket);
             if self.clients[index].has_finished_tls() {
                 self.start_handshake(index, now)?;
             }
@@ -155,12 +160,42 @@ impl Worker {
         self.clients[index].reregister(self.poll.registry(), Token(index))
     }
 
-    /// Decodes everything that is complete and returns its length. Each dialect has its own loop: a virtual call for
-    /// each delivery would cost a tenth of the generator's time.
+    fn count_read(&mut self, bytes: usize) {
+        let is_loaded = self.is_loaded();
+        let tally = &mut self.counters.result.tally;
+        tally.reads += 1;
+        tally.bytes += if is_loaded { bytes as u64 } else { 0 };
+    }
+
+    /// Decodes everything that is complete and returns its length. Compressed frames are inflated first.
     fn decode_all(&mut self, index: usize, input: &[u8], now: Nanos) -> anyhow::Result<usize> {
+        if !self.target(index).is_deflated {
+            return self.decode_all_plain(index, input, now);
+        }
+        let mut used = 0;
+        if self.clients[index].stage == Stage::Handshake {
+            used = self.decode_all_plain(index, input, now)?;
+        }
+        if matches!(self.clients[index].stage, Stage::Handshake | Stage::Ended) {
+            return Ok(used);
+        }
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let decoded = match inflater.inflate_all(&input[used..]) {
+            Ok((length, plain)) => self.decode_all_plain(index, plain, now).map(|_| used + length),
+            Err(error) => self.end(index, format!("does not speak the dialect: {:?}", error.0), now).map(|()| used),
+        };
+        self.inflater = inflater;
+        decoded
+    }
+
+    /// Each dialect has its own loop: a virtual call for
+    /// each delivery would cost a tenth of the generator's time.
+    fn decode_all_plain(&mut self, index: usize, input: &[u8], now: Nanos) -> anyhow::Result<usize> {
         match self.scheme(index) {
             Scheme::Tcp | Scheme::Limit => self.decode_all_with(&dialect::Lines, index, input, now),
             Scheme::WebSocket => self.decode_all_with(&dialect::WebSocket, index, input, now),
+            Scheme::Centrifuge => self.decode_all_with(&Centrifuge(Json), index, input, now),
+            Scheme::CentrifugeProtobuf => self.decode_all_with(&Centrifuge(Protobuf), index, input, now),
             Scheme::Nats => self.decode_all_with(&dialect::Nats, index, input, now),
             Scheme::Redis => self.decode_all_with(&dialect::Redis, index, input, now),
             Scheme::Echo => self.decode_all_with(&dialect::Echo, index, input, now),
@@ -185,6 +220,10 @@ impl Worker {
                     self.end(index, format!("says more than {} bytes at once", dialect::FRAME_BYTES_MAX), now)?;
                 }
                 Ok(None) => break,
+                Ok(Some((length, Incoming::HandshakeDone))) if self.target(index).is_deflated => {
+                    self.authenticate_if_deflated(index, &input[used..used + length], now)?;
+                    return Ok(used + length);
+                }
                 Ok(Some((length, incoming))) => {
                     used += length;
                     self.handle(index, incoming, now)?;
@@ -195,9 +234,26 @@ impl Worker {
         Ok(used)
     }
 
+    /// Goes on behind the answer to a handshake that offers compression.
+    fn authenticate_if_deflated(&mut self, index: usize, answer: &[u8], now: Nanos) -> anyhow::Result<()> {
+        if inflate::is_accepted(answer) {
+            return self.authenticate(index, now);
+        }
+        self.end(index, "the server declines permessage-deflate".to_owned(), now)
+    }
+
     fn handle(&mut self, index: usize, incoming: Incoming<'_>, now: Nanos) -> anyhow::Result<()> {
         match incoming {
-            Incoming::Message(text) => self.receiver(index, now).receive(text),
+            Incoming::Message(text) => self.receiver(index, now).receive(text, None),
+            Incoming::Publication(text, offset) => self.receiver(index, now).receive(text, Some(offset)),
+            Incoming::Several(all) => {
+                for incoming in all {
+                    if self.clients[index].stage == Stage::Ended {
+                        break;
+                    }
+                    self.handle(index, incoming, now)?;
+                }
+            }
             Incoming::HandshakeDone => self.authenticate(index, now)?,
             Incoming::Authenticated if self.clients[index].stage == Stage::Authenticating => {
                 self.join_room(index, now)?;

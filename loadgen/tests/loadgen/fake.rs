@@ -1,19 +1,22 @@
-//! A server with exactly the faults of its script, and no others. It speaks the line dialect as far as a load needs it.
+//! A server with exactly the faults of its script, and no others. It speaks the text protocol over TCP, or the Centrifuge
+//! protocol over WebSocket, as far as a load needs it.
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
 mod answers;
 mod resuming;
+mod script;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The label in front of every message.
-const LABEL: &str = "[127.0.0.1:1] ";
+pub use script::{At, Fault, Seen};
+pub use wire::Wire;
 
 /// A failsafe: no test waits that long unless it fails.
 const HAPPENS_WITHIN: Duration = Duration::from_secs(30);
@@ -21,90 +24,31 @@ const HAPPENS_WITHIN: Duration = Duration::from_secs(30);
 /// Events that are not handled yet. Clients that send more have to wait, as with any server.
 const HAPPENINGS_MAX: usize = 64;
 
-/// One delivery: the number of the client in the order of accepting, from 0, and the number of deliveries it has had.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct At {
-    pub client: usize,
-    pub delivery: usize,
-}
-
-/// One fault.
-#[derive(Clone, Copy, Debug)]
-pub enum Fault {
-    /// This delivery is never sent.
-    Lose(At),
-    /// This delivery is sent twice.
-    Double(At),
-    /// This delivery is sent behind the next.
-    Swap(At),
-    /// This delivery lacks its last byte.
-    Cut(At),
-    /// This delivery goes to the first client of another room as well.
-    Misroute(At),
-    /// The connection is closed in place of this delivery.
-    Close(At),
-    /// The connection is closed with a last line in place of this delivery.
-    Dismiss(At, &'static str),
-    /// The first client to leave after a message gets it again behind `Left room`.
-    HauntTheFirstToLeave,
-    /// No `POSITION` is answered.
-    AnswerNoPosition,
-    /// The first client to come back with a position is disconnected.
-    RefuseTheFirstToResume,
-    /// The first client to come back is told of a gap, although everything could be had.
-    TellTheFirstToResumeOfAGap,
-    /// The first client to come back gets nothing of what it has missed and is not told of it.
-    ConcealTheFirstGap,
-    /// The first replay lacks its last message.
-    LoseTheLastOfTheFirstReplay,
-    /// The first replay has its last message twice.
-    DoubleTheLastOfTheFirstReplay,
-    /// Every token is refused.
-    RefuseTokens,
-    /// Nothing is ever answered.
-    AnswerNothing,
-    /// Only this many `PING`s are answered.
-    AnswerPings(usize),
-    /// Nothing is sent for this long, once, from this message on.
-    Stall { message: usize, time: Duration },
-    /// Everything is sent this much later.
-    Delay(Duration),
-    /// Everything is sent this much later for each member of the room.
-    DelayForEachMember(Duration),
-}
-
-/// An event that the server reports to its test.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
-    /// A client has presented this token.
-    Presented(String),
-    /// A client has joined a room.
-    Joined(SocketAddr),
-    /// A client has published a message.
-    Said,
-    /// A client has left.
-    Gone,
-}
-
 /// A server. Ends when dropped.
 pub struct Fake {
     address: SocketAddr,
+    wire: Wire,
     happen: SyncSender<Happening>,
     seen: Receiver<Seen>,
 }
 
 impl Fake {
-    /// Listens on a free port.
+    /// Listens for the text protocol on a free port.
     pub fn start(script: &[Fault]) -> Self {
+        Self::start_speaking(Wire::Lines, script)
+    }
+
+    /// Listens on a free port.
+    pub fn start_speaking(wire: Wire, script: &[Fault]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (happen, happenings) = sync_channel(HAPPENINGS_MAX);
         let (see, seen) = channel();
-        let server = Server { script: script.to_vec(), see, ..Server::new() };
+        let server = Server { wire, script: script.to_vec(), see, ..Server::new() };
         let accepted = happen.clone();
-        thread::spawn(move || accept(&listener, &accepted));
+        thread::spawn(move || accept(wire, &listener, &accepted));
         thread::spawn(move || server.serve(&happenings));
-        Self { address, happen, seen }
+        Self { address, wire, happen, seen }
     }
 
     /// Where it listens.
@@ -114,7 +58,7 @@ impl Fake {
 
     /// Its address as a target.
     pub fn target(&self) -> String {
-        format!("tcp://{}", self.address)
+        format!("{}://{}", self.wire.scheme(), self.address)
     }
 
     /// Waits for this many events of a kind.
@@ -144,28 +88,30 @@ impl Drop for Fake {
 
 /// An event for the server.
 enum Happening {
-    Accepted(TcpStream),
+    /// A client whose messages are compressed or not.
+    Accepted(TcpStream, bool),
     Heard(usize, String),
     Ended(usize),
     End,
 }
 
-fn accept(listener: &TcpListener, happen: &SyncSender<Happening>) {
+fn accept(wire: Wire, listener: &TcpListener, happen: &SyncSender<Happening>) {
     for (client, stream) in listener.incoming().enumerate() {
         let stream = stream.expect("a client");
         stream.set_nodelay(true).expect("an option");
-        let lines = BufReader::new(stream.try_clone().expect("a descriptor"));
-        if happen.send(Happening::Accepted(stream)).is_err() {
+        let mut input = BufReader::new(stream.try_clone().expect("a descriptor"));
+        let is_deflated = wire.accept(&mut input);
+        if happen.send(Happening::Accepted(stream, is_deflated)).is_err() {
             return;
         }
         let happen = happen.clone();
-        thread::spawn(move || listen(client, lines, &happen));
+        thread::spawn(move || listen(wire, client, input, &happen));
     }
 }
 
-/// Reads lines until the client or the server ends.
-fn listen(client: usize, lines: impl BufRead, happen: &SyncSender<Happening>) {
-    for line in lines.lines().map_while(Result::ok) {
+/// Reads commands until the client or the server ends.
+fn listen(wire: Wire, client: usize, mut input: BufReader<TcpStream>, happen: &SyncSender<Happening>) {
+    while let Some(line) = wire.command(&mut input) {
         if happen.send(Happening::Heard(client, line)).is_err() {
             return;
         }
@@ -182,6 +128,7 @@ enum Act {
 
 struct Client {
     stream: TcpStream,
+    is_deflated: bool,
     room: Option<String>,
     /// The number of deliveries it has had.
     deliveries: usize,
@@ -193,6 +140,7 @@ struct Client {
 
 /// The state of the server, on one thread.
 struct Server {
+    wire: Wire,
     script: Vec<Fault>,
     see: Sender<Seen>,
     clients: Vec<Client>,
@@ -212,6 +160,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         Self {
+            wire: Wire::Lines,
             script: Vec::new(),
             see: channel().0,
             clients: Vec::new(),
@@ -233,7 +182,7 @@ impl Server {
                 None => happenings.recv().map_err(RecvTimeoutError::from),
             };
             match happening {
-                Ok(Happening::Accepted(stream)) => self.let_in(stream),
+                Ok(Happening::Accepted(stream, is_deflated)) => self.let_in(stream, is_deflated),
                 Ok(Happening::Heard(client, line)) => self.hear(client, &line),
                 Ok(Happening::Ended(client)) => self.lose_sight_of(client),
                 Ok(Happening::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -243,9 +192,9 @@ impl Server {
         }
     }
 
-    fn let_in(&mut self, stream: TcpStream) {
+    fn let_in(&mut self, stream: TcpStream, is_deflated: bool) {
         let last_due = Instant::now();
-        self.clients.push(Client { stream, room: None, deliveries: 0, held: None, last_due });
+        self.clients.push(Client { stream, is_deflated, room: None, deliveries: 0, held: None, last_due });
     }
 
     fn lose_sight_of(&mut self, client: usize) {
@@ -260,20 +209,26 @@ impl Server {
         match (line.strip_prefix("JOIN "), line) {
             (Some(room), _) => match room.split_once(" since=") {
                 Some((room, position)) => self.resume(client, room, position),
-                None => self.join(client, room),
+                None => self.join(client, room, self.wire.joined(room, self.said_in(room))),
             },
             (None, "POSITION") => self.answer_position(client),
             (None, "LEAVE") => self.answer_leave(client),
             (None, text) if text.starts_with("AUTH ") => self.answer_auth(client, &text["AUTH ".len()..]),
             (None, text) if text.starts_with("PING ") => self.answer_ping(client, text),
+            (None, "PONG") => self.report(Seen::Ponged),
             (None, text) => self.publish(client, text),
         }
     }
 
-    fn join(&mut self, client: usize, room: &str) {
+    /// The number of messages of a room so far.
+    fn said_in(&self, room: &str) -> usize {
+        self.histories.get(room).map_or(0, Vec::len)
+    }
+
+    fn join(&mut self, client: usize, room: &str, answers: Vec<String>) {
         self.clients[client].room = Some(room.to_owned());
         self.rooms.entry(room.to_owned()).or_default().push(client);
-        self.promise(client, Act::Send(format!("Joined {room}\n")));
+        answers.into_iter().for_each(|answer| self.promise(client, Act::Send(answer)));
         if let Ok(address) = self.clients[client].stream.peer_addr() {
             self.report(Seen::Joined(address));
         }
@@ -301,7 +256,7 @@ impl Server {
             }
         }
         self.messages += 1;
-        let delivery = format!("{LABEL}{text}\n");
+        let delivery = self.wire.delivery(&room, text, self.said_in(&room) + 1);
         self.histories.entry(room.clone()).or_default().push(delivery.clone());
         for member in self.rooms[&room].clone() {
             self.deliver(member, &room, &delivery);
@@ -323,7 +278,7 @@ impl Server {
                     acts.clear();
                     self.clients[client].held = Some(text.to_owned());
                 }
-                Fault::Cut(at) if at == here => acts = vec![Act::Send(text.replace(".\n", "\n"))],
+                Fault::Cut(at) if at == here => acts = vec![Act::Send(self.wire.cut(text))],
                 Fault::Misroute(at) if at == here => self.misroute(room, text),
                 Fault::Close(at) if at == here => acts = self.dismiss(client, ""),
                 Fault::Dismiss(at, words) if at == here => acts = self.dismiss(client, words),
@@ -380,7 +335,7 @@ impl Server {
     fn keep(&self, client: usize, act: &Act) {
         let mut stream = &self.clients[client].stream;
         let kept = match act {
-            Act::Send(text) => stream.write_all(text.as_bytes()),
+            Act::Send(text) => stream.write_all(&self.wire.framed(text, self.clients[client].is_deflated)),
             Act::Close => stream.shutdown(Shutdown::Write),
         };
         let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset, ErrorKind::NotConnected];

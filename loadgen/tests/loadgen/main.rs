@@ -12,6 +12,9 @@ mod faults;
 // Clients that are cut and come back with their position.
 mod reconnects;
 
+// The same over the Centrifuge protocol, and compressed messages.
+mod centrifuge;
+
 // Clients over TLS, and clients with tokens.
 mod tls;
 mod tokens;

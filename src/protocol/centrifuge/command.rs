@@ -1,9 +1,11 @@
 //! The commands of clients of the Centrifuge protocol, the same from JSON and from Protobuf.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::protocol::command::{CommandError, TokenText};
 use crate::protocol::event::RequestId;
+use crate::protocol::json::{DEPTH_MAX, depth, on_one_line};
 
 /// What a client has sent.
 #[derive(Debug, PartialEq)]
@@ -100,4 +102,44 @@ pub struct History<'a> {
     pub since: Option<(u64, Cow<'a, str>)>,
     /// Newest first.
     pub reverse: bool,
+}
+
+impl<'a> Parsed<'a> {
+    /// What a client has sent with this name, which is 0 if it has none, and this method.
+    pub(super) fn new(id: u32, method: Option<Result<Command<'a>, CommandError>>) -> Self {
+        match (RequestId::new(id), method) {
+            (None, None) => Self::Pong,
+            (None, Some(_)) | (_, None) => Self::Malformed,
+            (Some(id), Some(Ok(command))) => Self::Command(id, command),
+            (Some(id), Some(Err(error))) => Self::Refused(id, error),
+        }
+    }
+}
+
+/// The error of parameters that break a rule.
+pub(super) fn wrong(rule: impl fmt::Display) -> CommandError {
+    CommandError::Parameters(rule.to_string().into())
+}
+
+/// The room of a command, which an empty name means to be missing, since Protobuf does not tell them apart.
+pub(super) fn present(channel: Cow<'_, str>) -> Result<Cow<'_, str>, CommandError> {
+    if channel.is_empty() { Err(wrong("channel is missing")) } else { Ok(channel) }
+}
+
+/// A token; `None` if it is empty.
+pub(super) fn token(text: Cow<'_, str>) -> Option<TokenText<'_>> {
+    (!text.is_empty()).then_some(TokenText(text))
+}
+
+/// Whether bit 2 of `flag` is set. All others are ignored.
+pub(super) fn is_must_recover(flag: i64) -> bool {
+    flag & 2 != 0
+}
+
+/// Valid JSON on one line, as it may reach others.
+pub(super) fn one_line(json: &str) -> Result<Cow<'_, str>, CommandError> {
+    if depth(json) > DEPTH_MAX {
+        return Err(wrong(format_args!("data is nested more than {DEPTH_MAX} levels deep")));
+    }
+    Ok(on_one_line(json))
 }

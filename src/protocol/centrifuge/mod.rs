@@ -3,7 +3,11 @@
 
 mod codes;
 pub mod command;
+pub mod emulation;
+mod fields;
 pub mod json;
+mod json_commands;
 pub mod protobuf;
+mod protobuf_commands;
 
 pub use codes::{disconnect_code, error_code, eviction_code};

@@ -1,7 +1,7 @@
 //! An HTTP client that writes bytes and reads answers.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use super::lines::READ_BUFFER_BYTES;
@@ -116,6 +116,62 @@ impl Http {
     /// The connection with what was read ahead of it, for another protocol.
     pub fn into_stream(self) -> BufReader<Stream> {
         self.0
+    }
+}
+
+/// A body that goes on: in chunks, or up to the end of the connection.
+pub struct Body {
+    stream: BufReader<Stream>,
+    is_chunked: bool,
+    /// Bytes of the current chunk that were not read yet.
+    left: usize,
+    is_over: bool,
+}
+
+impl Body {
+    /// The body behind a head.
+    pub fn new(client: Http, head: &Head) -> Self {
+        let is_chunked = head.header("transfer-encoding") == Some("chunked");
+        Self { stream: client.into_stream(), is_chunked, left: 0, is_over: false }
+    }
+
+    /// Reads the length of the next chunk; zero ends the body.
+    fn begin_chunk(&mut self) -> io::Result<()> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim_end(), 16);
+        self.left = length.map_err(|_| io::Error::other(format!("{line:?} is no length of a chunk")))?;
+        if self.left == 0 {
+            self.is_over = true;
+            self.end_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn end_chunk(&mut self) -> io::Result<()> {
+        let mut end = [0; 2];
+        self.stream.read_exact(&mut end)?;
+        if &end == b"\r\n" { Ok(()) } else { Err(io::Error::other("no line end behind a chunk")) }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.is_chunked {
+            return self.stream.read(buffer);
+        }
+        if self.left == 0 && !self.is_over {
+            self.begin_chunk()?;
+        }
+        let most = buffer.len().min(self.left);
+        let read = self.stream.read(&mut buffer[..most])?;
+        self.left -= read;
+        match (read, self.left) {
+            (0, 1..) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            (1.., 0) => self.end_chunk()?,
+            _ => {}
+        }
+        Ok(read)
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod at_once;
 mod blast;
+mod centrifuge;
 mod client;
+pub mod deflate;
 mod disconnect;
 mod endpoint;
 pub mod frame;
@@ -23,10 +25,11 @@ mod websocket;
 
 pub use at_once::at_once;
 pub use blast::Blast;
+pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding};
 pub use client::{Addresses, Client, Transport};
 pub use disconnect::Disconnect;
 pub use endpoint::Endpoint;
-pub use http::{Head, Http, metrics};
+pub use http::{Body, Head, Http, metrics};
 pub use lines::Lines;
 pub use log::Log;
 pub use process::{Ended, Process, built, within_descriptors};

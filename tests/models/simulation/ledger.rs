@@ -7,7 +7,7 @@ use std::time::Instant;
 use roomcast::broker::{Act, Join, MemberCommand, Recoveries, Reservation, Shard, ShardCommand, Unrecovered};
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::protocol::position::{Epoch, Offset, Position};
+use roomcast::protocol::position::{Epoch, Offset, Position, Since};
 use roomcast::protocol::publication::Data;
 use roomcast::writer::Address;
 
@@ -101,7 +101,7 @@ impl Ledger {
                     self.join(join);
                 }
             }
-            ShardCommand::Reserve(room, _) => drop(self.reserve(shard, room)),
+            ShardCommand::Reserve(room, ..) => drop(self.reserve(shard, room)),
             ShardCommand::Leave(room, address, ..) => self.leave(room, *address),
             ShardCommand::Member(command) => self.command(now, command),
             ShardCommand::Rooms(..) => {}
@@ -166,9 +166,7 @@ impl Ledger {
                 membership.positions.push((membership.messages.len(), offset));
             }
             Act::Reply(_) | Act::Members(..) => {}
-            Act::Publish(Data::Json(_), _) | Act::History(..) | Act::Authenticate(_) => {
-                unreachable!("clients do not send it")
-            }
+            _ => unreachable!("clients do not send it"),
         }
     }
 
@@ -188,7 +186,7 @@ impl Ledger {
     /// Adds a member, which takes a reserved place.
     fn join(&mut self, join: &Join) {
         let (name, address) = (&join.room, join.member.address);
-        let missed = join.since.map_or(Ok(0), |since| self.missed(name, since));
+        let missed = join.since.map_or(Ok(0), |since| self.missed(name, position_of(since)));
         let room = self.rooms.get_mut(name).expect("a room with a reservation");
         if join.since.is_some() {
             let Recoveries { recovered, unrecovered } = &mut self.shards[room.shard].recoveries;
@@ -204,7 +202,7 @@ impl Ledger {
             messages: room.messages[room.messages.len() - missed.unwrap_or_default()..].to_vec(),
             fences: Vec::new(),
             positions: Vec::new(),
-            since: join.since,
+            since: join.since.map(position_of),
             missed,
         });
     }
@@ -302,4 +300,9 @@ fn current<'a>(
 ) -> &'a mut Membership {
     let memberships = memberships.get_mut(&address).expect("a member");
     memberships.iter_mut().rfind(|membership| membership.room == *room).expect("a member")
+}
+
+/// The position of a text client, which always names an epoch.
+fn position_of(since: Since) -> Position {
+    Position { epoch: since.epoch.expect("a text client has a whole position"), offset: since.offset }
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Farewell, PUBLICATION_BYTES, RoomLimiter, ShardMailbox, ShardRules, ShardSenders};
@@ -82,6 +82,7 @@ impl Server {
                 rooms_max,
                 deliveries: None,
                 spent: SPENT.clone(),
+                ping_interval: Duration::from_secs(30),
                 drain: drain.clone(),
             })
         };

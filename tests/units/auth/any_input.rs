@@ -21,7 +21,8 @@ fn markup() -> impl Strategy<Value = String> {
 fn json_text() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "sub", "name", "exp", "nbf", "iat", "aud", "iss", "info", "b64info", "channels", "subs", "rooms", "keys",
-        "kty", "kid", "alg", "crv", "x", "y", "n", "e", "k", "use", "RSA", "EC", "oct", "join", "HS256",
+        "channel", "client", "data", "b64data", "override", "value", "kty", "kid", "alg", "crv", "x", "y", "n", "e",
+        "k", "use", "RSA", "EC", "oct", "join", "HS256",
     ]);
     let leaf = prop_oneof![
         name.clone().prop_map(|text| json!(text)),
@@ -56,6 +57,7 @@ proptest! {
                 prop_assert!(token.user.as_str().len() <= 255);
                 prop_assert!(token.info.is_none_or(|info| !info.contains('\n') && info.len() <= 4096));
             }
+            let _ = verifier().verify_subscription(&token, NOW);
         }
     }
 

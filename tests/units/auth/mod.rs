@@ -7,6 +7,7 @@ mod claims;
 mod forged;
 mod keys;
 mod rights;
+mod subscriptions;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

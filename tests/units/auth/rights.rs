@@ -17,7 +17,7 @@ fn room(name: &str) -> RoomName {
 fn rules(text: &str) -> RoomRules {
     let settings: Settings = toml::from_str(text).expect("settings");
     let access = Config::try_from(settings).expect("settings within their rules").access;
-    RoomRules::new(access.rooms, access.default_limits)
+    RoomRules::from(&access)
 }
 
 /// Which of join, publish, history and presence a client has, and whether it may publish from outside.
@@ -128,6 +128,75 @@ fn an_operator_is_told_which_rule_applies_and_why_a_client_may_or_may_not() {
         presence: no; the rule lets only tokens that grant it\n\
         limits: 1000000 members; the newest 100 messages for 1h; members are not told who comes and goes\n";
     assert_eq!(rules.explain(&room("team:a"), Some(&token)), expected);
+}
+
+/// A setting by which there are keys for tokens. Rules do not read the file.
+const KEYS: &str = "token-secret-file = ['main.key']\n";
+
+#[test]
+fn where_there_are_keys_rooms_that_begin_with_a_dollar_need_a_token_and_all_others_stay_open() {
+    let rules = rules(KEYS);
+    let granted = accepted(&json!({"sub": "ada", "channels": ["$a"]}));
+    let user = accepted(&json!({"sub": "ada"}));
+    assert!(rules.is_open());
+    for token in [None, Some(&user), Some(&granted)] {
+        assert_eq!([rights(&rules, "a", token), rights(&rules, "a$", token)], [[true; 5]; 2]);
+    }
+    for token in [None, Some(&user)] {
+        assert_eq!(rights(&rules, "$a", token), [false, true, false, false, false]);
+    }
+    assert_eq!(rights(&rules, "$a", Some(&granted)), [true, true, true, true, false]);
+    assert_eq!(rights(&rules, "$b", Some(&granted)), [false, true, false, false, false]);
+    assert_eq!(
+        (rules.limits_of(&room("$a")).joined_by, rules.limits_of(&room("a")).joined_by),
+        (Who::Token, Who::Anyone)
+    );
+    let refusal = "join \"$a\": the rule \"rooms that begin with $\" lets only tokens that grant it";
+    assert_eq!(rules.refusal(&room("$a"), Action::Join), refusal);
+    let expected = "room: \"$a\"\n\
+        rule: \"rooms that begin with $\", for the rooms \"$*\" that no rule of the settings names, where there are keys \
+        for tokens\n\
+        client: without a token\n\
+        join: no; the rule lets only tokens that grant it\n\
+        publish: yes, as a member; the rule lets only members\n\
+        history: no; the rule lets only tokens that grant it\n\
+        presence: no; the rule lets only tokens that grant it\n";
+    let words = rules.explain(&room("$a"), None);
+    assert!(words.starts_with(expected), "{words}");
+    assert!(rules.explain(&room("a"), None).contains("everybody may do everything"));
+}
+
+#[test]
+fn a_rule_of_the_settings_that_names_a_room_with_a_dollar_applies_in_place_of_the_default() {
+    let rules = rules(&format!("{KEYS}[[rule]]\nrooms = '$news*'\njoin = 'anyone'\n"));
+    assert!(!rules.is_open());
+    assert_eq!(rights(&rules, "$news", None), [true, true, true, true, false]);
+    assert_eq!(rights(&rules, "$a", None), [false, true, false, false, false]);
+    assert_eq!(rights(&rules, "$a", Some(&accepted(&json!({"channels": ["$a"]})))), [true, true, true, true, false]);
+    assert_eq!(rights(&rules, "elsewhere", None), [false; 5]);
+    assert!(rules.explain(&room("$news"), None).contains("rule: number 1, \"$news*\""));
+}
+
+#[test]
+fn without_keys_a_dollar_is_a_character_like_any_other() {
+    let open = rules("");
+    assert_eq!(rights(&open, "$a", None), [true; 5]);
+    assert!(open.rule_of(&room("$a")).is_none());
+    let ruled = rules("[[rule]]\nrooms = 'a'\njoin = 'anyone'\n");
+    assert_eq!(rights(&ruled, "$a", None), [false; 5]);
+}
+
+#[test]
+fn the_grant_of_a_subscription_counts_where_the_rule_asks_for_a_token() {
+    for (who, join) in [("token", true), ("user", false), ("nobody", false), ("anyone", true)] {
+        let rules = rules(&format!("[[rule]]\nrooms = 'a'\njoin = '{who}'\n"));
+        let rights = rules.rights_with_grant(&room("a"), None, Rights::JOIN_AND_READ);
+        assert_eq!([Action::Join, Action::History, Action::Presence].map(|action| rights.allow(action)), [join; 3]);
+        assert_eq!((rights.allow(Action::Publish), rights.allow_publish_from_outside()), (true, false));
+        assert_eq!(rules.rights_with_grant(&room("b"), None, Rights::JOIN_AND_READ), Rights::NONE);
+    }
+    let private = rules(KEYS).rights_with_grant(&room("$a"), None, Rights::JOIN_AND_READ);
+    assert!(private.allow(Action::Join) && private.allow(Action::Publish));
 }
 
 /// A rule for these rooms that lets everybody join.

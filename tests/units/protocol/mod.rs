@@ -1,8 +1,10 @@
 //! The wire formats: parsing of commands, encoding of events, and WebSocket frames.
 
+mod centrifuge;
 mod command;
 mod compression;
 mod dialect;
+mod json;
 mod lines;
 mod listing;
 mod names;

@@ -238,12 +238,14 @@ fn before(held: u64, is_fresh: bool) -> String {
 
 /// Resources of the generator.
 pub fn generator(report: &Report) -> Vec<Row> {
-    let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, lag, .. } = &report.generator;
+    let GeneratorReport { processes, nanos_per_delivery, busy, deliveries_per_read, bytes_per_delivery, lag, .. } =
+        &report.generator;
     vec![
         Row::new("CPU per delivery", with_unit(nanos_per_delivery / 1e3, "µs")),
         Row { is_bad: *busy > BUSY_MAX, ..Row::new("Busiest process", with_unit(*busy, "cores")) },
         Row { is_bad: lag.p99 > LAG_MAX, ..Row::new("Schedule lag, p99", with_unit(lag.p99, "ms")) },
         Row::new("Deliveries per read", significant(*deliveries_per_read)),
+        Row::new("Bytes per delivery", significant(*bytes_per_delivery)),
         Row::new("Processes", processes.to_string()),
     ]
 }

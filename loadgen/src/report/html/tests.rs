@@ -16,6 +16,7 @@ fn nothing() -> Report {
         nanos_per_delivery: f64::NAN,
         busy: 0.0,
         deliveries_per_read: f64::NAN,
+        bytes_per_delivery: f64::NAN,
         lag: Latencies::default().quantiles(),
         limited: None,
     };

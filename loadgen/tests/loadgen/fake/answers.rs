@@ -4,10 +4,13 @@ use super::{Act, Fault, Seen, Server};
 
 impl Server {
     pub(super) fn answer_auth(&mut self, client: usize, token: &str) {
-        self.report(Seen::Presented(token.to_owned()));
+        if !token.is_empty() {
+            self.report(Seen::Presented(token.to_owned()));
+        }
         let refuses = self.script.iter().any(|fault| matches!(fault, Fault::RefuseTokens));
-        let answer = if refuses { "ERR unauthorized" } else { "Authenticated as somebody" };
-        self.promise(client, Act::Send(format!("{answer}\n")));
+        for answer in self.wire.authenticated(refuses) {
+            self.promise(client, Act::Send(answer));
+        }
     }
 
     pub(super) fn answer_ping(&mut self, client: usize, text: &str) {
@@ -20,7 +23,7 @@ impl Server {
 
     pub(super) fn answer_leave(&mut self, client: usize) {
         let Some(room) = self.leave(client) else { return };
-        self.promise(client, Act::Send("Left room\n".to_owned()));
+        self.promise(client, Act::Send(self.wire.left()));
         let Some(said) = self.histories.get(&room).and_then(|history| history.last()).cloned() else { return };
         if self.take_fault(|fault| matches!(fault, Fault::HauntTheFirstToLeave)) {
             self.promise(client, Act::Send(said));

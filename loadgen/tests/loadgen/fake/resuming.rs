@@ -3,12 +3,12 @@
 use super::{Act, Fault, Server};
 
 /// The first half of every position. Clients must not look into it.
-const EPOCH: &str = "0abc123def456";
+pub(super) const EPOCH: &str = "0abc123def456";
 
 impl Server {
     pub(super) fn answer_position(&mut self, client: usize) {
         let room = self.clients[client].room.as_ref();
-        let Some(offset) = room.map(|room| self.histories.get(room).map_or(0, Vec::len)) else { return };
+        let Some(offset) = room.map(|room| self.said_in(room)) else { return };
         if !self.script.iter().any(|fault| matches!(fault, Fault::AnswerNoPosition)) {
             self.promise(client, Act::Send(format!("Position {EPOCH}-{offset:016}\n")));
         }
@@ -21,12 +21,10 @@ impl Server {
         }
         let offset = position.strip_prefix(EPOCH).and_then(|rest| rest.strip_prefix('-')?.parse::<usize>().ok());
         let history = self.histories.get(room).cloned().unwrap_or_default();
-        let mut missed = history[offset.expect("a position of this server")..].to_vec();
+        let offset = offset.expect("a position of this server");
+        let mut missed = history[offset..].to_vec();
         let last = missed.last().cloned();
-        self.join(client, room);
-        if self.take_fault(|fault| matches!(fault, Fault::TellTheFirstToResumeOfAGap)) {
-            missed = vec!["GAP unknown\n".to_owned()];
-        }
+        let is_gap = self.take_fault(|fault| matches!(fault, Fault::TellTheFirstToResumeOfAGap));
         if self.take_fault(|fault| matches!(fault, Fault::ConcealTheFirstGap)) {
             missed.clear();
         }
@@ -36,6 +34,7 @@ impl Server {
         if self.take_fault(|fault| matches!(fault, Fault::DoubleTheLastOfTheFirstReplay)) {
             missed.extend(last);
         }
-        missed.into_iter().for_each(|line| self.promise(client, Act::Send(line)));
+        let offset = if is_gap { history.len() } else { offset };
+        self.join(client, room, self.wire.resumed(room, missed, is_gap, offset));
     }
 }

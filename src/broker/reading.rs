@@ -1,0 +1,66 @@
+//! What clients read of a room without changing it: a part of its history, who is in it. They need not be members.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::batch::Batch;
+use super::command::{Page, ReplyTo};
+use super::in_flight::LongReplyTurn;
+use super::room::Room;
+use super::shard::Shard;
+use crate::protocol::command::CommandError;
+use crate::protocol::event::Event;
+use crate::protocol::names::RoomName;
+use crate::protocol::position::Since;
+use crate::protocol::publication::Publisher;
+
+/// What a member takes in a list of members beside its texts, in bytes: at least what any dialect writes.
+const MEMBER_BYTES: usize = 96;
+
+impl Shard {
+    /// Replies with a part of what a room retains. A room that does not exist has no position, and a client may resume
+    /// there from its first publication.
+    pub(super) fn page(
+        &self,
+        name: &RoomName,
+        to: ReplyTo,
+        page: Page,
+        turn: Option<LongReplyTurn>,
+        batch: &mut Batch,
+    ) {
+        let Some(room) = self.rooms.get(name) else { return batch.reply(to, &Event::History(&[], None)) };
+        let position = room.log.position();
+        let is_of_other_life = |since: Since| since.epoch.is_some_and(|epoch| epoch != position.epoch);
+        if page.since.is_some_and(is_of_other_life) {
+            return batch.reply(to, &Event::Error(&CommandError::Unrecoverable { room: name.clone() }));
+        }
+        let messages_max = page.messages_max.min(self.recovery_messages_max);
+        let since = page.since.map(|since| since.offset);
+        let publications = room.log.page(since, page.is_reverse, messages_max, self.replay_bytes_max);
+        batch.reply_in_turn(to, &Event::History(&publications, Some(position)), turn);
+    }
+
+    /// Replies with all members, or refuses a list that is too long for one reply.
+    pub(super) fn presence(&self, name: &RoomName, to: ReplyTo, turn: Option<LongReplyTurn>, batch: &mut Batch) {
+        let members = self.rooms.get(name).map(Room::presence).unwrap_or_default();
+        let (bytes, bytes_max): (usize, _) = (members.iter().map(bytes_of).sum(), self.replay_bytes_max);
+        if bytes > bytes_max {
+            let error = CommandError::PresenceTooLong { members: members.len(), bytes_max };
+            return batch.reply(to, &Event::Error(&error));
+        }
+        batch.reply_in_turn(to, &Event::Presence(&members), turn);
+    }
+
+    /// The number of the members, and of the users that they are.
+    pub(super) fn presence_count(&self, name: &RoomName) -> Event<'static> {
+        let Some(room) = self.rooms.get(name) else { return Event::PresenceCount { clients: 0, users: 0 } };
+        let users: FxHashSet<&str> = room.publishers().map(|member| member.user.as_str()).collect();
+        Event::PresenceCount { clients: room.member_count().members(), users: users.len() }
+    }
+}
+
+fn bytes_of(member: &Arc<Publisher>) -> usize {
+    let info = [&member.info, &member.room_info].into_iter().flatten().map(|info| info.len()).sum::<usize>();
+    MEMBER_BYTES + member.user.as_str().len() + member.label.as_str().len() + info
+}

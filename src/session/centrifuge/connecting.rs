@@ -1,0 +1,238 @@
+//! The beginning of a connection: who the client is, and the rooms that the server has it join.
+//!
+//! The reply to a connect holds what the client has missed in these rooms, and everything else from them follows it. They
+//! are on several shards, so each place is reserved first, together with what was missed up to a position. Then the reply is
+//! sent, and then the client joins each room from that position on: without a gap and without a double. A room that
+//! retains nothing is joined in front of the reply, since nobody is promised what it said before.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use super::commands::{room, since};
+use super::{CentrifugeHandler, Phase, Step};
+use crate::auth::tokens::ServerSideSubscription;
+use crate::broker::{JoinReply, Reservation, Reserved};
+use crate::protocol::centrifuge::command::{Connect, Resume};
+use crate::protocol::command::{CommandError, TokenText};
+use crate::protocol::dialect::Encoding;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::{Connected, Event, JoinedAt, Recovery, RequestId};
+use crate::protocol::names::RoomName;
+use crate::protocol::position::{Position, Since};
+use crate::session::{Finished, JoinRequest, Outcome};
+
+/// A connect that has not finished.
+pub(super) struct Connecting {
+    request: RequestId,
+    /// Rooms that were not asked yet.
+    left: VecDeque<Wanted>,
+    /// Places that are reserved, or rooms that are joined because they retain nothing.
+    reserved: Vec<Place>,
+    /// The rooms that are joined behind the reply.
+    joining: VecDeque<Place>,
+    /// Why the connect fails. The places are given back.
+    error: Option<CommandError>,
+}
+
+/// A room that the client is to be in.
+struct Wanted {
+    subscription: ServerSideSubscription,
+    /// Up to where the client has it, if it resumes.
+    since: Option<Since>,
+}
+
+/// A place in a room.
+struct Place {
+    wanted: Wanted,
+    position: Position,
+    is_recoverable: bool,
+    /// What the client has missed, encoded; `None` if this cannot be had.
+    missed: Option<Vec<u8>>,
+}
+
+impl CentrifugeHandler {
+    pub(super) fn connect(&mut self, request: RequestId, connect: Connect<'_>) -> Outcome {
+        let Connect { token, subs } = connect;
+        if let Some(TokenText(token)) = &token
+            && let Err(refused) = self.session.authenticate(token)
+        {
+            return match refused.reason {
+                Disconnect::TokenExpired => {
+                    self.refuse_connect(request, &CommandError::TokenExpired(refused.error.to_string().into()))
+                }
+                reason => Outcome::Ended(reason),
+            };
+        }
+        if !self.session.begin_connection() {
+            // An SDK that has a token sends it, so this one has none to try again with.
+            return Outcome::Ended(Disconnect::ProtocolError);
+        }
+        match self.wanted(&subs) {
+            Ok(left) => {
+                let (reserved, joining, error) = (Vec::new(), VecDeque::new(), None);
+                self.next_room(Box::new(Connecting { request, left, reserved, joining, error }))
+            }
+            Err(error) => self.refuse_connect(request, &error),
+        }
+    }
+
+    /// Refuses to connect. The client is to close the connection, and may do nothing else.
+    pub(super) fn refuse_connect(&mut self, request: RequestId, error: &CommandError) -> Outcome {
+        self.phase = Phase::Refused;
+        if self.session.dialect.encoding() == Encoding::Push {
+            return Outcome::Ended(match error {
+                CommandError::TokenExpired(_) => Disconnect::TokenExpired,
+                _ => Disconnect::NotAvailable,
+            });
+        }
+        self.reply(request, &Event::Error(error))
+    }
+
+    /// The rooms that the client's token names, and those that a client which cannot ask for rooms later names itself.
+    fn wanted(&self, subs: &[(Cow<'_, str>, Resume<'_>)]) -> Result<VecDeque<Wanted>, CommandError> {
+        let mut subscriptions = self.session.server_side();
+        if self.session.dialect.encoding() == Encoding::Push {
+            for (channel, _) in subs {
+                let room = room(channel)?;
+                if !subscriptions.iter().any(|subscription| subscription.room == room) {
+                    subscriptions.push(ServerSideSubscription { room, info: None, data: None });
+                }
+            }
+        }
+        let rooms_max = self.session.context.rooms_max;
+        if subscriptions.len() > rooms_max {
+            return Err(CommandError::TooManyMemberships { rooms_max });
+        }
+        let resume = |room: &RoomName| subs.iter().find(|(channel, _)| channel == room.as_str());
+        let wanted = |subscription: ServerSideSubscription| {
+            let since = resume(&subscription.room).and_then(|(_, resume)| since(resume));
+            Wanted { subscription, since }
+        };
+        Ok(subscriptions.into_iter().map(wanted).collect())
+    }
+
+    /// Reserves a place in the next room; behind the last one the client is connected.
+    fn next_room(&mut self, mut connecting: Box<Connecting>) -> Outcome {
+        let Some(wanted) = connecting.left.pop_front() else { return self.connected(connecting) };
+        let outcome = self.session.reserve_and_read(wanted.subscription.room.clone(), wanted.since);
+        connecting.left.push_front(wanted);
+        self.after(outcome, Step::Connecting(connecting))
+    }
+
+    pub(super) fn go_on_connecting(&mut self, mut connecting: Box<Connecting>, finished: Finished) -> Outcome {
+        match finished {
+            Finished::Reserved(reserved) => {
+                let Some(wanted) = connecting.left.pop_front() else { return Outcome::Done };
+                let place = self.place(wanted, reserved);
+                if place.is_recoverable {
+                    connecting.reserved.push(place);
+                    return self.next_room(connecting);
+                }
+                let request = place.join(None);
+                connecting.reserved.push(place);
+                let outcome = self.session.join(request);
+                self.after(outcome, Step::Connecting(connecting))
+            }
+            Finished::Refused(error) if connecting.error.is_none() => {
+                connecting.error = Some(error);
+                connecting.left.clear();
+                if self.phase == Phase::Connected { self.next_join(connecting) } else { self.connected(connecting) }
+            }
+            // A place that was given back is refused as well.
+            _ if self.phase == Phase::Connected || connecting.error.is_some() => self.next_join(connecting),
+            _ => self.next_room(connecting),
+        }
+    }
+
+    fn place(&self, wanted: Wanted, reserved: Reserved) -> Place {
+        let Reserved { position, is_recoverable, missed } = reserved;
+        let may_recover = is_recoverable && self.session.may_recover(&wanted.subscription.room);
+        let missed = missed.filter(|_| may_recover).map(|missed| {
+            let mut bytes = Vec::new();
+            for publication in &missed {
+                self.session.dialect.write_missed(&wanted.subscription.room, publication, &mut bytes);
+            }
+            bytes
+        });
+        Place { wanted, position, is_recoverable: may_recover, missed }
+    }
+
+    /// Replies that the client is connected, and goes on to join the rooms.
+    fn connected(&mut self, mut connecting: Box<Connecting>) -> Outcome {
+        let places = mem::take(&mut connecting.reserved);
+        if connecting.error.is_some() {
+            connecting.joining = places.into_iter().filter(|place| place.is_recoverable).collect();
+            return self.next_join(connecting);
+        }
+        self.phase = Phase::Connected;
+        self.server_side = places.iter().map(|place| place.wanted.subscription.room.clone()).collect();
+        let rooms: Vec<JoinedAt<'_>> = places.iter().map(Place::joined_at).collect();
+        let stream = self.opening.stream.take().map(|stream| (stream.session(), stream.node()));
+        let connected = Connected {
+            client: self.session.identity().client,
+            ping_seconds: self.session.ping_seconds(),
+            answers_pings: self.session.dialect.answers_pings(),
+            expires_in: self.session.expires_in(),
+            rooms: &rooms,
+            session: stream.as_ref().map(|(session, node)| (&**session, &**node)),
+        };
+        let outcome = self.session.reply_to(connecting.request, &Event::Connected(&connected));
+        connecting.joining = places.into_iter().filter(|place| place.is_recoverable).collect();
+        match outcome {
+            Outcome::Done => self.next_join(connecting),
+            outcome => self.after(outcome, Step::Connecting(connecting)),
+        }
+    }
+
+    /// Joins the next room in which a place is reserved, or gives the place back.
+    fn next_join(&mut self, mut connecting: Box<Connecting>) -> Outcome {
+        let Some(place) = connecting.joining.pop_front() else {
+            return match connecting.error {
+                None => Outcome::Done,
+                // The client was told that it is in a room, and cannot be: it is to come back.
+                Some(_) if self.phase == Phase::Connected => Outcome::Ended(Disconnect::OutOfStep),
+                Some(error) => self.refuse_connect(connecting.request, &error),
+            };
+        };
+        let since = match &connecting.error {
+            None => place.position.into(),
+            // A join that must recover and cannot gives its place back.
+            Some(_) => Since::UNREACHABLE,
+        };
+        let outcome = self.session.join(place.join(Some(since)));
+        self.after(outcome, Step::Connecting(connecting))
+    }
+}
+
+impl Place {
+    fn join(&self, since: Option<Since>) -> JoinRequest {
+        let ServerSideSubscription { room, info, .. } = &self.wanted.subscription;
+        JoinRequest {
+            since,
+            must_recover: since.is_some(),
+            reply: JoinReply::Told,
+            reservation: Reservation::Held,
+            info: info.clone(),
+            ..JoinRequest::of(room.clone())
+        }
+    }
+
+    fn joined_at(&self) -> JoinedAt<'_> {
+        let ServerSideSubscription { room, data, .. } = &self.wanted.subscription;
+        let recovery = match (self.wanted.since, &self.missed) {
+            (None, _) => Recovery::NotRequested,
+            (Some(since), Some(missed)) => Recovery::Recovered { since: since.offset, missed },
+            (Some(_), None) => Recovery::Unrecovered,
+        };
+        JoinedAt {
+            room,
+            position: self.position,
+            is_recoverable: self.is_recoverable,
+            recovery,
+            expires_in: None,
+            data: data.as_ref().map(Arc::as_ref),
+        }
+    }
+}

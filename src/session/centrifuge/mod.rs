@@ -1,0 +1,260 @@
+//! The Centrifuge protocol: commands of SDKs become calls of a session, and what comes of them becomes replies. A client
+//! is in many rooms at once. The rooms themselves reply to most commands; the rest is said here.
+
+mod commands;
+mod connecting;
+mod opening;
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use self::connecting::Connecting;
+pub use self::opening::{Opening, StreamName};
+use super::{Finished, Outcome, ProtocolHandler, Session};
+use crate::protocol::centrifuge::command::{Command, Parsed};
+use crate::protocol::centrifuge::{json, protobuf};
+use crate::protocol::command::CommandError;
+use crate::protocol::dialect::Encoding;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::event::{Event, Eviction, RequestId};
+use crate::protocol::names::RoomName;
+
+/// Commands of one frame that are executed before other clients have their turn.
+const TURN_COMMANDS: usize = 64;
+
+/// The protocol handler of one client of the Centrifuge protocol.
+pub struct CentrifugeHandler {
+    session: Session,
+    phase: Phase,
+    opening: Opening,
+    /// What has to wait, if anything has. Boxed, so that idle clients stay small.
+    waiting: Option<Box<Waiting>>,
+    /// The rooms that the server has had the client join.
+    server_side: Vec<RoomName>,
+}
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The client has to connect.
+    Awaited,
+    /// The client may do what it has rights for.
+    Connected,
+    /// The client's wish to connect was refused, and it is to close the connection.
+    Refused,
+}
+
+/// A command that has not finished, and what stands behind it.
+#[derive(Default)]
+struct Waiting {
+    step: Step,
+    /// The commands of the same frame that were not executed yet.
+    rest: Vec<u8>,
+    /// Other clients have had their turn.
+    has_yielded: bool,
+}
+
+/// What the client waits for.
+#[derive(Default)]
+enum Step {
+    /// Its next turn.
+    #[default]
+    Turn,
+    /// The end of a command, to be told if it fails.
+    Command(RequestId),
+    /// To have left a room by its own command.
+    Leaving(RequestId),
+    /// To have left a room whose token has expired.
+    Expiring(RequestId, RoomName),
+    /// To be connected, with the rooms that the server has it join.
+    Connecting(Box<Connecting>),
+    /// A message on its way, which needs no answer.
+    Sending,
+}
+
+impl CentrifugeHandler {
+    /// A handler for a client that has not connected yet.
+    pub fn new(session: Session, opening: Opening) -> Self {
+        Self { session, phase: Phase::Awaited, opening, waiting: None, server_side: Vec::new() }
+    }
+
+    /// Executes the commands of a frame, until one has to wait or the turn is over.
+    fn frame(&mut self, frame: &[u8]) -> Outcome {
+        let mut executed = 0;
+        for _ in 0..TURN_COMMANDS {
+            let parsed = match self.session.dialect.encoding() {
+                Encoding::Protobuf => protobuf::next_command(&frame[executed..]),
+                _ => json::next_command(&frame[executed..]),
+            };
+            let Some((parsed, bytes)) = parsed else { return Outcome::Done };
+            executed += bytes;
+            match self.execute(parsed) {
+                Outcome::Done if !self.session.needs_review() => {}
+                Outcome::Done => break,
+                Outcome::Pending => {
+                    self.keep(&frame[executed..]);
+                    return Outcome::Pending;
+                }
+                Outcome::Ended(reason) => return Outcome::Ended(reason),
+            }
+        }
+        if executed == frame.len() {
+            return Outcome::Done;
+        }
+        self.wait(Step::Turn);
+        self.keep(&frame[executed..]);
+        Outcome::Pending
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        self.waiting.get_or_insert_default().rest = rest.to_vec();
+    }
+
+    fn execute(&mut self, parsed: Parsed<'_>) -> Outcome {
+        match (self.phase, parsed) {
+            (_, Parsed::Malformed) => Outcome::Ended(Disconnect::ProtocolError),
+            (_, Parsed::Pong) => Outcome::Done,
+            (Phase::Awaited, Parsed::Command(request, Command::Connect(connect))) => self.connect(request, connect),
+            (Phase::Awaited, Parsed::Refused(request, error)) => self.refuse_connect(request, &error),
+            (Phase::Connected, Parsed::Command(request, command)) => self.command(request, command),
+            (Phase::Connected, Parsed::Refused(request, error)) => self.reply(request, &Event::Error(&error)),
+            (Phase::Connected, Parsed::Send) => Outcome::Ended(Disconnect::NotAvailable),
+            _ => Outcome::Ended(Disconnect::ProtocolError),
+        }
+    }
+
+    fn command(&mut self, request: RequestId, command: Command<'_>) -> Outcome {
+        match self.try_command(request, command) {
+            Ok(outcome) => outcome,
+            Err(error) => self.reply(request, &Event::Error(&error)),
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, event: &Event<'_>) -> Outcome {
+        let outcome = self.session.reply_to(request, event);
+        self.after(outcome, Step::Sending)
+    }
+
+    fn push(&mut self, event: &Event<'_>) -> Outcome {
+        let outcome = self.session.reply(None, event);
+        self.after(outcome, Step::Sending)
+    }
+
+    /// Remembers what comes behind a call that has to wait.
+    fn after(&mut self, outcome: Outcome, step: Step) -> Outcome {
+        if outcome == Outcome::Pending {
+            self.wait(step);
+        }
+        outcome
+    }
+
+    fn wait(&mut self, step: Step) {
+        self.waiting.get_or_insert_default().step = step;
+    }
+
+    fn go_on(&mut self, step: Step, finished: Finished) -> Outcome {
+        match (step, finished) {
+            (Step::Connecting(connecting), finished) => self.go_on_connecting(connecting, finished),
+            (Step::Command(request), Finished::Refused(error)) => self.reply(request, &Event::Error(&error)),
+            (Step::Leaving(request), _) => self.reply(request, &Event::Left),
+            (Step::Expiring(request, room), _) => {
+                let expired = CommandError::TokenExpired("the token of the membership".into());
+                let mut bytes = Vec::new();
+                self.session.dialect.write(&Event::Evicted(&room, Eviction::Expired), &mut bytes);
+                self.session.dialect.write_reply(Some(request), &Event::Error(&expired), &mut bytes);
+                let outcome = self.session.send(None, bytes.into());
+                self.after(outcome, Step::Sending)
+            }
+            (_, Finished::Evicted(room, error)) => {
+                let eviction = match error {
+                    CommandError::TokenExpired(_) => Eviction::Expired,
+                    _ => Eviction::Unsubscribed,
+                };
+                if self.server_side.contains(&room) {
+                    return Outcome::Ended(Disconnect::OutOfStep);
+                }
+                self.push(&Event::Evicted(&room, eviction))
+            }
+            _ => Outcome::Done,
+        }
+    }
+
+    /// Executes what stands behind a command that has finished.
+    fn go_on_with_rest(&mut self, rest: &[u8]) -> Outcome {
+        if let Some(reason) = self.session.disconnect_reason() {
+            return Outcome::Ended(reason);
+        }
+        if self.session.needs_review() {
+            let outcome = self.review();
+            if outcome != Outcome::Done {
+                self.keep(rest);
+                return outcome;
+            }
+        }
+        if rest.is_empty() { Outcome::Done } else { self.frame(rest) }
+    }
+}
+
+impl ProtocolHandler for CentrifugeHandler {
+    fn begin(&mut self) -> Outcome {
+        Outcome::Done
+    }
+
+    fn text(&mut self, text: &str) -> Outcome {
+        match self.session.dialect.encoding() {
+            Encoding::Protobuf => Outcome::Ended(Disconnect::Unsupported),
+            _ => self.frame(text.as_bytes()),
+        }
+    }
+
+    fn binary(&mut self, bytes: &[u8]) -> Outcome {
+        match self.session.dialect.encoding() {
+            Encoding::Protobuf => self.frame(bytes),
+            _ => Outcome::Ended(Disconnect::Unsupported),
+        }
+    }
+
+    fn review(&mut self) -> Outcome {
+        let outcome = self.session.review();
+        self.after(outcome, Step::Sending)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        while let Some(waiting) = &mut self.waiting {
+            let outcome = match mem::take(&mut waiting.step) {
+                Step::Turn if !waiting.has_yielded => {
+                    waiting.has_yielded = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Step::Turn => Outcome::Done,
+                step => {
+                    let Poll::Ready(finished) = self.session.poll(context) else {
+                        waiting.step = step;
+                        return Poll::Pending;
+                    };
+                    self.go_on(step, finished)
+                }
+            };
+            if let Outcome::Ended(_) = outcome {
+                return Poll::Ready(outcome);
+            }
+            if outcome == Outcome::Pending {
+                continue;
+            }
+            let rest = self.waiting.take().map(|waiting| waiting.rest).unwrap_or_default();
+            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(&rest) {
+                return Poll::Ready(outcome);
+            }
+        }
+        Poll::Ready(Outcome::Done)
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn into_session(self) -> Session {
+        self.session
+    }
+}
