@@ -67,9 +67,8 @@ fn deflate(message: &[u8], window_bits: u8) -> Option<Vec<u8>> {
     // Compression ends early where the result is not shorter.
     let mut compressed = Vec::with_capacity(message.len() + FLUSHED.len());
     COMPRESSORS.with_borrow_mut(|compressors| {
-        let compressor = compressors[usize::from(window_bits - WINDOW_BITS_MIN)].get_or_insert_with(|| {
-            Compress::new_with_window_bits(flate2::Compression::new(LEVEL), false, window_bits)
-        });
+        let compressor = compressors[usize::from(window_bits - WINDOW_BITS_MIN)]
+            .get_or_insert_with(|| Compress::new_with_window_bits(flate2::Compression::new(LEVEL), false, window_bits));
         compressor.reset();
         compressor.compress_vec(message, &mut compressed, FlushCompress::Sync).ok()
     })?;

@@ -166,11 +166,7 @@ impl MessageDecoder {
     }
 
     /// The first whole frame and its length.
-    fn next_frame<'a>(
-        &self,
-        input: &'a mut [u8],
-        bytes_max: usize,
-    ) -> Result<Option<(Frame<'a>, usize)>, FrameError> {
+    fn next_frame<'a>(&self, input: &'a mut [u8], bytes_max: usize) -> Result<Option<(Frame<'a>, usize)>, FrameError> {
         let &[first, second, ..] = &*input else { return Ok(None) };
         let opcode = opcode(first)?;
         let (is_final, is_compressed) = (first & 0x80 != 0, first & COMPRESSED != 0);
@@ -201,7 +197,13 @@ impl MessageDecoder {
 
     /// Holds a frame to the limit from its header alone, before a byte of the payload is kept. A continuation extends the
     /// incomplete message.
-    fn check_length(&self, length: u64, opcode: Opcode, is_compressed: bool, bytes_max: usize) -> Result<(), FrameError> {
+    fn check_length(
+        &self,
+        length: u64,
+        opcode: Opcode,
+        is_compressed: bool,
+        bytes_max: usize,
+    ) -> Result<(), FrameError> {
         let (received, is_compressed) = match &self.partial {
             Some(partial) if opcode == Opcode::Continuation => (partial.bytes.len(), partial.is_compressed),
             _ => (0, is_compressed),

@@ -37,7 +37,10 @@ fn section_7_1_the_first_offer_that_can_be_kept_is_answered_without_context_take
         ("permessage-deflate; client_max_window_bits; server_max_window_bits=10", with_window(10)),
         ("x-other; a=\"permessage-deflate, b\", permessage-deflate", plain()),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", plain()),
-        ("permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=12", with_window(12)),
+        (
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=12",
+            with_window(12),
+        ),
         ("permessage-deflate; server_max_window_bits=8", None),
         ("permessage-deflate; server_max_window_bits=7", None),
         ("permessage-deflate; server_max_window_bits=16", None),
