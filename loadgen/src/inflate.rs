@@ -141,7 +141,6 @@ mod tests {
     fn words_shrink_as_chat_does() {
         let ratio = compressed(&crate::payload::words(1_024)).len() as f64 / 1_024.0;
         assert!((0.38..0.6).contains(&ratio), "{ratio}");
-        eprintln!("RATIO {ratio}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Roomcast under every kind of load, on each transport and on both: nothing is lost, duplicated or out of order.
+//! Roomcast under every kind of load, on each transport, over the Centrifuge protocol, and on all: nothing is lost, duplicated or out of order.
 
 use harness::{Process, Turn, at_once};
 
@@ -11,12 +11,12 @@ const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
 /// With these descriptors a process may have 60 connections.
 const DESCRIPTORS: u64 = 160;
 
-/// Puts one load on each transport, and on both by halves, and checks each report.
+/// Puts one load on each transport, and on all of them at once, and checks each report.
 fn on_each_transport(arguments: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, "--mix", "tcp=50,ws=50"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (tcp, &mixed)], |(target, more)| {
+    let mixed = [websocket, server.centrifuge(), "--mix", "tcp=40,ws=30,centrifuge+ws=30"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (server.centrifuge(), &[]), (tcp, &mixed)], |(target, more)| {
         let measured = measure(target, &[&CLIENTS, more, arguments].concat());
         measured.expect_clean();
         check(&measured);

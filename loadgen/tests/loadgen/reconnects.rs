@@ -171,12 +171,12 @@ fn servers_without_the_text_dialect_are_refused_with_the_reason() {
     }
 }
 
-/// Runs a load on Roomcast over each transport, and over both by halves.
+/// Runs a load on Roomcast over each transport, and over all of them at once.
 fn on_each_transport(load: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, "--mix", "tcp=50,ws=50"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (tcp, &mixed)], |(target, more)| {
+    let mixed = [websocket, server.centrifuge(), "--mix", "tcp=40,ws=30,centrifuge+ws=30"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (server.centrifuge(), &[]), (tcp, &mixed)], |(target, more)| {
         check(&measure(target, &[more, load, &["--duration", "1s"]].concat()));
     });
 }

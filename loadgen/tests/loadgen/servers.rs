@@ -14,6 +14,7 @@ pub struct Server {
     _program: Program,
     tcp: String,
     websocket: String,
+    centrifuge: String,
 }
 
 impl Server {
@@ -22,7 +23,8 @@ impl Server {
     pub fn roomcast() -> Self {
         let program = Program::start(&[]);
         let (tcp, websocket) = (format!("tcp://{}", program.tcp), format!("ws://{}/ws", program.http));
-        Self { _program: program, tcp, websocket }
+        let centrifuge = format!("centrifuge+ws://{}/connection/websocket", program.http);
+        Self { _program: program, tcp, websocket, centrifuge }
     }
 
     /// Its listener for lines.
@@ -33,6 +35,11 @@ impl Server {
     /// Its WebSocket listener.
     pub fn websocket(&self) -> &str {
         &self.websocket
+    }
+
+    /// The same for the Centrifuge protocol in JSON.
+    pub fn centrifuge(&self) -> &str {
+        &self.centrifuge
     }
 }
 
