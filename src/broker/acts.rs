@@ -42,12 +42,13 @@ impl Shard {
         let MemberCommand { room: name, from, act, .. } = command;
         let act = match act {
             Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
-            Act::PublishFromOutside(publisher, data, read_at) => {
+            Act::PublishFromOutside(publish) => {
+                let (publisher, data, read_at) = *publish;
                 let publish = ServerPublish { room: name, publisher, data, read_at, key: None, permit: None };
                 self.publish(now, publish, batch);
                 return batch.reply(from, &Event::Accepted);
             }
-            Act::Page(page, turn) => return self.page(&name, from, page, turn, batch),
+            Act::Page(page, turn) => return self.page(&name, from, *page, turn, batch),
             Act::Presence(turn) => return self.presence(&name, from, turn, batch),
             Act::PresenceCount => return batch.reply(from, &self.presence_count(&name)),
             act => act,

@@ -55,9 +55,9 @@ pub enum Act {
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
     History(usize, Option<LongReplyTurn>),
     /// Publishes for a client that is no member, as others see it.
-    PublishFromOutside(Arc<Publisher>, Data, Instant),
+    PublishFromOutside(Box<(Arc<Publisher>, Data, Instant)>),
     /// Replies with a part of what the room retains; the client need not be a member.
-    Page(Page, Option<LongReplyTurn>),
+    Page(Box<Page>, Option<LongReplyTurn>),
     /// Replies with the members as others see them; the client need not be one.
     Presence(Option<LongReplyTurn>),
     /// Replies with the number of the members; the client need not be one.
@@ -76,7 +76,8 @@ impl Act {
     /// The bytes that count as in flight for it.
     pub(super) fn in_flight_bytes(&self) -> usize {
         match self {
-            Self::Publish(data, _) | Self::PublishFromOutside(_, data, _) => data.bytes(),
+            Self::Publish(data, _) => data.bytes(),
+            Self::PublishFromOutside(publish) => publish.1.bytes(),
             Self::Reply(bytes) => bytes.len(),
             _ => 0,
         }

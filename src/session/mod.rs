@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod centrifuge;
+mod memberships;
 pub mod pass;
 mod rate_limiter;
 mod rights;
@@ -21,25 +22,23 @@ use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
-use self::pass::{Pass, PassExpiry};
+pub use self::memberships::JoinRequest;
+use self::memberships::Membership;
+use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
 pub use self::rights::Unauthenticated;
-use self::waiting::{Answer, Joining, Waiting};
+use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
-use crate::auth::rights::{Action, Rights};
+use crate::auth::rights::Action;
 use crate::auth::tokens::Token;
-use crate::broker::{
-    Act, Broker, ClientWindow, Farewell, Join, JoinReply, Joined, Member, MemberCommand, Page, ReplyTo, Reservation,
-    Viewer,
-};
+use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, Page, ReplyTo, Viewer};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
-use crate::protocol::position::Since;
 use crate::protocol::publication::{Data, Publisher};
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
@@ -107,49 +106,6 @@ pub struct Identity {
 impl From<Publisher> for Identity {
     fn from(publisher: Publisher) -> Self {
         Self { publisher, token: None }
-    }
-}
-
-/// A room that a client is a member of.
-struct Membership {
-    joined: Joined,
-    /// What the client may do there.
-    rights: Rights,
-    /// Of a membership by a token of its own.
-    pass: Option<Box<Pass>>,
-}
-
-/// A wish to join a room.
-#[derive(Debug)]
-pub struct JoinRequest {
-    /// The room.
-    pub room: RoomName,
-    /// Up to where the client has everything, if it resumes.
-    pub since: Option<Since>,
-    /// The join fails if what was missed cannot all be had.
-    pub must_recover: bool,
-    /// How the client is told.
-    pub reply: JoinReply,
-    /// Whether the client has reserved a place.
-    pub reservation: Reservation,
-    /// A token for this membership alone.
-    pub pass: Option<Box<Pass>>,
-    /// What others learn of the client in this room, as one JSON value on one line.
-    pub info: Option<Arc<str>>,
-}
-
-impl JoinRequest {
-    /// A plain join.
-    pub fn of(room: RoomName) -> Self {
-        Self {
-            room,
-            since: None,
-            must_recover: false,
-            reply: JoinReply::Requested(None),
-            reservation: Reservation::None,
-            pass: None,
-            info: None,
-        }
     }
 }
 
@@ -231,73 +187,6 @@ impl Session {
         self.context.ping_interval.as_secs_f64().ceil() as u32
     }
 
-    /// The rooms that the client is in, in the order in which it has joined them.
-    pub fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.memberships.iter().map(|membership| &membership.joined.room)
-    }
-
-    /// Whether the client is in the room.
-    pub fn is_in(&self, room: &RoomName) -> bool {
-        self.membership(room).is_some()
-    }
-
-    /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
-    /// one. A join must follow [`Finished::Reserved`].
-    pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, since) {
-            return self.wait(Waiting::Refused(error));
-        }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
-    }
-
-    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
-    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join_with(&room, None) {
-            return self.wait(Waiting::Refused(error));
-        }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
-    }
-
-    /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`] or [`Event::JoinedAt`], ahead
-    /// of everything else from it, and with what the client has missed since its position, if it has one.
-    pub fn join(&mut self, request: JoinRequest) -> Outcome {
-        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
-        debug_assert!(!self.is_in(&room), "joined twice");
-        let rooms_max = self.context.rooms_max;
-        if self.memberships.len() >= rooms_max {
-            return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
-        }
-        let publisher = match info {
-            None => Arc::clone(&self.identity),
-            info => Publisher { room_info: info, ..(*self.identity).clone() }.into(),
-        };
-        let (expires_in, data) = pass.as_deref().map_or((None, None), |pass| (pass.expires_in(), pass.data().cloned()));
-        let join = Join {
-            member: Member { address: self.address(), dialect: self.dialect, publisher },
-            may_recover: self.rights_with(&room, pass.as_deref()).allow(Action::History),
-            room,
-            reply,
-            reservation,
-            since,
-            must_recover,
-            expires_in,
-            data,
-            turn: None,
-        };
-        let mut joining = Joining { join, pass };
-        match self.permit_joining(&mut joining) {
-            Ok(()) => self.send_join(joining),
-            Err(error) => self.wait(Waiting::Refused(error)),
-        }
-    }
-
-    /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
-    pub fn leave(&mut self, room: &RoomName) -> Outcome {
-        let place = self.rooms().position(|joined| joined == room).expect("a room that the client is in");
-        let room = self.take_membership(place);
-        self.wait(Answer::Leaving(self.context.broker.leave(room, self.address(), Farewell::Others)))
-    }
-
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
     pub fn publish(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
         if let Err(error) = self.permit(Action::Publish, room) {
@@ -314,7 +203,8 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let now = Instant::now();
-        let command = self.command(room, Act::PublishFromOutside(Arc::clone(&self.identity), data, now), request);
+        let command =
+            self.command(room, Act::PublishFromOutside(Box::new((Arc::clone(&self.identity), data, now))), request);
         self.send_charged(command, 1, now)
     }
 
@@ -324,7 +214,7 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let messages = page.messages_max.min(self.context.broker.replay_messages_max());
-        self.send_charged(self.command(room, Act::Page(page, None), request), messages.max(1), Instant::now())
+        self.send_charged(self.command(room, Act::Page(page.into(), None), request), messages.max(1), Instant::now())
     }
 
     /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
@@ -481,30 +371,6 @@ impl Session {
             self.context.writer.reply(self.slot, final_bytes).await;
         }
         self.context.writer.close(self.slot, reason).await;
-    }
-
-    fn membership(&self, room: &RoomName) -> Option<&Membership> {
-        self.memberships.iter().find(|membership| membership.joined.room == *room)
-    }
-
-    /// Adds a room that the client has joined.
-    fn add_membership(&mut self, joined: Joined, pass: Option<Box<Pass>>) {
-        let rights = self.rights_with(&joined.room, pass.as_deref());
-        let is_by_pass = pass.is_some();
-        // Most clients are in one room.
-        self.memberships.reserve_exact(1);
-        self.memberships.push(Membership { joined, rights, pass });
-        if is_by_pass {
-            self.watch_passes();
-        }
-    }
-
-    fn take_membership(&mut self, place: usize) -> RoomName {
-        let Membership { joined, .. } = self.memberships.remove(place);
-        if self.memberships.is_empty() {
-            self.memberships = Vec::new();
-        }
-        joined.room
     }
 
     fn command(&self, room: &RoomName, act: Act, request: Option<RequestId>) -> MemberCommand {

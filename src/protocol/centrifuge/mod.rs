@@ -7,5 +7,6 @@ mod fields;
 pub mod json;
 mod json_commands;
 pub mod protobuf;
+mod protobuf_commands;
 
 pub use codes::{disconnect_code, error_code, eviction_code};

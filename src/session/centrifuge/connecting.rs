@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use super::{CentrifugeHandler, Phase, Step, room, since};
+use super::commands::{room, since};
+use super::{CentrifugeHandler, Phase, Step};
 use crate::auth::tokens::ServerSideSubscription;
 use crate::broker::{JoinReply, Reservation, Reserved};
 use crate::protocol::centrifuge::command::{Connect, Resume};

@@ -1,0 +1,391 @@
+//! Replies and pushes: each is one JSON value, which the JSON says as it is and the Protobuf in its fields.
+
+use std::sync::Arc;
+
+use roomcast::protocol::centrifuge::{disconnect_code, json, protobuf};
+use roomcast::protocol::command::CommandError;
+use roomcast::protocol::compression::Compression;
+use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery, RequestId};
+use roomcast::protocol::listing::Listing;
+use roomcast::protocol::names::{Label, RoomName};
+use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
+use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, UserId};
+use serde_json::{Value, json};
+use strum::VariantArray;
+
+use super::protobuf_reader;
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = b"what stood there".to_vec();
+    write(&mut out);
+    out.split_off(b"what stood there".len())
+}
+
+#[track_caller]
+fn read_json(write: impl FnOnce(&mut Vec<u8>)) -> Value {
+    let out = written(write);
+    assert!(!out.contains(&b'\n'), "one line: {out:?}");
+    serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out)))
+}
+
+#[track_caller]
+fn expect_push(event: &Event<'_>, push: &Value) {
+    assert_eq!(read_json(|out| json::write(event, out)), json!({ "push": push }));
+    assert_eq!(protobuf_reader::read(&written(|out| protobuf::write(event, out))), [json!({ "push": push })]);
+    assert_eq!(&read_json(|out| json::write_bare(event, out)), push);
+    expect_no_reply(event);
+}
+
+#[track_caller]
+fn expect_reply(event: &Event<'_>, mut reply: Value) {
+    let request = RequestId(u32::MAX);
+    reply["id"] = json!(u32::MAX);
+    assert_eq!(read_json(|out| json::write_reply(request, event, out)), reply);
+    assert_eq!(protobuf_reader::read(&written(|out| protobuf::write_reply(request, event, out))), [reply]);
+    expect_no_push(event);
+}
+
+#[track_caller]
+fn expect_no_reply(event: &Event<'_>) {
+    assert!(written(|out| json::write_reply(RequestId(1), event, out)).is_empty(), "{event:?}");
+    assert!(written(|out| protobuf::write_reply(RequestId(1), event, out)).is_empty(), "{event:?}");
+}
+
+#[track_caller]
+fn expect_no_push(event: &Event<'_>) {
+    assert!(written(|out| json::write(event, out)).is_empty(), "{event:?}");
+    assert!(written(|out| protobuf::write(event, out)).is_empty(), "{event:?}");
+}
+
+fn room() -> RoomName {
+    RoomName::parse("a\"b").unwrap()
+}
+
+fn position(offset: u64) -> Position {
+    Position { epoch: Epoch::new(UnixMillis(1_700_000_000_000), 7), offset: Offset(offset) }
+}
+
+fn text_client() -> Publisher {
+    Publisher::anonymous(ClientId(0xab), Label::generated("\"bob\""))
+}
+
+fn json_client() -> Publisher {
+    Publisher {
+        client: ClientId(u64::MAX),
+        user: UserId::new("ann\\"),
+        label: Label::generated("Ann"),
+        info: Some(r#"{"a":[1e400]}"#.replace("1e400", "1.50").into()),
+        room_info: Some("null".into()),
+        is_text: false,
+    }
+}
+
+fn text_info() -> Value {
+    json!({"user": "", "client": "00000000000000ab", "conn_info": {"name": "\"bob\""}})
+}
+
+fn json_info() -> Value {
+    json!({"user": "ann\\", "client": "ffffffffffffffff", "conn_info": {"a": [1.50]}, "chan_info": null})
+}
+
+fn publication(offset: u64, publisher: Publisher, data: Data) -> Publication {
+    Publication { offset: Offset(offset), published_at: UnixMillis(0), publisher: publisher.into(), data }
+}
+
+/// A text with what has to be escaped, long enough that its length needs several bytes, and JSON with nothing around it.
+fn publications() -> [(Publication, Value); 2] {
+    let text = "a \"quoted\" line\n".repeat(20_000) + "\u{1}\u{2028}\u{1F600}\\";
+    let said = publication(1, text_client(), Data::Text(text.clone().into()));
+    let published = publication(u64::MAX, json_client(), Data::Json("[1,\"x\"]".into()));
+    [
+        (said, json!({"data": {"text": text}, "info": text_info(), "offset": 1})),
+        (published, json!({"data": [1, "x"], "info": json_info(), "offset": u64::MAX})),
+    ]
+}
+
+#[test]
+fn what_happens_in_a_room_is_a_push() {
+    let room = &room();
+    for (publication, value) in &publications() {
+        expect_push(&Event::Published(room, publication), &json!({"channel": "a\"b", "pub": value}));
+    }
+    let joined = json!({"channel": "a\"b", "join": {"info": text_info()}});
+    expect_push(&Event::MemberJoined(room, &text_client()), &joined);
+    let left = json!({"channel": "a\"b", "leave": {"info": json_info()}});
+    expect_push(&Event::MemberLeft(room, &json_client()), &left);
+    for (eviction, code, reason) in
+        [(Eviction::Unsubscribed, 2000, "server unsubscribe"), (Eviction::Expired, 2501, "subscription expired")]
+    {
+        let push = json!({"channel": "a\"b", "unsubscribe": {"code": code, "reason": reason}});
+        expect_push(&Event::Evicted(room, eviction), &push);
+    }
+    let push = json!({"disconnect": {"code": 3001, "reason": "shutdown"}});
+    expect_push(&Event::Closed(Disconnect::Shutdown), &push);
+}
+
+#[test]
+fn a_publication_has_the_bytes_that_clients_of_json_know() {
+    let publication = publication(7, text_client(), Data::Json(r#"{"b":1e400,"a":"\ud800"}"#.into()));
+    assert_eq!(
+        String::from_utf8(written(|out| json::write(&Event::Published(&room(), &publication), out))).unwrap(),
+        concat!(
+            r#"{"push":{"channel":"a\"b","pub":{"data":{"b":1e400,"a":"\ud800"},"info":{"user":"","#,
+            r#""client":"00000000000000ab","conn_info":{"name":"\"bob\""}},"offset":7}}}"#
+        )
+    );
+}
+
+#[test]
+fn a_reply_has_its_result_even_if_that_is_empty() {
+    expect_reply(&Event::Left, json!({"unsubscribe": {}}));
+    expect_reply(&Event::Accepted, json!({"publish": {}}));
+    expect_reply(&Event::Pong("x"), json!({"ping": {}}));
+    expect_reply(&Event::Presence(&[]), json!({"presence": {"presence": {}}}));
+    let members = [Arc::new(text_client()), Arc::new(json_client())];
+    let presence = json!({"00000000000000ab": text_info(), "ffffffffffffffff": json_info()});
+    expect_reply(&Event::Presence(&members), json!({"presence": {"presence": presence}}));
+    for (clients, users) in [(0, 0), (300, 2)] {
+        let stats = json!({"num_clients": clients, "num_users": users});
+        expect_reply(&Event::PresenceCount { clients, users }, json!({"presence_stats": stats}));
+    }
+    let client = ClientId(0xab);
+    let refreshed = |expires_in| Event::Refreshed { client, expires_in };
+    expect_reply(&refreshed(None), json!({"refresh": {"client": "00000000000000ab"}}));
+    let result = json!({"client": "00000000000000ab", "expires": true, "ttl": 60});
+    expect_reply(&refreshed(Some(60)), json!({"refresh": result}));
+    expect_reply(&Event::MembershipRefreshed(None), json!({"sub_refresh": {}}));
+    expect_reply(&Event::MembershipRefreshed(Some(0)), json!({"sub_refresh": {"expires": true, "ttl": 0}}));
+}
+
+#[test]
+fn history_has_its_publications_and_its_position() {
+    let epoch = position(0).epoch.to_string();
+    let empty = json!({"publications": [], "epoch": epoch, "offset": 0});
+    expect_reply(&Event::History(&[], position(0)), json!({"history": empty}));
+    let publications = publications();
+    let (retained, values): (Vec<_>, Vec<_>) = publications.iter().map(|(retained, value)| (retained, value)).unzip();
+    let history = json!({"publications": values, "epoch": epoch, "offset": 9});
+    expect_reply(&Event::History(&retained, position(9)), json!({"history": history}));
+}
+
+#[test]
+fn an_error_has_its_code_its_words_and_whether_to_try_again() {
+    let room = room();
+    for (error, reply) in [
+        (CommandError::Forbidden("no".into()), json!({"code": 103, "message": "permission denied: no"})),
+        (
+            CommandError::Parameters("channel is missing".into()),
+            json!({"code": 107, "message": "bad request: channel is missing"}),
+        ),
+        (
+            CommandError::AlreadyIn { room: room.clone() },
+            json!({"code": 105, "message": "already subscribed: \"a\\\"b\": you are in it already"}),
+        ),
+        (
+            CommandError::TooManyDeliveries { per_second: 5, burst: 9 },
+            json!({"code": 111, "message": "too many requests: deliveries: at most 5 a second, 9 at once",
+                "temporary": true}),
+        ),
+        (CommandError::NotAvailable("no procedures"), json!({"code": 108, "message": "not available: no procedures"})),
+        (CommandError::TokenExpired("old".into()), json!({"code": 109, "message": "token expired: old"})),
+        (
+            CommandError::TooManyMemberships { rooms_max: 128 },
+            json!({"code": 106, "message": "limit exceeded: rooms of one client: at most 128"}),
+        ),
+    ] {
+        expect_reply(&Event::Error(&error), json!({ "error": reply }));
+    }
+    let unrecoverable = CommandError::Unrecoverable { room };
+    assert_eq!(roomcast::protocol::centrifuge::error_code(&unrecoverable), (112, "unrecoverable position", false));
+}
+
+/// What a client is told that joins, by whether the room is recoverable and by what came of the wish to resume.
+fn joins(encoding: Dialect) -> Vec<(bool, Offset, Recorded, Value)> {
+    let [(said, said_value), (published, published_value)] = publications();
+    let mut missed = Vec::new();
+    encoding.write_missed(&room(), &said, &mut missed);
+    let one = missed.clone();
+    encoding.write_missed(&room(), &published, &mut missed);
+    let epoch = position(0).epoch.to_string();
+    let with = |more: Value| {
+        let mut value = json!({"recoverable": true, "positioned": true, "epoch": epoch});
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value
+    };
+    let recovered = |since, missed: &[u8]| Recorded::Recovered(since, missed.to_vec());
+    vec![
+        (false, Offset(5), Recorded::NotRequested, json!({})),
+        (false, Offset(5), Recorded::Unrecovered, json!({"was_recovering": true})),
+        (true, Offset(0), Recorded::NotRequested, with(json!({}))),
+        (true, Offset(5), Recorded::NotRequested, with(json!({"offset": 5}))),
+        (true, Offset(5), Recorded::Unrecovered, with(json!({"offset": 5, "was_recovering": true}))),
+        (true, Offset(5), recovered(5, b""), with(json!({"offset": 5, "was_recovering": true, "recovered": true}))),
+        (
+            true,
+            Offset(1),
+            recovered(0, &one),
+            with(json!({"was_recovering": true, "recovered": true, "publications": [said_value]})),
+        ),
+        (
+            true,
+            Offset(5),
+            recovered(3, &missed),
+            with(json!({"offset": 3, "was_recovering": true, "recovered": true,
+                "publications": [said_value, published_value]})),
+        ),
+    ]
+}
+
+/// A [`Recovery`] that owns its bytes.
+enum Recorded {
+    NotRequested,
+    Unrecovered,
+    Recovered(u64, Vec<u8>),
+}
+
+impl Recorded {
+    fn recovery(&self) -> Recovery<'_> {
+        match self {
+            Self::NotRequested => Recovery::NotRequested,
+            Self::Unrecovered => Recovery::Unrecovered,
+            Self::Recovered(since, missed) => Recovery::Recovered { since: Offset(*since), missed },
+        }
+    }
+}
+
+const JSON: Dialect = Dialect::JsonWebSocket(Compression::None);
+const PROTOBUF: Dialect = Dialect::ProtobufWebSocket(Compression::None);
+
+#[test]
+fn a_join_says_where_it_begins_and_what_was_missed() {
+    let room = &room();
+    let (request, wrap) = (RequestId(3), |value: &Value| json!({"id": 3, "subscribe": value}));
+    for (is_recoverable, offset, recorded, value) in joins(JSON) {
+        let (position, recovery) = (position(offset.0), recorded.recovery());
+        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None };
+        let event = Event::JoinedAt(&joined);
+        assert_eq!(read_json(|out| json::write_reply(request, &event, out)), wrap(&value));
+        expect_no_push(&event);
+        let mut subscribe = json!({});
+        if is_recoverable {
+            subscribe = json!({"recoverable": true, "positioned": true, "epoch": position.epoch.to_string()});
+            if offset.0 > 0 {
+                subscribe["offset"] = json!(offset.0);
+            }
+        }
+        let push = json!({"channel": "a\"b", "subscribe": subscribe});
+        assert_eq!(read_json(|out| json::write_bare(&event, out)), push);
+    }
+    for (is_recoverable, offset, recorded, value) in joins(PROTOBUF) {
+        let (position, recovery) = (position(offset.0), recorded.recovery());
+        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None };
+        let out = written(|out| protobuf::write_reply(request, &Event::JoinedAt(&joined), out));
+        assert_eq!(protobuf_reader::read(&out), [wrap(&value)]);
+    }
+}
+
+#[test]
+fn a_connection_begins_with_the_client_its_pings_and_its_rooms() {
+    let client = ClientId(0xab);
+    let answers_pings = true;
+    let plain = Connected { client, ping_seconds: 25, answers_pings, expires_in: None, rooms: &[], session: None };
+    let value = json!({"client": "00000000000000ab", "ping": 25, "pong": true});
+    expect_reply(&Event::Connected(&plain), json!({"connect": value}));
+    let room = room();
+    let recovery = Recovery::Unrecovered;
+    let joined = JoinedAt { room: &room, position: position(4), is_recoverable: true, recovery, expires_in: Some(9) };
+    let other = RoomName::parse("other").unwrap();
+    let unrecoverable = JoinedAt { room: &other, is_recoverable: false, recovery: Recovery::NotRequested, ..joined };
+    let rooms = [(joined, Some(Arc::from(r#"{"b":1}"#))), (JoinedAt { expires_in: None, ..unrecoverable }, None)];
+    let session = Some(("secret", "node-1"));
+    let full = Connected { answers_pings: false, expires_in: Some(60), rooms: &rooms, session, ..plain };
+    let epoch = joined.position.epoch.to_string();
+    let sub = json!({"expires": true, "ttl": 9, "recoverable": true, "positioned": true, "epoch": epoch, "offset": 4,
+        "was_recovering": true, "data": {"b": 1}});
+    let value = json!({"client": "00000000000000ab", "ping": 25, "expires": true, "ttl": 60, "session": "secret",
+        "node": "node-1", "subs": {"a\"b": sub, "other": {}}});
+    expect_reply(&Event::Connected(&full), json!({"connect": value}));
+    assert_eq!(read_json(|out| json::write_bare(&Event::Connected(&full), out)), json!({"connect": value}));
+}
+
+#[test]
+fn what_has_no_form_writes_nothing() {
+    let (room, label, user) = (&room(), &Label::generated("x"), &UserId::new("ann"));
+    let (rooms, labels) = (Listing::default(), Listing::default());
+    for event in [
+        Event::Welcome("hello"),
+        Event::Joined(room),
+        Event::JoinFirst,
+        Event::Rooms(&rooms),
+        Event::Members(room, &labels),
+        Event::Named(label),
+        Event::Authenticated(user),
+        Event::TokenExpired(5),
+        Event::Position(room, position(1)),
+        Event::HistoryEnd(room, position(1)),
+        Event::MemberCount(room, 5),
+        Event::Gap(1),
+        Event::Unrecovered(room),
+        Event::Help,
+    ] {
+        expect_no_push(&event);
+        expect_no_reply(&event);
+        for dialect in Dialect::ALL.into_iter().filter(|dialect| dialect.has_offsets()) {
+            assert!(dialect.encode(&event).is_empty(), "{dialect:?}: {event:?}");
+        }
+    }
+    let event = Event::Accepted;
+    assert!(written(|out| json::write_bare(&event, out)).is_empty());
+}
+
+#[test]
+fn a_publication_fills_its_vector_to_the_last_byte() {
+    let room = RoomName::parse("lounge").unwrap();
+    let publishers = [
+        Publisher { user: UserId::new("ann"), ..json_client() },
+        Publisher { user: UserId::new("ann"), info: None, room_info: None, ..json_client() },
+        Publisher { label: Label::generated("bob"), ..text_client() },
+    ];
+    for publisher in publishers {
+        for length in (2..300).chain(16_250..16_390).chain(65_400..65_540) {
+            let body = "a".repeat(length - 2);
+            for data in [Data::Json(format!("\"{body}\"").into()), Data::Text(body.into())] {
+                let publication = publication(length as u64, publisher.clone(), data);
+                for dialect in [JSON, PROTOBUF] {
+                    let mut out = Vec::new();
+                    dialect.write(&Event::Published(&room, &publication), &mut out);
+                    assert_eq!(out.len(), out.capacity(), "{dialect:?}: {length} bytes");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reasons_of_endings_fit_a_close_frame_and_are_no_json() {
+    for &reason in Disconnect::VARIANTS {
+        let (code, words) = disconnect_code(reason);
+        assert!(words.len() <= 123 && serde_json::from_str::<Value>(words).is_err(), "{reason:?}: {words}");
+        assert!(code == 1009 || (3000..5000).contains(&code), "{reason:?}: {code}");
+    }
+    for (reason, code) in [
+        (Disconnect::Shutdown, 3001),
+        (Disconnect::TokenExpired, 3005),
+        (Disconnect::SlowConsumer, 3008),
+        (Disconnect::OutOfStep, 3010),
+        (Disconnect::PingTimeout, 3012),
+        (Disconnect::TokenInvalid, 3500),
+        (Disconnect::ProtocolError, 3501),
+        (Disconnect::IdleTimeout, 3502),
+        (Disconnect::Kicked, 3503),
+        (Disconnect::Unsupported, 3506),
+        (Disconnect::NotAvailable, 3508),
+        (Disconnect::TooLong, 1009),
+    ] {
+        assert_eq!(disconnect_code(reason).0, code, "{reason:?}");
+    }
+    let comes_back = [Disconnect::MessageTimeout, Disconnect::TooManyConnections, Disconnect::InputBudget];
+    assert!(comes_back.iter().all(|&reason| matches!(disconnect_code(reason).0, 3000..3500 | 4000..4500)));
+}
