@@ -29,4 +29,3 @@ mod real;
 // The other commands, exit codes and ends; the files that are written.
 mod commands;
 mod files;
-mod smoke;

@@ -1,4 +1,5 @@
-//! Roomcast under every kind of load, on each transport, over the Centrifuge protocol, and on all: nothing is lost, duplicated or out of order.
+//! Roomcast under every kind of load, on each transport and in each protocol, and on all of them at once: nothing is
+//! lost, duplicated or out of order.
 
 use harness::{Process, Turn, at_once};
 
@@ -15,8 +16,9 @@ const DESCRIPTORS: u64 = 160;
 fn on_each_transport(arguments: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, server.centrifuge(), "--mix", "tcp=40,ws=30,centrifuge+ws=30"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (server.centrifuge(), &[]), (tcp, &mixed)], |(target, more)| {
+    let (json, protobuf) = (server.centrifuge(), server.centrifuge_protobuf());
+    let mixed = [websocket, json, protobuf, "--mix", "tcp=3,ws=2,centrifuge+ws=3,centrifuge-protobuf+ws=2"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (json, &[]), (protobuf, &[]), (tcp, &mixed)], |(target, more)| {
         let measured = measure(target, &[&CLIENTS, more, arguments].concat());
         measured.expect_clean();
         check(&measured);

@@ -175,8 +175,9 @@ fn servers_without_the_text_dialect_are_refused_with_the_reason() {
 fn on_each_transport(load: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, server.centrifuge(), "--mix", "tcp=40,ws=30,centrifuge+ws=30"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (server.centrifuge(), &[]), (tcp, &mixed)], |(target, more)| {
+    let (json, protobuf) = (server.centrifuge(), server.centrifuge_protobuf());
+    let mixed = [websocket, json, protobuf, "--mix", "tcp=3,ws=2,centrifuge+ws=3,centrifuge-protobuf+ws=2"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (json, &[]), (protobuf, &[]), (tcp, &mixed)], |(target, more)| {
         check(&measure(target, &[more, load, &["--duration", "1s"]].concat()));
     });
 }

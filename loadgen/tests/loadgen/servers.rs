@@ -15,6 +15,7 @@ pub struct Server {
     tcp: String,
     websocket: String,
     centrifuge: String,
+    centrifuge_protobuf: String,
 }
 
 impl Server {
@@ -23,8 +24,9 @@ impl Server {
     pub fn roomcast() -> Self {
         let program = Program::start(&[]);
         let (tcp, websocket) = (format!("tcp://{}", program.tcp), format!("ws://{}/ws", program.http));
-        let centrifuge = format!("centrifuge+ws://{}/connection/websocket", program.http);
-        Self { _program: program, tcp, websocket, centrifuge }
+        let centrifuge = format!("centrifuge+ws://{}", program.http);
+        let centrifuge_protobuf = format!("centrifuge-protobuf+ws://{}", program.http);
+        Self { _program: program, tcp, websocket, centrifuge, centrifuge_protobuf }
     }
 
     /// Its listener for lines.
@@ -40,6 +42,11 @@ impl Server {
     /// The same for the Centrifuge protocol in JSON.
     pub fn centrifuge(&self) -> &str {
         &self.centrifuge
+    }
+
+    /// The same for the Centrifuge protocol in Protobuf.
+    pub fn centrifuge_protobuf(&self) -> &str {
+        &self.centrifuge_protobuf
     }
 }
 
