@@ -34,7 +34,10 @@ pub const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
 
 /// A request that opens a stream in JSON.
 pub fn open(frame: &str) -> String {
-    format!("POST /connection/http_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{frame}", frame.len())
+    format!(
+        "POST /connection/http_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{frame}",
+        frame.len()
+    )
 }
 
 /// The status of a request with a command for a session, on a connection of its own.
@@ -99,8 +102,7 @@ fn clients_without_websocket_share_rooms_with_others() {
 fn commands_are_executed_in_order_whichever_worker_they_come_to() {
     let server = TestServer::plain(Shape::MANY);
     let mut lines = Lines::member(server.tcp, "a");
-    let clients: Vec<Centrifuge> =
-        (0..4).map(|_| Centrifuge::connect_over(STREAMS[0], server.http, None)).collect();
+    let clients: Vec<Centrifuge> = (0..4).map(|_| Centrifuge::connect_over(STREAMS[0], server.http, None)).collect();
     for client in &clients {
         let (session, node) = names(&client.connected);
         assert_eq!(emulate(server.http, &session, &node, r#"{"id":2,"subscribe":{"channel":"a"}}"#), 204);
@@ -118,7 +120,9 @@ fn commands_are_executed_in_order_whichever_worker_they_come_to() {
 fn a_request_may_carry_many_commands_and_pongs() {
     let server = TestServer::plain(Shape::ONE);
     let mut client = Centrifuge::connect_over(STREAMS[0], server.http, None);
-    client.send("{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}\n{}\n{\"id\":3,\"publish\":{\"channel\":\"a\",\"data\":1}}\n");
+    client.send(
+        "{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}\n{}\n{\"id\":3,\"publish\":{\"channel\":\"a\",\"data\":1}}\n",
+    );
     assert!(client.reply(2)["subscribe"].is_object());
     assert!(client.reply(3)["publish"].is_object());
     assert_eq!(client.publication("a"), 1);
@@ -136,7 +140,8 @@ fn a_session_ends_with_its_stream() {
         until(|| emulate(server.http, &session, &node, "{}") == 404);
         until(|| {
             lines.send("WHO\n");
-            let members = std::iter::repeat_with(|| lines.line()).find(|line| line.starts_with("Members")).expect("a list");
+            let members =
+                std::iter::repeat_with(|| lines.line()).find(|line| line.starts_with("Members")).expect("a list");
             !members.contains("client")
         });
         until(|| metrics(server.http)["active_connections"] == 1.0);
@@ -145,14 +150,17 @@ fn a_session_ends_with_its_stream() {
 
 #[test]
 fn a_stop_ends_a_stream_with_the_reason_and_the_last_chunk() {
-    at_once(STREAMS.into_iter().flat_map(|stream| [Shape::MANY, Shape::OVER_TLS].map(|shape| (stream, shape))), |(stream, shape)| {
-        let server = TestServer::plain(shape);
-        let mut client = Centrifuge::connect_over(stream, server.http, None);
-        client.subscribe("a");
-        server.begin_stop();
-        let (objects, (code, _)) = client.until_closed();
-        assert_eq!((objects, code), (Vec::new(), 3001));
-    });
+    at_once(
+        STREAMS.into_iter().flat_map(|stream| [Shape::MANY, Shape::OVER_TLS].map(|shape| (stream, shape))),
+        |(stream, shape)| {
+            let server = TestServer::plain(shape);
+            let mut client = Centrifuge::connect_over(stream, server.http, None);
+            client.subscribe("a");
+            server.begin_stop();
+            let (objects, (code, _)) = client.until_closed();
+            assert_eq!((objects, code), (Vec::new(), 3001));
+        },
+    );
 }
 
 #[test]
@@ -233,9 +241,7 @@ fn a_client_that_sends_no_commands_gets_pushes_of_the_rooms_of_its_token() {
     let server = &guarded.server;
     let token = token(&json!({ "sub": "ada", "channels": ["a"] }));
     let mut client = Http::connect(server.http);
-    client.send(
-        open(&json!({ "token": token }).to_string()).replace("http_stream", "uni_sse"),
-    );
+    client.send(open(&json!({ "token": token }).to_string()).replace("http_stream", "uni_sse"));
     let head = client.head();
     assert_eq!(head.status, 200);
     let mut body = Body::new(client, &head);
@@ -337,5 +343,8 @@ fn curl_opens_a_stream_and_sends_commands() {
         server.stop();
         stream.join().expect("an end in order")
     });
-    assert!(stream.starts_with("\r\ndata: {\"connect\":{") && stream.contains("data: {\"disconnect\":{\"code\":3001"), "{stream}");
+    assert!(
+        stream.starts_with("\r\ndata: {\"connect\":{") && stream.contains("data: {\"disconnect\":{\"code\":3001"),
+        "{stream}"
+    );
 }
