@@ -41,6 +41,7 @@ const LOADGEN_FLOORS: [(&str, u8); 33] = [
     ("bare", 4),
     ("report", 4),
     ("worker", 4),
+    ("inflate", 3),
     ("messages", 3),
     ("schedule", 3),
     ("candidate", 2),
