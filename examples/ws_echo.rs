@@ -21,7 +21,7 @@ use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::handshakes::{Handshakes, TlsServer};
 use roomcast::net::proxy::TrustedProxies;
 use roomcast::protocol::compression::Compression;
-use roomcast::protocol::dialect::Framing;
+use roomcast::protocol::dialect::{Framing, Transport};
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::session::access::WorkerAccess;
@@ -191,11 +191,14 @@ async fn serve(
         access,
         deflate_bytes_min,
         // There are no streams, so no command ever comes for one.
-        streams: Streams::new(0, emulation_mailboxes(1).0, 0),
-        message_bytes_max,
+        streams: Streams::new(0, emulation_mailboxes(1).0, INPUT.budget, message_bytes_max),
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+        // Streams without WebSocket are closed.
+        if dialect.transport() != Transport::WebSocket {
+            return;
+        }
         let identity = Publisher::anonymous(ClientId(0), Label::generated("WS"));
         let echo = move |session| Echo { session, compression: dialect.compression() };
         spawn_local(websocket::open(client, identity, dialect, echo, &buffer, &context, &keepalive));

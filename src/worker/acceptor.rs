@@ -164,7 +164,6 @@ impl ClientAcceptor {
             access: Rc::clone(&context.access),
             deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
-            message_bytes_max: self.rules.message_bytes_max,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

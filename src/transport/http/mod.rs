@@ -103,8 +103,6 @@ pub struct HttpContext {
     pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
     pub streams: Rc<Streams>,
-    /// The longest frame, in bytes.
-    pub message_bytes_max: usize,
 }
 
 /// The HTTP server of a worker.
