@@ -51,7 +51,7 @@ fn compress(level: u32, window_bits: u8, pieces: &[(Vec<u8>, FlushCompress)]) ->
     let mut out = Vec::new();
     let mut add = |piece: &[u8], flush| {
         out.reserve(2 * piece.len() + 1024);
-        let status = compressor.compress_vec(piece, &mut out, flush).unwrap();
+        let status = compressor.compress_vec(piece, &mut out, flush).expect("room for it");
         if status == Status::StreamEnd {
             compressor.reset();
         }
@@ -83,7 +83,7 @@ fn read_framed(framed: &[u8], window_bits: u8) -> (bool, Vec<u8>) {
     let mut message = Vec::with_capacity(2 * BYTES_MAX);
     let mut decompressor = Decompress::new_with_window_bits(false, window_bits);
     for part in [payload, &FLUSHED] {
-        decompressor.decompress_vec(part, &mut message, FlushDecompress::Sync).unwrap();
+        decompressor.decompress_vec(part, &mut message, FlushDecompress::Sync).expect("deflate data");
     }
     assert!(payload.len() < message.len(), "it is shorter for it");
     (true, message)
