@@ -1,7 +1,7 @@
 //! Clients of the Centrifuge protocol without WebSocket: what the server says comes as a stream, and commands go by
 //! requests of their own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -208,6 +208,47 @@ fn a_stream_may_follow_other_answers_and_what_is_behind_it_is_discarded() {
         assert_eq!(line(&mut body), r#"{"id":2,"ping":{}}"#);
         server.stop();
         assert!(rest(&mut body).starts_with("{\"push\":{\"disconnect\":"));
+    }
+}
+
+/// Waits until a figure has been the same ten times, and returns it.
+fn settled(figure: impl Fn() -> f64) -> usize {
+    let (mut same, mut before) = (0, 0.0);
+    until(|| {
+        let now = figure();
+        same = if std::mem::replace(&mut before, now) == now { same + 1 } else { 0 };
+        same == 10
+    });
+    before as usize
+}
+
+#[test]
+#[ignore = "slow: more small answers than the kernel buffers, five times"]
+fn a_stream_begins_behind_answers_that_its_client_has_not_read() {
+    let server = TestServer::plain(Shape::ONE);
+    let refused = || metrics(server.http)["roomcast_http_refused_total{reason=\"path\"}"];
+    let other = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let ask = |requests: usize, last: &str| {
+        let client = Http::connect(server.http);
+        let (mut output, requests) = (client.write_half(), other.repeat(requests) + last);
+        std::thread::spawn(move || output.write_all(requests.as_bytes()));
+        client
+    };
+    let _unread = ask(1 << 17, "");
+    let buffered = settled(refused);
+    println!("{buffered} answers are buffered");
+    assert!((100..1 << 17).contains(&buffered), "{buffered}");
+    // hyper has up to 16 KiB of the last of these.
+    for fewer in [0, 20, 40, 60] {
+        let mut client = ask(buffered - fewer, &open(CONNECT));
+        settled(refused);
+        for _ in 0..buffered - fewer {
+            assert_eq!(client.answer().0.status, 404);
+        }
+        let head = client.head();
+        assert_eq!(head.status, 200);
+        let mut body = BufReader::new(Body::new(client, &head));
+        assert!(line(&mut body).starts_with("{\"id\":1,\"connect\":"));
     }
 }
 
