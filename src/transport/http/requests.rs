@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tower_service::Service;
 
 use super::bearer::verified;
+use super::extensions::answer_extensions;
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::handshake::switch_protocols;
 use super::origin::Reached;
@@ -129,7 +130,7 @@ impl HttpServer {
     ) -> Response<Body> {
         let answered = match check(&request, BODY_BYTES_MAX) {
             Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
-                self.shake_hands(&request, connection, |_| Dialect::TextWebSocket(Compression::None))
+                self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
             Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
                 self.shake_hands(&request, connection, centrifuge_dialect)
@@ -179,14 +180,15 @@ impl HttpServer {
         &self,
         request: &Request<Incoming>,
         connection: &HttpConnection,
-        dialect: fn(&Request<Incoming>) -> Dialect,
+        dialect: fn(&Request<Incoming>, Compression) -> Dialect,
     ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
         }
         self.check_open(connection)?;
         let mut response = switch_protocols(request)?;
-        let dialect = dialect(request);
+        let compression = answer_extensions(request.headers(), self.context.deflate_bytes_min, &mut response);
+        let dialect = dialect(request, compression);
         answer_subprotocol(request.headers(), dialect, &mut response)?;
         self.check_origin(request.headers(), connection)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
