@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::batch::Batch;
 use super::command::{Act, Join, JoinReply, MemberCommand, ReplyTo, ServerPublish};
 use super::history::History;
-use super::in_flight::LongReplyTurn;
+use super::in_flight::{LongReplyTurn, Uncharged};
 use super::log::Unrecovered;
 use super::now::Now;
 use super::replays::Form;
@@ -19,7 +19,7 @@ use crate::protocol::event::{Event, JoinedAt, Recovery};
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
 use crate::protocol::publication::{Data, Publication, Publisher};
-use crate::writer::Frames;
+use crate::writer::{Address, Frames};
 
 /// The order of one room, and what is remembered of it.
 struct RoomOrder<'a> {
@@ -42,15 +42,22 @@ impl Shard {
         let MemberCommand { room: name, from, act, .. } = command;
         let act = match act {
             Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
-            Act::PublishFromOutside(publish) => {
+            Act::PublishFromOutside(publish, uncharged) => {
+                self.charge_outsider(&name, from.address, &uncharged);
                 let (publisher, data, read_at) = *publish;
                 let publish = ServerPublish { room: name, publisher, data, read_at, key: None, permit: None };
                 self.publish(now, publish, batch);
                 return batch.reply(from, &Event::Accepted);
             }
             Act::Page(page, turn) => return self.page(&name, from, *page, turn, batch),
-            Act::Presence(turn) => return self.presence(&name, from, turn, batch),
-            Act::PresenceCount => return batch.reply(from, &self.presence_count(&name)),
+            Act::Presence(turn, uncharged) => {
+                self.charge_outsider(&name, from.address, &uncharged);
+                return self.presence(&name, from, turn, batch);
+            }
+            Act::PresenceCount(uncharged) => {
+                self.charge_outsider(&name, from.address, &uncharged);
+                return batch.reply(from, &self.presence_count(&name));
+            }
             act => act,
         };
         let room = self.rooms.get_mut(&name);
@@ -99,9 +106,16 @@ impl Shard {
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }
-            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(_) | Act::PresenceCount => {
+            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(..) | Act::PresenceCount(_) => {
                 unreachable!("it was handled above")
             }
+        }
+    }
+
+    /// Charges a client that is no member for all members of the room.
+    fn charge_outsider(&self, room: &RoomName, address: Address, uncharged: &Uncharged) {
+        if let Some(room) = self.rooms.get(room).filter(|room| !room.contains(address)) {
+            uncharged.add(room.member_count().members());
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::idempotency::IdempotencyKey;
-use super::in_flight::{InFlightPermit, LongReplyTurn};
+use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
 use super::room::{Member, MemberCount};
 use crate::auth::rules::RoomRules;
 use crate::config::Who;
@@ -55,13 +55,13 @@ pub enum Act {
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
     History(usize, Option<LongReplyTurn>),
     /// Publishes for a client that is no member, as others see it.
-    PublishFromOutside(Box<(Arc<Publisher>, Data, Instant)>),
+    PublishFromOutside(Box<(Arc<Publisher>, Data, Instant)>, Uncharged),
     /// Replies with a part of what the room retains; the client need not be a member.
     Page(Box<Page>, Option<LongReplyTurn>),
     /// Replies with the members as others see them; the client need not be one.
-    Presence(Option<LongReplyTurn>),
+    Presence(Option<LongReplyTurn>, Uncharged),
     /// Replies with the number of the members; the client need not be one.
-    PresenceCount,
+    PresenceCount(Uncharged),
     /// Replies with the position up to which everything is on its way to the member.
     Position,
     /// Makes this the member as others see it, and replies with the label.
@@ -77,16 +77,23 @@ impl Act {
     pub(super) fn in_flight_bytes(&self) -> usize {
         match self {
             Self::Publish(data, _) => data.bytes(),
-            Self::PublishFromOutside(publish) => publish.1.bytes(),
+            Self::PublishFromOutside(publish, _) => publish.1.bytes(),
             Self::Reply(bytes) => bytes.len(),
             _ => 0,
         }
     }
 
+    /// Whether it publishes.
+    pub(super) fn is_publish(&self) -> bool {
+        matches!(self, Self::Publish(..) | Self::PublishFromOutside(..))
+    }
+
     /// Where the client's turn belongs, if the reply may be long.
     pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
         match self {
-            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn) => Some(turn),
+            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn, _) => {
+                Some(turn)
+            }
             _ => None,
         }
     }
@@ -274,10 +281,9 @@ impl ShardCommand {
 
     /// Whether it publishes.
     pub(super) fn is_publish(&self) -> bool {
-        let publishes = |act: &Act| matches!(act, Act::Publish(..) | Act::PublishFromOutside(..));
         match self {
             Self::Publish(..) => true,
-            Self::Member(command) => publishes(&command.act),
+            Self::Member(command) => command.act.is_publish(),
             _ => false,
         }
     }

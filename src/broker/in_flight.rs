@@ -2,6 +2,7 @@
 //! client over its bound waits and is not read meanwhile. Replies never wait for other clients.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,6 +28,19 @@ pub struct ClientWindow {
     bytes: Option<Arc<Semaphore>>,
     /// One permit: see [`LongReplyTurn`].
     turn: Option<Arc<Semaphore>>,
+    uncharged: Option<Uncharged>,
+}
+
+/// The deliveries that a client has caused in rooms that it is not in, and was not charged yet: it does not know how many
+/// members they have. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Uncharged(Arc<AtomicUsize>);
+
+impl Uncharged {
+    /// A command has cost this many deliveries, of which its client was charged one.
+    pub(super) fn add(&self, deliveries: usize) {
+        self.0.fetch_add(deliveries.saturating_sub(1), Ordering::Relaxed);
+    }
 }
 
 /// A client's turn to get a long reply, such as the history of a room. It ends when the client's socket has taken the
@@ -48,6 +62,16 @@ pub struct InFlightPermit {
 }
 
 impl ClientWindow {
+    /// Where rooms count what the client costs them.
+    pub fn uncharged(&mut self) -> Uncharged {
+        self.uncharged.get_or_insert_default().clone()
+    }
+
+    /// The deliveries that the client was not charged yet, which it is to be charged now.
+    pub fn take_uncharged(&self) -> usize {
+        self.uncharged.as_ref().map_or(0, |uncharged| uncharged.0.swap(0, Ordering::Relaxed))
+    }
+
     /// Returns once nothing from the client is in flight.
     pub async fn emptied(&self) {
         if let Some(window) = &self.bytes {
@@ -124,7 +148,7 @@ impl ShardWindow {
 /// most all of them.
 fn permits(act: &Act) -> (u32, Option<u32>) {
     let permits = permits_for(act.in_flight_bytes());
-    let of_room = matches!(act, Act::Publish(..)).then(|| permits.min(WINDOW_BYTES_MAX));
+    let of_room = act.is_publish().then(|| permits.min(WINDOW_BYTES_MAX));
     (permits.min(CLIENT_BYTES_MAX), of_room)
 }
 

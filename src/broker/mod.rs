@@ -30,7 +30,7 @@ pub use command::{
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
 pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};
-pub use in_flight::{ClientWindow, InFlightPermit, LongReplyTurn};
+pub use in_flight::{ClientWindow, InFlightPermit, LongReplyTurn, Uncharged};
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use log::{PUBLICATION_BYTES, ROOM_BYTES, Retained, RoomLog, Unrecovered};
 pub use metrics::ShardMetrics;

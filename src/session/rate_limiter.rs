@@ -81,6 +81,11 @@ impl RateLimiter {
         Ok(())
     }
 
+    /// Charges deliveries that were caused already, beyond what the message that has caused them was charged.
+    pub fn owe(&mut self, deliveries: usize) {
+        self.available -= deliveries as f64;
+    }
+
     /// Records for the address what the client has spent.
     pub fn end(&self, spent: &SpentDeliveries, address: IpAddr) {
         let deliveries = (f64::from(self.limits.burst) - self.available).max(0.0);

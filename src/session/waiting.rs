@@ -204,6 +204,7 @@ impl Session {
         let rate_limiter = self
             .rate_limiter
             .get_or_insert_with(|| RateLimiter::new(limits, &self.context.spent, self.address, now).into());
+        rate_limiter.owe(self.window.take_uncharged());
         rate_limiter.acquire(deliveries, now)
     }
 
