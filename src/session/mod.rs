@@ -87,6 +87,11 @@ pub trait ProtocolHandler {
     /// Goes on with what has to wait.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
 
+    /// Memory of commands that were not executed yet, in bytes.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// The session that the handler works for.
     fn session(&mut self) -> &mut Session;
 
@@ -203,8 +208,9 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let now = Instant::now();
-        let command =
-            self.command(room, Act::PublishFromOutside(Box::new((Arc::clone(&self.identity), data, now))), request);
+        let publish = Box::new((Arc::clone(&self.identity), data, now));
+        let act = Act::PublishFromOutside(publish, self.window.uncharged());
+        let command = self.command(room, act, request);
         self.send_charged(command, 1, now)
     }
 
@@ -219,12 +225,14 @@ impl Session {
 
     /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
     pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        self.request_members(room, Act::Presence(None), request)
+        let act = Act::Presence(None, self.window.uncharged());
+        self.request_members(room, act, request)
     }
 
     /// Asks a room for the number of its members, as [`Self::request_presence`] does.
     pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        self.request_members(room, Act::PresenceCount, request)
+        let act = Act::PresenceCount(self.window.uncharged());
+        self.request_members(room, act, request)
     }
 
     fn request_members(&mut self, room: &RoomName, act: Act, request: Option<RequestId>) -> Outcome {

@@ -68,6 +68,8 @@ pub(super) trait InputDecoder<P> {
 /// A command, or what costs as much, that was executed.
 #[derive(Debug)]
 pub(super) struct Executed {
+    /// The commands that it counts as in the turn of its connection: 1, or more if it costs more.
+    pub commands: u8,
     /// Its length, in bytes of input.
     pub bytes: usize,
     /// Whether a message ends with it.
@@ -152,6 +154,8 @@ pub(super) struct Connection<I, P> {
     has_sent_line: bool,
     /// Commands that may still be executed before other connections have their turn.
     commands_left: u8,
+    /// Memory of input that was kept behind the last turn, in bytes.
+    held: usize,
     _permit: ConnectionPermit,
 }
 
@@ -175,8 +179,10 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
         }
-        buffer.memory.change(0, already_read.capacity() + stream.held_input());
+        let held = already_read.capacity() + stream.held_input();
+        buffer.memory.change(0, held);
         Self {
+            held,
             stream,
             slot,
             context,
@@ -203,8 +209,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
     }
 
     async fn end(self, reason: Disconnect) {
-        let held = self.held_bytes();
-        let Self { stream, slot, context, buffer, decoder, handler, tail, _permit, .. } = self;
+        let Self { stream, slot, context, buffer, decoder, handler, tail, held, _permit, .. } = self;
         let (final_bytes, writer, session) = (decoder.final_bytes(), context.writer.clone(), handler.into_session());
         // A client may linger for long, and needs none of this any more. A context that is held would keep shards
         // alive.
@@ -274,15 +279,15 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
 
     /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.decoder.held_bytes() + self.stream.held_input()
+        self.tail.capacity() + self.decoder.held_bytes() + self.handler.held_bytes() + self.stream.held_input()
     }
 
     /// Reads once, or executes what was read before, without waiting.
     fn turn(&mut self) -> Turn {
-        let before = self.held_bytes();
         self.is_message_end = false;
         let turn = if self.is_behind { self.execute_tail(false) } else { self.read_and_execute() };
         let held = self.held_bytes();
+        let before = mem::replace(&mut self.held, held);
         self.buffer.memory.change(before, held);
         if before > 0 || held > 0 {
             let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
@@ -341,7 +346,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
                 turn = if is_more { Turn::Yield } else { Turn::Idle };
                 break;
             };
-            self.commands_left -= 1;
+            self.commands_left = self.commands_left.saturating_sub(executed.commands);
             if self.handler.session().needs_review() {
                 // The review comes before the next command. A valid token also costs as much as many commands.
                 self.commands_left = 0;

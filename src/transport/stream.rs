@@ -68,7 +68,7 @@ impl<P: ProtocolHandler> InputDecoder<P> for StreamFrames {
             Some(frame) => self.execute_frame(handler, &frame),
             None => self.execute_frame(handler, &self.mailbox.as_ref()?.take()?.bytes),
         };
-        Some(Executed { bytes: 0, is_message_end: true, is_line: false, outcome })
+        Some(Executed { commands: 1, bytes: 0, is_message_end: true, is_line: false, outcome })
     }
 
     fn turn_ended(&self, is_idle: bool) {

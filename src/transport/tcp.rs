@@ -99,7 +99,7 @@ impl InputDecoder<TextHandler> for TextLines {
             Ok(DecodedLine::LoneReturn(at)) => Some(no_line(0, handler.refuse(&CommandError::LoneReturn { at }))),
             Ok(DecodedLine::Refused(bytes)) => {
                 self.phase = Phase::Lines;
-                Some(Executed { bytes, is_message_end: true, is_line: true, outcome: Outcome::Done })
+                Some(Executed { commands: 1, bytes, is_message_end: true, is_line: true, outcome: Outcome::Done })
             }
             Ok(DecodedLine::Line(line)) => Some(self.execute_line(handler, line)),
             Err(too_long) => {
@@ -118,11 +118,11 @@ impl TextLines {
             true => Outcome::Ended(Disconnect::ProtocolError),
             false => handler.line(line.bytes),
         };
-        Executed { bytes: line.consumed, is_message_end: true, is_line: !line.bytes.is_empty(), outcome }
+        Executed { commands: 1, bytes: line.consumed, is_message_end: true, is_line: !line.bytes.is_empty(), outcome }
     }
 }
 
 /// Executed bytes that end no line.
 fn no_line(bytes: usize, outcome: Outcome) -> Executed {
-    Executed { bytes, is_message_end: false, is_line: false, outcome }
+    Executed { commands: 1, bytes, is_message_end: false, is_line: false, outcome }
 }

@@ -14,6 +14,9 @@ use crate::protocol::publication::Publisher;
 use crate::protocol::websocket::{Message, MessageDecoder, encode};
 use crate::session::{Outcome, ProtocolHandler, Session, SessionContext};
 
+/// Bytes by which a compressed message is longer than what was read for it that count as one more command in a turn.
+const INFLATED_BYTES: usize = 1024;
+
 /// Returns the connection of a WebSocket client, to be run from its first frame to its end.
 pub fn open<P: ProtocolHandler, H: FnOnce(Session) -> P>(
     client: Client,
@@ -49,9 +52,11 @@ impl<P: ProtocolHandler> InputDecoder<P> for WebSocketMessages {
             Ok(received) => received?,
             Err(error) => {
                 let outcome = Outcome::Ended(error.disconnect());
-                return Some(Executed { bytes: 0, is_message_end: false, is_line: false, outcome });
+                return Some(Executed { commands: 1, bytes: 0, is_message_end: false, is_line: false, outcome });
             }
         };
+        let inflated = received.message.as_ref().map_or(0, Message::bytes).saturating_sub(received.consumed);
+        let commands = u8::try_from(1 + inflated / INFLATED_BYTES).unwrap_or(u8::MAX);
         let is_message_end = matches!(received.message, Some(Message::Text(_) | Message::Binary(_)));
         let outcome = match received.message {
             None | Some(Message::Pong) => Outcome::Done,
@@ -63,7 +68,7 @@ impl<P: ProtocolHandler> InputDecoder<P> for WebSocketMessages {
                 Outcome::Ended(Disconnect::ClosedByPeer)
             }
         };
-        Some(Executed { bytes: received.consumed, is_message_end, is_line: false, outcome })
+        Some(Executed { commands, bytes: received.consumed, is_message_end, is_line: false, outcome })
     }
 
     fn turn_ended(&self, is_idle: bool) {

@@ -48,8 +48,10 @@ enum Phase {
 #[derive(Default)]
 struct Waiting {
     step: Step,
-    /// The commands of the same frame that were not executed yet.
+    /// The end of the frame, with the commands that were not executed yet.
     rest: Vec<u8>,
+    /// The bytes of it that were executed meanwhile.
+    executed: usize,
     /// Other clients have had their turn.
     has_yielded: bool,
 }
@@ -80,39 +82,48 @@ impl CentrifugeHandler {
 
     /// Executes a frame. An empty one is none.
     fn frame(&mut self, frame: &[u8]) -> Outcome {
-        if frame.is_empty() { Outcome::Ended(Disconnect::ProtocolError) } else { self.commands(frame) }
+        if frame.is_empty() {
+            return Outcome::Ended(Disconnect::ProtocolError);
+        }
+        let (executed, outcome) = self.commands(frame);
+        if outcome == Outcome::Pending {
+            self.keep(frame[executed..].to_vec(), 0);
+        }
+        outcome
     }
 
-    /// Executes the commands of a frame, until one has to wait or the turn is over.
-    fn commands(&mut self, frame: &[u8]) -> Outcome {
+    /// Executes the commands of a frame, until one has to wait or the turn is over. Returns how many bytes they were.
+    fn commands(&mut self, frame: &[u8]) -> (usize, Outcome) {
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
             let parsed = match self.session.dialect.encoding() {
                 Encoding::Protobuf => protobuf::next_command(&frame[executed..]),
                 _ => json::next_command(&frame[executed..]),
             };
-            let Some((parsed, bytes)) = parsed else { return Outcome::Done };
+            let Some((parsed, bytes)) = parsed else { return (executed, Outcome::Done) };
             executed += bytes;
+            let has_token = matches!(&parsed, Parsed::Command(_, command) if command.has_token());
             match self.execute(parsed) {
+                // Verifying a token takes as long as many commands, also if it is refused.
+                Outcome::Done if has_token => {
+                    self.wait(Step::Turn);
+                    return (executed, Outcome::Pending);
+                }
                 Outcome::Done if !self.session.needs_review() => {}
                 Outcome::Done => break,
-                Outcome::Pending => {
-                    self.keep(&frame[executed..]);
-                    return Outcome::Pending;
-                }
-                Outcome::Ended(reason) => return Outcome::Ended(reason),
+                outcome => return (executed, outcome),
             }
         }
         if executed == frame.len() {
-            return Outcome::Done;
+            return (executed, Outcome::Done);
         }
         self.wait(Step::Turn);
-        self.keep(&frame[executed..]);
-        Outcome::Pending
+        (executed, Outcome::Pending)
     }
 
-    fn keep(&mut self, rest: &[u8]) {
-        self.waiting.get_or_insert_default().rest = rest.to_vec();
+    fn keep(&mut self, rest: Vec<u8>, executed: usize) {
+        let waiting = self.waiting.get_or_insert_default();
+        (waiting.rest, waiting.executed) = (rest, executed);
     }
 
     fn execute(&mut self, parsed: Parsed<'_>) -> Outcome {
@@ -185,18 +196,22 @@ impl CentrifugeHandler {
     }
 
     /// Executes what stands behind a command that has finished.
-    fn go_on_with_rest(&mut self, rest: &[u8]) -> Outcome {
+    fn go_on_with_rest(&mut self, rest: Vec<u8>, executed: usize) -> Outcome {
         if let Some(reason) = self.session.disconnect_reason() {
             return Outcome::Ended(reason);
         }
         if self.session.needs_review() {
             let outcome = self.review();
             if outcome != Outcome::Done {
-                self.keep(rest);
+                self.keep(rest, executed);
                 return outcome;
             }
         }
-        if rest.is_empty() { Outcome::Done } else { self.commands(rest) }
+        let (bytes, outcome) = self.commands(&rest[executed..]);
+        if outcome == Outcome::Pending {
+            self.keep(rest, executed + bytes);
+        }
+        outcome
     }
 }
 
@@ -247,12 +262,16 @@ impl ProtocolHandler for CentrifugeHandler {
             if outcome == Outcome::Pending {
                 continue;
             }
-            let rest = self.waiting.take().map(|waiting| waiting.rest).unwrap_or_default();
-            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(&rest) {
+            let Waiting { rest, executed, .. } = self.waiting.take().map(|waiting| *waiting).unwrap_or_default();
+            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(rest, executed) {
                 return Poll::Ready(outcome);
             }
         }
         Poll::Ready(Outcome::Done)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.capacity())
     }
 
     fn session(&mut self) -> &mut Session {
