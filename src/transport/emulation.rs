@@ -26,6 +26,10 @@ const SPARE_FACTOR: usize = 4;
 /// A table of streams with room for fewer entries than this does not shrink.
 const SPARE_MIN: usize = 1_024;
 
+/// The most bytes of frames that wait for one stream, beside one frame of any length, so that no stream takes the budget of
+/// all others.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
 /// Memory of a frame beside its bytes.
 const FRAME_BYTES: usize = 256;
 
@@ -42,7 +46,7 @@ pub struct Frame {
 pub struct Emulated {
     secret: u128,
     frame: Frame,
-    answer: oneshot::Sender<()>,
+    answer: oneshot::Sender<Result<(), NotExecuted>>,
 }
 
 /// Why a frame was not executed.
@@ -50,7 +54,7 @@ pub struct Emulated {
 pub enum NotExecuted {
     /// There is no such stream, or it has ended.
     Gone,
-    /// The session has had other work for too long.
+    /// The session has had other work for too long, or too much waits for it.
     Busy,
 }
 
@@ -122,14 +126,23 @@ impl Streams {
         let waiting = self.open.borrow().get(&emulated.secret).and_then(Weak::upgrade);
         // Dropped with the rest, an answer says that there is no such stream.
         if let Some(waiting) = waiting {
-            waiting.frames.borrow_mut().push_back(emulated);
-            waiting.waker.take().into_iter().for_each(Waker::wake);
+            waiting.push(emulated);
         }
     }
 
-    /// Waits until the budget has room for a body of at most this length, which it may not have for a while.
-    pub(super) async fn reserve(&self, body_bytes_max: usize) -> OwnedSemaphorePermit {
-        let bytes = u32::try_from((body_bytes_max + FRAME_BYTES).min(self.budget_bytes)).unwrap_or(u32::MAX);
+    /// Waits until the budget has room for a body whose bytes come later, which it may not have for a while.
+    pub(super) async fn reserve(&self) -> OwnedSemaphorePermit {
+        self.acquire(FRAME_BYTES).await
+    }
+
+    /// Waits until the budget has room for so much more of a body. A body that is longer than the budget takes all of it. A
+    /// client takes no more than it has sent: otherwise a few hundred that send nothing would take all.
+    pub(super) async fn reserve_more(&self, permit: &mut OwnedSemaphorePermit, bytes: usize) {
+        permit.merge(self.acquire(bytes.min(self.budget_bytes.saturating_sub(permit.num_permits()))).await);
+    }
+
+    async fn acquire(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let bytes = u32::try_from(bytes.min(self.budget_bytes)).unwrap_or(u32::MAX);
         Arc::clone(&self.budget).acquire_many_owned(bytes).await.expect("the budget is never closed")
     }
 
@@ -144,13 +157,13 @@ impl Streams {
         let emulated = Emulated { secret: name.secret, frame, answer };
         let answered = timeout(EXECUTION_TIME_MAX, async {
             worker.send(emulated).await.map_err(|_| NotExecuted::Gone)?;
-            (&mut executed).await.map_err(|_| NotExecuted::Gone)
+            (&mut executed).await.unwrap_or(Err(NotExecuted::Gone))
         });
         match answered.await {
             Ok(outcome) => outcome,
             Err(_) => {
                 executed.close();
-                executed.try_recv().map_err(|_| NotExecuted::Busy)
+                executed.try_recv().unwrap_or(Err(NotExecuted::Busy))
             }
         }
     }
@@ -172,6 +185,20 @@ impl Streams {
     }
 }
 
+impl Waiting {
+    /// Adds a frame, unless too many wait. Linear in those that wait, which are few.
+    fn push(&self, emulated: Emulated) {
+        let mut frames = self.frames.borrow_mut();
+        frames.retain(|waiting| !waiting.answer.is_closed());
+        if frames.iter().map(|waiting| FRAME_BYTES + waiting.frame.bytes.len()).sum::<usize>() > WAITING_BYTES_MAX {
+            let _ = emulated.answer.send(Err(NotExecuted::Busy));
+            return;
+        }
+        frames.push_back(emulated);
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
 impl StreamMailbox {
     /// Ready once a frame waits.
     pub fn poll_waiting(&self, context: &mut Context<'_>) -> Poll<()> {
@@ -186,7 +213,7 @@ impl StreamMailbox {
     pub fn take(&self) -> Option<Frame> {
         let mut frames = self.waiting.frames.borrow_mut();
         while let Some(Emulated { frame, answer, .. }) = frames.pop_front() {
-            if answer.send(()).is_ok() {
+            if answer.send(Ok(())).is_ok() {
                 return Some(frame);
             }
         }
@@ -215,7 +242,9 @@ mod tests {
     }
 
     async fn frame(streams: &Streams, byte: u8) -> Frame {
-        Frame { bytes: vec![byte], budget: streams.reserve(1).await }
+        let mut budget = streams.reserve().await;
+        streams.reserve_more(&mut budget, 1).await;
+        Frame { bytes: vec![byte], budget }
     }
 
     fn queue_all(streams: &Streams, EmulationMailbox(mailbox): &mut EmulationMailbox) {
@@ -275,12 +304,39 @@ mod tests {
             assert_eq!(requests[usize::from(byte)].as_mut().now_or_never(), None);
         }
         queue_all(&streams, &mut mailbox);
-        assert!(streams.reserve(1).now_or_never().is_none());
+        assert!(streams.reserve().now_or_never().is_none());
         drop(stream.take());
-        assert!(streams.reserve(1).now_or_never().is_some());
-        let all = streams.reserve(usize::MAX - FRAME_BYTES);
+        let mut budget = streams.reserve().now_or_never().unwrap();
+        assert!(streams.reserve_more(&mut budget, 2).now_or_never().is_none());
         drop(stream);
         drop(requests);
-        assert!(all.now_or_never().is_some(), "a body that is longer than the budget takes all of it");
+        streams.reserve_more(&mut budget, usize::MAX).now_or_never().unwrap();
+        assert_eq!(budget.num_permits(), BUDGET_BYTES, "a body that is longer than the budget takes all of it");
+    }
+
+    #[tokio::test]
+    async fn no_more_waits_for_one_stream_than_a_part_of_the_budget_and_nothing_whose_request_has_ended() {
+        const BYTES: usize = WAITING_BYTES_MAX / 8;
+        let (senders, mut mailboxes) = emulation_mailboxes(1);
+        let (streams, mut mailbox) = (Streams::new(0, senders, usize::MAX, 1), mailboxes.remove(0));
+        let (name, stream) = streams.open();
+        let request = async || {
+            let frame = Frame { bytes: vec![0; BYTES], budget: streams.reserve().await };
+            streams.execute(&name, frame).await
+        };
+        let mut requests = Vec::new();
+        let fitting = 1 + WAITING_BYTES_MAX / (FRAME_BYTES + BYTES);
+        for count in 0..=fitting {
+            requests.push(Box::pin(request()));
+            assert_eq!(requests[count].as_mut().now_or_never(), None);
+            queue_all(&streams, &mut mailbox);
+        }
+        assert_eq!(requests.pop().and_then(FutureExt::now_or_never), Some(Err(NotExecuted::Busy)));
+        assert_eq!(stream.waiting.frames.borrow().len(), fitting);
+        drop(requests);
+        let mut next = Box::pin(request());
+        assert_eq!(next.as_mut().now_or_never(), None);
+        queue_all(&streams, &mut mailbox);
+        assert_eq!(stream.waiting.frames.borrow().len(), 1, "those whose requests have ended do not count");
     }
 }

@@ -234,9 +234,7 @@ impl HttpServer {
         bytes_max: usize,
     ) -> Result<(Vec<u8>, OwnedSemaphorePermit), RefusedRequest> {
         let taken = timeout(self.context.header_timeout, async {
-            let budget =
-                self.context.streams.reserve(body.size_hint().exact().map_or(bytes_max, |bytes| bytes as usize));
-            let budget = budget.await;
+            let mut budget = self.context.streams.reserve().await;
             let mut taken = Vec::new();
             while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
                 let frame = frame.map_err(|_| bad(RefusalReason::Body, "the body is cut or malformed\n"))?;
@@ -244,6 +242,7 @@ impl HttpServer {
                 if taken.len() + bytes.len() > bytes_max {
                     return Err(too_long(bytes_max));
                 }
+                self.context.streams.reserve_more(&mut budget, bytes.len()).await;
                 taken.extend_from_slice(&bytes);
             }
             Ok((taken, budget))
