@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
 use super::command::{Farewell, Join, Joined, MemberCommand, Reserved, ServerPublish, ShardCommand, Viewer};
@@ -30,6 +30,9 @@ use crate::writer::Address;
 /// which joins at once waits here and not in futures, which would leave holes in the heap.
 const MAILBOX_COMMANDS: usize = 16 * 1_024;
 
+/// The clients of one worker that may hold what they have missed in several rooms, up to a replay each.
+const COLLECTING_MAX: usize = 16;
+
 /// The way to all shards, from which each worker makes its [`Broker`]. The shards end when every clone is gone.
 #[derive(Clone)]
 pub struct ShardSenders {
@@ -41,6 +44,7 @@ struct Shards {
     handles: Vec<ShardHandle>,
     keys: RandomState,
     recovery_messages_max: usize,
+    replay_bytes_max: usize,
     /// The most publications that any room may retain by the newest rules.
     history_messages_max: AtomicUsize,
 }
@@ -111,9 +115,9 @@ impl ShardSenders {
             let (keys, room_limiter, rules) = (keys.clone(), room_limiter.clone(), rules.clone());
             mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });
         }
-        let recovery_messages_max = rules.history.recovery_messages_max;
+        let (recovery_messages_max, replay_bytes_max) = (rules.history.recovery_messages_max, rules.replay_bytes_max);
         let history_messages_max = rules.rooms.history_messages_max().into();
-        let shards = Shards { handles, keys, recovery_messages_max, history_messages_max };
+        let shards = Shards { handles, keys, recovery_messages_max, replay_bytes_max, history_messages_max };
         (Self { shards: shards.into() }, mailboxes)
     }
 
@@ -124,7 +128,7 @@ impl ShardSenders {
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        Broker { shards: self.shards, merged: Rc::default() }
+        Broker { shards: self.shards, merged: Rc::default(), collecting: Arc::new(Semaphore::new(COLLECTING_MAX)) }
     }
 }
 
@@ -152,6 +156,8 @@ pub struct Broker {
     shards: Arc<Shards>,
     /// By [`Viewer`].
     merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
+    /// The clients that may hold what they have missed in several rooms.
+    collecting: Arc<Semaphore>,
 }
 
 /// The listings of all shards merged into one, which is reused until one of them changes.
@@ -226,6 +232,18 @@ impl Broker {
             command.permit = Some(shard.window.enter(window, room_hash, &command.act).await);
         }
         shard.mailbox.send(ShardCommand::Member(command)).await;
+    }
+
+    /// A client's turn to hold what it has missed in several rooms. Others of the worker wait meanwhile: thousands that come
+    /// back at once would else hold a replay each, before their writer could count it.
+    pub fn collecting(&self) -> impl Future<Output = OwnedSemaphorePermit> + use<> {
+        let collecting = Arc::clone(&self.collecting);
+        async move { collecting.acquire_owned().await.expect("it is never closed") }
+    }
+
+    /// The most bytes of publications that one client gets at once.
+    pub fn replay_bytes_max(&self) -> usize {
+        self.shards.replay_bytes_max
     }
 
     /// The most publications that any room sends to one client that asks for its history or resumes.

@@ -291,11 +291,12 @@ impl WorkerAccess {
 }
 
 impl Lease {
-    /// Goes on with another token.
+    /// Goes on with another token. A client that has not begun its connection still has no more time for that.
     pub(super) fn renew(&self, token: Box<Token>) {
-        self.ends_at.set(end_of(&token, Now::read()));
-        self.is_noticed.set(false);
-        self.awaits_connect.set(false);
+        if !self.awaits_connect.get() {
+            self.ends_at.set(end_of(&token, Now::read()));
+            self.is_noticed.set(false);
+        }
         self.token.replace(Some(token));
     }
 

@@ -75,6 +75,11 @@ impl Session {
         self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
     }
 
+    /// Waits for the client's turn to hold what it has missed in several rooms, as [`Finished::Collecting`].
+    pub fn collect(&mut self) -> Outcome {
+        self.wait(Answer::Collecting(Box::pin(self.context.broker.collecting())))
+    }
+
     /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
     pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
         if let Err(error) = self.permit_join_with(&room, None) {

@@ -160,9 +160,9 @@ impl Session {
         self.update_rights();
         let room = &command.room;
         match command.act {
-            Act::PublishFromOutside(_) => return self.permit_publish_from_outside(room),
+            Act::PublishFromOutside(..) => return self.permit_publish_from_outside(room),
             Act::Page(..) => return self.permit(Action::History, room),
-            Act::Presence(_) | Act::PresenceCount => return self.permit(Action::Presence, room),
+            Act::Presence(..) | Act::PresenceCount(_) => return self.permit(Action::Presence, room),
             _ => self.permit(Action::Join, room)?,
         }
         match command.act {
@@ -182,17 +182,18 @@ impl Session {
         Err(CommandError::Forbidden(format!("publish {:?}: only members, and you are not in it", room.as_str()).into()))
     }
 
-    /// Begins the connection of a client that asks for it by a command. False if it must present a token first.
-    pub fn begin_connection(&mut self) -> bool {
-        let has_token = self.lease.as_ref().is_some_and(|lease| lease.has_token());
-        if !has_token && !self.context.access.admits_anonymous() {
-            return false;
-        }
+    /// Whether a client that asks by a command may begin its connection. If not, it must present a token first.
+    pub fn may_begin_connection(&self) -> bool {
+        self.permit_anything().is_ok()
+    }
+
+    /// Begins the connection of a client that has asked for it by a command. One that never gets here is disconnected after
+    /// a while.
+    pub fn begin_connection(&mut self) {
         match &self.lease {
-            Some(lease) if has_token => lease.connected(),
+            Some(lease) if lease.has_token() => lease.connected(),
             _ => self.lease = None,
         }
-        true
     }
 
     /// The seconds until the client's token expires; `None` is never.

@@ -153,6 +153,7 @@ impl TextHandler {
                 None => self.reply(&Event::Left),
             },
             Finished::Rooms(rooms) => self.list(rooms),
+            Finished::Collecting(_) => unreachable!("text clients do not begin with rooms"),
             Finished::Refused(error) => {
                 self.next_room = None;
                 self.refuse(&error)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::Session;
@@ -35,6 +36,8 @@ pub enum Outcome {
 pub enum Finished {
     /// It is on its way, or its client is gone.
     Sent,
+    /// The client may hold what it has missed in several rooms, until this is dropped.
+    Collecting(OwnedSemaphorePermit),
     /// The client has a place reserved.
     Reserved(Reserved),
     /// The client is in the room, which has said so.
@@ -63,6 +66,7 @@ pub(super) enum Waiting {
 /// What a command waits for until it has finished. Small where thousands of clients wait at once; boxed where few do.
 pub(super) enum Answer {
     Sending(Boxed<()>),
+    Collecting(Boxed<OwnedSemaphorePermit>),
     Reserving(Request<Result<Reserved, CommandError>>),
     Joining(Request<Result<Joined, CommandError>>, Option<Box<Pass>>),
     Leaving(Request<()>),
@@ -128,6 +132,7 @@ impl Session {
                 }
                 Finished::Sent
             }
+            Answer::Collecting(turn) => Finished::Collecting(ready!(turn.as_mut().poll(context))),
             Answer::Reserving(request) => match ready!(Pin::new(request).poll(context)) {
                 Ok(reserved) => Finished::Reserved(reserved),
                 Err(error) => Finished::Refused(error),

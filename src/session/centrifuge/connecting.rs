@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::commands::{room, since};
 use super::{CentrifugeHandler, Phase, Step};
 use crate::auth::tokens::ServerSideSubscription;
@@ -32,6 +34,10 @@ pub(super) struct Connecting {
     reserved: Vec<Place>,
     /// The rooms that are joined behind the reply.
     joining: VecDeque<Place>,
+    /// The client's turn to hold what it has missed, if it resumes, until the writer has it.
+    turn: Option<OwnedSemaphorePermit>,
+    /// How much longer what the client has missed may get, over all rooms, in bytes.
+    missed_bytes_left: usize,
     /// Why the connect fails. The places are given back.
     error: Option<CommandError>,
 }
@@ -65,17 +71,32 @@ impl CentrifugeHandler {
                 reason => Outcome::Ended(reason),
             };
         }
-        if !self.session.begin_connection() {
+        if !self.session.may_begin_connection() {
             // An SDK that has a token sends it, so this one has none to try again with.
             return Outcome::Ended(Disconnect::ProtocolError);
         }
         match self.wanted(&subs) {
-            Ok(left) => {
-                let (reserved, joining, error) = (Vec::new(), VecDeque::new(), None);
-                self.next_room(Box::new(Connecting { request, left, reserved, joining, error }))
-            }
+            Ok(left) => self.begin_rooms(request, left),
             Err(error) => self.refuse_connect(request, &error),
         }
+    }
+
+    fn begin_rooms(&mut self, request: RequestId, left: VecDeque<Wanted>) -> Outcome {
+        let resumes = left.iter().any(|wanted| wanted.since.is_some());
+        let connecting = Box::new(Connecting {
+            request,
+            left,
+            reserved: Vec::new(),
+            joining: VecDeque::new(),
+            turn: None,
+            missed_bytes_left: self.session.context.broker.replay_bytes_max(),
+            error: None,
+        });
+        if !resumes {
+            return self.next_room(connecting);
+        }
+        let outcome = self.session.collect();
+        self.after(outcome, Step::Connecting(connecting))
     }
 
     /// Refuses to connect. The client is to close the connection, and may do nothing else.
@@ -92,6 +113,7 @@ impl CentrifugeHandler {
 
     /// The rooms that the client's token names, and those that a client which cannot ask for rooms later names itself.
     fn wanted(&self, subs: &[(Cow<'_, str>, Resume<'_>)]) -> Result<VecDeque<Wanted>, CommandError> {
+        let rooms_max = self.session.context.rooms_max;
         let mut subscriptions = self.session.server_side();
         if self.session.dialect.encoding() == Encoding::Push {
             for (channel, _) in subs {
@@ -99,9 +121,12 @@ impl CentrifugeHandler {
                 if !subscriptions.iter().any(|subscription| subscription.room == room) {
                     subscriptions.push(ServerSideSubscription { room, info: None, data: None });
                 }
+                // A request has space for thousands of names, each of which is compared with all before it.
+                if subscriptions.len() > rooms_max {
+                    break;
+                }
             }
         }
-        let rooms_max = self.session.context.rooms_max;
         if subscriptions.len() > rooms_max {
             return Err(CommandError::TooManyMemberships { rooms_max });
         }
@@ -123,9 +148,13 @@ impl CentrifugeHandler {
 
     pub(super) fn go_on_connecting(&mut self, mut connecting: Box<Connecting>, finished: Finished) -> Outcome {
         match finished {
+            Finished::Collecting(turn) => {
+                connecting.turn = Some(turn);
+                self.next_room(connecting)
+            }
             Finished::Reserved(reserved) => {
                 let Some(wanted) = connecting.left.pop_front() else { return Outcome::Done };
-                let place = self.place(wanted, reserved);
+                let place = self.place(wanted, reserved, &mut connecting.missed_bytes_left);
                 if place.is_recoverable {
                     connecting.reserved.push(place);
                     return self.next_room(connecting);
@@ -146,15 +175,21 @@ impl CentrifugeHandler {
         }
     }
 
-    fn place(&self, wanted: Wanted, reserved: Reserved) -> Place {
+    /// The place in a room, with all that the client has missed there. That cannot be had if it does not fit into
+    /// `bytes_left`: all rooms together have one reply, which is to be no longer than one replay.
+    fn place(&self, wanted: Wanted, reserved: Reserved, bytes_left: &mut usize) -> Place {
         let Reserved { position, is_recoverable, missed } = reserved;
         let may_recover = is_recoverable && self.session.may_recover(&wanted.subscription.room);
-        let missed = missed.filter(|_| may_recover).map(|missed| {
+        let missed = missed.filter(|_| may_recover).and_then(|missed| {
             let mut bytes = Vec::new();
             for publication in &missed {
                 self.session.dialect.write_missed(&wanted.subscription.room, publication, &mut bytes);
+                if bytes.len() > *bytes_left {
+                    return None;
+                }
             }
-            bytes
+            *bytes_left -= bytes.len();
+            Some(bytes)
         });
         Place { wanted, position, is_recoverable: may_recover, missed }
     }
@@ -167,6 +202,7 @@ impl CentrifugeHandler {
             return self.next_join(connecting);
         }
         self.phase = Phase::Connected;
+        self.session.begin_connection();
         self.server_side = places.iter().map(|place| place.wanted.subscription.room.clone()).collect();
         let rooms: Vec<JoinedAt<'_>> = places.iter().map(Place::joined_at).collect();
         let stream = self.opening.stream.take().map(|stream| (stream.session(), stream.node()));
@@ -188,6 +224,7 @@ impl CentrifugeHandler {
 
     /// Joins the next room in which a place is reserved, or gives the place back.
     fn next_join(&mut self, mut connecting: Box<Connecting>) -> Outcome {
+        connecting.turn = None;
         let Some(place) = connecting.joining.pop_front() else {
             return match connecting.error {
                 None => Outcome::Done,
