@@ -95,7 +95,9 @@ impl ManyRooms {
                 self.refused.push(error);
                 outcome
             }
-            Finished::Reserved(_) | Finished::Rooms(_) => unreachable!("it was not asked for"),
+            Finished::Collecting(_) | Finished::Reserved(_) | Finished::Rooms(_) => {
+                unreachable!("it was not asked for")
+            }
         }
     }
 }

@@ -124,6 +124,8 @@ mod fragments;
 mod streams;
 // Their requests that are refused, and pages of other origins.
 mod streams_refused;
+// Clients of the Centrifuge protocol that ask for as much as they can.
+mod centrifuge_attacks;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.
