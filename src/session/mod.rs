@@ -84,6 +84,11 @@ pub trait ProtocolHandler {
     /// Ends the memberships whose rights are lost, and tells the client.
     fn review(&mut self) -> Outcome;
 
+    /// Memory of input that was handed over and is not executed yet, in bytes.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Goes on with what has to wait.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
 

@@ -223,7 +223,9 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             match outcome {
                 Outcome::Done => {}
                 Outcome::Pending => {
+                    let before = self.held_bytes();
                     outcome = poll_fn(|context| self.handler.poll(context)).await;
+                    self.count_held(before, false);
                     continue;
                 }
                 Outcome::Ended(reason) => return reason,
@@ -274,7 +276,20 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
 
     /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.decoder.held_bytes() + self.stream.held_input()
+        self.tail.capacity() + self.decoder.held_bytes() + self.stream.held_input() + self.handler.held_bytes()
+    }
+
+    /// Counts the input that is kept now, where this many bytes were kept before. `is_new` if a message has ended since.
+    fn count_held(&mut self, before: usize, is_new: bool) {
+        let held = self.held_bytes();
+        self.buffer.memory.change(before, held);
+        if before > 0 || held > 0 {
+            let is_behind = self.is_behind || self.handler.held_bytes() > 0;
+            let waiting_for = if is_behind { WaitingFor::Server } else { WaitingFor::Client };
+            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, is_new) {
+                self.context.writer.disconnect(largest, Disconnect::InputBudget);
+            }
+        }
     }
 
     /// Reads once, or executes what was read before, without waiting.
@@ -282,14 +297,7 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
         let before = self.held_bytes();
         self.is_message_end = false;
         let turn = if self.is_behind { self.execute_tail(false) } else { self.read_and_execute() };
-        let held = self.held_bytes();
-        self.buffer.memory.change(before, held);
-        if before > 0 || held > 0 {
-            let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
-            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, self.is_message_end) {
-                self.context.writer.disconnect(largest, Disconnect::InputBudget);
-            }
-        }
+        self.count_held(before, self.is_message_end);
         turn
     }
 

@@ -224,6 +224,10 @@ impl ProtocolHandler for CentrifugeHandler {
         self.after(outcome, Step::Sending)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.capacity())
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         while let Some(waiting) = &mut self.waiting {
             let outcome = match mem::take(&mut waiting.step) {
