@@ -90,6 +90,20 @@ scenario("a member that was away while others stayed resumes a room that retains
     assert.deepEqual([wasRecovering, recovered, hasRecoveredPublications], [true, true, false]);
 });
 
+inEachDialect("a room that everybody has left and that retains nothing is forgotten, and its client is told", async (dialect) => {
+    const ada = await connect(server.http, {}, dialect);
+    const subscription = await subscribe(ada, room("open"));
+    assert.deepEqual([subscription.context.recoverable, subscription.context.positioned], [true, true]);
+    const before = subscription.context.streamPosition;
+    ada.disconnect();
+    const bob = await connect(server.http);
+    for (let left = false; !left; ) left = (await bob.presenceStats(subscription.channel)).numClients === 0;
+    const subscribed = next(subscription, "subscribed");
+    ada.connect();
+    const { wasRecovering, recovered, streamPosition } = await subscribed;
+    assert.deepEqual([wasRecovering, recovered, streamPosition.epoch === before.epoch], [true, false, false]);
+});
+
 scenario("a client may begin where its application has stopped reading", async () => {
     const name = room("open");
     const ada = await connect(server.http);

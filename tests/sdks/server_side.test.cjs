@@ -95,6 +95,14 @@ inEachDialect("joins and leaves of these rooms are told where the rule says so",
     assert.deepEqual(leaves.all.map(({ info }) => info.client), [bob.id]);
 });
 
+scenario("a token with more rooms than a client may be in does not connect", async () => {
+    const channels = Array.from({ length: 129 }, () => room("open"));
+    const refused = client(server.http, { token: sign({ sub: "ada", channels }) });
+    const disconnected = next(refused, "disconnected");
+    refused.connect();
+    assert.equal((await disconnected).code, 106);
+});
+
 scenario("a token with a room that the rules do not open does not connect", async () => {
     const refused = client(server.http, { token: sign({ sub: "ada", channels: [room("closed")] }) });
     const disconnected = next(refused, "disconnected");
