@@ -14,7 +14,7 @@ from centrifuge import Client, ClientEventHandler, ReplyError, SubscriptionEvent
 from centrifuge.types import StreamPosition
 
 ADDRESS, PROXY, SECRET = sys.argv[1:4]
-WITHIN = 15  # seconds, a failsafe
+WITHIN = 30  # seconds, a failsafe
 
 
 def sign(**claims):
