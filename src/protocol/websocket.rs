@@ -331,6 +331,7 @@ pub mod encode {
     }
 
     /// Turns the bytes of `out` from `start` on into a text message, in place.
+    #[inline]
     pub fn text(compression: Compression, out: &mut Vec<u8>, start: usize) {
         message(FINAL_TEXT, compression, out, start);
     }
@@ -340,6 +341,7 @@ pub mod encode {
         message(FINAL_BINARY, compression, out, start);
     }
 
+    #[inline]
     fn message(first: u8, compression: Compression, out: &mut Vec<u8>, start: usize) {
         match compression.compress(&out[start..]) {
             None => frame(first, out, start),
