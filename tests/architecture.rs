@@ -68,12 +68,14 @@ const LOADGEN_FLOORS: [(&str, u8); 33] = [
 const BUILDINGS: [(&str, &[(&str, u8)]); 2] = [("src", &FLOORS), ("loadgen/src", &LOADGEN_FLOORS)];
 
 /// The floors within `transport`, whose ways in do not know each other.
-const TRANSPORT_FLOORS: [(&str, u8); 8] = [
+const TRANSPORT_FLOORS: [(&str, u8); 10] = [
     ("connection", 2),
+    ("emulation", 1),
     ("http", 3),
     ("input_guard", 1),
     ("keepalive", 1),
     ("metrics", 0),
+    ("stream", 3),
     ("sweep", 0),
     ("tcp", 3),
     ("websocket", 3),

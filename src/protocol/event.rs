@@ -1,5 +1,6 @@
 //! What the server tells a client, as data. A dialect makes bytes of it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::command::CommandError;
@@ -12,7 +13,22 @@ use super::publication::{ClientId, Publication, Publisher, UserId};
 /// A client's own name for a command, which the reply repeats. Dialects that answer in the order of the commands, as text
 /// does, have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(pub u32);
+pub struct RequestId(NonZeroU32);
+
+impl RequestId {
+    /// A name; 0 is none.
+    pub const fn new(id: u32) -> Option<Self> {
+        match NonZeroU32::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
+    /// The number that the client has chosen.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
 
 /// A message to a client. It borrows; a dialect writes it once for all clients that get it.
 #[derive(Clone, Copy, Debug)]

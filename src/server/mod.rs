@@ -30,6 +30,7 @@ use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::shutdown::Drain;
+use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{AccessCommand, DescriptorTable, RunningWorker, Shared, Worker, access_mailbox};
 use crate::writer::handle::mailbox;
@@ -189,6 +190,8 @@ fn start(
         ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms_max), ShardRules::from(config));
     let weak_shards = shards.downgrade();
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
+    let (emulation, emulation_mailboxes) = emulation_mailboxes(config.workers);
+    let own = own.zip(writer_mailboxes).zip(emulation_mailboxes);
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
@@ -204,10 +207,11 @@ fn start(
         rules: config.rules.clone(),
         tls,
         access,
+        emulation,
         drain: drain.clone(),
     };
     let mut running = Vec::new();
-    for (index, (((lines, http), commands), writer)) in (0..).zip(own.zip(writer_mailboxes)) {
+    for (index, ((((lines, http), commands), writer), emulated)) in (0..).zip(own) {
         let table = tables.pop();
         let worker = Worker {
             index: WriterIndex(index),
@@ -222,6 +226,7 @@ fn start(
             shards: shard_mailboxes.extract_if(.., |shard| shard.index.0 % config.workers == index).collect(),
             writer,
             commands,
+            emulated,
             serving: drain.serving(),
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);

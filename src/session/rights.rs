@@ -158,12 +158,18 @@ impl Session {
             return Ok(());
         }
         self.update_rights();
+        let room = &command.room;
         match command.act {
-            Act::Publish(..) => self.permit(Action::Publish, &command.room),
-            Act::PublishFromOutside(..) => self.permit_publish_from_outside(&command.room),
-            Act::History(..) | Act::Page(..) => self.permit(Action::History, &command.room),
-            Act::Members(..) | Act::Presence(_) | Act::PresenceCount => self.permit(Action::Presence, &command.room),
-            _ => self.permit(Action::Join, &command.room),
+            Act::PublishFromOutside(_) => return self.permit_publish_from_outside(room),
+            Act::Page(..) => return self.permit(Action::History, room),
+            Act::Presence(_) | Act::PresenceCount => return self.permit(Action::Presence, room),
+            _ => self.permit(Action::Join, room)?,
+        }
+        match command.act {
+            Act::Publish(..) => self.permit(Action::Publish, room),
+            Act::History(..) => self.permit(Action::History, room),
+            Act::Members(..) => self.permit(Action::Presence, room),
+            _ => Ok(()),
         }
     }
 

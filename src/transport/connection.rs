@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::task::yield_now;
@@ -41,6 +41,11 @@ pub(super) trait InputDecoder<P> {
     /// are left at its front.
     fn strip(&mut self, _kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
         fresh.len()
+    }
+
+    /// Ready once there is a message to execute that has not come over the socket.
+    fn poll_input(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// Executes the first message of `input`. Returns `None` if that needs more bytes.
@@ -255,6 +260,10 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
                 return Poll::Ready(Err(reason));
             }
             if self.handler.session().needs_review() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.decoder.poll_input(context).is_ready() {
+                self.is_behind = true;
                 return Poll::Ready(Ok(()));
             }
             let readable = ready!(self.stream.poll_readable(context));

@@ -47,7 +47,11 @@ impl ServerMetrics {
     pub fn expose(&self) -> String {
         let mut out = Exposition::default();
         let clients = WriterMetrics::clients(&self.writers);
-        out.gauge("active_connections", "TCP and WebSocket clients that are connected now; no plain HTTP.", clients);
+        out.gauge(
+            "active_connections",
+            "Clients that are connected now, over whichever transport; no plain HTTP.",
+            clients,
+        );
         // Untyped, since a counter's name would have to end with `_total`.
         let published = [(String::new(), ShardMetrics::published(&self.shards))];
         out.family("untyped", "total_messages", "Messages published to rooms since the server started.", published);
@@ -101,8 +105,10 @@ pub(super) enum RefusalReason {
     Key,
     /// A token that is refused, or that stands where none may.
     Token,
-    /// A body where none is allowed, or one that is too long.
+    /// A body where none is allowed, or one that is too long or malformed.
     Body,
+    /// Commands for a session that is not there.
+    Session,
     /// No `Host`, or several.
     Host,
     HeadTooLong,
@@ -143,7 +149,7 @@ const HANDSHAKE_FAILURES: [Disconnect; 6] = [
 /// How an HTTP connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpEnd {
-    /// It became a WebSocket client.
+    /// It became a client.
     Upgraded,
     /// It was answered; either side may have closed it then.
     Done,

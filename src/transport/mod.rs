@@ -2,10 +2,12 @@
 //! do not know each other.
 
 pub mod connection;
+pub mod emulation;
 pub mod http;
 pub mod input_guard;
 pub mod keepalive;
 pub mod metrics;
+pub mod stream;
 mod sweep;
 pub mod tcp;
 pub mod websocket;

@@ -17,7 +17,7 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, Port};
 use crate::net::proxy::TrustedProxies;
 use crate::net::stream::Stream;
-use crate::protocol::dialect::{Dialect, Encoding};
+use crate::protocol::dialect::{Dialect, Encoding, Transport};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
 use crate::protocol::publication::{ClientId, Publisher};
@@ -25,10 +25,11 @@ use crate::session::SessionContext;
 use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
+use crate::transport::emulation::Streams;
 use crate::transport::http::{HttpContext, HttpServer, OriginRules};
 use crate::transport::keepalive::Keepalive;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
-use crate::transport::{tcp, websocket};
+use crate::transport::{stream, tcp, websocket};
 
 /// Accepts the clients of one worker.
 pub struct ClientAcceptor {
@@ -41,6 +42,7 @@ pub struct ClientAcceptor {
     pub counts: Arc<TransportMetrics>,
     pub buffer: Rc<ReadBuffer>,
     pub handshakes: Rc<Handshakes>,
+    pub streams: Rc<Streams>,
     /// The tasks that must have ended before the worker ends.
     pub tasks: TaskTracker,
 }
@@ -160,12 +162,14 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            streams: Rc::clone(&self.streams),
+            message_bytes_max: self.rules.message_bytes_max,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;
         let server = Rc::new(HttpServer::new(http, move |client, dialect| {
             if let Some(context) = context.upgrade() {
-                self.open_websocket_client(client, dialect, &context, &keepalive);
+                self.open_http_client(client, dialect, &context, &keepalive);
             }
         }));
         async move {
@@ -178,19 +182,16 @@ impl ClientAcceptor {
         }
     }
 
-    fn open_websocket_client(
-        &self,
-        client: Client,
-        dialect: Dialect,
-        context: &Rc<SessionContext>,
-        keepalive: &Keepalive,
-    ) {
+    fn open_http_client(&self, client: Client, dialect: Dialect, context: &Rc<SessionContext>, keepalive: &Keepalive) {
         let number = self.number_client();
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
         let publisher = Publisher { is_text, ..self.publisher(label, client.token.as_deref()) };
         let buffer = &self.buffer;
-        if is_text {
+        if dialect.transport() != Transport::WebSocket {
+            let connection = stream::open(client, publisher, dialect, &self.streams, buffer, context, keepalive);
+            spawn_local(self.tasks.track_future(connection));
+        } else if is_text {
             let handler = TextHandler::new;
             let connection = websocket::open(client, publisher, dialect, handler, buffer, context, keepalive);
             spawn_local(self.tasks.track_future(connection));

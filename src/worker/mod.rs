@@ -32,6 +32,7 @@ use crate::session::access::WorkerAccess;
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
+use crate::transport::emulation::{EmulationMailbox, EmulationSenders, Streams};
 use crate::transport::input_guard::InputGuard;
 use crate::transport::metrics::ServerMetrics;
 use crate::writer::WriterIndex;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub tls: watch::Receiver<TlsServer>,
     /// The first rules of what clients may do; others come as commands.
     pub access: Arc<Access>,
+    /// The ways of commands to the streams of all workers.
+    pub emulation: EmulationSenders,
     pub drain: Drain,
 }
 
@@ -73,6 +76,7 @@ pub(crate) struct Worker {
     pub shards: Vec<ShardMailbox>,
     pub writer: WriterMailbox,
     pub commands: mpsc::Receiver<AccessCommand>,
+    pub emulated: EmulationMailbox,
     /// Held until its last client is gone.
     pub serving: TaskTrackerToken,
 }
@@ -102,9 +106,9 @@ impl Worker {
     }
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
-        let Self { index, lines, http, table, connection_limit, shards, writer, commands, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, metrics, rules, tls, access, drain } =
-            shared;
+        let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
+        let Shared { metrics, rules, tls, access, emulation, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -126,7 +130,10 @@ impl Worker {
         }
         // From here on only the shards send to other workers' writers: when the shards have ended, so do the writers.
         drop(writers);
-        let input_guard = Rc::new(InputGuard::new(rules.input.of_one_worker(workers)));
+        let input = rules.input.of_one_worker(workers);
+        let streams = Streams::new(index.0, emulation, input.budget);
+        spawn_local(tasks.track_future(Rc::clone(&streams).run_until_stop(emulated, drain.clone())));
+        let input_guard = Rc::new(InputGuard::new(input));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
         let access = Rc::new(WorkerAccess::new(access, rules.header_timeout, metrics.access[own].clone()));
         spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
@@ -152,6 +159,7 @@ impl Worker {
             counts,
             buffer: ReadBuffer::new(memory, input_guard, sockets),
             handshakes: Rc::new(Handshakes::new(tls)),
+            streams,
             tasks: tasks.clone(),
         });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));

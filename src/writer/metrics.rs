@@ -108,13 +108,13 @@ impl WriterMetrics {
         });
         out.counters(
             "roomcast_connections_opened_total",
-            "Connections that came, by transport. An HTTP connection that becomes a WebSocket client counts as both.",
+            "Connections that came, by transport. An HTTP connection that becomes a client counts as both.",
             transports.map(|transport| (label(transport), opened(transport))).chain(others.opened),
         );
         out.counters(
             "roomcast_connections_closed_total",
             "Connections that ended, by transport and reason. For http, done is the normal end of a connection that had its \
-             answers, upgraded one that became a WebSocket client.",
+             answers, upgraded one that became a client.",
             ends.chain(others.closed),
         );
         out.counters(

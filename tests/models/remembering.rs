@@ -337,7 +337,7 @@ fn a_publish_with_a_request_is_acknowledged_behind_itself() {
     fixture.join_since(1, None);
     let mut publish = publish(name(), client(1), "said");
     publish.from =
-        ReplyTo { address: client(1), dialect: Dialect::JsonWebSocket(Compression::None), request: Some(RequestId(7)) };
+        ReplyTo { address: client(1), dialect: Dialect::JsonWebSocket(Compression::None), request: RequestId::new(7) };
     fixture.entries();
     fixture.step(ShardCommand::Member(publish));
     let [said, acknowledgement] = fixture.entries().try_into().expect("two entries");

@@ -122,6 +122,10 @@ mod centrifuge;
 mod cuts;
 // Messages in fragments without end, and the memory of unfinished ones.
 mod fragments;
+// Clients of the Centrifuge protocol without WebSocket.
+mod streams;
+// Their requests that are refused, and pages of other origins.
+mod streams_refused;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.

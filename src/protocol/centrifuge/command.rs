@@ -107,11 +107,11 @@ pub struct History<'a> {
 impl<'a> Parsed<'a> {
     /// What a client has sent with this name, which is 0 if it has none, and this method.
     pub(super) fn new(id: u32, method: Option<Result<Command<'a>, CommandError>>) -> Self {
-        match (id, method) {
-            (0, None) => Self::Pong,
-            (0, Some(_)) | (_, None) => Self::Malformed,
-            (id, Some(Ok(command))) => Self::Command(RequestId(id), command),
-            (id, Some(Err(error))) => Self::Refused(RequestId(id), error),
+        match (RequestId::new(id), method) {
+            (None, None) => Self::Pong,
+            (None, Some(_)) | (_, None) => Self::Malformed,
+            (Some(id), Some(Ok(command))) => Self::Command(id, command),
+            (Some(id), Some(Err(error))) => Self::Refused(id, error),
         }
     }
 }

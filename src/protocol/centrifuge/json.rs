@@ -35,7 +35,7 @@ pub fn write(event: &Event<'_>, out: &mut Vec<u8>) {
 /// Appends the reply to a command; nothing if the event has no form as a reply.
 pub fn write_reply(request: RequestId, event: &Event<'_>, out: &mut Vec<u8>) {
     write_object(out, |object| {
-        object.number(ID, request.0.into());
+        object.number(ID, request.get().into());
         fields::reply(event, object)
     });
 }

@@ -3,6 +3,7 @@
 
 mod codes;
 pub mod command;
+pub mod emulation;
 mod fields;
 pub mod json;
 mod json_commands;

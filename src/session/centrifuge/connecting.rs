@@ -169,14 +169,14 @@ impl CentrifugeHandler {
         self.phase = Phase::Connected;
         self.server_side = places.iter().map(|place| place.wanted.subscription.room.clone()).collect();
         let rooms: Vec<JoinedAt<'_>> = places.iter().map(Place::joined_at).collect();
-        let stream = self.opening.stream.clone();
+        let stream = self.opening.stream.take().map(|stream| (stream.session(), stream.node()));
         let connected = Connected {
             client: self.session.identity().client,
             ping_seconds: self.session.ping_seconds(),
             answers_pings: self.session.dialect.answers_pings(),
             expires_in: self.session.expires_in(),
             rooms: &rooms,
-            session: stream.as_ref().map(|stream| (&*stream.session, &*stream.node)),
+            session: stream.as_ref().map(|(session, node)| (&**session, &**node)),
         };
         let outcome = self.session.reply_to(connecting.request, &Event::Connected(&connected));
         connecting.joining = places.into_iter().filter(|place| place.is_recoverable).collect();

@@ -9,7 +9,7 @@ use std::mem;
 use std::task::{Context, Poll};
 
 use self::connecting::Connecting;
-pub use self::opening::Opening;
+pub use self::opening::{Opening, StreamName};
 use super::{Finished, Outcome, ProtocolHandler, Session};
 use crate::protocol::centrifuge::command::{Command, Parsed};
 use crate::protocol::centrifuge::{json, protobuf};

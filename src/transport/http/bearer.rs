@@ -2,7 +2,6 @@
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Request, StatusCode};
-use hyper::body::Incoming;
 
 use super::HttpContext;
 use super::refusals::RefusedRequest;
@@ -21,7 +20,7 @@ const QUERY_PREFIX: &str = "token=";
 ///
 /// # Errors
 /// The token is refused.
-pub fn verified(context: &HttpContext, request: &Request<Incoming>) -> Result<Option<Box<Token>>, RefusedRequest> {
+pub fn verified<B>(context: &HttpContext, request: &Request<B>) -> Result<Option<Box<Token>>, RefusedRequest> {
     // Without keys no token means anything here, and one for somebody behind or in front of this server may be there.
     if !context.access.has_users() {
         return Ok(None);

@@ -1,14 +1,18 @@
-//! HTTP: health, readiness, metrics and the WebSocket handshake, over hyper inside our own accept loop. A socket whose
-//! handshake succeeded goes on as a WebSocket client, raw, and hyper is gone.
+//! HTTP: health, readiness, metrics, the WebSocket handshake and the streams of clients without WebSocket, over hyper
+//! inside our own accept loop. A socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone;
+//! so does one whose answer is a stream, behind the head.
 
 mod bearer;
+mod cors;
 mod forwarded;
 mod handshake;
 mod origin;
 mod refusals;
 mod requests;
 mod routes;
+mod streams;
 mod subprotocol;
+mod unsent;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,6 +20,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -29,7 +34,9 @@ pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
 use self::routes::router;
+use self::unsent::Watched;
 use super::connection::{Client, ReadBuffer};
+use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
@@ -90,6 +97,10 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// The streams for which commands come.
+    pub streams: Rc<Streams>,
+    /// The longest frame, in bytes.
+    pub message_bytes_max: usize,
 }
 
 /// The HTTP server of a worker.
@@ -112,7 +123,7 @@ struct HttpSocket {
 }
 
 impl HttpServer {
-    /// Sockets that were switched to WebSocket go to `on_upgrade`.
+    /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
     pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Dialect) + 'static) -> Self {
         Self {
             router: router(context.drain.clone(), context.connection_limit.clone()),
@@ -124,7 +135,7 @@ impl HttpServer {
         }
     }
 
-    /// Serves one connection until it closes, or until it becomes a WebSocket client.
+    /// Serves one connection until it closes, or until it becomes a client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, permit } = accepted;
         self.context.counts.opened.add(1);
@@ -214,15 +225,24 @@ impl HttpServer {
             .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(socket.stream), service);
-        let answered = poll_fn(|context| served.poll_without_shutdown(context));
+            .serve_connection(
+                TokioIo::new(Watched { stream: socket.stream, has_unsent: &connection.has_unsent }),
+                service,
+            );
+        let answered = poll_fn(|context| match served.poll_without_shutdown(context) {
+            // hyper has sent the head of an answer that goes on, and all answers before it.
+            Poll::Pending if connection.goes_on.get() && !connection.has_unsent.get() => Poll::Ready(Ok(())),
+            polled => polled,
+        });
         let ended = self.unless_stalled(connection, deadline, answered).await;
         let Parts { io, read_buf, .. } = served.into_parts();
-        let stream = io.into_inner();
+        let stream = io.into_inner().stream;
         match (&ended, connection.admitted.take(), permit) {
             (Some(Ok(())), Some(admitted), Ok(permit)) => {
-                let Admitted { address, permit: address_permit, token, dialect } = admitted;
-                let (permit, already_read) = (permit.with(address_permit), read_buf.to_vec());
+                let Admitted { address, permit: address_permit, token, dialect, first_frame } = admitted;
+                let permit = permit.with(address_permit);
+                // What is read behind the request of a stream is no input of the client.
+                let already_read = if connection.goes_on.get() { first_frame } else { read_buf.to_vec() };
                 (self.on_upgrade)(Client { stream, permit, address, already_read, token }, dialect);
                 HttpEnd::Upgraded
             }

@@ -46,6 +46,13 @@ impl IntoResponse for RefusedRequest {
     }
 }
 
+impl RefusedRequest {
+    /// No client is let in any more.
+    pub fn draining() -> Self {
+        Self(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
+    }
+}
+
 impl From<NoPermit> for RefusedRequest {
     fn from(no_permit: NoPermit) -> Self {
         let (status, text) = match no_permit {
@@ -76,6 +83,12 @@ impl HttpServer {
     pub(super) fn refuse_connection(&self, reason: RefusalReason) {
         self.context.counts.count_http_refused(reason);
         debug!(reason = reason.into_str(), "http connection refused");
+    }
+
+    /// The answer to a request that is refused, which is counted and logged.
+    pub(super) fn refuse(&self, refused: RefusedRequest, summary: &RequestSummary) -> Response<Body> {
+        self.refuse_request(refused.0, summary);
+        refused.into_response()
     }
 
     /// Counts and logs a refused request.

@@ -20,6 +20,7 @@ use super::handshake::switch_protocols;
 use super::origin::Reached;
 use super::refusals::{METHODS, RefusedRequest, RequestSummary};
 use super::routes::METRICS_PATH;
+use super::streams::StreamPath;
 use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
 use super::{HttpServer, HttpSocket};
 use crate::auth::tokens::Token;
@@ -43,8 +44,8 @@ const TURN_ANSWERS: u64 = 4;
 /// The text of the metrics is at most this old: requests that come more often get the same text again.
 const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// A longer body is answered with 413, before it comes. No route takes one.
-const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// A longer body is answered with 413, before it comes. Only the paths of clients without WebSocket take one.
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection, as its requests know it.
 pub struct HttpConnection {
@@ -57,11 +58,15 @@ pub struct HttpConnection {
     last_at: Option<Instant>,
     /// Requests that have come.
     pub requests: Cell<u64>,
-    /// Set once the connection was switched to WebSocket.
+    /// Set once the connection was switched to WebSocket, or its last answer goes on.
     pub admitted: Cell<Option<Admitted>>,
+    /// The last answer goes on, without hyper once its head is sent.
+    pub goes_on: Cell<bool>,
+    /// hyper has bytes that the socket has not taken.
+    pub has_unsent: Cell<bool>,
 }
 
-/// A WebSocket client that is let in.
+/// A client that is let in.
 pub struct Admitted {
     pub address: IpAddr,
     /// The permit of its address, if a trusted proxy has named it.
@@ -70,6 +75,8 @@ pub struct Admitted {
     pub token: Option<Box<Token>>,
     /// What it goes on in.
     pub dialect: Dialect,
+    /// The frame that has come with the request.
+    pub first_frame: Vec<u8>,
 }
 
 impl HttpConnection {
@@ -83,6 +90,8 @@ impl HttpConnection {
             last_at: time_max.map(|time_max| Instant::now() + time_max),
             requests: Cell::new(0),
             admitted: Cell::default(),
+            goes_on: Cell::default(),
+            has_unsent: Cell::default(),
         }
     }
 }
@@ -101,25 +110,34 @@ impl HttpServer {
             yield_now().await;
         }
         let summary = RequestSummary::of(&request);
-        let answered = match check(&request) {
+        let mut response = match StreamPath::of(request.uri().path()) {
+            Some(path) => self.answer_at(path, request, connection, &summary).await,
+            None => self.answer_elsewhere(request, connection, &summary).await,
+        };
+        let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
+        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn answer_elsewhere(
+        &self,
+        request: Request<Incoming>,
+        connection: &HttpConnection,
+        summary: &RequestSummary,
+    ) -> Response<Body> {
+        let answered = match check(&request, BODY_BYTES_MAX) {
             Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
                 self.shake_hands(&request, connection, |_| Dialect::TextWebSocket(Compression::None))
             }
             Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
                 self.shake_hands(&request, connection, centrifuge_dialect)
             }
-            Ok(()) => Ok(self.route(request, &summary, connection).await),
+            Ok(()) => Ok(self.route(request, summary, connection).await),
             Err(refused) => Err(refused),
         };
-        let mut response = answered.unwrap_or_else(|refused| {
-            self.refuse_request(refused.0, &summary);
-            refused.into_response()
-        });
-        let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
-        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response)
+        answered.unwrap_or_else(|refused| self.refuse(refused, summary))
     }
 
     async fn route(
@@ -166,27 +184,27 @@ impl HttpServer {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
         }
-        if self.context.drain.is_stopping() {
-            return Err(RefusedRequest(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()));
-        }
-        if let Some(no_permit) = connection.no_permit {
-            return Err(no_permit.into());
-        }
+        self.check_open(connection)?;
         let mut response = switch_protocols(request)?;
         let dialect = dialect(request);
         answer_subprotocol(request.headers(), dialect, &mut response)?;
+        self.check_origin(request.headers(), connection)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        connection.admitted.set(Some(Admitted { address, permit, token, dialect }));
+        connection.admitted.set(Some(Admitted { address, permit, token, dialect, first_frame: Vec::new() }));
         Ok(response)
     }
 
-    /// Checks the origin, and the limits of the address that a trusted proxy names.
-    fn admit(
-        &self,
-        headers: &HeaderMap,
-        connection: &HttpConnection,
-    ) -> Result<(IpAddr, Option<AddressPermit>), RefusedRequest> {
+    /// Checks that the server takes clients, and this connection may be one.
+    pub(super) fn check_open(&self, connection: &HttpConnection) -> Result<(), RefusedRequest> {
+        if self.context.drain.is_stopping() {
+            return Err(RefusedRequest::draining());
+        }
+        connection.no_permit.map_or(Ok(()), |no_permit| Err(no_permit.into()))
+    }
+
+    /// Checks the origin of the page that has sent the request, if one has.
+    pub(super) fn check_origin(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<(), RefusedRequest> {
         let is_proxy = self.context.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
@@ -199,7 +217,16 @@ impl HttpServer {
             let text = "pages of this Origin may not connect: see allowed-origins\n";
             return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text.into()));
         }
-        if !is_proxy {
+        Ok(())
+    }
+
+    /// Checks the limits of the address that a trusted proxy names.
+    pub(super) fn admit(
+        &self,
+        headers: &HeaderMap,
+        connection: &HttpConnection,
+    ) -> Result<(IpAddr, Option<AddressPermit>), RefusedRequest> {
+        if !self.context.proxies.trusts(connection.peer) {
             return Ok((connection.peer, None));
         }
         let client = forwarded_for(&self.context.proxies, connection.peer, headers);
@@ -208,10 +235,10 @@ impl HttpServer {
 }
 
 /// Refuses what no request may be, at any path.
-fn check(request: &Request<Incoming>) -> Result<(), RefusedRequest> {
-    if request.body().size_hint().lower() > BODY_BYTES_MAX {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(RefusedRequest(RefusalReason::Body, status, "a body has at most 16 KiB\n".into()));
+pub fn check(request: &Request<Incoming>, body_bytes_max: usize) -> Result<(), RefusedRequest> {
+    if request.body().size_hint().lower() > body_bytes_max as u64 {
+        let text = format!("a body has at most {} KiB\n", body_bytes_max / 1024);
+        return Err(RefusedRequest(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, text.into()));
     }
     // RFC 9112 §3.2: the host must be unambiguous, or a proxy and this server may read two different ones.
     let hosts = request.headers().get_all(HOST).iter().count();

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use roomcast::protocol::centrifuge::command::{Command, Connect, History, Parsed, Resume, Subscribe};
 use roomcast::protocol::centrifuge::json::next_command;
 use roomcast::protocol::command::{CommandError, TokenText};
-use roomcast::protocol::event::RequestId;
+
+use super::id;
 
 /// All that a frame holds, from its beginning to its end.
 fn parsed(frame: &[u8]) -> Vec<Parsed<'_>> {
@@ -29,7 +30,7 @@ fn one(frame: &str) -> Parsed<'_> {
 #[track_caller]
 fn accepted(frame: &str) -> Command<'_> {
     match one(frame) {
-        Parsed::Command(RequestId(1), command) => command,
+        Parsed::Command(request, command) if request == id(1) => command,
         other => panic!("{frame}: {other:?}"),
     }
 }
@@ -38,7 +39,7 @@ fn accepted(frame: &str) -> Command<'_> {
 #[track_caller]
 fn refused(frame: &str) -> String {
     match one(frame) {
-        Parsed::Refused(RequestId(1), CommandError::Parameters(rule)) => rule.into(),
+        Parsed::Refused(request, CommandError::Parameters(rule)) if request == id(1) => rule.into(),
         other => panic!("{frame}: {other:?}"),
     }
 }
@@ -242,9 +243,7 @@ fn an_object_without_a_method_is_a_pong_and_a_message_to_the_server_needs_no_nam
 
 #[test]
 fn the_largest_name_is_kept() {
-    let Parsed::Command(RequestId(u32::MAX), Command::Ping) = one(r#"{"id":4294967295,"ping":{}}"#) else {
-        panic!("no command");
-    };
+    assert_eq!(one(r#"{"id":4294967295,"ping":{}}"#), Parsed::Command(id(u32::MAX), Command::Ping));
 }
 
 #[test]
@@ -252,8 +251,8 @@ fn a_frame_holds_objects_joined_by_line_ends_or_nothing() {
     for joint in ["\n", "\r\n", "", " ", "\n\n"] {
         for end in ["", "\n", "\r\n"] {
             let frame = [r#"{"id":1,"ping":{}}"#, "{}", r#"{"id":2,"rpc":{}}"#].join(joint) + end;
-            let ping = Parsed::Command(RequestId(1), Command::Ping);
-            let rpc = Parsed::Command(RequestId(2), Command::Rpc);
+            let ping = Parsed::Command(id(1), Command::Ping);
+            let rpc = Parsed::Command(id(2), Command::Rpc);
             assert_eq!(parsed(frame.as_bytes()), [ping, Parsed::Pong, rpc], "{frame:?}");
         }
     }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use roomcast::protocol::centrifuge::command::{Command, Connect, History, Parsed, Resume, Subscribe};
 use roomcast::protocol::centrifuge::protobuf::next_command;
 use roomcast::protocol::command::{CommandError, TokenText};
-use roomcast::protocol::event::RequestId;
+
+use super::id;
 
 /// All that a frame holds, from its beginning to its end.
 fn parsed(frame: &[u8]) -> Vec<Parsed<'_>> {
@@ -118,7 +119,7 @@ const UNKNOWN: &[u8] = b"\xA0\x06\xff\x01\xA1\x0612345678\xA2\x06\x01x\xA3\x06\x
 #[test]
 fn each_method_is_read_with_all_its_fields_and_with_unknown_ones_between_them() {
     for (method, fields, command) in commands() {
-        let wanted = [Parsed::Command(RequestId(1), command)];
+        let wanted = [Parsed::Command(id(1), command)];
         assert_eq!(parsed(&frame(method, &fields)), wanted, "method {method}");
         for place in 0..=fields.len() {
             let mut fields = fields.clone();
@@ -174,11 +175,11 @@ fn a_field_of_another_type_or_a_varint_without_end_is_malformed() {
 
 #[test]
 fn a_frame_holds_messages_one_behind_the_other_and_an_empty_one_is_a_pong() {
-    let ping = || Parsed::Command(RequestId(1), Command::Ping);
+    let ping = || Parsed::Command(id(1), Command::Ping);
     let all = [frame(11, &[]), vec![0], prefixed(&bytes(12, bytes(1, "1"))), frame(11, &[]), vec![1]].concat();
     assert_eq!(parsed(&all), [ping(), Parsed::Pong, Parsed::Send, ping(), Parsed::Malformed]);
     let both = prefixed(&[bytes(13, []), number(1, 1), bytes(8, bytes(1, "r"))].concat());
-    assert_eq!(parsed(&both), [Parsed::Command(RequestId(1), Command::Presence("r".into()))]);
+    assert_eq!(parsed(&both), [Parsed::Command(id(1), Command::Presence("r".into()))]);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn what_is_missing_or_no_json_is_refused() {
         (7, vec![room.clone(), bytes(2, deep)], "data is nested more than 120 levels deep"),
         (7, vec![room.clone(), bytes(2, deeper)], "data is nested more than 120 levels deep"),
     ] {
-        let wanted = Parsed::Refused(RequestId(1), CommandError::Parameters(rule.into()));
+        let wanted = Parsed::Refused(id(1), CommandError::Parameters(rule.into()));
         assert_eq!(parsed(&frame(method, &fields)), [wanted], "method {method}");
     }
 }

@@ -7,7 +7,7 @@ use roomcast::protocol::command::CommandError;
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
-use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery, RequestId};
+use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery};
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
@@ -15,7 +15,7 @@ use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, Us
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use super::protobuf_reader;
+use super::{id, protobuf_reader};
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = b"what stood there".to_vec();
@@ -40,7 +40,7 @@ fn expect_push(event: &Event<'_>, push: &Value) {
 
 #[track_caller]
 fn expect_reply(event: &Event<'_>, mut reply: Value) {
-    let request = RequestId(u32::MAX);
+    let request = id(u32::MAX);
     reply["id"] = json!(u32::MAX);
     assert_eq!(read_json(|out| json::write_reply(request, event, out)), reply);
     assert_eq!(protobuf_reader::read(&written(|out| protobuf::write_reply(request, event, out))), [reply]);
@@ -49,8 +49,8 @@ fn expect_reply(event: &Event<'_>, mut reply: Value) {
 
 #[track_caller]
 fn expect_no_reply(event: &Event<'_>) {
-    assert!(written(|out| json::write_reply(RequestId(1), event, out)).is_empty(), "{event:?}");
-    assert!(written(|out| protobuf::write_reply(RequestId(1), event, out)).is_empty(), "{event:?}");
+    assert!(written(|out| json::write_reply(id(1), event, out)).is_empty(), "{event:?}");
+    assert!(written(|out| protobuf::write_reply(id(1), event, out)).is_empty(), "{event:?}");
 }
 
 #[track_caller]
@@ -163,11 +163,13 @@ fn a_reply_has_its_result_even_if_that_is_empty() {
 fn history_has_its_publications_and_its_position() {
     let epoch = position(0).epoch.to_string();
     let empty = json!({"publications": [], "epoch": epoch, "offset": 0});
-    expect_reply(&Event::History(&[], position(0)), json!({"history": empty}));
+    expect_reply(&Event::History(&[], Some(position(0))), json!({"history": empty}));
+    let nowhere = json!({"publications": [], "epoch": "", "offset": 0});
+    expect_reply(&Event::History(&[], None), json!({"history": nowhere}));
     let publications = publications();
     let (retained, values): (Vec<_>, Vec<_>) = publications.iter().map(|(retained, value)| (retained, value)).unzip();
     let history = json!({"publications": values, "epoch": epoch, "offset": 9});
-    expect_reply(&Event::History(&retained, position(9)), json!({"history": history}));
+    expect_reply(&Event::History(&retained, Some(position(9))), json!({"history": history}));
 }
 
 #[test]
@@ -261,10 +263,10 @@ const PROTOBUF: Dialect = Dialect::ProtobufWebSocket(Compression::None);
 #[test]
 fn a_join_says_where_it_begins_and_what_was_missed() {
     let room = &room();
-    let (request, wrap) = (RequestId(3), |value: &Value| json!({"id": 3, "subscribe": value}));
+    let (request, wrap) = (id(3), |value: &Value| json!({"id": 3, "subscribe": value}));
     for (is_recoverable, offset, recorded, value) in joins(JSON) {
         let (position, recovery) = (position(offset.0), recorded.recovery());
-        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None };
+        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None, data: None };
         let event = Event::JoinedAt(&joined);
         assert_eq!(read_json(|out| json::write_reply(request, &event, out)), wrap(&value));
         expect_no_push(&event);
@@ -280,7 +282,7 @@ fn a_join_says_where_it_begins_and_what_was_missed() {
     }
     for (is_recoverable, offset, recorded, value) in joins(PROTOBUF) {
         let (position, recovery) = (position(offset.0), recorded.recovery());
-        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None };
+        let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None, data: None };
         let out = written(|out| protobuf::write_reply(request, &Event::JoinedAt(&joined), out));
         assert_eq!(protobuf_reader::read(&out), [wrap(&value)]);
     }
@@ -295,10 +297,17 @@ fn a_connection_begins_with_the_client_its_pings_and_its_rooms() {
     expect_reply(&Event::Connected(&plain), json!({"connect": value}));
     let room = room();
     let recovery = Recovery::Unrecovered;
-    let joined = JoinedAt { room: &room, position: position(4), is_recoverable: true, recovery, expires_in: Some(9) };
+    let joined = JoinedAt {
+        room: &room,
+        position: position(4),
+        is_recoverable: true,
+        recovery,
+        expires_in: Some(9),
+        data: Some(r#"{"b":1}"#),
+    };
     let other = RoomName::parse("other").unwrap();
     let unrecoverable = JoinedAt { room: &other, is_recoverable: false, recovery: Recovery::NotRequested, ..joined };
-    let rooms = [(joined, Some(Arc::from(r#"{"b":1}"#))), (JoinedAt { expires_in: None, ..unrecoverable }, None)];
+    let rooms = [joined, JoinedAt { expires_in: None, data: None, ..unrecoverable }];
     let session = Some(("secret", "node-1"));
     let full = Connected { answers_pings: false, expires_in: Some(60), rooms: &rooms, session, ..plain };
     let epoch = joined.position.epoch.to_string();

@@ -1,0 +1,41 @@
+//! Cross-origin resource sharing (the Fetch standard §3.2): what lets a page of another origin, which may connect, read an
+//! answer. Whether it may is the rule of origins.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap, HeaderValue,
+    ORIGIN, VARY,
+};
+use axum::http::{Method, Request, Response};
+
+/// Seconds for which a browser need not ask again before each request.
+const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("300");
+
+/// What an answer says to a page whose origin may connect.
+pub struct Cors(HeaderMap);
+
+impl Cors {
+    /// The headers for the answer to this request. `methods` are those of its path.
+    pub fn of<B>(request: &Request<B>, methods: &'static str) -> Self {
+        let mut headers = HeaderMap::new();
+        // Said to everybody: a cache must not give a page the answer that another page got.
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = request.headers().get(ORIGIN) {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            if request.method() == Method::OPTIONS {
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+                headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+                let requested = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS);
+                headers.extend(requested.map(|requested| (ACCESS_CONTROL_ALLOW_HEADERS, requested.clone())));
+            }
+        }
+        Self(headers)
+    }
+
+    /// Adds the headers to the answer.
+    pub fn allow(self, response: &mut Response<Body>) {
+        response.headers_mut().extend(self.0);
+    }
+}
