@@ -6,7 +6,7 @@ use harness::{Blast, Centrifuge, CentrifugeTransport, Client, Encoding, Transpor
 use roomcast::config::{RuleSettings, Who};
 use serde_json::json;
 
-use super::{Member, code, connect, contract, member, over_all};
+use super::{Member, close, code, connect, contract, expect_members, member, over_all};
 use crate::server::{Shape, TestServer};
 
 /// Texts of each member in the test of order.
@@ -126,9 +126,8 @@ fn a_leave_is_told_once_and_a_client_that_closes_is_out_of_presence_at_once() {
             assert_eq!([watcher.push(), watcher.push()], [join.clone(), leave.clone()]);
         }
         client.subscribe("a");
-        client.close();
-        let stats = watcher.command(r#"{"presence_stats":{"channel":"a"}}"#);
-        assert_eq!(stats["presence_stats"], json!({ "num_clients": 1, "num_users": 1 }));
+        close(client, transport);
+        expect_members(&server, transport, "a", 1);
         assert_eq!([watcher.push(), watcher.push()], [join, leave]);
         watcher.expect_nothing();
     });

@@ -105,10 +105,9 @@ fn a_server_that_stops_says_so_behind_everything_that_was_published() {
         let mut members: Vec<Centrifuge> = (0..4).map(|_| member(&server, transport, "a")).collect();
         let mut idle = connect(&server, transport);
         let mut waiting = ENCODINGS.map(|encoding| Centrifuge::open(server.http, encoding));
-        for number in 1..=100 {
-            members[0].send_command(json!({ "publish": { "channel": "a", "data": number } }));
-        }
-        members[0].fence();
+        let publish = |number| json!({ "publish": { "channel": "a", "data": number } });
+        let last = (1..=100).map(|number| members[0].send_command(publish(number))).last();
+        members[0].reply(last.expect("a publish"));
         server.begin_stop();
         idle.expect_closed(3001);
         waiting.iter_mut().for_each(|client| client.expect_closed(3001));
@@ -166,7 +165,10 @@ fn a_client_that_answers_pings_stays_and_answers_that_nobody_asked_for_are_ignor
 
 #[test]
 fn a_message_that_is_too_long_ends_the_connection_as_every_websocket_server_does_it() {
-    contract(|shape, transport| {
+    let cases = [Shape::ONE, Shape::MANY, Shape::OVER_TLS];
+    let cases = cases.into_iter().flat_map(|shape| ENCODINGS.map(|encoding| (shape, encoding)));
+    harness::at_once(cases, |(shape, encoding)| {
+        let transport = CentrifugeTransport::WebSocket(encoding);
         let server = TestServer::start(shape, |settings| settings.message_bytes = Size(1024));
         let mut other = member(&server, transport, "a");
         let mut client = member(&server, transport, "a");

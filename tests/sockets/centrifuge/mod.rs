@@ -33,16 +33,15 @@ use crate::server::{Shape, TestServer};
 /// Both encodings over WebSocket.
 const ENCODINGS: [Encoding; 2] = [Encoding::Json, Encoding::Protobuf];
 
-/// The transports that the server speaks.
-const TRANSPORTS: [CentrifugeTransport; 2] =
-    [CentrifugeTransport::WebSocket(Encoding::Json), CentrifugeTransport::WebSocket(Encoding::Protobuf)];
+/// Every transport in every encoding.
+const TRANSPORTS: [CentrifugeTransport; 5] = CentrifugeTransport::ALL;
 
-/// Runs a behaviour over every transport, with one shard and worker, with several, and over TLS.
+/// Runs a behaviour over every transport, with one shard and worker and with several, and over TLS.
 fn contract(behaviour: impl Fn(Shape, CentrifugeTransport) + Sync) {
-    let shapes = [Shape::ONE, Shape::MANY, Shape::OVER_TLS];
-    at_once(shapes.iter().flat_map(|shape| TRANSPORTS.map(|transport| (*shape, transport))), |(shape, transport)| {
-        behaviour(shape, transport);
-    });
+    let cases = [Shape::ONE, Shape::MANY].into_iter().flat_map(|shape| TRANSPORTS.map(|transport| (shape, transport)));
+    let over_tls = [CentrifugeTransport::WebSocket(Encoding::Json), CentrifugeTransport::HttpStream(Encoding::Protobuf)];
+    let cases = cases.chain(over_tls.map(|transport| (Shape::OVER_TLS, transport)));
+    at_once(cases, |(shape, transport)| behaviour(shape, transport));
 }
 
 /// Runs a behaviour that is no other with more shards over every transport.
@@ -62,6 +61,25 @@ fn member(server: &TestServer, transport: CentrifugeTransport, room: &str) -> Ce
     let mut client = connect(server, transport);
     client.subscribe(room);
     client
+}
+
+/// Closes a connection. That of a WebSocket has left its rooms when this returns; a stream just breaks.
+fn close(client: Centrifuge, transport: CentrifugeTransport) {
+    match transport {
+        CentrifugeTransport::WebSocket(_) => client.close(),
+        _ => drop(client),
+    }
+}
+
+/// A room has this many members, at once or, where a stream has just broken, soon.
+#[track_caller]
+fn expect_members(server: &TestServer, transport: CentrifugeTransport, room: &str, members: usize) {
+    let mut watcher = Centrifuge::connect(server.http, None);
+    let mut count = || watcher.result("presence_stats", json!({ "channel": room }))["num_clients"].as_u64();
+    match transport {
+        CentrifugeTransport::WebSocket(_) => assert_eq!(count(), Some(members as u64)),
+        _ => harness::until(|| count() == Some(members as u64)),
+    }
 }
 
 /// Rooms that begin with `quiet` retain nothing.

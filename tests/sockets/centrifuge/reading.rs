@@ -89,6 +89,7 @@ fn members_are_told_of_joins_and_leaves_and_of_their_own_join_behind_the_reply()
         text.join("a");
         let join = one.push();
         assert_eq!(join["join"]["info"]["conn_info"], json!({ "name": "bob" }));
+        text.expect("JOINED bob");
         text.leave();
         let leave = one.push();
         assert_eq!(leave, json!({ "channel": "a", "leave": join["join"] }));

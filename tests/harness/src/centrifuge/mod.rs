@@ -44,7 +44,8 @@ impl CentrifugeTransport {
         Self::Sse,
     ];
 
-    fn encoding(self) -> Encoding {
+    /// The encoding.
+    pub fn encoding(self) -> Encoding {
         match self {
             Self::WebSocket(encoding) | Self::HttpStream(encoding) => encoding,
             Self::Sse => Encoding::Json,
