@@ -80,6 +80,9 @@ impl CentrifugeHandler {
 
     /// Executes the commands of a frame, until one has to wait or the turn is over.
     fn frame(&mut self, frame: &[u8]) -> Outcome {
+        if frame.is_empty() {
+            return Outcome::Ended(Disconnect::ProtocolError);
+        }
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
             let parsed = match self.session.dialect.encoding() {
