@@ -78,9 +78,11 @@ impl CentrifugeHandler {
         }
     }
 
-    /// Refuses to connect. The client is to close the connection, and may do nothing else.
+    /// Refuses to connect. The client is to close the connection, has as long for that as for a connect, and may do
+    /// nothing else.
     pub(super) fn refuse_connect(&mut self, request: RequestId, error: &CommandError) -> Outcome {
         self.phase = Phase::Refused;
+        self.session.refuse_connection();
         if self.session.dialect.encoding() == Encoding::Push {
             return Outcome::Ended(match error {
                 CommandError::TokenExpired(_) => Disconnect::TokenExpired,

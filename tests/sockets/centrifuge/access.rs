@@ -7,7 +7,7 @@ use harness::{Centrifuge, CentrifugeTransport, Client, Http, Program, Signal, Tr
 use jsonwebtoken::Algorithm;
 use roomcast::auth::UnixSeconds;
 use roomcast::auth::revocations::Revocation;
-use roomcast::config::{Anonymous, Span};
+use roomcast::config::{Anonymous, RuleSettings, Span, Who};
 use roomcast::protocol::publication::UserId;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
@@ -99,6 +99,48 @@ fn a_refused_connect_is_told_why_and_the_client_can_do_nothing_more() {
                 client.expect_closed(3500);
             }
         }
+    });
+}
+
+#[test]
+fn a_refused_client_that_stays_is_closed_as_stale() {
+    over_all(|transport| {
+        let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
+            settings.header_timeout = Span(Duration::from_secs(1));
+            settings.rooms_per_client = 1;
+            settings.rules = vec![RuleSettings::new("a", Who::Token), RuleSettings::new("closed", Who::Nobody)];
+        });
+        for (claims, error) in [
+            (json!({ "sub": "alice", "exp": seconds_from_now(-60) }), 109),
+            (json!({ "sub": "alice", "channels": ["a", "b"] }), 106),
+            (json!({ "sub": "alice", "channels": ["closed"] }), 103),
+        ] {
+            let (mut client, reply) =
+                Centrifuge::connect_with(transport, server.http, json!({ "token": token(&claims) }));
+            assert_eq!(reply["error"]["code"], error, "{reply}");
+            client.expect_closed(3502);
+        }
+    });
+}
+
+#[test]
+fn a_right_that_the_next_token_does_not_give_ends_the_membership_with_a_push() {
+    contract(|shape, transport| {
+        let Guarded { server, folder: _folder } =
+            Guarded::start(shape, |settings| settings.rules = vec![RuleSettings::new("*", Who::Token)]);
+        let with = |rooms: Value| token(&json!({ "sub": "alice", "rooms": rooms }));
+        let both = with(json!({ "a": ["join", "publish"], "b": ["join", "publish"] }));
+        let mut client = Centrifuge::connect_over(transport, server.http, Some(&both));
+        client.subscribe("a");
+        client.subscribe("b");
+        let only_b = with(json!({ "b": ["join", "publish"] }));
+        client.result("refresh", json!({ "token": only_b }));
+        let unsubscribe = json!({ "code": 2000, "reason": "server unsubscribe" });
+        assert_eq!(client.push(), json!({ "channel": "a", "unsubscribe": unsubscribe }));
+        assert_eq!(code(&client.error("publish", json!({ "channel": "a", "data": 1 }))), 103);
+        client.publish("b", 1);
+        assert_eq!(client.publication("b"), json!(1));
+        client.expect_nothing();
     });
 }
 
