@@ -1,7 +1,7 @@
 //! Rooms that the server has a client join, by the token of its connection.
 
 use harness::{Blast, Centrifuge, CentrifugeTransport, Client, Transport, metrics};
-use roomcast::config::{RuleSettings, Settings, Who};
+use roomcast::config::{RuleSettings, Settings, Size, Who};
 use serde_json::{Value, json};
 
 use super::{close, code, contract, expect_members, over_all};
@@ -95,6 +95,9 @@ fn publications_during_the_connect_come_once_behind_the_reply() {
     over_all(|transport| {
         let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
             settings.outbox_messages = 1 << 20;
+            // All that is published while a client connects can be had.
+            settings.outbox_bytes = Size(1 << 30);
+            settings.outbox_budget = Size(1 << 40);
             settings.recovery_messages = 1 << 20;
             settings.history_messages = 1 << 20;
         });
@@ -107,7 +110,8 @@ fn publications_during_the_connect_come_once_behind_the_reply() {
             });
             for _ in 0..60 {
                 let push = client.push();
-                let (_, last) = last.iter_mut().find(|(room, _)| push["channel"] == *room).expect("a room");
+                let of_room = last.iter_mut().find(|(room, _)| push["channel"] == *room);
+                let (_, last) = of_room.unwrap_or_else(|| panic!("{push} of another room"));
                 assert_eq!(push["pub"]["offset"], *last + 1);
                 *last += 1;
             }
