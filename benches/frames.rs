@@ -1,5 +1,5 @@
-//! What does it cost to encode a message in each dialect, and to decode a WebSocket message that is whole, cut by the
-//! end of a packet, or in fragments?
+//! What does it cost to encode a message in each dialect, without and with compression, and to decode a WebSocket
+//! message that is whole, cut by the end of a packet, or in fragments?
 //!
 //! `cargo bench --bench frames -- [encode|decode]`
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use common::{TEXT, label, masked_fragments, masked_text, room};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::position::{Offset, UnixMillis};
@@ -21,6 +22,12 @@ const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
 
 const BYTES_MAX: usize = 64 * 1024;
 const FRAGMENTS: usize = 4;
+
+/// With the largest window and the least.
+const COMPRESSED: [Dialect; 2] = [
+    Dialect::TextWebSocket(Compression::Deflate { bytes_min: 1, window_bits: 15 }),
+    Dialect::TextWebSocket(Compression::Deflate { bytes_min: 1, window_bits: 9 }),
+];
 
 fn main() {
     let mut criterion = common::criterion();
@@ -38,7 +45,7 @@ fn text(bytes: usize) -> String {
 
 fn encode(criterion: &mut Criterion) {
     let (room, publisher) = (room(0), Arc::new(Publisher::anonymous(ClientId(0), label())));
-    for dialect in Dialect::ALL {
+    for dialect in Dialect::ALL.into_iter().chain(COMPRESSED) {
         let mut group = criterion.benchmark_group(format!("frames/encode_{dialect:?}"));
         group.throughput(Throughput::Elements(1));
         for bytes in TEXT_BYTES {

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -19,13 +20,15 @@ use roomcast::net::address_limiter::AddressLimiter;
 use roomcast::net::connection_limit::ConnectionLimit;
 use roomcast::net::handshakes::{Handshakes, TlsServer};
 use roomcast::net::proxy::TrustedProxies;
+use roomcast::protocol::compression::Compression;
+use roomcast::protocol::dialect::{Framing, Transport};
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
-use roomcast::protocol::websocket::encode;
 use roomcast::session::access::WorkerAccess;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
+use roomcast::transport::emulation::{Streams, emulation_mailboxes};
 use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
@@ -69,17 +72,24 @@ struct Arguments {
     /// The longest message
     #[arg(long, value_name = "SIZE", default_value = "16MiB")]
     message_bytes: Size,
+    /// The shortest message that is compressed, in bytes; 0 turns compression off
+    #[arg(long, value_name = "BYTES", default_value = "1")]
+    deflate_bytes: u16,
 }
 
 /// Sends every message back.
-struct Echo(Session);
+struct Echo {
+    session: Session,
+    compression: Compression,
+}
 
 impl Echo {
-    fn send(&mut self, payload: &[u8], encode: fn(&mut Vec<u8>, usize)) -> Outcome {
-        let mut message = Vec::with_capacity(encode::header_bytes(payload.len()) + payload.len());
+    fn send(&mut self, payload: &[u8], framing: fn(Compression) -> Framing) -> Outcome {
+        let framing = framing(self.compression);
+        let mut message = Vec::with_capacity(framing.bytes(payload.len()) + payload.len());
         message.extend_from_slice(payload);
-        encode(&mut message, 0);
-        self.0.send(None, message.into())
+        framing.frame(&mut message, 0);
+        self.session.send(None, message.into())
     }
 }
 
@@ -89,11 +99,11 @@ impl ProtocolHandler for Echo {
     }
 
     fn text(&mut self, text: &str) -> Outcome {
-        self.send(text.as_bytes(), encode::text)
+        self.send(text.as_bytes(), Framing::WebSocketText)
     }
 
     fn binary(&mut self, bytes: &[u8]) -> Outcome {
-        self.send(bytes, encode::binary)
+        self.send(bytes, Framing::WebSocketBinary)
     }
 
     fn review(&mut self) -> Outcome {
@@ -101,26 +111,26 @@ impl ProtocolHandler for Echo {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        self.0.poll(context).map(|_| Outcome::Done)
+        self.session.poll(context).map(|_| Outcome::Done)
     }
 
     fn session(&mut self) -> &mut Session {
-        &mut self.0
+        &mut self.session
     }
 
     fn into_session(self) -> Session {
-        self.0
+        self.session
     }
 }
 
 fn main() -> io::Result<()> {
-    let Arguments { listen, message_bytes } = Arguments::parse();
+    let Arguments { listen, message_bytes, deflate_bytes } = Arguments::parse();
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let limit = ConnectionLimit::new(CLIENTS_MAX);
         let listener = bind(listen, limit.clone())?;
         writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
-        serve(listener, limit, message_bytes.0).await;
+        serve(listener, limit, message_bytes.0, NonZeroU16::new(deflate_bytes)).await;
         Ok(())
     })
 }
@@ -135,7 +145,12 @@ fn bind(address: SocketAddr, limit: ConnectionLimit) -> io::Result<Listener> {
 }
 
 /// Composes what a `Worker` has, without line clients, shards and an end.
-async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_bytes_max: usize) {
+async fn serve(
+    listener: Listener,
+    connection_limit: ConnectionLimit,
+    message_bytes_max: usize,
+    deflate_bytes_min: Option<NonZeroU16>,
+) {
     let drain = Drain::default();
     let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
     let (sender, commands) = mailbox();
@@ -174,11 +189,19 @@ async fn serve(listener: Listener, connection_limit: ConnectionLimit, message_by
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,
+        deflate_bytes_min,
+        // There are no streams, so no command ever comes for one.
+        streams: Streams::new(0, emulation_mailboxes(1).0, INPUT.budget, message_bytes_max),
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
     let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+        // Streams without WebSocket are closed.
+        if dialect.transport() != Transport::WebSocket {
+            return;
+        }
         let identity = Publisher::anonymous(ClientId(0), Label::generated("WS"));
-        spawn_local(websocket::open(client, identity, dialect, Echo, &buffer, &context, &keepalive));
+        let echo = move |session| Echo { session, compression: dialect.compression() };
+        spawn_local(websocket::open(client, identity, dialect, echo, &buffer, &context, &keepalive));
     }));
     listener.accept(|accepted| drop(spawn_local(Rc::clone(&server).serve(accepted)))).await;
 }

@@ -1,5 +1,6 @@
 //! Roomcast is a real-time room server: clients join rooms, and every message that is published to a room reaches all
-//! of its members in one order. Line clients over TCP and browsers over WebSocket share the rooms.
+//! of its members in one order. Line clients over TCP, browsers over WebSocket and the SDKs of the Centrifuge protocol
+//! share the rooms.
 //!
 //! # The way of a message
 //!
@@ -8,9 +9,9 @@
 //! ```
 //!
 //! 1. A **connection** ([`transport::connection`]) reads its socket, and its framing ([`transport::tcp`],
-//!    [`transport::websocket`]) cuts the input into messages.
-//! 2. A **protocol handler** ([`session::text`]) parses a message ([`protocol::command`]), calls the session, and says
-//!    what came of it in the words of its wire format.
+//!    [`transport::websocket`], [`transport::stream`]) cuts the input into messages.
+//! 2. A **protocol handler** ([`session::text`], [`session::centrifuge`]) parses a message ([`protocol::command`],
+//!    [`protocol::centrifuge`]), calls the session, and says what came of it in the words of its wire format.
 //! 3. The **session** ([`session`]) knows the client and its rooms, and no wire format. It publishes through the
 //!    [`broker`], and waits while the room or the client has too much on its way: that is the backpressure, and it
 //!    stops the connection from reading. It is polled, and a client that waits to join has no future of its own.
@@ -43,7 +44,7 @@
 //! | 7 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
 //! | 7 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
 //! | 6 | [`worker`] | one thread of the server |
-//! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP; the read side of clients |
+//! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP and its streams; the read side of clients |
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |

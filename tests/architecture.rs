@@ -28,7 +28,7 @@ const FLOORS: [(&str, u8); 20] = [
 ];
 
 /// The floors of `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 33] = [
+const LOADGEN_FLOORS: [(&str, u8); 34] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -41,6 +41,7 @@ const LOADGEN_FLOORS: [(&str, u8); 33] = [
     ("bare", 4),
     ("report", 4),
     ("worker", 4),
+    ("inflate", 3),
     ("messages", 3),
     ("schedule", 3),
     ("candidate", 2),

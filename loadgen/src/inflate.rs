@@ -6,10 +6,6 @@ use flate2::{Decompress, FlushDecompress, Status};
 use crate::dialect::websocket::{encode_header, frame_header};
 use crate::dialect::{FRAME_BYTES_MAX, ProtocolError};
 
-/// The header by which a client offers compression. Neither side keeps its window, so each message stands for itself.
-pub const OFFER: &str =
-    "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n";
-
 /// The bit of a compressed message in the first byte of its frame (RFC 7692 §6).
 const RSV1: u8 = 0x40;
 
@@ -141,7 +137,6 @@ mod tests {
     fn words_shrink_as_chat_does() {
         let ratio = compressed(&crate::payload::words(1_024)).len() as f64 / 1_024.0;
         assert!((0.38..0.6).contains(&ratio), "{ratio}");
-        eprintln!("RATIO {ratio}");
     }
 
     #[test]

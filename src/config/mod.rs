@@ -12,7 +12,7 @@ mod validate;
 mod values;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,6 +129,8 @@ pub struct Rules {
     pub labels: Labels,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
+    /// Shortest WebSocket message that is compressed, in bytes; `None` is no compression.
+    pub deflate_bytes_min: Option<NonZeroU16>,
     /// Rooms that one client may be in at once.
     pub rooms_per_client_max: usize,
     /// Rate limit of deliveries; `None` is no limit.

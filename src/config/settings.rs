@@ -117,6 +117,12 @@ pub struct Settings {
     /// connection.
     #[arg(long, help_heading = "Messages", value_name = "SIZE", default_value = "64KiB")]
     pub message_bytes: Size,
+    /// Shortest message that is compressed for WebSocket clients that ask for it; 0B turns compression off.
+    ///
+    /// By permessage-deflate, which browsers ask for. A message is compressed once for all of them. Shorter ones would take
+    /// about as much processor time, and save little.
+    #[arg(long, help_heading = "Messages", value_name = "SIZE", default_value = "512B")]
+    pub deflate_bytes: Size,
     /// Time for a client to finish a message that it has begun; 0s is no limit.
     ///
     /// Time in which the server makes the client wait does not count.

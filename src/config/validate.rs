@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::{
 
 const WORKERS_MAX: u16 = 1_024;
 const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
+const DEFLATE_BYTES_MAX: Size = Size(u16::MAX as usize);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
 const BUDGET_MAX: Size = Size(1 << 40);
@@ -38,7 +39,8 @@ const SPAN_MAX: Span = Span(Duration::from_secs(24 * 60 * 60));
 /// a smaller share of the outbox budget its clients would be cut though they read.
 const OUTBOX_MESSAGES_MIN: usize = 4;
 
-/// Memory for the input of a client besides twice the longest message: one read, in a vector that has doubled.
+/// Memory for the input of a client besides twice the longest message, which is longer by an eighth where compression does
+/// not help: one read, in a vector that has doubled.
 const INPUT_READ_BYTES: usize = 128 * 1024;
 
 /// More than the memory of a room that retains one message, beside the message.
@@ -92,6 +94,7 @@ impl TryFrom<Settings> for Rules {
         Ok(Self {
             labels: settings.labels,
             message_bytes_max: message_bytes.0,
+            deflate_bytes_min: deflate_bytes(settings.deflate_bytes)?,
             rooms_per_client_max: within("rooms-per-client", settings.rooms_per_client, 1..=ROOMS_PER_CLIENT_MAX)?,
             deliveries: per_second.map(|per_second| DeliveryLimits { per_second, burst, pause_max }),
             outbox: outbox(&settings)?,
@@ -113,6 +116,11 @@ impl TryFrom<Settings> for Rules {
 
 fn message_bytes(settings: &Settings) -> Result<Size, ConfigError> {
     within("message-bytes", settings.message_bytes, Size(1)..=MESSAGE_BYTES_MAX)
+}
+
+fn deflate_bytes(size: Size) -> Result<Option<NonZeroU16>, ConfigError> {
+    let Size(bytes) = within("deflate-bytes", size, Size(0)..=DEFLATE_BYTES_MAX)?;
+    Ok(u16::try_from(bytes).ok().and_then(NonZeroU16::new))
 }
 
 fn history(settings: &Settings, shards: u16) -> Result<HistoryLimits, ConfigError> {
@@ -207,7 +215,7 @@ fn outbox(settings: &Settings) -> Result<OutboxLimits, ConfigError> {
 
 fn input(settings: &Settings) -> Result<InputRules, ConfigError> {
     // The share of a worker holds the longest input of one client.
-    let budget_min = Size(usize::from(settings.workers) * (2 * settings.message_bytes.0 + INPUT_READ_BYTES));
+    let budget_min = Size(usize::from(settings.workers) * (settings.message_bytes.0 * 9 / 4 + INPUT_READ_BYTES));
     Ok(InputRules {
         budget: within("input-budget", settings.input_budget, budget_min..=BUDGET_MAX)?.0,
         message_timeout: time("message-timeout", settings.message_timeout)?,
@@ -327,7 +335,8 @@ mod tests {
             refused(|settings| settings.proxy_protocol = ProxyProtocol::Tcp),
             "proxy-protocol tcp: needs trusted-proxies, the networks of the proxies, as in 10.0.0.0/8"
         );
-        assert_eq!(refused(|settings| settings.input_budget = Size(1024)), "input-budget 1KiB: 512KiB to 1024GiB");
+        assert_eq!(refused(|settings| settings.input_budget = Size(1024)), "input-budget 1KiB: 544KiB to 1024GiB");
+        assert_eq!(refused(|settings| settings.deflate_bytes = Size(65_536)), "deflate-bytes 64KiB: 0B to 65535B");
         assert_eq!(refused(|settings| settings.idle_timeout.0 *= 10_000), "idle-timeout 6days 22h 40m: 0s to 1day");
         assert_eq!(refused(|settings| settings.slow_after = Span(Duration::ZERO)), "slow-after 0s: 1ms to 1day");
         assert_eq!(

@@ -89,11 +89,11 @@ impl Transport {
 
 impl Framing {
     /// Frames what was appended to `out` from `start` on.
-    fn frame(self, out: &mut Vec<u8>, start: usize) {
+    pub fn frame(self, out: &mut Vec<u8>, start: usize) {
         match self {
             Self::Line => out.push(b'\n'),
-            Self::WebSocketText(_) => encode::text(out, start),
-            Self::WebSocketBinary(_) => encode::binary(out, start),
+            Self::WebSocketText(compression) => encode::text(compression, out, start),
+            Self::WebSocketBinary(compression) => encode::binary(compression, out, start),
             Self::Chunk => chunk::frame("", "", out, start),
             Self::LineChunk => chunk::frame("", "\n", out, start),
             Self::EventChunk => chunk::frame("data: ", "\n\n", out, start),
@@ -102,7 +102,7 @@ impl Framing {
 
     /// The bytes that frame an event of that length. Exact for lines and WebSocket messages, because a vector without
     /// spare capacity becomes `Bytes` without another allocation.
-    const fn bytes(self, event_bytes: usize) -> usize {
+    pub const fn bytes(self, event_bytes: usize) -> usize {
         match self {
             Self::Line => "\n".len(),
             Self::WebSocketText(_) | Self::WebSocketBinary(_) => encode::header_bytes(event_bytes),
@@ -149,6 +149,14 @@ impl Dialect {
         }
     }
 
+    /// How messages are compressed, in either direction.
+    pub const fn compression(self) -> Compression {
+        match self.framing() {
+            Framing::WebSocketText(compression) | Framing::WebSocketBinary(compression) => compression,
+            Framing::Line | Framing::Chunk | Framing::LineChunk | Framing::EventChunk => Compression::None,
+        }
+    }
+
     /// What its clients have connected with.
     pub const fn transport(self) -> Transport {
         match self {
@@ -175,7 +183,7 @@ impl Dialect {
         !matches!(self, Self::PushEvents | Self::TextLines)
     }
 
-    /// Appends the event as one whole message; nothing if the dialect has no form for it.
+    /// Appends the event as one whole message, for all clients that get it; nothing if the dialect has no form for it.
     pub fn write(self, event: &Event<'_>, out: &mut Vec<u8>) {
         let start = self.begin(event, out);
         match self.encoding() {
@@ -187,18 +195,30 @@ impl Dialect {
         self.end(out, start);
     }
 
-    /// Appends the reply to a command as one whole message. Text has no names for commands: its replies come in the order
-    /// of the commands.
+    /// Appends what one client alone gets, such as the reply to a command, as one whole message without compression. Text
+    /// has no names for commands: its replies come in the order of the commands.
     pub fn write_reply(self, request: Option<RequestId>, event: &Event<'_>, out: &mut Vec<u8>) {
-        let Some(request) = request else { return self.write(event, out) };
-        let start = self.begin(event, out);
-        match self.encoding() {
+        let plain = self.uncompressed();
+        let Some(request) = request else { return plain.write(event, out) };
+        let start = plain.begin(event, out);
+        match plain.encoding() {
             Encoding::Text => text::write(event, out),
             Encoding::Json => json::write_reply(request, event, out),
             Encoding::Protobuf => protobuf::write_reply(request, event, out),
             Encoding::Push => json::write_bare(event, out),
         }
-        self.end(out, start);
+        plain.end(out, start);
+    }
+
+    /// The same dialect without compression. Compressing takes as long as many deliveries, which only pays where many
+    /// clients get the message; and one client could have others wait by asking for much.
+    const fn uncompressed(self) -> Self {
+        match self {
+            Self::TextWebSocket(_) => Self::TextWebSocket(Compression::None),
+            Self::JsonWebSocket(_) => Self::JsonWebSocket(Compression::None),
+            Self::ProtobufWebSocket(_) => Self::ProtobufWebSocket(Compression::None),
+            _ => self,
+        }
     }
 
     fn begin(self, event: &Event<'_>, out: &mut Vec<u8>) -> usize {

@@ -6,6 +6,7 @@
 
 use thiserror::Error;
 
+use super::compression::{compressed_bytes_max, inflate};
 use super::disconnect::Disconnect;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
@@ -17,6 +18,11 @@ const FRAGMENTS_MAX: usize = 1_024;
 /// If the limit allows longer messages, they may be sent in fragments of this size. Only an attacker sends them byte by
 /// byte.
 const FRAGMENT_BYTES: usize = 64;
+
+/// Set in the first byte of a compressed message (RSV1, RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
+
+const RESERVED_BITS: FrameError = FrameError::Protocol("reserved bits are zero without an extension");
 
 /// Why a frame was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -59,6 +65,8 @@ enum Opcode {
 #[derive(Debug, PartialEq, Eq)]
 struct Frame<'a> {
     is_final: bool,
+    /// The frame begins a compressed message.
+    is_compressed: bool,
     opcode: Opcode,
     payload: &'a mut [u8],
 }
@@ -84,12 +92,15 @@ pub struct MessageDecoder {
     partial: Option<Box<PartialMessage>>,
     /// The message in `partial` is complete; the caller of `next` has borrowed it.
     is_complete: bool,
+    /// Messages may be compressed: permessage-deflate was negotiated.
+    may_be_compressed: bool,
 }
 
 #[derive(Debug)]
 struct PartialMessage {
     /// The opcode of the first fragment, which is that of the message.
     opcode: Opcode,
+    is_compressed: bool,
     bytes: Vec<u8>,
     valid_up_to: usize,
     fragments: usize,
@@ -105,6 +116,11 @@ pub struct Received<'a> {
 }
 
 impl MessageDecoder {
+    /// A decoder of messages that may be compressed if permessage-deflate (RFC 7692) was negotiated.
+    pub fn new(may_be_compressed: bool) -> Self {
+        Self { may_be_compressed, ..Self::default() }
+    }
+
     /// Decodes the first frame of `input`; `None` if it is incomplete. Linear in the frame.
     ///
     /// # Errors
@@ -113,8 +129,7 @@ impl MessageDecoder {
         if std::mem::take(&mut self.is_complete) {
             self.partial = None;
         }
-        let received = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let Some((frame, consumed)) = next_frame(input, received, bytes_max)? else { return Ok(None) };
+        let Some((frame, consumed)) = self.next_frame(input, bytes_max)? else { return Ok(None) };
         let message = match frame.opcode {
             Opcode::Ping => Some(Message::Ping(frame.payload)),
             Opcode::Pong => Some(Message::Pong),
@@ -135,16 +150,67 @@ impl MessageDecoder {
             (Some(_), Opcode::Text | Opcode::Binary) => {
                 return Err(FrameError::Protocol("a new message within another"));
             }
-            (None, opcode) if frame.is_final => return whole(opcode, frame.payload).map(Some),
+            (None, opcode) if frame.is_final && !frame.is_compressed => return whole(opcode, frame.payload).map(Some),
             _ => {}
         }
-        let partial = self.partial.get_or_insert_with(|| Box::new(PartialMessage::new(frame.opcode)));
+        let partial = self.partial.get_or_insert_with(|| Box::new(PartialMessage::new(&frame)));
         partial.append(&frame, bytes_max)?;
         if !frame.is_final {
             return Ok(None);
         }
+        if partial.is_compressed {
+            partial.bytes = inflate(&partial.bytes, bytes_max)?;
+        }
         self.is_complete = true;
         whole(partial.opcode, &partial.bytes).map(Some)
+    }
+
+    /// The first whole frame and its length.
+    fn next_frame<'a>(&self, input: &'a mut [u8], bytes_max: usize) -> Result<Option<(Frame<'a>, usize)>, FrameError> {
+        let &[first, second, ..] = &*input else { return Ok(None) };
+        let opcode = opcode(first)?;
+        let (is_final, is_compressed) = (first & 0x80 != 0, first & COMPRESSED != 0);
+        if is_compressed && !(self.may_be_compressed && matches!(opcode, Opcode::Text | Opcode::Binary)) {
+            return Err(RESERVED_BITS);
+        }
+        if second & 0x80 == 0 {
+            return Err(FrameError::Protocol("a client's frames are masked"));
+        }
+        let Some((length, length_end)) = payload_length(input, second & 0x7f)? else { return Ok(None) };
+        if matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong) {
+            if length > CONTROL_BYTES_MAX as u64 || !is_final {
+                return Err(FrameError::Protocol("a control frame is whole and of at most 125 bytes"));
+            }
+        } else {
+            self.check_length(length, opcode, is_compressed, bytes_max)?;
+        }
+        let start = length_end + 4;
+        let end = start + usize::try_from(length).expect("within the limit");
+        if input.len() < end {
+            return Ok(None);
+        }
+        let mask: [u8; 4] = input[length_end..start].try_into().expect("four bytes");
+        let payload = &mut input[start..end];
+        unmask(payload, mask);
+        Ok(Some((Frame { is_final, is_compressed, opcode, payload }, end)))
+    }
+
+    /// Holds a frame to the limit from its header alone, before a byte of the payload is kept. A continuation extends the
+    /// incomplete message.
+    fn check_length(
+        &self,
+        length: u64,
+        opcode: Opcode,
+        is_compressed: bool,
+        bytes_max: usize,
+    ) -> Result<(), FrameError> {
+        let (received, is_compressed) = match &self.partial {
+            Some(partial) if opcode == Opcode::Continuation => (partial.bytes.len(), partial.is_compressed),
+            _ => (0, is_compressed),
+        };
+        let (bytes, bytes_max) =
+            (length + received as u64, if is_compressed { compressed_bytes_max(bytes_max) } else { bytes_max });
+        if bytes > bytes_max as u64 { Err(FrameError::TooLong { bytes, bytes_max }) } else { Ok(()) }
     }
 }
 
@@ -157,8 +223,9 @@ fn whole(opcode: Opcode, bytes: &[u8]) -> Result<Message<'_>, FrameError> {
 }
 
 impl PartialMessage {
-    fn new(opcode: Opcode) -> Self {
-        Self { opcode, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
+    fn new(first: &Frame<'_>) -> Self {
+        let Frame { opcode, is_compressed, .. } = *first;
+        Self { opcode, is_compressed, bytes: Vec::new(), valid_up_to: 0, fragments: 0 }
     }
 
     /// Appends a fragment. Fails as early as no continuation could make the text valid.
@@ -169,7 +236,8 @@ impl PartialMessage {
             return Err(FrameError::TooManyFragments { fragments_max });
         }
         self.bytes.extend_from_slice(frame.payload);
-        if self.opcode == Opcode::Text { self.validate(frame.is_final) } else { Ok(()) }
+        // Compressed text is validated once it is whole.
+        if self.opcode == Opcode::Text && !self.is_compressed { self.validate(frame.is_final) } else { Ok(()) }
     }
 
     /// Continues where the last fragment ended, so that each byte is validated once.
@@ -183,40 +251,9 @@ impl PartialMessage {
     }
 }
 
-/// The first whole frame and its length. A continuation extends a message of which `received` bytes are there.
-fn next_frame(input: &mut [u8], received: usize, bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
-    let &[first, second, ..] = &*input else { return Ok(None) };
-    let opcode = opcode(first)?;
-    let is_final = first & 0x80 != 0;
-    if second & 0x80 == 0 {
-        return Err(FrameError::Protocol("a client's frames are masked"));
-    }
-    let Some((length, length_end)) = payload_length(input, second & 0x7f)? else { return Ok(None) };
-    if matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong) {
-        if length > CONTROL_BYTES_MAX as u64 || !is_final {
-            return Err(FrameError::Protocol("a control frame is whole and of at most 125 bytes"));
-        }
-    } else {
-        // From the header alone, before a byte of the payload is kept.
-        let bytes = length + if opcode == Opcode::Continuation { received as u64 } else { 0 };
-        if bytes > bytes_max as u64 {
-            return Err(FrameError::TooLong { bytes, bytes_max });
-        }
-    }
-    let start = length_end + 4;
-    let end = start + usize::try_from(length).expect("within the limit");
-    if input.len() < end {
-        return Ok(None);
-    }
-    let mask: [u8; 4] = input[length_end..start].try_into().expect("four bytes");
-    let payload = &mut input[start..end];
-    unmask(payload, mask);
-    Ok(Some((Frame { is_final, opcode, payload }, end)))
-}
-
 fn opcode(first: u8) -> Result<Opcode, FrameError> {
-    if first & 0x70 != 0 {
-        return Err(FrameError::Protocol("reserved bits are zero without an extension"));
+    if first & 0x30 != 0 {
+        return Err(RESERVED_BITS);
     }
     Ok(match first & 0x0f {
         0x0 => Opcode::Continuation,
@@ -275,6 +312,9 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
 
 /// The frames of a server: never masked, never in fragments.
 pub mod encode {
+    use super::COMPRESSED;
+    use crate::protocol::compression::Compression;
+
     const FINAL_TEXT: u8 = 0x81;
     const FINAL_BINARY: u8 = 0x82;
     const FINAL_CLOSE: u8 = 0x88;
@@ -291,16 +331,31 @@ pub mod encode {
     }
 
     /// Turns the bytes of `out` from `start` on into a text message, in place.
-    pub fn text(out: &mut Vec<u8>, start: usize) {
-        message(FINAL_TEXT, out, start);
+    pub fn text(compression: Compression, out: &mut Vec<u8>, start: usize) {
+        message(FINAL_TEXT, compression, out, start);
     }
 
     /// Turns the bytes of `out` from `start` on into a binary message, in place.
-    pub fn binary(out: &mut Vec<u8>, start: usize) {
-        message(FINAL_BINARY, out, start);
+    pub fn binary(compression: Compression, out: &mut Vec<u8>, start: usize) {
+        message(FINAL_BINARY, compression, out, start);
     }
 
-    fn message(first: u8, out: &mut Vec<u8>, start: usize) {
+    fn message(first: u8, compression: Compression, out: &mut Vec<u8>, start: usize) {
+        match compression.compress(&out[start..]) {
+            None => frame(first, out, start),
+            Some(compressed) => {
+                out.truncate(start);
+                out.extend_from_slice(&compressed);
+                frame(first | COMPRESSED, out, start);
+                if start == 0 {
+                    // The outboxes count what is sent, and not what the message was longer by.
+                    out.shrink_to_fit();
+                }
+            }
+        }
+    }
+
+    fn frame(first: u8, out: &mut Vec<u8>, start: usize) {
         let length = out.len() - start;
         let [high, low] = (length as u16).to_be_bytes();
         match length {

@@ -83,7 +83,7 @@ impl Session {
         self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
     }
 
-    /// Joins a room that the client is not in. The room itself replies with [`Event::Joined`] or [`Event::JoinedAt`], ahead
+    /// Joins a room that the client is not in. The room itself replies with `Event::Joined` or `Event::JoinedAt`, ahead
     /// of everything else from it, and with what the client has missed since its position, if it has one.
     pub fn join(&mut self, request: JoinRequest) -> Outcome {
         let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Leaves a room that the client is in. Nothing from it follows [`Finished::Left`].
+    /// Leaves a room that the client is in. Nothing from it follows `Finished::Left`.
     pub fn leave(&mut self, room: &RoomName) -> Outcome {
         let place = self.rooms().position(|joined| joined == room).expect("a room that the client is in");
         let room = self.take_membership(place);

@@ -321,7 +321,7 @@ impl Session {
             if let Event::Error(error) = event {
                 self.context.writer.metrics.count_error(error);
             }
-            self.dialect.write(event, &mut bytes);
+            self.dialect.write_reply(None, event, &mut bytes);
         }
         self.send(behind, bytes.into())
     }

@@ -80,6 +80,8 @@ pub struct Streams {
     /// Bytes of bodies that may be read or wait on this worker.
     budget: Arc<Semaphore>,
     budget_bytes: usize,
+    /// The longest frame, in bytes.
+    pub(super) frame_bytes_max: usize,
 }
 
 /// The frames that wait for one stream.
@@ -98,10 +100,10 @@ pub(super) struct StreamMailbox {
 
 impl Streams {
     /// A worker without streams. Bodies of requests take at most this many bytes at once, until they are executed.
-    pub fn new(worker: u16, senders: EmulationSenders, budget_bytes: usize) -> Rc<Self> {
+    pub fn new(worker: u16, senders: EmulationSenders, budget_bytes: usize, frame_bytes_max: usize) -> Rc<Self> {
         let budget_bytes = budget_bytes.min(Semaphore::MAX_PERMITS);
         let budget = Arc::new(Semaphore::new(budget_bytes));
-        Rc::new(Self { worker, senders, open: RefCell::default(), budget, budget_bytes })
+        Rc::new(Self { worker, senders, open: RefCell::default(), budget, budget_bytes, frame_bytes_max })
     }
 
     /// Takes frames from other workers, and its own, until the server stops.
@@ -209,7 +211,7 @@ mod tests {
 
     fn worker() -> (Rc<Streams>, EmulationMailbox) {
         let (senders, mut mailboxes) = emulation_mailboxes(1);
-        (Streams::new(0, senders, BUDGET_BYTES), mailboxes.remove(0))
+        (Streams::new(0, senders, BUDGET_BYTES, 1), mailboxes.remove(0))
     }
 
     async fn frame(streams: &Streams, byte: u8) -> Frame {

@@ -1,4 +1,4 @@
-//! The transports: each turns bytes into calls of a session. `tcp`, `websocket` and `http` build on the other files and
+//! The transports: each turns bytes into calls of a session. `tcp`, `websocket`, `stream` and `http` build on the other files and
 //! do not know each other.
 
 pub mod connection;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::connection::{Client, Connection, Executed, InputDecoder, ReadBuffer};
 use super::keepalive::{Keepalive, Liveness};
+use crate::protocol::compression::Compression;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::Publisher;
@@ -25,7 +26,7 @@ pub fn open<P: ProtocolHandler, H: FnOnce(Session) -> P>(
 ) -> impl Future<Output = ()> + use<P, H> {
     let message_bytes_max = context.message_bytes_max;
     let decoder = |slot| WebSocketMessages {
-        messages: MessageDecoder::default(),
+        messages: MessageDecoder::new(dialect.compression() != Compression::None),
         message_bytes_max,
         liveness: keepalive.watch(slot, dialect),
         closed_with: None,

@@ -162,8 +162,8 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
-            message_bytes_max: self.rules.message_bytes_max,
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

@@ -131,7 +131,7 @@ impl Worker {
         // From here on only the shards send to other workers' writers: when the shards have ended, so do the writers.
         drop(writers);
         let input = rules.input.of_one_worker(workers);
-        let streams = Streams::new(index.0, emulation, input.budget);
+        let streams = Streams::new(index.0, emulation, input.budget, rules.message_bytes_max);
         spawn_local(tasks.track_future(Rc::clone(&streams).run_until_stop(emulated, drain.clone())));
         let input_guard = Rc::new(InputGuard::new(input));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));

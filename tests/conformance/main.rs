@@ -21,5 +21,7 @@ mod closing;
 mod utf8;
 // §8.1: invalid UTF-8, and the byte at which the server notices it.
 mod not_utf8;
+// RFC 7692: offers of compression, compressed messages, and what ends a connection.
+mod deflate;
 // §10.4: large messages, many small ones, and the limit.
 mod sizes;

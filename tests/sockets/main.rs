@@ -136,6 +136,8 @@ mod keepalive;
 mod pings;
 // The built binary: ready file, signals, log.
 mod binary;
+// Compressed messages of clients that share a room with others.
+mod deflate;
 // Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.

@@ -23,7 +23,8 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
 #[test]
 fn a_request_that_breaks_a_rule_hears_the_rule() {
     let server = TestServer::start(Shape::MANY, small_messages);
-    let emulation = |session: &str, node: &str, data: &str| json!({ "session": session, "node": node, "data": data }).to_string();
+    let emulation =
+        |session: &str, node: &str, data: &str| json!({ "session": session, "node": node, "data": data }).to_string();
     let post = |path: &str, body: &str| request("POST", path, "", body);
     let long = "x".repeat(FRAME_BYTES_MAX + 1);
     let no_session = "there is no such session on this node: connect again\n";
@@ -68,11 +69,7 @@ fn a_request_that_breaks_a_rule_hears_the_rule() {
 #[test]
 fn the_names_of_a_session_must_both_be_right() {
     let server = TestServer::plain(Shape::MANY);
-    let mut client = Centrifuge::connect_over(
-        CentrifugeTransport::HttpStream(Encoding::Json),
-        server.http,
-        None,
-    );
+    let mut client = Centrifuge::connect_over(CentrifugeTransport::HttpStream(Encoding::Json), server.http, None);
     let (session, node) = crate::streams::names(&client.connected);
     let other = |name: &str, at: usize| {
         let digit = if &name[at..=at] == "0" { "1" } else { "0" };
@@ -127,7 +124,8 @@ fn a_page_of_another_origin_may_read_answers_if_it_may_connect() {
         settings.allowed_origins = vec!["https://app.example".into()];
     });
     let origin = "Origin: https://app.example\r\n";
-    let asked = format!("{origin}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type, x-a\r\n");
+    let asked =
+        format!("{origin}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type, x-a\r\n");
     for (method, path, headers, body, status) in [
         ("OPTIONS", "/connection/http_stream", asked.as_str(), "", 204),
         ("OPTIONS", "/emulation", &asked, "", 204),
@@ -151,7 +149,10 @@ fn a_page_of_another_origin_may_read_answers_if_it_may_connect() {
             let mut client = Http::connect(server.http);
             client.send(request(method, path, "Origin: https://evil.example\r\n", CONNECT));
             let (head, body) = client.answer();
-            assert_eq!((head.status, body.as_str()), (403, "pages of this Origin may not connect: see allowed-origins\n"));
+            assert_eq!(
+                (head.status, body.as_str()),
+                (403, "pages of this Origin may not connect: see allowed-origins\n")
+            );
             assert_eq!(head.header("access-control-allow-origin"), None);
         }
     }

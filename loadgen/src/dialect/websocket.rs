@@ -3,12 +3,15 @@
 //! has inflated them.
 
 use super::{Dialect, FRAME_BYTES_MAX, Incoming, ProtocolError, line, lines};
-use crate::inflate;
 use crate::target::Target;
 
 /// The example of RFC 6455 §1.3, and the accept key that a server must answer.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The header by which a client offers compression. Neither side keeps its window, so each message stands for itself.
+const OFFER: &str =
+    "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n";
 
 /// The start of every handshake answer.
 const HTTP: &[u8] = b"HTTP/";
@@ -74,7 +77,7 @@ pub fn encode_request(target: &Target, subprotocol: Option<&str>, out: &mut Vec<
         out.extend_from_slice(format!("Sec-WebSocket-Protocol: {name}\r\n").as_bytes());
     }
     if target.is_deflated {
-        out.extend_from_slice(inflate::OFFER.as_bytes());
+        out.extend_from_slice(OFFER.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

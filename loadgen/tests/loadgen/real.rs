@@ -1,4 +1,5 @@
-//! Roomcast under every kind of load, on each transport and on both: nothing is lost, duplicated or out of order.
+//! Roomcast under every kind of load, on each transport and in each protocol, and on all of them at once: nothing is
+//! lost, duplicated or out of order.
 
 use harness::{Process, Turn, at_once};
 
@@ -11,12 +12,13 @@ const CLIENTS: [&str; 4] = ["--clients", "200", "--rooms", "4"];
 /// With these descriptors a process may have 60 connections.
 const DESCRIPTORS: u64 = 160;
 
-/// Puts one load on each transport, and on both by halves, and checks each report.
+/// Puts one load on each transport, and on all of them at once, and checks each report.
 fn on_each_transport(arguments: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, "--mix", "tcp=50,ws=50"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (tcp, &mixed)], |(target, more)| {
+    let (json, protobuf) = (server.centrifuge(), server.centrifuge_protobuf());
+    let mixed = [websocket, json, protobuf, "--mix", "tcp=3,ws=2,centrifuge+ws=3,centrifuge-protobuf+ws=2"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (json, &[]), (protobuf, &[]), (tcp, &mixed)], |(target, more)| {
         let measured = measure(target, &[&CLIENTS, more, arguments].concat());
         measured.expect_clean();
         check(&measured);

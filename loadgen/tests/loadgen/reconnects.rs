@@ -171,12 +171,13 @@ fn servers_without_the_text_dialect_are_refused_with_the_reason() {
     }
 }
 
-/// Runs a load on Roomcast over each transport, and over both by halves.
+/// Runs a load on Roomcast over each transport, and over all of them at once.
 fn on_each_transport(load: &[&str], check: impl Fn(&Measured) + Sync) {
     let server = Server::roomcast();
     let (tcp, websocket) = (server.tcp(), server.websocket());
-    let mixed = [websocket, "--mix", "tcp=50,ws=50"];
-    at_once([(tcp, &[][..]), (websocket, &[]), (tcp, &mixed)], |(target, more)| {
+    let (json, protobuf) = (server.centrifuge(), server.centrifuge_protobuf());
+    let mixed = [websocket, json, protobuf, "--mix", "tcp=3,ws=2,centrifuge+ws=3,centrifuge-protobuf+ws=2"];
+    at_once([(tcp, &[][..]), (websocket, &[]), (json, &[]), (protobuf, &[]), (tcp, &mixed)], |(target, more)| {
         check(&measure(target, &[more, load, &["--duration", "1s"]].concat()));
     });
 }

@@ -14,6 +14,8 @@ pub struct Server {
     _program: Program,
     tcp: String,
     websocket: String,
+    centrifuge: String,
+    centrifuge_protobuf: String,
 }
 
 impl Server {
@@ -22,7 +24,9 @@ impl Server {
     pub fn roomcast() -> Self {
         let program = Program::start(&[]);
         let (tcp, websocket) = (format!("tcp://{}", program.tcp), format!("ws://{}/ws", program.http));
-        Self { _program: program, tcp, websocket }
+        let centrifuge = format!("centrifuge+ws://{}", program.http);
+        let centrifuge_protobuf = format!("centrifuge-protobuf+ws://{}", program.http);
+        Self { _program: program, tcp, websocket, centrifuge, centrifuge_protobuf }
     }
 
     /// Its listener for lines.
@@ -33,6 +37,16 @@ impl Server {
     /// Its WebSocket listener.
     pub fn websocket(&self) -> &str {
         &self.websocket
+    }
+
+    /// The same for the Centrifuge protocol in JSON.
+    pub fn centrifuge(&self) -> &str {
+        &self.centrifuge
+    }
+
+    /// The same for the Centrifuge protocol in Protobuf.
+    pub fn centrifuge_protobuf(&self) -> &str {
+        &self.centrifuge_protobuf
     }
 }
 

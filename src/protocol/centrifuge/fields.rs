@@ -90,6 +90,7 @@ pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) 
                     number(Field(5, "offset"), joined.position.offset.0, fields);
                     fields.truth(Field(6, "positioned"));
                 }
+                value(Field(7, "data"), joined.data, fields);
             });
         }
         _ => return push(event, fields),
@@ -160,9 +161,7 @@ fn client_info(publisher: &Publisher, fields: &mut impl Fields) {
     if let Some(json) = conn_info(publisher) {
         fields.json(Field(3, "conn_info"), json);
     }
-    if let Some(json) = &publisher.room_info {
-        fields.json(Field(4, "chan_info"), Json::Value(json));
-    }
+    value(Field(4, "chan_info"), publisher.room_info.as_deref(), fields);
 }
 
 /// What was published, as clients of JSON see it.
@@ -218,9 +217,7 @@ fn joined(result: &JoinedAt<'_>, fields: &mut impl Fields) {
         number(Field(9, "offset"), offset.0, fields);
         fields.truth(Field(10, "positioned"));
     }
-    if let Some(json) = result.data {
-        fields.json(Field(11, "data"), Json::Value(json));
-    }
+    value(Field(11, "data"), result.data, fields);
     truth(Field(12, "was_recovering"), !matches!(result.recovery, Recovery::NotRequested), fields);
 }
 
@@ -234,6 +231,13 @@ fn expiry(expires: Field, seconds: Field, expires_in: Option<u32>, fields: &mut 
 
 fn epoch(field: Field, position: Position, fields: &mut impl Fields) {
     fields.plain(field, position.epoch.to_string().as_bytes());
+}
+
+/// A value that is left out if it is missing.
+fn value(field: Field, json: Option<&str>, fields: &mut impl Fields) {
+    if let Some(json) = json {
+        fields.json(field, Json::Value(json));
+    }
 }
 
 /// A number that is left out if it is 0.

@@ -78,11 +78,13 @@ impl CentrifugeHandler {
         Self { session, phase: Phase::Awaited, opening, waiting: None, server_side: Vec::new() }
     }
 
-    /// Executes the commands of a frame, until one has to wait or the turn is over.
+    /// Executes a frame. An empty one is none.
     fn frame(&mut self, frame: &[u8]) -> Outcome {
-        if frame.is_empty() {
-            return Outcome::Ended(Disconnect::ProtocolError);
-        }
+        if frame.is_empty() { Outcome::Ended(Disconnect::ProtocolError) } else { self.commands(frame) }
+    }
+
+    /// Executes the commands of a frame, until one has to wait or the turn is over.
+    fn commands(&mut self, frame: &[u8]) -> Outcome {
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
             let parsed = match self.session.dialect.encoding() {
@@ -194,7 +196,7 @@ impl CentrifugeHandler {
                 return outcome;
             }
         }
-        if rest.is_empty() { Outcome::Done } else { self.frame(rest) }
+        if rest.is_empty() { Outcome::Done } else { self.commands(rest) }
     }
 }
 

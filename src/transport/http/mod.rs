@@ -4,6 +4,7 @@
 
 mod bearer;
 mod cors;
+mod extensions;
 mod forwarded;
 mod handshake;
 mod origin;
@@ -17,6 +18,7 @@ mod unsent;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,10 +99,10 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// The shortest message that is compressed, in bytes; `None` turns compression off.
+    pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
     pub streams: Rc<Streams>,
-    /// The longest frame, in bytes.
-    pub message_bytes_max: usize,
 }
 
 /// The HTTP server of a worker.

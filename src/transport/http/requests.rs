@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tower_service::Service;
 
 use super::bearer::verified;
+use super::extensions::answer_extensions;
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::handshake::switch_protocols;
 use super::origin::Reached;
@@ -112,7 +113,7 @@ impl HttpServer {
         let summary = RequestSummary::of(&request);
         let mut response = match StreamPath::of(request.uri().path()) {
             Some(path) => self.answer_at(path, request, connection, &summary).await,
-            None => self.answer_elsewhere(request, connection, &summary).await,
+            None => self.answer_at_other_path(request, connection, &summary).await,
         };
         let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
         if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -121,7 +122,7 @@ impl HttpServer {
         Ok(response)
     }
 
-    async fn answer_elsewhere(
+    async fn answer_at_other_path(
         &self,
         request: Request<Incoming>,
         connection: &HttpConnection,
@@ -129,7 +130,7 @@ impl HttpServer {
     ) -> Response<Body> {
         let answered = match check(&request, BODY_BYTES_MAX) {
             Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
-                self.shake_hands(&request, connection, |_| Dialect::TextWebSocket(Compression::None))
+                self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
             Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
                 self.shake_hands(&request, connection, centrifuge_dialect)
@@ -179,14 +180,15 @@ impl HttpServer {
         &self,
         request: &Request<Incoming>,
         connection: &HttpConnection,
-        dialect: fn(&Request<Incoming>) -> Dialect,
+        dialect: fn(&Request<Incoming>, Compression) -> Dialect,
     ) -> Result<Response<Body>, RefusedRequest> {
         if request.method() == Method::OPTIONS {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
         }
         self.check_open(connection)?;
         let mut response = switch_protocols(request)?;
-        let dialect = dialect(request);
+        let compression = answer_extensions(request.headers(), self.context.deflate_bytes_min, &mut response);
+        let dialect = dialect(request, compression);
         answer_subprotocol(request.headers(), dialect, &mut response)?;
         self.check_origin(request.headers(), connection)?;
         let (address, permit) = self.admit(request.headers(), connection)?;

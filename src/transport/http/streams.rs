@@ -111,7 +111,7 @@ impl HttpServer {
         request: Request<Incoming>,
         connection: &HttpConnection,
     ) -> Result<Response<Body>, RefusedRequest> {
-        let frame_bytes_max = self.context.message_bytes_max;
+        let frame_bytes_max = self.context.streams.frame_bytes_max;
         let body_bytes_max = match path {
             StreamPath::Emulation => EMULATION_FACTOR * frame_bytes_max + EMULATION_BYTES,
             _ => frame_bytes_max,
@@ -165,7 +165,7 @@ impl HttpServer {
 
     /// The frame with which a client opens its stream.
     async fn first_frame(&self, path: StreamPath, request: Request<Incoming>) -> Result<Vec<u8>, RefusedRequest> {
-        let frame_bytes_max = self.context.message_bytes_max;
+        let frame_bytes_max = self.context.streams.frame_bytes_max;
         let frame = if request.method() == Method::GET {
             let query = request.uri().query().unwrap_or_default();
             let frame = query.split('&').find_map(|parameter| parameter.strip_prefix(FIRST_FRAME)).map(decoded);
@@ -206,8 +206,8 @@ impl HttpServer {
             (StreamName::parse(&request.session, &request.node), request.frame.into_owned().into())
         };
         drop(body);
-        if bytes.len() > self.context.message_bytes_max {
-            return Err(too_long(self.context.message_bytes_max));
+        if bytes.len() > self.context.streams.frame_bytes_max {
+            return Err(too_long(self.context.streams.frame_bytes_max));
         }
         let executed = match name {
             Some(name) => self.context.streams.execute(&name, Frame { bytes, budget }).await,

@@ -22,13 +22,13 @@ const PROTOBUF: &str = "centrifuge-protobuf";
 const PROTOBUF_PARAMETERS: [&str; 2] = ["format=protobuf", "cf_protocol=protobuf"];
 
 /// The dialect that a client of the Centrifuge protocol asks for.
-pub fn centrifuge_dialect(request: &Request<Incoming>) -> Dialect {
+pub fn centrifuge_dialect(request: &Request<Incoming>, compression: Compression) -> Dialect {
     let query = request.uri().query().unwrap_or_default();
     let by_query = query.split('&').any(|parameter| PROTOBUF_PARAMETERS.contains(&parameter));
     if by_query || subprotocols(request.headers()).any(|offered| offered == PROTOBUF) {
-        Dialect::ProtobufWebSocket(Compression::None)
+        Dialect::ProtobufWebSocket(compression)
     } else {
-        Dialect::JsonWebSocket(Compression::None)
+        Dialect::JsonWebSocket(compression)
     }
 }
 

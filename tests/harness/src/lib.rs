@@ -6,6 +6,7 @@ mod at_once;
 mod blast;
 mod centrifuge;
 mod client;
+pub mod deflate;
 mod disconnect;
 mod endpoint;
 pub mod frame;

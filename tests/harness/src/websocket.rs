@@ -27,6 +27,8 @@ pub struct WebSocket {
     stream: BufReader<Stream>,
     /// The payload of the close frame that came.
     closed: Option<Vec<u8>>,
+    /// The server has agreed to compress messages.
+    pub(super) may_be_compressed: bool,
 }
 
 impl WebSocket {
@@ -67,12 +69,13 @@ impl WebSocket {
         let mut stream = client.into_stream();
         let head = Head::read(&mut stream);
         assert_eq!((head.status, head.header("sec-websocket-accept")), (101, Some(ACCEPT)), "{head:?}");
-        Self { stream, closed: None }
+        let may_be_compressed = head.header("sec-websocket-extensions").is_some();
+        Self { stream, closed: None, may_be_compressed }
     }
 
     /// A client whose handshake was answered.
     pub fn over(client: Http) -> Self {
-        Self { stream: client.into_stream(), closed: None }
+        Self { stream: client.into_stream(), closed: None, may_be_compressed: false }
     }
 
     fn output(&self) -> &Stream {
@@ -114,7 +117,8 @@ impl WebSocket {
             return None;
         }
         let [first, short] = self.take();
-        assert_eq!(first & 0xf0, FINAL, "§5.2: no reserved bits; and this server sends no fragments");
+        let reserved = if self.may_be_compressed { 0x30 } else { 0x70 };
+        assert_eq!(first & (FINAL | reserved), FINAL, "§5.2: no reserved bits; and this server sends no fragments");
         let (form, length) = match short {
             126 => (LengthForm::Two, u16::from_be_bytes(self.take()).into()),
             127 => (LengthForm::Eight, u64::from_be_bytes(self.take()) as usize),

@@ -245,10 +245,14 @@ fn cut_and_compare(shape: Shape, manner: Manner, retained: usize, cuts: usize, s
         let clients: Vec<_> = clients.collect();
         let taken = clients.into_iter().map(|client| client.join().expect("it got what it could be sent"));
         let taken: Vec<_> = taken.collect();
-        taken.into_iter().flatten().map(|(room, mut taken)| {
-            taken.publications.iter_mut().for_each(|(_, text)| *text = format!("{room} {text}"));
-            taken
-        }).collect()
+        taken
+            .into_iter()
+            .flatten()
+            .map(|(room, mut taken)| {
+                taken.publications.iter_mut().for_each(|(_, text)| *text = format!("{room} {text}"));
+                taken
+            })
+            .collect()
     });
     let rooms = live.close();
     for (offset, text) in taken.iter().flat_map(|taken| &taken.publications) {

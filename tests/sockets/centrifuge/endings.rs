@@ -18,7 +18,8 @@ fn cut_for_age(server: &TestServer, encoding: harness::Encoding) -> (Centrifuge,
     let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
     let mut said = Vec::new();
     until(|| {
-        let round: Vec<String> = (said.len()..).take(32).map(|number| format!("{number:08}{}", "x".repeat(1_000))).collect();
+        let round: Vec<String> =
+            (said.len()..).take(32).map(|number| format!("{number:08}{}", "x".repeat(1_000))).collect();
         round.iter().for_each(|text| publisher.send(text));
         said.extend(round);
         publisher.fence();
@@ -49,7 +50,10 @@ fn a_slow_consumer_is_disconnected_under_either_policy_and_recovers_everything_w
         assert!(publications.len() < said.len());
         for (number, publication) in publications.iter().enumerate() {
             let publication = &publication["push"]["pub"];
-            assert_eq!((publication["offset"].as_u64(), text_of(&publication["data"])), (Some(number as u64 + 1), &*said[number]));
+            assert_eq!(
+                (publication["offset"].as_u64(), text_of(&publication["data"])),
+                (Some(number as u64 + 1), &*said[number])
+            );
         }
         let mut again = connect(&server, CentrifugeTransport::WebSocket(encoding));
         let last = publications.len();

@@ -34,8 +34,7 @@ fn pass(channel: &str, claims: &Value) -> String {
 fn a_connection_ends_with_its_token_unless_it_is_refreshed_in_time() {
     contract(|shape, transport| {
         let Guarded { server, folder: _folder } = Guarded::start(shape, short_grace);
-        let [mut gone, mut stays] =
-            [(); 2].map(|()| Centrifuge::connect_over(transport, server.http, Some(&until(2))));
+        let [mut gone, mut stays] = [(); 2].map(|()| Centrifuge::connect_over(transport, server.http, Some(&until(2))));
         assert_eq!(stays.connected["expires"], true);
         assert!(stays.connected["ttl"].as_u64().is_some_and(|ttl| ttl <= 2), "{}", stays.connected);
         gone.subscribe("a");
@@ -88,11 +87,9 @@ fn a_subscription_by_a_wrong_token_is_refused_and_one_of_another_ends_the_connec
         }
         let stats = client.command(r#"{"presence_stats":{"channel":"a"}}"#);
         assert_eq!(stats["presence_stats"]["num_clients"], 0);
-        for other in [
-            pass("$b", &json!({})),
-            pass("$a", &json!({ "sub": "bob" })),
-            pass("$a", &json!({ "client": "another" })),
-        ] {
+        for other in
+            [pass("$b", &json!({})), pass("$a", &json!({ "sub": "bob" })), pass("$a", &json!({ "client": "another" }))]
+        {
             let mut client = alice(&server, transport);
             client.send_command(json!({ "subscribe": { "channel": "$a", "token": other } }));
             client.expect_closed(3500);
@@ -150,9 +147,10 @@ fn a_refresh_of_a_subscription_by_an_expired_token_ends_it_and_by_another_the_co
         assert_eq!(client.reply(id)["error"]["code"], 109);
         let stats = client.error("presence_stats", json!({ "channel": "$a" }));
         assert_eq!(code(&stats), 103);
-        for other in
-            [json!({ "channel": "$a", "token": pass("$b", &json!({})) }), json!({ "token": token(&json!({ "sub": "bob", "channel": "$a" })) })]
-        {
+        for other in [
+            json!({ "channel": "$a", "token": pass("$b", &json!({})) }),
+            json!({ "token": token(&json!({ "sub": "bob", "channel": "$a" })) }),
+        ] {
             let mut client = alice(&server, transport);
             client.result("subscribe", json!({ "channel": "$a", "token": pass("$a", &json!({})) }));
             client.send_command(json!({ "sub_refresh": other }));

@@ -212,7 +212,9 @@ fn frames_that_hold_nothing_or_no_object_end_the_connection() {
         client.send(json);
         client.expect_closed(3501);
     }
-    for bytes in [&b""[..], b"\x01", b"\x05\x08\x07", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x02\x08\x07", b"{}"] {
+    for bytes in
+        [&b""[..], b"\x01", b"\x05\x08\x07", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x02\x08\x07", b"{}"]
+    {
         let mut client = connect(&server, CentrifugeTransport::WebSocket(Encoding::Protobuf));
         client.send_bytes(frame(FINAL_BINARY, bytes));
         client.expect_closed(3501);

@@ -39,7 +39,8 @@ const TRANSPORTS: [CentrifugeTransport; 5] = CentrifugeTransport::ALL;
 /// Runs a behaviour over every transport, with one shard and worker and with several, and over TLS.
 fn contract(behaviour: impl Fn(Shape, CentrifugeTransport) + Sync) {
     let cases = [Shape::ONE, Shape::MANY].into_iter().flat_map(|shape| TRANSPORTS.map(|transport| (shape, transport)));
-    let over_tls = [CentrifugeTransport::WebSocket(Encoding::Json), CentrifugeTransport::HttpStream(Encoding::Protobuf)];
+    let over_tls =
+        [CentrifugeTransport::WebSocket(Encoding::Json), CentrifugeTransport::HttpStream(Encoding::Protobuf)];
     let cases = cases.chain(over_tls.map(|transport| (Shape::OVER_TLS, transport)));
     at_once(cases, |(shape, transport)| behaviour(shape, transport));
 }

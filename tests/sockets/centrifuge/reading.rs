@@ -17,7 +17,10 @@ fn presence_names_every_client_with_its_user_and_what_its_tokens_say() {
         let mut one = Centrifuge::connect_over(transport, server.http, Some(&of_connection));
         one.result("subscribe", json!({ "channel": "$a", "token": of_room }));
         let mut two = Centrifuge::connect_over(transport, server.http, Some(&token_of("alice")));
-        two.result("subscribe", json!({ "channel": "$a", "token": token(&json!({ "sub": "alice", "channel": "$a" })) }));
+        two.result(
+            "subscribe",
+            json!({ "channel": "$a", "token": token(&json!({ "sub": "alice", "channel": "$a" })) }),
+        );
         let [first, second] = [&one, &two].map(|client| client.connected["client"].as_str().expect("a client"));
         let presence = json!({
             first: { "user": "alice", "client": first, "conn_info": { "a": [1, 2] }, "chan_info": { "role": "x" } },
@@ -179,7 +182,8 @@ fn a_room_without_history_and_a_room_that_nobody_knows_have_an_empty_page() {
         let quiet = client.result("history", json!({ "channel": "quiet", "limit": -1 }));
         assert_eq!(quiet["publications"], json!([]));
         let mut again = connect(&server, transport);
-        let result = again.result("subscribe", json!({ "channel": "quiet", "recover": true, "offset": 0, "epoch": "" }));
+        let result =
+            again.result("subscribe", json!({ "channel": "quiet", "recover": true, "offset": 0, "epoch": "" }));
         assert_eq!(result, json!({ "was_recovering": true }));
     });
 }

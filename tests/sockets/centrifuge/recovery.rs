@@ -38,7 +38,8 @@ fn expect_recovered(result: &Value, epoch: &str, since: u64, last: u64) {
 /// The result is a membership from this offset on, with nothing of what was missed.
 #[track_caller]
 fn expect_unrecovered(result: &Value, epoch: &str, last: u64) {
-    let expected = json!({ "recoverable": true, "positioned": true, "epoch": epoch, "offset": last, "was_recovering": true });
+    let expected =
+        json!({ "recoverable": true, "positioned": true, "epoch": epoch, "offset": last, "was_recovering": true });
     assert_eq!(*result, expected);
 }
 
@@ -168,9 +169,7 @@ fn many_clients_recover_at_once_each_from_its_own_place() {
         let (server, _publisher, epoch) = room(Shape::MANY, 20, |_| {});
         let mut clients: Vec<Centrifuge> = (0..20).map(|_| connect(&server, transport)).collect();
         let ids: Vec<u32> = (0..20)
-            .map(|place| {
-                clients[place].send_command(json!({ "subscribe": resume(place as u64, &epoch) }))
-            })
+            .map(|place| clients[place].send_command(json!({ "subscribe": resume(place as u64, &epoch) })))
             .collect();
         for (place, client) in clients.iter_mut().enumerate() {
             expect_recovered(&client.reply(ids[place])["subscribe"], &epoch, place as u64, 20);

@@ -80,7 +80,8 @@ fn a_client_that_comes_back_gets_what_it_has_missed_in_each_of_its_rooms() {
         let missed = subs["a"]["publications"].as_array().expect("a list");
         let offsets: Vec<_> = missed.iter().map(|one| one["offset"].as_u64().expect("an offset")).collect();
         assert_eq!(offsets, [3, 4, 5, 6]);
-        let top = json!({ "recoverable": true, "positioned": true, "epoch": epochs[1], "offset": 6, "was_recovering": true });
+        let top =
+            json!({ "recoverable": true, "positioned": true, "epoch": epochs[1], "offset": 6, "was_recovering": true });
         assert_eq!(subs["b"], top);
         assert_eq!(subs["quiet"], json!({ "was_recovering": true }));
         assert_eq!(subs.as_object().map(|subs| subs.len()), Some(3));
@@ -154,8 +155,7 @@ fn a_connect_that_fails_for_one_room_gives_the_others_back() {
 #[test]
 fn more_rooms_than_a_client_may_be_in_are_refused() {
     over_all(|transport| {
-        let Guarded { server, folder: _folder } =
-            Guarded::start(Shape::MANY, |settings| settings.rooms_per_client = 2);
+        let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| settings.rooms_per_client = 2);
         let (_client, reply) = connect_in(&server, transport, &["a", "b", "c"], &json!({}));
         assert_eq!(reply["error"]["code"], 106, "{reply}");
         let (mut client, reply) = connect_in(&server, transport, &["a", "b"], &json!({}));

@@ -2,6 +2,7 @@
 
 mod centrifuge;
 mod command;
+mod compression;
 mod dialect;
 mod json;
 mod lines;

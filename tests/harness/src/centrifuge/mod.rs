@@ -276,7 +276,8 @@ impl Centrifuge {
         push["pub"]["data"].take()
     }
 
-    /// Everything that was on its way: what is inside the pushes before the reply to a `ping`.
+    /// Everything that was on its way: what is inside the pushes before the reply to a `ping`. Replies to commands that
+    /// were sent without waiting must have been read.
     #[track_caller]
     pub fn fence(&mut self) -> Vec<Value> {
         self.result("ping", "{}");

@@ -160,7 +160,7 @@ fn a_field_of_another_type_or_a_varint_without_end_is_malformed() {
         prefixed(&[number(1, 1), number(5, 1)].concat()),
         prefixed(&[vec![0x08], vec![0xff; 10], vec![1]].concat()),
         prefixed(&[number(1, 1), vec![0x00, 1]].concat()),
-        prefixed(&[number(1, 1), vec![0xA3, 6].repeat(10_000)].concat()),
+        prefixed(&[number(1, 1), [0xA3, 6].repeat(10_000)].concat()),
         prefixed(&number(1, 1)),
         prefixed(&bytes(11, [])),
         prefixed(&[number(1, 0), bytes(11, [])].concat()),

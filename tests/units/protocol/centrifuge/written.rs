@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast::protocol::centrifuge::{disconnect_code, json, protobuf};
+use roomcast::protocol::centrifuge::{disconnect_code, error_code, json, protobuf};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
@@ -60,7 +60,7 @@ fn expect_no_push(event: &Event<'_>) {
 }
 
 fn room() -> RoomName {
-    RoomName::parse("a\"b").unwrap()
+    RoomName::parse("a\"b").expect("a name")
 }
 
 fn position(offset: u64) -> Position {
@@ -175,32 +175,21 @@ fn history_has_its_publications_and_its_position() {
 #[test]
 fn an_error_has_its_code_its_words_and_whether_to_try_again() {
     let room = room();
-    for (error, reply) in [
-        (CommandError::Forbidden("no".into()), json!({"code": 103, "message": "permission denied: no"})),
-        (
-            CommandError::Parameters("channel is missing".into()),
-            json!({"code": 107, "message": "bad request: channel is missing"}),
-        ),
-        (
-            CommandError::AlreadyIn { room: room.clone() },
-            json!({"code": 105, "message": "already subscribed: \"a\\\"b\": you are in it already"}),
-        ),
-        (
-            CommandError::TooManyDeliveries { per_second: 5, burst: 9 },
-            json!({"code": 111, "message": "too many requests: deliveries: at most 5 a second, 9 at once",
-                "temporary": true}),
-        ),
-        (CommandError::NotAvailable("no procedures"), json!({"code": 108, "message": "not available: no procedures"})),
-        (CommandError::TokenExpired("old".into()), json!({"code": 109, "message": "token expired: old"})),
-        (
-            CommandError::TooManyMemberships { rooms_max: 128 },
-            json!({"code": 106, "message": "limit exceeded: rooms of one client: at most 128"}),
-        ),
+    let already_in = CommandError::AlreadyIn { room: room.clone() };
+    for (error, code, message) in [
+        (CommandError::Forbidden("no".into()), 103, "permission denied: no"),
+        (already_in, 105, "already subscribed: \"a\\\"b\": you are in it already"),
+        (CommandError::TooManyMemberships { rooms_max: 128 }, 106, "limit exceeded: rooms of one client: at most 128"),
+        (CommandError::Parameters("channel is missing".into()), 107, "bad request: channel is missing"),
+        (CommandError::NotAvailable("no procedures"), 108, "not available: no procedures"),
+        (CommandError::TokenExpired("old".into()), 109, "token expired: old"),
     ] {
-        expect_reply(&Event::Error(&error), json!({ "error": reply }));
+        expect_reply(&Event::Error(&error), json!({"error": {"code": code, "message": message}}));
     }
-    let unrecoverable = CommandError::Unrecoverable { room };
-    assert_eq!(roomcast::protocol::centrifuge::error_code(&unrecoverable), (112, "unrecoverable position", false));
+    let message = "too many requests: deliveries: at most 5 a second, 9 at once";
+    let error = json!({"code": 111, "message": message, "temporary": true});
+    expect_reply(&Event::Error(&CommandError::TooManyDeliveries { per_second: 5, burst: 9 }), json!({"error": error}));
+    assert_eq!(error_code(&CommandError::Unrecoverable { room }), (112, "unrecoverable position", false));
 }
 
 /// What a client is told that joins, by whether the room is recoverable and by what came of the wish to resume.
@@ -213,7 +202,7 @@ fn joins(encoding: Dialect) -> Vec<(bool, Offset, Recorded, Value)> {
     let epoch = position(0).epoch.to_string();
     let with = |more: Value| {
         let mut value = json!({"recoverable": true, "positioned": true, "epoch": epoch});
-        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         value
     };
     let recovered = |since, missed: &[u8]| Recorded::Recovered(since, missed.to_vec());
@@ -317,6 +306,9 @@ fn a_connection_begins_with_the_client_its_pings_and_its_rooms() {
         "node": "node-1", "subs": {"a\"b": sub, "other": {}}});
     expect_reply(&Event::Connected(&full), json!({"connect": value}));
     assert_eq!(read_json(|out| json::write_bare(&Event::Connected(&full), out)), json!({"connect": value}));
+    let subscribe = json!({"recoverable": true, "positioned": true, "epoch": epoch, "offset": 4, "data": {"b": 1}});
+    let push = json!({"channel": "a\"b", "subscribe": subscribe});
+    assert_eq!(read_json(|out| json::write_bare(&Event::JoinedAt(&joined), out)), push);
 }
 
 #[test]
