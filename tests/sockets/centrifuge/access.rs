@@ -110,16 +110,18 @@ fn a_refused_client_that_stays_is_closed_as_stale() {
             settings.rooms_per_client = 1;
             settings.rules = vec![RuleSettings::new("a", Who::Token), RuleSettings::new("closed", Who::Nobody)];
         });
-        for (claims, error) in [
+        let refused = [
             (json!({ "sub": "alice", "exp": seconds_from_now(-60) }), 109),
             (json!({ "sub": "alice", "channels": ["a", "b"] }), 106),
             (json!({ "sub": "alice", "channels": ["closed"] }), 103),
-        ] {
-            let (mut client, reply) =
-                Centrifuge::connect_with(transport, server.http, json!({ "token": token(&claims) }));
+        ];
+        let mut clients = refused.map(|(claims, error)| {
+            let request = json!({ "token": token(&claims) });
+            let (client, reply) = Centrifuge::connect_with(transport, server.http, request);
             assert_eq!(reply["error"]["code"], error, "{reply}");
-            client.expect_closed(3502);
-        }
+            client
+        });
+        clients.iter_mut().for_each(|client| client.expect_closed(3502));
     });
 }
 
