@@ -291,8 +291,8 @@ fn a_cut_client_is_refused_what_is_not_retained_and_nothing_else() {
 fn clients_that_are_cut_thousands_of_times_lose_nothing_silently() {
     for (seed, retained) in [(1_000, 300), (2_000, 20), (3_000, 6)] {
         harness::at_once([Manner::Subscribe, Manner::ServerSide], |manner| {
-            cut_and_compare(Shape::MANY, manner, retained, 28 * CUTS, seed);
-            cut_and_compare(Shape::ONE, manner, retained, 28 * CUTS, seed + 500);
+            cut_and_compare(Shape::MANY, manner, retained, 14 * CUTS, seed);
+            cut_and_compare(Shape::ONE, manner, retained, 14 * CUTS, seed + 500);
         });
     }
 }

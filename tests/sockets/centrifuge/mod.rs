@@ -1,5 +1,5 @@
-//! Rooms for clients of the Centrifuge protocol, over real sockets: the contract of rooms, recovery, access, endings and
-//! hostile input, over both encodings. What text clients say and hear is compared with it.
+//! Rooms for clients of the Centrifuge protocol, over real sockets: the contract of rooms, recovery, access, endings
+//! and hostile input, over all transports and both encodings. What text clients say and hear is compared with it.
 
 // The contract of rooms: order, isolation, joining and leaving.
 mod contract;

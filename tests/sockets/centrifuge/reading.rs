@@ -193,7 +193,8 @@ fn a_client_learns_the_position_of_a_room_as_it_joins_wishes_or_not() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
         let mut one = connect(&server, transport);
-        let wish = json!({ "channel": "a", "positioned": true, "recoverable": true, "join_leave": true, "delta": "fossil", "flag": 1 });
+        let wish = json!({ "channel": "a", "positioned": true, "recoverable": true, "join_leave": true,
+            "delta": "fossil", "flag": 1 });
         let first = one.result("subscribe", &wish);
         let epoch = first["epoch"].as_str().expect("an epoch");
         assert_eq!(first, json!({ "recoverable": true, "positioned": true, "epoch": epoch }));
