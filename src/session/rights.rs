@@ -195,6 +195,11 @@ impl Session {
         true
     }
 
+    /// Takes the client's token away, and ends the connection unless the client does so in time.
+    pub fn refuse_connection(&mut self) {
+        self.lease = Some(self.context.access.connect_lease(self.slot, self.dialect, None));
+    }
+
     /// The seconds until the client's token expires; `None` is never.
     pub fn expires_in(&self) -> Option<u32> {
         self.lease.as_ref()?.expires_in()

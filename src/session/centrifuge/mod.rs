@@ -49,9 +49,17 @@ enum Phase {
 struct Waiting {
     step: Step,
     /// The commands of the same frame that were not executed yet.
-    rest: Vec<u8>,
+    rest: Rest,
     /// Other clients have had their turn.
     has_yielded: bool,
+}
+
+/// The end of a frame, whose bytes are moved only once however many of its commands wait.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// The length of what was executed meanwhile.
+    executed: usize,
 }
 
 /// What the client waits for.
@@ -80,39 +88,41 @@ impl CentrifugeHandler {
 
     /// Executes a frame. An empty one is none.
     fn frame(&mut self, frame: &[u8]) -> Outcome {
-        if frame.is_empty() { Outcome::Ended(Disconnect::ProtocolError) } else { self.commands(frame) }
+        if frame.is_empty() {
+            return Outcome::Ended(Disconnect::ProtocolError);
+        }
+        let (executed, outcome) = self.commands(frame);
+        if outcome == Outcome::Pending && executed < frame.len() {
+            self.keep(Rest { bytes: frame[executed..].to_vec(), executed: 0 });
+        }
+        outcome
     }
 
-    /// Executes the commands of a frame, until one has to wait or the turn is over.
-    fn commands(&mut self, frame: &[u8]) -> Outcome {
+    /// Executes commands until one has to wait or the turn is over. Returns the length of those that were executed.
+    fn commands(&mut self, frame: &[u8]) -> (usize, Outcome) {
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
             let parsed = match self.session.dialect.encoding() {
                 Encoding::Protobuf => protobuf::next_command(&frame[executed..]),
                 _ => json::next_command(&frame[executed..]),
             };
-            let Some((parsed, bytes)) = parsed else { return Outcome::Done };
+            let Some((parsed, bytes)) = parsed else { return (executed, Outcome::Done) };
             executed += bytes;
             match self.execute(parsed) {
                 Outcome::Done if !self.session.needs_review() => {}
                 Outcome::Done => break,
-                Outcome::Pending => {
-                    self.keep(&frame[executed..]);
-                    return Outcome::Pending;
-                }
-                Outcome::Ended(reason) => return Outcome::Ended(reason),
+                outcome => return (executed, outcome),
             }
         }
         if executed == frame.len() {
-            return Outcome::Done;
+            return (executed, Outcome::Done);
         }
         self.wait(Step::Turn);
-        self.keep(&frame[executed..]);
-        Outcome::Pending
+        (executed, Outcome::Pending)
     }
 
-    fn keep(&mut self, rest: &[u8]) {
-        self.waiting.get_or_insert_default().rest = rest.to_vec();
+    fn keep(&mut self, rest: Rest) {
+        self.waiting.get_or_insert_default().rest = rest;
     }
 
     fn execute(&mut self, parsed: Parsed<'_>) -> Outcome {
@@ -185,18 +195,23 @@ impl CentrifugeHandler {
     }
 
     /// Executes what stands behind a command that has finished.
-    fn go_on_with_rest(&mut self, rest: &[u8]) -> Outcome {
+    fn go_on_with_rest(&mut self, mut rest: Rest) -> Outcome {
         if let Some(reason) = self.session.disconnect_reason() {
             return Outcome::Ended(reason);
         }
-        if self.session.needs_review() {
-            let outcome = self.review();
-            if outcome != Outcome::Done {
-                self.keep(rest);
-                return outcome;
+        let outcome = if self.session.needs_review() { self.review() } else { Outcome::Done };
+        let outcome = match outcome {
+            Outcome::Done if rest.executed < rest.bytes.len() => {
+                let (executed, outcome) = self.commands(&rest.bytes[rest.executed..]);
+                rest.executed += executed;
+                outcome
             }
+            outcome => outcome,
+        };
+        if outcome == Outcome::Pending {
+            self.keep(rest);
         }
-        if rest.is_empty() { Outcome::Done } else { self.commands(rest) }
+        outcome
     }
 }
 
@@ -225,7 +240,7 @@ impl ProtocolHandler for CentrifugeHandler {
     }
 
     fn held_bytes(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.capacity())
+        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.bytes.capacity())
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
@@ -252,7 +267,7 @@ impl ProtocolHandler for CentrifugeHandler {
                 continue;
             }
             let rest = self.waiting.take().map(|waiting| waiting.rest).unwrap_or_default();
-            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(&rest) {
+            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(rest) {
                 return Poll::Ready(outcome);
             }
         }
