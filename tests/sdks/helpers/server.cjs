@@ -65,6 +65,8 @@ const SETTINGS = {
 
 const processes = new Set();
 process.once("exit", () => processes.forEach((child) => child.kill("SIGKILL")));
+// Otherwise a signal would end this process without the event above.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 class Server {
     // Starts a server with these settings, on free ports if it names none.
