@@ -137,7 +137,6 @@ impl Shard {
     ///
     /// # Errors
     /// What was missed cannot be had, and the client wants all or nothing.
-    #[inline]
     pub(super) fn welcome(&mut self, name: &RoomName, join: &mut Join, batch: &mut Batch) -> Result<(), CommandError> {
         let turn = join.turn.take().map(|turn| turn.0);
         let Join { member, reply, since, may_recover, expires_in, data, .. } = &*join;

@@ -53,7 +53,6 @@ pub enum Compression {
 impl Compression {
     /// The compressed form of a message; `None` if it is too short to be compressed, or no shorter for it. Takes about
     /// 15 µs and 15 µs for each KiB.
-    #[inline]
     pub(super) fn compress(self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Deflate { bytes_min, window_bits } if message.len() >= usize::from(bytes_min) => {
