@@ -151,13 +151,14 @@ impl Shard {
     ///
     /// # Errors
     /// What was missed cannot be had, and the client wants all or nothing.
-    pub(super) fn welcome(&mut self, name: &RoomName, join: Join, batch: &mut Batch) -> Result<(), CommandError> {
-        let Join { member, reply, since, must_recover, may_recover, expires_in, data, turn, .. } = join;
+    pub(super) fn welcome(&mut self, name: &RoomName, join: &mut Join, batch: &mut Batch) -> Result<(), CommandError> {
+        let turn = join.turn.take().map(|turn| turn.0);
+        let Join { member, reply, since, may_recover, expires_in, data, .. } = &*join;
+        let (reply, since) = (*reply, *since);
         let missed = since.map(|since| self.missed(name, member.dialect, reply, since));
-        if must_recover && matches!(missed, Some(Err(_))) {
+        if join.must_recover && matches!(missed, Some(Err(_))) {
             return Err(CommandError::Unrecoverable { room: name.clone() });
         }
-        let turn = turn.map(|turn| turn.0);
         let JoinReply::Requested(request) = reply else {
             if let Some(Ok(Some(frames))) = missed {
                 batch.reply_frames(member.address, frames.holding(turn));
@@ -168,15 +169,16 @@ impl Shard {
         if member.dialect.has_offsets() {
             let log = &self.rooms[name].log;
             let recovery = match (since, &missed) {
-                (Some(since), Some(Ok(frames))) if log.is_retaining() && may_recover => {
+                (Some(since), Some(Ok(frames))) if log.is_retaining() && *may_recover => {
                     let missed = frames.as_ref().map_or(&[][..], Frames::bytes);
                     Recovery::Recovered { since: since.offset, missed }
                 }
                 (Some(_), _) => Recovery::Unrecovered,
                 (None, _) => Recovery::NotRequested,
             };
-            let (position, is_recoverable) = (log.position(), log.is_retaining() && may_recover);
-            let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data: data.as_deref() };
+            let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
+            let (expires_in, data) = (*expires_in, data.as_deref());
+            let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
             batch.reply_in_turn(to, &Event::JoinedAt(&joined), turn.map(LongReplyTurn));
             return Ok(());
         }

@@ -274,21 +274,21 @@ impl Shard {
         Ok(reserved)
     }
 
-    fn join(&mut self, now: Now, join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
-        let Join { room: name, member, reservation, .. } = &join;
-        let (address, name) = (member.address, name.clone());
-        let (name, room) = match reservation {
+    fn join(&mut self, now: Now, mut join: Join, batch: &mut Batch) -> Result<Joined, CommandError> {
+        let (address, name) = (join.member.address, join.room.clone());
+        let (name, room) = match join.reservation {
             Reservation::None => self.room_with_place(now, name, Some(address))?,
             Reservation::Held => self.room_with_reservation(name),
         };
-        let (publisher, is_new) = (Arc::clone(&member.publisher), !room.has_members());
-        let member = member.clone();
-        if let Err(error) = self.welcome(&name, join, batch) {
-            self.vacated(&name);
+        let (publisher, is_new) = (Arc::clone(&join.member.publisher), !room.has_members());
+        if let Err(error) = self.welcome(&name, &mut join, batch) {
+            if self.rooms.get(&name).is_some_and(|room| room.places_taken() == 0) {
+                self.vacated(&name);
+            }
             return Err(error);
         }
         let room = self.rooms.get_mut(&name).expect("it was just found");
-        let is_member_new = room.join(member);
+        let is_member_new = room.join(join.member);
         let member_count = room.member_count();
         if is_member_new {
             self.presence.joined(&name, room, &publisher, batch);
@@ -341,19 +341,20 @@ impl Shard {
         if farewell == Farewell::Others {
             self.presence.left(name, room, &publisher, batch);
         }
-        if !room.has_members() {
+        let (has_members, is_used) = (room.has_members(), room.places_taken() > 0);
+        if !has_members {
             self.invalidate_listings();
         }
-        self.vacated(name);
+        if !is_used {
+            self.vacated(name);
+        }
     }
 
-    /// A place in the room was given up.
+    /// The last place in the room was given up.
     fn vacated(&mut self, name: &RoomName) {
-        if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0) {
-            self.active_rooms -= 1;
-            self.room_limiter.release_room();
-            self.remove_unused(name);
-        }
+        self.active_rooms -= 1;
+        self.room_limiter.release_room();
+        self.remove_unused(name);
     }
 
     /// Removes a room without members that remembers nothing.

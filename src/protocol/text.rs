@@ -107,8 +107,23 @@ fn text_of(data: &Data) -> Cow<'_, str> {
     };
     match serde_json::from_str(json) {
         Ok(Shown::Text(text) | Shown::Member { text }) if is_plain(&text) => text,
-        _ => Cow::Borrowed(json),
+        _ => escaped(json),
     }
+}
+
+/// JSON in which the control characters that it may hold as they are, U+007F to U+009F, are escaped.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if !json.contains(char::is_control) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character.is_control() {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => text.push(character),
+        }
+    }
+    text.into()
 }
 
 /// Writes the label in front of every line, so that no member can forge another's line.

@@ -342,6 +342,7 @@ pub mod encode {
     }
 
     /// Turns the bytes of `out` from `start` on into a text message, in place.
+    #[inline]
     pub fn text(compression: Compression, out: &mut Vec<u8>, start: usize) {
         message(FINAL_TEXT, compression, out, start);
     }
@@ -351,18 +352,23 @@ pub mod encode {
         message(FINAL_BINARY, compression, out, start);
     }
 
+    #[inline]
     fn message(first: u8, compression: Compression, out: &mut Vec<u8>, start: usize) {
-        match compression.compress(&out[start..]) {
-            None => frame(first, out, start),
-            Some(compressed) => {
-                out.truncate(start);
-                out.extend_from_slice(&compressed);
-                frame(first | COMPRESSED, out, start);
-                if start == 0 {
-                    // The outboxes count what is sent, and not what the message was longer by.
-                    out.shrink_to_fit();
-                }
-            }
+        match compression {
+            Compression::None => frame(first, out, start),
+            compression => compressed(first, compression, out, start),
+        }
+    }
+
+    #[inline(never)]
+    fn compressed(first: u8, compression: Compression, out: &mut Vec<u8>, start: usize) {
+        let Some(compressed) = compression.compress(&out[start..]) else { return frame(first, out, start) };
+        out.truncate(start);
+        out.extend_from_slice(&compressed);
+        frame(first | COMPRESSED, out, start);
+        if start == 0 {
+            // The outboxes count what is sent, and not what the message was longer by.
+            out.shrink_to_fit();
         }
     }
 

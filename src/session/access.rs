@@ -291,12 +291,11 @@ impl WorkerAccess {
 }
 
 impl Lease {
-    /// Goes on with another token. A client that has not begun its connection still has no more time for that.
+    /// Goes on with another token.
     pub(super) fn renew(&self, token: Box<Token>) {
-        if !self.awaits_connect.get() {
-            self.ends_at.set(end_of(&token, Now::read()));
-            self.is_noticed.set(false);
-        }
+        self.ends_at.set(end_of(&token, Now::read()));
+        self.is_noticed.set(false);
+        self.awaits_connect.set(false);
         self.token.replace(Some(token));
     }
 

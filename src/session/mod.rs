@@ -84,13 +84,13 @@ pub trait ProtocolHandler {
     /// Ends the memberships whose rights are lost, and tells the client.
     fn review(&mut self) -> Outcome;
 
-    /// Goes on with what has to wait.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
-
-    /// Memory of commands that were not executed yet, in bytes.
+    /// Memory of input that was handed over and is not executed yet, in bytes.
     fn held_bytes(&self) -> usize {
         0
     }
+
+    /// Goes on with what has to wait.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome>;
 
     /// The session that the handler works for.
     fn session(&mut self) -> &mut Session;
@@ -216,11 +216,20 @@ impl Session {
 
     /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
     pub fn request_page(&mut self, room: &RoomName, page: Page, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::History, room) {
+        let permitted = self.permit(Action::History, room).and_then(|()| self.require_history(room));
+        if let Err(error) = permitted {
             return self.wait(Waiting::Refused(error));
         }
         let messages = page.messages_max.min(self.context.broker.replay_messages_max());
         self.send_charged(self.command(room, Act::Page(page.into(), None), request), messages.max(1), Instant::now())
+    }
+
+    /// Refuses to read from a room that retains nothing by its rule, so that nobody takes it for one that is empty.
+    fn require_history(&self, room: &RoomName) -> Result<(), CommandError> {
+        match self.context.access.rules().rooms.limits_of(room).history_messages_max {
+            0 => Err(CommandError::NotAvailable("the room retains no messages")),
+            _ => Ok(()),
+        }
     }
 
     /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.

@@ -182,18 +182,22 @@ impl Session {
         Err(CommandError::Forbidden(format!("publish {:?}: only members, and you are not in it", room.as_str()).into()))
     }
 
-    /// Whether a client that asks by a command may begin its connection. If not, it must present a token first.
-    pub fn may_begin_connection(&self) -> bool {
-        self.permit_anything().is_ok()
-    }
-
-    /// Begins the connection of a client that has asked for it by a command. One that never gets here is disconnected after
-    /// a while.
-    pub fn begin_connection(&mut self) {
+    /// Begins the connection of a client that asks for it by a command. False if it must present a token first.
+    pub fn begin_connection(&mut self) -> bool {
+        let has_token = self.lease.as_ref().is_some_and(|lease| lease.has_token());
+        if !has_token && !self.context.access.admits_anonymous() {
+            return false;
+        }
         match &self.lease {
-            Some(lease) if lease.has_token() => lease.connected(),
+            Some(lease) if has_token => lease.connected(),
             _ => self.lease = None,
         }
+        true
+    }
+
+    /// Takes the client's token away, and ends the connection unless the client does so in time.
+    pub fn refuse_connection(&mut self) {
+        self.lease = Some(self.context.access.connect_lease(self.slot, self.dialect, None));
     }
 
     /// The seconds until the client's token expires; `None` is never.

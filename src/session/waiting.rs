@@ -213,8 +213,12 @@ impl Session {
         rate_limiter.acquire(deliveries, now)
     }
 
-    /// Waits until the client may cause these deliveries, for `pause_max` at most.
+    /// Waits until the client may cause these deliveries, for `pause_max` at most. A command that asks for a reply is refused
+    /// at once: an SDK waits 5 s for each reply, and takes a late one for a lost connection.
     fn pause(&mut self, command: MemberCommand, deliveries: usize, time: Duration) -> Outcome {
+        if let (Some(_), Some(limits)) = (command.from.request, self.context.deliveries) {
+            return self.wait(Waiting::Refused(too_many_deliveries(limits)));
+        }
         let time_max = self.context.deliveries.map_or(Duration::ZERO, |limits| limits.pause_max);
         let sleep = Box::pin(sleep(time.min(time_max)));
         self.wait(Waiting::Pausing(Box::new(Pause { command, deliveries, sleep })))
@@ -273,9 +277,7 @@ impl Session {
             (Poll::Ready(Disconnect::Shutdown), _) => {}
             (Poll::Ready(_), _) => return Poll::Ready(Finished::Sent),
             (Poll::Pending, Some(limits)) if self.charge(pause.deliveries, Instant::now()).is_err() => {
-                let DeliveryLimits { per_second, burst, .. } = limits;
-                let error = CommandError::TooManyDeliveries { per_second: per_second.get(), burst };
-                return Poll::Ready(Finished::Refused(error));
+                return Poll::Ready(Finished::Refused(too_many_deliveries(limits)));
             }
             (Poll::Pending, _) => {}
         }
@@ -287,4 +289,8 @@ impl Session {
     fn poll_again(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Poll<Finished> {
         if outcome == Outcome::Pending { self.poll(context) } else { Poll::Ready(Finished::Sent) }
     }
+}
+
+fn too_many_deliveries(limits: DeliveryLimits) -> CommandError {
+    CommandError::TooManyDeliveries { per_second: limits.per_second.get(), burst: limits.burst }
 }

@@ -154,8 +154,6 @@ pub(super) struct Connection<I, P> {
     has_sent_line: bool,
     /// Commands that may still be executed before other connections have their turn.
     commands_left: u8,
-    /// Memory of input that was kept behind the last turn, in bytes.
-    held: usize,
     _permit: ConnectionPermit,
 }
 
@@ -179,10 +177,8 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
         }
-        let held = already_read.capacity() + stream.held_input();
-        buffer.memory.change(0, held);
+        buffer.memory.change(0, already_read.capacity() + stream.held_input());
         Self {
-            held,
             stream,
             slot,
             context,
@@ -209,7 +205,8 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
     }
 
     async fn end(self, reason: Disconnect) {
-        let Self { stream, slot, context, buffer, decoder, handler, tail, held, _permit, .. } = self;
+        let held = self.held_bytes();
+        let Self { stream, slot, context, buffer, decoder, handler, tail, _permit, .. } = self;
         let (final_bytes, writer, session) = (decoder.final_bytes(), context.writer.clone(), handler.into_session());
         // A client may linger for long, and needs none of this any more. A context that is held would keep shards
         // alive.
@@ -228,7 +225,9 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
             match outcome {
                 Outcome::Done => {}
                 Outcome::Pending => {
+                    let before = self.held_bytes();
                     outcome = poll_fn(|context| self.handler.poll(context)).await;
+                    self.count_held(before, false);
                     continue;
                 }
                 Outcome::Ended(reason) => return reason,
@@ -279,22 +278,28 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
 
     /// Memory of input that is kept, in bytes.
     fn held_bytes(&self) -> usize {
-        self.tail.capacity() + self.decoder.held_bytes() + self.handler.held_bytes() + self.stream.held_input()
+        self.tail.capacity() + self.decoder.held_bytes() + self.stream.held_input() + self.handler.held_bytes()
+    }
+
+    /// Counts the input that is kept now, where this many bytes were kept before. `is_new` if a message has ended since.
+    fn count_held(&mut self, before: usize, is_new: bool) {
+        let held = self.held_bytes();
+        self.buffer.memory.change(before, held);
+        if before > 0 || held > 0 {
+            let is_behind = self.is_behind || self.handler.held_bytes() > 0;
+            let waiting_for = if is_behind { WaitingFor::Server } else { WaitingFor::Client };
+            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, is_new) {
+                self.context.writer.disconnect(largest, Disconnect::InputBudget);
+            }
+        }
     }
 
     /// Reads once, or executes what was read before, without waiting.
     fn turn(&mut self) -> Turn {
+        let before = self.held_bytes();
         self.is_message_end = false;
         let turn = if self.is_behind { self.execute_tail(false) } else { self.read_and_execute() };
-        let held = self.held_bytes();
-        let before = mem::replace(&mut self.held, held);
-        self.buffer.memory.change(before, held);
-        if before > 0 || held > 0 {
-            let waiting_for = if self.is_behind { WaitingFor::Server } else { WaitingFor::Client };
-            for largest in self.buffer.input_guard.keep(self.slot, held, waiting_for, self.is_message_end) {
-                self.context.writer.disconnect(largest, Disconnect::InputBudget);
-            }
-        }
+        self.count_held(before, self.is_message_end);
         turn
     }
 

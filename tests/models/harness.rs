@@ -36,7 +36,12 @@ impl Harness {
 
     /// Opens a client with a socket that takes this many bytes.
     pub fn open_taking(&mut self, capacity: usize) -> Slot {
-        let slot = self.writer.open(Dialect::TextLines);
+        self.open_as(Dialect::TextLines, capacity)
+    }
+
+    /// Opens a client of this dialect with a socket that takes this many bytes.
+    pub fn open_as(&mut self, dialect: Dialect, capacity: usize) -> Slot {
+        let slot = self.writer.open(dialect);
         self.wire.open(slot, capacity, ALL);
         slot
     }

@@ -27,6 +27,7 @@ mod closing;
 mod drop_oldest;
 mod flushing;
 mod merging;
+mod offsets;
 mod pongs;
 mod presence;
 mod remembering;

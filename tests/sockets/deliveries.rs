@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, Disconnect, Transport};
+use harness::{Centrifuge, Client, Disconnect, Transport};
 use roomcast::config::{Settings, Span};
+use serde_json::json;
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -71,6 +72,24 @@ fn who_goes_on_is_refused_and_its_room_hears_nothing_of_it() {
         members[0].join("b");
         assert_eq!(members[0].request("LIST"), r#"Rooms: ["a", "b"]"#);
         assert_eq!(members[0].request("in another room"), REFUSED);
+    }
+}
+
+#[test]
+fn an_sdk_that_causes_too_much_is_told_at_once_to_come_back_and_is_not_held_up() {
+    for shape in Shape::ALL {
+        let server = TestServer::start(shape, |settings| {
+            (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
+        });
+        let mut members: Vec<Centrifuge> = (0..100).map(|_| Centrifuge::member(server.http, "a")).collect();
+        members[0].publish("a", "1");
+        for _ in 0..3 {
+            let refused = members[0].error("publish", json!({ "channel": "a", "data": 2 }));
+            assert_eq!((&refused["code"], &refused["temporary"]), (&json!(111), &json!(true)), "{refused}");
+        }
+        members[0].subscribe("b");
+        assert_eq!(members[1].publication("a"), 1);
+        members[1].expect_nothing();
     }
 }
 

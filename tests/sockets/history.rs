@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use harness::{Client, Transport, at_once};
+use harness::{Centrifuge, Client, Transport, at_once};
 use roomcast::config::{Settings, Span};
+use serde_json::json;
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -120,6 +121,16 @@ fn without_history_only_who_has_missed_nothing_resumes() {
         alice.send("HISTORY");
         assert_eq!(alice.fence(), [format!("END HISTORY {}", position(&mut alice))]);
     });
+}
+
+#[test]
+fn an_sdk_is_told_that_a_room_without_history_has_none_and_not_that_it_is_empty() {
+    let server = TestServer::start(Shape::ONE, |settings| settings.history_messages = 0);
+    let mut member = Centrifuge::member(server.http, "a");
+    member.publish("a", 1);
+    assert_eq!(member.publication("a"), 1);
+    assert_eq!(member.error("history", json!({ "channel": "a", "limit": 1 }))["code"], 108);
+    member.expect_nothing();
 }
 
 #[test]

@@ -116,6 +116,8 @@ mod silent;
 mod wrong_port;
 // WebSocket clients, frame by frame.
 mod websocket;
+// Clients of the Centrifuge protocol: rooms, recovery, access, endings, hostile input.
+mod centrifuge;
 // WebSocket in pieces: a handshake cut anywhere, a frame that takes longer than a pong may.
 mod cuts;
 // Messages in fragments without end, and the memory of unfinished ones.

@@ -198,11 +198,14 @@ impl DeliveryChecker {
     /// The first delivery of a member that joined during the load. It must receive the messages that were due after its
     /// join.
     fn receive_first(&mut self, member: u32, number: u32) -> Receipt {
-        let place = self.position_of(number).unwrap_or_else(|| {
-            self.order.push(number);
-            self.order.len() - 1
-        });
         let Member { since, position, .. } = self.members[member as usize];
+        let place = self.position_of(number).unwrap_or_else(|| {
+            // Another member that joined later may have been read earlier, so that the order holds later messages already.
+            let behind = self.order[position as usize..].iter().rposition(|&other| other < number);
+            let place = position as usize + behind.map_or(0, |before| before + 1);
+            self.insert(place, number);
+            place
+        });
         if place < position as usize {
             return Receipt::Duplicate;
         }

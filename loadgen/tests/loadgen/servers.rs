@@ -22,7 +22,13 @@ impl Server {
     /// Starts it.
     #[track_caller]
     pub fn roomcast() -> Self {
-        let program = Program::start(&[]);
+        Self::roomcast_with(&[])
+    }
+
+    /// Starts it with these flags too.
+    #[track_caller]
+    pub fn roomcast_with(flags: &[&str]) -> Self {
+        let program = Program::start(flags);
         let (tcp, websocket) = (format!("tcp://{}", program.tcp), format!("ws://{}/ws", program.http));
         let centrifuge = format!("centrifuge+ws://{}", program.http);
         let centrifuge_protobuf = format!("centrifuge-protobuf+ws://{}", program.http);

@@ -143,11 +143,13 @@ pub(super) fn room(channel: &str) -> Result<RoomName, CommandError> {
     Ok(room)
 }
 
-/// Up to where a client has a room, if it wishes to resume. No room has an epoch that is none.
+/// Up to where a client has a room, if it wishes to resume. An empty epoch is any; text that is no epoch is that of no
+/// room, as `_` by which an SDK asks for a failure.
 pub(super) fn since(resume: &Resume<'_>) -> Option<Since> {
-    resume.recover.then(|| Since {
-        epoch: (!resume.epoch.is_empty()).then(|| Epoch::parse(&resume.epoch)).flatten(),
-        offset: Offset(resume.offset),
+    let offset = Offset(resume.offset);
+    resume.recover.then(|| match Epoch::parse(&resume.epoch) {
+        None if !resume.epoch.is_empty() => Since::UNREACHABLE,
+        epoch => Since { epoch, offset },
     })
 }
 

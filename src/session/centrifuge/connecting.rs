@@ -71,7 +71,7 @@ impl CentrifugeHandler {
                 reason => Outcome::Ended(reason),
             };
         }
-        if !self.session.may_begin_connection() {
+        if !self.session.begin_connection() {
             // An SDK that has a token sends it, so this one has none to try again with.
             return Outcome::Ended(Disconnect::ProtocolError);
         }
@@ -99,9 +99,11 @@ impl CentrifugeHandler {
         self.after(outcome, Step::Connecting(connecting))
     }
 
-    /// Refuses to connect. The client is to close the connection, and may do nothing else.
+    /// Refuses to connect. The client is to close the connection, has as long for that as for a connect, and may do
+    /// nothing else.
     pub(super) fn refuse_connect(&mut self, request: RequestId, error: &CommandError) -> Outcome {
         self.phase = Phase::Refused;
+        self.session.refuse_connection();
         if self.session.dialect.encoding() == Encoding::Push {
             return Outcome::Ended(match error {
                 CommandError::TokenExpired(_) => Disconnect::TokenExpired,
@@ -202,7 +204,6 @@ impl CentrifugeHandler {
             return self.next_join(connecting);
         }
         self.phase = Phase::Connected;
-        self.session.begin_connection();
         self.server_side = places.iter().map(|place| place.wanted.subscription.room.clone()).collect();
         let rooms: Vec<JoinedAt<'_>> = places.iter().map(Place::joined_at).collect();
         let stream = self.opening.stream.take().map(|stream| (stream.session(), stream.node()));
@@ -225,20 +226,27 @@ impl CentrifugeHandler {
     /// Joins the next room in which a place is reserved, or gives the place back.
     fn next_join(&mut self, mut connecting: Box<Connecting>) -> Outcome {
         connecting.turn = None;
-        let Some(place) = connecting.joining.pop_front() else {
-            return match connecting.error {
-                None => Outcome::Done,
-                // The client was told that it is in a room, and cannot be: it is to come back.
-                Some(_) if self.phase == Phase::Connected => Outcome::Ended(Disconnect::OutOfStep),
-                Some(error) => self.refuse_connect(connecting.request, &error),
-            };
-        };
+        let Some(place) = connecting.joining.pop_front() else { return self.end_of_places(connecting) };
         let since = match &connecting.error {
             None => place.position.into(),
             // A join that must recover and cannot gives its place back.
             Some(_) => Since::UNREACHABLE,
         };
         let outcome = self.session.join(place.join(Some(since)));
+        self.after(outcome, Step::Connecting(connecting))
+    }
+
+    /// Every place was taken or given back. A client that is refused also leaves the rooms that it is in already, since
+    /// it may stay connected.
+    fn end_of_places(&mut self, connecting: Box<Connecting>) -> Outcome {
+        let Some(error) = &connecting.error else { return Outcome::Done };
+        if self.phase == Phase::Connected {
+            // The client was told that it is in a room, and cannot be: it is to come back.
+            return Outcome::Ended(Disconnect::OutOfStep);
+        }
+        let joined = self.session.rooms().next().cloned();
+        let Some(room) = joined else { return self.refuse_connect(connecting.request, error) };
+        let outcome = self.session.leave(&room);
         self.after(outcome, Step::Connecting(connecting))
     }
 }

@@ -48,12 +48,18 @@ enum Phase {
 #[derive(Default)]
 struct Waiting {
     step: Step,
-    /// The end of the frame, with the commands that were not executed yet.
-    rest: Vec<u8>,
-    /// The bytes of it that were executed meanwhile.
-    executed: usize,
+    /// The commands of the same frame that were not executed yet.
+    rest: Rest,
     /// Other clients have had their turn.
     has_yielded: bool,
+}
+
+/// The end of a frame, whose bytes are moved only once however many of its commands wait.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// The length of what was executed meanwhile.
+    executed: usize,
 }
 
 /// What the client waits for.
@@ -86,13 +92,13 @@ impl CentrifugeHandler {
             return Outcome::Ended(Disconnect::ProtocolError);
         }
         let (executed, outcome) = self.commands(frame);
-        if outcome == Outcome::Pending {
-            self.keep(frame[executed..].to_vec(), 0);
+        if outcome == Outcome::Pending && executed < frame.len() {
+            self.keep(Rest { bytes: frame[executed..].to_vec(), executed: 0 });
         }
         outcome
     }
 
-    /// Executes the commands of a frame, until one has to wait or the turn is over. Returns how many bytes they were.
+    /// Executes commands until one has to wait or the turn is over. Returns the length of those that were executed.
     fn commands(&mut self, frame: &[u8]) -> (usize, Outcome) {
         let mut executed = 0;
         for _ in 0..TURN_COMMANDS {
@@ -121,9 +127,8 @@ impl CentrifugeHandler {
         (executed, Outcome::Pending)
     }
 
-    fn keep(&mut self, rest: Vec<u8>, executed: usize) {
-        let waiting = self.waiting.get_or_insert_default();
-        (waiting.rest, waiting.executed) = (rest, executed);
+    fn keep(&mut self, rest: Rest) {
+        self.waiting.get_or_insert_default().rest = rest;
     }
 
     fn execute(&mut self, parsed: Parsed<'_>) -> Outcome {
@@ -196,20 +201,21 @@ impl CentrifugeHandler {
     }
 
     /// Executes what stands behind a command that has finished.
-    fn go_on_with_rest(&mut self, rest: Vec<u8>, executed: usize) -> Outcome {
+    fn go_on_with_rest(&mut self, mut rest: Rest) -> Outcome {
         if let Some(reason) = self.session.disconnect_reason() {
             return Outcome::Ended(reason);
         }
-        if self.session.needs_review() {
-            let outcome = self.review();
-            if outcome != Outcome::Done {
-                self.keep(rest, executed);
-                return outcome;
+        let outcome = if self.session.needs_review() { self.review() } else { Outcome::Done };
+        let outcome = match outcome {
+            Outcome::Done if rest.executed < rest.bytes.len() => {
+                let (executed, outcome) = self.commands(&rest.bytes[rest.executed..]);
+                rest.executed += executed;
+                outcome
             }
-        }
-        let (bytes, outcome) = self.commands(&rest[executed..]);
+            outcome => outcome,
+        };
         if outcome == Outcome::Pending {
-            self.keep(rest, executed + bytes);
+            self.keep(rest);
         }
         outcome
     }
@@ -239,6 +245,10 @@ impl ProtocolHandler for CentrifugeHandler {
         self.after(outcome, Step::Sending)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.bytes.capacity())
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         while let Some(waiting) = &mut self.waiting {
             let outcome = match mem::take(&mut waiting.step) {
@@ -262,16 +272,12 @@ impl ProtocolHandler for CentrifugeHandler {
             if outcome == Outcome::Pending {
                 continue;
             }
-            let Waiting { rest, executed, .. } = self.waiting.take().map(|waiting| *waiting).unwrap_or_default();
-            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(rest, executed) {
+            let rest = self.waiting.take().map(|waiting| waiting.rest).unwrap_or_default();
+            if let outcome @ Outcome::Ended(_) = self.go_on_with_rest(rest) {
                 return Poll::Ready(outcome);
             }
         }
         Poll::Ready(Outcome::Done)
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.rest.capacity())
     }
 
     fn session(&mut self) -> &mut Session {

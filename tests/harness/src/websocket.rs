@@ -56,8 +56,9 @@ impl WebSocket {
         Self::upgrade_over(Http::on(short_of_buffer(server.into())), HANDSHAKE)
     }
 
+    /// Sends this handshake on a connection, and reads the answer.
     #[track_caller]
-    fn upgrade_over(client: Http, handshake: impl AsRef<[u8]>) -> Self {
+    pub fn upgrade_over(client: Http, handshake: impl AsRef<[u8]>) -> Self {
         client.send(handshake);
         Self::upgraded(client)
     }

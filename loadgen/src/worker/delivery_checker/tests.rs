@@ -1,5 +1,7 @@
 //! Each fault in the smallest room that can show it.
 
+mod model;
+
 use super::*;
 
 /// A room whose messages 0, 1, 2, … are due at 10, 20, 30, …; all members joined at 0.
@@ -217,6 +219,32 @@ fn one_that_is_told_of_a_gap_is_owed_what_was_due_after_it_was_in_and_nothing_tw
     assert_eq!(trial.receives(0, &[3, 4]), [Receipt::InOrder; 2]);
     assert_eq!(trial.receives(1, &[0, 4]), [Receipt::Duplicate, Receipt::InOrder]);
     assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0), "message 3 was due after the join");
+}
+
+/// The first member is in the room throughout and is read last. The two others joined while messages were published, and
+/// the one that joined later is read first.
+#[test]
+fn members_that_join_one_after_the_other_may_be_read_in_any_order() {
+    let told_of_a_gap = |checker: &mut DeliveryChecker, member| {
+        checker.cut(member);
+        checker.resume(member, Nanos(45));
+        checker.excuse_missed(member);
+    };
+    let joined = |checker: &mut DeliveryChecker, member| checker.join(member, Nanos(45));
+    for come in [&told_of_a_gap as &dyn Fn(&mut DeliveryChecker, u32), &joined] {
+        for (second, faults) in [
+            (&[2, 3, 4, 5][..], (0, 0, 0)),
+            (&[2, 3, 5], (1, 0, 0)),
+            (&[2, 2, 3, 4, 5], (0, 0, 1)),
+            (&[2, 4, 3, 5], (0, 1, 0)),
+        ] {
+            let mut trial = Trial::of(3, 6);
+            (0..3).for_each(|member| assert_eq!(trial.receives(member, &[0]), [Receipt::InOrder]));
+            (1..3).for_each(|member| come(&mut trial.0, member));
+            let received = [(2, &[3, 4, 5][..]), (1, second), (0, &[1, 2, 3, 4, 5])];
+            assert_eq!(trial.faults(&received), faults, "{second:?}");
+        }
+    }
 }
 
 #[test]

@@ -41,11 +41,17 @@ pub struct OverWebSocket {
 impl OverWebSocket {
     #[track_caller]
     pub fn connect(server: Endpoint, encoding: Encoding) -> Self {
+        Self::upgrade(Http::connect(server), encoding, "")
+    }
+
+    /// Upgrades a connection, with these header lines in the handshake.
+    #[track_caller]
+    pub fn upgrade(client: Http, encoding: Encoding, headers: &str) -> Self {
         let subprotocol = match encoding {
             Encoding::Json => "",
             Encoding::Protobuf => "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n",
         };
-        Self::on(WebSocket::upgrade(server, format!("{HANDSHAKE}{subprotocol}\r\n")), encoding)
+        Self::on(WebSocket::upgrade_over(client, format!("{HANDSHAKE}{subprotocol}{headers}\r\n")), encoding)
     }
 
     pub fn on(socket: WebSocket, encoding: Encoding) -> Self {

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::frame::{FINAL_BINARY, FINAL_TEXT, close_frame};
-use super::{Endpoint, WebSocket};
+use super::lines::short_of_buffer;
+use super::{Endpoint, Http, WebSocket};
 use carrier::{Carrier, Emulation, OverWebSocket};
 
 /// How objects are written.
@@ -43,7 +44,8 @@ impl CentrifugeTransport {
         Self::Sse,
     ];
 
-    fn encoding(self) -> Encoding {
+    /// The encoding.
+    pub fn encoding(self) -> Encoding {
         match self {
             Self::WebSocket(encoding) | Self::HttpStream(encoding) => encoding,
             Self::Sse => Encoding::Json,
@@ -115,6 +117,19 @@ impl Centrifuge {
     #[track_caller]
     pub fn open(server: impl Into<Endpoint>, encoding: Encoding) -> Self {
         Self::over(Box::new(OverWebSocket::connect(server.into(), encoding)), encoding)
+    }
+
+    /// Opens a WebSocket with these header lines in its handshake, and sends no command.
+    #[track_caller]
+    pub fn open_with(server: impl Into<Endpoint>, encoding: Encoding, headers: &str) -> Self {
+        Self::over(Box::new(OverWebSocket::upgrade(Http::connect(server), encoding, headers)), encoding)
+    }
+
+    /// Opens a WebSocket with a receive buffer of a few KiB, and sends no command.
+    #[track_caller]
+    pub fn open_short_of_buffer(server: impl Into<Endpoint>, encoding: Encoding) -> Self {
+        let client = Http::on(short_of_buffer(server.into()));
+        Self::over(Box::new(OverWebSocket::upgrade(client, encoding, "")), encoding)
     }
 
     /// A client on a WebSocket whose handshake the test has done itself.
