@@ -210,8 +210,7 @@ impl Session {
         let now = Instant::now();
         let publish = Box::new((Arc::clone(&self.identity), data, now));
         let act = Act::PublishFromOutside(publish, self.window.uncharged());
-        let command = self.command(room, act, request);
-        self.send_charged(command, 1, now)
+        self.send_charged(self.command(room, act, request), 1, now)
     }
 
     /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
