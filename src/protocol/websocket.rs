@@ -86,17 +86,6 @@ pub enum Message<'a> {
     Close(Option<u16>),
 }
 
-impl Message<'_> {
-    /// The length of a text or binary message; 0 for the others.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-            Self::Ping(_) | Self::Pong | Self::Close(_) => 0,
-        }
-    }
-}
-
 /// Assembles messages from frames. It takes 16 bytes while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {

@@ -55,7 +55,12 @@ impl<P: ProtocolHandler> InputDecoder<P> for WebSocketMessages {
                 return Some(Executed { commands: 1, bytes: 0, is_message_end: false, is_line: false, outcome });
             }
         };
-        let inflated = received.message.as_ref().map_or(0, Message::bytes).saturating_sub(received.consumed);
+        let bytes = match received.message {
+            Some(Message::Text(text)) => text.len(),
+            Some(Message::Binary(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        let inflated = bytes.saturating_sub(received.consumed);
         let commands = u8::try_from(1 + inflated / INFLATED_BYTES).unwrap_or(u8::MAX);
         let is_message_end = matches!(received.message, Some(Message::Text(_) | Message::Binary(_)));
         let outcome = match received.message {
