@@ -24,7 +24,7 @@ const FIXED_MAX: u64 = 4;
 /// The most allocations for each further audience.
 const AUDIENCE_MAX: u64 = 3;
 
-const MEMBERS: [usize; 2] = [10, 10_000];
+const MEMBERS: [usize; 2] = [100, 10_000];
 
 const ROOMY: OutboxLimits = OutboxLimits {
     bytes_max: 1 << 40,

@@ -106,6 +106,11 @@ impl Batch {
         let block = self.begin_block(frames);
         let bytes = &mut self.blocks[block].bytes;
         to.dialect.write_reply(to.request, event, bytes);
+        if bytes.is_empty() {
+            // The dialect has no form for it. A writer has nothing to do with a message of no bytes.
+            self.blocks.pop();
+            return;
+        }
         self.bytes += bytes.len();
         self.push_entry(block, to.address.writer, Targets::One(to.address.slot));
     }

@@ -95,19 +95,21 @@ impl Framing {
             Self::Line => out.push(b'\n'),
             Self::WebSocketText(compression) => encode::text(compression, out, start),
             Self::WebSocketBinary(compression) => encode::binary(compression, out, start),
-            Self::Chunk => chunk::frame("", "", out, start),
-            Self::LineChunk => chunk::frame("", "\n", out, start),
-            Self::EventChunk => chunk::frame("data: ", "\n\n", out, start),
+            Self::Chunk => chunk::frame(b"", b"", out, start),
+            Self::LineChunk => chunk::frame(b"", b"\n", out, start),
+            Self::EventChunk => chunk::frame(b"data: ", b"\n\n", out, start),
         }
     }
 
-    /// The bytes that frame an event of that length. Exact for lines and WebSocket messages, because a vector without
-    /// spare capacity becomes `Bytes` without another allocation.
+    /// The bytes that frame an event of that length. Exact, because a vector without spare
+    /// capacity becomes `Bytes` without another allocation.
     pub const fn bytes(self, event_bytes: usize) -> usize {
         match self {
             Self::Line => "\n".len(),
             Self::WebSocketText(_) | Self::WebSocketBinary(_) => encode::header_bytes(event_bytes),
-            Self::Chunk | Self::LineChunk | Self::EventChunk => chunk::FRAME_BYTES_MAX,
+            Self::Chunk => chunk::bytes(b"", b"", event_bytes),
+            Self::LineChunk => chunk::bytes(b"", b"\n", event_bytes),
+            Self::EventChunk => chunk::bytes(b"data: ", b"\n\n", event_bytes),
         }
     }
 }

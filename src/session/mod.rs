@@ -324,8 +324,7 @@ impl Session {
         self.send(None, bytes.into())
     }
 
-    /// Sends an event behind everything that is queued for the client, and behind what the client itself has said in
-    /// that room.
+    /// Sends an event behind everything queued for the client, and behind what the client itself has said in that room.
     pub fn reply(&mut self, behind: Option<&RoomName>, event: &Event<'_>) -> Outcome {
         self.reply_all(behind, std::slice::from_ref(event))
     }
@@ -346,6 +345,7 @@ impl Session {
     pub fn send(&mut self, behind: Option<&RoomName>, bytes: Bytes) -> Outcome {
         match behind {
             Some(room) => self.send_to_room(self.command(room, Act::Reply(bytes), None)),
+            None if bytes.is_empty() => Outcome::Done,
             None => match self.context.writer.try_reply(self.slot, bytes) {
                 Ok(()) => Outcome::Done,
                 Err(bytes) => self.wait(Answer::Sending(Box::pin(self.context.writer.reply(self.slot, bytes)))),
