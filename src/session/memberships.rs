@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
-    /// one. A join must follow [`Finished::Reserved`].
+    /// one. A join must follow `Finished::Reserved`.
     pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
         if let Err(error) = self.permit_join(&room, since) {
             return self.wait(Waiting::Refused(error));
@@ -75,7 +75,7 @@ impl Session {
         self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
     }
 
-    /// Waits for the client's turn to hold what it has missed in several rooms, as [`Finished::Collecting`].
+    /// Waits for the client's turn to hold what it has missed in several rooms, as `Finished::Collecting`.
     pub fn collect(&mut self) -> Outcome {
         self.wait(Answer::Collecting(Box::pin(self.context.broker.collecting())))
     }
