@@ -82,9 +82,10 @@ class Browser {
     }
 
     async stop() {
-        this.child.kill("SIGKILL");
+        // Killed, it would leave processes behind that still write to its folder.
+        this.commands.write(`${JSON.stringify({ id: 0, method: "Browser.close" })}\0`);
         await this.ended;
-        fs.rmSync(this.folder, { recursive: true, force: true });
+        fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
     }
 }
 
