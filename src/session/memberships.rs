@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pass::Pass;
 use super::waiting::{Answer, Joining, Waiting};
 use super::{Outcome, Session};
-use crate::auth::rights::{Action, Rights};
+use crate::auth::rights::Rights;
 use crate::broker::{Farewell, Join, JoinReply, Joined, Member, Reservation};
 use crate::protocol::command::CommandError;
 use crate::protocol::names::RoomName;
@@ -82,7 +82,7 @@ impl Session {
 
     /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
     pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join_with(&room, None) {
+        if let Err(error) = self.permit_join(&room, None) {
             return self.wait(Waiting::Refused(error));
         }
         self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
@@ -104,7 +104,8 @@ impl Session {
         let (expires_in, data) = pass.as_deref().map_or((None, None), |pass| (pass.expires_in(), pass.data().cloned()));
         let join = Join {
             member: Member { address: self.address(), dialect: self.dialect, publisher },
-            may_recover: self.rights_with(&room, pass.as_deref()).allow(Action::History),
+            // The right to it is asked for below, and once more after a wait.
+            may_recover: false,
             room,
             reply,
             reservation,

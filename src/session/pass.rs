@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Session;
 use super::access::seconds_until;
-use super::{Outcome, Session, Unauthenticated};
 use crate::auth::rights::Rights;
 use crate::auth::tokens::{SubscriptionToken, TokenError};
 use crate::broker::Now;
@@ -116,11 +116,5 @@ impl Session {
             }
             None => {}
         }
-    }
-}
-
-impl From<Unauthenticated> for Outcome {
-    fn from(refused: Unauthenticated) -> Self {
-        Self::Ended(refused.reason)
     }
 }

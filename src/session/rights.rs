@@ -121,12 +121,6 @@ impl Session {
         self.context.access.rights(room, self.lease.as_deref(), rights_of(pass))
     }
 
-    /// Refuses a join without the right.
-    pub(super) fn permit_join_with(&self, room: &RoomName, pass: Option<&Pass>) -> Result<(), CommandError> {
-        let is_allowed = self.rights_with(room, pass).allow(Action::Join);
-        if is_allowed { Ok(()) } else { Err(self.refusal(Action::Join, room)) }
-    }
-
     /// Refuses a join, or to tell what was missed, without the right.
     pub(super) fn permit_join(&self, room: &RoomName, since: Option<Since>) -> Result<(), CommandError> {
         self.permit(Action::Join, room)?;
@@ -146,8 +140,8 @@ impl Session {
             join.since = Some(Since::UNREACHABLE);
         }
         match join.reservation {
-            Reservation::Held => Ok(()),
-            Reservation::None => self.permit_join_with(&join.room, pass.as_deref()),
+            Reservation::None if !rights.allow(Action::Join) => Err(self.refusal(Action::Join, &join.room)),
+            Reservation::Held | Reservation::None => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::input_guard::shrink;
 use crate::session::centrifuge::StreamName;
 use crate::shutdown::Drain;
 
@@ -19,12 +20,6 @@ const MAILBOX_FRAMES: usize = 64;
 
 /// How long a request waits until its frame is executed, while the session has other work.
 const EXECUTION_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// A table of streams shrinks once it has room for this many times its entries.
-const SPARE_FACTOR: usize = 4;
-
-/// A table of streams with room for fewer entries than this does not shrink.
-const SPARE_MIN: usize = 1_024;
 
 /// The most bytes of frames that wait for one stream, beside one frame of any length, so that no stream takes the budget of
 /// all others.
@@ -179,9 +174,7 @@ impl Streams {
     fn close(&self, secret: u128) {
         let mut open = self.open.borrow_mut();
         open.remove(&secret);
-        if open.capacity() > SPARE_MIN.max(open.len() * SPARE_FACTOR) {
-            open.shrink_to_fit();
-        }
+        shrink(&mut open);
     }
 }
 

@@ -231,7 +231,7 @@ impl Input {
 }
 
 /// Shrinks a table after a peak.
-fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+pub(super) fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
     if table.capacity() > SPARE_MIN.max(table.len() * SPARE_FACTOR) {
         table.shrink_to_fit();
     }

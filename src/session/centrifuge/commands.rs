@@ -86,7 +86,7 @@ impl CentrifugeHandler {
     /// Goes on with another token. Other rooms that the server is to have the client join come with another connection.
     fn refresh(&mut self, request: RequestId, TokenText(token): &TokenText<'_>) -> Outcome {
         if let Err(refused) = self.session.authenticate(token) {
-            return refused.into();
+            return Outcome::Ended(refused.reason);
         }
         let mut rooms: Vec<RoomName> = self.session.server_side().into_iter().map(|joined| joined.room).collect();
         rooms.sort_unstable();

@@ -25,7 +25,7 @@ mod websocket;
 
 pub use at_once::at_once;
 pub use blast::Blast;
-pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding};
+pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding, varint};
 pub use client::{Addresses, Client, Transport};
 pub use disconnect::Disconnect;
 pub use endpoint::Endpoint;

@@ -1,7 +1,7 @@
 //! Data that could break other members, and input that is no command.
 
 use harness::frame::{FINAL_BINARY, frame};
-use harness::{Centrifuge, CentrifugeTransport, Client, Encoding, Transport};
+use harness::{Centrifuge, CentrifugeTransport, Client, Encoding, Transport, varint};
 use serde_json::{Value, json};
 
 use super::{ENCODINGS, TRANSPORTS, code, connect, member, over_all};
@@ -154,16 +154,6 @@ fn publish_in_protobuf(id: u32, data: &[u8]) -> Vec<u8> {
     let publish = [counted(1, b"a"), counted(2, data)].concat();
     let command = [&[1 << 3][..], &varint(id.into()), &counted(7, &publish)].concat();
     [varint(command.len() as u64), command].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
 }
 
 #[test]

@@ -9,15 +9,7 @@ use super::id;
 
 /// All that a frame holds, from its beginning to its end.
 fn parsed(frame: &[u8]) -> Vec<Parsed<'_>> {
-    let mut rest = frame;
-    let mut parsed = Vec::new();
-    while let Some((next, bytes)) = next_command(rest) {
-        assert!((1..=rest.len()).contains(&bytes), "{bytes} of {} bytes", rest.len());
-        rest = &rest[bytes..];
-        parsed.push(next);
-    }
-    assert!(rest.is_empty(), "the end is at {} bytes from the end", rest.len());
-    parsed
+    super::parsed(frame, next_command)
 }
 
 fn varint(mut number: u64) -> Vec<u8> {
