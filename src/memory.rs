@@ -5,6 +5,8 @@
 //! worker looks whether they use less than before.
 
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -103,6 +105,19 @@ fn trim() {
     // SAFETY: it takes a number, may be called from any thread at any time, and touches only free memory.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// A table shrinks once it has room for this many times its entries.
+const SPARE_FACTOR: usize = 4;
+
+/// A table with room for fewer entries than this does not shrink.
+const SPARE_MIN: usize = 1_024;
+
+/// Shrinks a table after a peak.
+pub fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    if table.capacity() > SPARE_MIN.max(table.len() * SPARE_FACTOR) {
+        table.shrink_to_fit();
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::input_guard::shrink;
+use crate::memory::shrink;
 use crate::session::centrifuge::StreamName;
 use crate::shutdown::Drain;
 

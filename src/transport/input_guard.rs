@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
 use std::iter;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,17 +12,12 @@ use bytes::Bytes;
 
 use super::sweep::SweepClock;
 use crate::config::InputRules;
+use crate::memory::shrink;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::shutdown::Drain;
 use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
-
-/// A table shrinks once it has room for this many times its entries.
-const SPARE_FACTOR: usize = 4;
-
-/// A table with room for fewer entries than this does not shrink.
-const SPARE_MIN: usize = 1_024;
 
 /// The least that is read of a client at once, in bytes, however full the budget is.
 const READ_BYTES_MIN: usize = 1024;
@@ -227,13 +221,6 @@ impl KeptInputs {
 impl Input {
     fn rank(self, slot: Slot) -> Rank {
         (self.waiting_for, self.bytes, Reverse(self.since), slot)
-    }
-}
-
-/// Shrinks a table after a peak.
-pub(super) fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
-    if table.capacity() > SPARE_MIN.max(table.len() * SPARE_FACTOR) {
-        table.shrink_to_fit();
     }
 }
 
