@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 20] = [
-    ("main", 8),
-    ("server", 7),
-    ("commands", 7),
-    ("process", 7),
-    ("worker", 6),
-    ("transport", 5),
+const FLOORS: [(&str, u8); 21] = [
+    ("main", 9),
+    ("server", 8),
+    ("commands", 8),
+    ("process", 8),
+    ("worker", 7),
+    ("transport", 6),
+    ("api", 5),
     ("session", 4),
     ("broker", 3),
     ("access", 2),

@@ -10,6 +10,7 @@ use super::compression::Compression;
 use super::disconnect::Disconnect;
 use super::event::{Event, RequestId};
 use super::names::RoomName;
+use super::position::Epoch;
 use super::publication::Publication;
 use super::text;
 use super::websocket::encode;
@@ -232,9 +233,9 @@ impl Dialect {
 
     /// Appends a publication that a client has missed: as a whole message, or where a reply holds all of them, as a part
     /// of that reply.
-    pub fn write_missed(self, room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
+    pub fn write_missed(self, room: &RoomName, epoch: Epoch, publication: &Publication, out: &mut Vec<u8>) {
         match self.encoding() {
-            Encoding::Text => self.write(&Event::Published(room, publication), out),
+            Encoding::Text => self.write(&Event::Published(room, epoch, publication), out),
             Encoding::Json | Encoding::Push => json::write_missed(publication, out),
             Encoding::Protobuf => protobuf::write_missed(publication, out),
         }

@@ -4,7 +4,7 @@
 use super::codes::{disconnect_code, error_code, eviction_code};
 use crate::protocol::event::{Connected, Event, JoinedAt, Recovery};
 use crate::protocol::position::Position;
-use crate::protocol::publication::{ClientId, Data, Publication, Publisher};
+use crate::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind};
 
 /// A field: its tag in Protobuf and its name in JSON.
 #[derive(Clone, Copy)]
@@ -32,6 +32,8 @@ pub(super) trait Fields {
     fn written(&mut self, field: Field, publications: &[u8]);
     fn object(&mut self, field: Field, write: impl FnOnce(&mut Self));
     fn list<T>(&mut self, field: Field, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T));
+    /// Texts by name.
+    fn texts<'t>(&mut self, field: Field, texts: impl Iterator<Item = (&'t str, &'t str)>);
     /// Objects by name.
     fn map<T>(&mut self, field: Field, items: impl Iterator<Item = (String, T)>, write: impl Fn(&mut Self, T));
 }
@@ -45,7 +47,7 @@ const CHANNEL: Field = Field(2, "channel");
 /// Writes the fields of a push. Returns false, and writes nothing, if the event is no push.
 pub(super) fn push(event: &Event<'_>, fields: &mut impl Fields) -> bool {
     match *event {
-        Event::Published(room, published) => {
+        Event::Published(room, _, published) => {
             fields.text(CHANNEL, room.as_str());
             fields.object(Field(4, "pub"), |fields| publication(published, fields));
         }
@@ -147,8 +149,15 @@ pub(super) fn reply(event: &Event<'_>, fields: &mut impl Fields) -> bool {
 /// Writes the fields of a publication.
 pub(super) fn publication(publication: &Publication, fields: &mut impl Fields) {
     fields.json(Field(4, "data"), data(&publication.data));
-    info(Field(5, "info"), &publication.publisher, fields);
-    fields.number(Field(6, "offset"), publication.offset.0);
+    match &publication.publisher.kind {
+        PublisherKind::Backend(_) => {}
+        _ => info(Field(5, "info"), &publication.publisher, fields),
+    }
+    number(Field(6, "offset"), publication.offset.0, fields);
+    match &publication.publisher.kind {
+        PublisherKind::Backend(tags) if tags.iter().len() > 0 => fields.texts(Field(7, "tags"), tags.iter()),
+        _ => {}
+    }
 }
 
 fn info(field: Field, publisher: &Publisher, fields: &mut impl Fields) {
@@ -174,7 +183,7 @@ pub(super) fn data(data: &Data) -> Json<'_> {
 
 /// What others know of a client wherever it is. All that a text client may have is its label.
 pub(super) fn conn_info(publisher: &Publisher) -> Option<Json<'_>> {
-    let label = publisher.is_text.then(|| Json::Member("name", publisher.label.as_str()));
+    let label = (publisher.kind == PublisherKind::TextClient).then(|| Json::Member("name", publisher.label.as_str()));
     publisher.info.as_deref().map(Json::Value).or(label)
 }
 

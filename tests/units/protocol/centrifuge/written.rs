@@ -11,7 +11,7 @@ use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery};
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
-use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, UserId};
+use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind, UserId};
 use serde_json::{Value, json};
 use strum::VariantArray;
 
@@ -78,7 +78,7 @@ fn json_client() -> Publisher {
         label: Label::generated("Ann"),
         info: Some(r#"{"a":[1e400]}"#.replace("1e400", "1.50").into()),
         room_info: Some("null".into()),
-        is_text: false,
+        kind: PublisherKind::JsonClient,
     }
 }
 
