@@ -1,15 +1,15 @@
 //! `batch`: several calls in one request, each with an answer of its own.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use serde_json::value::RawValue;
 
 use super::errors::wrong;
-use super::requests::BatchRequest;
+use super::requests::{BatchRequest, Json};
 use super::results::BatchResult;
-use super::{Api, ApiError, ApiMethod, Call, Reply, raw, to_json};
+use super::{Api, ApiError, ApiMethod, Call, Malformed, Reply, raw, to_json};
 
 /// Calls of one batch.
 const COMMANDS_MAX: usize = 8 * 1024;
@@ -47,14 +47,11 @@ impl Api<'_> {
 }
 
 /// The call that an object names: the first method of the server that has parameters.
-fn call(command: impl IntoIterator<Item = (String, Option<Box<RawValue>>)>) -> Result<Call, ApiError> {
-    let named = command.into_iter().find_map(|(name, parameters)| Some((name.parse::<ApiMethod>(), name, parameters?)));
-    match named {
-        None => Err(ApiError::no_method("a call of a batch is an object with a method")),
-        Some((Ok(ApiMethod::Batch), ..)) => Err(ApiError::no_method("a batch within a batch")),
-        Some((Err(_), name, _)) => Err(ApiError::no_method(format_args!("{:?}", crate::protocol::names::shortened(&name)))),
-        Some((Ok(method), _, parameters)) => {
-            Call::parse(method, parameters.get()).map_err(|error| wrong(error.0))
-        }
+fn call(command: BTreeMap<String, Json>) -> Result<Call, ApiError> {
+    let method = |(name, parameters): (String, Json)| Some((name.parse().ok()?, parameters?));
+    match command.into_iter().find_map(method) {
+        None => Err(ApiError::no_method("a call of a batch is an object of one method with its parameters")),
+        Some((ApiMethod::Batch, _)) => Err(ApiError::no_method("a batch within a batch")),
+        Some((method, parameters)) => Call::parse(method, parameters.get()).map_err(|Malformed(text)| wrong(text)),
     }
 }

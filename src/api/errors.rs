@@ -11,7 +11,7 @@ use crate::session::orders::NotObeyed;
 
 /// Why a call was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(title = "Error")]
+#[schema(as = Error)]
 pub struct ApiError {
     /// 100 internal, 103 permission denied, 104 method not found, 106 limit exceeded, 107 bad request, 108 not
     /// available, 112 unrecoverable position.

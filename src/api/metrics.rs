@@ -1,6 +1,5 @@
 //! The counters of the calls of one worker.
 
-use std::sync::Arc;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 

@@ -11,6 +11,7 @@ mod requests;
 mod results;
 mod rooms;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -104,7 +105,6 @@ pub enum Call {
     HistoryRemove(RoomRequest),
     Channels(ChannelsRequest),
     Info(EmptyRequest),
-    #[schema(value_type = Object)]
     Batch(BatchRequest),
     RevokeToken(RevokeTokenRequest),
     InvalidateUserTokens(InvalidateUserTokensRequest),
@@ -127,7 +127,6 @@ pub enum Reply {
     HistoryRemove(EmptyResult),
     Channels(ChannelsResult),
     Info(InfoResult),
-    #[schema(value_type = Object)]
     Batch(BatchResult),
     RevokeToken(EmptyResult),
     InvalidateUserTokens(EmptyResult),
@@ -270,8 +269,8 @@ fn json_on_one_line(name: &str, plain: Json, encoded: Option<String>) -> Result<
     };
     let Some(json) = json else { return Ok(None) };
     let changed = match one_line(json.get())? {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(changed) => Some(changed.into_boxed_str()),
+        Cow::Borrowed(_) => None,
+        Cow::Owned(changed) => Some(changed.into_boxed_str()),
     };
     Ok(Some(changed.unwrap_or_else(|| json.into())))
 }

@@ -144,7 +144,7 @@ pub struct DisconnectRequest {
 
 /// What a client is told whose connection ends.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(title = "Disconnect")]
+#[schema(as = Disconnect)]
 pub struct DisconnectWords {
     /// 3000 to 4999. SDKs do not come back after 3500 to 3999 and 4500 to 4999.
     #[schema(minimum = 0, maximum = 4999)]
@@ -235,7 +235,7 @@ pub struct InvalidateUserTokensRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct BatchRequest {
     /// The calls, each an object of one method with its parameters.
-    #[schema(required, value_type = Option<Vec<super::Call>>)]
+    #[schema(required, no_recursion, value_type = Option<Vec<super::Call>>)]
     pub commands: Option<Vec<BTreeMap<String, Json>>>,
     /// The calls need not be executed one after the other.
     pub parallel: Option<bool>,

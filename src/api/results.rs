@@ -88,7 +88,7 @@ pub struct HistoryResult {
 
 /// Something that was published.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Publication")]
+#[schema(as = Publication)]
 pub struct PublicationInfo {
     /// What was published.
     #[schema(value_type = serde_json::Value)]
@@ -126,7 +126,7 @@ pub struct InfoResult {
 
 /// The state of a process.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Node")]
+#[schema(as = Node)]
 pub struct NodeResult {
     /// The name of this life of the process.
     pub uid: String,
@@ -150,7 +150,7 @@ pub struct NodeResult {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchResult {
     /// One for each call, in their order: the result under the name of the method, or an error.
-    #[schema(value_type = Vec<super::Reply>)]
+    #[schema(no_recursion, value_type = Vec<super::Reply>)]
     pub replies: Vec<Box<RawValue>>,
 }
 
