@@ -22,7 +22,10 @@ const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Api<'_> {
     /// Executes the calls in their order, or several at once. One that is refused does not keep the others from theirs.
-    pub(super) async fn batch(&self, BatchRequest { commands, parallel }: BatchRequest) -> Result<BatchResult, ApiError> {
+    pub(super) async fn batch(
+        &self,
+        BatchRequest { commands, parallel }: BatchRequest,
+    ) -> Result<BatchResult, ApiError> {
         let commands = commands.ok_or_else(|| wrong("commands is missing"))?;
         if commands.len() > COMMANDS_MAX {
             return Err(ApiError::limit(format_args!("a batch of {} calls: at most {COMMANDS_MAX}", commands.len())));

@@ -61,7 +61,8 @@ impl Api<'_> {
     }
 
     pub(super) async fn revoke_token(&self, request: RevokeTokenRequest) -> Result<EmptyResult, ApiError> {
-        let uid = request.uid.filter(|uid| !uid.is_empty()).ok_or_else(|| wrong("uid is missing: the jti of a token"))?;
+        let uid =
+            request.uid.filter(|uid| !uid.is_empty()).ok_or_else(|| wrong("uid is missing: the jti of a token"))?;
         self.revoke(&Revocation::Token(uid.into())).await
     }
 
@@ -115,11 +116,7 @@ fn addressee(
 }
 
 /// JSON that presence and events repeat, so that it is not long.
-fn short_json(
-    name: &str,
-    plain: super::requests::Json,
-    encoded: Option<String>,
-) -> Result<Option<Arc<str>>, ApiError> {
+fn short_json(name: &str, plain: super::requests::Json, encoded: Option<String>) -> Result<Option<Arc<str>>, ApiError> {
     let json = json_on_one_line(name, plain, encoded)?;
     match json {
         Some(json) if json.len() > INFO_BYTES_MAX => {

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::results::{Answer, EmptyResult};
+use super::to_json;
 use crate::protocol::centrifuge::codes::error_code;
 use crate::protocol::command::CommandError;
 use crate::session::orders::NotObeyed;
@@ -36,6 +38,16 @@ impl ApiError {
     /// The server could not do it now; another try may help.
     fn internal(text: impl Display) -> Self {
         Self { code: 100, message: format!("internal server error: {text}") }
+    }
+
+    /// The answer that says so.
+    pub fn answer(self) -> String {
+        to_json(&Answer::<EmptyResult>::Error(self))
+    }
+
+    /// The error alone, for clients that want errors as statuses.
+    pub fn bare(&self) -> String {
+        to_json(self)
     }
 
     /// The status of the answer for clients that want errors as statuses.

@@ -1,6 +1,5 @@
 //! The counters of the calls of one worker.
 
-
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use super::ApiMethod;
@@ -8,7 +7,7 @@ use crate::metrics::{Counter, Exposition};
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum CallOutcome {
     /// It has a result.
     Ok,
@@ -30,10 +29,12 @@ impl ApiMetrics {
 
     /// Appends the calls of all workers.
     pub fn expose<'a>(all: impl Iterator<Item = &'a Self> + Clone, out: &mut Exposition) {
-        let outcomes = ApiMethod::VARIANTS.iter().flat_map(|method| CallOutcome::VARIANTS.iter().map(move |outcome| (method, outcome)));
+        let outcomes = ApiMethod::VARIANTS
+            .iter()
+            .flat_map(|method| CallOutcome::VARIANTS.iter().map(move |outcome| (method, outcome)));
         let samples = outcomes.map(|(&method, &outcome)| {
             let count = all.clone().map(|one| one.0[method as usize][outcome as usize].get()).sum();
-            (format!("method=\"{}\",outcome=\"{}\"", method.name(), outcome.into_str()), count)
+            (format!("method=\"{}\",outcome=\"{}\"", method.name(), <&str>::from(outcome)), count)
         });
         out.counters(
             "roomcast_api_requests_total",

@@ -44,10 +44,8 @@ use crate::session::SessionContext;
 use crate::session::centrifuge::commands::room;
 
 /// The methods of the API. Each is a path, `/api/<name>`, and a name of a call within a batch.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, EnumCount, EnumMessage, EnumString, IntoStaticStr, VariantArray,
-)]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ApiMethod {
     /// Publish to a room, which need not have members.
     Publish,
@@ -83,8 +81,8 @@ pub enum ApiMethod {
 
 impl ApiMethod {
     /// The name, as in paths and in batches.
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -263,7 +261,8 @@ fn json_on_one_line(name: &str, plain: Json, encoded: Option<String>) -> Result<
         None => plain,
         Some(encoded) => {
             let bytes = BASE64.decode(encoded).map_err(|_| wrong(format_args!("b64{name} is not base64")))?;
-            let json = serde_json::from_slice(&bytes).map_err(|_| wrong(format_args!("b64{name} is no JSON in base64")));
+            let json =
+                serde_json::from_slice(&bytes).map_err(|_| wrong(format_args!("b64{name} is no JSON in base64")));
             Some(json?)
         }
     };

@@ -2,6 +2,7 @@
 //! documentation: nothing is routed by it.
 
 use strum::{EnumMessage, VariantArray};
+use utoipa::ToSchema;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
@@ -9,7 +10,6 @@ use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, Object, ObjectBuilder, OneOfBuilder, OpenApiBuilder, PathItem,
     PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
 };
-use utoipa::ToSchema;
 
 use super::requests::{
     BatchRequest, BroadcastRequest, ChannelsRequest, DisconnectRequest, EmptyRequest, HistoryRequest,

@@ -171,7 +171,9 @@ impl From<&Arc<Publisher>> for ClientInfo {
 impl From<Publication> for PublicationInfo {
     fn from(Publication { offset, publisher, data, .. }: Publication) -> Self {
         let (info, tags) = match &publisher.kind {
-            PublisherKind::Backend(tags) => (None, tags.iter().map(|(name, text)| (name.into(), text.into())).collect()),
+            PublisherKind::Backend(tags) => {
+                (None, tags.iter().map(|(name, text)| (name.into(), text.into())).collect())
+            }
             _ => (Some(ClientInfo::from(&publisher)), BTreeMap::new()),
         };
         let data = match data {

@@ -69,7 +69,10 @@ impl Api<'_> {
     }
 
     /// The rooms with members. Linear in all rooms.
-    pub(super) async fn channels(&self, ChannelsRequest { pattern }: ChannelsRequest) -> Result<ChannelsResult, ApiError> {
+    pub(super) async fn channels(
+        &self,
+        ChannelsRequest { pattern }: ChannelsRequest,
+    ) -> Result<ChannelsResult, ApiError> {
         self.permit(ApiRight::Channels, None)?;
         let pattern = pattern.filter(|pattern| !pattern.is_empty()).map(|pattern| Pattern::new(&pattern));
         let counts = self.context.broker.counts().await;

@@ -94,7 +94,9 @@ impl ApiKeys {
         })?;
         let key = |(name, line): (Spanned<String>, Spanned<Line>)| {
             let offset = name.span().start;
-            ApiKey::new(name.into_inner(), line.into_inner()).map(Arc::new).map_err(|KeyError(why)| located(offset, &why))
+            ApiKey::new(name.into_inner(), line.into_inner())
+                .map(Arc::new)
+                .map_err(|KeyError(why)| located(offset, &why))
         };
         lines.into_iter().map(key).collect::<Result<_, _>>().map(Self)
     }

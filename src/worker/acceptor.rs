@@ -166,6 +166,7 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            sessions: Rc::downgrade(context),
             deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
         };

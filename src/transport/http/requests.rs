@@ -180,8 +180,10 @@ impl HttpServer {
             Route::CentrifugeWebSocket => self.shake_hands(&request, connection, centrifuge_dialect),
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
+            Route::ApiDescription => Ok(self.describe_api()),
+            Route::Api => self.call_api(request, body_bytes_max, connection).await,
             // Not served yet.
-            Route::Room | Route::ApiDescription | Route::Api => Err(RefusedRequest::not_found()),
+            Route::Room => Err(RefusedRequest::not_found()),
         }
     }
 
