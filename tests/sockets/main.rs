@@ -128,6 +128,8 @@ mod streams;
 mod streams_refused;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
+// The server API: every method, keys and their rights, bodies, batches, orders, the description.
+mod api;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.
