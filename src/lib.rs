@@ -39,12 +39,13 @@
 //!
 //! | floor | module | |
 //! |---|---|---|
-//! | 8 | `main` | the binary: arguments, logging, [`server::run`], exit code |
-//! | 7 | [`server`] | starts the workers and stops them in order |
-//! | 7 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
-//! | 7 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
-//! | 6 | [`worker`] | one thread of the server |
-//! | 5 | [`transport`] | sockets: lines, WebSocket, HTTP and its streams; the read side of clients |
+//! | 9 | `main` | the binary: arguments, logging, [`server::run`], exit code |
+//! | 8 | [`server`] | starts the workers and stops them in order |
+//! | 8 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
+//! | 8 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
+//! | 7 | [`worker`] | one thread of the server |
+//! | 6 | [`transport`] | sockets: lines, WebSocket, HTTP and its streams; the read side of clients |
+//! | 5 | [`api`] | the server API: what the backend of an application asks for; knows no connection |
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
@@ -60,6 +61,7 @@
 //! | 0 | [`fault`] | deliberate panics for tests |
 
 pub mod access;
+pub mod api;
 pub mod auth;
 pub mod broker;
 pub mod commands;

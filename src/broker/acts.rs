@@ -1,6 +1,5 @@
 //! What members do in their rooms: publishing, asking for what is remembered, resuming.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,18 +21,18 @@ use crate::protocol::publication::{Data, Publication, Publisher};
 use crate::writer::{Address, Frames};
 
 /// The order of one room, and what is remembered of it.
-struct RoomOrder<'a> {
-    name: &'a RoomName,
-    room: &'a mut Room,
-    history: &'a mut History,
+pub(super) struct RoomOrder<'a> {
+    pub name: &'a RoomName,
+    pub room: &'a mut Room,
+    pub history: &'a mut History,
 }
 
 /// A publication that has no place in the order yet.
-struct Proposal {
-    publisher: Arc<Publisher>,
-    data: Data,
+pub(super) struct Proposal {
+    pub publisher: Arc<Publisher>,
+    pub data: Data,
     /// When the data was read from its publisher's socket.
-    read_at: Instant,
+    pub read_at: Instant,
 }
 
 impl Shard {
@@ -45,7 +44,9 @@ impl Shard {
             Act::PublishFromOutside(publish, uncharged) => {
                 self.charge_outsider(&name, from.address, &uncharged);
                 let (publisher, data, read_at) = *publish;
-                let publish = ServerPublish { room: name, publisher, data, read_at, key: None, permit: None };
+                let is_retained = true;
+                let publish =
+                    ServerPublish { room: name, publisher, data, read_at, is_retained, key: None, permit: None };
                 self.publish(now, publish, batch);
                 return batch.reply(from, &Event::Accepted);
             }
@@ -119,33 +120,6 @@ impl Shard {
         }
     }
 
-    /// Publishes for an application. A repeat of a publish is answered with the position of the first.
-    pub(super) fn publish(&mut self, now: Now, publish: ServerPublish, batch: &mut Batch) -> Option<Position> {
-        let ServerPublish { room: name, publisher, data, read_at, key, .. } = publish;
-        let first = key.as_ref().and_then(|key| self.keys.first(now.instant, &name, key));
-        if first.is_some() {
-            return first;
-        }
-        let room = match self.rooms.entry(name.clone()) {
-            Entry::Occupied(room) => room.into_mut(),
-            Entry::Vacant(place) => {
-                let limits = self.limits.of(&name);
-                if limits.history_messages_max == 0 {
-                    return None;
-                }
-                place.insert(Room::new(self.epochs.draw(now, &name), limits))
-            }
-        };
-        let proposal = Proposal { publisher, data, read_at };
-        let order = RoomOrder { name: &name, room, history: &mut self.history };
-        let position = order.propose(now, proposal, batch);
-        if let Some(key) = key {
-            self.keys.remember(now.instant, &name, &key, position);
-        }
-        self.reclaim_excess(now);
-        Some(position)
-    }
-
     /// Tells a client that it joins, and what it has missed since a position, or that this cannot be had: never a part of
     /// it. What follows is live, without a gap and without a double, since all of it is one turn.
     ///
@@ -159,11 +133,22 @@ impl Shard {
         if join.must_recover && matches!(missed, Some(Err(_))) {
             return Err(CommandError::Unrecoverable { room: name.clone() });
         }
-        let JoinReply::Requested(request) = reply else {
-            if let Some(Ok(Some(frames))) = missed {
-                batch.reply_frames(member.address, frames.holding(turn));
+        let request = match reply {
+            JoinReply::Requested(request) => request,
+            JoinReply::Pushed | JoinReply::Told => {
+                if reply == JoinReply::Pushed {
+                    let log = &self.rooms[name].log;
+                    let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
+                    let (expires_in, data, recovery) = (*expires_in, data.as_deref(), Recovery::NotRequested);
+                    let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
+                    let to = ReplyTo { address: member.address, dialect: member.dialect, request: None };
+                    batch.reply(to, &Event::JoinedAt(&joined));
+                }
+                if let Some(Ok(Some(frames))) = missed {
+                    batch.reply_frames(member.address, frames.holding(turn));
+                }
+                return Ok(());
             }
-            return Ok(());
         };
         let to = ReplyTo { address: member.address, dialect: member.dialect, request };
         if member.dialect.has_offsets() {
@@ -206,7 +191,7 @@ impl Shard {
             if missed.len() == 0 {
                 return Ok(None);
             }
-            let form = if reply == JoinReply::Told { Form::Messages } else { Form::Parts };
+            let form = if matches!(reply, JoinReply::Requested(_)) { Form::Parts } else { Form::Messages };
             let frames = self.replays.newest(name, (dialect, form), log, missed);
             // What is encoded may be longer than its data, by a label for each line.
             if frames.bytes().len() > bytes_max { Err(Unrecovered::TooLong) } else { Ok(Some(frames)) }
@@ -220,7 +205,7 @@ impl Shard {
         encoded
     }
 
-    fn reclaim_excess(&mut self, now: Now) {
+    pub(super) fn reclaim_excess(&mut self, now: Now) {
         if self.history.is_over_budget() {
             self.reclaim(now);
         }
@@ -230,7 +215,7 @@ impl Shard {
 impl RoomOrder<'_> {
     /// Hands a publication that may be published over to the order of its room. A server that is alone is that order, so
     /// the publication is applied at once.
-    fn propose(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
+    pub fn propose(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
         self.apply(now, proposal, batch)
     }
 
@@ -239,7 +224,8 @@ impl RoomOrder<'_> {
         let Self { name, room, history } = self;
         let Proposal { publisher, data, read_at } = proposal;
         let publication = Publication { offset: room.log.next_offset(), published_at: now.unix, publisher, data };
-        batch.deliver(room.audiences_by_dialect(), &Event::Published(name, &publication), read_at);
+        let epoch = room.log.position().epoch;
+        batch.deliver(room.audiences_by_dialect(), &Event::Published(name, epoch, &publication), read_at);
         history.append(name, &mut room.log, publication, now.instant);
         room.log.position()
     }

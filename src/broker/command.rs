@@ -110,6 +110,18 @@ pub struct Page {
     pub is_reverse: bool,
 }
 
+/// A part of what a room retains, for a reader that is no client.
+#[derive(Debug, Default)]
+pub struct PageOfRoom {
+    /// In the order that was asked for.
+    pub publications: Vec<Publication>,
+    /// The room's last publication; `None` if there is no such room.
+    pub position: Option<Position>,
+}
+
+/// Rooms with members, and the number of the members of each.
+pub type RoomCounts = Arc<Vec<(RoomName, usize)>>;
+
 /// Whether a place in the room was reserved before a join. A reservation lets a client whose new room is full stay in its
 /// old one, and yet get nothing from the old room after `Joined`: it reserves, leaves, and then joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +162,8 @@ pub struct Join {
 pub enum JoinReply {
     /// By a reply to its command, under the client's own name for it where its dialect has one.
     Requested(Option<RequestId>),
+    /// By a push: it did not ask for it. What it has missed follows as if it were live.
+    Pushed,
     /// Not at all: it was told already. What it has missed since comes as if it were live.
     Told,
 }
@@ -199,6 +213,8 @@ pub struct ServerPublish {
     pub data: Data,
     /// When the data came to the server.
     pub read_at: Instant,
+    /// Whether it gets an offset and is retained. Otherwise only the members of the moment get it.
+    pub is_retained: bool,
     /// Marks the repeats of one publish.
     pub key: Option<IdempotencyKey>,
     /// Counts the command as in flight. The broker's handle sets it.
@@ -262,6 +278,12 @@ pub enum ShardCommand {
     Publish(Box<ServerPublish>, Answer<Option<Position>>),
     /// The members of a room as others see them, in no order.
     Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
+    /// A part of what a room retains, for a reader that is no client.
+    Page(RoomName, Page, Answer<Result<PageOfRoom, CommandError>>),
+    /// Drops everything that a room retains.
+    RemoveHistory(RoomName, Answer<()>),
+    /// The rooms with members, and the number of the members of each.
+    CountMembers(Answer<RoomCounts>),
     /// Lists the rooms of the shard that the viewer may know of. The time is when the client sent the request.
     Rooms(Instant, Viewer, Answer<Arc<Listing<RoomName>>>),
     /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
@@ -275,7 +297,14 @@ impl ShardCommand {
             Self::Member(command) => Some((&command.room, Some(command.from.address))),
             Self::Leave(room, address, ..) => Some((room, Some(*address))),
             Self::Publish(publish, _) => Some((&publish.room, None)),
-            Self::Reserve(..) | Self::Join(..) | Self::Presence(..) | Self::Rooms(..) | Self::Rules(..) => None,
+            Self::RemoveHistory(room, _) => Some((room, None)),
+            Self::Reserve(..)
+            | Self::Join(..)
+            | Self::Presence(..)
+            | Self::Page(..)
+            | Self::CountMembers(_)
+            | Self::Rooms(..)
+            | Self::Rules(..) => None,
         }
     }
 
@@ -297,6 +326,8 @@ pub(super) enum Ack {
     Done(Answer<()>),
     Published(Answer<Option<Position>>, Option<Position>),
     Presence(Answer<Vec<Arc<Publisher>>>, Vec<Arc<Publisher>>),
+    Page(Answer<Result<PageOfRoom, CommandError>>, Result<PageOfRoom, CommandError>),
+    Counted(Answer<RoomCounts>, RoomCounts),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
@@ -309,6 +340,8 @@ impl Ack {
             Self::Done(answer) => drop(answer.send(())),
             Self::Published(answer, position) => drop(answer.send(position)),
             Self::Presence(answer, members) => drop(answer.send(members)),
+            Self::Page(answer, page) => drop(answer.send(page)),
+            Self::Counted(answer, counts) => drop(answer.send(counts)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
         }
     }

@@ -8,15 +8,18 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
-use super::command::{Farewell, Join, Joined, MemberCommand, Reserved, ServerPublish, ShardCommand, Viewer};
+use super::command::{
+    Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, Reserved, RoomCounts, ServerPublish, ShardCommand, Viewer,
+};
 use super::in_flight::{ClientWindow, ShardWindow};
+use super::limits::ShardRules;
 use super::room_limiter::RoomLimiter;
-use super::shard::{Shard, ShardRules};
+use super::shard::Shard;
 use crate::auth::rules::RoomRules;
 use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
@@ -29,6 +32,9 @@ use crate::writer::Address;
 /// The most commands in a shard's mailbox, 3 MiB of them; permits bound the bytes of their texts. Large enough that a crowd
 /// which joins at once waits here and not in futures, which would leave holes in the heap.
 const MAILBOX_COMMANDS: usize = 16 * 1_024;
+
+/// The rooms are counted again for a backend after this time.
+const COUNTS_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// The clients of one worker that may hold what they have missed in several rooms, up to a replay each.
 const COLLECTING_MAX: usize = 16;
@@ -128,7 +134,8 @@ impl ShardSenders {
 
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
-        Broker { shards: self.shards, merged: Rc::default(), collecting: Arc::new(Semaphore::new(COLLECTING_MAX)) }
+        let collecting = Arc::new(Semaphore::new(COLLECTING_MAX));
+        Broker { shards: self.shards, merged: Rc::default(), counts: Rc::default(), collecting }
     }
 }
 
@@ -156,6 +163,7 @@ pub struct Broker {
     shards: Arc<Shards>,
     /// By [`Viewer`].
     merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
+    counts: Rc<RefCell<Option<(Instant, Rc<[RoomCounts]>)>>>,
     /// The clients that may hold what they have missed in several rooms.
     collecting: Arc<Semaphore>,
 }
@@ -207,6 +215,33 @@ impl Broker {
     /// The members of a room as others see them, in no order.
     pub fn presence(&self, room: RoomName) -> Request<Vec<Arc<Publisher>>> {
         self.shard_of(&room).0.request(move |answer| ShardCommand::Presence(room, answer))
+    }
+
+    /// A part of what a room retains, for a reader that is no client.
+    pub fn page(&self, room: RoomName, page: Page) -> Request<Result<PageOfRoom, CommandError>> {
+        self.shard_of(&room).0.request(move |answer| ShardCommand::Page(room, page, answer))
+    }
+
+    /// Drops everything that a room retains.
+    pub fn remove_history(&self, room: RoomName) -> Request<()> {
+        self.shard_of(&room).0.request(move |answer| ShardCommand::RemoveHistory(room, answer))
+    }
+
+    /// The rooms with members, and the number of the members of each, as they were within the last [`COUNTS_AGE_MAX`]:
+    /// counting is linear in the rooms. By shard.
+    pub async fn counts(&self) -> Rc<[RoomCounts]> {
+        if let Some((counted_at, counts)) = &*self.counts.borrow()
+            && counted_at.elapsed() < COUNTS_AGE_MAX
+        {
+            return Rc::clone(counts);
+        }
+        let mut counts = Vec::with_capacity(self.shards.handles.len());
+        for shard in &self.shards.handles {
+            counts.push(shard.request(ShardCommand::CountMembers).await);
+        }
+        let counts: Rc<[_]> = counts.into();
+        self.counts.replace(Some((Instant::now(), Rc::clone(&counts))));
+        counts
     }
 
     /// Sends a member's command without waiting.

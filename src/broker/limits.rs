@@ -7,11 +7,38 @@ use super::history::RECLAIM_STEPS_MAX;
 use super::now::Now;
 use super::shard::Shard;
 use crate::auth::rules::RoomRules;
-use crate::config::LimitsOfRoom;
+use crate::config::{Config, HistoryLimits, LimitsOfRoom};
 use crate::protocol::names::RoomName;
 
 /// The steps of [`RECLAIM_STEPS_MAX`] that finding the rule of a room counts as.
 const RULE_STEPS: usize = 16;
+
+/// What holds for all rooms of a shard.
+#[derive(Clone, Debug)]
+pub struct ShardRules {
+    /// The longest list that a client gets, in bytes.
+    pub message_bytes_max: usize,
+    /// What the rooms of one shard remember.
+    pub history: HistoryLimits,
+    /// The most bytes of publications that a client gets at once: no more than may be pending for it.
+    pub replay_bytes_max: usize,
+    /// Members of a room above which they are told their number instead of who joins and leaves.
+    pub presence_events_members_max: usize,
+    /// The rules at the start, from which the limits of each room follow.
+    pub rooms: Arc<RoomRules>,
+}
+
+impl From<&Config> for ShardRules {
+    fn from(config: &Config) -> Self {
+        Self {
+            message_bytes_max: config.rules.message_bytes_max,
+            history: config.history.of_one_shard(config.shards),
+            replay_bytes_max: config.rules.outbox.bytes_max,
+            presence_events_members_max: config.presence_events_members_max,
+            rooms: Arc::new(RoomRules::from(&config.access)),
+        }
+    }
+}
 
 /// The limits of a shard's rooms. Rooms with equal limits share one copy, so that a room needs eight bytes for them.
 #[derive(Debug)]

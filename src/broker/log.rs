@@ -177,7 +177,7 @@ impl RoomLog {
         while self.retained.len() >= messages_max {
             self.pop_front();
         }
-        self.data_bytes += publication.data.bytes();
+        self.data_bytes += publication.bytes();
         self.retained.push_back((publication, at));
     }
 
@@ -198,7 +198,7 @@ impl RoomLog {
 
     fn pop_front(&mut self) {
         if let Some((publication, _)) = self.retained.pop_front() {
-            self.data_bytes -= publication.data.bytes();
+            self.data_bytes -= publication.bytes();
         }
     }
 
@@ -209,7 +209,7 @@ impl RoomLog {
 
 /// What a publication counts for, in memory and in a replay.
 fn bytes(publication: &Publication) -> usize {
-    publication.data.bytes() + PUBLICATION_BYTES
+    publication.bytes() + PUBLICATION_BYTES
 }
 
 #[cfg(test)]

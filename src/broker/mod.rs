@@ -2,6 +2,7 @@
 //! writers and bytes, never a socket.
 
 mod acts;
+mod backend;
 mod batch;
 mod command;
 mod handle;
@@ -24,20 +25,21 @@ mod waiting;
 
 pub use batch::Batch;
 pub use command::{
-    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, ReplyTo, Reservation, Reserved, ServerPublish,
-    ShardCommand, Viewer,
+    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, PageOfRoom, ReplyTo, Reservation, Reserved,
+    RoomCounts, ServerPublish, ShardCommand, Viewer,
 };
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
 pub use idempotency::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, SeenKeys};
 pub use in_flight::{ClientWindow, InFlightPermit, LongReplyTurn, Uncharged};
+pub use limits::ShardRules;
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use log::{PUBLICATION_BYTES, ROOM_BYTES, Retained, RoomLog, Unrecovered};
 pub use metrics::ShardMetrics;
 pub use now::Now;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
-pub use shard::{Recoveries, Shard, ShardRules};
+pub use shard::{Recoveries, Shard};
 pub use task::ShardTask;
 
 /// The index of a shard, counted from 0.

@@ -12,8 +12,7 @@ use super::shard::Shard;
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::Since;
-use crate::protocol::publication::Publisher;
+use crate::protocol::publication::{Publication, Publisher};
 
 /// What a member takes in a list of members beside its texts, in bytes: at least what any dialect writes.
 const MEMBER_BYTES: usize = 96;
@@ -30,15 +29,32 @@ impl Shard {
         batch: &mut Batch,
     ) {
         let Some(room) = self.rooms.get(name) else { return batch.reply(to, &Event::History(&[], None)) };
-        let position = room.log.position();
-        let is_of_other_life = |since: Since| since.epoch.is_some_and(|epoch| epoch != position.epoch);
-        if page.since.is_some_and(is_of_other_life) {
-            return batch.reply(to, &Event::Error(&CommandError::Unrecoverable { room: name.clone() }));
+        match self.publications(name, room, &page) {
+            Ok(publications) => {
+                let position = room.log.position();
+                batch.reply_in_turn(to, &Event::History(&publications, Some(position)), turn);
+            }
+            Err(error) => batch.reply(to, &Event::Error(&error)),
+        }
+    }
+
+    /// A part of what a room retains, as much as one client gets at once.
+    ///
+    /// # Errors
+    /// The client names another life of the room.
+    pub(super) fn publications<'r>(
+        &self,
+        name: &RoomName,
+        room: &'r Room,
+        page: &Page,
+    ) -> Result<Vec<&'r Publication>, CommandError> {
+        let epoch = room.log.position().epoch;
+        if page.since.is_some_and(|since| since.epoch.is_some_and(|since| since != epoch)) {
+            return Err(CommandError::Unrecoverable { room: name.clone() });
         }
         let messages_max = page.messages_max.min(self.recovery_messages_max);
         let since = page.since.map(|since| since.offset);
-        let publications = room.log.page(since, page.is_reverse, messages_max, self.replay_bytes_max);
-        batch.reply_in_turn(to, &Event::History(&publications, Some(position)), turn);
+        Ok(room.log.page(since, page.is_reverse, messages_max, self.replay_bytes_max))
     }
 
     /// Replies with all members, or refuses a list that is too long for one reply.

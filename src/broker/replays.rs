@@ -98,8 +98,8 @@ impl Replay {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for publication in publications {
             match form {
-                Form::Messages => dialect.write(&Event::Published(room, publication), &mut bytes),
-                Form::Parts => dialect.write_missed(room, publication, &mut bytes),
+                Form::Messages => dialect.write(&Event::Published(room, last.epoch, publication), &mut bytes),
+                Form::Parts => dialect.write_missed(room, last.epoch, publication, &mut bytes),
             }
             ends.push(u32::try_from(bytes.len()).expect("a replay is shorter than 4 GiB"));
         }

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::command::{Ack, Farewell, Join, Joined, Reservation, Reserved, ShardCommand, Viewer};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
-use super::limits::RuledLimits;
+use super::limits::{RuledLimits, ShardRules};
 use super::listing_cache::{ListingBudget, ListingCache};
 use super::log::{ROOM_BYTES, Retained};
 use super::now::Now;
@@ -20,8 +20,6 @@ use super::replays::Replays;
 use super::room::Room;
 use super::room_limiter::RoomLimiter;
 use super::waiting::{WaitingJoins, WaitingRooms};
-use crate::auth::rules::RoomRules;
-use crate::config::{Config, HistoryLimits};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
@@ -30,33 +28,6 @@ use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
 const ROOMS_KEPT: usize = 64;
-
-/// What holds for all rooms of a shard.
-#[derive(Clone, Debug)]
-pub struct ShardRules {
-    /// The longest list that a client gets, in bytes.
-    pub message_bytes_max: usize,
-    /// What the rooms of one shard remember.
-    pub history: HistoryLimits,
-    /// The most bytes of publications that a client gets at once: no more than may be pending for it.
-    pub replay_bytes_max: usize,
-    /// Members of a room above which they are told their number instead of who joins and leaves.
-    pub presence_events_members_max: usize,
-    /// The rules at the start, from which the limits of each room follow.
-    pub rooms: Arc<RoomRules>,
-}
-
-impl From<&Config> for ShardRules {
-    fn from(config: &Config) -> Self {
-        Self {
-            message_bytes_max: config.rules.message_bytes_max,
-            history: config.history.of_one_shard(config.shards),
-            replay_bytes_max: config.rules.outbox.bytes_max,
-            presence_events_members_max: config.presence_events_members_max,
-            rooms: Arc::new(RoomRules::from(&config.access)),
-        }
-    }
-}
 
 /// The rooms of one shard.
 #[derive(Debug)]
@@ -222,6 +193,16 @@ impl Shard {
             ShardCommand::Presence(room, answer) => {
                 let members = self.rooms.get(&room).map(Room::presence).unwrap_or_default();
                 batch.acknowledge_later(Ack::Presence(answer, members));
+            }
+            ShardCommand::Page(room, page, answer) => {
+                batch.acknowledge_later(Ack::Page(answer, self.page_of(&room, &page)));
+            }
+            ShardCommand::RemoveHistory(room, answer) => {
+                self.remove_history(&room);
+                batch.acknowledge_later(Ack::Done(answer));
+            }
+            ShardCommand::CountMembers(answer) => {
+                batch.acknowledge_later(Ack::Counted(answer, self.count_members()));
             }
             ShardCommand::Rooms(sent_at, viewer, answer) => {
                 batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at, viewer)));

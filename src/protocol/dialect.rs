@@ -10,6 +10,7 @@ use super::compression::Compression;
 use super::disconnect::Disconnect;
 use super::event::{Event, RequestId};
 use super::names::RoomName;
+use super::position::Epoch;
 use super::publication::Publication;
 use super::text;
 use super::websocket::encode;
@@ -232,9 +233,9 @@ impl Dialect {
 
     /// Appends a publication that a client has missed: as a whole message, or where a reply holds all of them, as a part
     /// of that reply.
-    pub fn write_missed(self, room: &RoomName, publication: &Publication, out: &mut Vec<u8>) {
+    pub fn write_missed(self, room: &RoomName, epoch: Epoch, publication: &Publication, out: &mut Vec<u8>) {
         match self.encoding() {
-            Encoding::Text => self.write(&Event::Published(room, publication), out),
+            Encoding::Text => self.write(&Event::Published(room, epoch, publication), out),
             Encoding::Json | Encoding::Push => json::write_missed(publication, out),
             Encoding::Protobuf => protobuf::write_missed(publication, out),
         }
@@ -259,25 +260,35 @@ impl Dialect {
         out.into()
     }
 
-    /// The last bytes for a client; `None` if it closed the connection itself or its socket failed.
+    /// The last bytes for a client; `None` if it closed the connection itself, its socket failed, or it was told already.
     pub fn closing(self, reason: Disconnect) -> Option<Bytes> {
         reason.close_code()?;
+        if self.encoding() == Encoding::Text && reason == Disconnect::Quit && self.transport() == Transport::WebSocket {
+            let mut out = Vec::new();
+            self.write(&Event::Closed(reason), &mut out);
+            out.extend(encode::close(reason.close_code(), reason.reason()));
+            return Some(out.into());
+        }
+        Some(self.close(&Event::Closed(reason), self.close_code(reason)))
+    }
+
+    /// The last bytes for a client whose connection an application ends in words of its own.
+    pub fn closing_with(self, code: u16, reason: &str) -> Bytes {
+        self.close(&Event::Dismissed(code, reason), (code, reason))
+    }
+
+    /// The end of a connection: a close frame, or the event and the end of the answer.
+    fn close(self, event: &Event<'_>, (code, reason): (u16, &str)) -> Bytes {
         let mut out = Vec::new();
         match self.framing() {
-            Framing::Line => self.write(&Event::Closed(reason), &mut out),
-            Framing::WebSocketText(_) | Framing::WebSocketBinary(_) => {
-                if self.encoding() == Encoding::Text && reason == Disconnect::Quit {
-                    self.write(&Event::Closed(reason), &mut out);
-                }
-                let (code, reason) = self.close_code(reason);
-                out.extend(encode::close(Some(code), reason));
-            }
+            Framing::WebSocketText(_) | Framing::WebSocketBinary(_) => return encode::close(Some(code), reason).into(),
+            Framing::Line => self.write(event, &mut out),
             Framing::Chunk | Framing::LineChunk | Framing::EventChunk => {
-                self.write(&Event::Closed(reason), &mut out);
+                self.write(event, &mut out);
                 out.extend_from_slice(chunk::LAST);
             }
         }
-        Some(out.into())
+        out.into()
     }
 
     /// The code and the reason of a WebSocket close frame.

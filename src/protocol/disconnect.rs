@@ -44,6 +44,8 @@ pub enum Disconnect {
     TokenExpired,
     /// The application has ended the connection, or revoked the client's token.
     Kicked,
+    /// The application has ended the connection, in words of its own.
+    Dismissed,
     /// The unfinished input of all clients together exceeded its budget, and this client had the most.
     InputBudget,
 }
@@ -55,10 +57,10 @@ impl Disconnect {
     }
 
     /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the
-    /// client is gone or has closed by itself.
+    /// client is gone or has closed by itself, or was told in other words.
     pub const fn close_code(self) -> Option<u16> {
         match self {
-            Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError => None,
+            Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError | Self::Dismissed => None,
             Self::Quit => Some(1000),
             Self::Shutdown => Some(1001),
             Self::ProtocolError => Some(1002),

@@ -7,7 +7,7 @@ use super::command::CommandError;
 use super::disconnect::Disconnect;
 use super::listing::Listing;
 use super::names::{Label, RoomName};
-use super::position::{Offset, Position};
+use super::position::{Epoch, Offset, Position};
 use super::publication::{ClientId, Publication, Publisher, UserId};
 
 /// A client's own name for a command, which the reply repeats. Dialects that answer in the order of the commands, as text
@@ -75,8 +75,8 @@ pub enum Event<'a> {
     },
     /// The membership in a room goes on with another token, for this many seconds; `None` is for ever.
     MembershipRefreshed(Option<u32>),
-    /// A publication of the room, live or missed.
-    Published(&'a RoomName, &'a Publication),
+    /// A publication in this life of the room, live or missed.
+    Published(&'a RoomName, Epoch, &'a Publication),
     /// What the client has published has its place in the room.
     Accepted,
     /// Everything of the room up to this position is ahead.
@@ -104,6 +104,8 @@ pub enum Event<'a> {
     Error(&'a CommandError),
     /// The last event of a connection.
     Closed(Disconnect),
+    /// The last event of a connection that an application ends with a code and a reason of its own.
+    Dismissed(u16, &'a str),
 }
 
 /// What a client is told when it is connected.

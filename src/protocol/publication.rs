@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::names::Label;
 use super::position::{Offset, UnixMillis};
 
+/// The memory of a tag beside its texts, in bytes.
+const TAG_BYTES: usize = 2 * size_of::<String>() + 16;
+
 /// Something that was published to a room, at its place in the order.
 #[derive(Clone, Debug)]
 pub struct Publication {
@@ -33,9 +36,24 @@ pub struct Publisher {
     pub info: Option<Arc<str>>,
     /// What the application says about the client in this room, as one JSON value on one line.
     pub room_info: Option<Arc<str>>,
-    /// The client speaks text, so that its label is all that others have to call it by.
-    pub is_text: bool,
+    /// What kind of publisher it is.
+    pub kind: PublisherKind,
 }
+
+/// What kind of publisher it is, and what only that kind has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublisherKind {
+    /// A client that speaks text, so that its label is all that others have to call it by.
+    TextClient,
+    /// A client that speaks JSON.
+    JsonClient,
+    /// A backend of the application, which is no client, with the tags of its publication, by name.
+    Backend(Tags),
+}
+
+/// Texts by which an application describes a publication, by name. Clones share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(Option<Arc<[(String, String)]>>);
 
 /// The number of a connection, drawn at random, unlike that of any other on this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +75,40 @@ pub enum Data {
 impl Publisher {
     /// A client of the text protocol of which nothing but its label is known.
     pub fn anonymous(client: ClientId, label: Label) -> Self {
-        Self { client, user: UserId::default(), label, info: None, room_info: None, is_text: true }
+        let kind = PublisherKind::TextClient;
+        Self { client, user: UserId::default(), label, info: None, room_info: None, kind }
+    }
+
+    /// A backend of the application. One with tags publishes once.
+    pub fn backend(label: Label, tags: Tags) -> Self {
+        Self { kind: PublisherKind::Backend(tags), ..Self::anonymous(ClientId(0), label) }
+    }
+}
+
+impl Tags {
+    /// These tags.
+    pub fn new(tags: impl IntoIterator<Item = (String, String)>) -> Self {
+        let tags: Arc<[_]> = tags.into_iter().collect();
+        Self((!tags.is_empty()).then_some(tags))
+    }
+
+    /// The tags.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.as_deref().unwrap_or_default().iter().map(|(name, text)| (&**name, &**text))
+    }
+
+    /// About the memory of the tags and of the publisher that has them, in bytes; 0 where there are none.
+    fn bytes(&self) -> usize {
+        let bytes = self.iter().map(|(name, text)| TAG_BYTES + name.len() + text.len()).sum::<usize>();
+        if bytes == 0 { 0 } else { bytes + size_of::<Publisher>() }
+    }
+}
+
+impl Publication {
+    /// What it takes beside what every publication does, in bytes: its data, and its tags if it has some.
+    pub fn bytes(&self) -> usize {
+        let tags = if let PublisherKind::Backend(tags) = &self.publisher.kind { tags.bytes() } else { 0 };
+        self.data.bytes() + tags
     }
 }
 

@@ -32,7 +32,7 @@ QUIT: end the connection";
 pub(super) fn size_hint(event: &Event<'_>) -> usize {
     match event {
         Event::Joined(room) => "Joined ".len() + room.as_str().len(),
-        Event::Published(_, Publication { publisher, data: Data::Text(text), .. }) => {
+        Event::Published(_, _, Publication { publisher, data: Data::Text(text), .. }) => {
             labelled_bytes(&publisher.label, text)
         }
         Event::Rooms(rooms) => "Rooms: ".len() + rooms.json().len(),
@@ -45,7 +45,7 @@ pub(super) fn size_hint(event: &Event<'_>) -> usize {
 pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
     let written = match *event {
         // Not formatted, since it is written most.
-        Event::Published(_, publication) => {
+        Event::Published(_, _, publication) => {
             return write_message(&publication.publisher.label, text_of(&publication.data).as_bytes(), out);
         }
         Event::Welcome(greeting) => out.write_all(greeting.as_bytes()),
@@ -80,6 +80,7 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         | Event::Evicted(..) => Ok(()),
         Event::Closed(Disconnect::Quit) => out.write_all(b"Bye"),
         Event::Closed(reason) => write!(out, "ERR closed {}", reason.reason()),
+        Event::Dismissed(code, reason) => write!(out, "ERR closed {} {code} {reason}", Disconnect::Kicked.reason()),
     };
     written.expect("a vector accepts every byte");
 }

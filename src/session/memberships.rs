@@ -68,11 +68,11 @@ impl Session {
 
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
     /// one. A join must follow `Finished::Reserved`.
-    pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, since) {
+    pub fn reserve(&mut self, JoinRequest { room, since, pass, .. }: &JoinRequest) -> Outcome {
+        if let Err(error) = self.permit_join(room, *since, pass.as_deref()) {
             return self.wait(Waiting::Refused(error));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
+        self.wait(Answer::Reserving(self.context.broker.reserve(room.clone(), None)))
     }
 
     /// Waits for the client's turn to hold what it has missed in several rooms, as `Finished::Collecting`.
@@ -82,7 +82,7 @@ impl Session {
 
     /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
     pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, None) {
+        if let Err(error) = self.permit_join(&room, None, None) {
             return self.wait(Waiting::Refused(error));
         }
         self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))

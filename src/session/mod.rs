@@ -5,9 +5,12 @@
 
 pub mod access;
 pub mod centrifuge;
+pub mod clients;
 mod memberships;
+pub mod orders;
 pub mod pass;
 mod rate_limiter;
+mod requests;
 mod rights;
 pub mod text;
 mod waiting;
@@ -16,30 +19,31 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
+use self::clients::Clients;
+pub use self::clients::Pending;
 pub use self::memberships::JoinRequest;
 use self::memberships::Membership;
+use self::orders::WorkerSenders;
 use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
 pub use self::rights::Unauthenticated;
 use self::waiting::{Answer, Waiting};
 pub use self::waiting::{Finished, Outcome};
-use crate::auth::rights::Action;
 use crate::auth::tokens::Token;
-use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, Page, ReplyTo, Viewer};
+use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, ReplyTo};
 use crate::config::DeliveryLimits;
-use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
-use crate::protocol::names::{Label, RoomName};
-use crate::protocol::publication::{Data, Publisher};
+use crate::protocol::names::RoomName;
+use crate::protocol::publication::Publisher;
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
 use crate::writer::{Address, Slot, WriterIndex};
@@ -50,6 +54,10 @@ pub struct SessionContext {
     pub broker: Broker,
     /// What the clients may do, and for how long.
     pub access: Rc<WorkerAccess>,
+    /// The clients by their ids and users, and the orders for them.
+    pub clients: Rc<Clients>,
+    /// The ways of orders to the clients of all workers.
+    pub workers: WorkerSenders,
     /// The worker's own writer.
     pub writer: WriterHandle,
     /// The index of that writer.
@@ -83,6 +91,9 @@ pub trait ProtocolHandler {
 
     /// Ends the memberships whose rights are lost, and tells the client.
     fn review(&mut self) -> Outcome;
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, pending: Pending) -> Outcome;
 
     /// Memory of input that was handed over and is not executed yet, in bytes.
     fn held_bytes(&self) -> usize {
@@ -160,6 +171,9 @@ impl Session {
             // Since the handshake, whose answer the client may take a minute to read.
             context.writer.disconnect(slot, Disconnect::Kicked);
         }
+        if !dialect.connects_by_command() {
+            context.clients.add(publisher.client, &publisher.user, slot);
+        }
         Self {
             slot,
             dialect,
@@ -190,128 +204,6 @@ impl Session {
     /// The seconds between two pings, rounded up: a client that counts them is not early.
     pub fn ping_seconds(&self) -> u32 {
         self.context.ping_interval.as_secs_f64().ceil() as u32
-    }
-
-    /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
-    pub fn publish(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::Publish, room) {
-            return self.wait(Waiting::Refused(error));
-        }
-        let now = Instant::now();
-        let command = self.command(room, Act::Publish(data, now), request);
-        self.send_charged(command, self.members_of(room), now)
-    }
-
-    /// Publishes to a room that the client is not in.
-    pub fn publish_from_outside(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit_publish_from_outside(room) {
-            return self.wait(Waiting::Refused(error));
-        }
-        let now = Instant::now();
-        let publish = Box::new((Arc::clone(&self.identity), data, now));
-        let act = Act::PublishFromOutside(publish, self.window.uncharged());
-        self.send_charged(self.command(room, act, request), 1, now)
-    }
-
-    /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
-    pub fn request_page(&mut self, room: &RoomName, page: Page, request: Option<RequestId>) -> Outcome {
-        let permitted = self.permit(Action::History, room).and_then(|()| self.require_history(room));
-        if let Err(error) = permitted {
-            return self.wait(Waiting::Refused(error));
-        }
-        let messages = page.messages_max.min(self.context.broker.replay_messages_max());
-        self.send_charged(self.command(room, Act::Page(page.into(), None), request), messages.max(1), Instant::now())
-    }
-
-    /// Refuses to read from a room that retains nothing by its rule, so that nobody takes it for one that is empty.
-    fn require_history(&self, room: &RoomName) -> Result<(), CommandError> {
-        match self.context.access.rules().rooms.limits_of(room).history_messages_max {
-            0 => Err(CommandError::NotAvailable("the room retains no messages")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
-    pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        let act = Act::Presence(None, self.window.uncharged());
-        self.request_members(room, act, request)
-    }
-
-    /// Asks a room for the number of its members, as [`Self::request_presence`] does.
-    pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        let act = Act::PresenceCount(self.window.uncharged());
-        self.request_members(room, act, request)
-    }
-
-    fn request_members(&mut self, room: &RoomName, act: Act, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::Presence, room) {
-            return self.wait(Waiting::Refused(error));
-        }
-        self.send_charged(self.command(room, act, request), self.members_of(room), Instant::now())
-    }
-
-    /// The members of a room that the client is in; 1 for any other.
-    fn members_of(&self, room: &RoomName) -> usize {
-        self.membership(room).map_or(1, |membership| membership.joined.member_count.members())
-    }
-
-    /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
-    /// room replies.
-    pub fn request_history(&mut self, room: &RoomName, messages: usize, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::History, room) {
-            return self.wait(Waiting::Refused(error));
-        }
-        let messages = messages.min(self.context.broker.replay_messages_max());
-        let command = self.command(room, Act::History(messages, None), request);
-        self.send_charged(command, messages, Instant::now())
-    }
-
-    /// Asks a room that the client is in for the position up to which the client has everything. The room replies.
-    pub fn request_position(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        self.send_to_room(self.command(room, Act::Position, request))
-    }
-
-    /// Asks a room that the client is in for the labels of its members. The room replies.
-    pub fn list_members(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::Presence, room) {
-            return self.wait(Waiting::Refused(error));
-        }
-        self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
-    }
-
-    /// Gives the client another label, which a room that it is in replies with. A name that comes from a token stays.
-    pub fn rename(&mut self, room: Option<&RoomName>, nick: &Label) -> Outcome {
-        if self.lease.as_ref().is_some_and(|lease| lease.names_client()) {
-            let error = format!("{:?}: your name comes from your token", nick.as_str());
-            return self.wait(Waiting::Refused(CommandError::Forbidden(error.into())));
-        }
-        let label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
-        Arc::make_mut(&mut self.identity).label = label;
-        let identity = Arc::clone(&self.identity);
-        match room {
-            Some(room) => self.send_to_room(self.command(room, Act::Rename(identity), None)),
-            None => self.reply(None, &Event::Named(&identity.label)),
-        }
-    }
-
-    /// The nick that a guest has chosen before there were users, and which may be the name of one.
-    pub fn unmarked_nick(&self) -> Option<Label> {
-        let is_trusted = self.lease.as_ref().is_some_and(|lease| lease.names_client());
-        if is_trusted || !self.context.access.has_users() {
-            return None;
-        }
-        // Labels that the server gives, and nicks that are marked, are no nicks that a client could choose.
-        Label::nick(self.identity.label.as_str()).ok()
-    }
-
-    /// Lists the rooms with members that the client may know of, of all shards, as [`Finished::Rooms`].
-    pub fn list_rooms(&mut self) -> Outcome {
-        if let Err(error) = self.permit_anything() {
-            return self.wait(Waiting::Refused(error));
-        }
-        let broker = self.context.broker.clone();
-        let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
-        self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
     }
 
     /// Replies to a command that has a name.
@@ -367,6 +259,8 @@ impl Session {
     /// none.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
         debug_assert!(self.waiting.is_none(), "the command before has not finished");
+        let words = (reason == Disconnect::Kicked).then(|| self.context.clients.take_closing(self.slot)).flatten();
+        self.context.clients.remove(self.identity.client, &self.identity.user, self.slot);
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
             self.publishing = None;
@@ -386,7 +280,9 @@ impl Session {
         if let Some(final_bytes) = final_bytes {
             self.context.writer.reply(self.slot, final_bytes).await;
         }
-        self.context.writer.close(self.slot, reason).await;
+        let Some(words) = words else { return self.context.writer.close(self.slot, reason).await };
+        self.context.writer.reply(self.slot, self.dialect.closing_with(words.code(), words.reason())).await;
+        self.context.writer.close(self.slot, Disconnect::Dismissed).await;
     }
 
     fn command(&self, room: &RoomName, act: Act, request: Option<RequestId>) -> MemberCommand {

@@ -45,6 +45,7 @@ impl Session {
     pub fn authenticate(&mut self, token: &str) -> Result<(), Unauthenticated> {
         let token = self.context.access.verify(token)?;
         self.refuse_other_user(&token)?;
+        self.context.clients.change_user(self.identity.client, &self.identity.user, &token.user);
         let identity = Arc::make_mut(&mut self.identity);
         identity.user = token.user.clone();
         identity.info.clone_from(&token.info);
@@ -72,6 +73,7 @@ impl Session {
     /// Whether rights may have changed since the last review.
     pub fn needs_review(&self) -> bool {
         self.reviewed != self.context.access.generation()
+            || self.context.clients.has_order(self.slot)
             || self.pass_expiry.as_ref().is_some_and(|expiry| expiry.is_due.get())
     }
 
@@ -122,9 +124,16 @@ impl Session {
     }
 
     /// Refuses a join, or to tell what was missed, without the right.
-    pub(super) fn permit_join(&self, room: &RoomName, since: Option<Since>) -> Result<(), CommandError> {
-        self.permit(Action::Join, room)?;
-        since.map_or(Ok(()), |_| self.permit(Action::History, room))
+    pub(super) fn permit_join(
+        &self,
+        room: &RoomName,
+        since: Option<Since>,
+        pass: Option<&Pass>,
+    ) -> Result<(), CommandError> {
+        let rights = self.rights_with(room, pass);
+        let needed = [Some(Action::Join), since.map(|_| Action::History)];
+        let missing = needed.into_iter().flatten().find(|action| !rights.allow(*action));
+        missing.map_or(Ok(()), |action| Err(self.refusal(action, room)))
     }
 
     /// Refuses a join without the right. A place that is reserved is taken all the same, for the review to leave it, and
@@ -134,7 +143,7 @@ impl Session {
         join.may_recover = rights.allow(Action::Join) && rights.allow(Action::History);
         if join.since.is_some() && !join.may_recover {
             if !self.dialect.has_offsets() && join.reservation == Reservation::None {
-                return self.permit_join(&join.room, join.since);
+                return self.permit_join(&join.room, join.since, pass.as_deref());
             }
             // No room reaches that far, so the room replies that what was missed cannot be had.
             join.since = Some(Since::UNREACHABLE);
@@ -186,6 +195,7 @@ impl Session {
             Some(lease) if has_token => lease.connected(),
             _ => self.lease = None,
         }
+        self.context.clients.add(self.identity.client, &self.identity.user, self.slot);
         true
     }
 

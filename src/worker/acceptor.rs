@@ -20,7 +20,7 @@ use crate::net::stream::Stream;
 use crate::protocol::dialect::{Dialect, Encoding, Transport};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::Label;
-use crate::protocol::publication::{ClientId, Publisher};
+use crate::protocol::publication::{ClientId, Publisher, PublisherKind};
 use crate::session::SessionContext;
 use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
@@ -190,7 +190,8 @@ impl ClientAcceptor {
         let number = self.number_client();
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
-        let publisher = Publisher { is_text, ..self.publisher(label, client.token.as_deref()) };
+        let kind = if is_text { PublisherKind::TextClient } else { PublisherKind::JsonClient };
+        let publisher = Publisher { kind, ..self.publisher(label, client.token.as_deref()) };
         let buffer = &self.buffer;
         if dialect.transport() != Transport::WebSocket {
             let connection = stream::open(client, publisher, dialect, &self.streams, buffer, context, keepalive);

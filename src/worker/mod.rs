@@ -29,6 +29,8 @@ use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, TlsServer};
 use crate::session::access::WorkerAccess;
+use crate::session::clients::Clients;
+use crate::session::orders::{WorkerCommand, WorkerSenders};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -39,7 +41,6 @@ use crate::writer::WriterIndex;
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
 
-pub use access::{AccessCommand, access_mailbox};
 pub use descriptor_table::DescriptorTable;
 
 /// What all workers share.
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub tls: watch::Receiver<TlsServer>,
     /// The first rules of what clients may do; others come as commands.
     pub access: Arc<Access>,
+    /// The ways of commands to all workers.
+    pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
     pub emulation: EmulationSenders,
     pub drain: Drain,
@@ -75,7 +78,7 @@ pub(crate) struct Worker {
     /// The shards that live on this worker.
     pub shards: Vec<ShardMailbox>,
     pub writer: WriterMailbox,
-    pub commands: mpsc::Receiver<AccessCommand>,
+    pub commands: mpsc::Receiver<WorkerCommand>,
     pub emulated: EmulationMailbox,
     /// Held until its last client is gone.
     pub serving: TaskTrackerToken,
@@ -108,7 +111,7 @@ impl Worker {
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
-        let Shared { metrics, rules, tls, access, emulation, drain, .. } = shared;
+        let Shared { metrics, rules, tls, access, commands: workers_commands, emulation, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -136,10 +139,13 @@ impl Worker {
         let input_guard = Rc::new(InputGuard::new(input));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
         let access = Rc::new(WorkerAccess::new(access, rules.header_timeout, metrics.access[own].clone()));
-        spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
+        let clients = Rc::new(Clients::new());
+        spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
             access,
+            clients,
+            workers: workers_commands,
             writer,
             writer_index: index,
             greeting: rules.greeting.clone(),

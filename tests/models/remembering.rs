@@ -88,6 +88,7 @@ impl Fixture {
     fn publish(&mut self, text: &str, key: Option<&str>) -> Option<Position> {
         let (answer, mut position) = oneshot::channel();
         let publish = ServerPublish {
+            is_retained: true,
             room: name(),
             publisher: publisher(label("app")),
             data: Data::Text(text.into()),

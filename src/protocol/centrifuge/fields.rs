@@ -4,7 +4,7 @@
 use super::codes::{disconnect_code, error_code, eviction_code};
 use crate::protocol::event::{Connected, Event, JoinedAt, Recovery};
 use crate::protocol::position::Position;
-use crate::protocol::publication::{ClientId, Data, Publication, Publisher};
+use crate::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind};
 
 /// A field: its tag in Protobuf and its name in JSON.
 #[derive(Clone, Copy)]
@@ -32,6 +32,8 @@ pub(super) trait Fields {
     fn written(&mut self, field: Field, publications: &[u8]);
     fn object(&mut self, field: Field, write: impl FnOnce(&mut Self));
     fn list<T>(&mut self, field: Field, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T));
+    /// Texts by name.
+    fn texts<'t>(&mut self, field: Field, texts: impl Iterator<Item = (&'t str, &'t str)>);
     /// Objects by name.
     fn map<T>(&mut self, field: Field, items: impl Iterator<Item = (String, T)>, write: impl Fn(&mut Self, T));
 }
@@ -45,7 +47,7 @@ const CHANNEL: Field = Field(2, "channel");
 /// Writes the fields of a push. Returns false, and writes nothing, if the event is no push.
 pub(super) fn push(event: &Event<'_>, fields: &mut impl Fields) -> bool {
     match *event {
-        Event::Published(room, published) => {
+        Event::Published(room, _, published) => {
             fields.text(CHANNEL, room.as_str());
             fields.object(Field(4, "pub"), |fields| publication(published, fields));
         }
@@ -67,20 +69,9 @@ pub(super) fn push(event: &Event<'_>, fields: &mut impl Fields) -> bool {
         }
         Event::Closed(reason) => {
             let (code, reason) = disconnect_code(reason);
-            fields.object(Field(11, "disconnect"), |fields| {
-                fields.number(Field(1, "code"), code.into());
-                fields.text(Field(2, "reason"), reason);
-            });
+            disconnect(code, reason, fields);
         }
-        _ => return false,
-    }
-    true
-}
-
-/// Writes the fields of a push for a client that gets no replies: what a reply would say is a push as well.
-pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) -> bool {
-    match *event {
-        Event::Connected(result) => fields.object(Field(10, "connect"), |fields| connected(result, fields)),
+        Event::Dismissed(code, reason) => disconnect(code, reason, fields),
         Event::JoinedAt(joined) => {
             fields.text(CHANNEL, joined.room.as_str());
             fields.object(Field(9, "subscribe"), |fields| {
@@ -93,9 +84,30 @@ pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) 
                 value(Field(7, "data"), joined.data, fields);
             });
         }
+        Event::Refreshed { expires_in, .. } => {
+            fields.object(Field(12, "refresh"), |fields| {
+                expiry(Field(1, "expires"), Field(2, "ttl"), expires_in, fields)
+            });
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Writes the fields of a push for a client that gets no replies: what a reply would say is a push as well.
+pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) -> bool {
+    match *event {
+        Event::Connected(result) => fields.object(Field(10, "connect"), |fields| connected(result, fields)),
         _ => return push(event, fields),
     }
     true
+}
+
+fn disconnect(code: u16, reason: &str, fields: &mut impl Fields) {
+    fields.object(Field(11, "disconnect"), |fields| {
+        fields.number(Field(1, "code"), code.into());
+        fields.text(Field(2, "reason"), reason);
+    });
 }
 
 /// Writes what a reply holds besides the name of the command: its result, present even if it is empty, or its error.
@@ -147,8 +159,15 @@ pub(super) fn reply(event: &Event<'_>, fields: &mut impl Fields) -> bool {
 /// Writes the fields of a publication.
 pub(super) fn publication(publication: &Publication, fields: &mut impl Fields) {
     fields.json(Field(4, "data"), data(&publication.data));
-    info(Field(5, "info"), &publication.publisher, fields);
-    fields.number(Field(6, "offset"), publication.offset.0);
+    match &publication.publisher.kind {
+        PublisherKind::Backend(_) => {}
+        _ => info(Field(5, "info"), &publication.publisher, fields),
+    }
+    number(Field(6, "offset"), publication.offset.0, fields);
+    match &publication.publisher.kind {
+        PublisherKind::Backend(tags) if tags.iter().len() > 0 => fields.texts(Field(7, "tags"), tags.iter()),
+        _ => {}
+    }
 }
 
 fn info(field: Field, publisher: &Publisher, fields: &mut impl Fields) {
@@ -174,7 +193,7 @@ pub(super) fn data(data: &Data) -> Json<'_> {
 
 /// What others know of a client wherever it is. All that a text client may have is its label.
 pub(super) fn conn_info(publisher: &Publisher) -> Option<Json<'_>> {
-    let label = publisher.is_text.then(|| Json::Member("name", publisher.label.as_str()));
+    let label = (publisher.kind == PublisherKind::TextClient).then(|| Json::Member("name", publisher.label.as_str()));
     publisher.info.as_deref().map(Json::Value).or(label)
 }
 

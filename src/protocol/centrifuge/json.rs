@@ -11,7 +11,7 @@ use crate::protocol::publication::{ClientId, Publication};
 /// The length in bytes of the events that a busy server writes most, exact unless a text of theirs needs an escape; 0 for
 /// the others.
 pub fn size_hint(event: &Event<'_>) -> usize {
-    let Event::Published(room, Publication { offset, publisher, data, .. }) = event else { return 0 };
+    let Event::Published(room, _, Publication { offset, publisher, data, .. }) = event else { return 0 };
     let member = |name: &str, json: Json<'_>| name.len() + r#","":"#.len() + json.bytes();
     r#"{"push":{"channel":"","pub":{"data":,"info":{"user":"","client":""},"offset":}}}"#.len()
         + room.as_str().len()
@@ -133,6 +133,17 @@ impl Fields for Object<'_> {
             self.braced(|object| write(object, item));
         }
         self.0.push(b']');
+    }
+
+    fn texts<'t>(&mut self, field: Field, texts: impl Iterator<Item = (&'t str, &'t str)>) {
+        self.object(field, |object| {
+            for (key, text) in texts {
+                object.comma();
+                string(key, object.0);
+                object.0.push(b':');
+                string(text, object.0);
+            }
+        });
     }
 
     fn map<T>(&mut self, field: Field, items: impl Iterator<Item = (String, T)>, write: impl Fn(&mut Self, T)) {

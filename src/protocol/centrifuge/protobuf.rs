@@ -11,7 +11,7 @@ use crate::protocol::publication::{ClientId, Publication, Publisher};
 /// The length in bytes of the events that a busy server writes most, exact unless a text of theirs needs an escape; 0 for
 /// the others.
 pub fn size_hint(event: &Event<'_>) -> usize {
-    let Event::Published(room, Publication { offset, publisher, data, .. }) = event else { return 0 };
+    let Event::Published(room, _, Publication { offset, publisher, data, .. }) = event else { return 0 };
     let offset = KEY_BYTES + encoded_len_varint(offset.0);
     let publication = field_bytes(fields::data(data).bytes()) + field_bytes(client_info_bytes(publisher)) + offset;
     let push = field_bytes(room.as_str().len()) + field_bytes(publication);
@@ -125,6 +125,13 @@ impl Fields for Message<'_> {
 
     fn list<T>(&mut self, field: Field, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
         items.for_each(|item| self.object(field, |message| write(message, item)));
+    }
+
+    fn texts<'t>(&mut self, field: Field, texts: impl Iterator<Item = (&'t str, &'t str)>) {
+        self.list(field, texts, |entry, (key, text)| {
+            entry.text(Field(1, "key"), key);
+            entry.text(Field(2, "value"), text);
+        });
     }
 
     fn map<T>(&mut self, field: Field, items: impl Iterator<Item = (String, T)>, write: impl Fn(&mut Self, T)) {

@@ -185,7 +185,7 @@ impl CentrifugeHandler {
         let missed = missed.filter(|_| may_recover).and_then(|missed| {
             let mut bytes = Vec::new();
             for publication in &missed {
-                self.session.dialect.write_missed(&wanted.subscription.room, publication, &mut bytes);
+                self.session.dialect.write_missed(&wanted.subscription.room, position.epoch, publication, &mut bytes);
                 if bytes.len() > *bytes_left {
                     return None;
                 }

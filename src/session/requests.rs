@@ -1,0 +1,137 @@
+//! What a client asks of rooms: publishing, reading what they retain and who is in, listing them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::waiting::{Answer, Waiting};
+use super::{Outcome, Session};
+use crate::auth::rights::Action;
+use crate::broker::{Act, Page, Viewer};
+use crate::protocol::command::CommandError;
+use crate::protocol::event::{Event, RequestId};
+use crate::protocol::names::{Label, RoomName};
+use crate::protocol::publication::Data;
+
+impl Session {
+    /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
+    pub fn publish(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Publish, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let now = Instant::now();
+        let command = self.command(room, Act::Publish(data, now), request);
+        self.send_charged(command, self.members_of(room), now)
+    }
+
+    /// Publishes to a room that the client is not in.
+    pub fn publish_from_outside(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit_publish_from_outside(room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let now = Instant::now();
+        let publish = Box::new((Arc::clone(&self.identity), data, now));
+        let act = Act::PublishFromOutside(publish, self.window.uncharged());
+        self.send_charged(self.command(room, act, request), 1, now)
+    }
+
+    /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.
+    pub fn request_page(&mut self, room: &RoomName, page: Page, request: Option<RequestId>) -> Outcome {
+        let permitted = self.permit(Action::History, room).and_then(|()| self.require_history(room));
+        if let Err(error) = permitted {
+            return self.wait(Waiting::Refused(error));
+        }
+        let messages = page.messages_max.min(self.context.broker.replay_messages_max());
+        self.send_charged(self.command(room, Act::Page(page.into(), None), request), messages.max(1), Instant::now())
+    }
+
+    /// Refuses to read from a room that retains nothing by its rule, so that nobody takes it for one that is empty.
+    fn require_history(&self, room: &RoomName) -> Result<(), CommandError> {
+        match self.context.access.rules().rooms.limits_of(room).history_messages_max {
+            0 => Err(CommandError::NotAvailable("the room retains no messages")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
+    pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        let act = Act::Presence(None, self.window.uncharged());
+        self.request_members(room, act, request)
+    }
+
+    /// Asks a room for the number of its members, as [`Self::request_presence`] does.
+    pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        let act = Act::PresenceCount(self.window.uncharged());
+        self.request_members(room, act, request)
+    }
+
+    fn request_members(&mut self, room: &RoomName, act: Act, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Presence, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.send_charged(self.command(room, act, request), self.members_of(room), Instant::now())
+    }
+
+    /// The members of a room that the client is in; 1 for any other.
+    fn members_of(&self, room: &RoomName) -> usize {
+        self.membership(room).map_or(1, |membership| membership.joined.member_count.members())
+    }
+
+    /// Asks a room that the client is in for its newest publications, as far as the client may cause the deliveries. The
+    /// room replies.
+    pub fn request_history(&mut self, room: &RoomName, messages: usize, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::History, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        let messages = messages.min(self.context.broker.replay_messages_max());
+        let command = self.command(room, Act::History(messages, None), request);
+        self.send_charged(command, messages, Instant::now())
+    }
+
+    /// Asks a room that the client is in for the position up to which the client has everything. The room replies.
+    pub fn request_position(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        self.send_to_room(self.command(room, Act::Position, request))
+    }
+
+    /// Asks a room that the client is in for the labels of its members. The room replies.
+    pub fn list_members(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
+        if let Err(error) = self.permit(Action::Presence, room) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
+    }
+
+    /// Gives the client another label, which a room that it is in replies with. A name that comes from a token stays.
+    pub fn rename(&mut self, room: Option<&RoomName>, nick: &Label) -> Outcome {
+        if self.lease.as_ref().is_some_and(|lease| lease.names_client()) {
+            let error = format!("{:?}: your name comes from your token", nick.as_str());
+            return self.wait(Waiting::Refused(CommandError::Forbidden(error.into())));
+        }
+        let label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
+        Arc::make_mut(&mut self.identity).label = label;
+        let identity = Arc::clone(&self.identity);
+        match room {
+            Some(room) => self.send_to_room(self.command(room, Act::Rename(identity), None)),
+            None => self.reply(None, &Event::Named(&identity.label)),
+        }
+    }
+
+    /// The nick that a guest has chosen before there were users, and which may be the name of one.
+    pub fn unmarked_nick(&self) -> Option<Label> {
+        let is_trusted = self.lease.as_ref().is_some_and(|lease| lease.names_client());
+        if is_trusted || !self.context.access.has_users() {
+            return None;
+        }
+        // Labels that the server gives, and nicks that are marked, are no nicks that a client could choose.
+        Label::nick(self.identity.label.as_str()).ok()
+    }
+
+    /// Lists the rooms with members that the client may know of, of all shards, as [`Finished::Rooms`].
+    pub fn list_rooms(&mut self) -> Outcome {
+        if let Err(error) = self.permit_anything() {
+            return self.wait(Waiting::Refused(error));
+        }
+        let broker = self.context.broker.clone();
+        let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
+        self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
+    }
+}
