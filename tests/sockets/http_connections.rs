@@ -176,8 +176,7 @@ fn a_long_body_that_makes_progress_is_waited_for_beyond_every_time() {
 #[test]
 fn a_body_that_drips_is_told_that_it_has_taken_too_long() {
     at_once(SHAPES, |shape| {
-        let server =
-            TestServer::start(shape, |settings| settings.header_timeout = Span(Duration::from_millis(300)));
+        let server = TestServer::start(shape, |settings| settings.header_timeout = Span(Duration::from_millis(300)));
         for coding in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
             let mut client = Http::connect(server.http);
             client.send(format!("POST /emulation HTTP/1.1\r\nHost: localhost\r\n{coding}\r\n\r\n"));

@@ -163,9 +163,7 @@ fn a_request_line_has_a_method_a_target_and_version_1_0_or_1_1() {
 
 #[test]
 fn a_request_names_one_host_in_its_target_and_its_header() {
-    let to = |target: &str, host: &str| {
-        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-    };
+    let to = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let host = |host: &str| to("/health", host);
     expect_one_answer(&[
         (to("http://localhost/health", "localhost"), 200),
