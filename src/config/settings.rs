@@ -233,6 +233,12 @@ pub struct Settings {
     /// Time for a TLS handshake, to begin a request, and then to send its head.
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "10s")]
     pub header_timeout: Span,
+    /// Time from an answer to the next request after which an HTTP connection is closed; 0s is no limit.
+    ///
+    /// A request that is being answered is not cut: its head and each 4 KiB of its body have `header-timeout`, and a client
+    /// must take some of its answers within `slow-after`.
+    #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
+    pub http_idle_time: Span,
     /// Age at which an HTTP connection is closed; 0s is no limit.
     ///
     /// The first answer after that time says `Connection: close`. WebSockets are not affected.

@@ -26,7 +26,7 @@ use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::emulation::Streams;
-use crate::transport::http::{HttpContext, HttpServer, OriginRules};
+use crate::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules};
 use crate::transport::keepalive::Keepalive;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 use crate::transport::{stream, tcp, websocket};
@@ -152,8 +152,12 @@ impl ClientAcceptor {
             metrics,
             counts: Arc::clone(&self.counts),
             buffer: Rc::clone(&self.buffer),
-            header_timeout: self.rules.header_timeout,
-            connection_time_max: self.rules.http.connection_time,
+            times: HttpTimes {
+                header_timeout: self.rules.header_timeout,
+                idle: self.rules.http.idle_time,
+                unread: self.rules.outbox.slow_after,
+                connection: self.rules.http.connection_time,
+            },
             origins: OriginRules {
                 origins: self.rules.origins.clone(),
                 hosts: self.rules.http.hosts.clone(),
