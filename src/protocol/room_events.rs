@@ -70,6 +70,13 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
             write_string(reason.reason(), out);
             out.push(b'}');
         }
+        Event::Dismissed(code, reason) => {
+            out.extend_from_slice(b"event: closed\ndata: {\"reason\":");
+            write_string(reason, out);
+            out.extend_from_slice(b",\"code\":");
+            write_number(code.into(), out);
+            out.push(b'}');
+        }
         _ => return,
     }
     out.extend_from_slice(b"\n\n");
