@@ -177,8 +177,8 @@ impl HttpServer {
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
             Route::Room => Ok(self.answer_room(request, connection).await),
-            // Not served yet.
-            Route::ApiDescription | Route::Api => Err(RefusedRequest::not_found()),
+            Route::ApiDescription => Ok(self.describe_api()),
+            Route::Api => self.call_api(request, body_bytes_max, connection).await,
         }
     }
 
