@@ -112,6 +112,12 @@ pub(super) enum RefusalReason {
     Body,
     /// Commands for a session that is not there.
     Session,
+    /// A client that has not the right to what it asks for.
+    Rights,
+    /// A parameter that breaks its rule, or a position from which nothing can be continued.
+    Query,
+    /// More deliveries than the address may cause.
+    Rate,
     /// No `Host`, or several.
     Host,
     HeadTooLong,

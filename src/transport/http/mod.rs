@@ -15,6 +15,7 @@ mod origin;
 mod probes;
 mod refusals;
 mod requests;
+mod rooms;
 mod routes;
 mod streams;
 mod subprotocol;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
@@ -40,6 +42,7 @@ use self::activity::{Phase, Watched};
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
+use self::rooms::{ANSWERS_MAX, SHARES};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
@@ -57,6 +60,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::SessionContext;
 use crate::session::access::WorkerAccess;
+use crate::session::reader::Reading;
 use crate::shutdown::Drain;
 use crate::writer::CLOSE_LINGER;
 
@@ -117,10 +121,20 @@ pub struct HttpServer {
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: RevocablePermits,
     origin_refusals: LogThrottle,
+    /// The memory of answers with history.
+    history: Arc<Semaphore>,
     /// What the server API says of this process.
     node: Node,
     api_description: OnceCell<Bytes>,
-    on_upgrade: Box<dyn Fn(Client, Dialect)>,
+    on_upgrade: Box<dyn Fn(Client, Upgrade)>,
+}
+
+/// What a socket goes on as, once it is without hyper.
+pub enum Upgrade {
+    /// A client that sends commands.
+    Client(Dialect),
+    /// A client that reads one room.
+    Reader(Box<Reading>),
 }
 
 /// A connection of which nothing was read, or only the PROXY header.
@@ -135,7 +149,7 @@ struct HttpSocket<'a> {
 
 impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
-    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Dialect) + 'static) -> Self {
+    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
         Self {
             node: Node {
                 uid: format!("{:016x}", context.streams.node()),
@@ -147,6 +161,7 @@ impl HttpServer {
             metrics_text: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
             origin_refusals: LogThrottle::new(),
+            history: Arc::new(Semaphore::new(ANSWERS_MAX * SHARES)),
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -254,11 +269,11 @@ impl HttpServer {
         let stream = io.into_inner().stream;
         match (&ended, connection.admitted.take(), permit) {
             (Some(Ok(())), Some(admitted), Ok(permit)) => {
-                let Admitted { address, permit: address_permit, token, dialect, first_frame } = admitted;
+                let Admitted { address, permit: address_permit, token, upgrade, first_frame } = admitted;
                 let permit = permit.with(address_permit);
                 // What is read behind the request of a stream is no input of the client.
                 let already_read = if connection.goes_on.get() { first_frame } else { read_buf.to_vec() };
-                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, dialect);
+                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, upgrade);
                 HttpEnd::Upgraded
             }
             // The permit is held for as long as the connection has its descriptor.
