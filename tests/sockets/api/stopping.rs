@@ -1,9 +1,10 @@
 //! The API of a server that is full, and of one that stops.
 
-use harness::{Centrifuge, Client, Http, Transport, at_once};
+use std::time::Duration;
+
+use harness::{Centrifuge, Http, Transport, at_once};
 use roomcast::config::Span;
 use serde_json::json;
-use std::time::Duration;
 
 use super::{Served, ask, post};
 use crate::server::Shape;
@@ -11,7 +12,7 @@ use crate::server::Shape;
 #[test]
 fn a_full_server_answers_its_backend() {
     let served = Served::start(Shape::ONE, |settings| settings.max_clients = Some(1));
-    let mut only = Client::member(&served.server, Transport::Tcp, "a", "member");
+    let mut only = served.member(Transport::Tcp, "a");
     for number in 1..=20 {
         let key = format!("X-API-Key: {}\r\n", served.backend);
         let body = json!({ "channel": "a", "data": number }).to_string();
@@ -29,6 +30,10 @@ fn a_server_that_stops_refuses_calls_and_delivers_what_it_has_answered() {
         let mut backends: Vec<_> = (0..8).map(|_| Http::connect(served.server.http)).collect();
         let key = format!("X-API-Key: {}\r\n", served.backend);
         let request = post("publish", &key, r#"{"channel":"a","data":1}"#);
+        for backend in &mut backends {
+            backend.send(post("info", &key, "{}"));
+            assert_eq!(backend.answer().0.status, 200);
+        }
         let mut published = 0;
         served.server.begin_stop();
         for backend in &mut backends {
