@@ -23,6 +23,9 @@ use crate::transport::metrics::RefusalReason;
 /// long body may take long, but does not hold its share of the budget for a byte now and then.
 const PROGRESS_BYTES: usize = 4 * 1024;
 
+/// The pieces in which hyper gets a long body. It asks for the next once the client has taken most of those before.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// An answer to a request.
 pub type Answer = Response<Body>;
 
@@ -32,12 +35,25 @@ pub struct Body {
     bytes: Bytes,
     /// The connection goes on without hyper behind these bytes.
     goes_on: bool,
+    /// The memory of a long body, which hyper gets in pieces, and is held until it has the last.
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Body {
     /// A body that goes on.
     pub fn going_on(beginning: &'static str) -> Self {
-        Self { bytes: Bytes::from_static(beginning.as_bytes()), goes_on: true }
+        Self { bytes: Bytes::from_static(beginning.as_bytes()), goes_on: true, memory: None }
+    }
+
+    /// A long body, and its share of the memory of all such bodies.
+    pub fn in_pieces(bytes: Vec<u8>, memory: OwnedSemaphorePermit) -> Self {
+        Self { bytes: bytes.into(), goes_on: false, memory: Some(memory) }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        Self { bytes: bytes.into(), goes_on: false, memory: None }
     }
 }
 
@@ -46,6 +62,11 @@ impl HttpBody for Body {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.memory.is_some() && !self.bytes.is_empty() {
+            let most = PIECE_BYTES.min(self.bytes.len());
+            // Copied: what hyper has is not to keep the whole body.
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(&self.bytes.split_to(most))))));
+        }
         match mem::take(&mut self.bytes) {
             bytes if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             _ if self.goes_on => Poll::Pending,
@@ -80,7 +101,7 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 }
 
 fn answer(status: StatusCode, bytes: Bytes) -> Answer {
-    let mut answer = Response::new(Body { bytes, goes_on: false });
+    let mut answer = Response::new(bytes.into());
     *answer.status_mut() = status;
     answer
 }

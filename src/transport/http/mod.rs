@@ -3,6 +3,7 @@
 //! so does one whose answer is a stream, behind the head.
 
 mod activity;
+mod api;
 mod bearer;
 mod body;
 mod cors;
@@ -14,15 +15,17 @@ mod origin;
 mod probes;
 mod refusals;
 mod requests;
+mod rooms;
 mod routes;
 mod streams;
 mod subprotocol;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -31,6 +34,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
@@ -38,9 +42,11 @@ use self::activity::{Phase, Watched};
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
+use self::rooms::{ANSWERS_MAX, SHARES};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
+use crate::api::Node;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
 use crate::net::accept::Accepted;
@@ -52,7 +58,9 @@ use crate::net::revocable::RevocablePermits;
 use crate::net::stream::Stream;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
+use crate::session::SessionContext;
 use crate::session::access::WorkerAccess;
+use crate::session::reader::Reading;
 use crate::shutdown::Drain;
 use crate::writer::CLOSE_LINGER;
 
@@ -70,6 +78,9 @@ const HEADERS_MAX: usize = 64;
 
 /// Bytes of a request's head; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The name of the host, as the kernel tells it.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// What the HTTP server of a worker works with.
 pub struct HttpContext {
@@ -95,6 +106,8 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// What the sessions share; gone once the worker has no clients and does not let any in.
+    pub sessions: Weak<SessionContext>,
     /// The shortest message that is compressed, in bytes; `None` turns compression off.
     pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
@@ -108,7 +121,20 @@ pub struct HttpServer {
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: RevocablePermits,
     origin_refusals: LogThrottle,
-    on_upgrade: Box<dyn Fn(Client, Dialect)>,
+    /// The memory of answers with history.
+    history: Arc<Semaphore>,
+    /// What the server API says of this process.
+    node: Node,
+    api_description: OnceCell<Bytes>,
+    on_upgrade: Box<dyn Fn(Client, Upgrade)>,
+}
+
+/// What a socket goes on as, once it is without hyper.
+pub enum Upgrade {
+    /// A client that sends commands.
+    Client(Dialect),
+    /// A client that reads one room.
+    Reader(Box<Reading>),
 }
 
 /// A connection of which nothing was read, or only the PROXY header.
@@ -123,12 +149,19 @@ struct HttpSocket<'a> {
 
 impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
-    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Dialect) + 'static) -> Self {
+    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
         Self {
+            node: Node {
+                uid: format!("{:016x}", context.streams.node()),
+                name: read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned(),
+                started_at: Instant::now(),
+            },
+            api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
             origin_refusals: LogThrottle::new(),
+            history: Arc::new(Semaphore::new(ANSWERS_MAX * SHARES)),
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -236,11 +269,11 @@ impl HttpServer {
         let stream = io.into_inner().stream;
         match (&ended, connection.admitted.take(), permit) {
             (Some(Ok(())), Some(admitted), Ok(permit)) => {
-                let Admitted { address, permit: address_permit, token, dialect, first_frame } = admitted;
+                let Admitted { address, permit: address_permit, token, upgrade, first_frame } = admitted;
                 let permit = permit.with(address_permit);
                 // What is read behind the request of a stream is no input of the client.
                 let already_read = if connection.goes_on.get() { first_frame } else { read_buf.to_vec() };
-                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, dialect);
+                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, upgrade);
                 HttpEnd::Upgraded
             }
             // The permit is held for as long as the connection has its descriptor.

@@ -22,7 +22,7 @@ use super::origin::Reached;
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::routes::{Route, RouteRule};
 use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
-use super::{HttpServer, HttpSocket};
+use super::{HttpServer, HttpSocket, Upgrade};
 use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
@@ -65,8 +65,8 @@ pub struct Admitted {
     pub permit: Option<AddressPermit>,
     /// The valid token that it has presented.
     pub token: Option<Box<Token>>,
-    /// What it goes on in.
-    pub dialect: Dialect,
+    /// What it goes on as.
+    pub upgrade: Upgrade,
     /// The frame that has come with the request.
     pub first_frame: Vec<u8>,
 }
@@ -175,8 +175,9 @@ impl HttpServer {
             Route::CentrifugeWebSocket => self.shake_hands(&request, connection, centrifuge_dialect),
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
-            // Not served yet.
-            Route::Room | Route::ApiDescription | Route::Api => Err(RefusedRequest::not_found()),
+            Route::Room => Ok(self.answer_room(request, connection).await),
+            Route::ApiDescription => Ok(self.describe_api()),
+            Route::Api => self.call_api(request, body_bytes_max, connection).await,
         }
     }
 
@@ -193,7 +194,8 @@ impl HttpServer {
         answer_subprotocol(request.headers(), dialect, &mut answer)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        connection.admitted.set(Some(Admitted { address, permit, token, dialect, first_frame: Vec::new() }));
+        let upgrade = Upgrade::Client(dialect);
+        connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame: Vec::new() }));
         Ok(answer)
     }
 

@@ -9,12 +9,12 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
-use super::HttpServer;
 use super::bearer::verified;
 use super::body::{Answer, Body, empty, too_long};
 use super::refusals::RefusedRequest;
 use super::requests::{Admitted, HttpConnection};
 use super::routes::Route;
+use super::{HttpServer, Upgrade};
 use crate::protocol::centrifuge::emulation::{BinaryEmulationRequest, EmulationRequest};
 use crate::protocol::dialect::Dialect;
 use crate::session::centrifuge::StreamName;
@@ -58,8 +58,9 @@ impl HttpServer {
         ];
         let mut answer = Response::new(Body::going_on(beginning));
         answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        let upgrade = Upgrade::Client(dialect);
         connection.goes_on.set(true);
-        connection.admitted.set(Some(Admitted { address, permit, token, dialect, first_frame }));
+        connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame }));
         Ok(answer)
     }
 
@@ -152,7 +153,7 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
 }
 
 /// The value of a parameter of a query.
-fn decoded(value: &str) -> Vec<u8> {
+pub fn decoded(value: &str) -> Vec<u8> {
     let spaced = if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) };
     percent_decode_str(&spaced).collect()
 }

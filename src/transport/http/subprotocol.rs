@@ -41,7 +41,7 @@ pub fn answer_subprotocol(headers: &HeaderMap, dialect: Dialect, response: &mut 
     let own = match dialect.encoding() {
         Encoding::Json => JSON,
         Encoding::Protobuf => PROTOBUF,
-        Encoding::Text | Encoding::Push => "",
+        Encoding::Text | Encoding::Push | Encoding::RoomEvents => "",
     };
     let offers_token = subprotocols(headers).any(|offered| token_of_subprotocol(offered).is_some());
     let chosen = match subprotocols(headers).find(|offered| *offered == own) {
