@@ -57,7 +57,7 @@ fn text_clients_sdks_and_readers_of_a_room_get_one_order() {
         let mut readers = [(); 3].map(|()| reader(&server));
         for number in 0..50 {
             lines.send(format!("{number}\n"));
-            client.send(&json!({ "id": 10 + number, "publish": { "channel": "a", "data": { "n": number } } }).to_string());
+            client.publish("a", json!({ "n": number }));
         }
         let all = |mut next: Box<dyn FnMut() -> Value + '_>| (0..100).map(|_| next()).collect::<Vec<_>>();
         let heard = readers.each_mut().map(|reader| all(Box::new(|| publication(reader)["data"].clone())));
@@ -288,6 +288,7 @@ fn a_reader_whose_token_expires_is_told_so_and_then_needs_another() {
     let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
         rules(settings);
         settings.token_grace = Span(Duration::from_millis(1));
+        settings.token_leeway = Span(Duration::ZERO);
     });
     let token = token(&json!({ "sub": "ada", "exp": seconds_from_now(2), "rooms": { "team:a": ["join"] } }));
     let header = format!("Authorization: Bearer {token}\r\n");
