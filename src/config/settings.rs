@@ -205,10 +205,11 @@ pub struct Settings {
     #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "256MiB")]
     pub outbox_budget: Size,
 
-    /// Web pages of other hosts that may open a WebSocket; `*` is every page.
+    /// Web pages of other hosts that may connect and read answers; `*` is every page.
     ///
     /// As in `https://example.org,https://example.com`. Pages of the same host are always allowed. Other pages get
-    /// status 403, and the log names them. Clients that are no browser send no `Origin` and are not affected.
+    /// status 403 where they would act for their user, as at `/ws`, and the log names them. Clients that are no browser
+    /// send no `Origin` and are not affected.
     #[arg(long, help_heading = "HTTP", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Names of this server in origins of its own pages (default: any name).

@@ -134,7 +134,8 @@ fn publication_bytes(publication: &Publication) -> usize {
     };
     let tag_bytes = |(name, text): (&str, &str)| r#""":"","#.len() + name.len() + text.len();
     // Of all tags but the last, a comma follows.
-    let tags = tags_of(publisher).map_or(0, |tags| r#","tags":{}"#.len() - 1 + tags.iter().map(tag_bytes).sum::<usize>());
+    let tags =
+        tags_of(publisher).map_or(0, |tags| r#","tags":{}"#.len() - 1 + tags.iter().map(tag_bytes).sum::<usize>());
     r#"{"at":"","name":"","data":}"#.len() + TIME_BYTES + publisher.label.as_str().len() + place + user + data + tags
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::api::ApiMetrics;
 use crate::broker::ShardMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
@@ -105,6 +106,8 @@ pub(super) enum RefusalReason {
     Key,
     /// A token that is refused, or that stands where none may.
     Token,
+    /// No key of the server API, or one that is not valid.
+    ApiKey,
     /// A body where none is allowed, or one that is too long or malformed.
     Body,
     /// Commands for a session that is not there.
@@ -184,6 +187,7 @@ pub struct TransportMetrics {
     pub(super) requests: Counter,
     responses: [Counter; RESPONSE_CLASSES.len()],
     pub(super) scrapes: Counter,
+    pub(super) api: ApiMetrics,
 }
 
 impl TransportMetrics {
@@ -277,6 +281,7 @@ impl TransportMetrics {
              no version in common.",
             handshakes.map(|(outcome, count)| (format!("outcome=\"{outcome}\""), count)),
         );
+        ApiMetrics::expose(all.iter().map(|one| &one.api), out);
         let scrapes = "Times that this text was made; requests to one worker within 100 ms of each other share it.";
         out.counter("roomcast_scrapes_total", scrapes, sum(&|one| &one.scrapes));
     }

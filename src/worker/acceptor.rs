@@ -26,7 +26,7 @@ use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::emulation::Streams;
-use crate::transport::http::{Upgrade, HttpContext, HttpServer, HttpTimes, OriginRules};
+use crate::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules, Upgrade};
 use crate::transport::keepalive::Keepalive;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 use crate::transport::{stream, tcp, websocket};
@@ -166,9 +166,9 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            sessions: Rc::downgrade(context),
             deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
-            sessions: Rc::downgrade(context),
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

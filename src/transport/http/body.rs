@@ -1,5 +1,5 @@
-//! Bodies: those of answers, which are whole or go on behind hyper, and those of requests, which are read within a time and a
-//! budget.
+//! Bodies: those of answers, which are whole or go on behind hyper, and those of requests, which are read within a time
+//! and a budget.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

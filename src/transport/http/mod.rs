@@ -3,6 +3,7 @@
 //! so does one whose answer is a stream, behind the head.
 
 mod activity;
+mod api;
 mod bearer;
 mod body;
 mod cors;
@@ -19,7 +20,8 @@ mod routes;
 mod streams;
 mod subprotocol;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -44,6 +46,7 @@ use self::rooms::{ANSWERS_MAX, SHARES};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
+use crate::api::Node;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
 use crate::net::accept::Accepted;
@@ -76,6 +79,9 @@ const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// The name of the host, as the kernel tells it.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
+
 /// What the HTTP server of a worker works with.
 pub struct HttpContext {
     /// Says whether the server stops.
@@ -100,12 +106,12 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// What the sessions share; gone once the worker has no clients and does not let any in.
+    pub sessions: Weak<SessionContext>,
     /// The shortest message that is compressed, in bytes; `None` turns compression off.
     pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
     pub streams: Rc<Streams>,
-    /// What the sessions of the worker share, while the worker has clients.
-    pub sessions: Weak<SessionContext>,
 }
 
 /// The HTTP server of a worker.
@@ -117,6 +123,9 @@ pub struct HttpServer {
     origin_refusals: LogThrottle,
     /// The memory of answers with history.
     history: Arc<Semaphore>,
+    /// What the server API says of this process.
+    node: Node,
+    api_description: OnceCell<Bytes>,
     on_upgrade: Box<dyn Fn(Client, Upgrade)>,
 }
 
@@ -142,6 +151,12 @@ impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
     pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
         Self {
+            node: Node {
+                uid: format!("{:016x}", context.streams.node()),
+                name: read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned(),
+                started_at: Instant::now(),
+            },
+            api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),

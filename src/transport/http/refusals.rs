@@ -37,6 +37,7 @@ impl RefusedRequest {
             RefusalReason::Token if status == StatusCode::UNAUTHORIZED => {
                 Some((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
             }
+            RefusalReason::ApiKey => Some((WWW_AUTHENTICATE, "apikey")),
             _ => None,
         };
         let is_last = !matches!(reason, RefusalReason::Path | RefusalReason::Method);

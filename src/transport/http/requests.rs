@@ -90,8 +90,10 @@ impl<'a> HttpConnection<'a> {
         }
     }
 
-    fn is_time_over(&self) -> bool {
-        self.last_at.is_some_and(|last_at| Instant::now() >= last_at)
+    /// Whether the next answer is the last: its time is over, it has no permit, or the rest of a body is in the way.
+    fn is_over(&self) -> bool {
+        let is_time_over = self.last_at.is_some_and(|last_at| Instant::now() >= last_at);
+        is_time_over || self.no_permit.is_some() || self.has_unread_body.get()
     }
 }
 
@@ -114,8 +116,7 @@ impl HttpServer {
         let mut answer = self.answer_page(request, connection).await;
         let becomes_client = answer.status() == StatusCode::SWITCHING_PROTOCOLS || connection.goes_on.get();
         if !becomes_client {
-            let is_last = ends_connection || connection.has_unread_body.get() || self.ends_with_answer(connection);
-            if is_last {
+            if ends_connection || connection.is_over() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             if !connection.is_plain.replace(true) {
@@ -125,11 +126,6 @@ impl HttpServer {
         self.context.counts.count_response(answer.status().as_u16());
         connection.activity.enter(Phase::Idle);
         Ok(answer)
-    }
-
-    /// Whether the server ends the connection behind its next answer.
-    fn ends_with_answer(&self, connection: &HttpConnection<'_>) -> bool {
-        connection.no_permit.is_some() || connection.is_time_over() || self.context.drain.is_stopping()
     }
 
     /// The answer to a request, with what it says to the page that has sent it, and to caches.
@@ -181,8 +177,8 @@ impl HttpServer {
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
             Route::Room => Ok(self.answer_room(request, connection).await),
-            // Not served yet.
-            Route::ApiDescription | Route::Api => Err(RefusedRequest::not_found()),
+            Route::ApiDescription => Ok(self.describe_api()),
+            Route::Api => self.call_api(request, body_bytes_max, connection).await,
         }
     }
 

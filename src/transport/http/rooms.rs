@@ -102,7 +102,11 @@ impl HttpServer {
         let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), &summary);
         let is_for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if is_event_source && is_for_now {
-            return typed(StatusCode::OK, EVENT_STREAM, if reason == RefusalReason::Draining { STOPPING } else { REFUSED });
+            return typed(
+                StatusCode::OK,
+                EVENT_STREAM,
+                if reason == RefusalReason::Draining { STOPPING } else { REFUSED },
+            );
         }
         if is_for_now {
             answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
@@ -112,11 +116,7 @@ impl HttpServer {
         answer
     }
 
-    async fn read_room(
-        &self,
-        request: Request<Incoming>,
-        connection: &HttpConnection<'_>,
-    ) -> Result<Answer, Refused> {
+    async fn read_room(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Result<Answer, Refused> {
         let room = room_of(request.uri().path())?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         self.check_open(connection)?;
@@ -252,9 +252,10 @@ fn room_of(path: &str) -> Result<RoomName, RefusedRequest> {
         let text = "not found: a / in the name of a room is written %2F";
         return Err(RefusedRequest(RefusalReason::Path, StatusCode::NOT_FOUND, text.into()));
     }
-    let is_encoded = name.split('%').skip(1).all(|rest| {
-        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
+    let is_encoded = name
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
     let decoded = percent_decode_str(name).decode_utf8().ok().filter(|_| is_encoded);
     let decoded = decoded.ok_or_else(|| bad_name("room: its name in the path is UTF-8, percent-encoded".to_owned()))?;
     RoomName::parse(&decoded).map_err(|error| bad_name(format!("room {error}")))
@@ -318,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_room_in_a_path_is_decoded_once() {
-        let name = |path: &str| room_of(path).map(|room| room.as_str().to_owned()).map_err(|refused| refused.1.as_u16());
+        let name =
+            |path: &str| room_of(path).map(|room| room.as_str().to_owned()).map_err(|refused| refused.1.as_u16());
         for (path, room) in [
             ("/rooms/lobby", "lobby"),
             ("/rooms/team%3A7", "team:7"),

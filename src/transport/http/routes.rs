@@ -6,8 +6,12 @@ use hyper::Method;
 /// A body that no route asks for has at most this many bytes. It is not read.
 const UNWANTED_BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// The body of a request of the server API has at most this many bytes.
-const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// What stands in front of the name of a method of the server API.
+pub const API_PATH: &str = "/api/";
+
+/// The body of a request of the server API may be this much longer than the longest message, in bytes, since broadcasts and
+/// batches are long.
+const API_BODY_BYTES: usize = 1024 * 1024;
 
 /// The body of a request with commands may be this many times the longest message, since JSON in JSON is escaped, and
 /// have this many bytes more, for the names.
@@ -61,6 +65,8 @@ enum BodyMax {
     Frame,
     /// One frame as a string in JSON.
     EscapedFrame,
+    /// A call of the server API.
+    ApiCall,
 }
 
 /// What is the same for all requests of a route.
@@ -95,7 +101,7 @@ static ROUTES: [RouteRule; 13] = [
     rule("/emulation", Route::Emulation, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::EscapedFrame),
     rule("/rooms/*", Route::Room, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/openapi.json", Route::ApiDescription, READ, Pages::OfAllowedOrigins, NO_BODY),
-    rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Bytes(API_BODY_BYTES_MAX)),
+    rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::ApiCall),
 ];
 
 /// Every other path.
@@ -130,6 +136,7 @@ impl RouteRule {
             BodyMax::Bytes(bytes) => bytes,
             BodyMax::Frame => frame_bytes_max,
             BodyMax::EscapedFrame => EMULATION_FACTOR * frame_bytes_max + EMULATION_BYTES,
+            BodyMax::ApiCall => frame_bytes_max + API_BODY_BYTES,
         }
     }
 }
