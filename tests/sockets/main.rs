@@ -140,6 +140,8 @@ mod rooms_http_streams;
 mod rooms_http_cuts;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
+// The server API: every method, keys and their rights, bodies, batches, orders, the description.
+mod api;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.
