@@ -166,6 +166,7 @@ async fn serve(
     let context = Rc::new(SessionContext {
         broker: broker.broker(),
         access: Rc::clone(&access),
+        hooks: None,
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asking::{PlaceRequest, Wished};
 use super::pass::Pass;
 use super::waiting::{Answer, Joining, Waiting};
 use super::{Outcome, Session};
@@ -19,6 +20,15 @@ pub(super) struct Membership {
     pub rights: Rights,
     /// Of a membership by a token of its own.
     pub pass: Option<Box<Pass>>,
+}
+
+/// The one who has named a room that a client is to be in from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The application, in the client's token.
+    Application,
+    /// The client.
+    Client,
 }
 
 /// A wish to join a room.
@@ -69,10 +79,11 @@ impl Session {
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
     /// one. A join must follow `Finished::Reserved`.
     pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, since) {
-            return self.wait(Waiting::Refused(error));
+        let place = PlaceRequest { room, since, is_read: false };
+        if self.context.hooks.is_some() {
+            return self.ask_to_join(Wished::Reserve(place));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, None)))
+        self.reserve_unasked(place, None)
     }
 
     /// Waits for the client's turn to hold what it has missed in several rooms, as `Finished::Collecting`.
@@ -80,23 +91,43 @@ impl Session {
         self.wait(Answer::Collecting(Box::pin(self.context.broker.collecting())))
     }
 
-    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
-    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, None) {
+    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed. The application is
+    /// not asked about a room that it has named itself.
+    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>, named_by: NamedBy) -> Outcome {
+        let place = PlaceRequest { room, since, is_read: true };
+        if self.context.hooks.is_some() && named_by == NamedBy::Client {
+            return self.ask_to_join(Wished::Reserve(place));
+        }
+        self.reserve_unasked(place, None)
+    }
+
+    pub(super) fn reserve_unasked(&mut self, place: PlaceRequest, pass: Option<Box<Pass>>) -> Outcome {
+        let PlaceRequest { room, since, is_read } = place;
+        if let Err(error) = self.permit_join(&room, since.filter(|_| !is_read), pass.as_deref()) {
             return self.wait(Waiting::Refused(error));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
+        let request = self.context.broker.reserve(room, since.filter(|_| is_read));
+        self.wait(Answer::Reserving(request, pass))
     }
 
     /// Joins a room that the client is not in. The room itself replies with `Event::Joined` or `Event::JoinedAt`, ahead
     /// of everything else from it, and with what the client has missed since its position, if it has one.
     pub fn join(&mut self, request: JoinRequest) -> Outcome {
-        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
-        debug_assert!(!self.is_in(&room), "joined twice");
+        debug_assert!(!self.is_in(&request.room), "joined twice");
         let rooms_max = self.context.rooms_max;
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
+        // A place is reserved only where the application has been asked.
+        if self.context.hooks.is_some() && request.reservation == Reservation::None {
+            return self.ask_to_join(Wished::Join(request));
+        }
+        self.join_unasked(request)
+    }
+
+    pub(super) fn join_unasked(&mut self, request: JoinRequest) -> Outcome {
+        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
+        let info = pass.as_ref().and_then(|pass| pass.info().cloned()).or(info);
         let publisher = match info {
             None => Arc::clone(&self.identity),
             info => Publisher { room_info: info, ..(*self.identity).clone() }.into(),

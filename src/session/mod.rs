@@ -4,6 +4,7 @@
 //! has finished.
 
 pub mod access;
+mod asking;
 pub mod centrifuge;
 mod memberships;
 pub mod pass;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
-pub use self::memberships::JoinRequest;
+pub use self::memberships::{JoinRequest, NamedBy};
 use self::memberships::Membership;
 use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
@@ -34,6 +35,7 @@ pub use self::waiting::{Finished, Outcome};
 use crate::auth::tokens::Token;
 use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, ReplyTo};
 use crate::config::DeliveryLimits;
+use crate::hooks::Hooks;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
@@ -49,6 +51,8 @@ pub struct SessionContext {
     pub broker: Broker,
     /// What the clients may do, and for how long.
     pub access: Rc<WorkerAccess>,
+    /// Asks the application; `None` where no hook is on.
+    pub hooks: Option<Rc<Hooks>>,
     /// The worker's own writer.
     pub writer: WriterHandle,
     /// The index of that writer.

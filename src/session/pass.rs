@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
-use super::access::seconds_until;
+use super::access::{WorkerAccess, seconds_until};
 use crate::auth::rights::Rights;
 use crate::auth::tokens::{SubscriptionToken, TokenError};
 use crate::broker::Now;
@@ -43,6 +43,10 @@ pub enum PassRefused {
 }
 
 impl Pass {
+    pub(super) fn new(token: SubscriptionToken, access: &WorkerAccess) -> Self {
+        Self { ends_at: token.expires_at.and_then(|at| access.instant_of(at)), token }
+    }
+
     /// What it gives in its room.
     pub(super) fn rights(&self) -> Rights {
         Rights::JOIN_AND_READ
@@ -88,8 +92,7 @@ impl Session {
         if token.user != self.identity.user || !is_of_client {
             return Err(PassRefused::Ended(Disconnect::TokenInvalid));
         }
-        let ends_at = token.expires_at.and_then(|at| self.context.access.instant_of(at));
-        Ok(Box::new(Pass { ends_at, token }))
+        Ok(Box::new(Pass::new(token, &self.context.access)))
     }
 
     /// Goes on with another pass in its room, which the client is in.

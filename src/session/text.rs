@@ -21,7 +21,7 @@ use crate::protocol::text::labelled_bytes;
 pub struct TextHandler {
     session: Session,
     /// The room that the client is moving to: it has a place reserved there, or asks for one, and leaves the one it is in.
-    next_room: Option<(RoomName, Option<Since>)>,
+    next_room: Option<Box<JoinRequest>>,
     /// A text message came; only the first may begin with a byte order mark.
     has_begun: bool,
     /// The session ends once the reply before has been sent.
@@ -110,7 +110,8 @@ impl TextHandler {
         if self.room().is_none() {
             return self.session.join(JoinRequest { since, ..JoinRequest::of(room) });
         }
-        self.next_room = Some((room.clone(), since));
+        let reservation = Reservation::Held;
+        self.next_room = Some(Box::new(JoinRequest { since, reservation, ..JoinRequest::of(room.clone()) }));
         self.session.reserve(room, since)
     }
 
@@ -119,13 +120,22 @@ impl TextHandler {
             let room = self.room();
             return self.session.introduce(room.as_ref());
         };
-        match self.refuse(&error) {
+        self.end_with(&error, reason)
+    }
+
+    fn end_with(&mut self, error: &CommandError, reason: Disconnect) -> Outcome {
+        match self.refuse(error) {
             Outcome::Done => Outcome::Ended(reason),
             outcome => {
                 self.ending = Some(reason);
                 outcome
             }
         }
+    }
+
+    fn greet(&mut self) -> Outcome {
+        let context = self.session.context.clone();
+        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
     }
 
     fn list(&mut self, rooms: Arc<Listing<RoomName>>) -> Outcome {
@@ -144,12 +154,14 @@ impl TextHandler {
         match finished {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
             Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
-            Finished::Reserved(_) => self.in_room(|handler, room| handler.session.leave(room)),
-            Finished::Left => match self.next_room.take() {
-                Some((room, since)) => {
-                    let reservation = Reservation::Held;
-                    self.session.join(JoinRequest { since, reservation, ..JoinRequest::of(room) })
+            Finished::Reserved(_, pass) => {
+                if let Some(next_room) = &mut self.next_room {
+                    next_room.pass = pass;
                 }
+                self.in_room(|handler, room| handler.session.leave(room))
+            }
+            Finished::Left => match self.next_room.take() {
+                Some(next_room) => self.session.join(*next_room),
                 None => self.reply(&Event::Left),
             },
             Finished::Rooms(rooms) => self.list(rooms),
@@ -158,14 +170,19 @@ impl TextHandler {
                 self.next_room = None;
                 self.refuse(&error)
             }
+            Finished::Admitted => self.greet(),
+            Finished::NotAdmitted(error) => self.end_with(&error, Disconnect::Refused),
+            Finished::Disconnected(reason) => Outcome::Ended(reason),
         }
     }
 }
 
 impl ProtocolHandler for TextHandler {
     fn begin(&mut self) -> Outcome {
-        let context = self.session.context.clone();
-        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
+        match self.session.ask_to_connect() {
+            Outcome::Done => self.greet(),
+            outcome => outcome,
+        }
     }
 
     fn text(&mut self, text: &str) -> Outcome {

@@ -75,6 +75,7 @@ impl Server {
             Rc::new(SessionContext {
                 broker: senders.clone().broker(),
                 access: Rc::new(WorkerAccess::open()),
+                hooks: None,
                 writer: writer.handle.clone(),
                 writer_index: WriterIndex(index),
                 greeting: "Welcome".to_owned(),
