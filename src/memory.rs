@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ const SPARE_FACTOR: usize = 4;
 const SPARE_MIN: usize = 1_024;
 
 /// Shrinks a table after a peak.
-pub fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
     if table.capacity() > SPARE_MIN.max(table.len() * SPARE_FACTOR) {
         table.shrink_to_fit();
     }

@@ -133,11 +133,22 @@ impl Shard {
         if join.must_recover && matches!(missed, Some(Err(_))) {
             return Err(CommandError::Unrecoverable { room: name.clone() });
         }
-        let JoinReply::Requested(request) = reply else {
-            if let Some(Ok(Some(frames))) = missed {
-                batch.reply_frames(member.address, frames.holding(turn));
+        let request = match reply {
+            JoinReply::Requested(request) => request,
+            JoinReply::Pushed | JoinReply::Told => {
+                if reply == JoinReply::Pushed {
+                    let log = &self.rooms[name].log;
+                    let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
+                    let (expires_in, data, recovery) = (*expires_in, data.as_deref(), Recovery::NotRequested);
+                    let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
+                    let to = ReplyTo { address: member.address, dialect: member.dialect, request: None };
+                    batch.reply(to, &Event::JoinedAt(&joined));
+                }
+                if let Some(Ok(Some(frames))) = missed {
+                    batch.reply_frames(member.address, frames.holding(turn));
+                }
+                return Ok(());
             }
-            return Ok(());
         };
         let to = ReplyTo { address: member.address, dialect: member.dialect, request };
         if member.dialect.has_offsets() {
@@ -180,7 +191,7 @@ impl Shard {
             if missed.len() == 0 {
                 return Ok(None);
             }
-            let form = if reply == JoinReply::Told { Form::Messages } else { Form::Parts };
+            let form = if matches!(reply, JoinReply::Requested(_)) { Form::Parts } else { Form::Messages };
             let frames = self.replays.newest(name, (dialect, form), log, missed);
             // What is encoded may be longer than its data, by a label for each line.
             if frames.bytes().len() > bytes_max { Err(Unrecovered::TooLong) } else { Ok(Some(frames)) }

@@ -162,6 +162,8 @@ pub struct Join {
 pub enum JoinReply {
     /// By a reply to its command, under the client's own name for it where its dialect has one.
     Requested(Option<RequestId>),
+    /// By a push: it did not ask for it. What it has missed follows as if it were live.
+    Pushed,
     /// Not at all: it was told already. What it has missed since comes as if it were live.
     Told,
 }

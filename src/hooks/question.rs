@@ -69,7 +69,7 @@ impl Wish<'_> {
     }
 
     /// The room that it is about.
-    pub(super) fn room(&self) -> Option<&RoomName> {
+    pub fn room(&self) -> Option<&RoomName> {
         match self {
             Self::Connect => None,
             Self::Join(room) | Self::Publish(room, _) => Some(room),

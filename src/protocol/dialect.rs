@@ -260,25 +260,35 @@ impl Dialect {
         out.into()
     }
 
-    /// The last bytes for a client; `None` if it closed the connection itself or its socket failed.
+    /// The last bytes for a client; `None` if it closed the connection itself, its socket failed, or it was told already.
     pub fn closing(self, reason: Disconnect) -> Option<Bytes> {
         reason.close_code()?;
+        if self.encoding() == Encoding::Text && reason == Disconnect::Quit && self.transport() == Transport::WebSocket {
+            let mut out = Vec::new();
+            self.write(&Event::Closed(reason), &mut out);
+            out.extend(encode::close(reason.close_code(), reason.reason()));
+            return Some(out.into());
+        }
+        Some(self.close(&Event::Closed(reason), self.close_code(reason)))
+    }
+
+    /// The last bytes for a client whose connection an application ends in words of its own.
+    pub fn closing_with(self, code: u16, reason: &str) -> Bytes {
+        self.close(&Event::Dismissed(code, reason), (code, reason))
+    }
+
+    /// The end of a connection: a close frame, or the event and the end of the answer.
+    fn close(self, event: &Event<'_>, (code, reason): (u16, &str)) -> Bytes {
         let mut out = Vec::new();
         match self.framing() {
-            Framing::Line => self.write(&Event::Closed(reason), &mut out),
-            Framing::WebSocketText(_) | Framing::WebSocketBinary(_) => {
-                if self.encoding() == Encoding::Text && reason == Disconnect::Quit {
-                    self.write(&Event::Closed(reason), &mut out);
-                }
-                let (code, reason) = self.close_code(reason);
-                out.extend(encode::close(Some(code), reason));
-            }
+            Framing::WebSocketText(_) | Framing::WebSocketBinary(_) => return encode::close(Some(code), reason).into(),
+            Framing::Line => self.write(event, &mut out),
             Framing::Chunk | Framing::LineChunk | Framing::EventChunk => {
-                self.write(&Event::Closed(reason), &mut out);
+                self.write(event, &mut out);
                 out.extend_from_slice(chunk::LAST);
             }
         }
-        Some(out.into())
+        out.into()
     }
 
     /// The code and the reason of a WebSocket close frame.

@@ -46,6 +46,8 @@ pub enum Disconnect {
     Kicked,
     /// The application, which was asked, has not let the client in.
     Refused,
+    /// The application has ended the connection, in words of its own.
+    Dismissed,
     /// The unfinished input of all clients together exceeded its budget, and this client had the most.
     InputBudget,
 }
@@ -57,10 +59,10 @@ impl Disconnect {
     }
 
     /// The code of a WebSocket close frame (RFC 6455 §7.4; 4000 to 4099: reconnect with back-off). `None` where the
-    /// client is gone or has closed by itself.
+    /// client is gone or has closed by itself, or was told in other words.
     pub const fn close_code(self) -> Option<u16> {
         match self {
-            Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError => None,
+            Self::ClosedByPeer | Self::HandshakeTimeout | Self::IoError | Self::Dismissed => None,
             Self::Quit => Some(1000),
             Self::Shutdown => Some(1001),
             Self::ProtocolError => Some(1002),

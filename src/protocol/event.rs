@@ -104,6 +104,8 @@ pub enum Event<'a> {
     Error(&'a CommandError),
     /// The last event of a connection.
     Closed(Disconnect),
+    /// The last event of a connection that an application ends with a code and a reason of its own.
+    Dismissed(u16, &'a str),
 }
 
 /// What a client is told when it is connected.

@@ -65,7 +65,7 @@ impl Epoch {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
     /// The epoch of a room that was created at this time. Takes the low 20 bits of `random`.
-    pub fn new(created_at: UnixMillis, random: u64) -> Self {
+    pub const fn new(created_at: UnixMillis, random: u64) -> Self {
         Self((created_at.0 << Self::RANDOM_BITS) | (random & ((1 << Self::RANDOM_BITS) - 1)))
     }
 

@@ -80,6 +80,7 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         | Event::Evicted(..) => Ok(()),
         Event::Closed(Disconnect::Quit) => out.write_all(b"Bye"),
         Event::Closed(reason) => write!(out, "ERR closed {}", reason.reason()),
+        Event::Dismissed(code, reason) => write!(out, "ERR closed {} {code} {reason}", Disconnect::Kicked.reason()),
     };
     written.expect("a vector accepts every byte");
 }

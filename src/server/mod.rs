@@ -30,10 +30,11 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
+use crate::session::orders::{WorkerCommand, WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{AccessCommand, DescriptorTable, RunningWorker, Shared, Worker, access_mailbox};
+use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
@@ -84,10 +85,11 @@ pub async fn run(
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let (commands, command_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| access_mailbox()).unzip();
+    let (commands, command_mailboxes) = worker_mailboxes(config.workers);
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
     let asked = (Arc::clone(&access), application);
-    let (mut workers, shards) = start(&config, descriptors, own, asked, &metrics, tls.server(), &drain)?;
+    let (mut workers, shards) =
+        start(&config, descriptors, own, &commands, asked, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -195,7 +197,8 @@ async fn become_ready(
 fn start(
     config: &Config,
     descriptors: Descriptors,
-    own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<AccessCommand>)>,
+    own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<WorkerCommand>)>,
+    commands: &WorkerSenders,
     (access, application): (Arc<Access>, Option<Arc<Application>>),
     metrics: &ServerMetrics,
     tls: watch::Receiver<TlsServer>,
@@ -223,6 +226,7 @@ fn start(
         tls,
         access,
         application,
+        commands: commands.clone(),
         emulation,
         drain: drain.clone(),
     };

@@ -180,11 +180,6 @@ impl WorkerAccess {
         verified
     }
 
-    /// A moment of the calendar on the clock that never jumps.
-    pub(super) fn instant_of(&self, at: UnixSeconds) -> Option<Instant> {
-        instant_of(at, Now::read())
-    }
-
     /// Watches the passes of a client, for as long as it holds them.
     pub(super) fn watch_passes(&self, expiry: &Rc<PassExpiry>) {
         self.passes.borrow_mut().push(Rc::downgrade(expiry));
@@ -304,6 +299,15 @@ impl Lease {
         self.token.replace(Some(token));
     }
 
+    /// Goes on with the same token until another time.
+    pub(super) fn prolong(&self, expires_at: UnixSeconds) {
+        if let Some(token) = self.token.borrow_mut().as_deref_mut() {
+            token.expires_at = Some(expires_at);
+            self.ends_at.set(end_of(token, Now::read()));
+            self.is_noticed.set(false);
+        }
+    }
+
     /// The client has begun its connection, and goes on with the token that it has.
     pub(super) fn connected(&self) {
         self.awaits_connect.set(false);
@@ -355,7 +359,8 @@ fn end_of(token: &Token, now: Now) -> Option<Instant> {
     instant_of(token.expires_at?, now)
 }
 
-fn instant_of(at: UnixSeconds, now: Now) -> Option<Instant> {
+/// A moment of the calendar on the clock that never jumps.
+pub(super) fn instant_of(at: UnixSeconds, now: Now) -> Option<Instant> {
     let left = at.0.saturating_sub(unix_seconds(now).0);
     now.instant.checked_add(Duration::from_secs(left))
 }

@@ -9,7 +9,7 @@ use super::pass::Pass;
 use super::waiting::{Finished, Outcome, Waiting};
 use super::Session;
 use crate::auth::rights::{Action, Rights};
-use crate::auth::tokens::{SubscriptionToken, Token};
+use crate::auth::tokens::Token;
 use crate::hooks::{Allowed, Asking, Decision, Question, Refusal, Wish};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
@@ -83,14 +83,13 @@ impl Session {
 
     /// Asks before a join, unless the client could not join whatever the application said.
     pub(super) fn ask_to_join(&mut self, wished: Wished) -> Outcome {
-        let rights = wished.wish().room().map(|room| self.rights_with_grant(room, Rights::JOIN_AND_READ));
-        match wished.wish().room() {
-            Some(room) if !rights.is_some_and(|rights| rights.allow(Action::Join)) => {
-                let error = self.refusal(Action::Join, room);
-                self.wait(Waiting::Refused(error))
-            }
-            _ => self.ask(wished),
+        if let Some(room) = wished.wish().room()
+            && !self.rights_with_grant(room, Rights::JOIN_AND_READ).allow(Action::Join)
+        {
+            let error = self.refusal(Action::Join, room);
+            return self.wait(Waiting::Refused(error));
         }
+        self.ask(wished)
     }
 
     /// A client that is disconnected waits no longer. A server that stops still asks about what it has read, but lets
@@ -135,12 +134,12 @@ impl Session {
             (Wished::Connect, Allowed::Identity(token)) => self.connect_as(token),
             (Wished::Connect, _) => Outcome::Done,
             (Wished::Join(join), Allowed::Membership(token)) => {
-                let pass = Some(self.pass_of(*token));
+                let pass = Some(Pass::granted(*token));
                 self.join_unasked(JoinRequest { pass, ..join })
             }
             (Wished::Join(join), _) => self.join_unasked(join),
             (Wished::Reserve(place), Allowed::Membership(token)) => {
-                let pass = Some(self.pass_of(*token));
+                let pass = Some(Pass::granted(*token));
                 self.reserve_unasked(place, pass)
             }
             (Wished::Reserve(place), _) => self.reserve_unasked(place, None),
@@ -158,9 +157,5 @@ impl Session {
         }
         self.adopt(token);
         Outcome::Done
-    }
-
-    fn pass_of(&self, token: SubscriptionToken) -> Box<Pass> {
-        Box::new(Pass::new(token, &self.context.access))
     }
 }

@@ -22,10 +22,10 @@ pub(super) struct Membership {
     pub pass: Option<Box<Pass>>,
 }
 
-/// The one who has named a room that a client is to be in from the beginning.
+/// The one who has named a room that a client is to be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
-    /// The application, in the client's token.
+    /// The application, in the client's token or by an order.
     Application,
     /// The client.
     Client,
@@ -42,6 +42,8 @@ pub struct JoinRequest {
     pub must_recover: bool,
     /// How the client is told.
     pub reply: JoinReply,
+    /// The one who has named the room: the application is not asked about its own wish.
+    pub named_by: NamedBy,
     /// Whether the client has reserved a place.
     pub reservation: Reservation,
     /// A token for this membership alone.
@@ -58,6 +60,7 @@ impl JoinRequest {
             since: None,
             must_recover: false,
             reply: JoinReply::Requested(None),
+            named_by: NamedBy::Client,
             reservation: Reservation::None,
             pass: None,
             info: None,
@@ -78,12 +81,15 @@ impl Session {
 
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
     /// one. A join must follow `Finished::Reserved`.
-    pub fn reserve(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        let place = PlaceRequest { room, since, is_read: false };
-        if self.context.hooks.is_some() {
+    pub fn reserve(&mut self, JoinRequest { room, since, pass, named_by, .. }: &JoinRequest) -> Outcome {
+        let place = PlaceRequest { room: room.clone(), since: *since, is_read: false };
+        if self.context.hooks.is_some() && *named_by == NamedBy::Client {
             return self.ask_to_join(Wished::Reserve(place));
         }
-        self.reserve_unasked(place, None)
+        if let Err(error) = self.permit_join(room, *since, pass.as_deref()) {
+            return self.wait(Waiting::Refused(error));
+        }
+        self.wait(Answer::Reserving(self.context.broker.reserve(room.clone(), None), None))
     }
 
     /// Waits for the client's turn to hold what it has missed in several rooms, as `Finished::Collecting`.
@@ -119,14 +125,15 @@ impl Session {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
         // A place is reserved only where the application has been asked.
-        if self.context.hooks.is_some() && request.reservation == Reservation::None {
+        let is_asked = request.named_by == NamedBy::Application || request.reservation == Reservation::Held;
+        if self.context.hooks.is_some() && !is_asked {
             return self.ask_to_join(Wished::Join(request));
         }
         self.join_unasked(request)
     }
 
     pub(super) fn join_unasked(&mut self, request: JoinRequest) -> Outcome {
-        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
+        let JoinRequest { room, since, must_recover, reply, reservation, pass, info, .. } = request;
         let info = pass.as_ref().and_then(|pass| pass.info().cloned()).or(info);
         let publisher = match info {
             None => Arc::clone(&self.identity),

@@ -6,7 +6,9 @@
 pub mod access;
 mod asking;
 pub mod centrifuge;
+pub mod clients;
 mod memberships;
+pub mod orders;
 pub mod pass;
 mod rate_limiter;
 mod requests;
@@ -24,8 +26,11 @@ use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::access::{Lease, WorkerAccess};
+use self::clients::Clients;
+pub use self::clients::Pending;
 pub use self::memberships::{JoinRequest, NamedBy};
 use self::memberships::Membership;
+use self::orders::WorkerSenders;
 use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
 pub use self::rate_limiter::SpentDeliveries;
@@ -53,6 +58,10 @@ pub struct SessionContext {
     pub access: Rc<WorkerAccess>,
     /// Asks the application; `None` where no hook is on.
     pub hooks: Option<Rc<Hooks>>,
+    /// The clients by their ids and users, and the orders for them.
+    pub clients: Rc<Clients>,
+    /// The ways of orders to the clients of all workers.
+    pub workers: WorkerSenders,
     /// The worker's own writer.
     pub writer: WriterHandle,
     /// The index of that writer.
@@ -86,6 +95,9 @@ pub trait ProtocolHandler {
 
     /// Ends the memberships whose rights are lost, and tells the client.
     fn review(&mut self) -> Outcome;
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, pending: Pending) -> Outcome;
 
     /// Memory of input that was handed over and is not executed yet, in bytes.
     fn held_bytes(&self) -> usize {
@@ -162,6 +174,9 @@ impl Session {
         if lease.as_ref().is_some_and(|lease| context.access.has_revoked(lease)) {
             // Since the handshake, whose answer the client may take a minute to read.
             context.writer.disconnect(slot, Disconnect::Kicked);
+        }
+        if !dialect.connects_by_command() {
+            context.clients.add(publisher.client, &publisher.user, slot);
         }
         Self {
             slot,
@@ -248,6 +263,8 @@ impl Session {
     /// none.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
         debug_assert!(self.waiting.is_none(), "the command before has not finished");
+        let words = (reason == Disconnect::Kicked).then(|| self.context.clients.take_closing(self.slot)).flatten();
+        self.context.clients.remove(self.identity.client, &self.identity.user, self.slot);
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
             self.publishing = None;
@@ -267,7 +284,9 @@ impl Session {
         if let Some(final_bytes) = final_bytes {
             self.context.writer.reply(self.slot, final_bytes).await;
         }
-        self.context.writer.close(self.slot, reason).await;
+        let Some(words) = words else { return self.context.writer.close(self.slot, reason).await };
+        self.context.writer.reply(self.slot, self.dialect.closing_with(words.code(), words.reason())).await;
+        self.context.writer.close(self.slot, Disconnect::Dismissed).await;
     }
 
     fn command(&self, room: &RoomName, act: Act, request: Option<RequestId>) -> MemberCommand {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
-use super::access::{WorkerAccess, seconds_until};
+use super::access::{instant_of, seconds_until};
 use crate::auth::rights::Rights;
 use crate::auth::tokens::{SubscriptionToken, TokenError};
 use crate::broker::Now;
@@ -43,8 +43,9 @@ pub enum PassRefused {
 }
 
 impl Pass {
-    pub(super) fn new(token: SubscriptionToken, access: &WorkerAccess) -> Self {
-        Self { ends_at: token.expires_at.and_then(|at| access.instant_of(at)), token }
+    /// A pass that an application grants.
+    pub(super) fn granted(token: SubscriptionToken) -> Box<Self> {
+        Box::new(Self { ends_at: token.expires_at.and_then(|at| instant_of(at, Now::read())), token })
     }
 
     /// What it gives in its room.
@@ -92,7 +93,7 @@ impl Session {
         if token.user != self.identity.user || !is_of_client {
             return Err(PassRefused::Ended(Disconnect::TokenInvalid));
         }
-        Ok(Box::new(Pass::new(token, &self.context.access)))
+        Ok(Pass::granted(token))
     }
 
     /// Goes on with another pass in its room, which the client is in.

@@ -51,6 +51,7 @@ impl Session {
 
     /// Makes the client the user of a valid token.
     pub(super) fn adopt(&mut self, token: Box<Token>) {
+        self.context.clients.change_user(self.identity.client, &self.identity.user, &token.user);
         let identity = Arc::make_mut(&mut self.identity);
         identity.user = token.user.clone();
         identity.info.clone_from(&token.info);
@@ -77,6 +78,7 @@ impl Session {
     /// Whether rights may have changed since the last review.
     pub fn needs_review(&self) -> bool {
         self.reviewed != self.context.access.generation()
+            || self.context.clients.has_order(self.slot)
             || self.pass_expiry.as_ref().is_some_and(|expiry| expiry.is_due.get())
     }
 
@@ -139,9 +141,9 @@ impl Session {
         pass: Option<&Pass>,
     ) -> Result<(), CommandError> {
         let rights = self.rights_with(room, pass);
-        let wanted = [Some(Action::Join), since.map(|_| Action::History)];
-        let lacking = wanted.into_iter().flatten().find(|&action| !rights.allow(action));
-        lacking.map_or(Ok(()), |action| Err(self.refusal(action, room)))
+        let needed = [Some(Action::Join), since.map(|_| Action::History)];
+        let missing = needed.into_iter().flatten().find(|action| !rights.allow(*action));
+        missing.map_or(Ok(()), |action| Err(self.refusal(action, room)))
     }
 
     /// Refuses a join without the right. A place that is reserved is taken all the same, for the review to leave it, and
@@ -203,6 +205,7 @@ impl Session {
             Some(lease) if has_token => lease.connected(),
             _ => self.lease = None,
         }
+        self.context.clients.add(self.identity.client, &self.identity.user, self.slot);
         true
     }
 

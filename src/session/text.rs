@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::{Finished, JoinRequest, Outcome, ProtocolHandler, Session, Unauthenticated};
+use super::orders::{NotObeyed, ObeyedAnswer, Task};
+use super::{Finished, JoinRequest, Outcome, Pending, ProtocolHandler, Session, Unauthenticated};
 use crate::broker::Reservation;
 use crate::protocol::command::{self, Command, CommandError, TokenText};
 use crate::protocol::disconnect::Disconnect;
@@ -22,6 +23,8 @@ pub struct TextHandler {
     session: Session,
     /// The room that the client is moving to: it has a place reserved there, or asks for one, and leaves the one it is in.
     next_room: Option<Box<JoinRequest>>,
+    /// Told once the client has done what the application has ordered.
+    obeying: Option<Box<ObeyedAnswer>>,
     /// A text message came; only the first may begin with a byte order mark.
     has_begun: bool,
     /// The session ends once the reply before has been sent.
@@ -31,7 +34,7 @@ pub struct TextHandler {
 impl TextHandler {
     /// A handler for a client that is in no room yet.
     pub fn new(session: Session) -> Self {
-        Self { session, next_room: None, has_begun: false, ending: None }
+        Self { session, next_room: None, obeying: None, has_begun: false, ending: None }
     }
 
     /// Executes a line, without its end.
@@ -62,7 +65,9 @@ impl TextHandler {
     fn execute(&mut self, command: Command<'_>) -> Outcome {
         match command {
             Command::Say(text) => self.in_room(|handler, room| handler.say(room, text)),
-            Command::Join(room, since) => self.join(room, since.map(Since::from)),
+            Command::Join(room, since) => {
+                self.join(JoinRequest { since: since.map(Since::from), ..JoinRequest::of(room) })
+            }
             Command::Leave => self.in_room(|handler, room| handler.session.leave(room)),
             Command::List => self.session.list_rooms(),
             Command::Nick(nick) => {
@@ -103,16 +108,16 @@ impl TextHandler {
     }
 
     /// A client stays in its room until the next one has a place for it. One that is in the room has missed nothing.
-    fn join(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if self.session.is_in(&room) {
-            return self.reply(&Event::Joined(&room));
+    fn join(&mut self, request: JoinRequest) -> Outcome {
+        if self.session.is_in(&request.room) {
+            return self.reply(&Event::Joined(&request.room));
         }
         if self.room().is_none() {
-            return self.session.join(JoinRequest { since, ..JoinRequest::of(room) });
+            return self.session.join(request);
         }
-        let reservation = Reservation::Held;
-        self.next_room = Some(Box::new(JoinRequest { since, reservation, ..JoinRequest::of(room.clone()) }));
-        self.session.reserve(room, since)
+        let outcome = self.session.reserve(&request);
+        self.next_room = Some(Box::new(request));
+        outcome
     }
 
     fn authenticate(&mut self, token: &str) -> Outcome {
@@ -150,18 +155,36 @@ impl TextHandler {
         self.session.reply(room.as_ref(), event)
     }
 
+    /// Tells the application, if it has ordered what has finished. Returns what the client is to be told.
+    fn answer_order(&mut self, finished: Finished) -> Finished {
+        if self.next_room.is_some() && !matches!(finished, Finished::Refused(_)) {
+            return finished;
+        }
+        match (self.obeying.take(), finished) {
+            (Some(answer), Finished::Refused(error)) => {
+                self.next_room = None;
+                let _ = answer.send(Err(NotObeyed::Refused(error)));
+                Finished::Sent
+            }
+            (answer, finished) => {
+                answer.map(|answer| answer.send(Ok(())));
+                finished
+            }
+        }
+    }
+
     fn go_on(&mut self, finished: Finished) -> Outcome {
-        match finished {
+        match self.answer_order(finished) {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
             Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
             Finished::Reserved(_, pass) => {
-                if let Some(next_room) = &mut self.next_room {
-                    next_room.pass = pass;
+                if let (Some(next_room), Some(pass)) = (&mut self.next_room, pass) {
+                    next_room.pass = Some(pass);
                 }
                 self.in_room(|handler, room| handler.session.leave(room))
             }
             Finished::Left => match self.next_room.take() {
-                Some(next_room) => self.session.join(*next_room),
+                Some(request) => self.session.join(JoinRequest { reservation: Reservation::Held, ..*request }),
                 None => self.reply(&Event::Left),
             },
             Finished::Rooms(rooms) => self.list(rooms),
@@ -200,6 +223,9 @@ impl ProtocolHandler for TextHandler {
     }
 
     fn review(&mut self) -> Outcome {
+        if let Some(pending) = self.session.next_order() {
+            return self.obey(pending);
+        }
         match self.session.unmarked_nick() {
             Some(nick) => {
                 let room = self.room();
@@ -207,6 +233,26 @@ impl ProtocolHandler for TextHandler {
             }
             None => self.session.review(),
         }
+    }
+
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let outcome = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                self.join(request)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                Outcome::Done
+            }
+            Task::Join(_) | Task::Leave(_) => Outcome::Done,
+        };
+        match outcome {
+            Outcome::Pending => self.obeying = Some(Box::new(answer)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

@@ -1,41 +1,25 @@
-//! The task that keeps a worker's access up to date: other rules, revocations, tokens that expire.
+//! The task that keeps a worker's access up to date: other rules, revocations, tokens that expire, orders to clients.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::access::Access;
-use crate::auth::revocations::Revocation;
 use crate::session::access::WorkerAccess;
+use crate::session::clients::Clients;
+use crate::session::orders::WorkerCommand;
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
 
 /// The time between two looks at tokens that may have expired.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Commands that wait for a worker.
-const COMMANDS_MAX: usize = 16;
-
-/// A command of the server to one worker.
-pub enum AccessCommand {
-    /// These rules apply from the answer on.
-    Replace(Arc<Access>, oneshot::Sender<()>),
-    /// Ends the connections with these tokens. The answer is whether the tokens will be refused from here on.
-    Revoke(Revocation, oneshot::Sender<bool>),
-}
-
-/// A new mailbox for the commands to a worker.
-pub fn access_mailbox() -> (mpsc::Sender<AccessCommand>, mpsc::Receiver<AccessCommand>) {
-    mpsc::channel(COMMANDS_MAX)
-}
-
 /// Follows commands and sweeps until the server stops.
 pub(super) async fn keep_up_to_date(
     access: Rc<WorkerAccess>,
-    mut commands: mpsc::Receiver<AccessCommand>,
+    clients: Rc<Clients>,
+    mut commands: mpsc::Receiver<WorkerCommand>,
     writer: WriterHandle,
     drain: Drain,
 ) {
@@ -47,13 +31,17 @@ pub(super) async fn keep_up_to_date(
             () = drain.stopping() => return,
             _ = sweeps.tick() => access.sweep(Instant::now(), &writer),
             command = commands.recv(), if is_open => match command {
-                Some(AccessCommand::Replace(rules, answer)) => {
+                Some(WorkerCommand::Replace(rules, answer)) => {
                     access.replace(rules, &writer);
                     let _ = answer.send(());
                 }
-                Some(AccessCommand::Revoke(revocation, answer)) => {
+                Some(WorkerCommand::Revoke(revocation, answer)) => {
                     let _ = answer.send(access.revoke(&revocation, &writer));
                 }
+                Some(WorkerCommand::Order(order, answer)) => {
+                    let _ = answer.send(clients.give(&order.0, &order.1, &writer));
+                }
+                Some(WorkerCommand::Count(answer)) => drop(answer.send(clients.count())),
                 None => is_open = false,
             },
         }

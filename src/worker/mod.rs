@@ -30,6 +30,8 @@ use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, TlsServer};
 use crate::session::access::WorkerAccess;
+use crate::session::clients::Clients;
+use crate::session::orders::{WorkerCommand, WorkerSenders};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -40,7 +42,6 @@ use crate::writer::WriterIndex;
 use crate::writer::handle::{BatchSender, WriterMailbox};
 use crate::writer::task::WriterTask;
 
-pub use access::{AccessCommand, access_mailbox};
 pub use descriptor_table::DescriptorTable;
 
 /// What all workers share.
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub access: Arc<Access>,
     /// The application that hooks ask; `None` where none is on.
     pub application: Option<Arc<Application>>,
+    /// The ways of commands to all workers.
+    pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
     pub emulation: EmulationSenders,
     pub drain: Drain,
@@ -78,7 +81,7 @@ pub(crate) struct Worker {
     /// The shards that live on this worker.
     pub shards: Vec<ShardMailbox>,
     pub writer: WriterMailbox,
-    pub commands: mpsc::Receiver<AccessCommand>,
+    pub commands: mpsc::Receiver<WorkerCommand>,
     pub emulated: EmulationMailbox,
     /// Held until its last client is gone.
     pub serving: TaskTrackerToken,
@@ -114,7 +117,7 @@ impl Worker {
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
-        let Shared { metrics, rules, tls, access, application, emulation, drain, .. } = shared;
+        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -142,11 +145,14 @@ impl Worker {
         let input_guard = Rc::new(InputGuard::new(input));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
         let access = Rc::new(WorkerAccess::new(access, rules.header_timeout, metrics.access[own].clone()));
-        spawn_local(keep_up_to_date(Rc::clone(&access), commands, writer.clone(), drain.clone()));
+        let clients = Rc::new(Clients::new());
+        spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
             access,
             hooks: application.map(|application| Hooks::new(application, workers, metrics.hooks[own].clone())),
+            clients,
+            workers: workers_commands,
             writer,
             writer_index: index,
             greeting: rules.greeting.clone(),

@@ -68,8 +68,13 @@ const TEXT_BYTES: usize = 2_000;
 
 const BUDGET: u64 = 8 * MIB;
 
-/// The memory that remains when nothing is retained any more: 1 to 2 MB.
-const KEPT: u64 = 3 * MIB;
+const WORKERS: u64 = 2;
+
+/// The memory that remains when nothing is retained any more: 1 to 2 MB that the allocator cannot return, and in each
+/// worker up to 2 MiB that `src/memory.rs` keeps for the next burst. How much of that depends on the speed of the
+/// clients: if they are slow, the use of a worker peaks and then stays below 2 MiB until they stop, and the end of it is
+/// too little to be returned. 1.2 to 5.1 MB were measured with clients of every speed, after 4 rounds as after 60.
+const KEPT: u64 = 2 * MIB + WORKERS * 2 * MIB;
 
 /// Fills rooms with messages and leaves each of them.
 fn fill(client: &mut Lines, first: usize) {
@@ -97,7 +102,8 @@ fn fill_at_once(clients: &mut [Lines], round: usize) {
 #[test]
 fn thousands_of_rooms_that_everybody_has_left_stay_within_the_budget_until_their_age_runs_out_and_leave_no_memory() {
     let limits = ["--history-budget", "8MiB", "--history-age", "2s", "--message-bytes", "4KiB"];
-    let program = Program::start(&[&["--workers", "2", "--shards", "4"], &limits[..]].concat());
+    let workers = WORKERS.to_string();
+    let program = Program::start(&[&["--workers", &workers, "--shards", "4"], &limits[..]].concat());
     let mut clients: Vec<Lines> = (0..FILLERS).map(|_| Lines::connect(program.tcp)).collect();
     clients.iter_mut().for_each(|client| client.expect(WELCOME));
     let figure = |name: &str| metrics(program.http)[name] as u64;

@@ -39,9 +39,11 @@ pub fn error_code(error: &CommandError) -> (u32, &'static str, bool) {
 pub fn disconnect_code(reason: Disconnect) -> (u16, &'static str) {
     match reason {
         // Nothing is sent for these.
-        Disconnect::ClosedByPeer | Disconnect::Quit | Disconnect::HandshakeTimeout | Disconnect::IoError => {
-            (3000, "connection closed")
-        }
+        Disconnect::ClosedByPeer
+        | Disconnect::Quit
+        | Disconnect::HandshakeTimeout
+        | Disconnect::IoError
+        | Disconnect::Dismissed => (3000, "connection closed"),
         Disconnect::Shutdown => (3001, "shutdown"),
         Disconnect::TokenExpired => (3005, "connection expired"),
         Disconnect::SlowConsumer => (3008, "slow"),

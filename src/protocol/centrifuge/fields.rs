@@ -69,20 +69,9 @@ pub(super) fn push(event: &Event<'_>, fields: &mut impl Fields) -> bool {
         }
         Event::Closed(reason) => {
             let (code, reason) = disconnect_code(reason);
-            fields.object(Field(11, "disconnect"), |fields| {
-                fields.number(Field(1, "code"), code.into());
-                fields.text(Field(2, "reason"), reason);
-            });
+            disconnect(code, reason, fields);
         }
-        _ => return false,
-    }
-    true
-}
-
-/// Writes the fields of a push for a client that gets no replies: what a reply would say is a push as well.
-pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) -> bool {
-    match *event {
-        Event::Connected(result) => fields.object(Field(10, "connect"), |fields| connected(result, fields)),
+        Event::Dismissed(code, reason) => disconnect(code, reason, fields),
         Event::JoinedAt(joined) => {
             fields.text(CHANNEL, joined.room.as_str());
             fields.object(Field(9, "subscribe"), |fields| {
@@ -95,9 +84,30 @@ pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) 
                 value(Field(7, "data"), joined.data, fields);
             });
         }
+        Event::Refreshed { expires_in, .. } => {
+            fields.object(Field(12, "refresh"), |fields| {
+                expiry(Field(1, "expires"), Field(2, "ttl"), expires_in, fields)
+            });
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Writes the fields of a push for a client that gets no replies: what a reply would say is a push as well.
+pub(super) fn push_without_replies(event: &Event<'_>, fields: &mut impl Fields) -> bool {
+    match *event {
+        Event::Connected(result) => fields.object(Field(10, "connect"), |fields| connected(result, fields)),
         _ => return push(event, fields),
     }
     true
+}
+
+fn disconnect(code: u16, reason: &str, fields: &mut impl Fields) {
+    fields.object(Field(11, "disconnect"), |fields| {
+        fields.number(Field(1, "code"), code.into());
+        fields.text(Field(2, "reason"), reason);
+    });
 }
 
 /// Writes what a reply holds besides the name of the command: its result, present even if it is empty, or its error.

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use self::connecting::{Connecting, NamedRoom};
 pub use self::opening::{Opening, StreamName};
-use super::{Finished, Outcome, ProtocolHandler, Session};
+use super::orders::{NotObeyed, ObeyedAnswer, Task};
+use super::{Finished, Outcome, Pending, ProtocolHandler, Session};
 use crate::protocol::centrifuge::command::{Command, Parsed};
 use crate::protocol::centrifuge::{json, protobuf};
 use crate::protocol::command::CommandError;
@@ -78,6 +79,8 @@ enum Step {
     Admitting(RequestId, Box<[NamedRoom<'static>]>),
     /// To be connected, with the rooms that the server has it join.
     Connecting(Box<Connecting>),
+    /// To have done what the application has ordered. Where the client leaves a room, that room, to be told.
+    Obeying(Box<ObeyedAnswer>, Option<RoomName>),
     /// A message on its way, which needs no answer.
     Sending,
 }
@@ -191,6 +194,13 @@ impl CentrifugeHandler {
                 let outcome = self.session.send(None, bytes.into());
                 self.after(outcome, Step::Sending)
             }
+            (Step::Obeying(answer, room), finished) => {
+                let _ = answer.send(match finished {
+                    Finished::Refused(error) => Err(NotObeyed::Refused(error)),
+                    _ => Ok(()),
+                });
+                room.map_or(Outcome::Done, |room| self.push(&Event::Evicted(&room, Eviction::Unsubscribed)))
+            }
             (_, Finished::Evicted(room, error)) => {
                 let eviction = match error {
                     CommandError::TokenExpired(_) => Eviction::Expired,
@@ -246,8 +256,35 @@ impl ProtocolHandler for CentrifugeHandler {
     }
 
     fn review(&mut self) -> Outcome {
+        if let Some(pending) = self.session.next_order() {
+            return self.obey(pending);
+        }
         let outcome = self.session.review();
         self.after(outcome, Step::Sending)
+    }
+
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let (outcome, left) = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                (self.session.join(request), None)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => {
+                self.server_side.retain(|joined| *joined != room);
+                (self.session.leave(&room), Some(room))
+            }
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
+                (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
+            }
+            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
+        };
+        match outcome {
+            Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
     }
 
     fn held_bytes(&self) -> usize {

@@ -1,0 +1,256 @@
+//! What an application has the server do with clients that are connected: the orders, the way of an order to all workers,
+//! and how a session obeys. An order that a client obeys by itself waits until the client's command before has finished.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::Session;
+use super::clients::Pending;
+use super::memberships::{JoinRequest, NamedBy};
+use super::pass::Pass;
+use crate::access::Access;
+use crate::auth::UnixSeconds;
+use crate::auth::revocations::Revocation;
+use crate::auth::tokens::SubscriptionToken;
+use crate::broker::JoinReply;
+use crate::protocol::command::CommandError;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::names::RoomName;
+use crate::protocol::position::Since;
+use crate::protocol::publication::{ClientId, UserId};
+
+/// Commands that wait for a worker.
+const COMMANDS_MAX: usize = 64;
+
+/// How long an application waits for its order to be obeyed. The order is obeyed all the same.
+const ORDER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The clients that an order is for.
+#[derive(Clone, Debug, Default)]
+pub struct Addressee {
+    /// Only clients of this user; the empty one is anyone.
+    pub user: UserId,
+    /// Only this client; `None` for all clients of the user.
+    pub client: Option<ClientId>,
+    /// Clients that are left out.
+    pub except: Vec<ClientId>,
+}
+
+/// What is done with clients.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Their connections end for this reason, in words of the application's own if it has some. No client can delay it.
+    End(Disconnect, Option<CloseWords>),
+    /// They do this themselves, each behind the command that it has begun.
+    Obey(Task),
+}
+
+/// What a client has to do.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Join a room, with rights as by a token for that room.
+    Join(Box<JoinOrder>),
+    /// Leave a room.
+    Leave(RoomName),
+    /// Go on with its token until another time, or with other information about it.
+    Refresh {
+        /// `None` leaves the time as it is.
+        expires_at: Option<UnixSeconds>,
+        /// What others learn of the client in rooms that it joins from then on, as one JSON value on one line.
+        info: Option<Arc<str>>,
+    },
+}
+
+/// The room that clients have to join, and how.
+#[derive(Clone, Debug)]
+pub struct JoinOrder {
+    /// The room.
+    pub room: RoomName,
+    /// What others learn of the client in this room, as one JSON value on one line.
+    pub info: Option<Arc<str>>,
+    /// What the client is told as it joins, as one JSON value on one line.
+    pub data: Option<Arc<str>>,
+    /// When the membership ends; `None` is never.
+    pub expires_at: Option<UnixSeconds>,
+    /// The client is sent what was published since.
+    pub since: Option<Since>,
+}
+
+/// Words of an application for the end of a connection: a code that tells an SDK whether to come back, and a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseWords {
+    code: u16,
+    reason: Box<str>,
+}
+
+/// Words that no close frame can carry. The text shows the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "disconnect: a code from 3000 to 4999 and a reason of at most {} bytes on one line",
+    CloseWords::REASON_BYTES_MAX
+)]
+pub struct CloseWordsError;
+
+/// Why an order was not obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotObeyed {
+    /// The client has too much else to do.
+    Busy,
+    /// The client cannot do it.
+    Refused(CommandError),
+}
+
+/// Answered once a client has obeyed an order, and dropped if the client is gone.
+pub type Obeyed = oneshot::Receiver<Result<(), NotObeyed>>;
+
+/// Where a client says whether it has obeyed.
+pub type ObeyedAnswer = oneshot::Sender<Result<(), NotObeyed>>;
+
+/// A command to one worker. The answer comes once it holds.
+pub enum WorkerCommand {
+    /// These rules apply from the answer on.
+    Replace(Arc<Access>, oneshot::Sender<()>),
+    /// Ends the connections with these tokens. The answer is whether the tokens will be refused from here on.
+    Revoke(Revocation, oneshot::Sender<bool>),
+    /// Gives an order to clients.
+    Order(Arc<(Addressee, Order)>, oneshot::Sender<Vec<Obeyed>>),
+    /// Counts the clients, and lists the users that have proved who they are.
+    Count(oneshot::Sender<(usize, Vec<UserId>)>),
+}
+
+/// The ways to all workers. Clones lead to the same ones. A worker that has ended has no clients.
+#[derive(Clone)]
+pub struct WorkerSenders(Arc<[mpsc::Sender<WorkerCommand>]>);
+
+/// New mailboxes for the commands to all workers, and the ways to them.
+pub fn worker_mailboxes(workers: u16) -> (WorkerSenders, Vec<mpsc::Receiver<WorkerCommand>>) {
+    let (senders, mailboxes): (Vec<_>, _) = (0..workers).map(|_| mpsc::channel(COMMANDS_MAX)).unzip();
+    (WorkerSenders(senders.into()), mailboxes)
+}
+
+impl JoinOrder {
+    /// The wish to join for a client of this user.
+    fn request(self, user: &UserId) -> JoinRequest {
+        let Self { room, info, data, expires_at, since } = self;
+        let pass = Pass::granted(SubscriptionToken {
+            user: user.clone(),
+            room: room.clone(),
+            client: None,
+            info: info.clone(),
+            data,
+            id: None,
+            issued_at: None,
+            expires_at,
+        });
+        let named_by = NamedBy::Application;
+        JoinRequest { since, reply: JoinReply::Pushed, named_by, pass: Some(pass), info, ..JoinRequest::of(room) }
+    }
+}
+
+impl CloseWords {
+    /// The code.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// A close frame has space for 123 bytes (RFC 6455 §5.5.1).
+    const REASON_BYTES_MAX: usize = 123;
+
+    /// Words that every transport can carry.
+    ///
+    /// # Errors
+    /// The code is not one of an application or of the server's protocol, or the reason is too long or not on one line.
+    pub fn new(code: u16, reason: &str) -> Result<Self, CloseWordsError> {
+        let is_right = (3000..=4999).contains(&code)
+            && reason.len() <= Self::REASON_BYTES_MAX
+            && !reason.chars().any(char::is_control);
+        if is_right { Ok(Self { code, reason: reason.into() }) } else { Err(CloseWordsError) }
+    }
+}
+
+impl WorkerSenders {
+    /// Makes these rules apply, to clients that are connected as well.
+    pub async fn replace(&self, access: &Arc<Access>) {
+        self.request_all(|answer| WorkerCommand::Replace(Arc::clone(access), answer)).await;
+    }
+
+    /// Ends the connections of all clients with a revoked token, and refuses it from here on, until the server ends.
+    /// False if so many are revoked already that this one is not remembered: a client may then connect again.
+    pub async fn revoke(&self, revocation: &Revocation) -> bool {
+        let remembered = self.request_all(|answer| WorkerCommand::Revoke(revocation.clone(), answer)).await;
+        remembered.into_iter().all(|is_remembered| is_remembered)
+    }
+
+    /// Gives an order to clients, and returns once they have obeyed. Clients that are gone have obeyed.
+    ///
+    /// # Errors
+    /// The first of those why a client has not.
+    pub async fn order(&self, addressee: Addressee, order: Order) -> Result<(), NotObeyed> {
+        let order = Arc::new((addressee, order));
+        let given = self.request_all(|answer| WorkerCommand::Order(Arc::clone(&order), answer)).await;
+        let all = async {
+            let mut result = Ok(());
+            for obeyed in given.into_iter().flatten() {
+                result = result.and(obeyed.await.unwrap_or(Ok(())));
+            }
+            result
+        };
+        timeout(ORDER_TIME_MAX, all).await.unwrap_or(Err(NotObeyed::Busy))
+    }
+
+    /// Counts the clients of all workers, and the users that have proved who they are.
+    pub async fn count(&self) -> (usize, usize) {
+        let counts = self.request_all(WorkerCommand::Count).await;
+        let clients = counts.iter().map(|(clients, _)| clients).sum();
+        let users: HashSet<UserId> = counts.into_iter().flat_map(|(_, users)| users).collect();
+        (clients, users.len())
+    }
+
+    /// The answers of all workers that have not ended. All are asked before the first has answered.
+    async fn request_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> WorkerCommand) -> Vec<T> {
+        let mut requests = Vec::with_capacity(self.0.len());
+        for worker in self.0.iter() {
+            let (answer, answered) = oneshot::channel();
+            if worker.send(command(answer)).await.is_ok() {
+                requests.push(answered);
+            }
+        }
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.extend(request.await.ok());
+        }
+        answers
+    }
+}
+
+impl Session {
+    /// The next order that the client has not obeyed yet.
+    pub(super) fn next_order(&self) -> Option<Pending> {
+        self.context.clients.next_order(self.slot)
+    }
+
+    /// The wish to join that follows from an order.
+    pub(super) fn ordered_join(&self, order: JoinOrder) -> JoinRequest {
+        order.request(&self.identity.user)
+    }
+
+    /// Goes on with the client's token until another time, if it has a token, and with other information about the client.
+    pub(super) fn refresh(&mut self, expires_at: Option<UnixSeconds>, info: Option<Arc<str>>) {
+        if let (Some(lease), Some(expires_at)) = (&self.lease, expires_at) {
+            lease.prolong(expires_at);
+        }
+        if info.is_some() {
+            Arc::make_mut(&mut self.identity).info = info;
+        }
+    }
+}
