@@ -85,6 +85,8 @@ pub struct WorkerResult {
     pub spreads: HistogramCounts,
     /// How late each message was sent.
     pub lags: HistogramCounts,
+    /// Time from when a measured message was due until the answer to its publish, where publishes are answered.
+    pub answers: HistogramCounts,
     /// Clients that were cut and came back; `None` if none was to be cut.
     pub reconnects: Option<ReconnectResult>,
     /// Message orders observed in rooms that are split over several processes.

@@ -103,6 +103,8 @@ pub struct GroupReport {
     pub curve: Vec<(f64, f64)>,
     /// Time from the first to the last delivery of each message.
     pub spread: Quantiles,
+    /// Time from the intended time of a message to the answer to its publish; empty where publishes are not answered.
+    pub answers: Quantiles,
 }
 
 /// Clients that were cut during the load, and how they came back.
