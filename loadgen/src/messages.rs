@@ -106,7 +106,7 @@ pub struct Tally {
     pub blocked: u64,
     /// Messages that were due while no client was ready to publish them.
     pub unsaid: u64,
-    /// Joins and leaves that were never answered.
+    /// Joins, leaves and publishes that were never answered.
     pub unanswered: u64,
     /// Deliveries received, without duplicates.
     pub received: u64,

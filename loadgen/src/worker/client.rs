@@ -312,6 +312,7 @@ impl Client {
         self.tls = None;
         self.stage = Stage::Ended;
         self.received = Vec::new();
+        self.unanswered = VecDeque::new();
         self.unsent = Vec::new();
         self.sent_of_unsent = 0;
     }

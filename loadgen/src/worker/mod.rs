@@ -317,12 +317,14 @@ impl Worker {
         matches!(self.phase, Phase::Sending { .. } | Phase::Sent | Phase::Draining { .. })
     }
 
-    /// Number of clients that wait for the answer to a join or leave, without those that come back after a cut.
+    /// Number of joins, leaves and publishes that are not answered yet, without the joins of clients that come back after a
+    /// cut.
     fn waiting_for_answer(&self) -> u64 {
         let is_asking = |client: &&Client| {
             client.resumption.is_none() && matches!(client.stage, Stage::Joining | Stage::Leaving(_))
         };
-        self.clients.iter().filter(is_asking).count() as u64
+        let publishes: usize = self.clients.iter().map(|client| client.unanswered.len()).sum();
+        (self.clients.iter().filter(is_asking).count() + publishes) as u64
     }
 
     fn send_progress(&mut self) -> anyhow::Result<()> {
