@@ -13,9 +13,12 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
-use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 /// A line of chat, a long post, and the longest message.
 const TEXT_BYTES: [usize; 3] = [TEXT.len(), 4 * 1024, 64 * 1024];
@@ -51,7 +54,7 @@ fn encode(criterion: &mut Criterion) {
         for bytes in TEXT_BYTES {
             let (publisher, data) = (Arc::clone(&publisher), Data::Text(text(bytes).into()));
             let publication = Publication { offset: Offset(1), published_at: UnixMillis(0), publisher, data };
-            let event = Event::Published(&room, &publication);
+            let event = Event::Published(&room, EPOCH, &publication);
             let mut out = Vec::new();
             group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
                 bencher.iter(|| {

@@ -29,7 +29,7 @@ use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, Spent
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
 use roomcast::transport::emulation::{Streams, emulation_mailboxes};
-use roomcast::transport::http::{HttpContext, HttpServer, OriginRules};
+use roomcast::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
 use roomcast::transport::metrics::ServerMetrics;
@@ -184,8 +184,7 @@ async fn serve(
         counts: metrics.transports[0].clone(),
         metrics,
         buffer: Rc::clone(&buffer),
-        header_timeout: HEADER_TIMEOUT,
-        connection_time_max: None,
+        times: HttpTimes { header_timeout: HEADER_TIMEOUT, idle: None, unread: HEADER_TIMEOUT, connection: None },
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,

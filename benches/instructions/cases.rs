@@ -12,7 +12,7 @@ use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::lines::next_line;
-use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{Message, MessageDecoder};
 use roomcast::writer::{Entry, Frames, Input, Slot, Targets, Writer, WriterCommand};
@@ -22,6 +22,9 @@ use crate::callgrind::counted_by_callgrind;
 use crate::common::bare_shard::{BareShard, address};
 use crate::common::sink::{Round, Sink, SinkWire};
 use crate::common::{self, ROOMY, TEXT, label, line, masked_text, publish, room};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 /// The number of members in each room and of clients on each writer.
 const MEMBERS: u32 = 1_000;
@@ -229,7 +232,7 @@ fn encode(dialect: Dialect) {
     count_warm(|| {
         for _ in 0..TIMES {
             out.clear();
-            dialect.write(&Event::Published(&room, black_box(&publication)), &mut out);
+            dialect.write(&Event::Published(&room, EPOCH, black_box(&publication)), &mut out);
             black_box(&out);
         }
     });

@@ -103,6 +103,7 @@ impl TryFrom<Settings> for Rules {
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
             probes_until_end: settings.probes_until_end,
             http: HttpLimits {
+                idle_time: time("http-idle-time", settings.http_idle_time)?,
                 connection_time: time("http-connection-time", settings.http_connection_time)?,
                 hosts: hosts::host_names("hosts", &settings.hosts)?,
             },

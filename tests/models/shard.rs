@@ -13,12 +13,15 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{Data, Publication};
 use roomcast::writer::{Address, Entry, Kind, WriterIndex};
 use tokio::sync::oneshot::{self, Receiver};
 
 use crate::common::{self, address, command, join, label, line, publisher, room, shard, slot};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 /// A command, or the end of a batch.
 #[derive(Clone, Debug)]
@@ -153,7 +156,7 @@ impl Pair {
         let publication = Publication { offset: Offset(0), published_at: UnixMillis(0), publisher, data };
         self.remembering.insert(room.clone());
         for &member in members.keys() {
-            self.expect(member, &Event::Published(room, &publication));
+            self.expect(member, &Event::Published(room, EPOCH, &publication));
         }
     }
 

@@ -102,6 +102,12 @@ mod reload;
 mod metrics;
 // HTTP that is slow, endless or too large on purpose.
 mod http_abuse;
+// The methods and paths of HTTP, and the pages that may read.
+mod http_routes;
+// HTTP connections over their life.
+mod http_connections;
+// Requests that two servers may read in two ways.
+mod http_smuggling;
 // Clients that are served while others pipeline requests.
 mod http_turns;
 // The answers of a full server to its monitors.

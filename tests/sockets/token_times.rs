@@ -72,7 +72,7 @@ fn a_client_that_must_present_a_token_and_does_not_is_closed() {
 
 fn revoke(server: &TestServer, revocation: Revocation) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
-    assert!(runtime.block_on(server.control.revoke(revocation)));
+    assert!(runtime.block_on(server.control.workers().revoke(&revocation)));
 }
 
 #[test]

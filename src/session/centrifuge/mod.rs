@@ -1,7 +1,7 @@
 //! The Centrifuge protocol: commands of SDKs become calls of a session, and what comes of them becomes replies. A client
 //! is in many rooms at once. The rooms themselves reply to most commands; the rest is said here.
 
-mod commands;
+pub mod commands;
 mod connecting;
 mod opening;
 

@@ -105,7 +105,12 @@ impl Ledger {
             ShardCommand::Leave(room, address, ..) => self.leave(room, *address),
             ShardCommand::Member(command) => self.command(now, command),
             ShardCommand::Rooms(..) => {}
-            ShardCommand::Publish(..) | ShardCommand::Presence(..) | ShardCommand::Rules(..) => {
+            ShardCommand::Publish(..)
+            | ShardCommand::Presence(..)
+            | ShardCommand::Page(..)
+            | ShardCommand::RemoveHistory(..)
+            | ShardCommand::CountMembers(_)
+            | ShardCommand::Rules(..) => {
                 unreachable!("clients do not send it")
             }
         }

@@ -13,6 +13,8 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::session::access::WorkerAccess;
+use roomcast::session::clients::Clients;
+use roomcast::session::orders::worker_mailboxes;
 use roomcast::session::{Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::writer::{Address, WriterIndex};
@@ -75,6 +77,8 @@ impl Server {
             Rc::new(SessionContext {
                 broker: senders.clone().broker(),
                 access: Rc::new(WorkerAccess::open()),
+                clients: Rc::new(Clients::new()),
+                workers: worker_mailboxes(0).0,
                 writer: writer.handle.clone(),
                 writer_index: WriterIndex(index),
                 greeting: "Welcome".to_owned(),

@@ -232,7 +232,7 @@ fn a_revoked_client_is_closed_for_good() {
         let mut other = Centrifuge::connect_over(transport, server.http, Some(&token_of("bob")));
         let before = UnixSeconds(u64::try_from(seconds_from_now(0)).expect("a time"));
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        assert!(runtime.block_on(server.control.revoke(Revocation::User(UserId::new("alice"), before))));
+        assert!(runtime.block_on(server.control.workers().revoke(&Revocation::User(UserId::new("alice"), before))));
         kicked.expect_closed(3503);
         let stats = other.result("presence_stats", json!({ "channel": "a" }));
         assert_eq!(stats["num_clients"], 0);

@@ -7,9 +7,12 @@ use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::{Dialect, Framing};
 use roomcast::protocol::event::{Event, RequestId};
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 use roomcast::protocol::websocket::{FrameError, Message, MessageDecoder, Received};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 const BYTES_MAX: usize = 64 * 1024;
 
@@ -246,7 +249,7 @@ fn what_a_room_gets_is_compressed_and_what_one_client_gets_is_not() {
     let publisher = Publisher::anonymous(ClientId(0), Label::generated("WS-1")).into();
     let data = Data::Text("a long message ".repeat(100).into());
     let publication = Publication { offset: Offset(1), published_at: UnixMillis(0), publisher, data };
-    let event = Event::Published(&room, &publication);
+    let event = Event::Published(&room, EPOCH, &publication);
     let (plain, dialect) = (Dialect::TextWebSocket(Compression::None), Dialect::TextWebSocket(deflate(512, 15)));
     let sent = dialect.encode(&event);
     assert_eq!(read_framed(&sent, 15), (true, plain.encode(&event)[4..].to_vec()));

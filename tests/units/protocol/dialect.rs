@@ -5,8 +5,11 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::protocol::position::{Offset, UnixMillis};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 #[track_caller]
 fn expect(event: &Event<'_>, line: &str, message: &[u8]) {
@@ -29,7 +32,7 @@ fn a_line_has_a_line_feed_and_a_websocket_message_a_header() {
 fn a_text_of_several_lines_has_the_label_in_front_of_each() {
     let room = RoomName::parse("lounge").unwrap();
     let expect = |text: &str, line: &str, message: &[u8]| {
-        expect(&Event::Published(&room, &publication("WS-1", Data::Text(text.into()))), line, message);
+        expect(&Event::Published(&room, EPOCH, &publication("WS-1", Data::Text(text.into()))), line, message);
     };
     expect("a\n[bob] b", "[WS-1] a\n[WS-1] [bob] b\n", b"\x81\x17[WS-1] a\n[WS-1] [bob] b");
     let text = "a\r\nERR closed quit";
@@ -47,7 +50,7 @@ fn json_is_shown_as_its_text_or_the_string_that_it_is_or_else_as_json() {
         (r#""\u001b[31m""#, "[app] \"\\u001b[31m\"\n"),
     ] {
         let publication = publication("app", Data::Json(json.into()));
-        assert_eq!(Dialect::TextLines.encode(&Event::Published(&room, &publication)), line);
+        assert_eq!(Dialect::TextLines.encode(&Event::Published(&room, EPOCH, &publication)), line);
     }
 }
 
@@ -58,7 +61,7 @@ fn the_most_frequent_events_fill_their_vector_to_the_last_byte() {
     for text in lines.into_iter().chain(["\n".repeat(63), "ab\n\nc".into()]) {
         let publication = publication("TCP-1", Data::Text(text.into()));
         for dialect in [Dialect::TextLines, Dialect::TextWebSocket(Compression::None)] {
-            for event in [Event::Published(&room, &publication), Event::Joined(&room)] {
+            for event in [Event::Published(&room, EPOCH, &publication), Event::Joined(&room)] {
                 let mut out = Vec::new();
                 dialect.write(&event, &mut out);
                 assert_eq!(out.len(), out.capacity(), "{dialect:?}: {event:?}");

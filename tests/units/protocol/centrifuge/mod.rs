@@ -6,6 +6,7 @@ use roomcast::protocol::event::RequestId;
 mod json_commands;
 mod protobuf_commands;
 mod protobuf_reader;
+mod samples;
 mod written;
 
 fn id(number: u32) -> RequestId {

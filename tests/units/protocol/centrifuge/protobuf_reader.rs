@@ -74,7 +74,21 @@ messages! {
         join: Option<Member> = prost(message, tag = "5") "is_unset";
         leave: Option<Member> = prost(message, tag = "6") "is_unset";
         unsubscribe: Option<Unsubscribe> = prost(message, tag = "7") "is_unset";
+        subscribe: Option<Subscribe> = prost(message, tag = "9") "is_unset";
         disconnect: Option<Disconnect> = prost(message, tag = "11") "is_unset";
+        refresh: Option<Refresh> = prost(message, tag = "12") "is_unset";
+    }
+    Subscribe {
+        recoverable: bool = prost(bool, tag = "1") "is_unset";
+        epoch: String = prost(string, tag = "4") "is_unset";
+        offset: u64 = prost(uint64, tag = "5") "is_unset";
+        positioned: bool = prost(bool, tag = "6") "is_unset";
+        #[serde(serialize_with = "json")]
+        data: Vec<u8> = prost(bytes = "vec", tag = "7") "is_unset";
+    }
+    Refresh {
+        expires: bool = prost(bool, tag = "1") "is_unset";
+        ttl: u32 = prost(uint32, tag = "2") "is_unset";
     }
     Member { info: Option<ClientInfo> = prost(message, tag = "1") "is_unset"; }
     Unsubscribe {
@@ -98,6 +112,7 @@ messages! {
         data: Vec<u8> = prost(bytes = "vec", tag = "4") "is_unset";
         info: Option<ClientInfo> = prost(message, tag = "5") "is_unset";
         offset: u64 = prost(uint64, tag = "6") "is_unset";
+        tags: BTreeMap<String, String> = prost(btree_map = "string, string", tag = "7") "is_unset";
     }
     ConnectResult {
         client: String = prost(string, tag = "1") "never";

@@ -10,12 +10,16 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery};
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
-use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
-use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind, UserId};
+use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
+use roomcast::protocol::publication::{ClientId, Data, Publisher, Tags, UserId};
 use serde_json::{Value, json};
 use strum::VariantArray;
 
+use super::samples::{json_client, json_info, position, publication, publications, room, text_client, text_info};
 use super::{id, protobuf_reader};
+
+/// The life of the room in which all is published.
+const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = b"what stood there".to_vec();
@@ -32,19 +36,31 @@ fn read_json(write: impl FnOnce(&mut Vec<u8>)) -> Value {
 
 #[track_caller]
 fn expect_push(event: &Event<'_>, push: &Value) {
-    assert_eq!(read_json(|out| json::write(event, out)), json!({ "push": push }));
-    assert_eq!(protobuf_reader::read(&written(|out| protobuf::write(event, out))), [json!({ "push": push })]);
-    assert_eq!(&read_json(|out| json::write_bare(event, out)), push);
+    expect_written_push(event, push);
     expect_no_reply(event);
 }
 
+/// Of an event that is a push where no command asks for it.
 #[track_caller]
-fn expect_reply(event: &Event<'_>, mut reply: Value) {
+fn expect_written_push(event: &Event<'_>, push: &Value) {
+    assert_eq!(read_json(|out| json::write(event, out)), json!({ "push": push }));
+    assert_eq!(protobuf_reader::read(&written(|out| protobuf::write(event, out))), [json!({ "push": push })]);
+    assert_eq!(&read_json(|out| json::write_bare(event, out)), push);
+}
+
+#[track_caller]
+fn expect_reply(event: &Event<'_>, reply: Value) {
+    expect_written_reply(event, reply);
+    expect_no_push(event);
+}
+
+/// Of an event that is a reply where a command asks for it.
+#[track_caller]
+fn expect_written_reply(event: &Event<'_>, mut reply: Value) {
     let request = id(u32::MAX);
     reply["id"] = json!(u32::MAX);
     assert_eq!(read_json(|out| json::write_reply(request, event, out)), reply);
     assert_eq!(protobuf_reader::read(&written(|out| protobuf::write_reply(request, event, out))), [reply]);
-    expect_no_push(event);
 }
 
 #[track_caller]
@@ -59,57 +75,24 @@ fn expect_no_push(event: &Event<'_>) {
     assert!(written(|out| protobuf::write(event, out)).is_empty(), "{event:?}");
 }
 
-fn room() -> RoomName {
-    RoomName::parse("a\"b").expect("a name")
-}
-
-fn position(offset: u64) -> Position {
-    Position { epoch: Epoch::new(UnixMillis(1_700_000_000_000), 7), offset: Offset(offset) }
-}
-
-fn text_client() -> Publisher {
-    Publisher::anonymous(ClientId(0xab), Label::generated("\"bob\""))
-}
-
-fn json_client() -> Publisher {
-    Publisher {
-        client: ClientId(u64::MAX),
-        user: UserId::new("ann\\"),
-        label: Label::generated("Ann"),
-        info: Some(r#"{"a":[1e400]}"#.replace("1e400", "1.50").into()),
-        room_info: Some("null".into()),
-        kind: PublisherKind::JsonClient,
+#[test]
+fn what_a_backend_publishes_has_its_tags_and_no_client() {
+    let label = Label::generated("backend");
+    let tagged = Publisher::backend(label.clone(), Tags::new([("a\"".to_owned(), "b\n".to_owned())]));
+    let plain = Publisher::backend(label, Tags::default());
+    for (publisher, offset, value) in
+        [(tagged, 7, json!({"data": 1, "offset": 7, "tags": {"a\"": "b\n"}})), (plain, 0, json!({"data": 1}))]
+    {
+        let publication = publication(offset, publisher, Data::Json("1".into()));
+        expect_push(&Event::Published(&room(), EPOCH, &publication), &json!({"channel": "a\"b", "pub": value}));
     }
-}
-
-fn text_info() -> Value {
-    json!({"user": "", "client": "00000000000000ab", "conn_info": {"name": "\"bob\""}})
-}
-
-fn json_info() -> Value {
-    json!({"user": "ann\\", "client": "ffffffffffffffff", "conn_info": {"a": [1.50]}, "chan_info": null})
-}
-
-fn publication(offset: u64, publisher: Publisher, data: Data) -> Publication {
-    Publication { offset: Offset(offset), published_at: UnixMillis(0), publisher: publisher.into(), data }
-}
-
-/// A text with what has to be escaped, long enough that its length needs several bytes, and JSON with nothing around it.
-fn publications() -> [(Publication, Value); 2] {
-    let text = "a \"quoted\" line\n".repeat(20_000) + "\u{1}\u{2028}\u{1F600}\\";
-    let said = publication(1, text_client(), Data::Text(text.clone().into()));
-    let published = publication(u64::MAX, json_client(), Data::Json("[1,\"x\"]".into()));
-    [
-        (said, json!({"data": {"text": text}, "info": text_info(), "offset": 1})),
-        (published, json!({"data": [1, "x"], "info": json_info(), "offset": u64::MAX})),
-    ]
 }
 
 #[test]
 fn what_happens_in_a_room_is_a_push() {
     let room = &room();
     for (publication, value) in &publications() {
-        expect_push(&Event::Published(room, publication), &json!({"channel": "a\"b", "pub": value}));
+        expect_push(&Event::Published(room, EPOCH, publication), &json!({"channel": "a\"b", "pub": value}));
     }
     let joined = json!({"channel": "a\"b", "join": {"info": text_info()}});
     expect_push(&Event::MemberJoined(room, &text_client()), &joined);
@@ -123,13 +106,15 @@ fn what_happens_in_a_room_is_a_push() {
     }
     let push = json!({"disconnect": {"code": 3001, "reason": "shutdown"}});
     expect_push(&Event::Closed(Disconnect::Shutdown), &push);
+    let push = json!({"disconnect": {"code": 4100, "reason": "a \"reason\""}});
+    expect_push(&Event::Dismissed(4100, "a \"reason\""), &push);
 }
 
 #[test]
 fn a_publication_has_the_bytes_that_clients_of_json_know() {
     let publication = publication(7, text_client(), Data::Json(r#"{"b":1e400,"a":"\ud800"}"#.into()));
     assert_eq!(
-        String::from_utf8(written(|out| json::write(&Event::Published(&room(), &publication), out))).unwrap(),
+        String::from_utf8(written(|out| json::write(&Event::Published(&room(), EPOCH, &publication), out))).unwrap(),
         concat!(
             r#"{"push":{"channel":"a\"b","pub":{"data":{"b":1e400,"a":"\ud800"},"info":{"user":"","#,
             r#""client":"00000000000000ab","conn_info":{"name":"\"bob\""}},"offset":7}}}"#
@@ -152,9 +137,11 @@ fn a_reply_has_its_result_even_if_that_is_empty() {
     }
     let client = ClientId(0xab);
     let refreshed = |expires_in| Event::Refreshed { client, expires_in };
-    expect_reply(&refreshed(None), json!({"refresh": {"client": "00000000000000ab"}}));
+    expect_written_reply(&refreshed(None), json!({"refresh": {"client": "00000000000000ab"}}));
+    expect_written_push(&refreshed(None), &json!({"refresh": {}}));
     let result = json!({"client": "00000000000000ab", "expires": true, "ttl": 60});
-    expect_reply(&refreshed(Some(60)), json!({"refresh": result}));
+    expect_written_reply(&refreshed(Some(60)), json!({"refresh": result}));
+    expect_written_push(&refreshed(Some(60)), &json!({"refresh": {"expires": true, "ttl": 60}}));
     expect_reply(&Event::MembershipRefreshed(None), json!({"sub_refresh": {}}));
     expect_reply(&Event::MembershipRefreshed(Some(0)), json!({"sub_refresh": {"expires": true, "ttl": 0}}));
 }
@@ -196,9 +183,9 @@ fn an_error_has_its_code_its_words_and_whether_to_try_again() {
 fn joins(encoding: Dialect) -> Vec<(bool, Offset, Recorded, Value)> {
     let [(said, said_value), (published, published_value)] = publications();
     let mut missed = Vec::new();
-    encoding.write_missed(&room(), &said, &mut missed);
+    encoding.write_missed(&room(), EPOCH, &said, &mut missed);
     let one = missed.clone();
-    encoding.write_missed(&room(), &published, &mut missed);
+    encoding.write_missed(&room(), EPOCH, &published, &mut missed);
     let epoch = position(0).epoch.to_string();
     let with = |more: Value| {
         let mut value = json!({"recoverable": true, "positioned": true, "epoch": epoch});
@@ -258,7 +245,6 @@ fn a_join_says_where_it_begins_and_what_was_missed() {
         let joined = JoinedAt { room, position, is_recoverable, recovery, expires_in: None, data: None };
         let event = Event::JoinedAt(&joined);
         assert_eq!(read_json(|out| json::write_reply(request, &event, out)), wrap(&value));
-        expect_no_push(&event);
         let mut subscribe = json!({});
         if is_recoverable {
             subscribe = json!({"recoverable": true, "positioned": true, "epoch": position.epoch.to_string()});
@@ -267,7 +253,7 @@ fn a_join_says_where_it_begins_and_what_was_missed() {
             }
         }
         let push = json!({"channel": "a\"b", "subscribe": subscribe});
-        assert_eq!(read_json(|out| json::write_bare(&event, out)), push);
+        expect_written_push(&event, &push);
     }
     for (is_recoverable, offset, recorded, value) in joins(PROTOBUF) {
         let (position, recovery) = (position(offset.0), recorded.recovery());
@@ -356,7 +342,7 @@ fn a_publication_fills_its_vector_to_the_last_byte() {
                 let publication = publication(length as u64, publisher.clone(), data);
                 for dialect in [JSON, PROTOBUF] {
                     let mut out = Vec::new();
-                    dialect.write(&Event::Published(&room, &publication), &mut out);
+                    dialect.write(&Event::Published(&room, EPOCH, &publication), &mut out);
                     assert_eq!(out.len(), out.capacity(), "{dialect:?}: {length} bytes");
                 }
             }
