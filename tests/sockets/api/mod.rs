@@ -2,6 +2,7 @@
 
 mod batch;
 mod bodies;
+mod command_line;
 mod description;
 mod keys;
 mod orders;
