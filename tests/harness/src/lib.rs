@@ -2,6 +2,7 @@
 //! state. Nothing here uses the server's code, so a test compares bytes of the wire with a second implementation, and
 //! the load generator's tests can use it without linking the server.
 
+mod application;
 mod at_once;
 mod blast;
 mod centrifuge;
@@ -9,6 +10,7 @@ mod client;
 pub mod deflate;
 mod disconnect;
 mod endpoint;
+mod events;
 pub mod frame;
 mod http;
 mod lines;
@@ -23,12 +25,14 @@ mod turn;
 mod wait;
 mod websocket;
 
+pub use application::{Application, AskedQuestion, http_answer};
 pub use at_once::at_once;
 pub use blast::Blast;
 pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding, varint};
 pub use client::{Addresses, Client, Transport};
 pub use disconnect::Disconnect;
 pub use endpoint::Endpoint;
+pub use events::{EventStream, ServerSentEvent};
 pub use http::{Body, Head, Http, metrics};
 pub use lines::Lines;
 pub use log::Log;
