@@ -1,10 +1,11 @@
 //! Readers of rooms over plain HTTP, and publishers by the server API: each fault that a server can have is counted as over
 //! the text protocol, and the answers to publishes are measured.
 
-use harness::at_once;
+use harness::{Program, at_once};
 
 use crate::fake::{At, Fake, Fault, Seen, Wire};
 use crate::load::{Measured, measure};
+use crate::servers::Server;
 
 /// One room of four, to which another connection publishes ten messages.
 const ONE_ROOM: [&str; 6] = ["--clients", "4", "--rooms", "1", "--rate", "20"];
@@ -103,4 +104,44 @@ fn a_publish_that_is_refused_is_a_fault_with_its_reason() {
     let refused = measured.report.pointer("/rooms/refused/HTTP~11.1 401 Unauthorized");
     assert_eq!(refused, Some(&10.into()), "{measured:?}");
     measured.expect_code(1);
+}
+
+#[test]
+fn roomcast_sends_readers_everything_and_replays_what_they_missed() {
+    let server = Server::roomcast();
+    let load = ["--clients", "200", "--rooms", "4", "--rate", "80", "--duration", "1s"];
+    let mixed = ["--mix", "sse=1,centrifuge+ws=1", server.centrifuge()];
+    let cases = [(&[][..], 0.0), (&["--reconnect", "0.5", "--away", "200ms"], 98.0), (&mixed, 0.0)];
+    at_once(cases, |(more, cut)| {
+        let measured = measure(server.readers(), &[&load, more].concat());
+        measured.expect_clean();
+        measured.expect_all(51);
+        if cut > 0.0 {
+            assert_eq!(measured.number("/rooms/reconnects/recovered"), cut, "{measured:?}");
+        }
+    });
+}
+
+#[test]
+fn roomcast_publishes_what_comes_by_its_api() {
+    let key = Program::run(&["gen-key", "application"]).out;
+    let line = |begins: &str| key.lines().find(|line| line.starts_with(begins)).expect("a key and its line");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a folder");
+        path.to_str().expect("a path in Unicode").to_owned()
+    };
+    let (key, keys) = (file("key", line("rck_")), file("keys", line("application")));
+    let server = Server::roomcast_with(&["--api-keys-file", &keys]);
+    let targets = [server.tcp(), server.websocket(), server.centrifuge(), server.readers()];
+    at_once(targets, |target| {
+        for pace in ["--rate", "--in-flight"] {
+            let load = ["--clients", "8", "--rooms", "4", pace, "40", "--api-key-file", &key];
+            let measured = measure(target, &[&load[..], &["--publish-over", server.api()]].concat());
+            measured.expect_clean();
+            measured.expect_all(2);
+            assert!(measured.number("/rooms/answers/count") > 0.0, "{measured:?}");
+        }
+    });
 }

@@ -16,6 +16,8 @@ pub struct Server {
     websocket: String,
     centrifuge: String,
     centrifuge_protobuf: String,
+    readers: String,
+    api: String,
 }
 
 impl Server {
@@ -32,7 +34,8 @@ impl Server {
         let (tcp, websocket) = (format!("tcp://{}", program.tcp), format!("ws://{}/ws", program.http));
         let centrifuge = format!("centrifuge+ws://{}", program.http);
         let centrifuge_protobuf = format!("centrifuge-protobuf+ws://{}", program.http);
-        Self { _program: program, tcp, websocket, centrifuge, centrifuge_protobuf }
+        let (readers, api) = (format!("sse://{}", program.http), format!("api://{}", program.http));
+        Self { _program: program, tcp, websocket, centrifuge, centrifuge_protobuf, readers, api }
     }
 
     /// Its listener for lines.
@@ -53,6 +56,16 @@ impl Server {
     /// The same for the Centrifuge protocol in Protobuf.
     pub fn centrifuge_protobuf(&self) -> &str {
         &self.centrifuge_protobuf
+    }
+
+    /// The same for readers of rooms.
+    pub fn readers(&self) -> &str {
+        &self.readers
+    }
+
+    /// The same for publishers by the server API.
+    pub fn api(&self) -> &str {
+        &self.api
     }
 }
 
