@@ -68,7 +68,9 @@ pub(super) fn hooks(settings: &Settings) -> Result<Option<HookRules>, ConfigErro
             let rule = "needs {hook-secret-file}, and {hook-connect}, {hook-join} or {hook-publish} as deny or allow";
             return Err(ConfigError::new("hook-url", url, rule));
         }
-        (None, None, Some(file)) => return Err(ConfigError::new("hook-secret-file", file.display(), "needs {hook-url}")),
+        (None, None, Some(file)) => {
+            return Err(ConfigError::new("hook-secret-file", file.display(), "needs {hook-url}"));
+        }
     };
     Ok(Some(HookRules {
         url: url_of(url)?,
@@ -117,7 +119,10 @@ mod tests {
     fn hooks_are_off_by_default_and_on_with_all_that_they_need() {
         assert!(Config::try_from(Settings::default()).unwrap().hooks.is_none());
         let rules = Config::try_from(settings()).unwrap().hooks.unwrap();
-        assert_eq!((rules.url.host(), rules.timeout, rules.concurrency), (Some("app.example"), Duration::from_secs(2), 64));
+        assert_eq!(
+            (rules.url.host(), rules.timeout, rules.concurrency),
+            (Some("app.example"), Duration::from_secs(2), 64)
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::RuleSettings;
 use super::values::{ListenAddress, Size, Span};
-use super::{Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts};
+use super::{
+    Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts,
+};
 
 /// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]

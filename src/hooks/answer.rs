@@ -194,7 +194,10 @@ mod tests {
         assert_eq!((token.user.as_str(), token.expires_at), ("u", Some(UnixSeconds(1_001))));
         let text = r#"{"membership":{"info":{"a": 1},"data":[],"expire_at":1001}}"#;
         let Allowed::Membership(token) = allowed(Hook::Join, text) else { panic!() };
-        assert_eq!((token.user.as_str(), token.room.as_str(), token.info.as_deref()), ("alice", "a", Some(r#"{"a":1}"#)));
+        assert_eq!(
+            (token.user.as_str(), token.room.as_str(), token.info.as_deref()),
+            ("alice", "a", Some(r#"{"a":1}"#))
+        );
         for (hook, wrong, why) in [
             (Hook::Connect, r#"{"claims":{"sub":7}}"#, "claims: the claim sub must be a string"),
             (Hook::Connect, r#"{"claims":{"sub":"u","exp":999}}"#, "claims: expired 1 s ago"),

@@ -51,7 +51,8 @@ impl HookMetrics {
         let sum = |hook: Hook, outcome: Outcome| {
             all.iter().map(|one| one.questions[hook as usize][outcome as usize].get()).sum::<u64>()
         };
-        let pairs = Hook::VARIANTS.iter().flat_map(|&hook| Outcome::VARIANTS.iter().map(move |&outcome| (hook, outcome)));
+        let pairs =
+            Hook::VARIANTS.iter().flat_map(|&hook| Outcome::VARIANTS.iter().map(move |&outcome| (hook, outcome)));
         out.counters(
             "roomcast_hook_requests_total",
             "Questions to the application, by outcome: allowed, refused, failed (no answer or a wrong one), timeout, \

@@ -220,9 +220,9 @@ impl Hooks {
     fn keep(&self, key: Option<Key>, decision: &Decision, max_age: Duration) {
         let max_age = match decision {
             Decision::Allowed(Allowed::Data(_) | Allowed::Identity(_)) => Duration::ZERO,
-            Decision::Allowed(Allowed::Membership(token)) => token.expires_at.map_or(max_age, |at| {
-                max_age.min(Duration::from_secs(at.0.saturating_sub(unix_seconds().0)))
-            }),
+            Decision::Allowed(Allowed::Membership(token)) => token
+                .expires_at
+                .map_or(max_age, |at| max_age.min(Duration::from_secs(at.0.saturating_sub(unix_seconds().0)))),
             _ => max_age,
         };
         let now = Instant::now();

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_question_says_who_wishes_what_where() {
-        let who = r#""client":"000000000000001f","user":"user-7","name":"ali\"ce","transport":"tcp","address":"192.0.2.1""#;
+        let who =
+            r#""client":"000000000000001f","user":"user-7","name":"ali\"ce","transport":"tcp","address":"192.0.2.1""#;
         let room = RoomName::parse("a").unwrap();
         assert_eq!(body(Wish::Connect), format!(r#"{{"hook":"connect",{who}}}"#));
         assert_eq!(body(Wish::Join(&room)), format!(r#"{{"hook":"join",{who},"room":"a"}}"#));

@@ -88,8 +88,7 @@ pub async fn run(
     let (commands, command_mailboxes) = worker_mailboxes(config.workers);
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
     let asked = (Arc::clone(&access), application);
-    let (mut workers, shards) =
-        start(&config, descriptors, own, &commands, asked, &metrics, tls.server(), &drain)?;
+    let (mut workers, shards) = start(&config, descriptors, own, &commands, asked, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();

@@ -4,10 +4,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::Session;
 use super::memberships::JoinRequest;
 use super::pass::Pass;
 use super::waiting::{Finished, Outcome, Waiting};
-use super::Session;
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
 use crate::hooks::{Allowed, Asking, Decision, Question, Refusal, Wish};
@@ -69,12 +69,8 @@ impl Session {
     /// Asks the application, and goes on if the decision is known at once.
     pub(super) fn ask(&mut self, wished: Wished) -> Outcome {
         let Some(hooks) = &self.context.hooks else { return self.allowed(wished, Allowed::AsAsked) };
-        let question = Question {
-            wish: wished.wish(),
-            publisher: &self.identity,
-            dialect: self.dialect,
-            address: self.address,
-        };
+        let question =
+            Question { wish: wished.wish(), publisher: &self.identity, dialect: self.dialect, address: self.address };
         match hooks.ask(&question) {
             Asking::Ready(decision) => self.decided(wished, decision),
             Asking::Later(deciding) => self.wait(Waiting::Asked(Box::new(Asked { deciding, wished }))),
@@ -143,9 +139,7 @@ impl Session {
                 self.reserve_unasked(place, pass)
             }
             (Wished::Reserve(place), _) => self.reserve_unasked(place, None),
-            (Wished::Publish(publish), Allowed::Data(data)) => {
-                self.publish_unasked(PublishRequest { data, ..publish })
-            }
+            (Wished::Publish(publish), Allowed::Data(data)) => self.publish_unasked(PublishRequest { data, ..publish }),
             (Wished::Publish(publish), _) => self.publish_unasked(publish),
         }
     }

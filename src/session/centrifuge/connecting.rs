@@ -209,13 +209,7 @@ impl CentrifugeHandler {
 
     /// The place in a room, with all that the client has missed there. That cannot be had if it does not fit into
     /// `bytes_left`: all rooms together have one reply, which is to be no longer than one replay.
-    fn place(
-        &self,
-        mut wanted: Wanted,
-        reserved: Reserved,
-        pass: Option<Box<Pass>>,
-        bytes_left: &mut usize,
-    ) -> Place {
+    fn place(&self, mut wanted: Wanted, reserved: Reserved, pass: Option<Box<Pass>>, bytes_left: &mut usize) -> Place {
         let Reserved { position, is_recoverable, missed } = reserved;
         let expires_in = pass.as_ref().and_then(|pass| pass.expires_in());
         if let Some(pass) = &pass {

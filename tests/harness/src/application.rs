@@ -1,7 +1,7 @@
 //! The application that a server asks by hooks: a small HTTP server that answers what the test says, when it says so.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
@@ -58,11 +58,6 @@ impl Application {
         self.questions.recv_timeout(FAILSAFE).expect("a question")
     }
 
-    /// The next question, if it has come.
-    pub fn question_so_far(&self) -> Option<AskedQuestion> {
-        self.questions.try_recv().ok()
-    }
-
     /// The server has asked nothing that was not answered.
     #[track_caller]
     pub fn expect_no_question(&self) {
@@ -72,10 +67,12 @@ impl Application {
     /// Answers everything from here on.
     pub fn answer_all(&self, answer: impl Fn(&AskedQuestion) -> Vec<u8> + Send + 'static) {
         let questions = self.questions.clone();
-        thread::spawn(move || questions.iter().for_each(|question| {
-            let bytes = answer(&question);
-            question.answer_bytes(bytes);
-        }));
+        thread::spawn(move || {
+            questions.iter().for_each(|question| {
+                let bytes = answer(&question);
+                question.answer_bytes(bytes);
+            })
+        });
     }
 }
 

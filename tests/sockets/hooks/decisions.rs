@@ -1,12 +1,14 @@
 //! What the application allows, changes and refuses.
 
+use std::io::BufRead;
+
 use aws_lc_rs::hmac;
-use harness::{Centrifuge, Client, Disconnect, Encoding, Transport, WELCOME, http_answer, until};
+use harness::{Centrifuge, Client, Disconnect, Encoding, Http, Transport, WELCOME, http_answer, until};
 use roomcast::config::{HookPolicy, RuleSettings, Who};
 use serde_json::json;
 
 use super::{Hooked, Kind, Member, SECRET, Wish, forbidden, over_all};
-use crate::access::{secret_file, seconds_from_now, token_of};
+use crate::access::{seconds_from_now, secret_file, token_of};
 use crate::server::Shape;
 
 #[test]
@@ -89,7 +91,9 @@ fn the_application_changes_what_is_said() {
     over_all(|kind| {
         let hooked = Hooked::asking(&[Wish::Publish]);
         let mut member = Member::of_a(&hooked.server, kind);
-        for (answer, heard) in [(json!({ "text": "polite" }), "polite"), (json!({ "data": { "text": "tame" } }), "tame")] {
+        for (answer, heard) in
+            [(json!({ "text": "polite" }), "polite"), (json!({ "data": { "text": "tame" } }), "tame")]
+        {
             let publish = member.begin_publish("rude");
             hooked.question("publish").answer(answer);
             member.published(publish);
@@ -111,7 +115,10 @@ fn a_refused_connection_ends_with_the_reason() {
     client.send(r#"{"id":1,"connect":{}}"#);
     hooked.question("connect").answer(json!({ "refuse": { "reason": "members only" } }));
     let reply = client.reply(1);
-    assert_eq!((&reply["error"]["code"], &reply["error"]["message"]), (&json!(103), &json!("permission denied: members only")));
+    assert_eq!(
+        (&reply["error"]["code"], &reply["error"]["message"]),
+        (&json!(103), &json!("permission denied: members only"))
+    );
     client.send(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
     client.expect_closed(3501);
 }
@@ -191,6 +198,39 @@ fn a_membership_gives_rights_and_is_what_others_see() {
             assert!(presence.to_string().contains(r#""chan_info":{"role":"guest"}"#), "{presence}");
         }
     });
+}
+
+#[test]
+fn clients_without_websocket_are_asked_about_too() {
+    let hooked = Hooked::asking(&[Wish::Connect, Wish::Join]);
+    let mut client = Http::connect(hooked.server.http);
+    client.send("POST /connection/http_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: 21\r\n\r\n");
+    client.send(r#"{"id":1,"connect":{}}"#);
+    let question = hooked.question("connect");
+    assert_eq!(question.json()["transport"], "http_stream");
+    question.answer(json!({ "refuse": { "reason": "no" } }));
+    assert_eq!(client.head().status, 200);
+    let mut lines = client.into_stream().lines().map(|line| line.expect("a stream"));
+    let refused = r#"{"id":1,"error":{"code":103,"message":"permission denied: no"}}"#;
+    assert!(lines.any(|line| line == refused));
+}
+
+/// A client that only listens names its rooms as it connects, and each is a join of its own.
+#[test]
+fn rooms_that_a_listening_client_names_are_asked_about_and_those_that_the_application_names_are_not() {
+    let hooked = Hooked::asking(&[Wish::Connect, Wish::Join]);
+    let mut client = Http::connect(hooked.server.http);
+    let path = "/connection/uni_sse?cf_connect=%7B%22subs%22:%7B%22a%22:%7B%7D,%22own%22:%7B%7D%7D%7D";
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    hooked.question("connect").answer(json!({ "claims": { "sub": "alice", "channels": ["own"] } }));
+    let question = hooked.question("join");
+    assert_eq!((&question.json()["room"], &question.json()["user"]), (&json!("a"), &json!("alice")));
+    question.answer(json!({ "membership": { "data": { "seen": 1 } } }));
+    assert_eq!(client.head().status, 200);
+    let mut lines = client.into_stream().lines().map(|line| line.expect("a stream"));
+    let connected = lines.find(|line| line.contains("\"client\"")).expect("a connect push");
+    assert!(connected.contains(r#""seen":1"#) && connected.contains(r#""own""#), "{connected}");
+    hooked.application.expect_no_question();
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The example application of `docs/hooks.md`, as it stands there.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::fs;
 
 use harness::{Client, Transport};
 use roomcast::config::HookPolicy;
@@ -27,7 +27,8 @@ fn the_example_of_the_documents_verifies_and_decides() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/hooks.md")).expect("docs/hooks.md");
     let (_, rest) = page.split_once("```python\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
-    let [script, secret, wrong_secret] = ["example.py", "app.secret", "wrong.secret"].map(|name| folder.path().join(name));
+    let [script, secret, wrong_secret] =
+        ["example.py", "app.secret", "wrong.secret"].map(|name| folder.path().join(name));
     fs::write(&script, example).expect("a file");
     fs::write(&secret, SECRET).expect("a file");
     fs::write(&wrong_secret, [b'x'; 32]).expect("a file");

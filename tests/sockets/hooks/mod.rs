@@ -167,9 +167,7 @@ impl Member {
                 client.send(&format!("JOIN {room}"));
                 Command(0)
             }
-            Self::Centrifuge(client) => {
-                Command(client.send_command(json!({ "subscribe": { "channel": room } })))
-            }
+            Self::Centrifuge(client) => Command(client.send_command(json!({ "subscribe": { "channel": room } }))),
         }
     }
 
