@@ -1,7 +1,8 @@
 //! API keys: their names, their hashes and what each may do. An application presents one with each request to the server
-//! API. Nothing serves that API yet.
+//! API.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
@@ -13,7 +14,8 @@ use toml::Spanned;
 
 use super::pattern::Pattern;
 use super::token::KeyError;
-use crate::protocol::names::{RoomName, shortened};
+use crate::protocol::names::{Label, RoomName, shortened};
+use crate::protocol::publication::{Publisher, Tags};
 
 /// The random bytes of a key.
 pub const KEY_RANDOM_BYTES: usize = 32;
@@ -32,7 +34,7 @@ pub enum ApiRight {
     Publish,
     /// Make a client join or leave (`subscribe`, `unsubscribe`).
     Subscribe,
-    /// End and renew connections of a user (`disconnect`, `refresh`, `revoke`).
+    /// End and renew connections of a user (`disconnect`, `refresh`, `revoke_token`, `invalidate_user_tokens`).
     Disconnect,
     /// Read who is in.
     Presence,
@@ -50,12 +52,14 @@ pub enum ApiRight {
 
 /// The keys of a file.
 #[derive(Debug, Default)]
-pub struct ApiKeys(Vec<ApiKey>);
+pub struct ApiKeys(Vec<Arc<ApiKey>>);
 
 /// A key: who has it and what it may do.
 #[derive(Debug)]
 pub struct ApiKey {
     name: String,
+    /// What members see as the publisher of what is published with the key.
+    publisher: Arc<Publisher>,
     hash: KeyHash,
     rights: Vec<ApiRight>,
     /// The rooms in which it may act; `None` for all, and for what is in no room.
@@ -90,14 +94,16 @@ impl ApiKeys {
         })?;
         let key = |(name, line): (Spanned<String>, Spanned<Line>)| {
             let offset = name.span().start;
-            ApiKey::new(name.into_inner(), line.into_inner()).map_err(|KeyError(why)| located(offset, &why))
+            ApiKey::new(name.into_inner(), line.into_inner())
+                .map(Arc::new)
+                .map_err(|KeyError(why)| located(offset, &why))
         };
         lines.into_iter().map(key).collect::<Result<_, _>>().map(Self)
     }
 
     /// The key that is presented. Takes the same time for every text of one length: its hash is compared with that of
     /// each key, to the end.
-    pub fn authenticate(&self, presented: &str) -> Option<&ApiKey> {
+    pub fn authenticate(&self, presented: &str) -> Option<&Arc<ApiKey>> {
         let presented = KeyHash::of(presented);
         self.0.iter().fold(None, |found, key| if key.hash.is(&presented) { Some(key) } else { found })
     }
@@ -119,6 +125,7 @@ impl ApiKey {
         let hash = KeyHash::parse(&sha256)
             .ok_or_else(|| KeyError("sha256 is the 64 hexadecimal digits that `roomcast gen-key` prints".into()))?;
         Ok(Self {
+            publisher: Publisher::backend(Label::generated(&name), Tags::default()).into(),
             name,
             hash,
             rights: rights(&may, rooms.is_some())?,
@@ -129,6 +136,11 @@ impl ApiKey {
     /// The name of the key, for the log.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What members see as the publisher of what is published with the key and has no tags.
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
     }
 
     /// Whether the key may do this in this room, or, without a room, in the whole server. A key that is bound to rooms

@@ -17,10 +17,10 @@ use crate::protocol::names::{NameError, RoomName, shortened};
 
 /// The longest `info` and the longest `data`, in bytes of JSON without white space. Presence and join events repeat the
 /// `info`.
-const JSON_BYTES_MAX: usize = 4 * 1024;
+pub const INFO_BYTES_MAX: usize = 4 * 1024;
 
-/// `b64info` as libraries write it, with padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// Base64 as libraries write it, with padding or without.
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -89,8 +89,8 @@ pub(super) fn json(
 fn bounded(claim: &str, json: &str) -> Result<Arc<str>, TokenError> {
     let json = on_one_line(json);
     let (bytes, depth) = (json.len(), depth(&json));
-    if bytes > JSON_BYTES_MAX {
-        return Err(TokenError::invalid(format!("the claim {claim} has {bytes} bytes: at most {JSON_BYTES_MAX}")));
+    if bytes > INFO_BYTES_MAX {
+        return Err(TokenError::invalid(format!("the claim {claim} has {bytes} bytes: at most {INFO_BYTES_MAX}")));
     }
     if depth > DEPTH_MAX {
         return Err(TokenError::invalid(format!("the claim {claim} has {depth} levels of JSON: at most {DEPTH_MAX}")));

@@ -14,6 +14,8 @@ pub mod rules;
 mod token;
 pub mod tokens;
 
+pub use claim_types::{BASE64, INFO_BYTES_MAX};
+
 /// A time as tokens have it: seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixSeconds(pub u64);

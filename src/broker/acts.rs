@@ -154,7 +154,8 @@ impl Shard {
         if member.dialect.has_offsets() {
             let log = &self.rooms[name].log;
             let recovery = match (since, &missed) {
-                (Some(since), Some(Ok(frames))) if log.is_retaining() && *may_recover => {
+                // In a room that retains nothing, this is a client that has missed nothing.
+                (Some(since), Some(Ok(frames))) if *may_recover => {
                     let missed = frames.as_ref().map_or(&[][..], Frames::bytes);
                     Recovery::Recovered { since: since.offset, missed }
                 }

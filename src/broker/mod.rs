@@ -37,6 +37,7 @@ pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use log::{PUBLICATION_BYTES, ROOM_BYTES, Retained, RoomLog, Unrecovered};
 pub use metrics::ShardMetrics;
 pub use now::Now;
+pub use reading::presence_bytes;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
 pub use shard::{Recoveries, Shard};

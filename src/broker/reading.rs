@@ -60,7 +60,7 @@ impl Shard {
     /// Replies with all members, or refuses a list that is too long for one reply.
     pub(super) fn presence(&self, name: &RoomName, to: ReplyTo, turn: Option<LongReplyTurn>, batch: &mut Batch) {
         let members = self.rooms.get(name).map(Room::presence).unwrap_or_default();
-        let (bytes, bytes_max): (usize, _) = (members.iter().map(bytes_of).sum(), self.replay_bytes_max);
+        let (bytes, bytes_max) = (presence_bytes(&members), self.replay_bytes_max);
         if bytes > bytes_max {
             let error = CommandError::PresenceTooLong { members: members.len(), bytes_max };
             return batch.reply(to, &Event::Error(&error));
@@ -74,6 +74,11 @@ impl Shard {
         let users: FxHashSet<&str> = room.publishers().map(|member| member.user.as_str()).collect();
         Event::PresenceCount { clients: room.member_count().members(), users: users.len() }
     }
+}
+
+/// About the length of a list of members, in bytes: at least what any dialect writes.
+pub fn presence_bytes(members: &[Arc<Publisher>]) -> usize {
+    members.iter().map(bytes_of).sum()
 }
 
 fn bytes_of(member: &Arc<Publisher>) -> usize {

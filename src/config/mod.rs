@@ -258,6 +258,8 @@ impl OutboxLimits {
 /// Limits of HTTP connections besides the deadline for the head of a request.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
+    /// Time without a request after which a connection is closed; `None` is no limit.
+    pub idle_time: Option<Duration>,
     /// Age at which a connection answers its last request; `None` is no limit.
     pub connection_time: Option<Duration>,
     /// The only names that count as the server's own; any name does if there are none.

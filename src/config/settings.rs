@@ -207,10 +207,11 @@ pub struct Settings {
     #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "256MiB")]
     pub outbox_budget: Size,
 
-    /// Web pages of other hosts that may open a WebSocket; `*` is every page.
+    /// Web pages of other hosts that may connect and read answers; `*` is every page.
     ///
     /// As in `https://example.org,https://example.com`. Pages of the same host are always allowed. Other pages get
-    /// status 403, and the log names them. Clients that are no browser send no `Origin` and are not affected.
+    /// status 403 where they would act for their user, as at `/ws`, and the log names them. Clients that are no browser
+    /// send no `Origin` and are not affected.
     #[arg(long, help_heading = "HTTP", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
     /// Names of this server in origins of its own pages (default: any name).
@@ -235,6 +236,12 @@ pub struct Settings {
     /// Time for a TLS handshake, to begin a request, and then to send its head.
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "10s")]
     pub header_timeout: Span,
+    /// Time from an answer to the next request after which an HTTP connection is closed; 0s is no limit.
+    ///
+    /// A request that is being answered is not cut: its head and each 4 KiB of its body have `header-timeout`, and a client
+    /// must take some of its answers within `slow-after`.
+    #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
+    pub http_idle_time: Span,
     /// Age at which an HTTP connection is closed; 0s is no limit.
     ///
     /// The first answer after that time says `Connection: close`. WebSockets are not affected.

@@ -105,6 +105,7 @@ impl TryFrom<Settings> for Rules {
             header_timeout: within("header-timeout", settings.header_timeout, SPAN_MIN..=SPAN_MAX)?.0,
             probes_until_end: settings.probes_until_end,
             http: HttpLimits {
+                idle_time: time("http-idle-time", settings.http_idle_time)?,
                 connection_time: time("http-connection-time", settings.http_connection_time)?,
                 hosts: hosts::host_names("hosts", &settings.hosts)?,
             },
@@ -370,8 +371,9 @@ mod tests {
     #[test]
     fn no_time_is_no_limit() {
         let zero = Span(Duration::ZERO);
-        let settings = Settings { idle_timeout: zero, http_connection_time: zero, ..Settings::default() };
+        let settings =
+            Settings { idle_timeout: zero, http_idle_time: zero, http_connection_time: zero, ..Settings::default() };
         let rules = Config::try_from(settings).unwrap().rules;
-        assert_eq!((rules.input.idle_timeout, rules.http.connection_time), (None, None));
+        assert_eq!((rules.input.idle_timeout, rules.http.idle_time, rules.http.connection_time), (None, None, None));
     }
 }

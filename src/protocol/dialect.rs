@@ -1,6 +1,8 @@
 //! How an event becomes bytes for one kind of client: an encoding, wrapped in a framing. The broker and the writer know
 //! dialects only as a way to get bytes, and group the members of a room by them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use strum::VariantArray;
 
@@ -12,8 +14,12 @@ use super::event::{Event, RequestId};
 use super::names::RoomName;
 use super::position::Epoch;
 use super::publication::Publication;
+use super::room_events::{self, HEARTBEAT};
 use super::text;
 use super::websocket::encode;
+
+/// The longest time between two heartbeats of a reader.
+const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(25);
 
 /// A pair of an encoding and a framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +40,8 @@ pub enum Dialect {
     JsonEvents,
     /// What the server pushes by the Centrifuge protocol, in JSON and without replies, as server-sent events.
     PushEvents,
+    /// One room, as server-sent events.
+    RoomEvents,
 }
 
 /// How an event is written, without framing.
@@ -47,6 +55,8 @@ pub enum Encoding {
     Protobuf,
     /// Pushes of the Centrifuge protocol in JSON, without what is around them: see [`json`].
     Push,
+    /// A room as server-sent events, for clients that send nothing: see [`room_events`].
+    RoomEvents,
 }
 
 /// How one encoded event is told apart from the next.
@@ -117,7 +127,7 @@ impl Framing {
 
 impl Dialect {
     /// Every dialect, those of WebSocket without compression.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TextLines,
         Self::TextWebSocket(Compression::None),
         Self::JsonWebSocket(Compression::None),
@@ -126,6 +136,7 @@ impl Dialect {
         Self::ProtobufStream,
         Self::JsonEvents,
         Self::PushEvents,
+        Self::RoomEvents,
     ];
 
     /// Keeps an idle line client's connection alive; clients ignore it.
@@ -138,6 +149,7 @@ impl Dialect {
             Self::JsonWebSocket(_) | Self::JsonStream | Self::JsonEvents => Encoding::Json,
             Self::ProtobufWebSocket(_) | Self::ProtobufStream => Encoding::Protobuf,
             Self::PushEvents => Encoding::Push,
+            Self::RoomEvents => Encoding::RoomEvents,
         }
     }
 
@@ -148,7 +160,7 @@ impl Dialect {
             Self::TextWebSocket(compression) | Self::JsonWebSocket(compression) => Framing::WebSocketText(compression),
             Self::ProtobufWebSocket(compression) => Framing::WebSocketBinary(compression),
             Self::JsonStream => Framing::LineChunk,
-            Self::ProtobufStream => Framing::Chunk,
+            Self::ProtobufStream | Self::RoomEvents => Framing::Chunk,
             Self::JsonEvents | Self::PushEvents => Framing::EventChunk,
         }
     }
@@ -167,7 +179,7 @@ impl Dialect {
             Self::TextLines => Transport::Tcp,
             Self::TextWebSocket(_) | Self::JsonWebSocket(_) | Self::ProtobufWebSocket(_) => Transport::WebSocket,
             Self::JsonStream | Self::ProtobufStream => Transport::HttpStream,
-            Self::JsonEvents | Self::PushEvents => Transport::Sse,
+            Self::JsonEvents | Self::PushEvents | Self::RoomEvents => Transport::Sse,
         }
     }
 
@@ -179,12 +191,17 @@ impl Dialect {
 
     /// Whether a client begins its connection by a command, before which it can do nothing.
     pub const fn connects_by_command(self) -> bool {
-        !matches!(self.encoding(), Encoding::Text)
+        !matches!(self.encoding(), Encoding::Text | Encoding::RoomEvents)
     }
 
     /// Whether the client answers pings.
     pub const fn answers_pings(self) -> bool {
-        !matches!(self, Self::PushEvents | Self::TextLines)
+        !matches!(self, Self::PushEvents | Self::RoomEvents | Self::TextLines)
+    }
+
+    /// The time between two pings, where the setting has this one. Proxies cut a stream that is silent for 30 s or more.
+    pub fn ping_interval(self, set: Duration) -> Duration {
+        if self == Self::RoomEvents { set.min(HEARTBEAT_INTERVAL_MAX) } else { set }
     }
 
     /// Appends the event as one whole message, for all clients that get it; nothing if the dialect has no form for it.
@@ -214,6 +231,7 @@ impl Dialect {
             Encoding::Json => json::write_reply(request, event, out),
             Encoding::Protobuf => protobuf::write_reply(request, event, out),
             Encoding::Push => json::write_bare(event, out),
+            Encoding::RoomEvents => room_events::write(event, out),
         }
         if out.len() > start {
             plain.framing().frame(out, start);
@@ -238,6 +256,7 @@ impl Dialect {
             Encoding::Text => self.write(&Event::Published(room, epoch, publication), out),
             Encoding::Json | Encoding::Push => json::write_missed(publication, out),
             Encoding::Protobuf => protobuf::write_missed(publication, out),
+            Encoding::RoomEvents => room_events::write(&Event::Published(room, epoch, publication), out),
         }
     }
 
@@ -255,6 +274,7 @@ impl Dialect {
             Encoding::Text => return encode::ping().into(),
             Encoding::Json | Encoding::Push => out.extend_from_slice(b"{}"),
             Encoding::Protobuf => out.push(0),
+            Encoding::RoomEvents => out.extend_from_slice(HEARTBEAT),
         }
         self.uncompressed().framing().frame(&mut out, 0);
         out.into()
@@ -294,7 +314,7 @@ impl Dialect {
     /// The code and the reason of a WebSocket close frame.
     fn close_code(self, reason: Disconnect) -> (u16, &'static str) {
         match self.encoding() {
-            Encoding::Text => (reason.close_code().unwrap_or_default(), reason.reason()),
+            Encoding::Text | Encoding::RoomEvents => (reason.close_code().unwrap_or_default(), reason.reason()),
             Encoding::Json | Encoding::Protobuf | Encoding::Push => disconnect_code(reason),
         }
     }
@@ -306,6 +326,7 @@ fn write_as(encoding: Encoding, framing: Framing, event: &Event<'_>, out: &mut V
         Encoding::Text => text::size_hint(event),
         Encoding::Json | Encoding::Push => json::size_hint(event),
         Encoding::Protobuf => protobuf::size_hint(event),
+        Encoding::RoomEvents => room_events::size_hint(event),
     };
     out.reserve(event_bytes + framing.bytes(event_bytes));
     let start = out.len();
@@ -314,6 +335,7 @@ fn write_as(encoding: Encoding, framing: Framing, event: &Event<'_>, out: &mut V
         Encoding::Json => json::write(event, out),
         Encoding::Protobuf => protobuf::write(event, out),
         Encoding::Push => json::write_bare(event, out),
+        Encoding::RoomEvents => room_events::write(event, out),
     }
     if out.len() > start || encoding == Encoding::Text {
         framing.frame(out, start);

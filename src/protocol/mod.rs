@@ -15,6 +15,7 @@ pub mod listing;
 pub mod names;
 pub mod position;
 pub mod publication;
+pub mod room_events;
 pub mod telnet;
 pub mod text;
 pub mod websocket;

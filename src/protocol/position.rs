@@ -76,18 +76,36 @@ impl Epoch {
             text.bytes().try_fold(0, |value: u64, byte| value.checked_mul(32)?.checked_add(digit(byte)? as u64));
         value.filter(|_| text.len() == Self::DIGITS).map(Self)
     }
+
+    fn text(self) -> [u8; Self::DIGITS] {
+        std::array::from_fn(|place| Self::ALPHABET[(self.0 >> (5 * (Self::DIGITS - 1 - place))) as usize % 32])
+    }
 }
 
 impl fmt::Display for Epoch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |place: usize| Self::ALPHABET[(self.0 >> (5 * place)) as usize % 32] as char;
-        (0..Self::DIGITS).rev().try_for_each(|place| fmt::Write::write_char(out, digit(place)))
+        self.text().iter().try_for_each(|&digit| fmt::Write::write_char(out, digit.into()))
     }
 }
 
 impl Position {
     /// The digits of an offset. No room has so many publications.
     const OFFSET_DIGITS: usize = 16;
+
+    /// The length of a position as it is written.
+    pub const BYTES: usize = Epoch::DIGITS + 1 + Self::OFFSET_DIGITS;
+
+    /// The position as it is written, without formatting.
+    pub fn text(self) -> [u8; Self::BYTES] {
+        let mut text = [b'-'; Self::BYTES];
+        text[..Epoch::DIGITS].copy_from_slice(&self.epoch.text());
+        let mut left = self.offset.0;
+        for digit in text[Epoch::DIGITS + 1..].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        text
+    }
 
     /// Parses a position as it is written; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
@@ -100,6 +118,6 @@ impl Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}-{:0digits$}", self.epoch, self.offset.0, digits = Self::OFFSET_DIGITS)
+        self.text().iter().try_for_each(|&digit| fmt::Write::write_char(out, digit.into()))
     }
 }

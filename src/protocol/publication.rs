@@ -115,6 +115,12 @@ impl Publication {
 impl ClientId {
     /// The digits of a client's number as it is displayed.
     pub const DIGITS: usize = 16;
+
+    /// Parses a number as it is displayed; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let client = u64::from_str_radix(text, 16).ok().map(Self)?;
+        (client.to_string() == text).then_some(client)
+    }
 }
 
 impl UserId {

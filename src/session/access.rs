@@ -136,6 +136,14 @@ impl WorkerAccess {
         self.rules().rooms.rights_with_grant(room, token, grant)
     }
 
+    /// What somebody with this token, or without one, may do in a room.
+    pub(super) fn rights_of(&self, room: &RoomName, token: Option<&Token>) -> Rights {
+        match token {
+            None if !self.admits_anonymous() => Rights::default(),
+            token => self.rules().rooms.rights(room, token),
+        }
+    }
+
     /// Verifies a token. Costs up to 0.1 ms, for a signature with an elliptic curve.
     ///
     /// # Errors

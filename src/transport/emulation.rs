@@ -105,6 +105,11 @@ impl Streams {
         Rc::new(Self { worker, senders, open: RefCell::default(), budget, budget_bytes, frame_bytes_max })
     }
 
+    /// The number of this life of the process.
+    pub fn node(&self) -> u64 {
+        self.senders.node
+    }
+
     /// Takes frames from other workers, and its own, until the server stops.
     pub async fn run_until_stop(self: Rc<Self>, EmulationMailbox(mut mailbox): EmulationMailbox, drain: Drain) {
         loop {

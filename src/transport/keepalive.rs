@@ -117,7 +117,7 @@ impl Liveness {
         }
         if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
-        } else if now.saturating_sub(self.pinged_at.get()) >= rules.ping_interval {
+        } else if now.saturating_sub(self.pinged_at.get()) >= self.dialect.ping_interval(rules.ping_interval) {
             Verdict::PingDue
         } else {
             Verdict::Alive

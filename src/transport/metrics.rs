@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::api::ApiMetrics;
 use crate::broker::ShardMetrics;
 use crate::hooks::HookMetrics;
 use crate::log;
@@ -110,10 +111,18 @@ pub(super) enum RefusalReason {
     Key,
     /// A token that is refused, or that stands where none may.
     Token,
+    /// No key of the server API, or one that is not valid.
+    ApiKey,
     /// A body where none is allowed, or one that is too long or malformed.
     Body,
     /// Commands for a session that is not there.
     Session,
+    /// A client that has not the right to what it asks for.
+    Rights,
+    /// A parameter that breaks its rule, or a position from which nothing can be continued.
+    Query,
+    /// More deliveries than the address may cause.
+    Rate,
     /// No `Host`, or several.
     Host,
     HeadTooLong,
@@ -141,6 +150,9 @@ impl From<NoPermit> for RefusalReason {
     }
 }
 
+/// The classes of statuses of answers.
+const RESPONSE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
 /// Why a TLS handshake may fail.
 const HANDSHAKE_FAILURES: [Disconnect; 6] = [
     Disconnect::ProtocolError,
@@ -166,6 +178,9 @@ pub(super) enum HttpEnd {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TransportMetrics {
+    /// Connections that are open now and are no clients.
+    pub(super) open: Counter,
+    /// Connections that had an answer which did not make them clients, or ended without one.
     pub(super) opened: Counter,
     upgraded: Counter,
     done: Counter,
@@ -175,17 +190,31 @@ pub struct TransportMetrics {
     handshakes_done: Counter,
     handshakes_failed: [Counter; Disconnect::VARIANTS.len()],
     pub(super) requests: Counter,
+    responses: [Counter; RESPONSE_CLASSES.len()],
     pub(super) scrapes: Counter,
+    pub(super) api: ApiMetrics,
 }
 
 impl TransportMetrics {
-    pub(super) fn count_closed(&self, end: HttpEnd) {
+    /// Counts the end of a connection. One that became a client with its first request is counted as a client alone;
+    /// one that `was_plain`, and had answers before, as both.
+    pub(super) fn count_closed(&self, end: HttpEnd, was_plain: bool) {
+        match (end, was_plain) {
+            (HttpEnd::Upgraded, false) => return,
+            (_, false) => self.opened.add(1),
+            _ => {}
+        }
         let count = match end {
             HttpEnd::Upgraded => &self.upgraded,
             HttpEnd::Done => &self.done,
             HttpEnd::Failed(reason) => &self.failed[reason as usize],
         };
         count.add(1);
+    }
+
+    /// Counts an answer by its status.
+    pub(super) fn count_response(&self, status: u16) {
+        self.responses[usize::from(status / 100).clamp(1, RESPONSE_CLASSES.len()) - 1].add(1);
     }
 
     pub(super) fn count_http_refused(&self, reason: RefusalReason) {
@@ -225,6 +254,17 @@ impl TransportMetrics {
             "HTTP requests that came whole, WebSocket handshakes among them, whatever the answer.",
             sum(&|one| &one.requests),
         );
+        out.gauge(
+            "roomcast_http_connections",
+            "HTTP connections that are open now and are no clients: no WebSockets and no streams.",
+            all.iter().map(|one| one.open.get()).sum(),
+        );
+        let responses = (0..).zip(RESPONSE_CLASSES);
+        out.counters(
+            "roomcast_http_responses_total",
+            "Answers to HTTP requests by the class of their status; a WebSocket handshake that succeeds is 1xx.",
+            responses.map(|(class, name): (usize, _)| (format!("class=\"{name}\""), sum(&|one| &one.responses[class]))),
+        );
         let http_refused = |&reason: &RefusalReason| (reason.label(), sum(&|one| &one.http_refused[reason as usize]));
         out.counters(
             "roomcast_http_refused_total",
@@ -246,6 +286,7 @@ impl TransportMetrics {
              no version in common.",
             handshakes.map(|(outcome, count)| (format!("outcome=\"{outcome}\""), count)),
         );
+        ApiMetrics::expose(all.iter().map(|one| &one.api), out);
         let scrapes = "Times that this text was made; requests to one worker within 100 ms of each other share it.";
         out.counter("roomcast_scrapes_total", scrapes, sum(&|one| &one.scrapes));
     }

@@ -11,6 +11,7 @@ use crate::protocol::dialect::{Dialect, Encoding};
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::Publisher;
 use crate::session::centrifuge::{CentrifugeHandler, Opening};
+use crate::session::reader::{ReaderHandler, Reading};
 use crate::session::{Outcome, ProtocolHandler, SessionContext};
 
 /// Returns the connection of a client whose head has been answered, to be run to its end. What was already read is the
@@ -36,6 +37,23 @@ pub fn open(
     };
     let opening = Opening { stream: name.map(Box::new) };
     let handler = |session| CentrifugeHandler::new(session, opening);
+    let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
+    Connection::open(client, publisher, dialect, buffer, context, decoder, handler).run()
+}
+
+/// Returns the connection of a client that reads one room, and whose head has been answered, to be run to its end.
+pub fn open_reader(
+    client: Client,
+    publisher: Publisher,
+    reading: Box<Reading>,
+    buffer: &Rc<ReadBuffer>,
+    context: &Rc<SessionContext>,
+    keepalive: &Keepalive,
+) -> impl Future<Output = ()> + use<> {
+    let dialect = Dialect::RoomEvents;
+    let decoder =
+        |slot| StreamFrames { is_binary: false, first: None, mailbox: None, liveness: keepalive.watch(slot, dialect) };
+    let handler = |session| ReaderHandler::new(session, reading);
     let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
     Connection::open(client, publisher, dialect, buffer, context, decoder, handler).run()
 }

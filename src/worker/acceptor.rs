@@ -26,7 +26,7 @@ use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::emulation::Streams;
-use crate::transport::http::{HttpContext, HttpServer, OriginRules};
+use crate::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules, Upgrade};
 use crate::transport::keepalive::Keepalive;
 use crate::transport::metrics::{ServerMetrics, TransportMetrics};
 use crate::transport::{stream, tcp, websocket};
@@ -152,8 +152,12 @@ impl ClientAcceptor {
             metrics,
             counts: Arc::clone(&self.counts),
             buffer: Rc::clone(&self.buffer),
-            header_timeout: self.rules.header_timeout,
-            connection_time_max: self.rules.http.connection_time,
+            times: HttpTimes {
+                header_timeout: self.rules.header_timeout,
+                idle: self.rules.http.idle_time,
+                unread: self.rules.outbox.slow_after,
+                connection: self.rules.http.connection_time,
+            },
             origins: OriginRules {
                 origins: self.rules.origins.clone(),
                 hosts: self.rules.http.hosts.clone(),
@@ -162,14 +166,15 @@ impl ClientAcceptor {
             proxies: self.trusted_proxies(ProxyProtocol::Http),
             handshakes: Rc::clone(&self.handshakes),
             access: Rc::clone(&context.access),
+            sessions: Rc::downgrade(context),
             deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;
-        let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+        let server = Rc::new(HttpServer::new(http, move |client, upgrade| {
             if let Some(context) = context.upgrade() {
-                self.open_http_client(client, dialect, &context, &keepalive);
+                self.open_http_client(client, upgrade, &context, &keepalive);
             }
         }));
         async move {
@@ -182,14 +187,21 @@ impl ClientAcceptor {
         }
     }
 
-    fn open_http_client(&self, client: Client, dialect: Dialect, context: &Rc<SessionContext>, keepalive: &Keepalive) {
+    fn open_http_client(&self, client: Client, upgrade: Upgrade, context: &Rc<SessionContext>, keepalive: &Keepalive) {
+        let (dialect, reading) = match upgrade {
+            Upgrade::Client(dialect) => (dialect, None),
+            Upgrade::Reader(reading) => (Dialect::RoomEvents, Some(reading)),
+        };
         let number = self.number_client();
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
         let kind = if is_text { PublisherKind::TextClient } else { PublisherKind::JsonClient };
         let publisher = Publisher { kind, ..self.publisher(label, client.token.as_deref()) };
         let buffer = &self.buffer;
-        if dialect.transport() != Transport::WebSocket {
+        if let Some(reading) = reading {
+            let connection = stream::open_reader(client, publisher, reading, buffer, context, keepalive);
+            spawn_local(self.tasks.track_future(connection));
+        } else if dialect.transport() != Transport::WebSocket {
             let connection = stream::open(client, publisher, dialect, &self.streams, buffer, context, keepalive);
             spawn_local(self.tasks.track_future(connection));
         } else if is_text {

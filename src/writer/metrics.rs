@@ -108,13 +108,14 @@ impl WriterMetrics {
         });
         out.counters(
             "roomcast_connections_opened_total",
-            "Connections that came, by transport. An HTTP connection that becomes a client counts as both.",
+            "Connections that came, by transport. An HTTP connection counts as http once it had an answer or has ended, and \
+             as a client alone if its first request made it one.",
             transports.map(|transport| (label(transport), opened(transport))).chain(others.opened),
         );
         out.counters(
             "roomcast_connections_closed_total",
             "Connections that ended, by transport and reason. For http, done is the normal end of a connection that had its \
-             answers, upgraded one that became a client.",
+             answers, upgraded one that became a client after it.",
             ends.chain(others.closed),
         );
         out.counters(

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use harness::{Blast, Client, Http, Lines, Transport, at_once, metrics, until};
-use roomcast::config::{Settings, Span};
+use harness::{Blast, Client, HANDSHAKE, Http, Lines, Transport, at_once, metrics, until};
+use roomcast::config::Span;
 
 use crate::server::{Shape, TestServer, contract};
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
 fn the_three_plain_names_stand_alone_on_their_lines() {
@@ -117,27 +119,41 @@ fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
 
 #[test]
 fn plain_http_counts_apart_and_its_normal_end_is_no_failure() {
-    let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(300));
-    let server = TestServer::start(Shape::ONE, short);
+    let server = TestServer::start(Shape::ONE, |settings| {
+        settings.header_timeout = Span(Duration::from_millis(300));
+        settings.http_idle_time = Span(Duration::from_millis(300));
+    });
     let mut kept = Http::connect(server.http);
-    kept.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    kept.send(HEALTH);
     assert_eq!(kept.answer().1, "OK");
     let mut silent = Http::connect(server.http);
     kept.expect_end();
     silent.expect_end();
     let mut websocket = Client::connect(&server, Transport::WebSocket);
+    let mut both = Http::connect(server.http);
+    both.send([HEALTH, HANDSHAKE].concat());
+    assert_eq!((both.answer().0.status, both.answer().0.status), (200, 101));
     let closed = |reason: &str| format!("roomcast_connections_closed_total{{transport=\"http\",reason=\"{reason}\"}}");
     until(|| metrics(server.http)[&closed("handshake-timeout")] == 1.0);
-    let found = metrics(server.http);
+    let mut found = metrics(server.http);
+    // Earlier requests for the metrics have ended.
+    until(|| {
+        found = metrics(server.http);
+        found["roomcast_http_connections"] == 1.0
+    });
+    // What became a WebSocket with its first request never was plain HTTP.
     assert_eq!(found[&closed("upgraded")], 1.0);
     // The idle connection, and those that have read the metrics.
-    assert!(found[&closed("done")] >= 1.0);
-    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 1.0);
+    let done = found[&closed("done")];
+    assert!(done >= 1.0);
+    // Those, the silent one, the one that asked before its handshake, and the one that asks now.
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"http\"}"], done + 3.0);
+    assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 2.0);
     assert_eq!(found["roomcast_http_refused_total{reason=\"timeout\"}"], 1.0);
     let closed: Vec<_> =
         found.iter().filter(|(name, _)| name.contains("closed_total{transport=\"websocket\"")).collect();
     assert!(closed.iter().all(|(_, count)| **count == 0.0), "{closed:?}");
-    assert_eq!(found["active_connections"], 1.0);
+    assert_eq!(found["active_connections"], 2.0);
     assert_eq!(websocket.request("PING"), "PONG");
 }
 

@@ -1,6 +1,6 @@
 //! The check of a web page's origin, and the address of a client behind trusted proxies.
 
-use axum::http::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 use roomcast::config::{HostName, Origins};
 use roomcast::net::proxy::TrustedProxies;
 use roomcast::transport::http::Reached::{Directly, Forwarded, OverLoopback};

@@ -148,7 +148,7 @@ pub(super) fn is_must_recover(flag: i64) -> bool {
 }
 
 /// Valid JSON on one line, as it may reach others.
-pub(super) fn one_line(json: &str) -> Result<Cow<'_, str>, CommandError> {
+pub fn one_line(json: &str) -> Result<Cow<'_, str>, CommandError> {
     if depth(json) > DEPTH_MAX {
         return Err(wrong(format_args!("data is nested more than {DEPTH_MAX} levels deep")));
     }

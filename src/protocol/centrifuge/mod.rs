@@ -1,7 +1,7 @@
 //! The Centrifuge protocol, which the SDKs of Centrifugo speak: commands of clients, replies and pushes, in JSON and in
 //! Protobuf. Plain values and bytes; what they mean is the session's.
 
-mod codes;
+pub mod codes;
 pub mod command;
 pub mod emulation;
 mod fields;

@@ -133,7 +133,10 @@ impl CentrifugeHandler {
 }
 
 /// The room that a channel names, under its very name: an SDK would not find it under another one.
-pub(super) fn room(channel: &str) -> Result<RoomName, CommandError> {
+///
+/// # Errors
+/// The name breaks its rule, or is not in Unicode NFC.
+pub fn room(channel: &str) -> Result<RoomName, CommandError> {
     let room = RoomName::parse(channel).map_err(CommandError::RoomName)?;
     if room.as_str() != channel {
         let rule = format!("{:?}: a name in Unicode NFC, as in {:?}", channel, room.as_str());
@@ -144,7 +147,7 @@ pub(super) fn room(channel: &str) -> Result<RoomName, CommandError> {
 
 /// Up to where a client has a room, if it wishes to resume. An empty epoch is any; text that is no epoch is that of no
 /// room, as `_` by which an SDK asks for a failure.
-pub(super) fn since(resume: &Resume<'_>) -> Option<Since> {
+pub fn since(resume: &Resume<'_>) -> Option<Since> {
     let offset = Offset(resume.offset);
     resume.recover.then(|| match Epoch::parse(&resume.epoch) {
         None if !resume.epoch.is_empty() => Since::UNREACHABLE,
@@ -152,7 +155,11 @@ pub(super) fn since(resume: &Resume<'_>) -> Option<Since> {
     })
 }
 
-fn page(room: &RoomName, history: &History<'_>) -> Result<Page, CommandError> {
+/// The part of a room's history that is asked for.
+///
+/// # Errors
+/// Nothing is in front of the place, or it is in no life of the room.
+pub fn page(room: &RoomName, history: &History<'_>) -> Result<Page, CommandError> {
     let since = match &history.since {
         Some((0, _)) if history.reverse => {
             return Err(CommandError::Parameters("since: nothing is in front of offset 0".into()));

@@ -1,7 +1,7 @@
 //! The token of a WebSocket handshake and the places where a client may put it. A token is never logged.
 
-use axum::http::header::AUTHORIZATION;
-use axum::http::{Request, StatusCode};
+use hyper::header::AUTHORIZATION;
+use hyper::{Request, StatusCode};
 
 use super::HttpContext;
 use super::refusals::RefusedRequest;

@@ -3,10 +3,9 @@
 
 use std::num::NonZeroU16;
 
-use axum::body::Body;
-use axum::http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
-use axum::http::{HeaderValue, Response};
+use hyper::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 
+use super::body::Answer;
 use crate::protocol::compression::{Compression, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
 const DEFLATE: &str = "permessage-deflate";
@@ -19,11 +18,7 @@ const OFFERED_BITS_MIN: u8 = 8;
 
 /// Answers the first offer of permessage-deflate that can be kept. Messages of `bytes_min` and more are compressed then; with
 /// `None`, no offer is answered.
-pub fn answer_extensions(
-    headers: &HeaderMap,
-    bytes_min: Option<NonZeroU16>,
-    response: &mut Response<Body>,
-) -> Compression {
+pub fn answer_extensions(headers: &HeaderMap, bytes_min: Option<NonZeroU16>, response: &mut Answer) -> Compression {
     let lists = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).into_iter().filter_map(|value| value.to_str().ok());
     let offer = lists.flat_map(|list| split_outside_quotes(list, ',')).find_map(Offer::parse);
     let (Some(bytes_min), Some(Offer { server_max_window_bits })) = (bytes_min, offer) else {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::header::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 
 use crate::net::proxy::TrustedProxies;
 

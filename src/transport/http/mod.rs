@@ -2,44 +2,51 @@
 //! inside our own accept loop. A socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone;
 //! so does one whose answer is a stream, behind the head.
 
+mod activity;
+mod api;
 mod bearer;
+mod body;
 mod cors;
 mod extensions;
 mod forwarded;
+mod framing;
 mod handshake;
 mod origin;
+mod probes;
 mod refusals;
 mod requests;
+mod rooms;
 mod routes;
 mod streams;
 mod subprotocol;
-mod unsent;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
+use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{timeout, timeout_at};
+use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+pub use self::activity::HttpTimes;
+use self::activity::{Phase, Watched};
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
-use self::routes::router;
-use self::unsent::Watched;
+use self::rooms::{ANSWERS_MAX, SHARES};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
+use crate::api::Node;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
 use crate::net::accept::Accepted;
@@ -51,7 +58,9 @@ use crate::net::revocable::RevocablePermits;
 use crate::net::stream::Stream;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
+use crate::session::SessionContext;
 use crate::session::access::WorkerAccess;
+use crate::session::reader::Reading;
 use crate::shutdown::Drain;
 use crate::writer::CLOSE_LINGER;
 
@@ -64,14 +73,14 @@ const CONNECTION_BYTES: usize = 20 * 1024;
 /// A connection on a spare permit has one request, and this long for all of it.
 const SPARE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// A connection that neither sends a request nor takes its answers for this long is closed.
-const STALL_TIME_MAX: Duration = Duration::from_secs(60);
-
 /// Headers of a request; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
 
 /// Bytes of a request's head; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The name of the host, as the kernel tells it.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// What the HTTP server of a worker works with.
 pub struct HttpContext {
@@ -87,10 +96,8 @@ pub struct HttpContext {
     pub counts: Arc<TransportMetrics>,
     /// The worker's buffer, into which input behind the last answer is read and discarded.
     pub buffer: Rc<ReadBuffer>,
-    /// How long a client may take for the head of a request.
-    pub header_timeout: Duration,
-    /// The first request after this time is the last of its connection; `None` is no limit.
-    pub connection_time_max: Option<Duration>,
+    /// How long a client may take.
+    pub times: HttpTimes,
     /// Which web pages may open a WebSocket.
     pub origins: OriginRules,
     /// The proxies whose word is taken for the client's address and the host.
@@ -99,6 +106,8 @@ pub struct HttpContext {
     pub handshakes: Rc<Handshakes>,
     /// What makes a token valid.
     pub access: Rc<WorkerAccess>,
+    /// What the sessions share; gone once the worker has no clients and does not let any in.
+    pub sessions: Weak<SessionContext>,
     /// The shortest message that is compressed, in bytes; `None` turns compression off.
     pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
@@ -108,31 +117,51 @@ pub struct HttpContext {
 /// The HTTP server of a worker.
 pub struct HttpServer {
     context: HttpContext,
-    router: Router,
     /// The newest text of the metrics, and when it was made.
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: RevocablePermits,
     origin_refusals: LogThrottle,
-    on_upgrade: Box<dyn Fn(Client, Dialect)>,
+    /// The memory of answers with history.
+    history: Arc<Semaphore>,
+    /// What the server API says of this process.
+    node: Node,
+    api_description: OnceCell<Bytes>,
+    on_upgrade: Box<dyn Fn(Client, Upgrade)>,
+}
+
+/// What a socket goes on as, once it is without hyper.
+pub enum Upgrade {
+    /// A client that sends commands.
+    Client(Dialect),
+    /// A client that reads one room.
+    Reader(Box<Reading>),
 }
 
 /// A connection of which nothing was read, or only the PROXY header.
-struct HttpSocket {
+struct HttpSocket<'a> {
     stream: Stream,
     peer: SocketAddr,
     /// A trusted proxy has named the peer in a PROXY header.
     is_proxied: bool,
+    /// It has had an answer that did not make it a client.
+    is_plain: &'a Cell<bool>,
 }
 
 impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
-    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Dialect) + 'static) -> Self {
+    pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
         Self {
-            router: router(context.drain.clone(), context.connection_limit.clone()),
+            node: Node {
+                uid: format!("{:016x}", context.streams.node()),
+                name: read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned(),
+                started_at: Instant::now(),
+            },
+            api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
             origin_refusals: LogThrottle::new(),
+            history: Arc::new(Semaphore::new(ANSWERS_MAX * SHARES)),
             on_upgrade: Box::new(on_upgrade),
         }
     }
@@ -140,19 +169,21 @@ impl HttpServer {
     /// Serves one connection until it closes, or until it becomes a client.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, permit } = accepted;
-        self.context.counts.opened.add(1);
-        let socket = HttpSocket { stream, peer, is_proxied: false };
+        self.context.counts.open.add(1);
+        let is_plain = Cell::new(false);
+        let socket = HttpSocket { stream, peer, is_proxied: false, is_plain: &is_plain };
         let end = match permit {
             Ok(permit) => self.serve_client(socket, permit).await,
             // Boxed, so that silent connections stay small.
             Err(no_permit) => Box::pin(self.serve_spare(socket, no_permit)).await,
         };
-        self.context.counts.count_closed(end);
+        self.context.counts.open.subtract(1);
+        self.context.counts.count_closed(end, is_plain.get());
     }
 
     /// Serves a connection that has a permit, unless its address has too many clients.
-    async fn serve_client(&self, socket: HttpSocket, permit: ConnectionPermit) -> HttpEnd {
-        let header_timeout = self.context.header_timeout;
+    async fn serve_client(&self, socket: HttpSocket<'_>, permit: ConnectionPermit) -> HttpEnd {
+        let header_timeout = self.context.times.header_timeout;
         let socket = match self.behind_proxy(socket, header_timeout).await {
             Ok(socket) => socket,
             Err(end) => return end,
@@ -182,7 +213,7 @@ impl HttpServer {
 
     /// Answers one request of a connection without a permit: a full server still says so. The oldest of these gives way
     /// to a new one.
-    async fn serve_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
+    async fn serve_spare(&self, socket: HttpSocket<'_>, no_permit: NoPermit) -> HttpEnd {
         let revoked = self.spare.take();
         tokio::select! {
             biased;
@@ -194,7 +225,7 @@ impl HttpServer {
         }
     }
 
-    async fn answer_spare(&self, socket: HttpSocket, no_permit: NoPermit) -> HttpEnd {
+    async fn answer_spare(&self, socket: HttpSocket<'_>, no_permit: NoPermit) -> HttpEnd {
         let deadline = Instant::now() + SPARE_TIME_MAX;
         let socket = match self.behind_proxy(socket, SPARE_TIME_MAX).await {
             Ok(socket) => socket,
@@ -210,47 +241,44 @@ impl HttpServer {
     /// Answers the requests of a connection to its end, or one where there is no permit.
     async fn answer(
         &self,
-        socket: HttpSocket,
+        socket: HttpSocket<'_>,
         permit: Result<ConnectionPermit, NoPermit>,
         deadline: Option<Instant>,
     ) -> HttpEnd {
         let mut memory = self.context.buffer.memory.share();
         memory.set(CONNECTION_BYTES);
         let no_permit = permit.as_ref().err().copied();
-        let connection = &HttpConnection::new(&socket, no_permit, self.context.connection_time_max);
+        let connection = &HttpConnection::new(&socket, no_permit, self.context.times);
         let service = service_fn(|request| Box::pin(self.respond(request, connection)));
         let mut served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.context.header_timeout)
+            // `Activity` has the times of a connection.
+            .header_read_timeout(None)
             .keep_alive(permit.is_ok())
             // A client that ends its output behind its last request still gets the answer.
             .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(
-                TokioIo::new(Watched { stream: socket.stream, has_unsent: &connection.has_unsent }),
-                service,
-            );
+            .serve_connection(TokioIo::new(Watched { stream: socket.stream, activity: &connection.activity }), service);
         let answered = poll_fn(|context| match served.poll_without_shutdown(context) {
             // hyper has sent the head of an answer that goes on, and all answers before it.
-            Poll::Pending if connection.goes_on.get() && !connection.has_unsent.get() => Poll::Ready(Ok(())),
+            Poll::Pending if connection.goes_on.get() && !connection.activity.has_unsent() => Poll::Ready(Ok(())),
             polled => polled,
         });
-        let ended = self.unless_stalled(connection, deadline, answered).await;
+        let ended = connection.activity.within_times(deadline, answered).await;
         let Parts { io, read_buf, .. } = served.into_parts();
         let stream = io.into_inner().stream;
         match (&ended, connection.admitted.take(), permit) {
             (Some(Ok(())), Some(admitted), Ok(permit)) => {
-                let Admitted { address, permit: address_permit, token, dialect, first_frame } = admitted;
+                let Admitted { address, permit: address_permit, token, upgrade, first_frame } = admitted;
                 let permit = permit.with(address_permit);
                 // What is read behind the request of a stream is no input of the client.
                 let already_read = if connection.goes_on.get() { first_frame } else { read_buf.to_vec() };
-                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, dialect);
+                (self.on_upgrade)(Client { stream, permit, address, already_read, token }, upgrade);
                 HttpEnd::Upgraded
             }
             // The permit is held for as long as the connection has its descriptor.
             (_, _, _permit) => {
-                let end = self.end_of(ended, connection.requests.get() > 0);
+                let end = self.end_of(ended, connection);
                 drop(read_buf);
                 self.close(stream, no_permit).await;
                 end
@@ -258,43 +286,24 @@ impl HttpServer {
         }
     }
 
-    /// Returns `None` if the client has stalled, so that it does not hold a permit forever.
-    async fn unless_stalled<T>(
-        &self,
-        connection: &HttpConnection,
-        deadline: Option<Instant>,
-        answered: impl Future<Output = T>,
-    ) -> Option<T> {
-        let mut answered = pin!(answered);
-        if let Some(deadline) = deadline {
-            return timeout_at(deadline.into(), answered).await.ok();
-        }
-        let period = STALL_TIME_MAX.max(self.context.header_timeout * 2);
-        loop {
-            let before = connection.requests.get();
-            match timeout(period, &mut answered).await {
-                Ok(ended) => return Some(ended),
-                Err(_) if connection.requests.get() == before => return None,
-                Err(_) => {}
-            }
-        }
-    }
-
     /// An error is the client's: a malformed request was answered, a broken connection cannot be.
-    fn end_of(&self, ended: Option<hyper::Result<()>>, was_answered: bool) -> HttpEnd {
-        let failed = |reason| {
+    fn end_of(&self, ended: Option<hyper::Result<()>>, connection: &HttpConnection<'_>) -> HttpEnd {
+        let failed = |reason, status| {
             self.refuse_connection(reason);
+            // hyper has answered with it.
+            self.context.counts.count_response(status);
             HttpEnd::Failed(Disconnect::ProtocolError)
         };
+        let was_answered = connection.requests.get() > 0;
         match ended {
-            None if was_answered => HttpEnd::Failed(Disconnect::SlowConsumer),
-            None => self.timed_out(),
+            None if connection.activity.has_unsent() => HttpEnd::Failed(Disconnect::SlowConsumer),
             Some(Ok(())) if was_answered => HttpEnd::Done,
             Some(Ok(())) => HttpEnd::Failed(Disconnect::ClosedByPeer),
-            Some(Err(error)) if error.is_timeout() && was_answered => HttpEnd::Done,
-            Some(Err(error)) if error.is_timeout() => self.timed_out(),
-            Some(Err(error)) if error.is_parse_too_large() => failed(RefusalReason::HeadTooLong),
-            Some(Err(error)) if error.is_parse() => failed(RefusalReason::Malformed),
+            Some(Err(error)) if error.is_parse_too_large() => failed(RefusalReason::HeadTooLong, 431),
+            Some(Err(error)) if error.is_parse() => failed(RefusalReason::Malformed, 400),
+            // Some clients reset the connection once they have their answer.
+            None | Some(Err(_)) if connection.activity.phase() == Phase::Idle => HttpEnd::Done,
+            None => self.timed_out(),
             Some(Err(error)) if error.is_incomplete_message() => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Some(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
         }
@@ -318,24 +327,23 @@ impl HttpServer {
     }
 
     /// Reads the PROXY header, if the peer is a proxy that sends one and has not yet.
-    async fn behind_proxy(&self, socket: HttpSocket, within: Duration) -> Result<HttpSocket, HttpEnd> {
-        let HttpSocket { stream, peer, is_proxied } = socket;
-        if is_proxied || !self.context.proxies.sends_header(peer) {
-            return Ok(HttpSocket { stream, peer, is_proxied });
+    async fn behind_proxy<'a>(&self, socket: HttpSocket<'a>, within: Duration) -> Result<HttpSocket<'a>, HttpEnd> {
+        if socket.is_proxied || !self.context.proxies.sends_header(socket.peer) {
+            return Ok(socket);
         }
-        match Box::pin(self.context.proxies.client(&stream, peer, within)).await {
-            Ok(peer) => Ok(HttpSocket { stream, peer, is_proxied: true }),
+        match Box::pin(self.context.proxies.client(&socket.stream, socket.peer, within)).await {
+            Ok(peer) => Ok(HttpSocket { peer, is_proxied: true, ..socket }),
             Err(reason) => Err(self.failed_before_http(reason)),
         }
     }
 
     /// Completes the TLS handshake, where the port speaks TLS.
-    async fn secured(
+    async fn secured<'a>(
         &self,
-        mut socket: HttpSocket,
+        mut socket: HttpSocket<'a>,
         within: Duration,
         no_permit: Option<NoPermit>,
-    ) -> Result<HttpSocket, HttpEnd> {
+    ) -> Result<HttpSocket<'a>, HttpEnd> {
         if !self.context.handshakes.are_on(Port::Http) {
             return Ok(socket);
         }

@@ -4,49 +4,65 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use axum::body::Body;
-use axum::http::header::{
-    ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+use hyper::header::{
+    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
-use axum::http::{Method, Request, Response, StatusCode, Uri};
-use axum::response::IntoResponse;
+use hyper::{Method, Request, StatusCode, Uri};
 use tracing::field::display;
 use tracing::{debug, warn};
 
 use super::HttpServer;
+use super::body::{Answer, text};
+use super::routes::RouteRule;
 use crate::net::NoPermit;
 use crate::transport::metrics::RefusalReason;
-
-/// The methods of a path where the handshake is.
-pub const METHODS: &str = "GET,OPTIONS";
 
 /// Bytes of what a client wrote that are logged.
 const SHOWN_BYTES_MAX: usize = 100;
 
-/// Why a request is refused, its status, and a line that says what would be right. The connection closes behind it:
-/// what was sent behind a handshake is no second request.
+/// Why a request is refused, its status, and a line that says what would be right.
 pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub Cow<'static, str>);
 
-impl IntoResponse for RefusedRequest {
-    fn into_response(self) -> Response<Body> {
-        let Self(reason, status, text) = self;
+impl RefusedRequest {
+    /// The answer. It is the last of its connection, except where only the path or the method was wrong.
+    pub fn into_answer(self) -> Answer {
+        let Self(reason, status, line) = self;
+        let mut answer = text(status, line.into_owned());
         let header: Option<(HeaderName, &str)> = match reason {
-            RefusalReason::Method => Some((ALLOW, METHODS)),
             RefusalReason::Upgrade => Some((UPGRADE, "websocket")),
             RefusalReason::Version => Some((SEC_WEBSOCKET_VERSION, "13")),
+            // RFC 6750 §3.
+            RefusalReason::Rights if status == StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             // RFC 6750 §3.1.
             RefusalReason::Token if status == StatusCode::UNAUTHORIZED => {
                 Some((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
             }
+            RefusalReason::ApiKey => Some((WWW_AUTHENTICATE, "apikey")),
             _ => None,
         };
-        let mut response = (status, [(CONNECTION, "close")], text).into_response();
-        response.headers_mut().extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
-        response
+        let is_last = !matches!(reason, RefusalReason::Path | RefusalReason::Method);
+        let headers = header.into_iter().chain(is_last.then_some((CONNECTION, "close")));
+        answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        answer
     }
-}
 
-impl RefusedRequest {
+    /// A request that is not as HTTP has it.
+    pub fn bad(reason: RefusalReason, text: &'static str) -> Self {
+        Self(reason, StatusCode::BAD_REQUEST, text.into())
+    }
+
+    /// There is nothing behind the path.
+    pub fn not_found() -> Self {
+        let text = "not found: there are /health, /ready, /metrics and /ws\n";
+        Self(RefusalReason::Path, StatusCode::NOT_FOUND, text.into())
+    }
+
+    /// The route does not have the method.
+    pub fn no_method(rule: &RouteRule) -> Self {
+        let text = format!("this path has the methods {}\n", rule.methods);
+        Self(RefusalReason::Method, StatusCode::METHOD_NOT_ALLOWED, text.into())
+    }
+
     /// No client is let in any more.
     pub fn draining() -> Self {
         Self(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
@@ -86,13 +102,13 @@ impl HttpServer {
     }
 
     /// The answer to a request that is refused, which is counted and logged.
-    pub(super) fn refuse(&self, refused: RefusedRequest, summary: &RequestSummary) -> Response<Body> {
+    pub(super) fn refuse(&self, refused: RefusedRequest, summary: &RequestSummary) -> Answer {
         self.refuse_request(refused.0, summary);
-        refused.into_response()
+        refused.into_answer()
     }
 
     /// Counts and logs a refused request.
-    pub(super) fn refuse_request(&self, reason: RefusalReason, summary: &RequestSummary) {
+    fn refuse_request(&self, reason: RefusalReason, summary: &RequestSummary) {
         self.context.counts.count_http_refused(reason);
         let path = Shown(summary.uri.path().as_bytes());
         let [host, origin] =

@@ -1,29 +1,28 @@
-//! One request and its answer: what is refused at any path, the handshake in front of the router, and the turns of the
-//! connections.
+//! One request and its answer: the dispatch by route, what every answer says, and the turns of the connections.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, Bytes, HttpBody};
-use axum::http::header::{ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue};
-use axum::http::{Method, Request, Response, StatusCode, Version};
-use axum::response::IntoResponse;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use hyper::{Method, Request, StatusCode, Version};
 use tokio::task::yield_now;
-use tower_service::Service;
 
+use super::activity::{Activity, HttpTimes, Phase};
 use super::bearer::verified;
+use super::body::{Answer, empty, text};
+use super::cors::Cors;
 use super::extensions::answer_extensions;
 use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
-use super::handshake::switch_protocols;
+use super::framing::check;
+use super::handshake::{has_token, switch_protocols};
 use super::origin::Reached;
-use super::refusals::{METHODS, RefusedRequest, RequestSummary};
-use super::routes::METRICS_PATH;
-use super::streams::StreamPath;
+use super::refusals::{RefusedRequest, RequestSummary};
+use super::routes::{Route, RouteRule};
 use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
-use super::{HttpServer, HttpSocket};
+use super::{HttpServer, HttpSocket, Upgrade};
 use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
@@ -32,24 +31,12 @@ use crate::protocol::compression::Compression;
 use crate::protocol::dialect::Dialect;
 use crate::transport::metrics::RefusalReason;
 
-/// The paths of the handshake for text clients.
-const TEXT_PATHS: [&str; 2] = ["/ws", "/ws/"];
-
-/// The path of the handshake for clients of the Centrifuge protocol.
-const CENTRIFUGE_PATH: &str = "/connection/websocket";
-
 /// Answers that one connection gets before the next connection has its turn. An answer is a write of its own, so a turn
 /// takes about as long as one of 64 commands.
 const TURN_ANSWERS: u64 = 4;
 
-/// The text of the metrics is at most this old: requests that come more often get the same text again.
-const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
-
-/// A longer body is answered with 413, before it comes. Only the paths of clients without WebSocket take one.
-const BODY_BYTES_MAX: usize = 16 * 1024;
-
 /// A connection, as its requests know it.
-pub struct HttpConnection {
+pub struct HttpConnection<'a> {
     /// Why the connection has no permit, if it has none.
     no_permit: Option<NoPermit>,
     peer: IpAddr,
@@ -57,14 +44,18 @@ pub struct HttpConnection {
     is_over_loopback: bool,
     /// An answer after this time is the last; `None` is no limit.
     last_at: Option<Instant>,
+    /// What it does now.
+    pub activity: Activity,
     /// Requests that have come.
     pub requests: Cell<u64>,
+    /// The newest request has a body that is not read to its end.
+    pub has_unread_body: Cell<bool>,
     /// Set once the connection was switched to WebSocket, or its last answer goes on.
     pub admitted: Cell<Option<Admitted>>,
     /// The last answer goes on, without hyper once its head is sent.
     pub goes_on: Cell<bool>,
-    /// hyper has bytes that the socket has not taken.
-    pub has_unsent: Cell<bool>,
+    /// It has had an answer that did not make it a client.
+    is_plain: &'a Cell<bool>,
 }
 
 /// A client that is let in.
@@ -74,26 +65,34 @@ pub struct Admitted {
     pub permit: Option<AddressPermit>,
     /// The valid token that it has presented.
     pub token: Option<Box<Token>>,
-    /// What it goes on in.
-    pub dialect: Dialect,
+    /// What it goes on as.
+    pub upgrade: Upgrade,
     /// The frame that has come with the request.
     pub first_frame: Vec<u8>,
 }
 
-impl HttpConnection {
-    pub fn new(socket: &HttpSocket, no_permit: Option<NoPermit>, time_max: Option<Duration>) -> Self {
-        let HttpSocket { stream, peer, is_proxied } = socket;
+impl<'a> HttpConnection<'a> {
+    pub fn new(socket: &HttpSocket<'a>, no_permit: Option<NoPermit>, times: HttpTimes) -> Self {
+        let HttpSocket { stream, peer, is_proxied, is_plain } = socket;
         let is_loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
         Self {
             no_permit,
             peer: peer.ip(),
             is_over_loopback: is_loopback && !is_proxied,
-            last_at: time_max.map(|time_max| Instant::now() + time_max),
-            requests: Cell::new(0),
+            last_at: times.connection.map(|time_max| Instant::now() + time_max),
+            activity: Activity::new(times),
+            requests: Cell::default(),
+            has_unread_body: Cell::default(),
             admitted: Cell::default(),
             goes_on: Cell::default(),
-            has_unsent: Cell::default(),
+            is_plain,
         }
+    }
+
+    /// Whether the next answer is the last: its time is over, it has no permit, or the rest of a body is in the way.
+    fn is_over(&self) -> bool {
+        let is_time_over = self.last_at.is_some_and(|last_at| Instant::now() >= last_at);
+        is_time_over || self.no_permit.is_some() || self.has_unread_body.get()
     }
 }
 
@@ -102,103 +101,106 @@ impl HttpServer {
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
-        connection: &HttpConnection,
-    ) -> Result<Response<Body>, Infallible> {
+        connection: &HttpConnection<'_>,
+    ) -> Result<Answer, Infallible> {
         fault::inject("http");
         self.context.counts.requests.add(1);
+        connection.activity.enter(Phase::Answering);
+        connection.has_unread_body.set(!request.body().is_end_stream());
         let before = connection.requests.replace(connection.requests.get() + 1);
         if before % TURN_ANSWERS == TURN_ANSWERS - 1 {
             yield_now().await;
         }
-        let summary = RequestSummary::of(&request);
-        let mut response = match StreamPath::of(request.uri().path()) {
-            Some(path) => self.answer_at(path, request, connection, &summary).await,
-            None => self.answer_at_other_path(request, connection, &summary).await,
-        };
-        let is_last = connection.last_at.is_some_and(|last_at| Instant::now() >= last_at);
-        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let ends_connection = ends_connection(&request);
+        let mut answer = self.answer_page(request, connection).await;
+        let becomes_client = answer.status() == StatusCode::SWITCHING_PROTOCOLS || connection.goes_on.get();
+        if !becomes_client {
+            if ends_connection || connection.is_over() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if !connection.is_plain.replace(true) {
+                self.context.counts.opened.add(1);
+            }
         }
-        Ok(response)
+        self.context.counts.count_response(answer.status().as_u16());
+        connection.activity.enter(Phase::Idle);
+        Ok(answer)
     }
 
-    async fn answer_at_other_path(
+    /// The answer to a request, with what it says to the page that has sent it, and to caches.
+    async fn answer_page(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Answer {
+        let summary = RequestSummary::of(&request);
+        let rule = RouteRule::of(request.uri().path());
+        let may_connect = self.check_origin(request.headers(), connection);
+        let cors = Cors::of(&request, rule.methods, may_connect.is_ok());
+        let answered = match may_connect {
+            Err(refused) if rule.refuses_other_pages() => Err(refused),
+            _ => self.answer_route(rule, request, connection).await,
+        };
+        let mut answer = answered.unwrap_or_else(|refused| self.refuse(refused, &summary));
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return answer;
+        }
+        if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(rule.methods));
+        }
+        // Answers hold for the moment, unless the route says otherwise.
+        answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        cors.allow(&mut answer);
+        answer
+    }
+
+    async fn answer_route(
         &self,
+        rule: &RouteRule,
         request: Request<Incoming>,
-        connection: &HttpConnection,
-        summary: &RequestSummary,
-    ) -> Response<Body> {
-        let answered = match check(&request, BODY_BYTES_MAX) {
-            Ok(()) if TEXT_PATHS.contains(&request.uri().path()) => {
+        connection: &HttpConnection<'_>,
+    ) -> Result<Answer, RefusedRequest> {
+        let body_bytes_max = rule.body_bytes_max(self.context.streams.frame_bytes_max);
+        check(&request, body_bytes_max)?;
+        if request.method() == Method::OPTIONS {
+            let mut answer = empty(StatusCode::NO_CONTENT);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(rule.methods));
+            return Ok(answer);
+        }
+        match rule.route {
+            Route::Nowhere => Err(RefusedRequest::not_found()),
+            _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
+            Route::Health => Ok(text(StatusCode::OK, "OK")),
+            Route::Ready => Ok(self.readiness(connection.no_permit)),
+            Route::Metrics => Ok(self.metrics()),
+            Route::TextWebSocket => {
                 self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
-            Ok(()) if request.uri().path() == CENTRIFUGE_PATH => {
-                self.shake_hands(&request, connection, centrifuge_dialect)
-            }
-            Ok(()) => Ok(self.route(request, summary, connection).await),
-            Err(refused) => Err(refused),
-        };
-        answered.unwrap_or_else(|refused| self.refuse(refused, summary))
-    }
-
-    async fn route(
-        &self,
-        mut request: Request<Incoming>,
-        summary: &RequestSummary,
-        connection: &HttpConnection,
-    ) -> Response<Body> {
-        if let Some(no_permit) = connection.no_permit {
-            request.extensions_mut().insert(no_permit);
+            Route::CentrifugeWebSocket => self.shake_hands(&request, connection, centrifuge_dialect),
+            Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
+            Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
+            Route::Room => Ok(self.answer_room(request, connection).await),
+            Route::ApiDescription => Ok(self.describe_api()),
+            Route::Api => self.call_api(request, body_bytes_max, connection).await,
         }
-        if request.uri().path() == METRICS_PATH {
-            request.extensions_mut().insert(self.metrics_text());
-        }
-        let Ok(response) = self.router.clone().call(request).await;
-        match response.status() {
-            StatusCode::NOT_FOUND => self.refuse_request(RefusalReason::Path, summary),
-            StatusCode::METHOD_NOT_ALLOWED => self.refuse_request(RefusalReason::Method, summary),
-            _ => {}
-        }
-        response
-    }
-
-    /// Returns the text of the metrics, made anew if it is too old.
-    fn metrics_text(&self) -> Bytes {
-        let newest = &mut *self.metrics_text.borrow_mut();
-        if let Some((made_at, text)) = newest
-            && made_at.elapsed() < SCRAPE_AGE_MAX
-        {
-            return text.clone();
-        }
-        self.context.counts.scrapes.add(1);
-        let text = Bytes::from(self.context.metrics.expose());
-        *newest = Some((Instant::now(), text.clone()));
-        text
     }
 
     fn shake_hands(
         &self,
         request: &Request<Incoming>,
-        connection: &HttpConnection,
+        connection: &HttpConnection<'_>,
         dialect: fn(&Request<Incoming>, Compression) -> Dialect,
-    ) -> Result<Response<Body>, RefusedRequest> {
-        if request.method() == Method::OPTIONS {
-            return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response());
-        }
+    ) -> Result<Answer, RefusedRequest> {
         self.check_open(connection)?;
-        let mut response = switch_protocols(request)?;
-        let compression = answer_extensions(request.headers(), self.context.deflate_bytes_min, &mut response);
+        let mut answer = switch_protocols(request)?;
+        let compression = answer_extensions(request.headers(), self.context.deflate_bytes_min, &mut answer);
         let dialect = dialect(request, compression);
-        answer_subprotocol(request.headers(), dialect, &mut response)?;
-        self.check_origin(request.headers(), connection)?;
+        answer_subprotocol(request.headers(), dialect, &mut answer)?;
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        connection.admitted.set(Some(Admitted { address, permit, token, dialect, first_frame: Vec::new() }));
-        Ok(response)
+        let upgrade = Upgrade::Client(dialect);
+        connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame: Vec::new() }));
+        Ok(answer)
     }
 
     /// Checks that the server takes clients, and this connection may be one.
-    pub(super) fn check_open(&self, connection: &HttpConnection) -> Result<(), RefusedRequest> {
+    pub(super) fn check_open(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
         if self.context.drain.is_stopping() {
             return Err(RefusedRequest::draining());
         }
@@ -206,7 +208,7 @@ impl HttpServer {
     }
 
     /// Checks the origin of the page that has sent the request, if one has.
-    pub(super) fn check_origin(&self, headers: &HeaderMap, connection: &HttpConnection) -> Result<(), RefusedRequest> {
+    fn check_origin(&self, headers: &HeaderMap, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
         let is_proxy = self.context.proxies.trusts(connection.peer);
         let reached = if is_proxy && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
@@ -226,7 +228,7 @@ impl HttpServer {
     pub(super) fn admit(
         &self,
         headers: &HeaderMap,
-        connection: &HttpConnection,
+        connection: &HttpConnection<'_>,
     ) -> Result<(IpAddr, Option<AddressPermit>), RefusedRequest> {
         if !self.context.proxies.trusts(connection.peer) {
             return Ok((connection.peer, None));
@@ -236,17 +238,10 @@ impl HttpServer {
     }
 }
 
-/// Refuses what no request may be, at any path.
-pub fn check(request: &Request<Incoming>, body_bytes_max: usize) -> Result<(), RefusedRequest> {
-    if request.body().size_hint().lower() > body_bytes_max as u64 {
-        let text = format!("a body has at most {} KiB\n", body_bytes_max / 1024);
-        return Err(RefusedRequest(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, text.into()));
-    }
-    // RFC 9112 §3.2: the host must be unambiguous, or a proxy and this server may read two different ones.
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
-        let text = "a request has one Host header\n";
-        return Err(RefusedRequest(RefusalReason::Host, StatusCode::BAD_REQUEST, text.into()));
-    }
-    Ok(())
+/// Whether the client has asked for the end of the connection behind the answer, or for another protocol: what it sends
+/// behind that is no request.
+fn ends_connection(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let is_kept = request.version() == Version::HTTP_11 || has_token(headers, CONNECTION, "keep-alive");
+    !is_kept || has_token(headers, CONNECTION, "close") || headers.contains_key(UPGRADE)
 }

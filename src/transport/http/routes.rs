@@ -1,70 +1,143 @@
-//! The routes beside the handshake, as an axum router: health, readiness and metrics. Knows no connection.
+//! The routes of the HTTP port: one table with the methods of each path, the origins of pages that it answers, and the
+//! longest body that it takes. The dispatcher, the answer to OPTIONS, `Allow` and the statuses 404, 405 and 413 follow
+//! from it.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Extension, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use hyper::Method;
 
-use crate::metrics::Exposition;
-use crate::net::NoPermit;
-use crate::net::connection_limit::ConnectionLimit;
-use crate::shutdown::Drain;
+/// A body that no route asks for has at most this many bytes. It is not read.
+const UNWANTED_BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// The path of the metrics.
-pub const METRICS_PATH: &str = "/metrics";
+/// What stands in front of the name of a method of the server API.
+pub const API_PATH: &str = "/api/";
 
-/// The methods of each route.
-const METHODS: [(HeaderName, &str); 1] = [(ALLOW, "GET,HEAD,OPTIONS")];
+/// The body of a request of the server API may be this much longer than the longest message, in bytes, since broadcasts and
+/// batches are long.
+const API_BODY_BYTES: usize = 1024 * 1024;
 
-/// Answers hold for the moment: no proxy is to keep them.
-const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
+/// The body of a request with commands may be this many times the longest message, since JSON in JSON is escaped, and
+/// have this many bytes more, for the names.
+const EMULATION_FACTOR: usize = 2;
+const EMULATION_BYTES: usize = 1024;
 
-/// All routes. A request comes with two extensions: the [`NoPermit`] of a connection without a permit, and at
-/// [`METRICS_PATH`] the text of the metrics, in [`Bytes`].
-pub fn router(drain: Drain, connection_limit: ConnectionLimit) -> Router {
-    Router::new()
-        .route("/health", get(async || (NO_STORE, "OK")).options(options))
-        .route("/ready", get(ready).options(options))
-        .route(METRICS_PATH, get(metrics).options(options))
-        .fallback(not_found)
-        .with_state((drain, connection_limit))
+/// The methods of routes that are only read.
+const READ: &str = "GET,HEAD,OPTIONS";
+
+/// What is behind a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Health,
+    Ready,
+    Metrics,
+    /// The WebSocket handshake of text clients.
+    TextWebSocket,
+    /// The WebSocket handshake of clients of the Centrifuge protocol.
+    CentrifugeWebSocket,
+    HttpStream,
+    Sse,
+    /// Server-sent events for a client that sends nothing but its connect.
+    UniSse,
+    /// Commands of a client of a stream.
+    Emulation,
+    /// One room, by its name in the path.
+    Room,
+    /// The description of the server API.
+    ApiDescription,
+    /// A method of the server API, by its name in the path.
+    Api,
+    /// A path without a route, and the server as a whole (`/` and `*`), where only the options may be asked for: load
+    /// balancers do that to see whether the server is up (HAProxy's `option httpchk`).
+    Nowhere,
 }
 
-async fn options() -> impl IntoResponse {
-    (StatusCode::NO_CONTENT, METHODS)
+/// The pages that a route answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    /// Every page is answered, but only one whose origin may connect can read the answer.
+    All,
+    /// Pages whose origin may not connect are refused, since the route acts for the user of the browser.
+    OfAllowedOrigins,
 }
 
-/// Load balancers request the options of `/` to see whether the server is up (HAProxy's `option httpchk`).
-async fn not_found(method: Method) -> Response {
-    if method == Method::OPTIONS {
-        return options().await.into_response();
+/// The longest body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyMax {
+    Bytes(usize),
+    /// One frame.
+    Frame,
+    /// One frame as a string in JSON.
+    EscapedFrame,
+    /// A call of the server API.
+    ApiCall,
+}
+
+/// What is the same for all requests of a route.
+#[derive(Debug)]
+pub struct RouteRule {
+    /// A `*` at the end stands for one character or more.
+    path: &'static str,
+    pub route: Route,
+    /// As `Allow` lists them.
+    pub methods: &'static str,
+    pages: Pages,
+    body_max: BodyMax,
+}
+
+const fn rule(path: &'static str, route: Route, methods: &'static str, pages: Pages, body_max: BodyMax) -> RouteRule {
+    RouteRule { path, route, methods, pages, body_max }
+}
+
+const NO_BODY: BodyMax = BodyMax::Bytes(UNWANTED_BODY_BYTES_MAX);
+
+/// The first row that has the path is the one that holds.
+static ROUTES: [RouteRule; 13] = [
+    rule("/health", Route::Health, READ, Pages::All, NO_BODY),
+    rule("/ready", Route::Ready, READ, Pages::All, NO_BODY),
+    rule("/metrics", Route::Metrics, READ, Pages::All, NO_BODY),
+    rule("/ws", Route::TextWebSocket, "GET,OPTIONS", Pages::OfAllowedOrigins, NO_BODY),
+    rule("/ws/", Route::TextWebSocket, "GET,OPTIONS", Pages::OfAllowedOrigins, NO_BODY),
+    rule("/connection/websocket", Route::CentrifugeWebSocket, "GET,OPTIONS", Pages::OfAllowedOrigins, NO_BODY),
+    rule("/connection/http_stream", Route::HttpStream, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
+    rule("/connection/sse", Route::Sse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
+    rule("/connection/uni_sse", Route::UniSse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
+    rule("/emulation", Route::Emulation, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::EscapedFrame),
+    rule("/rooms/*", Route::Room, READ, Pages::OfAllowedOrigins, NO_BODY),
+    rule("/api/openapi.json", Route::ApiDescription, READ, Pages::OfAllowedOrigins, NO_BODY),
+    rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::ApiCall),
+];
+
+/// Every other path.
+static NOWHERE: RouteRule = rule("*", Route::Nowhere, READ, Pages::All, NO_BODY);
+
+impl RouteRule {
+    /// The rule of a path. Paths are compared byte by byte: none of them has a character that needs to be encoded.
+    pub fn of(path: &str) -> &'static Self {
+        ROUTES.iter().find(|rule| rule.has_path(path)).unwrap_or(&NOWHERE)
     }
-    (StatusCode::NOT_FOUND, "not found: there are /health, /ready, /metrics and /ws\n").into_response()
-}
 
-async fn metrics(Extension(text): Extension<Bytes>) -> impl IntoResponse {
-    (NO_STORE, [(CONTENT_TYPE, Exposition::CONTENT_TYPE)], text)
-}
+    fn has_path(&self, path: &str) -> bool {
+        match self.path.strip_suffix('*') {
+            Some(before) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
+            None => path == self.path,
+        }
+    }
 
-async fn ready(
-    State((drain, connection_limit)): State<(Drain, ConnectionLimit)>,
-    no_permit: Option<Extension<NoPermit>>,
-) -> impl IntoResponse {
-    let is_full = match no_permit.map(|Extension(no_permit)| no_permit) {
-        // A connection with a permit does not count itself.
-        None | Some(NoPermit::TooManyOfAddress) => false,
-        Some(NoPermit::Full) => connection_limit.is_full(),
-        Some(NoPermit::OutOfDescriptors) => true,
-    };
-    let (status, text) = if drain.is_announced() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if is_full {
-        (StatusCode::SERVICE_UNAVAILABLE, "full")
-    } else {
-        (StatusCode::OK, "ready")
-    };
-    (status, NO_STORE, text)
+    /// Whether the route has the method.
+    pub fn has(&self, method: &Method) -> bool {
+        self.methods.split(',').any(|has| has == method.as_str())
+    }
+
+    /// Whether requests of pages whose origin may not connect are refused.
+    pub fn refuses_other_pages(&self) -> bool {
+        self.pages == Pages::OfAllowedOrigins
+    }
+
+    /// Bytes of the longest body, where a frame has `frame_bytes_max`.
+    pub fn body_bytes_max(&self, frame_bytes_max: usize) -> usize {
+        match self.body_max {
+            BodyMax::Bytes(bytes) => bytes,
+            BodyMax::Frame => frame_bytes_max,
+            BodyMax::EscapedFrame => EMULATION_FACTOR * frame_bytes_max + EMULATION_BYTES,
+            BodyMax::ApiCall => frame_bytes_max + API_BODY_BYTES,
+        }
+    }
 }

@@ -2,26 +2,19 @@
 //! the head of a stream's answer, and the connection goes on without hyper.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use axum::http::{Method, Request, Response, StatusCode, Version};
-use axum::response::IntoResponse;
-use hyper::body::{Frame as BodyFrame, Incoming};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
-use super::HttpServer;
 use super::bearer::verified;
-use super::cors::Cors;
-use super::refusals::{RefusedRequest, RequestSummary};
-use super::requests::{Admitted, HttpConnection, check};
+use super::body::{Answer, Body, empty, too_long};
+use super::refusals::RefusedRequest;
+use super::requests::{Admitted, HttpConnection};
+use super::routes::Route;
+use super::{HttpServer, Upgrade};
 use crate::protocol::centrifuge::emulation::{BinaryEmulationRequest, EmulationRequest};
 use crate::protocol::dialect::Dialect;
 use crate::session::centrifuge::StreamName;
@@ -34,137 +27,50 @@ const FIRST_FRAME: &str = "cf_connect=";
 /// The content type of Protobuf; every other one is taken for JSON.
 const PROTOBUF: &str = "application/octet-stream";
 
-/// The body of a request with commands may be this many times the longest message, since JSON in JSON is escaped, and
-/// have this many bytes more, for the names.
-const EMULATION_FACTOR: usize = 2;
-const EMULATION_BYTES: usize = 1024;
-
-/// A path of clients without WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamPath {
-    HttpStream,
-    Sse,
-    /// Server-sent events for a client that sends nothing but its connect.
-    UniSse,
-    /// Commands of a stream.
-    Emulation,
-}
-
-impl StreamPath {
-    /// `None` for paths of others.
-    pub fn of(path: &str) -> Option<Self> {
-        match path {
-            "/connection/http_stream" => Some(Self::HttpStream),
-            "/connection/sse" => Some(Self::Sse),
-            "/connection/uni_sse" => Some(Self::UniSse),
-            "/emulation" => Some(Self::Emulation),
-            _ => None,
-        }
-    }
-
-    fn methods(self) -> &'static str {
-        match self {
-            Self::HttpStream | Self::Emulation => "POST,OPTIONS",
-            Self::Sse | Self::UniSse => "GET,POST,OPTIONS",
-        }
-    }
-
-    fn has(self, method: &Method) -> bool {
-        self.methods().split(',').any(|has| has == method.as_str())
-    }
-
-    fn dialect(self, headers: &HeaderMap) -> Dialect {
-        match self {
-            Self::Sse => Dialect::JsonEvents,
-            Self::UniSse => Dialect::PushEvents,
-            _ if is_protobuf(headers) => Dialect::ProtobufStream,
-            _ => Dialect::JsonStream,
-        }
-    }
-}
-
 impl HttpServer {
-    /// Answers a request at one of these paths, so that pages which may connect can read the answer.
-    pub(super) async fn answer_at(
-        &self,
-        path: StreamPath,
-        request: Request<Incoming>,
-        connection: &HttpConnection,
-        summary: &RequestSummary,
-    ) -> Response<Body> {
-        if let Err(refused) = self.check_origin(request.headers(), connection) {
-            return self.refuse(refused, summary);
-        }
-        let cors = Cors::of(&request, path.methods());
-        let answered = self.execute_at(path, request, connection).await;
-        let mut response = answered.unwrap_or_else(|refused| self.refuse(refused, summary));
-        if response.headers().contains_key(ALLOW) {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(path.methods()));
-        }
-        cors.allow(&mut response);
-        response
-    }
-
-    async fn execute_at(
-        &self,
-        path: StreamPath,
-        request: Request<Incoming>,
-        connection: &HttpConnection,
-    ) -> Result<Response<Body>, RefusedRequest> {
-        let frame_bytes_max = self.context.streams.frame_bytes_max;
-        let body_bytes_max = match path {
-            StreamPath::Emulation => EMULATION_FACTOR * frame_bytes_max + EMULATION_BYTES,
-            _ => frame_bytes_max,
-        };
-        check(&request, body_bytes_max)?;
-        if request.method() == Method::OPTIONS {
-            return Ok((StatusCode::NO_CONTENT, [(ALLOW, path.methods())]).into_response());
-        }
-        if !path.has(request.method()) {
-            let text = format!("this path has the methods {}\n", path.methods());
-            return Err(RefusedRequest(RefusalReason::Method, StatusCode::METHOD_NOT_ALLOWED, text.into()));
-        }
-        match path {
-            StreamPath::Emulation => self.emulate(request, body_bytes_max).await,
-            _ => self.open_stream(path, request, connection).await,
-        }
-    }
-
     /// Lets a client in whose answer goes on. Nothing is awaited once it is admitted.
-    async fn open_stream(
+    pub(super) async fn open_stream(
         &self,
-        path: StreamPath,
+        route: Route,
         request: Request<Incoming>,
-        connection: &HttpConnection,
-    ) -> Result<Response<Body>, RefusedRequest> {
+        connection: &HttpConnection<'_>,
+    ) -> Result<Answer, RefusedRequest> {
         self.check_open(connection)?;
         if request.version() != Version::HTTP_11 {
-            return Err(bad(RefusalReason::HttpVersion, "a stream is HTTP/1.1\n"));
+            return Err(RefusedRequest::bad(RefusalReason::HttpVersion, "a stream is HTTP/1.1\n"));
         }
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, &request)?;
-        let dialect = path.dialect(request.headers());
-        let first_frame = self.first_frame(path, request).await?;
+        let dialect = stream_dialect(route, request.headers());
+        let first_frame = self.first_frame(route, request, connection).await?;
         let (content_type, beginning) = match dialect {
-            Dialect::JsonStream => ("application/json", None),
-            Dialect::ProtobufStream => (PROTOBUF, None),
+            Dialect::JsonStream => ("application/json", ""),
+            Dialect::ProtobufStream => (PROTOBUF, ""),
             // Some proxies send the head with the first bytes of the body.
-            _ => ("text/event-stream", Some(Bytes::from_static(b"\r\n"))),
+            _ => ("text/event-stream", "\r\n"),
         };
         let headers = [
             (CONTENT_TYPE, content_type),
             (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
             // Behind the end of a stream nothing follows.
             (CONNECTION, "close"),
+            (HeaderName::from_static("x-accel-buffering"), "no"),
         ];
-        let response = (headers, [("x-accel-buffering", "no")], Body::new(Endless(beginning))).into_response();
+        let mut answer = Response::new(Body::going_on(beginning));
+        answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        let upgrade = Upgrade::Client(dialect);
         connection.goes_on.set(true);
-        connection.admitted.set(Some(Admitted { address, permit, token, dialect, first_frame }));
-        Ok(response)
+        connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame }));
+        Ok(answer)
     }
 
     /// The frame with which a client opens its stream.
-    async fn first_frame(&self, path: StreamPath, request: Request<Incoming>) -> Result<Vec<u8>, RefusedRequest> {
+    async fn first_frame(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+        connection: &HttpConnection<'_>,
+    ) -> Result<Vec<u8>, RefusedRequest> {
         let frame_bytes_max = self.context.streams.frame_bytes_max;
         let frame = if request.method() == Method::GET {
             let query = request.uri().query().unwrap_or_default();
@@ -175,29 +81,30 @@ impl HttpServer {
             }
             frame
         } else {
-            self.take_body(request.into_body(), frame_bytes_max).await?.0
+            self.take_body(request.into_body(), frame_bytes_max, connection).await?.0
         };
-        match path {
-            StreamPath::UniSse => connect_command(&frame)
-                .ok_or_else(|| bad(RefusalReason::Body, "cf_connect is a connect request, as in {\"token\":\"…\"}\n")),
-            StreamPath::Sse if frame.is_empty() => {
-                Err(bad(RefusalReason::Body, "cf_connect is a frame with a connect command, percent-encoded\n"))
+        match route {
+            Route::UniSse => {
+                connect_command(&frame).ok_or_else(|| bad("cf_connect is a connect request, as in {\"token\":\"…\"}\n"))
             }
-            _ if frame.is_empty() => Err(bad(RefusalReason::Body, "the body is a frame with a connect command\n")),
+            Route::Sse if frame.is_empty() => {
+                Err(bad("cf_connect is a frame with a connect command, percent-encoded\n"))
+            }
+            _ if frame.is_empty() => Err(bad("the body is a frame with a connect command\n")),
             _ => Ok(frame),
         }
     }
 
     /// Has the stream that is named execute the commands.
-    async fn emulate(
+    pub(super) async fn emulate(
         &self,
         request: Request<Incoming>,
         body_bytes_max: usize,
-    ) -> Result<Response<Body>, RefusedRequest> {
+        connection: &HttpConnection<'_>,
+    ) -> Result<Answer, RefusedRequest> {
         let is_protobuf = is_protobuf(request.headers());
-        let (body, budget) = self.take_body(request.into_body(), body_bytes_max).await?;
-        let malformed =
-            || bad(RefusalReason::Body, "the body is {\"session\":\"…\",\"node\":\"…\",\"data\":\"<frame>\"}\n");
+        let (body, budget) = self.take_body(request.into_body(), body_bytes_max, connection).await?;
+        let malformed = || bad("the body is {\"session\":\"…\",\"node\":\"…\",\"data\":\"<frame>\"}\n");
         let (name, bytes) = if is_protobuf {
             let request = BinaryEmulationRequest::parse(&body).ok_or_else(malformed)?;
             (StreamName::parse(&request.session, &request.node), request.frame)
@@ -214,7 +121,7 @@ impl HttpServer {
             None => Err(NotExecuted::Gone),
         };
         match executed {
-            Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
             Err(NotExecuted::Gone) if self.context.drain.is_stopping() => Err(RefusedRequest::draining()),
             Err(NotExecuted::Gone) => {
                 let text = "there is no such session on this node: connect again\n";
@@ -226,56 +133,19 @@ impl HttpServer {
             }
         }
     }
+}
 
-    /// Takes a body, within the time for the head of a request, and its share of the budget of all bodies.
-    async fn take_body(
-        &self,
-        mut body: Incoming,
-        bytes_max: usize,
-    ) -> Result<(Vec<u8>, OwnedSemaphorePermit), RefusedRequest> {
-        let taken = timeout(self.context.header_timeout, async {
-            let mut budget = self.context.streams.reserve().await;
-            let mut taken = Vec::new();
-            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-                let frame = frame.map_err(|_| bad(RefusalReason::Body, "the body is cut or malformed\n"))?;
-                let Ok(bytes) = frame.into_data() else { continue };
-                if taken.len() + bytes.len() > bytes_max {
-                    return Err(too_long(bytes_max));
-                }
-                self.context.streams.reserve_more(&mut budget, bytes.len()).await;
-                taken.extend_from_slice(&bytes);
-            }
-            Ok((taken, budget))
-        });
-        taken.await.unwrap_or_else(|_| {
-            let text = "the body has taken too long\n";
-            Err(RefusedRequest(RefusalReason::Timeout, StatusCode::REQUEST_TIMEOUT, text.into()))
-        })
+fn bad(text: &'static str) -> RefusedRequest {
+    RefusedRequest::bad(RefusalReason::Body, text)
+}
+
+fn stream_dialect(route: Route, headers: &HeaderMap) -> Dialect {
+    match route {
+        Route::Sse => Dialect::JsonEvents,
+        Route::UniSse => Dialect::PushEvents,
+        _ if is_protobuf(headers) => Dialect::ProtobufStream,
+        _ => Dialect::JsonStream,
     }
-}
-
-/// The body of a stream as hyper sees it: perhaps a beginning, and no end.
-struct Endless(Option<Bytes>);
-
-impl HttpBody for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        match self.0.take() {
-            Some(beginning) => Poll::Ready(Some(Ok(BodyFrame::data(beginning)))),
-            None => Poll::Pending,
-        }
-    }
-}
-
-fn bad(reason: RefusalReason, text: &'static str) -> RefusedRequest {
-    RefusedRequest(reason, StatusCode::BAD_REQUEST, text.into())
-}
-
-fn too_long(bytes_max: usize) -> RefusedRequest {
-    let text = format!("a frame has at most {bytes_max} bytes: see message-bytes\n");
-    RefusedRequest(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, text.into())
 }
 
 fn is_protobuf(headers: &HeaderMap) -> bool {
@@ -283,7 +153,7 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
 }
 
 /// The value of a parameter of a query.
-fn decoded(value: &str) -> Vec<u8> {
+pub fn decoded(value: &str) -> Vec<u8> {
     let spaced = if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) };
     percent_decode_str(&spaced).collect()
 }

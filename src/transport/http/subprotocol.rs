@@ -1,12 +1,12 @@
 //! The subprotocol of a WebSocket handshake (RFC 6455 §1.9): what a client offers, which dialect follows from it, and the
 //! answer.
 
-use axum::body::Body;
-use axum::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
-use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use hyper::{Request, StatusCode};
 
 use super::bearer::token_of_subprotocol;
+use super::body::Answer;
 use super::refusals::RefusedRequest;
 use crate::protocol::compression::Compression;
 use crate::protocol::dialect::{Dialect, Encoding};
@@ -37,15 +37,11 @@ pub fn centrifuge_dialect(request: &Request<Incoming>, compression: Compression)
 ///
 /// # Errors
 /// The client offers nothing beside its token.
-pub fn answer_subprotocol(
-    headers: &HeaderMap,
-    dialect: Dialect,
-    response: &mut Response<Body>,
-) -> Result<(), RefusedRequest> {
+pub fn answer_subprotocol(headers: &HeaderMap, dialect: Dialect, response: &mut Answer) -> Result<(), RefusedRequest> {
     let own = match dialect.encoding() {
         Encoding::Json => JSON,
         Encoding::Protobuf => PROTOBUF,
-        Encoding::Text | Encoding::Push => "",
+        Encoding::Text | Encoding::Push | Encoding::RoomEvents => "",
     };
     let offers_token = subprotocols(headers).any(|offered| token_of_subprotocol(offered).is_some());
     let chosen = match subprotocols(headers).find(|offered| *offered == own) {

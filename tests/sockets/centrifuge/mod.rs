@@ -19,6 +19,8 @@ mod server_side;
 mod access;
 // Tokens that expire, and tokens of subscriptions.
 mod expiry;
+// Orders of the application.
+mod orders;
 // Ends of connections.
 mod endings;
 // Data that could break other members, and input that is no command.

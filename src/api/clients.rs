@@ -1,0 +1,149 @@
+//! What an application has connected clients do, and the tokens that it takes back.
+
+use std::sync::Arc;
+
+use super::errors::wrong;
+use super::requests::{
+    DisconnectRequest, DisconnectWords, InvalidateUserTokensRequest, RefreshRequest, RevokeTokenRequest,
+    StreamPosition, SubscribeRequest, UnsubscribeRequest,
+};
+use super::results::EmptyResult;
+use super::{Api, ApiError, json_on_one_line};
+use crate::auth::api_keys::ApiRight;
+use crate::auth::revocations::Revocation;
+use crate::auth::{INFO_BYTES_MAX, UnixSeconds};
+use crate::broker::Now;
+use crate::protocol::centrifuge::command::Resume;
+use crate::protocol::command::CommandError;
+use crate::protocol::disconnect::Disconnect;
+use crate::protocol::position::Since;
+use crate::protocol::publication::{ClientId, UserId};
+use crate::session::centrifuge::commands::since;
+use crate::session::orders::{Addressee, CloseWords, JoinOrder, Order, Task};
+
+impl Api<'_> {
+    pub(super) async fn subscribe(&self, request: SubscribeRequest) -> Result<EmptyResult, ApiError> {
+        let room = self.room(ApiRight::Subscribe, request.channel)?;
+        let addressee = addressee(request.user, request.client, request.session, None)?;
+        let join = JoinOrder {
+            room,
+            info: short_json("info", request.info, request.b64info)?,
+            data: short_json("data", request.data, request.b64data)?,
+            expires_at: time("expire_at", request.expire_at)?,
+            since: request.recover_since.as_ref().and_then(since_position),
+        };
+        self.order(addressee, Order::Obey(Task::Join(join.into()))).await
+    }
+
+    pub(super) async fn unsubscribe(&self, request: UnsubscribeRequest) -> Result<EmptyResult, ApiError> {
+        let room = self.room(ApiRight::Subscribe, request.channel)?;
+        let addressee = addressee(request.user, request.client, request.session, None)?;
+        self.order(addressee, Order::Obey(Task::Leave(room))).await
+    }
+
+    pub(super) async fn disconnect(&self, request: DisconnectRequest) -> Result<EmptyResult, ApiError> {
+        self.permit(ApiRight::Disconnect, None)?;
+        let addressee = addressee(request.user, request.client, request.session, request.whitelist)?;
+        let words = request.disconnect.map(close_words).transpose()?.flatten();
+        self.order(addressee, Order::End(Disconnect::Kicked, words)).await
+    }
+
+    pub(super) async fn refresh(&self, request: RefreshRequest) -> Result<EmptyResult, ApiError> {
+        self.permit(ApiRight::Disconnect, None)?;
+        let addressee = addressee(request.user, request.client, request.session, None)?;
+        let expires_at = time("expire_at", request.expire_at)?;
+        let info = short_json("info", request.info, None)?;
+        let order = match request.expired {
+            Some(true) => Order::End(Disconnect::TokenExpired, None),
+            _ => Order::Obey(Task::Refresh { expires_at, info }),
+        };
+        self.order(addressee, order).await
+    }
+
+    pub(super) async fn revoke_token(&self, request: RevokeTokenRequest) -> Result<EmptyResult, ApiError> {
+        let uid =
+            request.uid.filter(|uid| !uid.is_empty()).ok_or_else(|| wrong("uid is missing: the jti of a token"))?;
+        self.revoke(&Revocation::Token(uid.into())).await
+    }
+
+    pub(super) async fn invalidate_user_tokens(
+        &self,
+        request: InvalidateUserTokensRequest,
+    ) -> Result<EmptyResult, ApiError> {
+        let user = request.user.filter(|user| !user.is_empty()).ok_or_else(|| wrong("user is missing"))?;
+        let now = UnixSeconds(Now::read().unix.0 / 1_000);
+        let before = time("issued_before", request.issued_before)?.unwrap_or(now);
+        self.revoke(&Revocation::User(UserId::new(&user), before)).await
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<EmptyResult, ApiError> {
+        self.permit(ApiRight::Disconnect, None)?;
+        if self.context.workers.revoke(revocation).await {
+            return Ok(EmptyResult {});
+        }
+        Err(ApiError::limit("too much is revoked: connections have ended, but the token is valid for new ones"))
+    }
+
+    /// Has clients obey; nobody does if the client is none of this server.
+    async fn order(&self, addressee: Option<Addressee>, order: Order) -> Result<EmptyResult, ApiError> {
+        if let Some(addressee) = addressee {
+            self.context.workers.order(addressee, order).await?;
+        }
+        Ok(EmptyResult {})
+    }
+}
+
+/// The clients that a call is for; `None` for a client that cannot be one of this server.
+fn addressee(
+    user: Option<String>,
+    client: Option<String>,
+    session: Option<String>,
+    whitelist: Option<Vec<String>>,
+) -> Result<Option<Addressee>, ApiError> {
+    if session.is_some_and(|session| !session.is_empty()) {
+        return Err(CommandError::NotAvailable("session: clients are named by client").into());
+    }
+    let user = UserId::new(user.as_deref().unwrap_or_default());
+    let client = client.filter(|client| !client.is_empty());
+    if user.as_str().is_empty() && client.is_none() {
+        return Err(wrong("user is missing, and client as well"));
+    }
+    let except = whitelist.unwrap_or_default().iter().filter_map(|client| ClientId::parse(client)).collect();
+    Ok(match client.as_deref().map(ClientId::parse) {
+        Some(None) => None,
+        client => Some(Addressee { user, client: client.flatten(), except }),
+    })
+}
+
+/// JSON that presence and events repeat, so that it is not long.
+fn short_json(name: &str, plain: super::requests::Json, encoded: Option<String>) -> Result<Option<Arc<str>>, ApiError> {
+    let json = json_on_one_line(name, plain, encoded)?;
+    match json {
+        Some(json) if json.len() > INFO_BYTES_MAX => {
+            Err(wrong(format_args!("{name} of {} bytes exceeds {INFO_BYTES_MAX}", json.len())))
+        }
+        json => Ok(json.map(Arc::from)),
+    }
+}
+
+/// A time in seconds since 1970; 0 is none.
+fn time(name: &str, seconds: Option<i64>) -> Result<Option<UnixSeconds>, ApiError> {
+    let seconds = u64::try_from(seconds.unwrap_or_default());
+    let seconds = seconds.map_err(|_| wrong(format_args!("{name} is a time in seconds since 1970")))?;
+    Ok((seconds > 0).then_some(UnixSeconds(seconds)))
+}
+
+fn since_position(StreamPosition { offset, epoch }: &StreamPosition) -> Option<Since> {
+    let epoch = epoch.as_deref().unwrap_or_default().into();
+    since(&Resume { recover: true, epoch, offset: offset.unwrap_or_default() })
+}
+
+/// What clients are told, if the application has said something.
+fn close_words(DisconnectWords { code, reason }: DisconnectWords) -> Result<Option<CloseWords>, ApiError> {
+    let (code, reason) = (code.unwrap_or_default(), reason.unwrap_or_default());
+    if code == 0 && reason.is_empty() {
+        return Ok(None);
+    }
+    let code = u16::try_from(code).unwrap_or(u16::MAX);
+    CloseWords::new(code, &reason).map(Some).map_err(wrong)
+}

@@ -1,0 +1,109 @@
+//! What an application reads and removes of rooms: presence, history, the rooms themselves, and the state of the server.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::requests::{ChannelsRequest, HistoryRequest, RoomRequest};
+use super::results::{
+    ChannelInfo, ChannelsResult, ClientInfo, EmptyResult, HistoryResult, InfoResult, NodeResult, PresenceResult,
+    PresenceStatsResult, PublicationInfo,
+};
+use super::{Api, ApiError};
+use crate::auth::api_keys::ApiRight;
+use crate::auth::pattern::Pattern;
+use crate::broker::{PageOfRoom, presence_bytes};
+use crate::protocol::centrifuge::command::History;
+use crate::protocol::command::CommandError;
+use crate::session::centrifuge::commands::page;
+
+/// Rooms in one answer.
+const CHANNELS_MAX: usize = 64 * 1024;
+
+impl Api<'_> {
+    /// The members of a room, as many as one client gets at once.
+    pub(super) async fn presence(&self, RoomRequest { channel }: RoomRequest) -> Result<PresenceResult, ApiError> {
+        let room = self.room(ApiRight::Presence, channel)?;
+        let members = self.context.broker.presence(room).await;
+        let bytes_max = self.context.broker.replay_bytes_max();
+        if presence_bytes(&members) > bytes_max {
+            return Err(CommandError::PresenceTooLong { members: members.len(), bytes_max }.into());
+        }
+        let presence = members.iter().map(|member| (member.client.to_string(), ClientInfo::from(member))).collect();
+        Ok(PresenceResult { presence })
+    }
+
+    pub(super) async fn presence_stats(
+        &self,
+        RoomRequest { channel }: RoomRequest,
+    ) -> Result<PresenceStatsResult, ApiError> {
+        let room = self.room(ApiRight::Presence, channel)?;
+        let members = self.context.broker.presence(room).await;
+        let users: HashSet<&str> = members.iter().map(|member| member.user.as_str()).collect();
+        Ok(PresenceStatsResult { num_clients: members.len(), num_users: users.len() })
+    }
+
+    pub(super) async fn history(&self, request: HistoryRequest) -> Result<HistoryResult, ApiError> {
+        let HistoryRequest { channel, limit, since, reverse } = request;
+        let room = self.room(ApiRight::History, channel)?;
+        self.require_history(&room)?;
+        let since = since.map(|since| (since.offset.unwrap_or_default(), since.epoch.unwrap_or_default().into()));
+        let history = History {
+            channel: room.as_str().into(),
+            limit: limit.unwrap_or_default(),
+            since,
+            reverse: reverse.unwrap_or_default(),
+        };
+        let page = page(&room, &history)?;
+        let PageOfRoom { publications, position } = self.context.broker.page(room, page).await?;
+        Ok(HistoryResult {
+            publications: publications.into_iter().map(PublicationInfo::from).collect(),
+            epoch: position.map(|position| position.epoch.to_string()).unwrap_or_default(),
+            offset: position.map_or(0, |position| position.offset.0),
+        })
+    }
+
+    pub(super) async fn remove_history(&self, RoomRequest { channel }: RoomRequest) -> Result<EmptyResult, ApiError> {
+        let room = self.room(ApiRight::HistoryRemove, channel)?;
+        self.require_history(&room)?;
+        self.context.broker.remove_history(room).await;
+        Ok(EmptyResult {})
+    }
+
+    /// The rooms with members. Linear in all rooms.
+    pub(super) async fn channels(
+        &self,
+        ChannelsRequest { pattern }: ChannelsRequest,
+    ) -> Result<ChannelsResult, ApiError> {
+        self.permit(ApiRight::Channels, None)?;
+        let pattern = pattern.filter(|pattern| !pattern.is_empty()).map(|pattern| Pattern::new(&pattern));
+        let counts = self.context.broker.counts().await;
+        let rooms = counts.iter().flat_map(|counts| counts.iter());
+        let matching = rooms.filter(|(room, _)| pattern.as_ref().is_none_or(|pattern| pattern.matches(room)));
+        let channels: BTreeMap<_, _> = matching
+            .take(CHANNELS_MAX + 1)
+            .map(|(room, members)| (room.as_str().to_owned(), ChannelInfo { num_clients: *members }))
+            .collect();
+        if channels.len() > CHANNELS_MAX {
+            return Err(ApiError::limit(format_args!("more than {CHANNELS_MAX} rooms: give a narrower pattern")));
+        }
+        Ok(ChannelsResult { channels })
+    }
+
+    pub(super) async fn info(&self) -> Result<InfoResult, ApiError> {
+        self.permit(ApiRight::Info, None)?;
+        let (num_clients, num_users) = self.context.workers.count().await;
+        let counts = self.context.broker.counts().await;
+        let members = counts.iter().flat_map(|counts| counts.iter()).map(|(_, members)| members);
+        Ok(InfoResult {
+            nodes: vec![NodeResult {
+                uid: self.node.uid.clone(),
+                name: self.node.name.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                num_clients,
+                num_users,
+                num_subs: members.sum(),
+                num_channels: counts.iter().map(|counts| counts.len()).sum(),
+                uptime: self.node.started_at.elapsed().as_secs(),
+            }],
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! What somebody who is no client asks of a room: a part of its history, and whether it may join. The rights and the limit
+//! of deliveries are those of clients.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::SessionContext;
+use super::rate_limiter::RateLimiter;
+use crate::auth::rights::Action;
+use crate::auth::tokens::Token;
+use crate::broker::{Page, PageOfRoom};
+use crate::protocol::names::RoomName;
+use crate::protocol::position::{Position, Since};
+
+/// Who asks.
+pub struct Outsider<'a> {
+    /// The valid token that it has presented.
+    pub token: Option<&'a Token>,
+    /// Its address, behind trusted proxies.
+    pub address: IpAddr,
+}
+
+/// Why somebody gets nothing of a room.
+#[derive(Debug)]
+pub enum NotRead {
+    /// It has no token, and one may give the right.
+    Unauthenticated(String),
+    /// It has not the right.
+    Forbidden(String),
+    /// It has caused too many deliveries.
+    TooManyDeliveries,
+    /// What follows the position cannot all be had; the room's own position, if there is such a room.
+    Unrecoverable(Option<Position>),
+}
+
+impl SessionContext {
+    /// Refuses what somebody has no right to do in a room.
+    ///
+    /// # Errors
+    /// Why it has not the right, in words for its user.
+    pub fn permit_outsider(&self, who: &Outsider<'_>, action: Action, room: &RoomName) -> Result<(), NotRead> {
+        if self.access.rights_of(room, who.token).allow(action) {
+            return Ok(());
+        }
+        let why = self.access.rules().rooms.refusal(room, action);
+        let may_have_token = who.token.is_none() && self.access.has_users();
+        Err(if may_have_token { NotRead::Unauthenticated(why) } else { NotRead::Forbidden(why) })
+    }
+
+    /// Returns at most this many publications of a room, oldest first: those behind `since`, or else the newest. They
+    /// take no more memory than a replay.
+    ///
+    /// # Errors
+    /// The right is missing, too many deliveries were caused, or some of what follows `since` is gone.
+    pub async fn read_history(
+        &self,
+        who: &Outsider<'_>,
+        room: &RoomName,
+        since: Option<Position>,
+        messages_max: usize,
+    ) -> Result<PageOfRoom, NotRead> {
+        self.permit_outsider(who, Action::History, room)?;
+        let mut limiter = self.limiter_of(who.address)?;
+        let page = Page { since: since.map(Since::from), messages_max, is_reverse: since.is_none() };
+        let page = self.broker.page(room.clone(), page).await;
+        // The only error of a page: the position is of another life of the room.
+        let mut page = page.map_err(|_| NotRead::Unrecoverable(None))?;
+        if let Some(limiter) = &mut limiter {
+            limiter.owe(page.publications.len().saturating_sub(1));
+            limiter.end(&self.spent, who.address);
+        }
+        match since {
+            None => page.publications.reverse(),
+            Some(since) if !follows(&page, since) => return Err(NotRead::Unrecoverable(page.position)),
+            Some(_) => {}
+        }
+        Ok(page)
+    }
+
+    /// The rate limiter of an address, charged with one delivery; `None` where there is no limit.
+    fn limiter_of(&self, address: IpAddr) -> Result<Option<RateLimiter>, NotRead> {
+        let Some(limits) = self.deliveries else { return Ok(None) };
+        let now = Instant::now();
+        let mut limiter = RateLimiter::new(limits, &self.spent, address, now);
+        limiter.acquire(1, now).map_err(|_| NotRead::TooManyDeliveries)?;
+        Ok(Some(limiter))
+    }
+}
+
+/// Whether a page has what directly follows a position, or nothing does.
+fn follows(page: &PageOfRoom, since: Position) -> bool {
+    match (page.publications.first(), page.position) {
+        (Some(first), _) => first.offset == since.offset.next(),
+        (None, position) => position == Some(since),
+    }
+}

@@ -1,0 +1,179 @@
+//! What an HTTP connection does now, and how long it may: wait for a request, send the head of one, take its answers. A
+//! request that is being answered has no such limit: its body and what it waits for have their own.
+//!
+//! hyper's own timer of heads runs between two requests too, where nothing but the idle time counts.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep_until;
+
+use crate::net::stream::Stream;
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpTimes {
+    /// To begin its first request, for the head of each request, and for each part of its body.
+    pub header_timeout: Duration,
+    /// From an answer to the next request; `None` is no limit.
+    pub idle: Option<Duration>,
+    /// To take some bytes of its answers.
+    pub unread: Duration,
+    /// The first answer after this time is the last of its connection; `None` is no limit.
+    pub connection: Option<Duration>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A request of which nothing has come.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// The answer to a request.
+    Answering,
+}
+
+/// The phase of a connection, and when it began.
+pub struct Activity {
+    times: HttpTimes,
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    /// hyper has bytes that the socket has not taken; since when the socket has taken none of them.
+    unsent_since: Cell<Option<Instant>>,
+}
+
+impl Activity {
+    /// A connection whose first bytes have come.
+    pub fn new(times: HttpTimes) -> Self {
+        let since = Cell::new(Instant::now());
+        Self { times, phase: Cell::new(Phase::Head), since, unsent_since: Cell::default() }
+    }
+
+    /// What the connection waits for.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Whether hyper has bytes that the socket has not taken.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent_since.get().is_some()
+    }
+
+    /// A phase begins.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(Instant::now());
+    }
+
+    /// When the client has taken too long; `None` if nothing is expected of it.
+    fn due(&self) -> Option<Instant> {
+        if let Some(since) = self.unsent_since.get() {
+            return Some(since + self.times.unread);
+        }
+        match self.phase.get() {
+            Phase::Idle => self.times.idle.map(|idle| self.since.get() + idle),
+            Phase::Head => Some(self.since.get() + self.times.header_timeout),
+            Phase::Answering => None,
+        }
+    }
+
+    /// Returns `None` once the client has taken too long, or at the deadline.
+    pub async fn within_times<T>(&self, deadline: Option<Instant>, answered: impl Future<Output = T>) -> Option<T> {
+        let mut answered = pin!(answered);
+        let mut timer = pin!(sleep_until((Instant::now() + self.times.header_timeout).into()));
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = answered.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            loop {
+                let Some(due) = self.due().into_iter().chain(deadline).min() else { return Poll::Pending };
+                // A timer that ends too early is set again then, and not at every request.
+                if timer.deadline() > due.into() {
+                    timer.as_mut().reset(due.into());
+                }
+                ready!(timer.as_mut().poll(context));
+                if due <= Instant::now() {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(due.into());
+            }
+        })
+        .await
+    }
+
+    fn has_read(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    fn has_written(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() || !self.has_unsent() {
+            self.unsent_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// hyper flushes only once it has written all that it has.
+    fn has_flushed(&self) {
+        if self.unsent_since.take().is_some() && self.phase.get() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
+    }
+}
+
+/// The stream of a connection as hyper uses it, which notes what happens on it.
+pub struct Watched<'a> {
+    pub stream: Stream,
+    pub activity: &'a Activity,
+}
+
+impl AsyncRead for Watched<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        if into.filled().len() > before {
+            self.activity.has_read();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.has_written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.activity.has_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.activity.has_flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,51 @@
+//! The answers of monitors and load balancers: health, readiness and metrics.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::StatusCode;
+
+use super::HttpServer;
+use super::body::{Answer, text, typed};
+use crate::metrics::Exposition;
+use crate::net::NoPermit;
+
+/// The text of the metrics is at most this old: requests that come more often get the same text again.
+const SCRAPE_AGE_MAX: Duration = Duration::from_millis(100);
+
+impl HttpServer {
+    /// Says whether a load balancer should send clients here.
+    pub(super) fn readiness(&self, no_permit: Option<NoPermit>) -> Answer {
+        let is_full = match no_permit {
+            // A connection with a permit does not count itself.
+            None | Some(NoPermit::TooManyOfAddress) => false,
+            Some(NoPermit::Full) => self.context.connection_limit.is_full(),
+            Some(NoPermit::OutOfDescriptors) => true,
+        };
+        if self.context.drain.is_announced() {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if is_full {
+            text(StatusCode::SERVICE_UNAVAILABLE, "full")
+        } else {
+            text(StatusCode::OK, "ready")
+        }
+    }
+
+    /// The metrics, made anew if their text is too old.
+    pub(super) fn metrics(&self) -> Answer {
+        typed(StatusCode::OK, Exposition::CONTENT_TYPE, self.metrics_text())
+    }
+
+    fn metrics_text(&self) -> Bytes {
+        let newest = &mut *self.metrics_text.borrow_mut();
+        if let Some((made_at, text)) = newest
+            && made_at.elapsed() < SCRAPE_AGE_MAX
+        {
+            return text.clone();
+        }
+        self.context.counts.scrapes.add(1);
+        let text = Bytes::from(self.context.metrics.expose());
+        *newest = Some((Instant::now(), text.clone()));
+        text
+    }
+}
