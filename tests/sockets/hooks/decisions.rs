@@ -234,6 +234,34 @@ fn rooms_that_a_listening_client_names_are_asked_about_and_those_that_the_applic
 }
 
 #[test]
+fn a_reader_over_plain_http_is_asked_about_twice_and_its_membership_gives_the_right() {
+    let hooked = Hooked::start(Shape::ONE, |settings| {
+        (settings.hook_connect, settings.hook_join) = (HookPolicy::Deny, HookPolicy::Deny);
+        settings.rules = vec![RuleSettings::new("a", Who::Token)];
+    });
+    let open = || {
+        let mut client = Http::connect(hooked.server.http);
+        client.send("GET /rooms/a?live=sse HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.head().status, 200);
+        client.into_stream().lines().map(|line| line.expect("a stream"))
+    };
+    let mut refused = open();
+    hooked.question("connect").answer(json!({ "refuse": { "reason": "not you" } }));
+    assert!(refused.any(|line| line.contains("not you")));
+    assert!(refused.any(|line| line.contains("refused")));
+    let mut refused = open();
+    hooked.question("connect").answer("{}");
+    hooked.question("join").answer(json!({ "refuse": { "reason": "not here" } }));
+    assert!(refused.any(|line| line.contains("not here")));
+    let mut reads = open();
+    hooked.question("connect").answer("{}");
+    let question = hooked.question("join");
+    assert_eq!((&question.json()["room"], &question.json()["transport"]), (&json!("a"), &json!("sse")));
+    question.answer(json!({ "membership": {} }));
+    assert!(reads.any(|line| line.starts_with("id: ")));
+}
+
+#[test]
 fn decisions_are_repeated_for_as_long_as_the_application_says() {
     over_all(|kind| {
         let hooked = Hooked::asking(&[Wish::Publish]);
