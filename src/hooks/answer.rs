@@ -80,7 +80,7 @@ impl Asked {
             Allowed::Data(self.json(data.get())?)
         } else if let Some(text) = text {
             let text: String = serde_json::from_str(text.get()).map_err(|_| "text must be a text")?;
-            Allowed::Data(self.text(text)?)
+            Allowed::Data(self.text(&text)?)
         } else {
             Allowed::AsAsked
         })
@@ -95,19 +95,21 @@ impl Asked {
         Ok(Data::Json(json.into()))
     }
 
-    /// Text under the rules of what a client says.
-    fn text(&self, text: String) -> Result<Data, String> {
-        match parse_message(&text) {
-            Ok(Some(_)) | Err(CommandError::Incomplete(_)) => {}
+    /// Text under the rules of what a client says, without its end.
+    fn text(&self, text: &str) -> Result<Data, String> {
+        match parse_message(text) {
             Ok(None) => return Err("text is empty".to_owned()),
-            // A text that reads like a command is none here.
-            Err(error @ (CommandError::TooManyLines { .. } | CommandError::ControlCharacter { .. })) => {
-                return Err(format!("text: {error}"));
-            }
-            Err(error @ CommandError::LoneReturn { .. }) => return Err(format!("text: {error}")),
-            Err(_) => {}
+            Err(
+                error @ (CommandError::TooManyLines { .. }
+                | CommandError::ControlCharacter { .. }
+                | CommandError::LoneReturn { .. }),
+            ) => return Err(format!("text: {error}")),
+            // A text that reads like a command, well-formed or not, is none here.
+            Ok(Some(_)) | Err(_) => {}
         }
-        self.check_length("text", labelled_bytes(&self.label, &text))?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        self.check_length("text", labelled_bytes(&self.label, text))?;
         Ok(Data::Text(text.into()))
     }
 
@@ -221,6 +223,7 @@ mod tests {
         let data = |text: &str| allowed(Hook::Publish, text);
         assert_eq!(data(r#"{"data": {"a": [1,  2]} }"#), Allowed::Data(Data::Json(r#"{"a":[1,2]}"#.into())));
         assert_eq!(data(r#"{"text":"JOIN a b\n\tc"}"#), Allowed::Data(Data::Text("JOIN a b\n\tc".into())));
+        assert_eq!(data(r#"{"text":"a\r\n"}"#), Allowed::Data(Data::Text("a".into())));
         assert_eq!(data(r#"{"text":"NICK"}"#), Allowed::Data(Data::Text("NICK".into())));
         let deep = |levels: usize| format!(r#"{{"data":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         let mut most = asked(Hook::Publish);

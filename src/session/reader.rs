@@ -37,13 +37,24 @@ impl ReaderHandler {
         Self { session, reading: Some(reading), leaving: None, ending: None }
     }
 
+    fn join(&mut self) -> Outcome {
+        let Reading { room, since } = *self.reading.take().expect("a reader joins once");
+        self.session.join(JoinRequest { since, ..JoinRequest::of(room) })
+    }
+
     /// Tells the client why it is not in the room, and ends the connection.
     fn refuse(&mut self, error: &CommandError) -> Outcome {
-        let reason = match error {
-            CommandError::TokenExpired(_) => Disconnect::TokenExpired,
-            CommandError::Forbidden(_) => Disconnect::Kicked,
-            _ => Disconnect::TooManyConnections,
-        };
+        self.end_with(
+            error,
+            match error {
+                CommandError::TokenExpired(_) => Disconnect::TokenExpired,
+                CommandError::Forbidden(_) => Disconnect::Kicked,
+                _ => Disconnect::TooManyConnections,
+            },
+        )
+    }
+
+    fn end_with(&mut self, error: &CommandError, reason: Disconnect) -> Outcome {
         self.ending = Some(reason);
         match self.session.reply(None, &Event::Error(error)) {
             Outcome::Done => Outcome::Ended(reason),
@@ -54,6 +65,9 @@ impl ReaderHandler {
     fn go_on(&mut self, finished: Finished) -> Outcome {
         match finished {
             Finished::Refused(error) | Finished::Evicted(_, error) => self.refuse(&error),
+            Finished::Admitted => self.join(),
+            Finished::NotAdmitted(error) => self.end_with(&error, Disconnect::Refused),
+            Finished::Disconnected(reason) => Outcome::Ended(reason),
             Finished::Left => {
                 self.leaving.take().map(|answer| answer.send(Ok(())));
                 Outcome::Ended(Disconnect::Kicked)
@@ -85,8 +99,10 @@ impl ReaderHandler {
 
 impl ProtocolHandler for ReaderHandler {
     fn begin(&mut self) -> Outcome {
-        let Reading { room, since } = *self.reading.take().expect("a reader begins once");
-        self.session.join(JoinRequest { since, ..JoinRequest::of(room) })
+        match self.session.ask_to_connect() {
+            Outcome::Done => self.join(),
+            outcome => outcome,
+        }
     }
 
     fn text(&mut self, _: &str) -> Outcome {

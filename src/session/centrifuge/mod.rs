@@ -182,6 +182,11 @@ impl CentrifugeHandler {
         match (step, finished) {
             (Step::Admitting(request, rooms), Finished::Admitted) => self.admit(request, &rooms),
             (Step::Admitting(request, _), Finished::NotAdmitted(error)) => self.not_admitted(request, &error),
+            (Step::Connecting(connecting), Finished::Disconnected(_)) => {
+                // Places that are reserved are given back.
+                let error = CommandError::NotAvailable("the connection ends");
+                self.go_on_connecting(connecting, Finished::Refused(error))
+            }
             (Step::Connecting(connecting), finished) => self.go_on_connecting(connecting, finished),
             (_, Finished::Disconnected(reason)) => Outcome::Ended(reason),
             (Step::Command(request), Finished::Refused(error)) => self.reply(request, &Event::Error(&error)),

@@ -142,7 +142,10 @@ impl HttpServer {
         }
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        sessions.permit_outsider(&Outsider { token: token.as_deref(), address }, Action::Join, &room)?;
+        // The application, if it is asked, may give the right.
+        if sessions.hooks.is_none() {
+            sessions.permit_outsider(&Outsider { token: token.as_deref(), address }, Action::Join, &room)?;
+        }
         let headers = [
             (CONTENT_TYPE, EVENT_STREAM),
             (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),

@@ -58,11 +58,6 @@ impl Application {
         self.questions.recv_timeout(FAILSAFE).expect("a question")
     }
 
-    /// The next question, if it has come.
-    pub fn question_so_far(&self) -> Option<AskedQuestion> {
-        self.questions.try_recv().ok()
-    }
-
     /// The server has asked nothing that was not answered.
     #[track_caller]
     pub fn expect_no_question(&self) {

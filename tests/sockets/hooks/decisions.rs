@@ -1,7 +1,9 @@
 //! What the application allows, changes and refuses.
 
+use std::io::BufRead;
+
 use aws_lc_rs::hmac;
-use harness::{Centrifuge, Client, Disconnect, Encoding, Transport, WELCOME, http_answer, until};
+use harness::{Centrifuge, Client, Disconnect, Encoding, Http, Transport, WELCOME, http_answer, until};
 use roomcast::config::{HookPolicy, RuleSettings, Who};
 use serde_json::json;
 
@@ -196,6 +198,67 @@ fn a_membership_gives_rights_and_is_what_others_see() {
             assert!(presence.to_string().contains(r#""chan_info":{"role":"guest"}"#), "{presence}");
         }
     });
+}
+
+#[test]
+fn clients_without_websocket_are_asked_about_too() {
+    let hooked = Hooked::asking(&[Wish::Connect, Wish::Join]);
+    let mut client = Http::connect(hooked.server.http);
+    client.send("POST /connection/http_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: 21\r\n\r\n");
+    client.send(r#"{"id":1,"connect":{}}"#);
+    let question = hooked.question("connect");
+    assert_eq!(question.json()["transport"], "http_stream");
+    question.answer(json!({ "refuse": { "reason": "no" } }));
+    assert_eq!(client.head().status, 200);
+    let mut lines = client.into_stream().lines().map(|line| line.expect("a stream"));
+    let refused = r#"{"id":1,"error":{"code":103,"message":"permission denied: no"}}"#;
+    assert!(lines.any(|line| line == refused));
+}
+
+/// A client that only listens names its rooms as it connects, and each is a join of its own.
+#[test]
+fn rooms_that_a_listening_client_names_are_asked_about_and_those_that_the_application_names_are_not() {
+    let hooked = Hooked::asking(&[Wish::Connect, Wish::Join]);
+    let mut client = Http::connect(hooked.server.http);
+    let path = "/connection/uni_sse?cf_connect=%7B%22subs%22:%7B%22a%22:%7B%7D,%22own%22:%7B%7D%7D%7D";
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    hooked.question("connect").answer(json!({ "claims": { "sub": "alice", "channels": ["own"] } }));
+    let question = hooked.question("join");
+    assert_eq!((&question.json()["room"], &question.json()["user"]), (&json!("a"), &json!("alice")));
+    question.answer(json!({ "membership": { "data": { "seen": 1 } } }));
+    assert_eq!(client.head().status, 200);
+    let mut lines = client.into_stream().lines().map(|line| line.expect("a stream"));
+    let connected = lines.find(|line| line.contains("\"client\"")).expect("a connect push");
+    assert!(connected.contains(r#""seen":1"#) && connected.contains(r#""own""#), "{connected}");
+    hooked.application.expect_no_question();
+}
+
+#[test]
+fn a_reader_over_plain_http_is_asked_about_twice_and_its_membership_gives_the_right() {
+    let hooked = Hooked::start(Shape::ONE, |settings| {
+        (settings.hook_connect, settings.hook_join) = (HookPolicy::Deny, HookPolicy::Deny);
+        settings.rules = vec![RuleSettings::new("a", Who::Token)];
+    });
+    let open = || {
+        let mut client = Http::connect(hooked.server.http);
+        client.send("GET /rooms/a?live=sse HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.head().status, 200);
+        client.into_stream().lines().map(|line| line.expect("a stream"))
+    };
+    let mut refused = open();
+    hooked.question("connect").answer(json!({ "refuse": { "reason": "not you" } }));
+    assert!(refused.any(|line| line.contains("not you")));
+    assert!(refused.any(|line| line.contains("refused")));
+    let mut refused = open();
+    hooked.question("connect").answer("{}");
+    hooked.question("join").answer(json!({ "refuse": { "reason": "not here" } }));
+    assert!(refused.any(|line| line.contains("not here")));
+    let mut reads = open();
+    hooked.question("connect").answer("{}");
+    let question = hooked.question("join");
+    assert_eq!((&question.json()["room"], &question.json()["transport"]), (&json!("a"), &json!("sse")));
+    question.answer(json!({ "membership": {} }));
+    assert!(reads.any(|line| line.starts_with("id: ")));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use harness::{Client, Disconnect, Transport, at_once, http_answer, until};
+use harness::{Application, Client, Disconnect, Transport, at_once, http_answer, until};
 use roomcast::auth::UnixSeconds;
 use roomcast::auth::revocations::Revocation;
 use roomcast::config::{Config, HookPolicy, Settings, Span};
@@ -168,23 +168,23 @@ fn an_address_that_is_not_public_is_refused_at_the_start_unless_it_is_listed() {
 
 #[test]
 fn a_name_of_an_address_that_is_not_listed_is_never_connected_to() {
-    let hooked = Hooked::asking(&[]);
-    let port = hooked.application.url().replace("http://127.0.0.1:", "http://localhost:");
+    let application = Application::start();
+    let by_name = application.url().replace("127.0.0.1", "localhost");
     let folder = tempfile::tempdir().expect("a folder");
     for (networks, is_asked) in [(vec![], false), (vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], true)] {
         let server = TestServer::start(Shape::ONE, |settings| {
-            hook(settings, &folder, port.clone());
+            hook(settings, &folder, by_name.clone());
             (settings.hook_publish, settings.hook_networks) = (HookPolicy::Deny, networks);
         });
         let kind = Kind::Text(Transport::Tcp);
         let mut member = Member::of_a(&server, kind);
         let publish = member.begin_publish("hello");
         if is_asked {
-            hooked.question("publish").answer("{}");
+            application.question().answer("{}");
             assert_eq!(member.hear(), "hello");
         } else {
             assert_eq!(member.refusal(publish), unavailable(kind));
-            hooked.application.expect_no_question();
+            application.expect_no_question();
         }
     }
 }

@@ -173,6 +173,8 @@ fn an_error_has_its_code_its_words_and_whether_to_try_again() {
     ] {
         expect_reply(&Event::Error(&error), json!({"error": {"code": code, "message": message}}));
     }
+    let error = json!({"code": 100, "message": "internal server error: wait", "temporary": true});
+    expect_reply(&Event::Error(&CommandError::Unavailable("wait")), json!({"error": error}));
     let message = "too many requests: deliveries: at most 5 a second, 9 at once";
     let error = json!({"code": 111, "message": message, "temporary": true});
     expect_reply(&Event::Error(&CommandError::TooManyDeliveries { per_second: 5, burst: 9 }), json!({"error": error}));
@@ -368,6 +370,7 @@ fn the_reasons_of_endings_fit_a_close_frame_and_are_no_json() {
         (Disconnect::IdleTimeout, 3502),
         (Disconnect::Kicked, 3503),
         (Disconnect::Unsupported, 3506),
+        (Disconnect::Refused, 3507),
         (Disconnect::NotAvailable, 3508),
         (Disconnect::TooLong, 1009),
     ] {
