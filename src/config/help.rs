@@ -20,6 +20,7 @@ Examples:
   roomcast check-config --config /etc/roomcast.toml  print what applies, or what is wrong
   roomcast check-config --explain team:a             print who may do what in a room
   roomcast gen-token --user ada --room team:a=join   print a token for trying out
+  roomcast publish lobby 'build 43 is live'          publish as a backend does, with the key in ROOMCAST_API_KEY
   printf 'JOIN lobby\\nbuild 43 is live\\n' | nc -N localhost 8080";
 
 const INTRODUCTION: &str = "\
@@ -103,7 +104,7 @@ fn markdown_group(page: &mut String, heading: &str, group: &[Arg]) {
 
 /// The text with links to the other pages, which the help names by their paths.
 fn linked(text: &str) -> String {
-    let pages = ["operating.md", "protocol.md", "proxies.md"];
+    let pages = ["hooks.md", "operating.md", "protocol.md", "proxies.md"];
     pages.iter().fold(text.to_owned(), |text, page| text.replace(&format!("docs/{page}"), &format!("[{page}]({page})")))
 }
 

@@ -125,13 +125,22 @@ impl TextHandler {
             let room = self.room();
             return self.session.introduce(room.as_ref());
         };
-        match self.refuse(&error) {
+        self.end_with(&error, reason)
+    }
+
+    fn end_with(&mut self, error: &CommandError, reason: Disconnect) -> Outcome {
+        match self.refuse(error) {
             Outcome::Done => Outcome::Ended(reason),
             outcome => {
                 self.ending = Some(reason);
                 outcome
             }
         }
+    }
+
+    fn greet(&mut self) -> Outcome {
+        let context = self.session.context.clone();
+        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
     }
 
     fn list(&mut self, rooms: Arc<Listing<RoomName>>) -> Outcome {
@@ -168,7 +177,12 @@ impl TextHandler {
         match self.answer_order(finished) {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
             Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
-            Finished::Reserved(_) => self.in_room(|handler, room| handler.session.leave(room)),
+            Finished::Reserved(_, pass) => {
+                if let (Some(next_room), Some(pass)) = (&mut self.next_room, pass) {
+                    next_room.pass = Some(pass);
+                }
+                self.in_room(|handler, room| handler.session.leave(room))
+            }
             Finished::Left => match self.next_room.take() {
                 Some(request) => self.session.join(JoinRequest { reservation: Reservation::Held, ..*request }),
                 None => self.reply(&Event::Left),
@@ -179,14 +193,40 @@ impl TextHandler {
                 self.next_room = None;
                 self.refuse(&error)
             }
+            Finished::Admitted => self.greet(),
+            Finished::NotAdmitted(error) => self.end_with(&error, Disconnect::Refused),
+            Finished::Disconnected(reason) => Outcome::Ended(reason),
         }
+    }
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let outcome = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                self.join(request)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                Outcome::Done
+            }
+            Task::Join(_) | Task::Leave(_) => Outcome::Done,
+        };
+        match outcome {
+            Outcome::Pending => self.obeying = Some(Box::new(answer)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
     }
 }
 
 impl ProtocolHandler for TextHandler {
     fn begin(&mut self) -> Outcome {
-        let context = self.session.context.clone();
-        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
+        match self.session.ask_to_connect() {
+            Outcome::Done => self.greet(),
+            outcome => outcome,
+        }
     }
 
     fn text(&mut self, text: &str) -> Outcome {
@@ -214,26 +254,6 @@ impl ProtocolHandler for TextHandler {
             }
             None => self.session.review(),
         }
-    }
-
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let outcome = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
-                let request = self.session.ordered_join(*order);
-                self.join(request)
-            }
-            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
-            Task::Refresh { expires_at, info } => {
-                self.session.refresh(expires_at, info);
-                Outcome::Done
-            }
-            Task::Join(_) | Task::Leave(_) => Outcome::Done,
-        };
-        match outcome {
-            Outcome::Pending => self.obeying = Some(Box::new(answer)),
-            _ => drop(answer.send(Ok(()))),
-        }
-        outcome
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

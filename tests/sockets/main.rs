@@ -98,6 +98,8 @@ mod token_times;
 mod rights;
 // Rules, keys and certificates that are read again at SIGHUP.
 mod reload;
+// The application that is asked before clients connect, join or publish.
+mod hooks;
 // The metrics.
 mod metrics;
 // HTTP that is slow, endless or too large on purpose.
@@ -140,6 +142,8 @@ mod rooms_http_streams;
 mod rooms_http_cuts;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
+// The server API: every method, keys and their rights, bodies, batches, orders, the description.
+mod api;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.

@@ -8,7 +8,7 @@ mod opening;
 use std::mem;
 use std::task::{Context, Poll};
 
-use self::connecting::Connecting;
+use self::connecting::{Connecting, NamedRoom};
 pub use self::opening::{Opening, StreamName};
 use super::orders::{NotObeyed, ObeyedAnswer, Task};
 use super::{Finished, Outcome, Pending, ProtocolHandler, Session};
@@ -75,6 +75,8 @@ enum Step {
     Leaving(RequestId),
     /// To have left a room whose token has expired.
     Expiring(RequestId, RoomName),
+    /// To be let in by the application, with the rooms that the client names.
+    Admitting(RequestId, Box<[NamedRoom<'static>]>),
     /// To be connected, with the rooms that the server has it join.
     Connecting(Box<Connecting>),
     /// To have done what the application has ordered. Where the client leaves a room, that room, to be told.
@@ -178,7 +180,10 @@ impl CentrifugeHandler {
 
     fn go_on(&mut self, step: Step, finished: Finished) -> Outcome {
         match (step, finished) {
+            (Step::Admitting(request, rooms), Finished::Admitted) => self.admit(request, &rooms),
+            (Step::Admitting(request, _), Finished::NotAdmitted(error)) => self.not_admitted(request, &error),
             (Step::Connecting(connecting), finished) => self.go_on_connecting(connecting, finished),
+            (_, Finished::Disconnected(reason)) => Outcome::Ended(reason),
             (Step::Command(request), Finished::Refused(error)) => self.reply(request, &Event::Error(&error)),
             (Step::Leaving(request), _) => self.reply(request, &Event::Left),
             (Step::Expiring(request, room), _) => {
@@ -229,6 +234,31 @@ impl CentrifugeHandler {
         }
         outcome
     }
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let (outcome, left) = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                (self.session.join(request), None)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => {
+                self.server_side.retain(|joined| *joined != room);
+                (self.session.leave(&room), Some(room))
+            }
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
+                (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
+            }
+            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
+        };
+        match outcome {
+            Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
+    }
 }
 
 impl ProtocolHandler for CentrifugeHandler {
@@ -256,30 +286,6 @@ impl ProtocolHandler for CentrifugeHandler {
         }
         let outcome = self.session.review();
         self.after(outcome, Step::Sending)
-    }
-
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let (outcome, left) = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
-                let request = self.session.ordered_join(*order);
-                (self.session.join(request), None)
-            }
-            Task::Leave(room) if self.session.is_in(&room) => {
-                self.server_side.retain(|joined| *joined != room);
-                (self.session.leave(&room), Some(room))
-            }
-            Task::Refresh { expires_at, info } => {
-                self.session.refresh(expires_at, info);
-                let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
-                (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
-            }
-            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
-        };
-        match outcome {
-            Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),
-            _ => drop(answer.send(Ok(()))),
-        }
-        outcome
     }
 
     fn held_bytes(&self) -> usize {

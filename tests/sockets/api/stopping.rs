@@ -1,0 +1,72 @@
+//! The API of a server that is full, and of one that stops.
+
+use std::io::{Read, Write};
+
+use harness::{Centrifuge, Http, Lines, Transport, at_once, until};
+use serde_json::json;
+
+use super::{Served, ask, post};
+use crate::server::Shape;
+
+#[test]
+fn a_full_server_answers_its_backend() {
+    let served = Served::start(Shape::ONE, |settings| settings.max_clients = Some(1));
+    let mut only = served.member(Transport::Tcp, "a");
+    for number in 1..=20 {
+        let key = format!("X-API-Key: {}\r\n", served.backend);
+        let body = json!({ "channel": "a", "data": number }).to_string();
+        let (head, body) = ask(served.server.http, post("publish", &key, &body));
+        assert_eq!((head.status, head.header("connection")), (200, Some("close")), "{body}");
+        only.expect(&format!("[backend] {number}"));
+    }
+}
+
+#[test]
+fn a_server_that_stops_refuses_calls() {
+    let served = Served::plain(Shape::ONE);
+    // It reads nothing, so that the server has to wait for it.
+    let stalled = Lines::member_short_of_buffer(served.server.tcp, "a");
+    let mut backend = served.backend();
+    for _ in 0..12 {
+        backend.result("publish", json!({ "channel": "a", "data": "x".repeat(60_000) }));
+    }
+    served.server.begin_stop();
+    let key = format!("X-API-Key: {}\r\n", served.backend);
+    let call = || ask(served.server.http, post("publish", &key, r#"{"channel":"a","data":1}"#));
+    until(|| call().0.status == 503);
+    assert_eq!(call().1, "draining\n");
+    drop(stalled);
+}
+
+#[test]
+fn members_get_all_that_was_answered_before_the_end() {
+    at_once([Shape::ONE, Shape::MANY], |shape| {
+        let served = Served::plain(shape);
+        let mut member = Centrifuge::member(served.server.http, "a");
+        let mut backends: Vec<_> = (0..8).map(|_| Http::connect(served.server.http)).collect();
+        let key = format!("X-API-Key: {}\r\n", served.backend);
+        for backend in &mut backends {
+            backend.send(post("info", &key, "{}"));
+            assert_eq!(backend.answer().0.status, 200);
+        }
+        let request = post("publish", &key, r#"{"channel":"a","data":1}"#).repeat(20);
+        for (number, backend) in backends.iter().enumerate() {
+            // Fails once the server has closed the connection.
+            let _ = backend.write_half().write_all(request.as_bytes());
+            if number == 4 {
+                served.server.begin_stop();
+            }
+        }
+        let mut published = 0;
+        for backend in backends {
+            let mut answers = Vec::new();
+            let _ = backend.into_stream().read_to_end(&mut answers);
+            published += String::from_utf8_lossy(&answers).matches(r#""offset""#).count();
+        }
+        let objects = std::iter::from_fn(|| member.object_or_end());
+        let delivered = objects.filter(|object| object.contains(r#""pub""#)).count();
+        assert!(delivered >= published, "{delivered} of {published}");
+        drop(member);
+        served.server.stop();
+    });
+}
