@@ -14,7 +14,7 @@ pub(super) type Json = Option<Box<RawValue>>;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct PublishRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// What is published: any JSON value. Text clients are shown `{"text": "…"}` as the text alone.
     #[serde(default, deserialize_with = "given")]
@@ -40,7 +40,7 @@ pub struct PublishRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BroadcastRequest {
     /// The rooms, in the order of the answers.
-    #[schema(required)]
+    #[schema(required, example = json!(["lobby"]))]
     pub channels: Option<Vec<String>>,
     /// What is published: any JSON value.
     #[serde(default, deserialize_with = "given")]
@@ -85,7 +85,7 @@ impl BroadcastRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct SubscribeRequest {
     /// The room that clients join.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The user all of whose clients join; may be missing beside `client`.
     pub user: Option<String>,
@@ -104,6 +104,7 @@ pub struct SubscribeRequest {
     /// In place of `data`: the same JSON in base64.
     pub b64data: Option<String>,
     /// When the membership ends, in seconds since 1970; 0 is never.
+    #[schema(minimum = 0)]
     pub expire_at: Option<i64>,
     /// The client is sent what the room has published since.
     pub recover_since: Option<StreamPosition>,
@@ -117,7 +118,7 @@ pub struct SubscribeRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct UnsubscribeRequest {
     /// The room that clients leave.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The user all of whose clients leave; may be missing beside `client`.
     pub user: Option<String>,
@@ -165,6 +166,7 @@ pub struct RefreshRequest {
     /// The connections have expired, and end.
     pub expired: Option<bool>,
     /// When the connections expire, in seconds since 1970; 0 leaves it as it is.
+    #[schema(minimum = 0)]
     pub expire_at: Option<i64>,
     /// What others learn of the client in rooms that it joins from then on.
     #[schema(value_type = Option<serde_json::Value>)]
@@ -175,7 +177,7 @@ pub struct RefreshRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RoomRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
 }
 
@@ -183,7 +185,7 @@ pub struct RoomRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct HistoryRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The most publications: 0 asks for the position alone, less than 0 for as many as the server gives at once.
     pub limit: Option<i32>,
@@ -228,6 +230,7 @@ pub struct InvalidateUserTokensRequest {
     #[schema(required)]
     pub user: Option<String>,
     /// Tokens that were issued before this time, in seconds since 1970, or that do not say when; now if it is missing.
+    #[schema(minimum = 0)]
     pub issued_before: Option<i64>,
 }
 
