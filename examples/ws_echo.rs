@@ -25,11 +25,13 @@ use roomcast::protocol::dialect::{Framing, Transport};
 use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::session::access::WorkerAccess;
+use roomcast::session::clients::Clients;
+use roomcast::session::orders::worker_mailboxes;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
 use roomcast::transport::emulation::{Streams, emulation_mailboxes};
-use roomcast::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules};
+use roomcast::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules, Upgrade};
 use roomcast::transport::input_guard::InputGuard;
 use roomcast::transport::keepalive::Keepalive;
 use roomcast::transport::metrics::ServerMetrics;
@@ -166,6 +168,8 @@ async fn serve(
     let context = Rc::new(SessionContext {
         broker: broker.broker(),
         access: Rc::clone(&access),
+        clients: Rc::new(Clients::new()),
+        workers: worker_mailboxes(1).0,
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),
@@ -188,13 +192,15 @@ async fn serve(
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         access,
+        sessions: Rc::downgrade(&context),
         deflate_bytes_min,
         // There are no streams, so no command ever comes for one.
         streams: Streams::new(0, emulation_mailboxes(1).0, INPUT.budget, message_bytes_max),
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
     };
-    let server = Rc::new(HttpServer::new(http, move |client, dialect| {
+    let server = Rc::new(HttpServer::new(http, move |client, upgrade| {
         // Streams without WebSocket are closed.
+        let Upgrade::Client(dialect) = upgrade else { return };
         if dialect.transport() != Transport::WebSocket {
             return;
         }

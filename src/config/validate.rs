@@ -368,8 +368,9 @@ mod tests {
     #[test]
     fn no_time_is_no_limit() {
         let zero = Span(Duration::ZERO);
-        let settings = Settings { idle_timeout: zero, http_connection_time: zero, ..Settings::default() };
+        let settings =
+            Settings { idle_timeout: zero, http_idle_time: zero, http_connection_time: zero, ..Settings::default() };
         let rules = Config::try_from(settings).unwrap().rules;
-        assert_eq!((rules.input.idle_timeout, rules.http.connection_time), (None, None));
+        assert_eq!((rules.input.idle_timeout, rules.http.idle_time, rules.http.connection_time), (None, None, None));
     }
 }

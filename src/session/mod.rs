@@ -91,11 +91,8 @@ pub trait ProtocolHandler {
     /// Executes a binary message.
     fn binary(&mut self, bytes: &[u8]) -> Outcome;
 
-    /// Ends the memberships whose rights are lost, and tells the client.
+    /// Does what the application has ordered, ends the memberships whose rights are lost, and tells the client.
     fn review(&mut self) -> Outcome;
-
-    /// Begins to do what the application has ordered, and answers once it is done.
-    fn obey(&mut self, pending: Pending) -> Outcome;
 
     /// Memory of input that was handed over and is not executed yet, in bytes.
     fn held_bytes(&self) -> usize {

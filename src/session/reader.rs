@@ -61,6 +61,26 @@ impl ReaderHandler {
             _ => self.ending.map_or(Outcome::Done, Outcome::Ended),
         }
     }
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let obeyed = match task {
+            Task::Leave(room) if self.session.is_in(&room) => {
+                self.leaving = Some(answer.into());
+                return self.session.leave(&room);
+            }
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                Err(NotObeyed::Refused(CommandError::NotAvailable("the client reads one room, and no other")))
+            }
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                Ok(())
+            }
+            Task::Join(_) | Task::Leave(_) => Ok(()),
+        };
+        let _ = answer.send(obeyed);
+        Outcome::Done
+    }
 }
 
 impl ProtocolHandler for ReaderHandler {
@@ -82,25 +102,6 @@ impl ProtocolHandler for ReaderHandler {
             Some(pending) => self.obey(pending),
             None => self.session.review(),
         }
-    }
-
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let obeyed = match task {
-            Task::Leave(room) if self.session.is_in(&room) => {
-                self.leaving = Some(answer.into());
-                return self.session.leave(&room);
-            }
-            Task::Join(order) if !self.session.is_in(&order.room) => {
-                Err(NotObeyed::Refused(CommandError::NotAvailable("the client reads one room, and no other")))
-            }
-            Task::Refresh { expires_at, info } => {
-                self.session.refresh(expires_at, info);
-                Ok(())
-            }
-            Task::Join(_) | Task::Leave(_) => Ok(()),
-        };
-        let _ = answer.send(obeyed);
-        Outcome::Done
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

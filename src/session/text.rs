@@ -181,6 +181,27 @@ impl TextHandler {
             }
         }
     }
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let outcome = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                self.join(request)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                Outcome::Done
+            }
+            Task::Join(_) | Task::Leave(_) => Outcome::Done,
+        };
+        match outcome {
+            Outcome::Pending => self.obeying = Some(Box::new(answer)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
+    }
 }
 
 impl ProtocolHandler for TextHandler {
@@ -214,26 +235,6 @@ impl ProtocolHandler for TextHandler {
             }
             None => self.session.review(),
         }
-    }
-
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let outcome = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
-                let request = self.session.ordered_join(*order);
-                self.join(request)
-            }
-            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
-            Task::Refresh { expires_at, info } => {
-                self.session.refresh(expires_at, info);
-                Outcome::Done
-            }
-            Task::Join(_) | Task::Leave(_) => Outcome::Done,
-        };
-        match outcome {
-            Outcome::Pending => self.obeying = Some(Box::new(answer)),
-            _ => drop(answer.send(Ok(()))),
-        }
-        outcome
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

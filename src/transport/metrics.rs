@@ -191,8 +191,8 @@ pub struct TransportMetrics {
 }
 
 impl TransportMetrics {
-    /// Counts the end of a connection. One that became a client with its first request is counted as a client alone; one
-    /// that `was_plain`, and had answers before, as both.
+    /// Counts the end of a connection. One that became a client with its first request is counted as a client alone;
+    /// one that `was_plain`, and had answers before, as both.
     pub(super) fn count_closed(&self, end: HttpEnd, was_plain: bool) {
         match (end, was_plain) {
             (HttpEnd::Upgraded, false) => return,

@@ -1,5 +1,5 @@
-//! Requests that two servers may read in two ways: each gets one answer, and what is behind it is never executed, plain and
-//! over TLS.
+//! Requests that two servers may read in two ways: each gets one answer, and what is behind it is never executed, plain
+//! and over TLS.
 
 use std::io::Read;
 

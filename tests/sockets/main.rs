@@ -132,8 +132,16 @@ mod fragments;
 mod streams;
 // Their requests that are refused, and pages of other origins.
 mod streams_refused;
+// A room over plain HTTP: its history as JSON, and who may read it.
+mod rooms_http;
+// A room as server-sent events: what comes, what ends it, and what it costs.
+mod rooms_http_streams;
+// Such readers that are cut at any byte, or are too slow, and come back.
+mod rooms_http_cuts;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
+// The server API: every method, keys and their rights, bodies, batches, orders, the description.
+mod api;
 // Line breaks where they do not belong, over both transports at once.
 mod line_breaks;
 // Names over both transports at once, and names in two forms of Unicode.

@@ -229,6 +229,31 @@ impl CentrifugeHandler {
         }
         outcome
     }
+
+    /// Begins to do what the application has ordered, and answers once it is done.
+    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
+        let (outcome, left) = match task {
+            Task::Join(order) if !self.session.is_in(&order.room) => {
+                let request = self.session.ordered_join(*order);
+                (self.session.join(request), None)
+            }
+            Task::Leave(room) if self.session.is_in(&room) => {
+                self.server_side.retain(|joined| *joined != room);
+                (self.session.leave(&room), Some(room))
+            }
+            Task::Refresh { expires_at, info } => {
+                self.session.refresh(expires_at, info);
+                let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
+                (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
+            }
+            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
+        };
+        match outcome {
+            Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),
+            _ => drop(answer.send(Ok(()))),
+        }
+        outcome
+    }
 }
 
 impl ProtocolHandler for CentrifugeHandler {
@@ -256,30 +281,6 @@ impl ProtocolHandler for CentrifugeHandler {
         }
         let outcome = self.session.review();
         self.after(outcome, Step::Sending)
-    }
-
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let (outcome, left) = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
-                let request = self.session.ordered_join(*order);
-                (self.session.join(request), None)
-            }
-            Task::Leave(room) if self.session.is_in(&room) => {
-                self.server_side.retain(|joined| *joined != room);
-                (self.session.leave(&room), Some(room))
-            }
-            Task::Refresh { expires_at, info } => {
-                self.session.refresh(expires_at, info);
-                let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
-                (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
-            }
-            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
-        };
-        match outcome {
-            Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),
-            _ => drop(answer.send(Ok(()))),
-        }
-        outcome
     }
 
     fn held_bytes(&self) -> usize {

@@ -1,5 +1,5 @@
-//! Cross-origin resource sharing (the Fetch standard §3.2): what lets a page of another origin, which may connect, read an
-//! answer of any route. Whether it may is the rule of origins.
+//! Cross-origin resource sharing (the Fetch standard §3.2): what lets a page of another origin, which may connect, read
+//! an answer of any route. Whether it may is the rule of origins.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

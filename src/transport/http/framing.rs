@@ -43,8 +43,8 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))
 }
 
-/// RFC 9112 §6.1: a coding that is not understood is 501, and `chunked` stands once. hyper takes any list that ends with
-/// it.
+/// RFC 9112 §6.1: a coding that is not understood is 501, and `chunked` stands once. hyper takes any list that ends
+/// with it.
 fn check_coding(headers: &HeaderMap) -> Result<(), RefusedRequest> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };

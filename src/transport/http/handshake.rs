@@ -21,8 +21,8 @@ const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The length of a key, decoded.
 const KEY_BYTES: usize = 16;
 
-/// Checks a handshake (RFC 6455 §4.2.1), which is a `GET`, and returns the response that makes the connection a WebSocket
-/// (§4.2.2).
+/// Checks a handshake (RFC 6455 §4.2.1), which is a `GET`, and returns the response that makes the connection a
+/// WebSocket (§4.2.2).
 pub fn switch_protocols(request: &Request<Incoming>) -> Result<Answer, RefusedRequest> {
     let headers = request.headers();
     let asks_upgrade = has_token(headers, CONNECTION, "upgrade") && has_token(headers, UPGRADE, "websocket");

@@ -31,6 +31,8 @@ impl RefusedRequest {
         let header: Option<(HeaderName, &str)> = match reason {
             RefusalReason::Upgrade => Some((UPGRADE, "websocket")),
             RefusalReason::Version => Some((SEC_WEBSOCKET_VERSION, "13")),
+            // RFC 6750 §3.
+            RefusalReason::Rights if status == StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             // RFC 6750 §3.1.
             RefusalReason::Token if status == StatusCode::UNAUTHORIZED => {
                 Some((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))

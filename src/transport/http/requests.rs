@@ -1,5 +1,4 @@
-//! One request and its answer: what no request may be, the dispatch by route, what every answer says, and the turns of the
-//! connections.
+//! One request and its answer: the dispatch by route, what every answer says, and the turns of the connections.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -239,8 +238,8 @@ impl HttpServer {
     }
 }
 
-/// Whether the client has asked for the end of the connection behind the answer, or for something behind which its bytes
-/// are no request: frames, if it did not get them.
+/// Whether the client has asked for the end of the connection behind the answer, or for another protocol: what it sends
+/// behind that is no request.
 fn ends_connection(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     let is_kept = request.version() == Version::HTTP_11 || has_token(headers, CONNECTION, "keep-alive");

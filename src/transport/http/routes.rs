@@ -1,5 +1,6 @@
 //! The routes of the HTTP port: one table with the methods of each path, the origins of pages that it answers, and the
-//! longest body that it takes. The dispatcher, the answer to OPTIONS, `Allow` and the statuses 404, 405 and 413 follow from it.
+//! longest body that it takes. The dispatcher, the answer to OPTIONS, `Allow` and the statuses 404, 405 and 413 follow
+//! from it.
 
 use hyper::Method;
 

@@ -9,5 +9,6 @@ mod lines;
 mod listing;
 mod names;
 mod position;
+mod room_events;
 mod telnet;
 mod websocket;

@@ -1,0 +1,130 @@
+//! Readers of a room that are cut at any byte or are too slow, and come back as an `EventSource` does. What they get
+//! together is the room's own order: each publication once, or a gap that was told.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use harness::{Body, EventStream, Http, Lines, Random, at_once, metrics, until};
+use roomcast::config::{Settings, Size, Span};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use crate::rooms_http_streams::{LIVE, reader};
+use crate::server::{Shape, TestServer};
+
+/// Times that a reader is cut.
+const CUTS: usize = 250;
+
+/// Bytes of a stream that come before a cut are fewer than this.
+const BYTES_MAX: usize = 1_500;
+
+/// The text of a publication.
+fn text(data: &str) -> String {
+    let publication: Value = serde_json::from_str(data).expect("JSON");
+    publication["data"]["text"].as_str().expect("a text").to_owned()
+}
+
+/// An answer from which no more bytes come than are allowed.
+fn cut_stream(server: &TestServer, id: &str, bytes: usize) -> EventStream<impl Read + use<>> {
+    let mut client = Http::connect(server.http);
+    let header = if id.is_empty() { String::new() } else { format!("Last-Event-ID: {id}\r\n") };
+    client.send(format!("GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"));
+    let head = client.head();
+    assert_eq!(head.status, 200);
+    let mut stream = EventStream::of(Body::new(client, &head).take(bytes as u64));
+    stream.last_event_id = id.to_owned();
+    stream
+}
+
+#[test]
+fn a_reader_that_is_cut_at_any_byte_loses_nothing_and_doubles_nothing() {
+    at_once([(Shape::ONE, 1), (Shape::MANY, 2), (Shape::OVER_TLS, 3)], |(shape, seed)| {
+        let server = TestServer::start(shape, |settings| {
+            settings.history_messages = 10_000;
+            settings.recovery_messages = 10_000;
+        });
+        // A room that nobody is in and that retains nothing begins anew.
+        let mut lines = Lines::member(server.tcp, "a");
+        let mut id = reader(&server).last_event_id;
+        let (permit, permits) = flume::unbounded::<usize>();
+        let publisher = thread::spawn(move || {
+            let mut said = 0;
+            for messages in permits.iter() {
+                for _ in 0..messages {
+                    lines.send(format!("{said}\n"));
+                    assert!(lines.line().ends_with(&format!("] {said}")));
+                    said += 1;
+                }
+            }
+            (lines, said)
+        });
+        let mut random = Random(seed);
+        let mut heard = Vec::new();
+        for _ in 0..CUTS {
+            let mut stream = cut_stream(&server, &id, random.below(BYTES_MAX));
+            // Enough for the stream to reach the cut.
+            permit.send(8).expect("a publisher");
+            while let Some(event) = stream.next_event() {
+                assert_eq!(event.event, "message", "{event:?}");
+                heard.push(text(&event.data));
+            }
+            id = stream.last_event_id;
+            permit.send(random.below(6)).expect("a publisher");
+        }
+        drop(permit);
+        let (_lines, said) = publisher.join().expect("it heard itself");
+        let mut stream = cut_stream(&server, &id, usize::MAX);
+        while heard.len() < said {
+            heard.push(text(&stream.expect("message")));
+        }
+        assert_eq!(heard, (0..said).map(|number| number.to_string()).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_reader_that_is_too_slow_is_cut_with_the_reason_and_goes_on_from_its_last_event() {
+    for shape in [Shape::ONE, Shape::MANY] {
+        let server = TestServer::start(shape, |settings: &mut Settings| {
+            settings.slow_after = Span(Duration::from_millis(100));
+            settings.outbox_bytes = Size(64 << 20);
+            settings.outbox_messages = 1 << 20;
+            settings.history_messages = 1 << 20;
+            settings.recovery_messages = 1 << 20;
+        });
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4 * 1024).expect("an option");
+        socket.connect(&server.http.address.into()).expect("a server that accepts");
+        let mut client = Http::over(TcpStream::from(socket));
+        client.send(format!("GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let head = client.head();
+        let mut slow = EventStream::of(Body::new(client, &head));
+        slow.until_placed();
+        let mut lines = Lines::member(server.tcp, "a");
+        let long = "x".repeat(1_000);
+        let mut said = 0;
+        let cut = "roomcast_connections_closed_total{transport=\"sse\",reason=\"slow-consumer\"}";
+        until(|| {
+            for _ in 0..64 {
+                lines.send(format!("{said} {long}\n"));
+                said += 1;
+            }
+            (0..64).for_each(|_| drop(lines.line()));
+            metrics(server.http)[cut] == 1.0
+        });
+        let mut heard = Vec::new();
+        while let Some(event) = slow.next_event() {
+            match event.event.as_str() {
+                "message" => heard.push(text(&event.data)),
+                _ => assert_eq!((event.event.as_str(), event.data.as_str()), ("closed", "{\"reason\":\"slow-consumer\"}")),
+            }
+        }
+        assert!(heard.len() < said, "nothing was cut off");
+        let mut stream = cut_stream(&server, &slow.last_event_id, usize::MAX);
+        while heard.len() < said {
+            heard.push(text(&stream.expect("message")));
+        }
+        assert!(heard.iter().enumerate().all(|(number, text)| *text == format!("{number} {long}")));
+    }
+}
