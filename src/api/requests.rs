@@ -31,6 +31,7 @@ pub struct PublishRequest {
     /// Has no effect: members get whole publications.
     pub delta: Option<bool>,
     /// Must be 0: publications have no versions.
+    #[schema(format = "uint64")]
     pub version: Option<u64>,
     /// Has no effect without a version.
     pub version_epoch: Option<String>,
@@ -57,6 +58,7 @@ pub struct BroadcastRequest {
     /// Has no effect.
     pub delta: Option<bool>,
     /// Must be 0.
+    #[schema(format = "uint64")]
     pub version: Option<u64>,
     /// Has no effect without a version.
     pub version_epoch: Option<String>,
@@ -199,6 +201,7 @@ pub struct HistoryRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct StreamPosition {
     /// The last publication that is known.
+    #[schema(format = "uint64")]
     pub offset: Option<u64>,
     /// The life of the room; an empty one is any.
     pub epoch: Option<String>,
