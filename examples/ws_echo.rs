@@ -170,6 +170,7 @@ async fn serve(
         access: Rc::clone(&access),
         clients: Rc::new(Clients::new()),
         workers: worker_mailboxes(1).0,
+        hooks: None,
         writer,
         writer_index: WriterIndex(0),
         greeting: String::new(),

@@ -35,6 +35,8 @@ pub struct Access {
     pub tokens: TokenVerifier,
     /// Verifies the keys of applications.
     pub api_keys: ApiKeys,
+    /// Whether there are users, with whom nobody else is to be confused.
+    pub has_users: bool,
     /// Clients without a token.
     pub anonymous: Anonymous,
     /// Time for a client whose token has expired to present another.
@@ -60,12 +62,13 @@ impl Access {
             Pattern::parse(&rule.rooms)
                 .map_err(|error| wrong("rule", name, format_args!("no room matches {error}")))?;
         }
-        if *anonymous == Anonymous::Deny && !tokens.have_keys() {
-            let what = "needs {token-secret-file}, {token-public-key-file} or {token-jwks-file}, or nobody can connect";
+        if *anonymous == Anonymous::Deny && !rules.have_users() {
+            let what = "needs {token-secret-file}, {token-public-key-file}, {token-jwks-file} or {hook-connect}, or nobody \
+                        can connect";
             return Err(ConfigError::new("anonymous", "deny", what));
         }
         let mut files = Files::default();
-        files.warnings.extend(rooms.iter().filter(|_| !tokens.have_keys()).filter_map(unreachable));
+        files.warnings.extend(rooms.iter().filter(|_| !rules.have_users()).filter_map(unreachable));
         let tokens = verifier(tokens, &mut files)?;
         let api_keys = api_keys_file.as_deref().map(|path| api_keys(path, &mut files)).transpose()?;
         let Files { digests: files, warnings } = files;
@@ -73,6 +76,7 @@ impl Access {
             rooms: Arc::new(RoomRules::from(rules)),
             tokens,
             api_keys: api_keys.unwrap_or_default(),
+            has_users: rules.have_users(),
             anonymous: *anonymous,
             token_grace: rules.token_grace,
             token_in_query: rules.token_in_query,

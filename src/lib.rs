@@ -50,6 +50,7 @@
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
 //! | 2 | [`access`] | reads the rules, and the files of tokens' keys and API keys |
+//! | 2 | [`hooks`] | asks the application before clients connect, join or publish |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers, streams, plain or TLS; knows no protocol of clients |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
@@ -67,6 +68,7 @@ pub mod broker;
 pub mod commands;
 pub mod config;
 pub mod fault;
+pub mod hooks;
 pub mod log;
 pub mod mailbox;
 pub mod memory;

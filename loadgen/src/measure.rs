@@ -74,10 +74,10 @@ fn explain(error: anyhow::Error, workload: &Workload) -> anyhow::Error {
         return error;
     }
     let start = match workload.targets[0].target.scheme {
-        scheme if scheme.has_sessions() && workload.targets[0].target.is_tls => {
+        scheme if scheme.has_positions() && workload.targets[0].target.is_tls => {
             "cargo run --release -- --tls both --tls-cert PATH --tls-key PATH"
         }
-        scheme if scheme.has_sessions() => "cargo run --release",
+        scheme if scheme.has_positions() => "cargo run --release",
         Scheme::Nats => "nats-server",
         Scheme::Redis => "redis-server",
         _ => return error,

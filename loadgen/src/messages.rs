@@ -85,6 +85,8 @@ pub struct WorkerResult {
     pub spreads: HistogramCounts,
     /// How late each message was sent.
     pub lags: HistogramCounts,
+    /// Time from when a measured message was due until the answer to its publish, where publishes are answered.
+    pub answers: HistogramCounts,
     /// Clients that were cut and came back; `None` if none was to be cut.
     pub reconnects: Option<ReconnectResult>,
     /// Message orders observed in rooms that are split over several processes.
@@ -104,7 +106,7 @@ pub struct Tally {
     pub blocked: u64,
     /// Messages that were due while no client was ready to publish them.
     pub unsaid: u64,
-    /// Joins and leaves that were never answered.
+    /// Joins, leaves and publishes that were never answered.
     pub unanswered: u64,
     /// Deliveries received, without duplicates.
     pub received: u64,

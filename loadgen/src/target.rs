@@ -19,6 +19,10 @@ pub enum Scheme {
     Centrifuge,
     /// The Centrifuge protocol in Protobuf over WebSocket.
     CentrifugeProtobuf,
+    /// Readers of one room over plain HTTP, as server-sent events.
+    Sse,
+    /// Publishing by the server API, over plain HTTP.
+    Api,
     Nats,
     Redis,
     /// A server that echoes lines.
@@ -33,9 +37,19 @@ impl Scheme {
         matches!(self, Self::WebSocket | Self::Centrifuge | Self::CentrifugeProtobuf)
     }
 
-    /// Whether it has tokens, and positions from which clients resume.
-    pub fn has_sessions(self) -> bool {
+    /// Whether a connection begins as one of HTTP.
+    pub fn is_http(self) -> bool {
+        self.is_websocket() || matches!(self, Self::Sse | Self::Api)
+    }
+
+    /// Whether clients can present tokens.
+    pub fn has_tokens(self) -> bool {
         self == Self::Tcp || self.is_websocket()
+    }
+
+    /// Whether it has positions from which clients resume.
+    pub fn has_positions(self) -> bool {
+        self.has_tokens() || self == Self::Sse
     }
 
     /// The path of a target that names none.
@@ -48,8 +62,11 @@ impl Scheme {
     }
 }
 
-/// The schemes with tokens and positions, for errors.
-pub const WITH_SESSIONS: &str = "tcp://, tls://, ws://, wss:// and centrifuge+ws://";
+/// The schemes with tokens, for errors.
+pub const WITH_TOKENS: &str = "tcp://, tls://, ws://, wss:// and centrifuge+ws://";
+
+/// The schemes with positions, for errors.
+pub const WITH_POSITIONS: &str = "tcp://, tls://, ws://, wss://, centrifuge+ws:// and sse://";
 
 /// The address of a server and its protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +87,7 @@ pub struct Target {
 }
 
 /// Schemes by their name in a URL, with whether that name asks for TLS.
-const NAMES: [(&str, (Scheme, bool)); 11] = [
+const NAMES: [(&str, (Scheme, bool)); 15] = [
     ("tcp", (Scheme::Tcp, false)),
     ("tls", (Scheme::Tcp, true)),
     ("ws", (Scheme::WebSocket, false)),
@@ -79,6 +96,10 @@ const NAMES: [(&str, (Scheme, bool)); 11] = [
     ("centrifuge+wss", (Scheme::Centrifuge, true)),
     ("centrifuge-protobuf+ws", (Scheme::CentrifugeProtobuf, false)),
     ("centrifuge-protobuf+wss", (Scheme::CentrifugeProtobuf, true)),
+    ("sse", (Scheme::Sse, false)),
+    ("sses", (Scheme::Sse, true)),
+    ("api", (Scheme::Api, false)),
+    ("apis", (Scheme::Api, true)),
     ("nats", (Scheme::Nats, false)),
     ("redis", (Scheme::Redis, false)),
     ("echo", (Scheme::Echo, false)),
@@ -90,7 +111,8 @@ const DEFLATE: &str = "+deflate";
 /// Parses the name of a scheme in a URL. Returns whether it asks for TLS beside the scheme.
 pub fn parse_scheme(name: &str) -> anyhow::Result<(Scheme, bool)> {
     let known = NAMES.iter().find(|(known, _)| *known == name);
-    let rule = "tcp, tls, ws, wss, nats, redis or echo; centrifuge+ws, centrifuge-protobuf+ws, or either with wss";
+    let rule =
+        "tcp, tls, ws, wss, sse, api, nats, redis or echo; centrifuge+ws, centrifuge-protobuf+ws, or either with wss";
     known.map(|(_, scheme)| *scheme).with_context(|| format!("scheme {name:?}: {rule}"))
 }
 
@@ -113,6 +135,12 @@ impl Target {
         let is_ours = |(_, scheme): &&(&str, (Scheme, bool))| *scheme == (self.scheme, self.is_tls);
         let name = NAMES.iter().find(is_ours).map_or("limit", |(name, _)| name);
         if self.is_deflated { format!("{name}{DEFLATE}") } else { name.to_owned() }
+    }
+
+    /// The WebSocket for text at the same address.
+    pub fn websocket(&self) -> Self {
+        let scheme = Scheme::WebSocket;
+        Self { scheme, path: scheme.default_path().to_owned(), ..self.clone() }
     }
 
     /// Whether the bytes of the socket are lines.
@@ -196,7 +224,7 @@ mod tests {
     fn anything_else_is_refused_with_the_rule() {
         for (text, rule) in [
             ("127.0.0.1:8080", "scheme://host:port"),
-            ("http://127.0.0.1:8080", "tcp, tls, ws, wss, nats, redis or echo"),
+            ("http://127.0.0.1:8080", "tcp, tls, ws, wss, sse, api, nats, redis or echo"),
             ("tcp://127.0.0.1", "host:port"),
             ("tcp://127.0.0.1:808080", "host:port"),
             ("tcp://no-such-host.invalid:8080", "\"no-such-host.invalid:8080\" does not resolve: "),

@@ -1,19 +1,30 @@
-//! Tokens that clients present, read from a file. They never reach a report or an error text.
+//! Tokens that clients present and keys of the server API, read from files. They never reach a report or an error text.
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-/// Reads one token from each line. Empty lines are skipped.
-pub fn read(path: &Path) -> anyhow::Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("--token-file {}", path.display()))?;
+/// Reads the file of `--token-file`: one token on each line. Empty lines are skipped.
+pub fn read_tokens(path: &Path) -> anyhow::Result<Vec<String>> {
+    read("--token-file", path)
+}
+
+/// Reads the file of `--api-key-file`: one line with the key.
+pub fn read_api_key(path: &Path) -> anyhow::Result<String> {
+    let mut keys = read("--api-key-file", path)?;
+    ensure!(keys.len() == 1, "--api-key-file {}: {} lines are not one key", path.display(), keys.len());
+    Ok(keys.remove(0))
+}
+
+fn read(option: &str, path: &Path) -> anyhow::Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{option} {}", path.display()))?;
     let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
     let token = |(number, line): (usize, &str)| {
-        ensure!(!line.contains(char::is_whitespace), "--token-file {}: line {number} is no token", path.display());
+        ensure!(!line.contains(char::is_whitespace), "{option} {}: line {number} is no token", path.display());
         Ok(line.to_owned())
     };
     let tokens = lines.map(token).collect::<anyhow::Result<Vec<_>>>()?;
-    ensure!(!tokens.is_empty(), "--token-file {}: it has no token", path.display());
+    ensure!(!tokens.is_empty(), "{option} {}: it has no token", path.display());
     Ok(tokens)
 }
 
@@ -25,7 +36,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         std::fs::write(&path, text).unwrap();
-        read(&path).map_err(|error| format!("{error:#}"))
+        read_tokens(&path).map_err(|error| format!("{error:#}"))
     }
 
     #[test]

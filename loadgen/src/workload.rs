@@ -27,7 +27,7 @@ pub struct Workload {
     pub sources: Vec<IpAddr>,
 }
 
-/// A target and its weight.
+/// A target and its weight. To one of weight 0 only the separate publishers connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedTarget {
     pub target: Target,
@@ -84,6 +84,8 @@ pub struct WorkloadSettings {
     pub tls: TlsSettings,
     /// The file of tokens that clients present by turns; `None` if they present none.
     pub token_file: Option<PathBuf>,
+    /// The file of the key that publishers by the server API present.
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// Which clients publish.
@@ -156,6 +158,7 @@ impl Workload {
             room_prefix: "room".to_owned(),
             tls: TlsSettings::default(),
             token_file: None,
+            api_key_file: None,
         };
         let targets = vec![WeightedTarget { target, weight: 1 }];
         Self { targets, clients: 100, rooms: 10, giant: None, pace: Pace::Rate(100.0), settings, sources: Vec::new() }

@@ -12,7 +12,7 @@ use super::grants::Grants;
 use super::pattern::Pattern;
 use super::rights::{Action, Rights};
 use super::token::{ServerSideSubscription, SubscriptionToken, Token, TokenChecks, TokenError};
-use crate::protocol::names::{Label, shortened, unseen};
+use crate::protocol::names::{Label, RoomName, shortened, unseen};
 use crate::protocol::publication::UserId;
 
 /// The rooms and patterns that a token may name. They are kept with its client, about 100 bytes each, and looked through
@@ -99,10 +99,25 @@ impl<'a> Claims<'a> {
         let Some(channel) = typed::<String>("channel", self.channel, "a room name")? else {
             return Err(TokenError::invalid("it has no claim channel: a token of a connection, not of a subscription"));
         };
-        let token = self.subscription_token(&channel)?;
+        let (room, user) = (room("channel", &channel)?, UserId::new(&self.user()?));
+        let token = self.subscription_token(room, user)?;
         self.check_origin(checks)?;
         self.check_times("subscription", checks, now)?;
         Ok(token)
+    }
+
+    /// What the application says of the membership of this user in this room, if it is for now.
+    pub(super) fn check_membership(
+        &self,
+        room: RoomName,
+        user: UserId,
+        now: UnixSeconds,
+    ) -> Result<SubscriptionToken, TokenError> {
+        if self.channel.is_some() || self.sub.is_some() || self.client.is_some() {
+            return Err(TokenError::invalid("it has channel, sub or client: a membership is of the client that asked"));
+        }
+        self.check_times("subscription", &TokenChecks::default(), now)?;
+        self.subscription_token(room, user)
     }
 
     fn token(&self) -> Result<Token, TokenError> {
@@ -120,11 +135,11 @@ impl<'a> Claims<'a> {
         })
     }
 
-    fn subscription_token(&self, channel: &str) -> Result<SubscriptionToken, TokenError> {
+    fn subscription_token(&self, room: RoomName, user: UserId) -> Result<SubscriptionToken, TokenError> {
         check_override("override", self.r#override)?;
         Ok(SubscriptionToken {
-            user: UserId::new(&self.user()?),
-            room: room("channel", channel)?,
+            user,
+            room,
             client: typed::<String>("client", self.client, TEXT)?.filter(|client| !client.is_empty()),
             info: json("", "info", self.info, self.b64info)?,
             data: json("", "data", self.data, self.b64data)?,

@@ -24,10 +24,10 @@ pub struct RoomRules {
 }
 
 impl From<&AccessRules> for RoomRules {
-    /// The rules of the settings. Where there are keys for tokens, private rooms need one.
+    /// The rules of the settings. Where there are users, private rooms need a token.
     fn from(access: &AccessRules) -> Self {
         let rules = Self::new(access.rooms.clone(), access.default_limits);
-        let private = access.tokens.have_keys().then(|| private_rooms(access.default_limits));
+        let private = access.have_users().then(|| private_rooms(access.default_limits));
         Self { private, ..rules }
     }
 }

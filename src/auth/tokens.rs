@@ -16,7 +16,8 @@ use super::keys::{Key, hmac_key, keys_of_set, public_key};
 pub use super::token::{
     KeyError, ServerSideSubscription, SubscriptionToken, TOKEN_BYTES_MAX, Token, TokenChecks, TokenError,
 };
-use crate::protocol::names::shortened;
+use crate::protocol::names::{RoomName, shortened};
+use crate::protocol::publication::UserId;
 
 /// Verifies tokens with any number of keys.
 pub struct TokenVerifier {
@@ -140,6 +141,30 @@ impl TokenVerifier {
         }
         Err(TokenError::invalid("the signature is of another key or another text"))
     }
+}
+
+/// What the application says of a client in an answer that nobody else can have written: the claims of a token without a
+/// signature. The issuer and the audience are not compared, and they are issued now unless they say so.
+///
+/// # Errors
+/// A claim has a wrong type, or the times are over.
+pub fn identity_of_application(claims: &str, now: UnixSeconds) -> Result<Token, TokenError> {
+    let token = Claims::parse(claims.as_bytes())?.check(&TokenChecks::default(), now)?;
+    Ok(Token { issued_at: token.issued_at.or(Some(now)), ..token })
+}
+
+/// What the application says of the membership of this user in this room, as [`identity_of_application`] does: the claims
+/// of a subscription token without `channel` and `sub`.
+///
+/// # Errors
+/// A claim has a wrong type, or the times are over.
+pub fn membership_of_application(
+    claims: &str,
+    room: RoomName,
+    user: UserId,
+    now: UnixSeconds,
+) -> Result<SubscriptionToken, TokenError> {
+    Claims::parse(claims.as_bytes())?.check_membership(room, user, now)
 }
 
 /// The name of an algorithm as a token gives it: as it is if it is a plain word.

@@ -145,6 +145,7 @@ impl Invocation {
             &mut settings.token_secret_file,
             &mut settings.token_public_key_file,
             &mut settings.token_jwks_file,
+            &mut settings.hook_networks,
         ] {
             *list = list.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         }
@@ -304,5 +305,13 @@ mod tests {
         assert_eq!(parse(&["--allowed-origins", list]).settings.allowed_origins, listed);
         let variable = [("ROOMCAST_ALLOWED_ORIGINS".into(), list.into())];
         assert_eq!(Invocation::read(["roomcast"], variable).unwrap().settings.allowed_origins, listed);
+    }
+
+    #[test]
+    fn printed_settings_can_be_read_back() {
+        let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
+        let text = toml::to_string(&settings).unwrap();
+        assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
     }
 }

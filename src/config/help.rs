@@ -103,7 +103,7 @@ fn markdown_group(page: &mut String, heading: &str, group: &[Arg]) {
 
 /// The text with links to the other pages, which the help names by their paths.
 fn linked(text: &str) -> String {
-    let pages = ["operating.md", "protocol.md", "proxies.md"];
+    let pages = ["hooks.md", "operating.md", "protocol.md", "proxies.md"];
     pages.iter().fold(text.to_owned(), |text, page| text.replace(&format!("docs/{page}"), &format!("[{page}]({page})")))
 }
 

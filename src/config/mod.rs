@@ -4,6 +4,7 @@
 mod arguments;
 mod file;
 mod help;
+mod hooks;
 mod hosts;
 mod rules;
 mod settings;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use arguments::{Invocation, InvocationError, Task, log_format};
+pub use hooks::{HookPolicy, HookRules};
 pub use hosts::{HostName, Origins};
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
 pub use settings::Settings;
@@ -62,6 +64,8 @@ pub struct Config {
     pub access: AccessRules,
     /// The ports that speak TLS; `None` for none.
     pub tls: Option<TlsRules>,
+    /// The application that is asked what clients may do; `None` where no hook is on.
+    pub hooks: Option<HookRules>,
     /// The part that applies to every client.
     pub rules: Rules,
 }
@@ -77,12 +81,21 @@ pub struct AccessRules {
     pub anonymous: Anonymous,
     /// What makes a token valid.
     pub tokens: TokenRules,
+    /// Whether the application may say who a client is as it connects.
+    pub has_connect_hook: bool,
     /// Time for a client whose token has expired to present another.
     pub token_grace: Duration,
     /// Whether a token may stand in the query of a handshake.
     pub token_in_query: bool,
     /// File of API keys.
     pub api_keys_file: Option<PathBuf>,
+}
+
+impl AccessRules {
+    /// Whether any client can be a user.
+    pub fn have_users(&self) -> bool {
+        self.tokens.have_keys() || self.has_connect_hook
+    }
 }
 
 /// What makes a token valid.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::RuleSettings;
 use super::values::{ListenAddress, Size, Span};
-use super::{Anonymous, DescriptorTables, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts};
+use super::{
+    Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts,
+};
 
 /// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -308,6 +310,34 @@ pub struct Settings {
     #[arg(long, help_heading = "Tokens", value_name = "PATH")]
     pub api_keys_file: Option<PathBuf>,
 
+    /// URL at which the application is asked before clients connect, join or publish.
+    ///
+    /// As in `https://app.example/hook`. docs/hooks.md describes questions and answers. A change of any of these settings needs
+    /// a restart.
+    #[arg(long, help_heading = "Hooks", value_name = "URL")]
+    pub hook_url: Option<String>,
+    /// File of the secret that signs the questions, of at least 32 bytes.
+    #[arg(long, help_heading = "Hooks", value_name = "PATH")]
+    pub hook_secret_file: Option<PathBuf>,
+    /// Whether the application is asked before a client connects: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_connect: HookPolicy,
+    /// Whether the application is asked before a client joins a room: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_join: HookPolicy,
+    /// Whether the application is asked before a client publishes: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_publish: HookPolicy,
+    /// Longest time from a question to its answer, at most 1m.
+    #[arg(long, help_heading = "Hooks", value_name = "DURATION", default_value = "2s")]
+    pub hook_timeout: Span,
+    /// Questions at once; further ones wait in order.
+    #[arg(long, help_heading = "Hooks", value_name = "COUNT", default_value = "64")]
+    pub hook_concurrency: usize,
+    /// CIDRs of networks that are not public and in which the application may be, as in 127.0.0.1,10.1.0.0/16.
+    #[arg(long, help_heading = "Hooks", value_name = "CIDR", value_delimiter = ',')]
+    pub hook_networks: Vec<String>,
+
     /// Time for which a stopping server still accepts clients.
     ///
     /// `/ready` says `draining` meanwhile, so that load balancers notice. In Kubernetes, 5s are enough.
@@ -356,17 +386,4 @@ impl Default for Settings {
 
 fn processor_cores() -> u16 {
     available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn printed_settings_can_be_read_back() {
-        let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
-        let text = toml::to_string(&settings).unwrap();
-        assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
-        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
-    }
 }

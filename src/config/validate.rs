@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::hooks::hooks;
 use super::rules::room_rules;
 use super::{
-    AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HttpLimits, InputRules,
+    AccessRules, AddressLimits, Config, ConfigError, DeliveryLimits, HistoryLimits, HookPolicy, HttpLimits, InputRules,
     KeepaliveRules, LimitsOfRoom, ListenAddress, OutboxLimits, ProxyProtocol, Rules, Settings, Size, Span, TlsPorts,
     TlsRules, TokenRules, Who, hosts,
 };
@@ -76,6 +77,7 @@ impl TryFrom<Settings> for Config {
             ready_file: settings.ready_file.clone(),
             access: access(&settings)?,
             tls: tls(&settings)?,
+            hooks: hooks(&settings)?,
             rules: Rules::try_from(settings)?,
         })
     }
@@ -175,6 +177,7 @@ fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
             audience: settings.token_audience.clone(),
             leeway: within("token-leeway", settings.token_leeway, Span(Duration::ZERO)..=LEEWAY_MAX)?.0,
         },
+        has_connect_hook: settings.hook_connect != HookPolicy::Off,
         token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
         token_in_query: settings.token_in_query,
         api_keys_file: settings.api_keys_file.clone(),

@@ -110,6 +110,9 @@ pub enum CommandError {
     Unrecoverable { room: RoomName },
     #[error("presence of {members} members exceeds {bytes_max} bytes: ask for their number")]
     PresenceTooLong { members: usize, bytes_max: usize },
+    /// Somebody else whom the server asks gives no answer: the same command may succeed later.
+    #[error("{0}")]
+    Unavailable(&'static str),
     /// This server does not have what the command asks for.
     #[error("{0}")]
     NotAvailable(&'static str),

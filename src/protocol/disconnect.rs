@@ -44,6 +44,8 @@ pub enum Disconnect {
     TokenExpired,
     /// The application has ended the connection, or revoked the client's token.
     Kicked,
+    /// The application, which was asked, has not let the client in.
+    Refused,
     /// The application has ended the connection, in words of its own.
     Dismissed,
     /// The unfinished input of all clients together exceeded its budget, and this client had the most.
@@ -77,6 +79,7 @@ impl Disconnect {
             Self::MessageTimeout => Some(4014),
             Self::OutOfStep => Some(4015),
             Self::NotAvailable => Some(4016),
+            Self::Refused => Some(4017),
         }
     }
 

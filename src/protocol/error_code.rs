@@ -22,6 +22,7 @@ pub enum ErrorCode {
     AlreadyIn,
     Unrecoverable,
     NotAvailable,
+    Unavailable,
 }
 
 impl ErrorCode {
@@ -53,6 +54,7 @@ impl CommandError {
             Self::AlreadyIn { .. } => ErrorCode::AlreadyIn,
             Self::Unrecoverable { .. } => ErrorCode::Unrecoverable,
             Self::NotAvailable(_) => ErrorCode::NotAvailable,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
         }
     }
 }

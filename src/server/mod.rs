@@ -21,9 +21,10 @@ pub use self::control::Control;
 use self::descriptors::Descriptors;
 pub use self::reload::Reloader;
 use self::tls_files::Certificate;
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
+use crate::hooks::Application;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
@@ -74,6 +75,7 @@ pub async fn run(
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
     access.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let application = application(&config)?;
     let has_tokens = !access.tokens.is_empty();
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
@@ -85,8 +87,8 @@ pub async fn run(
     let drain = Drain::default();
     let (commands, command_mailboxes) = worker_mailboxes(config.workers);
     let own = lines.into_iter().zip(http).zip(command_mailboxes);
-    let (mut workers, shards) =
-        start(&config, descriptors, own, &commands, Arc::clone(&access), &metrics, tls.server(), &drain)?;
+    let asked = (Arc::clone(&access), application);
+    let (mut workers, shards) = start(&config, descriptors, own, &commands, asked, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -150,11 +152,23 @@ fn warn_of_open_ports(bound: BoundAddresses) {
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
-/// A limit is too low, the files of the certificate are wrong, or the ready file has no folder.
+/// A limit is too low, the files of the certificate or of the hooks' secret are wrong, or the ready file has no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     Descriptors::after_raise(config).clients_max(config.max_clients)?;
     config.tls.as_ref().map_or(Ok(()), tls_files::check)?;
+    application(config)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
+}
+
+/// The application that hooks ask, if any is on.
+fn application(config: &Config) -> Result<Option<Arc<Application>>, ConfigError> {
+    let Some(rules) = &config.hooks else { return Ok(None) };
+    let (setting, path) = ("hook-secret-file", &rules.secret_file);
+    let (secret, metadata) = access::read(setting, path)?;
+    if let Some(warning) = access::exposure(setting, path, &metadata) {
+        warn!("{warning}");
+    }
+    Application::new(rules, &secret, config.rules.message_bytes_max).map(|application| Some(application.into()))
 }
 
 /// Opens one listener per worker on the address of a setting.
@@ -184,7 +198,7 @@ fn start(
     descriptors: Descriptors,
     own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<WorkerCommand>)>,
     commands: &WorkerSenders,
-    access: Arc<Access>,
+    (access, application): (Arc<Access>, Option<Arc<Application>>),
     metrics: &ServerMetrics,
     tls: watch::Receiver<TlsServer>,
     drain: &Drain,
@@ -210,6 +224,7 @@ fn start(
         rules: config.rules.clone(),
         tls,
         access,
+        application,
         commands: commands.clone(),
         emulation,
         drain: drain.clone(),

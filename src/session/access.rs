@@ -123,7 +123,7 @@ impl WorkerAccess {
 
     /// Whether there are users, with whom nobody else is to be confused.
     pub fn has_users(&self) -> bool {
-        !self.rules().tokens.is_empty()
+        self.rules().has_users
     }
 
     /// What a client may do in a room, in which a token for the room alone may grant it something.
@@ -156,7 +156,7 @@ impl WorkerAccess {
 
     fn verified(&self, token: &str) -> Result<Box<Token>, TokenError> {
         let token = self.rules().tokens.verify(token, unix_seconds(Now::read()))?;
-        if self.revocations.borrow().cover(&token) {
+        if self.is_revoked(&token) {
             return Err(TokenError::Invalid("revoked".to_owned()));
         }
         Ok(Box::new(token))
@@ -165,6 +165,11 @@ impl WorkerAccess {
     /// Whether the token of a client has been revoked.
     pub(super) fn has_revoked(&self, lease: &Lease) -> bool {
         lease.token.borrow().as_deref().is_some_and(|token| self.revocations.borrow().cover(token))
+    }
+
+    /// Whether a token is revoked that was valid otherwise.
+    pub(super) fn is_revoked(&self, token: &Token) -> bool {
+        self.revocations.borrow().cover(token)
     }
 
     /// Verifies a token for one room, as [`Self::verify`] does.

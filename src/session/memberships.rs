@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asking::{PlaceRequest, Wished};
 use super::pass::Pass;
 use super::waiting::{Answer, Joining, Waiting};
 use super::{Outcome, Session};
@@ -21,6 +22,15 @@ pub(super) struct Membership {
     pub pass: Option<Box<Pass>>,
 }
 
+/// The one who has named a room that a client is to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The application, in the client's token or by an order.
+    Application,
+    /// The client.
+    Client,
+}
+
 /// A wish to join a room.
 #[derive(Debug)]
 pub struct JoinRequest {
@@ -32,6 +42,8 @@ pub struct JoinRequest {
     pub must_recover: bool,
     /// How the client is told.
     pub reply: JoinReply,
+    /// The one who has named the room: the application is not asked about its own wish.
+    pub named_by: NamedBy,
     /// Whether the client has reserved a place.
     pub reservation: Reservation,
     /// A token for this membership alone.
@@ -48,6 +60,7 @@ impl JoinRequest {
             since: None,
             must_recover: false,
             reply: JoinReply::Requested(None),
+            named_by: NamedBy::Client,
             reservation: Reservation::None,
             pass: None,
             info: None,
@@ -68,11 +81,15 @@ impl Session {
 
     /// Reserves a place in a room, for a client that leaves another one first and must stay there if it cannot join this
     /// one. A join must follow `Finished::Reserved`.
-    pub fn reserve(&mut self, JoinRequest { room, since, pass, .. }: &JoinRequest) -> Outcome {
+    pub fn reserve(&mut self, JoinRequest { room, since, pass, named_by, .. }: &JoinRequest) -> Outcome {
+        let place = PlaceRequest { room: room.clone(), since: *since, is_read: false };
+        if self.context.hooks.is_some() && *named_by == NamedBy::Client {
+            return self.ask_to_join(Wished::Reserve(place));
+        }
         if let Err(error) = self.permit_join(room, *since, pass.as_deref()) {
             return self.wait(Waiting::Refused(error));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room.clone(), None)))
+        self.wait(Answer::Reserving(self.context.broker.reserve(room.clone(), None), None))
     }
 
     /// Waits for the client's turn to hold what it has missed in several rooms, as `Finished::Collecting`.
@@ -80,23 +97,44 @@ impl Session {
         self.wait(Answer::Collecting(Box::pin(self.context.broker.collecting())))
     }
 
-    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed.
-    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>) -> Outcome {
-        if let Err(error) = self.permit_join(&room, None, None) {
+    /// Reserves a place as [`Self::reserve`] does, and asks for what a client that resumes has missed. The application is
+    /// not asked about a room that it has named itself.
+    pub fn reserve_and_read(&mut self, room: RoomName, since: Option<Since>, named_by: NamedBy) -> Outcome {
+        let place = PlaceRequest { room, since, is_read: true };
+        if self.context.hooks.is_some() && named_by == NamedBy::Client {
+            return self.ask_to_join(Wished::Reserve(place));
+        }
+        self.reserve_unasked(place, None)
+    }
+
+    pub(super) fn reserve_unasked(&mut self, place: PlaceRequest, pass: Option<Box<Pass>>) -> Outcome {
+        let PlaceRequest { room, since, is_read } = place;
+        if let Err(error) = self.permit_join(&room, since.filter(|_| !is_read), pass.as_deref()) {
             return self.wait(Waiting::Refused(error));
         }
-        self.wait(Answer::Reserving(self.context.broker.reserve(room, since)))
+        let request = self.context.broker.reserve(room, since.filter(|_| is_read));
+        self.wait(Answer::Reserving(request, pass))
     }
 
     /// Joins a room that the client is not in. The room itself replies with `Event::Joined` or `Event::JoinedAt`, ahead
     /// of everything else from it, and with what the client has missed since its position, if it has one.
     pub fn join(&mut self, request: JoinRequest) -> Outcome {
-        let JoinRequest { room, since, must_recover, reply, reservation, pass, info } = request;
-        debug_assert!(!self.is_in(&room), "joined twice");
+        debug_assert!(!self.is_in(&request.room), "joined twice");
         let rooms_max = self.context.rooms_max;
         if self.memberships.len() >= rooms_max {
             return self.wait(Waiting::Refused(CommandError::TooManyMemberships { rooms_max }));
         }
+        // A place is reserved only where the application has been asked.
+        let is_asked = request.named_by == NamedBy::Application || request.reservation == Reservation::Held;
+        if self.context.hooks.is_some() && !is_asked {
+            return self.ask_to_join(Wished::Join(request));
+        }
+        self.join_unasked(request)
+    }
+
+    pub(super) fn join_unasked(&mut self, request: JoinRequest) -> Outcome {
+        let JoinRequest { room, since, must_recover, reply, reservation, pass, info, .. } = request;
+        let info = pass.as_ref().and_then(|pass| pass.info().cloned()).or(info);
         let publisher = match info {
             None => Arc::clone(&self.identity),
             info => Publisher { room_info: info, ..(*self.identity).clone() }.into(),

@@ -4,6 +4,7 @@
 //! has finished.
 
 pub mod access;
+mod asking;
 pub mod centrifuge;
 pub mod clients;
 mod memberships;
@@ -29,8 +30,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::access::{Lease, WorkerAccess};
 use self::clients::Clients;
 pub use self::clients::Pending;
-pub use self::memberships::JoinRequest;
 use self::memberships::Membership;
+pub use self::memberships::{JoinRequest, NamedBy};
 use self::orders::WorkerSenders;
 use self::pass::PassExpiry;
 use self::rate_limiter::RateLimiter;
@@ -41,6 +42,7 @@ pub use self::waiting::{Finished, Outcome};
 use crate::auth::tokens::Token;
 use crate::broker::{Act, Broker, ClientWindow, Farewell, MemberCommand, ReplyTo};
 use crate::config::DeliveryLimits;
+use crate::hooks::Hooks;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Event, RequestId};
@@ -56,6 +58,8 @@ pub struct SessionContext {
     pub broker: Broker,
     /// What the clients may do, and for how long.
     pub access: Rc<WorkerAccess>,
+    /// Asks the application; `None` where no hook is on.
+    pub hooks: Option<Rc<Hooks>>,
     /// The clients by their ids and users, and the orders for them.
     pub clients: Rc<Clients>,
     /// The ways of orders to the clients of all workers.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Session;
 use super::clients::Pending;
-use super::memberships::JoinRequest;
+use super::memberships::{JoinRequest, NamedBy};
 use super::pass::Pass;
 use crate::access::Access;
 use crate::auth::UnixSeconds;
@@ -147,7 +147,8 @@ impl JoinOrder {
             issued_at: None,
             expires_at,
         });
-        JoinRequest { since, reply: JoinReply::Pushed, pass: Some(pass), info, ..JoinRequest::of(room) }
+        let named_by = NamedBy::Application;
+        JoinRequest { since, reply: JoinReply::Pushed, named_by, pass: Some(pass), info, ..JoinRequest::of(room) }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asking::{PublishRequest, Wished};
 use super::waiting::{Answer, Waiting};
 use super::{Outcome, Session};
 use crate::auth::rights::Action;
@@ -18,9 +19,7 @@ impl Session {
         if let Err(error) = self.permit(Action::Publish, room) {
             return self.wait(Waiting::Refused(error));
         }
-        let now = Instant::now();
-        let command = self.command(room, Act::Publish(data, now), request);
-        self.send_charged(command, self.members_of(room), now)
+        self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: true })
     }
 
     /// Publishes to a room that the client is not in.
@@ -28,10 +27,38 @@ impl Session {
         if let Err(error) = self.permit_publish_from_outside(room) {
             return self.wait(Waiting::Refused(error));
         }
+        self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: false })
+    }
+
+    fn publish_if_allowed(&mut self, publish: PublishRequest) -> Outcome {
+        match self.context.hooks {
+            Some(_) => self.ask(Wished::Publish(publish)),
+            None => self.send_publish(publish),
+        }
+    }
+
+    /// Publishes what the application has allowed, unless the right is lost since.
+    pub(super) fn publish_unasked(&mut self, publish: PublishRequest) -> Outcome {
+        let permitted = match publish.is_member {
+            true => self.permit(Action::Publish, &publish.room),
+            false => self.permit_publish_from_outside(&publish.room),
+        };
+        match permitted {
+            Ok(()) => self.send_publish(publish),
+            Err(error) => self.wait(Waiting::Refused(error)),
+        }
+    }
+
+    fn send_publish(&mut self, publish: PublishRequest) -> Outcome {
+        let PublishRequest { room, data, request, is_member } = publish;
         let now = Instant::now();
+        if is_member {
+            let command = self.command(&room, Act::Publish(data, now), request);
+            return self.send_charged(command, self.members_of(&room), now);
+        }
         let publish = Box::new((Arc::clone(&self.identity), data, now));
         let act = Act::PublishFromOutside(publish, self.window.uncharged());
-        self.send_charged(self.command(room, act, request), 1, now)
+        self.send_charged(self.command(&room, act, request), 1, now)
     }
 
     /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.

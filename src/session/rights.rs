@@ -45,6 +45,12 @@ impl Session {
     pub fn authenticate(&mut self, token: &str) -> Result<(), Unauthenticated> {
         let token = self.context.access.verify(token)?;
         self.refuse_other_user(&token)?;
+        self.adopt(token);
+        Ok(())
+    }
+
+    /// Makes the client the user of a valid token.
+    pub(super) fn adopt(&mut self, token: Box<Token>) {
         self.context.clients.change_user(self.identity.client, &self.identity.user, &token.user);
         let identity = Arc::make_mut(&mut self.identity);
         identity.user = token.user.clone();
@@ -58,7 +64,6 @@ impl Session {
         }
         self.update_rights();
         self.reviewed = self.context.access.generation().wrapping_sub(1);
-        Ok(())
     }
 
     /// Replies who the client is, behind what it has said in that room, which shows the client as it is now.
@@ -120,7 +125,12 @@ impl Session {
 
     /// What the client may do in a room that it joins, by this pass if it has one.
     pub(super) fn rights_with(&self, room: &RoomName, pass: Option<&Pass>) -> Rights {
-        self.context.access.rights(room, self.lease.as_deref(), rights_of(pass))
+        self.rights_with_grant(room, rights_of(pass))
+    }
+
+    /// What the client may do in a room in which it is granted more than its token says.
+    pub(super) fn rights_with_grant(&self, room: &RoomName, grant: Rights) -> Rights {
+        self.context.access.rights(room, self.lease.as_deref(), grant)
     }
 
     /// Refuses a join, or to tell what was missed, without the right.
@@ -215,8 +225,8 @@ impl Session {
     }
 
     /// Whether the client may read what a room has published before, and so resume.
-    pub fn may_recover(&self, room: &RoomName) -> bool {
-        self.rights(room).allow(Action::History)
+    pub fn may_recover(&self, room: &RoomName, pass: Option<&Pass>) -> bool {
+        self.rights_with(room, pass).allow(Action::History)
     }
 
     /// Refuses what needs no room to a client that must present a token first.
@@ -237,7 +247,7 @@ impl Session {
     }
 
     #[cold]
-    fn refusal(&self, action: Action, room: &RoomName) -> CommandError {
+    pub(super) fn refusal(&self, action: Action, room: &RoomName) -> CommandError {
         let forbidden = || CommandError::Forbidden(self.context.access.rules().rooms.refusal(room, action).into());
         self.permit_anything().err().unwrap_or_else(forbidden)
     }

@@ -125,13 +125,22 @@ impl TextHandler {
             let room = self.room();
             return self.session.introduce(room.as_ref());
         };
-        match self.refuse(&error) {
+        self.end_with(&error, reason)
+    }
+
+    fn end_with(&mut self, error: &CommandError, reason: Disconnect) -> Outcome {
+        match self.refuse(error) {
             Outcome::Done => Outcome::Ended(reason),
             outcome => {
                 self.ending = Some(reason);
                 outcome
             }
         }
+    }
+
+    fn greet(&mut self) -> Outcome {
+        let context = self.session.context.clone();
+        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
     }
 
     fn list(&mut self, rooms: Arc<Listing<RoomName>>) -> Outcome {
@@ -168,7 +177,12 @@ impl TextHandler {
         match self.answer_order(finished) {
             Finished::Sent | Finished::Joined => self.ending.map_or(Outcome::Done, Outcome::Ended),
             Finished::Evicted(_, error) => self.session.reply_all(None, &[Event::Error(&error), Event::Left]),
-            Finished::Reserved(_) => self.in_room(|handler, room| handler.session.leave(room)),
+            Finished::Reserved(_, pass) => {
+                if let (Some(next_room), Some(pass)) = (&mut self.next_room, pass) {
+                    next_room.pass = Some(pass);
+                }
+                self.in_room(|handler, room| handler.session.leave(room))
+            }
             Finished::Left => match self.next_room.take() {
                 Some(request) => self.session.join(JoinRequest { reservation: Reservation::Held, ..*request }),
                 None => self.reply(&Event::Left),
@@ -179,6 +193,9 @@ impl TextHandler {
                 self.next_room = None;
                 self.refuse(&error)
             }
+            Finished::Admitted => self.greet(),
+            Finished::NotAdmitted(error) => self.end_with(&error, Disconnect::Refused),
+            Finished::Disconnected(reason) => Outcome::Ended(reason),
         }
     }
 
@@ -206,8 +223,10 @@ impl TextHandler {
 
 impl ProtocolHandler for TextHandler {
     fn begin(&mut self) -> Outcome {
-        let context = self.session.context.clone();
-        if context.greeting.is_empty() { Outcome::Done } else { self.reply(&Event::Welcome(&context.greeting)) }
+        match self.session.ask_to_connect() {
+            Outcome::Done => self.greet(),
+            outcome => outcome,
+        }
     }
 
     fn text(&mut self, text: &str) -> Outcome {

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::Session;
+use super::asking::Asked;
 use super::pass::Pass;
 use super::rate_limiter::RateLimiter;
 use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request, Reserved};
@@ -38,8 +39,8 @@ pub enum Finished {
     Sent,
     /// The client may hold what it has missed in several rooms, until this is dropped.
     Collecting(OwnedSemaphorePermit),
-    /// The client has a place reserved.
-    Reserved(Reserved),
+    /// The client has a place reserved, and a token for the membership if the application has given one.
+    Reserved(Reserved, Option<Box<Pass>>),
     /// The client is in the room, which has said so.
     Joined,
     /// The client has left the room.
@@ -50,6 +51,12 @@ pub enum Finished {
     Rooms(Arc<Listing<RoomName>>),
     /// The command was refused, and the client has been told nothing yet.
     Refused(CommandError),
+    /// The application lets the client in.
+    Admitted,
+    /// The application does not let the client in, which has been told nothing yet.
+    NotAdmitted(CommandError),
+    /// The client is disconnected, and what it has waited for is not done.
+    Disconnected(Disconnect),
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -59,15 +66,19 @@ pub(super) enum Waiting {
     Answer(Answer),
     Pausing(Box<Pause>),
     Turn(Box<TurnWait>),
+    /// The application is asked first.
+    Asked(Box<Asked>),
     /// It waits for nothing, and is told like what is refused later.
     Refused(CommandError),
+    /// As `Refused`, of a connect.
+    NotAdmitted(CommandError),
 }
 
 /// What a command waits for until it has finished. Small where thousands of clients wait at once; boxed where few do.
 pub(super) enum Answer {
     Sending(Boxed<()>),
     Collecting(Boxed<OwnedSemaphorePermit>),
-    Reserving(Request<Result<Reserved, CommandError>>),
+    Reserving(Request<Result<Reserved, CommandError>>, Option<Box<Pass>>),
     Joining(Request<Result<Joined, CommandError>>, Option<Box<Pass>>),
     Leaving(Request<()>),
     Evicting(Request<()>, Box<(RoomName, CommandError)>),
@@ -110,6 +121,8 @@ impl Session {
         match self.waiting.take() {
             None => Poll::Ready(Finished::Sent),
             Some(Waiting::Refused(error)) => Poll::Ready(Finished::Refused(error)),
+            Some(Waiting::NotAdmitted(error)) => Poll::Ready(Finished::NotAdmitted(error)),
+            Some(Waiting::Asked(asked)) => self.poll_asked(asked, context),
             Some(Waiting::Pausing(pause)) => self.poll_pause(pause, context),
             Some(Waiting::Turn(wait)) => self.poll_turn(wait, context),
             Some(Waiting::Answer(mut answer)) => {
@@ -133,8 +146,8 @@ impl Session {
                 Finished::Sent
             }
             Answer::Collecting(turn) => Finished::Collecting(ready!(turn.as_mut().poll(context))),
-            Answer::Reserving(request) => match ready!(Pin::new(request).poll(context)) {
-                Ok(reserved) => Finished::Reserved(reserved),
+            Answer::Reserving(request, pass) => match ready!(Pin::new(request).poll(context)) {
+                Ok(reserved) => Finished::Reserved(reserved, pass.take()),
                 Err(error) => Finished::Refused(error),
             },
             Answer::Joining(request, pass) => match ready!(Pin::new(request).poll(context)) {
@@ -286,7 +299,7 @@ impl Session {
     }
 
     /// The command goes on at once if it still has to wait, so that its new wait wakes the client.
-    fn poll_again(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Poll<Finished> {
+    pub(super) fn poll_again(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Poll<Finished> {
         if outcome == Outcome::Pending { self.poll(context) } else { Poll::Ready(Finished::Sent) }
     }
 }

@@ -7,6 +7,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::api::ApiMetrics;
 use crate::broker::ShardMetrics;
+use crate::hooks::HookMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
 use crate::net::NoPermit;
@@ -25,6 +26,8 @@ pub struct ServerMetrics {
     pub transports: Vec<Arc<TransportMetrics>>,
     /// By the index of the worker.
     pub access: Vec<Arc<AccessMetrics>>,
+    /// By the index of the worker.
+    pub hooks: Vec<Arc<HookMetrics>>,
     /// The connection limit.
     pub clients_max: usize,
     /// When the certificate ends, in Unix seconds; 0 without TLS.
@@ -39,6 +42,7 @@ impl ServerMetrics {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             transports: (0..workers).map(|_| Arc::default()).collect(),
             access: (0..workers).map(|_| Arc::default()).collect(),
+            hooks: (0..workers).map(|_| Arc::default()).collect(),
             clients_max,
             certificate_not_after: Arc::default(),
         }
@@ -65,6 +69,7 @@ impl ServerMetrics {
         WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), &mut out);
         TransportMetrics::expose(&self.transports, &mut out);
         AccessMetrics::expose(&self.access, &mut out);
+        HookMetrics::expose(&self.hooks, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
         out.gauge(
             "roomcast_tls_certificate_not_after_seconds",

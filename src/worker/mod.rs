@@ -23,6 +23,7 @@ use self::access::keep_up_to_date;
 use crate::access::Access;
 use crate::broker::{ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
+use crate::hooks::{Application, Hooks};
 use crate::memory::MemoryUse;
 use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub tls: watch::Receiver<TlsServer>,
     /// The first rules of what clients may do; others come as commands.
     pub access: Arc<Access>,
+    /// The application that hooks ask; `None` where none is on.
+    pub application: Option<Arc<Application>>,
     /// The ways of commands to all workers.
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
@@ -105,13 +108,17 @@ impl Worker {
 
     fn run(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(self.work(shared, send_ready))
+        let outcome = runtime.block_on(self.work(shared, send_ready));
+        // A name server that does not answer a hook is not waited for.
+        runtime.shutdown_background();
+        outcome
     }
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
-        let Shared { metrics, rules, tls, access, commands: workers_commands, emulation, drain, .. } = shared;
+        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } =
+            shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -144,6 +151,7 @@ impl Worker {
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
             access,
+            hooks: application.map(|application| Hooks::new(application, workers, metrics.hooks[own].clone())),
             clients,
             workers: workers_commands,
             writer,

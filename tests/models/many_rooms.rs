@@ -95,7 +95,12 @@ impl ManyRooms {
                 self.refused.push(error);
                 outcome
             }
-            Finished::Collecting(_) | Finished::Reserved(_) | Finished::Rooms(_) => {
+            Finished::Collecting(_)
+            | Finished::Reserved(..)
+            | Finished::Rooms(_)
+            | Finished::Admitted
+            | Finished::NotAdmitted(_)
+            | Finished::Disconnected(_) => {
                 unreachable!("it was not asked for")
             }
         }

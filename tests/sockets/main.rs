@@ -98,6 +98,8 @@ mod token_times;
 mod rights;
 // Rules, keys and certificates that are read again at SIGHUP.
 mod reload;
+// The application that is asked before clients connect, join or publish.
+mod hooks;
 // The metrics.
 mod metrics;
 // HTTP that is slow, endless or too large on purpose.

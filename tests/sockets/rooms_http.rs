@@ -258,7 +258,9 @@ fn the_route_has_head_and_options_and_no_other_method() {
     let head = ask("POST", "/rooms/a", "");
     assert_eq!((head.status, head.header("allow")), (405, Some("GET,HEAD,OPTIONS")));
     let origin = "Origin: https://app.example\r\n";
-    for (method, path) in [("OPTIONS", "/rooms/a"), ("GET", "/rooms/a"), ("GET", "/rooms/a?live=sse"), ("GET", "/rooms/a?limit=0")] {
+    for (method, path) in
+        [("OPTIONS", "/rooms/a"), ("GET", "/rooms/a"), ("GET", "/rooms/a?live=sse"), ("GET", "/rooms/a?limit=0")]
+    {
         let head = ask(method, path, origin);
         assert_eq!(head.header("access-control-allow-origin"), Some("https://app.example"), "{method} {path}");
     }

@@ -117,7 +117,10 @@ fn a_reader_that_is_too_slow_is_cut_with_the_reason_and_goes_on_from_its_last_ev
         while let Some(event) = slow.next_event() {
             match event.event.as_str() {
                 "message" => heard.push(text(&event.data)),
-                _ => assert_eq!((event.event.as_str(), event.data.as_str()), ("closed", "{\"reason\":\"slow-consumer\"}")),
+                _ => assert_eq!(
+                    (event.event.as_str(), event.data.as_str()),
+                    ("closed", "{\"reason\":\"slow-consumer\"}")
+                ),
             }
         }
         assert!(heard.len() < said, "nothing was cut off");

@@ -73,7 +73,9 @@ fn text_clients_sdks_and_readers_of_a_room_get_one_order() {
 #[test]
 fn a_stream_begins_with_its_place_and_the_time_to_come_back_and_is_not_to_be_kept() {
     let server = TestServer::plain(Shape::ONE);
-    for (path, accept) in [(LIVE, ""), ("/rooms/a", EVENT_SOURCE), ("/rooms/a", "accept: */*, Text/Event-Stream;q=1\r\n")] {
+    for (path, accept) in
+        [(LIVE, ""), ("/rooms/a", EVENT_SOURCE), ("/rooms/a", "accept: */*, Text/Event-Stream;q=1\r\n")]
+    {
         let mut client = Http::connect(server.http);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n"));
         let head = client.head();

@@ -10,7 +10,7 @@ use clap::Args;
 use super::reconnect::ReconnectArguments;
 use super::{CLIENTS_MAX, LINES, SIZE_MAX, room_prefix};
 use crate::payload::PAYLOAD_BYTES_MIN;
-use crate::target::{Target, WITH_SESSIONS, parse_scheme};
+use crate::target::{Scheme, Target, WITH_TOKENS, parse_scheme};
 use crate::tls::TlsSettings;
 use crate::tokens;
 use crate::workload::{Giant, Pace, Publishers, WeightedTarget, Workload, WorkloadSettings};
@@ -62,6 +62,16 @@ pub struct LoadArguments {
     /// Which clients publish: any member of a room, its first, or an additional connection for each room
     #[arg(long, default_value = "members", hide_short_help = true, help_heading = "Clients")]
     pub publishers: Publishers,
+    /// Target to which one more connection for each room connects and publishes, for example api://127.0.0.1:3000
+    ///
+    /// Readers of sse:// cannot publish, so the default for them is the WebSocket of their server. api:// publishes by the
+    /// server API with the key of --api-key-file, and the time to each answer is reported. With --in-flight N such a
+    /// connection has up to N requests on their way.
+    #[arg(long, value_name = "TARGET", conflicts_with = "publishers", help_heading = "Clients")]
+    pub publish_over: Option<Target>,
+    /// File with the key of the server API, for api:// targets
+    #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Clients")]
+    pub api_key_file: Option<PathBuf>,
     /// Joins and leaves per second while messages are sent
     #[arg(long, default_value_t = 0.0, help_heading = "Clients")]
     pub churn: f64,
@@ -118,16 +128,17 @@ impl LoadArguments {
             ensure!((RATE_MIN..=RATE_MAX).contains(&rate), "--connect-rate {rate}: {RATE_MIN} to {RATE_MAX}");
         }
         let targets = self.offer_deflate(self.weighted_targets(targets)?)?;
-        self.tls.check(targets.iter().any(|weighted| weighted.target.is_tls))?;
         self.check_tokens(&targets)?;
         let reconnect = self.reconnects.reconnect((clients, rooms), self.duration, &targets)?;
+        let (targets, publishers) = self.with_publishers(targets)?;
+        self.tls.check(targets.iter().any(|weighted| weighted.target.is_tls))?;
         Ok(Workload {
             targets,
             clients,
             rooms,
             giant: self.giant,
             pace: self.pace(rooms)?,
-            settings: WorkloadSettings { reconnect, ..self.settings() },
+            settings: WorkloadSettings { reconnect, publishers, ..self.settings() },
             sources: self.source.clone(),
         })
     }
@@ -140,6 +151,24 @@ impl LoadArguments {
         let is_useless = self.deflate && !targets.iter().any(|weighted| weighted.target.is_deflated);
         ensure!(!is_useless, "--deflate: only WebSockets compress; ws:// and centrifuge+ws:// are such");
         Ok(targets)
+    }
+
+    /// Adds the target over which others than the members publish, if there is one, and says who publishes.
+    fn with_publishers(&self, mut targets: Vec<WeightedTarget>) -> anyhow::Result<(Vec<WeightedTarget>, Publishers)> {
+        let readers = targets.iter().find(|weighted| weighted.target.scheme == Scheme::Sse);
+        ensure!(self.churn == 0.0 || readers.is_none(), "--churn: readers of sse:// leave by their end alone");
+        let is_api = |weighted: &WeightedTarget| weighted.target.scheme == Scheme::Api;
+        ensure!(!targets.iter().any(is_api), "api:// only publishes: it is a target of --publish-over");
+        let target = self.publish_over.clone().or_else(|| readers.map(|readers| readers.target.websocket()));
+        let Some(target) = target else { return Ok((targets, self.publishers)) };
+        ensure!(
+            !matches!(target.scheme, Scheme::Sse | Scheme::Echo),
+            "--publish-over {target}: it cannot publish to a room"
+        );
+        let key = self.api_key_file.as_deref().map(tokens::read_api_key).transpose()?;
+        ensure!(target.scheme != Scheme::Api || key.is_some(), "--publish-over {target}: it needs --api-key-file PATH");
+        targets.push(WeightedTarget { target, weight: 0 });
+        Ok((targets, Publishers::Apart))
     }
 
     fn pace(&self, rooms: u32) -> anyhow::Result<Pace> {
@@ -155,9 +184,9 @@ impl LoadArguments {
     fn check_tokens(&self, targets: &[WeightedTarget]) -> anyhow::Result<()> {
         let Some(path) = &self.token_file else { return Ok(()) };
         for WeightedTarget { target, .. } in targets {
-            ensure!(target.scheme.has_sessions(), "--token-file: {target} has no AUTH; {WITH_SESSIONS} have");
+            ensure!(target.scheme.has_tokens(), "--token-file: {target} has no AUTH; {WITH_TOKENS} have");
         }
-        tokens::read(path).map(drop)
+        tokens::read_tokens(path).map(drop)
     }
 
     fn settings(&self) -> WorkloadSettings {
@@ -176,6 +205,7 @@ impl LoadArguments {
             room_prefix: room_prefix(),
             tls: self.tls.clone(),
             token_file: self.token_file.clone(),
+            api_key_file: self.api_key_file.clone(),
         }
     }
 
@@ -242,6 +272,14 @@ mod tests {
     }
 
     #[test]
+    fn readers_that_cannot_publish_have_a_publisher_over_the_websocket_of_their_server() {
+        let workload = workload(&["sse://127.0.0.1:9"]).unwrap();
+        let shares: Vec<_> = workload.targets.iter().map(|share| (share.target.to_string(), share.weight)).collect();
+        assert_eq!(shares, [("sse://127.0.0.1:9".to_owned(), 1), ("ws://127.0.0.1:9/ws".to_owned(), 0)]);
+        assert_eq!(workload.settings.publishers, Publishers::Apart);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_the_rule() {
         for (words, rule) in [
             (&["--clients", "0"][..], "1 to 1000000"),
@@ -263,7 +301,13 @@ mod tests {
             (&["--reconnect", "0.5", "--clients", "5", "--rooms", "5"], "nobody is cut"),
             (&["--reconnect", "0.5@9s"], "comes back at 10s, but --duration is 10s"),
             (&["--away", "1s"], "--reconnect"),
-            (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, nats, redis or echo"),
+            (&["api://127.0.0.1:1"], "a target of --publish-over"),
+            (&["--publish-over", "api://127.0.0.1:1"], "it needs --api-key-file PATH"),
+            (&["--publish-over", "sse://127.0.0.1:1"], "it cannot publish to a room"),
+            (&["--publish-over", "tcp://127.0.0.1:1", "--publishers", "first"], "cannot be used with"),
+            (&["sse://127.0.0.1:1", "--churn", "1"], "leave by their end alone"),
+            (&["sse://127.0.0.1:1", "--token-file", "no-such-file"], "sse://127.0.0.1:1 has no AUTH"),
+            (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, sse, api, nats, redis or echo"),
             (&["--mix", "tls=1"], "no tls:// target"),
             (&["tls://127.0.0.1:1"], "--ca PATH"),
             (&["--deflate"], "only WebSockets compress"),

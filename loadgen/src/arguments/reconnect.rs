@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::target::WITH_SESSIONS;
+use crate::target::WITH_POSITIONS;
 use crate::workload::{CutFrom, Reconnect, WeightedTarget};
 
 /// Clients that are cut during the load and come back with their position.
@@ -15,7 +15,7 @@ pub struct ReconnectArguments {
     /// Fraction of the clients that are cut and come back with their position, for example 0.3 or 0.3@5s
     ///
     /// The time counts from the beginning of --duration and is the middle of it by default. Clients that are cut do not
-    /// publish. Needs tcp://, tls://, ws://, wss:// or centrifuge+ws:// targets.
+    /// publish. Needs tcp://, tls://, ws://, wss://, centrifuge+ws:// or sse:// targets.
     #[arg(long, value_name = "SHARE[@TIME]", value_parser = parse_share_and_time)]
     pub reconnect: Option<ShareAndTime>,
     /// Time for which a client that was cut stays away
@@ -50,8 +50,8 @@ impl ReconnectArguments {
         let Some(ShareAndTime { share, at }) = self.reconnect else { return Ok(None) };
         for WeightedTarget { target, .. } in targets {
             ensure!(
-                target.scheme.has_sessions(),
-                "--reconnect: {target} has no positions to resume from; {WITH_SESSIONS} have"
+                target.scheme.has_positions(),
+                "--reconnect: {target} has no positions to resume from; {WITH_POSITIONS} have"
             );
         }
         let Self { away, cut_over: over, cut: from, .. } = *self;

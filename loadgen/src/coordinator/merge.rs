@@ -17,6 +17,8 @@ pub struct Merged {
     pub spreads: Latencies,
     /// How late messages were sent.
     pub lags: Latencies,
+    /// Time from the intended time of a message to the answer to its publish.
+    pub answers: Latencies,
     pub tally: Tally,
     pub disconnected: Reasons,
     /// Refused commands by reason.
@@ -33,6 +35,7 @@ impl Merged {
         self.tally += result.tally;
         self.spreads.add(&result.spreads);
         self.lags.add(&result.lags);
+        self.answers.add(&result.answers);
         add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.refused, &result.refused);
         if let Some(reconnects) = result.reconnects {

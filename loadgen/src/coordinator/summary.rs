@@ -69,6 +69,7 @@ impl Run<'_> {
             latency: merged.latencies.quantiles(),
             curve: merged.latencies.curve(),
             spread: merged.spreads.quantiles(),
+            answers: merged.answers.quantiles(),
         })
     }
 

@@ -1,18 +1,22 @@
 //! Encoding and decoding for each protocol behind one trait. Never touches a socket and never looks into a message,
 //! which is the business of `payload`.
 
+mod api;
 mod centrifuge;
 mod echo;
 mod lines;
 mod nats;
 mod redis;
+mod sse;
 pub mod websocket;
 
+pub use api::Api;
 pub use centrifuge::{Centrifuge, Json, Protobuf};
 pub use echo::Echo;
 pub use lines::Lines;
 pub use nats::Nats;
 pub use redis::Redis;
+pub use sse::Sse;
 pub use websocket::WebSocket;
 
 use crate::target::{Scheme, Target};
@@ -85,6 +89,8 @@ pub enum Incoming<'a> {
     Publication(&'a [u8], u64),
     /// Several items at once, in this order.
     Several(Vec<Incoming<'a>>),
+    /// The publish of the first request that was not answered yet is done.
+    Published,
     /// The client must send these bytes back.
     ReplyNeeded(Vec<u8>),
     /// A join or publish was refused, with the reason.
@@ -122,17 +128,37 @@ impl ProtocolError {
     }
 }
 
-/// The dialect of a scheme.
+/// The server API without a key.
+static API: Api = Api::new(String::new());
+
+/// The dialect of a scheme. That of the server API has no key.
 pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     match scheme {
         Scheme::Tcp | Scheme::Limit => &Lines,
         Scheme::WebSocket => &WebSocket,
         Scheme::Centrifuge => &Centrifuge(Json),
         Scheme::CentrifugeProtobuf => &Centrifuge(Protobuf),
+        Scheme::Sse => &Sse,
+        Scheme::Api => &API,
         Scheme::Nats => &Nats,
         Scheme::Redis => &Redis,
         Scheme::Echo => &Echo,
     }
+}
+
+/// The beginning of some JSON up to the end of the first text that `loadgen` published, and what comes behind it. Other
+/// programs' publications have none, and what the server adds before a text never has its first byte.
+#[inline]
+fn split_behind_text(json: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = memchr::memchr(b'~', json)?;
+    let length = memchr::memchr(b'"', &json[start..])?;
+    Some(json.split_at(start + length))
+}
+
+/// A publication with its offset, if it has one.
+#[inline]
+fn publication(text: &[u8], offset: Option<u64>) -> Incoming<'_> {
+    offset.map_or(Incoming::Message(text), |offset| Incoming::Publication(text, offset))
 }
 
 /// Parses a length in decimal digits, up to [`FRAME_BYTES_MAX`].

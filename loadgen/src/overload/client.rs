@@ -134,6 +134,7 @@ impl OverloadClient {
             Incoming::Authenticated
             | Incoming::Acknowledged
             | Incoming::Publication(..)
+            | Incoming::Published
             | Incoming::Several(_)
             | Incoming::Position(_)
             | Incoming::Gap

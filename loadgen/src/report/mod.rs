@@ -103,6 +103,8 @@ pub struct GroupReport {
     pub curve: Vec<(f64, f64)>,
     /// Time from the first to the last delivery of each message.
     pub spread: Quantiles,
+    /// Time from the intended time of a message to the answer to its publish; empty where publishes are not answered.
+    pub answers: Quantiles,
 }
 
 /// Clients that were cut during the load, and how they came back.
@@ -241,7 +243,7 @@ impl GroupReport {
             (stray, format!("{of} in a room where they do not belong")),
             (damaged, format!("{of} damaged")),
             (unsaid, "messages that no client was there to publish".to_owned()),
-            (unanswered, "joins or leaves that were never answered".to_owned()),
+            (unanswered, "joins, leaves or publishes that were never answered".to_owned()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let mut faults: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();

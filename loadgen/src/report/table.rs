@@ -48,6 +48,9 @@ fn add_group(table: &mut NamedRows, name: &str, group: &GroupReport) {
     }
     table.add("latency ms", quantiles(&group.latency));
     table.add("spread ms", quantiles(&group.spread));
+    if group.answers.count > 0 {
+        table.add("answers ms", format!("{}, {} in all", quantiles(&group.answers), group.answers.count));
+    }
     if let Some(reconnects) = &group.reconnects {
         add_reconnects(table, reconnects);
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use session::TlsSession;
 use trust::Trust;
 
-/// The only protocol of a WebSocket handshake that a server may choose.
+/// The only protocol that a server may choose on a connection of HTTP or WebSocket.
 const HTTP: &[u8] = b"http/1.1";
 
 /// Trust and sessions of targets over TLS.
@@ -56,13 +56,13 @@ impl TlsSettings {
     }
 
     /// What opens connections to a target with this host name.
-    pub fn connector(&self, host: &str, is_websocket: bool) -> anyhow::Result<TlsConnector> {
+    pub fn connector(&self, host: &str, is_http: bool) -> anyhow::Result<TlsConnector> {
         let provider = aws_lc_rs::default_provider();
         let trust = Trust::new(self.ca.as_deref(), provider.clone())?;
         let versions = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
         let trusting = versions.dangerous().with_custom_certificate_verifier(Arc::new(trust));
         let mut config = trusting.with_no_client_auth();
-        config.alpn_protocols = is_websocket.then(|| HTTP.to_vec()).into_iter().collect();
+        config.alpn_protocols = is_http.then(|| HTTP.to_vec()).into_iter().collect();
         config.resumption = Resumption::disabled();
         let server = ServerName::try_from(host.to_owned()).with_context(|| format!("{host:?} is no name of a host"))?;
         Ok(TlsConnector { config: Arc::new(config), server, resumption: self.resumption })

@@ -1,5 +1,6 @@
 //! One client connection: its socket, its TLS and its partial input and output. Never looks into a message.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct Client {
     pub since: Nanos,
     /// Only in a client that is to be cut, which never publishes.
     pub resumption: Option<Box<Resumption>>,
+    /// When the messages were due of which the publishes are not answered yet. Empty where publishes are not answered.
+    pub unanswered: VecDeque<Nanos>,
     /// Input whose end has not arrived yet.
     received: Vec<u8>,
     /// Bytes that the kernel has not accepted yet, from `sent_of_unsent` on. Over TLS they are sealed.
@@ -89,7 +92,7 @@ pub enum SendResult {
 impl Client {
     /// A client that is not connected.
     pub fn new(target: u8, room: u32, member: Option<u32>) -> Self {
-        let (received, unsent) = (Vec::new(), Vec::new());
+        let (received, unsent, unanswered) = (Vec::new(), Vec::new(), VecDeque::new());
         let (stream, since, resumption, sent_of_unsent) = (None, Nanos(0), None, 0);
         let (tls, tls_config, stage) = (None, None, Stage::Connecting);
         Self {
@@ -102,6 +105,7 @@ impl Client {
             member,
             since,
             resumption,
+            unanswered,
             received,
             unsent,
             sent_of_unsent,
@@ -308,6 +312,7 @@ impl Client {
         self.tls = None;
         self.stage = Stage::Ended;
         self.received = Vec::new();
+        self.unanswered = VecDeque::new();
         self.unsent = Vec::new();
         self.sent_of_unsent = 0;
     }

@@ -99,9 +99,10 @@ pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (V
         let mut members = room.members;
         let separate_publisher = apart.then_some(clients.len() as u32);
         if apart {
-            let is_member =
-                dialect::of(assignment.targets[usize::from(target(0))].target.scheme).publishing_needs_join();
-            clients.push(Client::new(target(0), index, is_member.then_some(room.members)));
+            let through = assignment.targets.iter().position(|weighted| weighted.weight == 0);
+            let target = through.map_or(target(0), |index| index as u8);
+            let is_member = dialect::of(assignment.targets[usize::from(target)].target.scheme).publishing_needs_join();
+            clients.push(Client::new(target, index, is_member.then_some(room.members)));
             members += u32::from(is_member);
         }
         rooms.push(Room {
@@ -130,7 +131,7 @@ pub fn tls_connectors(assignment: &Assignment) -> anyhow::Result<Vec<Option<TlsC
 
 /// What opens connections over TLS to a target; `None` for a target without TLS.
 pub fn tls_connector(target: &Target, settings: &TlsSettings) -> anyhow::Result<Option<TlsConnector>> {
-    let connector = || settings.connector(target.host_name(), target.scheme.is_websocket());
+    let connector = || settings.connector(target.host_name(), target.scheme.is_http());
     target.is_tls.then(connector).transpose()
 }
 

@@ -5,6 +5,7 @@ mod churn;
 mod client;
 mod connecting;
 mod coordinator_pipe;
+mod counters;
 mod delivery_checker;
 mod publishing;
 mod receiving;
@@ -25,9 +26,10 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::assignment::Assignment;
 use crate::clock::{Nanos, processor_time};
+use crate::dialect::Api;
 use crate::inflate::Inflater;
 use crate::latency::Latencies;
-use crate::messages::{Progress, WorkerCommand, WorkerEvent, WorkerResult};
+use crate::messages::{Progress, WorkerCommand, WorkerEvent};
 use crate::payload::{self, PAYLOAD_BYTES_MIN};
 use crate::priority;
 use crate::schedule::Schedule;
@@ -38,6 +40,7 @@ pub use client::{Client, SendResult, Stage};
 use connecting::ConnectPhase;
 pub use connecting::{reason_of, tls_connector};
 pub use coordinator_pipe::CoordinatorPipe;
+use counters::Counters;
 use delivery_checker::DeliveryChecker;
 use reconnecting::Reconnects;
 
@@ -80,6 +83,8 @@ struct Worker {
     tls_connectors: Vec<Option<TlsConnector>>,
     /// Presented by turns; empty if clients present none.
     tokens: Vec<String>,
+    /// The server API with the key of this load.
+    api: &'static Api,
     rooms: Vec<Room>,
     phase: Phase,
     connecting: ConnectPhase,
@@ -143,20 +148,6 @@ enum Phase {
     Over,
 }
 
-/// What is counted during the load.
-#[derive(Default)]
-struct Counters {
-    result: WorkerResult,
-    /// Latencies of measured deliveries since the last progress report.
-    latencies: Latencies,
-    lags: Latencies,
-    /// Deliveries at the last progress report.
-    received_before: u64,
-    clients: u32,
-    /// Processor time when the load began.
-    processor_before: Duration,
-}
-
 impl Worker {
     fn new(assignment: Assignment, coordinator: CoordinatorPipe) -> anyhow::Result<Self> {
         let poll = Poll::new().context("creating an epoll")?;
@@ -168,8 +159,9 @@ impl Worker {
         let tls_connectors = connecting::tls_connectors(&assignment)?;
         let is_deflated = assignment.targets.iter().any(|weighted| weighted.target.is_deflated);
         let words = payload::words(if is_deflated { assignment.settings.size - PAYLOAD_BYTES_MIN } else { 0 });
-        let token_file = assignment.settings.token_file.as_deref();
-        let tokens = token_file.map(tokens::read).transpose()?.unwrap_or_default();
+        let (token_file, key_file) = (&assignment.settings.token_file, &assignment.settings.api_key_file);
+        let tokens = token_file.as_deref().map(tokens::read_tokens).transpose()?.unwrap_or_default();
+        let key = key_file.as_deref().map(tokens::read_api_key).transpose()?.unwrap_or_default();
         if rooms.iter().any(|room| room.is_beside) {
             // What these rooms show is to be the server's delay, and not that of a generator busy with those who come back.
             priority::take_best();
@@ -187,6 +179,7 @@ impl Worker {
             clients,
             tls_connectors,
             tokens,
+            api: Box::leak(Box::new(Api::new(key))),
             rooms,
             phase: Phase::Connecting,
             schedule: None,
@@ -324,12 +317,14 @@ impl Worker {
         matches!(self.phase, Phase::Sending { .. } | Phase::Sent | Phase::Draining { .. })
     }
 
-    /// Number of clients that wait for the answer to a join or leave, without those that come back after a cut.
+    /// Number of joins, leaves and publishes that are not answered yet, without the joins of clients that come back after a
+    /// cut.
     fn waiting_for_answer(&self) -> u64 {
         let is_asking = |client: &&Client| {
             client.resumption.is_none() && matches!(client.stage, Stage::Joining | Stage::Leaving(_))
         };
-        self.clients.iter().filter(is_asking).count() as u64
+        let publishes: usize = self.clients.iter().map(|client| client.unanswered.len()).sum();
+        (self.clients.iter().filter(is_asking).count() + publishes) as u64
     }
 
     fn send_progress(&mut self) -> anyhow::Result<()> {
@@ -367,6 +362,7 @@ impl Worker {
         result.reconnects = self.take_reconnects();
         result.spreads = spreads.counts();
         result.lags = self.counters.lags.counts();
+        result.answers = self.counters.answers.counts();
         result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;
         self.coordinator.send(&WorkerEvent::Result(Box::new(result)))
     }

@@ -7,6 +7,7 @@ use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::payload::{PAYLOAD_BYTES_MIN, Payload};
 use crate::schedule::Schedule;
+use crate::target::Scheme;
 use crate::workload::{Pace, Publishers};
 
 /// Maximum messages before sockets are polled again: less than a millisecond of work.
@@ -102,6 +103,9 @@ impl Worker {
             text[PAYLOAD_BYTES_MIN..][..self.words.len()].copy_from_slice(&self.words);
             dialect.publish(&room.name, &text, &mut out);
         }
+        if self.scheme(publisher) == Scheme::Api {
+            self.clients[publisher].unanswered.extend((0..count).map(|_| intended));
+        }
         self.counters.result.tally.published += u64::from(count);
         match self.clients[publisher].send(&out) {
             Ok(SendResult::Complete) => {}
@@ -110,6 +114,14 @@ impl Worker {
             Err(error) => drop(self.end(publisher, reason_of(&error), now)),
         }
         self.write_buffer = out;
+    }
+
+    /// Counts the answer to the first publish of a client that was not answered yet.
+    pub(super) fn count_answer(&mut self, index: usize, now: Nanos) {
+        let due = self.clients[index].unanswered.pop_front();
+        due.filter(|due| self.measured.contains(due))
+            .into_iter()
+            .for_each(|due| self.counters.answers.record(now.since(due)));
     }
 
     /// The client that publishes the next message; `None` if none is left.

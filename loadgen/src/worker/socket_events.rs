@@ -52,7 +52,7 @@ impl Worker {
         let mut out = std::mem::take(&mut self.write_buffer);
         out.clear();
         let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
-        let dialect = dialect::of(target.scheme);
+        let dialect = self.dialect(index);
         dialect.encode_handshake(target, &mut out);
         let sent = self.clients[index].send(&out);
         self.write_buffer = out;
@@ -113,10 +113,13 @@ impl Worker {
     }
 
     pub(super) fn dialect(&self, index: usize) -> &'static dyn Dialect {
-        dialect::of(self.scheme(index))
+        match self.scheme(index) {
+            Scheme::Api => self.api,
+            scheme => dialect::of(scheme),
+        }
     }
 
-    fn scheme(&self, index: usize) -> Scheme {
+    pub(super) fn scheme(&self, index: usize) -> Scheme {
         self.target(index).scheme
     }
 
@@ -196,6 +199,8 @@ impl Worker {
             Scheme::WebSocket => self.decode_all_with(&dialect::WebSocket, index, input, now),
             Scheme::Centrifuge => self.decode_all_with(&Centrifuge(Json), index, input, now),
             Scheme::CentrifugeProtobuf => self.decode_all_with(&Centrifuge(Protobuf), index, input, now),
+            Scheme::Sse => self.decode_all_with(&dialect::Sse, index, input, now),
+            Scheme::Api => self.decode_all_with(self.api, index, input, now),
             Scheme::Nats => self.decode_all_with(&dialect::Nats, index, input, now),
             Scheme::Redis => self.decode_all_with(&dialect::Redis, index, input, now),
             Scheme::Echo => self.decode_all_with(&dialect::Echo, index, input, now),
@@ -269,7 +274,11 @@ impl Worker {
             {
                 self.end(index, reason, now)?;
             }
-            Incoming::Refused(reason) => add_reason(&mut self.counters.result.refused, reason),
+            Incoming::Refused(reason) => {
+                self.count_answer(index, now);
+                add_reason(&mut self.counters.result.refused, reason);
+            }
+            Incoming::Published => self.count_answer(index, now),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
             Incoming::Position(position) => self.handle_position(index, position, now)?,
             Incoming::Gap => self.handle_gap(index),

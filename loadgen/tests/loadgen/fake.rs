@@ -1,5 +1,5 @@
-//! A server with exactly the faults of its script, and no others. It speaks the text protocol over TCP, or the Centrifuge
-//! protocol over WebSocket, as far as a load needs it.
+//! A server with exactly the faults of its script, and no others. It speaks the text protocol over TCP, the Centrifuge
+//! protocol over WebSocket, or plain HTTP, as far as a load needs it.
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
 mod answers;
@@ -216,7 +216,8 @@ impl Server {
             (None, text) if text.starts_with("AUTH ") => self.answer_auth(client, &text["AUTH ".len()..]),
             (None, text) if text.starts_with("PING ") => self.answer_ping(client, text),
             (None, "PONG") => self.report(Seen::Ponged),
-            (None, text) => self.publish(client, text),
+            (None, text) if text.starts_with("API ") => self.answer_api(client, &text["API ".len()..]),
+            (None, text) => self.publish_by(client, text),
         }
     }
 
@@ -246,8 +247,13 @@ impl Server {
         place.map(|place| self.script.remove(place)).is_some()
     }
 
-    fn publish(&mut self, client: usize, text: &str) {
-        let Some(room) = self.clients[client].room.clone() else { return };
+    fn publish_by(&mut self, client: usize, text: &str) {
+        if let Some(room) = self.clients[client].room.clone() {
+            self.publish(&room, text);
+        }
+    }
+
+    fn publish(&mut self, room: &str, text: &str) {
         for fault in self.script.clone() {
             if let Fault::Stall { message, time } = fault
                 && message == self.messages
@@ -256,10 +262,10 @@ impl Server {
             }
         }
         self.messages += 1;
-        let delivery = self.wire.delivery(&room, text, self.said_in(&room) + 1);
-        self.histories.entry(room.clone()).or_default().push(delivery.clone());
-        for member in self.rooms[&room].clone() {
-            self.deliver(member, &room, &delivery);
+        let delivery = self.wire.delivery(room, text, self.said_in(room) + 1);
+        self.histories.entry(room.to_owned()).or_default().push(delivery.clone());
+        for member in self.rooms[room].clone() {
+            self.deliver(member, room, &delivery);
         }
         self.report(Seen::Said);
     }

@@ -15,6 +15,9 @@ mod reconnects;
 // The same over the Centrifuge protocol, and compressed messages.
 mod centrifuge;
 
+// The same over plain HTTP, and publishers by the server API.
+mod http;
+
 // Clients over TLS, and clients with tokens.
 mod tls;
 mod tokens;

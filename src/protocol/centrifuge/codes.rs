@@ -8,6 +8,7 @@ use crate::protocol::event::Eviction;
 /// The code of a refused command, its constant words, and whether the SDK is to try again.
 pub fn error_code(error: &CommandError) -> (u32, &'static str, bool) {
     match error {
+        CommandError::Unavailable(_) => (100, "internal server error", true),
         CommandError::Forbidden(_) => (103, "permission denied", false),
         CommandError::AlreadyIn { .. } => (105, "already subscribed", false),
         CommandError::LineTooLong(_)
@@ -56,6 +57,7 @@ pub fn disconnect_code(reason: Disconnect) -> (u16, &'static str) {
         Disconnect::IdleTimeout => (3502, "stale"),
         Disconnect::Kicked => (3503, "force disconnect"),
         Disconnect::Unsupported => (3506, "inappropriate protocol"),
+        Disconnect::Refused => (3507, "permission denied"),
         Disconnect::NotAvailable => (3508, "not available"),
         // The protocol has no code for a network that stalls within a message. From 4000 to 4499 an application has its own.
         Disconnect::MessageTimeout => (4014, "message timeout"),

@@ -64,7 +64,6 @@ impl CentrifugeHandler {
             since: since(&resume),
             must_recover,
             reply: JoinReply::Requested(Some(request)),
-            info: pass.as_ref().and_then(|pass| pass.info().cloned()),
             pass,
             ..JoinRequest::of(room)
         });

@@ -16,14 +16,15 @@ use super::commands::{room, since};
 use super::{CentrifugeHandler, Phase, Step};
 use crate::auth::tokens::ServerSideSubscription;
 use crate::broker::{JoinReply, Reservation, Reserved};
-use crate::protocol::centrifuge::command::{Connect, Resume};
+use crate::protocol::centrifuge::command::Connect;
 use crate::protocol::command::{CommandError, TokenText};
 use crate::protocol::dialect::Encoding;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::{Connected, Event, JoinedAt, Recovery, RequestId};
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
-use crate::session::{Finished, JoinRequest, Outcome};
+use crate::session::pass::Pass;
+use crate::session::{Finished, JoinRequest, NamedBy, Outcome};
 
 /// A connect that has not finished.
 pub(super) struct Connecting {
@@ -42,9 +43,13 @@ pub(super) struct Connecting {
     error: Option<CommandError>,
 }
 
+/// A room that the client itself names, and up to where it has the room, if it resumes.
+pub(super) type NamedRoom<'a> = (Cow<'a, str>, Option<Since>);
+
 /// A room that the client is to be in.
 struct Wanted {
     subscription: ServerSideSubscription,
+    named_by: NamedBy,
     /// Up to where the client has it, if it resumes.
     since: Option<Since>,
 }
@@ -56,6 +61,10 @@ struct Place {
     is_recoverable: bool,
     /// What the client has missed, encoded; `None` if this cannot be had.
     missed: Option<Vec<u8>>,
+    /// A token for the membership that the application has given.
+    pass: Option<Box<Pass>>,
+    /// The seconds until that token expires.
+    expires_in: Option<u32>,
 }
 
 impl CentrifugeHandler {
@@ -71,11 +80,23 @@ impl CentrifugeHandler {
                 reason => Outcome::Ended(reason),
             };
         }
+        let rooms: Vec<NamedRoom<'_>> = subs.into_iter().map(|(channel, resume)| (channel, since(&resume))).collect();
+        match self.session.ask_to_connect() {
+            Outcome::Done => self.admit(request, &rooms),
+            outcome => {
+                let owned = |(channel, since): NamedRoom<'_>| (Cow::Owned(channel.into_owned()), since);
+                self.after(outcome, Step::Admitting(request, rooms.into_iter().map(owned).collect()))
+            }
+        }
+    }
+
+    /// Connects a client that may connect.
+    pub(super) fn admit(&mut self, request: RequestId, rooms: &[NamedRoom<'_>]) -> Outcome {
         if !self.session.begin_connection() {
             // An SDK that has a token sends it, so this one has none to try again with.
             return Outcome::Ended(Disconnect::ProtocolError);
         }
-        match self.wanted(&subs) {
+        match self.wanted(rooms) {
             Ok(left) => self.begin_rooms(request, left),
             Err(error) => self.refuse_connect(request, &error),
         }
@@ -99,6 +120,13 @@ impl CentrifugeHandler {
         self.after(outcome, Step::Connecting(connecting))
     }
 
+    pub(super) fn not_admitted(&mut self, request: RequestId, error: &CommandError) -> Outcome {
+        match self.session.dialect.encoding() {
+            Encoding::Push => Outcome::Ended(Disconnect::Refused),
+            _ => self.refuse_connect(request, error),
+        }
+    }
+
     /// Refuses to connect. The client is to close the connection, has as long for that as for a connect, and may do
     /// nothing else.
     pub(super) fn refuse_connect(&mut self, request: RequestId, error: &CommandError) -> Outcome {
@@ -114,11 +142,12 @@ impl CentrifugeHandler {
     }
 
     /// The rooms that the client's token names, and those that a client which cannot ask for rooms later names itself.
-    fn wanted(&self, subs: &[(Cow<'_, str>, Resume<'_>)]) -> Result<VecDeque<Wanted>, CommandError> {
+    fn wanted(&self, named: &[NamedRoom<'_>]) -> Result<VecDeque<Wanted>, CommandError> {
         let rooms_max = self.session.context.rooms_max;
         let mut subscriptions = self.session.server_side();
+        let by_application = subscriptions.len();
         if self.session.dialect.encoding() == Encoding::Push {
-            for (channel, _) in subs {
+            for (channel, _) in named {
                 let room = room(channel)?;
                 if !subscriptions.iter().any(|subscription| subscription.room == room) {
                     subscriptions.push(ServerSideSubscription { room, info: None, data: None });
@@ -132,18 +161,19 @@ impl CentrifugeHandler {
         if subscriptions.len() > rooms_max {
             return Err(CommandError::TooManyMemberships { rooms_max });
         }
-        let resume = |room: &RoomName| subs.iter().find(|(channel, _)| channel == room.as_str());
-        let wanted = |subscription: ServerSideSubscription| {
-            let since = resume(&subscription.room).and_then(|(_, resume)| since(resume));
-            Wanted { subscription, since }
+        let named = |room: &RoomName| named.iter().find(|(channel, _)| channel == room.as_str());
+        let wanted = |(place, subscription): (usize, ServerSideSubscription)| Wanted {
+            since: named(&subscription.room).and_then(|(_, since)| *since),
+            named_by: if place < by_application { NamedBy::Application } else { NamedBy::Client },
+            subscription,
         };
-        Ok(subscriptions.into_iter().map(wanted).collect())
+        Ok(subscriptions.into_iter().enumerate().map(wanted).collect())
     }
 
     /// Reserves a place in the next room; behind the last one the client is connected.
     fn next_room(&mut self, mut connecting: Box<Connecting>) -> Outcome {
         let Some(wanted) = connecting.left.pop_front() else { return self.connected(connecting) };
-        let outcome = self.session.reserve_and_read(wanted.subscription.room.clone(), wanted.since);
+        let outcome = self.session.reserve_and_read(wanted.subscription.room.clone(), wanted.since, wanted.named_by);
         connecting.left.push_front(wanted);
         self.after(outcome, Step::Connecting(connecting))
     }
@@ -154,9 +184,9 @@ impl CentrifugeHandler {
                 connecting.turn = Some(turn);
                 self.next_room(connecting)
             }
-            Finished::Reserved(reserved) => {
+            Finished::Reserved(reserved, pass) => {
                 let Some(wanted) = connecting.left.pop_front() else { return Outcome::Done };
-                let place = self.place(wanted, reserved, &mut connecting.missed_bytes_left);
+                let mut place = self.place(wanted, reserved, pass, &mut connecting.missed_bytes_left);
                 if place.is_recoverable {
                     connecting.reserved.push(place);
                     return self.next_room(connecting);
@@ -179,9 +209,14 @@ impl CentrifugeHandler {
 
     /// The place in a room, with all that the client has missed there. That cannot be had if it does not fit into
     /// `bytes_left`: all rooms together have one reply, which is to be no longer than one replay.
-    fn place(&self, wanted: Wanted, reserved: Reserved, bytes_left: &mut usize) -> Place {
+    fn place(&self, mut wanted: Wanted, reserved: Reserved, pass: Option<Box<Pass>>, bytes_left: &mut usize) -> Place {
         let Reserved { position, is_recoverable, missed } = reserved;
-        let may_recover = is_recoverable && self.session.may_recover(&wanted.subscription.room);
+        let expires_in = pass.as_ref().and_then(|pass| pass.expires_in());
+        if let Some(pass) = &pass {
+            let data = pass.data().cloned();
+            wanted.subscription = ServerSideSubscription { data, ..wanted.subscription };
+        }
+        let may_recover = is_recoverable && self.session.may_recover(&wanted.subscription.room, pass.as_deref());
         let missed = missed.filter(|_| may_recover).and_then(|missed| {
             let mut bytes = Vec::new();
             for publication in &missed {
@@ -193,7 +228,7 @@ impl CentrifugeHandler {
             *bytes_left -= bytes.len();
             Some(bytes)
         });
-        Place { wanted, position, is_recoverable: may_recover, missed }
+        Place { wanted, position, is_recoverable: may_recover, missed, pass, expires_in }
     }
 
     /// Replies that the client is connected, and goes on to join the rooms.
@@ -226,7 +261,7 @@ impl CentrifugeHandler {
     /// Joins the next room in which a place is reserved, or gives the place back.
     fn next_join(&mut self, mut connecting: Box<Connecting>) -> Outcome {
         connecting.turn = None;
-        let Some(place) = connecting.joining.pop_front() else { return self.end_of_places(connecting) };
+        let Some(mut place) = connecting.joining.pop_front() else { return self.end_of_places(connecting) };
         let since = match &connecting.error {
             None => place.position.into(),
             // A join that must recover and cannot gives its place back.
@@ -252,7 +287,7 @@ impl CentrifugeHandler {
 }
 
 impl Place {
-    fn join(&self, since: Option<Since>) -> JoinRequest {
+    fn join(&mut self, since: Option<Since>) -> JoinRequest {
         let ServerSideSubscription { room, info, .. } = &self.wanted.subscription;
         JoinRequest {
             since,
@@ -260,6 +295,7 @@ impl Place {
             reply: JoinReply::Told,
             reservation: Reservation::Held,
             info: info.clone(),
+            pass: self.pass.take(),
             ..JoinRequest::of(room.clone())
         }
     }
@@ -276,7 +312,7 @@ impl Place {
             position: self.position,
             is_recoverable: self.is_recoverable,
             recovery,
-            expires_in: None,
+            expires_in: self.expires_in,
             data: data.as_ref().map(Arc::as_ref),
         }
     }

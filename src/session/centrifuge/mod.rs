@@ -8,7 +8,7 @@ mod opening;
 use std::mem;
 use std::task::{Context, Poll};
 
-use self::connecting::Connecting;
+use self::connecting::{Connecting, NamedRoom};
 pub use self::opening::{Opening, StreamName};
 use super::orders::{NotObeyed, ObeyedAnswer, Task};
 use super::{Finished, Outcome, Pending, ProtocolHandler, Session};
@@ -75,6 +75,8 @@ enum Step {
     Leaving(RequestId),
     /// To have left a room whose token has expired.
     Expiring(RequestId, RoomName),
+    /// To be let in by the application, with the rooms that the client names.
+    Admitting(RequestId, Box<[NamedRoom<'static>]>),
     /// To be connected, with the rooms that the server has it join.
     Connecting(Box<Connecting>),
     /// To have done what the application has ordered. Where the client leaves a room, that room, to be told.
@@ -178,7 +180,10 @@ impl CentrifugeHandler {
 
     fn go_on(&mut self, step: Step, finished: Finished) -> Outcome {
         match (step, finished) {
+            (Step::Admitting(request, rooms), Finished::Admitted) => self.admit(request, &rooms),
+            (Step::Admitting(request, _), Finished::NotAdmitted(error)) => self.not_admitted(request, &error),
             (Step::Connecting(connecting), finished) => self.go_on_connecting(connecting, finished),
+            (_, Finished::Disconnected(reason)) => Outcome::Ended(reason),
             (Step::Command(request), Finished::Refused(error)) => self.reply(request, &Event::Error(&error)),
             (Step::Leaving(request), _) => self.reply(request, &Event::Left),
             (Step::Expiring(request, room), _) => {

@@ -16,6 +16,7 @@ pub enum Disconnect {
     TokenExpired,
     Kicked,
     MessageTimeout,
+    Refused,
 }
 
 impl Disconnect {
@@ -34,6 +35,7 @@ impl Disconnect {
             Self::TokenExpired => (4011, "token-expired"),
             Self::Kicked => (4012, "kicked"),
             Self::MessageTimeout => (4014, "message-timeout"),
+            Self::Refused => (4017, "refused"),
         }
     }
 

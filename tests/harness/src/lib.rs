@@ -2,6 +2,7 @@
 //! state. Nothing here uses the server's code, so a test compares bytes of the wire with a second implementation, and
 //! the load generator's tests can use it without linking the server.
 
+mod application;
 mod at_once;
 mod blast;
 mod centrifuge;
@@ -24,6 +25,7 @@ mod turn;
 mod wait;
 mod websocket;
 
+pub use application::{Application, AskedQuestion, http_answer};
 pub use at_once::at_once;
 pub use blast::Blast;
 pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding, varint};

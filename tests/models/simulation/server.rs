@@ -77,6 +77,7 @@ impl Server {
             Rc::new(SessionContext {
                 broker: senders.clone().broker(),
                 access: Rc::new(WorkerAccess::open()),
+                hooks: None,
                 clients: Rc::new(Clients::new()),
                 workers: worker_mailboxes(0).0,
                 writer: writer.handle.clone(),

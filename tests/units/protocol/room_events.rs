@@ -64,10 +64,7 @@ fn every_event_has_its_form() {
     ];
     for (event, form) in [
         (Event::JoinedAt(&plain), "retry: 2000\nid: 0123456789abc-0000000000000004\n\n"),
-        (
-            Event::JoinedAt(&recovered),
-            "retry: 2000\nid: 0123456789abc-0000000000000002\n\ndata: 3\n\ndata: 4\n\n",
-        ),
+        (Event::JoinedAt(&recovered), "retry: 2000\nid: 0123456789abc-0000000000000002\n\ndata: 3\n\ndata: 4\n\n"),
         (
             Event::JoinedAt(&unrecovered),
             "retry: 2000\nid: 0123456789abc-0000000000000004\nevent: gap\n\
@@ -95,7 +92,10 @@ fn every_event_has_its_form() {
             Event::Closed(Disconnect::TooManyConnections),
             "event: closed\nretry: 10000\ndata: {\"reason\":\"too-many-connections\"}\n\n",
         ),
-        (Event::Dismissed(4_500, "go \"away\""), "event: closed\ndata: {\"reason\":\"go \\\"away\\\"\",\"code\":4500}\n\n"),
+        (
+            Event::Dismissed(4_500, "go \"away\""),
+            "event: closed\ndata: {\"reason\":\"go \\\"away\\\"\",\"code\":4500}\n\n",
+        ),
     ] {
         assert_eq!(chunk(&event), form);
     }

@@ -8,7 +8,7 @@ pub use json::Json;
 pub use protobuf::Protobuf;
 
 use super::websocket::{decode_frame, decode_handshake, encode_frame, encode_request};
-use super::{Dialect, Incoming, Position, ProtocolError};
+use super::{Dialect, Incoming, Position, ProtocolError, publication, split_behind_text};
 use crate::target::Target;
 
 /// The ids of commands.
@@ -125,21 +125,6 @@ fn pong<E: Encoding>() -> Incoming<'static> {
     let mut out = Vec::new();
     encode_frame(E::FIRST, E::PONG, &mut out);
     Incoming::ReplyNeeded(out)
-}
-
-/// The beginning of some JSON up to the end of the first text that `loadgen` published, and what comes behind it. Other
-/// programs' publications have none, and what the server adds before a text never has its first byte.
-#[inline]
-fn split_behind_text(json: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = memchr::memchr(b'~', json)?;
-    let length = memchr::memchr(b'"', &json[start..])?;
-    Some(json.split_at(start + length))
-}
-
-/// A publication with its offset, if it has one.
-#[inline]
-fn publication(text: &[u8], offset: Option<u64>) -> Incoming<'_> {
-    offset.map_or(Incoming::Message(text), |offset| Incoming::Publication(text, offset))
 }
 
 /// The reply to a subscribe command: what it says in the order in which the text protocol says it. Without an epoch

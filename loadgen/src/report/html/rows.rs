@@ -56,8 +56,9 @@ pub fn load(report: &Report) -> Vec<Row> {
 fn targets(report: &Report) -> String {
     let targets = &report.workload.targets;
     let all: u32 = targets.iter().map(|weighted| weighted.weight).sum();
-    let weighted = |share: &crate::workload::WeightedTarget| {
-        format!("{} ({})", share.target, percent(f64::from(share.weight) / f64::from(all)))
+    let weighted = |share: &crate::workload::WeightedTarget| match share.weight {
+        0 => format!("{} (publishes)", share.target),
+        _ => format!("{} ({})", share.target, percent(f64::from(share.weight) / f64::from(all))),
     };
     if targets.len() < 2 {
         report.targets.join(", ")
@@ -112,9 +113,12 @@ pub fn distributions(report: &Report) -> Vec<Distribution> {
     let named = |what: &str, group: &str| if groups.len() > 1 { format!("{what}, {group}") } else { what.to_owned() };
     let latencies = groups.iter().map(|(name, group)| Distribution::new(named("Latency", name), &group.latency, true));
     let spreads = groups.iter().map(|(name, group)| Distribution::new(named("Spread", name), &group.spread, false));
+    let answers = groups.iter().filter(|(_, group)| group.answers.count > 0);
+    let answers =
+        answers.map(|(name, group)| Distribution::new(named("Answer to a publish", name), &group.answers, false));
     let others = [("Schedule lag", &report.generator.lag), ("Connect and join", &report.connects.latency)];
     let others = others.map(|(name, quantiles)| Distribution::new(name.to_owned(), quantiles, false));
-    latencies.chain(spreads).chain(others).collect()
+    latencies.chain(spreads).chain(answers).chain(others).collect()
 }
 
 /// The groups of rooms with their names.

@@ -16,6 +16,9 @@ const LABEL: &str = "[127.0.0.1:1] ";
 const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 
+/// The head of the answer to a reader of a room.
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
 /// Accepts compression if a client offers it.
 const DEFLATE: &str =
     "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
@@ -28,6 +31,8 @@ pub enum Wire {
     Lines,
     /// The Centrifuge protocol in JSON over WebSocket.
     Centrifuge,
+    /// Rooms as server-sent events, and the server API.
+    Http,
 }
 
 impl Wire {
@@ -36,6 +41,7 @@ impl Wire {
         match self {
             Self::Lines => "tcp",
             Self::Centrifuge => "centrifuge+ws",
+            Self::Http => "sse",
         }
     }
 
@@ -46,6 +52,7 @@ impl Wire {
             Self::Centrifuge => {
                 format!("{{\"push\":{{\"channel\":\"{room}\",\"pub\":{{\"data\":\"{text}\",\"offset\":{offset}}}}}}}")
             }
+            Self::Http => format!("{}data: {{\"data\":\"{text}\"}}\n\n", id(offset)),
         }
     }
 
@@ -53,7 +60,7 @@ impl Wire {
     pub fn cut(self, delivery: &str) -> String {
         match self {
             Self::Lines => delivery.replace(".\n", "\n"),
-            Self::Centrifuge => delivery.replace(".\"", "\""),
+            Self::Centrifuge | Self::Http => delivery.replace(".\"", "\""),
         }
     }
 
@@ -62,6 +69,7 @@ impl Wire {
         match self {
             Self::Lines => vec![format!("Joined {room}\n")],
             Self::Centrifuge => subscribed(json!({ "offset": offset })),
+            Self::Http => vec![format!("retry: 1\n{}\n", id(offset))],
         }
     }
 
@@ -71,6 +79,8 @@ impl Wire {
         match self {
             Self::Lines if is_gap => vec![format!("Joined {room}\n"), "GAP unknown\n".to_owned()],
             Self::Lines => [format!("Joined {room}\n")].into_iter().chain(missed).collect(),
+            Self::Http if is_gap => vec![format!("retry: 1\n{}event: gap\ndata: {{}}\n\n", id(offset))],
+            Self::Http => vec![format!("retry: 1\n{}\n{}", id(offset), missed.concat())],
             Self::Centrifuge if is_gap => subscribed(json!({ "was_recovering": true, "offset": offset })),
             Self::Centrifuge => {
                 let missed = missed.iter().map(|push| parse(push)["push"]["pub"].take()).collect::<Vec<_>>();
@@ -86,6 +96,7 @@ impl Wire {
         match self {
             Self::Lines => "Left room\n".to_owned(),
             Self::Centrifuge => "{\"id\":4,\"unsubscribe\":{}}".to_owned(),
+            Self::Http => unreachable!("a reader leaves by its end"),
         }
     }
 
@@ -95,6 +106,7 @@ impl Wire {
             (Self::Lines, true) => &["ERR unauthorized\n"][..],
             (Self::Lines, false) => &["Authenticated as somebody\n"],
             (Self::Centrifuge, true) => &[r#"{"id":1,"error":{"code":101,"message":"unauthorized"}}"#],
+            (Self::Http, _) => unreachable!("a reader presents no token"),
             (Self::Centrifuge, false) => &[r#"{"id":1,"connect":{"client":"c","ping":25,"pong":true}}"#, "{}"],
         };
         answers.iter().map(|answer| (*answer).to_owned()).collect()
@@ -104,6 +116,8 @@ impl Wire {
     pub fn framed(self, text: &str, is_deflated: bool) -> Vec<u8> {
         match self {
             Self::Lines => text.into(),
+            Self::Http if text.starts_with("HTTP/1.1 ") => text.into(),
+            Self::Http => format!("{:x}\r\n{text}\r\n", text.len()).into(),
             Self::Centrifuge if is_deflated => frame(0xc1, &deflated(text.as_bytes())),
             Self::Centrifuge => frame(0x81, text.as_bytes()),
         }
@@ -111,7 +125,7 @@ impl Wire {
 
     /// Does the handshake. Returns whether messages are to be compressed.
     pub fn accept(self, lines: &mut BufReader<TcpStream>) -> bool {
-        if self == Self::Lines {
+        if self != Self::Centrifuge {
             return false;
         }
         let head: Vec<String> = lines.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
@@ -126,9 +140,32 @@ impl Wire {
     pub fn command(self, input: &mut BufReader<TcpStream>) -> Option<String> {
         match self {
             Self::Lines => input.lines().next()?.ok(),
+            Self::Http => read_request(input),
             Self::Centrifuge => Some(as_line(&parse(&read_frame(input)?))),
         }
     }
+}
+
+/// The id of an event.
+fn id(offset: usize) -> String {
+    format!("id: {EPOCH}-{offset:016}\n")
+}
+
+/// The next request as a command; `None` at the end. The head of the answer to a reader is sent at once.
+fn read_request(input: &mut BufReader<TcpStream>) -> Option<String> {
+    let head: Vec<String> = input.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+    let header = |name: &str| head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    if let Some(rest) = head.first()?.strip_prefix("GET /rooms/") {
+        // Fails if the client has gone, which reading shows.
+        let _ = input.get_ref().write_all(STREAM.as_bytes());
+        let since = header("Last-Event-ID").map_or(String::new(), |position| format!(" since={position}"));
+        return Some(format!("JOIN {}{since}", rest.split('?').next()?));
+    }
+    let mut body = vec![0; header("Content-Length")?.parse().ok()?];
+    input.read_exact(&mut body).ok()?;
+    let publish: Value = serde_json::from_slice(&body).expect("JSON");
+    let (key, text) = (header("X-API-Key")?, |name: &str| publish[name].as_str().unwrap_or_default());
+    Some(format!("API {key} {} {}", text("channel"), text("data")))
 }
 
 /// A reply to a subscribe command, in the order of members of the protocol's own server.
