@@ -44,7 +44,10 @@ fn follow(Invocation { settings, sources, task, warnings }: Invocation) -> Resul
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let outcome = match task {
         Task::Serve => serve(settings),
-        task => run(task, settings).map_err(|error| (EXIT_USAGE, error)),
+        task => {
+            let code = if task.asks_server() { EXIT_FAILED } else { EXIT_USAGE };
+            run(task, settings).map_err(|error| (code, error))
+        }
     };
     outcome.map_err(|(code, error)| match error.downcast_ref::<ConfigError>() {
         Some(wrong) => (code, anyhow!(sources.explain(wrong))),
@@ -91,6 +94,8 @@ fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
         Task::GenToken { user, name, room: rooms, channel, expires, kid } => {
             commands::gen_token(&config.access, &TokenRequest { user, name, rooms, channel, expires: expires.0, kid })?
         }
+        Task::Publish { room, text, json, server } => commands::publish(config.http, &server, &room, &text, json)?,
+        Task::Rooms { pattern, server } => commands::rooms(config.http, &server, pattern.as_deref())?,
         Task::CheckToken { file } => {
             let (text, verdict) = commands::check_token(&Access::load(&config.access)?, &file)?;
             print(&text);

@@ -1,5 +1,6 @@
 //! The commands of the program that print something and end: each makes a text, and `main` prints it.
 
+mod ask_server;
 mod check_token;
 mod gen_key;
 mod gen_token;
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
 
+pub use ask_server::{publish, rooms};
 pub use check_token::check_token;
 pub use gen_key::gen_key;
 pub use gen_token::{TokenRequest, gen_token};

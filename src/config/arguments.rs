@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use thiserror::Error;
 
 use super::file::{self, FromFile};
@@ -83,12 +83,51 @@ pub enum Task {
         #[arg(long)]
         kid: Option<String>,
     },
+    /// Publish a text to a room of a server that runs, with an API key that may publish
+    Publish {
+        /// The room
+        room: String,
+        /// The text; with --json any JSON value
+        text: String,
+        /// The text is JSON, which SDKs get as it is
+        #[arg(long)]
+        json: bool,
+        /// The server and the key
+        #[command(flatten)]
+        server: ServerToAsk,
+    },
+    /// List the rooms of a server that runs, each with its members, with an API key that may channels
+    Rooms {
+        /// Only the rooms of this pattern, as in team:*
+        pattern: Option<String>,
+        /// The server and the key
+        #[command(flatten)]
+        server: ServerToAsk,
+    },
     /// Explain a token: what it says, whether it is valid, and what it gives
     CheckToken {
         /// File with the token; - is standard input
         #[arg(value_name = "PATH")]
         file: PathBuf,
     },
+}
+
+/// The server that a task asks through its API, and the key.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ServerToAsk {
+    /// Where the server is; this host and the port of --http if it is missing
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the API key; the variable ROOMCAST_API_KEY if it is missing
+    #[arg(long, value_name = "PATH")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl Task {
+    /// Whether it asks a server that runs.
+    pub fn asks_server(&self) -> bool {
+        matches!(self, Self::Publish { .. } | Self::Rooms { .. })
+    }
 }
 
 /// A command line without a task to follow.
@@ -103,6 +142,9 @@ pub enum InvocationError {
 }
 
 const PREFIX: &str = "ROOMCAST_";
+
+/// The variable with the key for tasks that ask a server. It is no setting.
+pub const API_KEY_VARIABLE: &str = "ROOMCAST_API_KEY";
 
 impl Invocation {
     /// Reads the command line, the environment and the settings file that either names.
@@ -219,7 +261,10 @@ fn variables_of(
 fn is_of_others(name: &str, value: &OsString) -> bool {
     let is_fault = cfg!(debug_assertions) && name == "ROOMCAST_FAULT";
     let is_address = name == "ROOMCAST_PORT" && value.to_str().is_some_and(|value| value.contains("://"));
-    is_fault || is_address || ["ROOMCAST_SERVICE_", "ROOMCAST_PORT_"].iter().any(|prefix| name.starts_with(prefix))
+    is_fault
+        || is_address
+        || name == API_KEY_VARIABLE
+        || ["ROOMCAST_SERVICE_", "ROOMCAST_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn unknown_variable(name: &str, settings: &[&str]) -> String {

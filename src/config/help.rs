@@ -20,6 +20,7 @@ Examples:
   roomcast check-config --config /etc/roomcast.toml  print what applies, or what is wrong
   roomcast check-config --explain team:a             print who may do what in a room
   roomcast gen-token --user ada --room team:a=join   print a token for trying out
+  roomcast publish lobby 'build 43 is live'          publish as a backend does, with the key in ROOMCAST_API_KEY
   printf 'JOIN lobby\\nbuild 43 is live\\n' | nc -N localhost 8080";
 
 const INTRODUCTION: &str = "\

@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use arguments::{Invocation, InvocationError, Task, log_format};
+pub use arguments::{API_KEY_VARIABLE, Invocation, InvocationError, ServerToAsk, Task, log_format};
 pub use hooks::{HookPolicy, HookRules};
 pub use hosts::{HostName, Origins};
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};

@@ -1,5 +1,6 @@
 //! Tests of single parts of the server through their public interfaces.
 
+mod api;
 mod auth;
 mod http;
 mod listing_cache;

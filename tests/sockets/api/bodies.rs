@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Centrifuge, Http, at_once};
+use harness::{Centrifuge, Http};
 use roomcast::config::Span;
 use serde_json::{Value, json};
 
@@ -131,13 +131,13 @@ fn errors_are_statuses_for_clients_that_want_them() {
         ("publish", json!({ "channel": "a", "data": 1, "version": 1 }), 400, 108),
         ("history", json!({ "channel": "a", "since": { "offset": 1, "epoch": "_" } }), 416, 112),
     ];
-    at_once(cases, |(method, parameters, status, code)| {
+    for (method, parameters, status, code) in cases {
         let headers = format!("{}X-Centrifugo-Error-Mode: transport\r\n", key(&served));
         let (head, body) = ask(served.server.http, post(method, &headers, &parameters.to_string()));
         let error: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!((head.status, &error["code"]), (status, &json!(code)), "{body}");
         assert!(error["message"].is_string());
-    });
+    }
     let headers = format!("X-API-Key: {}\r\nX-Centrifugo-Error-Mode: transport\r\n", served.teams);
     assert_eq!(ask(served.server.http, post("info", &headers, "{}")).0.status, 403);
 }

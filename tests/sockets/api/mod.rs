@@ -2,6 +2,7 @@
 
 mod batch;
 mod bodies;
+mod command_line;
 mod description;
 mod keys;
 mod orders;
@@ -11,7 +12,7 @@ mod stopping;
 
 use std::fs;
 
-use harness::{Endpoint, Head, Http};
+use harness::{Client, Endpoint, Head, Http, Transport};
 use roomcast::auth::api_keys::new_key;
 use roomcast::config::Settings;
 use serde_json::Value;
@@ -56,6 +57,14 @@ impl Served {
     /// Starts a server with the default settings.
     pub fn plain(shape: Shape) -> Self {
         Self::start(shape, |_| {})
+    }
+
+    /// A text client that has joined a room, under the label that the server gives it.
+    pub fn member(&self, transport: Transport, room: &str) -> Client {
+        let mut member = Client::connect(&self.server, transport);
+        member.send(&format!("JOIN {room}"));
+        member.expect(&format!("Joined {room}"));
+        member
     }
 
     /// A backend with the key that may do everything.

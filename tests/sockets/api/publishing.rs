@@ -1,7 +1,7 @@
 //! `publish` and `broadcast`.
 
-use harness::{Centrifuge, CentrifugeTransport, Client, Transport, at_once, until};
-use roomcast::config::RuleSettings;
+use harness::{Centrifuge, CentrifugeTransport, Transport, at_once, until};
+use roomcast::config::{RuleSettings, Who};
 use serde_json::{Value, json};
 
 use super::{Backend, Served};
@@ -19,7 +19,7 @@ fn members_on_every_transport_get_what_a_backend_publishes() {
     let cases = [Shape::ONE, Shape::MANY, Shape::OVER_TLS];
     at_once(cases, |shape| {
         let served = Served::plain(shape);
-        let mut texts = Transport::ALL.map(|transport| Client::member(&served.server, transport, "a", "member"));
+        let mut texts = Transport::ALL.map(|transport| served.member(transport, "a"));
         let mut clients = CentrifugeTransport::ALL.map(|transport| {
             let mut client = Centrifuge::connect_over(transport, served.server.http, None);
             client.subscribe("a");
@@ -47,7 +47,7 @@ fn tags_reach_sdks_and_what_skips_history_has_no_offset() {
     at_once([Shape::ONE, Shape::MANY], |shape| {
         let served = Served::plain(shape);
         let mut member = Centrifuge::member(served.server.http, "a");
-        let mut text = Client::member(&served.server, Transport::Tcp, "a", "member");
+        let mut text = served.member(Transport::Tcp, "a");
         let mut backend = served.backend();
         let tags = json!({ "kind": "news", "ä\"": "" });
         backend.result("publish", json!({ "channel": "a", "data": 1, "tags": tags }));
@@ -69,7 +69,8 @@ fn tags_reach_sdks_and_what_skips_history_has_no_offset() {
 #[test]
 fn a_room_that_retains_nothing_has_no_position() {
     let served = Served::start(Shape::ONE, |settings| {
-        settings.rules = vec![RuleSettings { rooms: "live:*".into(), history: Some(0), ..RuleSettings::default() }];
+        let rule = RuleSettings::new("live:*", Who::Anyone);
+        settings.rules = vec![RuleSettings { history_messages: Some(0), ..rule }];
     });
     let mut member = Centrifuge::member(served.server.http, "live:a");
     let mut backend = served.backend();

@@ -1,6 +1,6 @@
 //! Presence, history, rooms and the state of the server.
 
-use harness::{Centrifuge, Client, Transport, at_once};
+use harness::{Centrifuge, Transport, at_once};
 use serde_json::{Value, json};
 
 use super::Served;
@@ -56,9 +56,9 @@ fn history_shows_clients_as_others_see_them_and_is_removed_with_its_position_kep
     let mut member = Centrifuge::connect(served.server.http, Some(&alice));
     member.subscribe("a");
     member.publish("a", json!({ "x": 1 }));
-    let mut text = Client::member(&served.server, Transport::Tcp, "a", "bob");
+    let mut text = served.member(Transport::Tcp, "a");
     text.send("hello");
-    text.expect("[~bob] hello");
+    let label = text.line().strip_suffix(" hello").expect("a message").trim_matches(['[', ']']).to_owned();
     let mut backend = served.backend();
     let history = backend.result("history", json!({ "channel": "a", "limit": -1 }));
     let publications = &history["publications"];
@@ -67,7 +67,7 @@ fn history_shows_clients_as_others_see_them_and_is_removed_with_its_position_kep
     assert_eq!(publications[0], json!({ "data": { "x": 1 }, "offset": 1, "info": info }));
     assert_eq!(
         (&publications[1]["data"], &publications[1]["info"]["conn_info"]),
-        (&json!({ "text": "hello" }), &json!({ "name": "~bob" }))
+        (&json!({ "text": "hello" }), &json!({ "name": label }))
     );
     assert_eq!(backend.result("history_remove", json!({ "channel": "a" })), json!({}));
     let removed = backend.result("history", json!({ "channel": "a", "limit": -1 }));
@@ -83,7 +83,7 @@ fn presence_is_who_is_in_and_how_many() {
         let mut members: Vec<Centrifuge> =
             (0..2).map(|_| Centrifuge::connect(served.server.http, Some(&alice))).collect();
         members.iter_mut().for_each(|member| drop(member.subscribe("a")));
-        let _text = Client::member(&served.server, Transport::WebSocket, "a", "bob");
+        let _text = served.member(Transport::WebSocket, "a");
         let mut backend = served.backend();
         let presence = backend.result("presence", json!({ "channel": "a" }));
         assert_eq!(presence["presence"].as_object().expect("an object").len(), 3);
@@ -127,7 +127,7 @@ fn info_counts_clients_users_and_memberships() {
             (0..3).map(|_| Centrifuge::connect(served.server.http, Some(&alice))).collect();
         members.iter_mut().for_each(|member| drop(member.subscribe("a")));
         members[0].subscribe("b");
-        let _text = Client::member(&served.server, Transport::Tcp, "a", "bob");
+        let _text = served.member(Transport::Tcp, "a");
         let mut backend = served.backend();
         let info = backend.result("info", "");
         let node = &info["nodes"][0];

@@ -1,9 +1,9 @@
 //! The API of a server that is full, and of one that stops.
 
-use harness::{Centrifuge, Client, Http, Transport, at_once};
-use roomcast::config::Span;
+use std::io::{Read, Write};
+
+use harness::{Centrifuge, Http, Lines, Transport, at_once, until};
 use serde_json::json;
-use std::time::Duration;
 
 use super::{Served, ask, post};
 use crate::server::Shape;
@@ -11,7 +11,7 @@ use crate::server::Shape;
 #[test]
 fn a_full_server_answers_its_backend() {
     let served = Served::start(Shape::ONE, |settings| settings.max_clients = Some(1));
-    let mut only = Client::member(&served.server, Transport::Tcp, "a", "member");
+    let mut only = served.member(Transport::Tcp, "a");
     for number in 1..=20 {
         let key = format!("X-API-Key: {}\r\n", served.backend);
         let body = json!({ "channel": "a", "data": number }).to_string();
@@ -22,31 +22,49 @@ fn a_full_server_answers_its_backend() {
 }
 
 #[test]
-fn a_server_that_stops_refuses_calls_and_delivers_what_it_has_answered() {
+fn a_server_that_stops_refuses_calls() {
+    let served = Served::plain(Shape::ONE);
+    // It reads nothing, so that the server has to wait for it.
+    let stalled = Lines::member_short_of_buffer(served.server.tcp, "a");
+    let mut backend = served.backend();
+    for _ in 0..12 {
+        backend.result("publish", json!({ "channel": "a", "data": "x".repeat(60_000) }));
+    }
+    served.server.begin_stop();
+    let key = format!("X-API-Key: {}\r\n", served.backend);
+    let call = || ask(served.server.http, post("publish", &key, r#"{"channel":"a","data":1}"#));
+    until(|| call().0.status == 503);
+    assert_eq!(call().1, "draining\n");
+    drop(stalled);
+}
+
+#[test]
+fn members_get_all_that_was_answered_before_the_end() {
     at_once([Shape::ONE, Shape::MANY], |shape| {
-        let served = Served::start(shape, |settings| settings.grace = Span(Duration::from_secs(5)));
+        let served = Served::plain(shape);
         let mut member = Centrifuge::member(served.server.http, "a");
         let mut backends: Vec<_> = (0..8).map(|_| Http::connect(served.server.http)).collect();
         let key = format!("X-API-Key: {}\r\n", served.backend);
-        let request = post("publish", &key, r#"{"channel":"a","data":1}"#);
-        let mut published = 0;
-        served.server.begin_stop();
         for backend in &mut backends {
-            backend.send(&request);
+            backend.send(post("info", &key, "{}"));
+            assert_eq!(backend.answer().0.status, 200);
         }
-        for backend in &mut backends {
-            match backend.answer() {
-                (head, body) if head.status == 200 => {
-                    assert!(body.contains("offset"), "{body}");
-                    published += 1;
-                }
-                (head, body) => assert_eq!((head.status, body.as_str()), (503, "draining\n")),
+        let request = post("publish", &key, r#"{"channel":"a","data":1}"#).repeat(20);
+        for (number, backend) in backends.iter().enumerate() {
+            // Fails once the server has closed the connection.
+            let _ = backend.write_half().write_all(request.as_bytes());
+            if number == 4 {
+                served.server.begin_stop();
             }
         }
-        let mut delivered = 0;
-        while let Some(object) = member.object_or_end() {
-            delivered += usize::from(object.contains(r#""pub""#));
+        let mut published = 0;
+        for backend in backends {
+            let mut answers = Vec::new();
+            let _ = backend.into_stream().read_to_end(&mut answers);
+            published += String::from_utf8_lossy(&answers).matches(r#""offset""#).count();
         }
+        let objects = std::iter::from_fn(|| member.object_or_end());
+        let delivered = objects.filter(|object| object.contains(r#""pub""#)).count();
         assert!(delivered >= published, "{delivered} of {published}");
         drop(member);
         served.server.stop();

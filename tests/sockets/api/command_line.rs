@@ -1,0 +1,73 @@
+//! `roomcast publish` and `roomcast rooms`, which ask a server that runs.
+
+use std::fs;
+use std::net::TcpListener;
+
+use harness::{Ended, Program, Transport};
+use roomcast::protocol::position::Position;
+use tempfile::TempDir;
+
+use super::Served;
+use crate::server::{Shape, TestServer};
+
+/// The arguments that name a server, and a file with this key.
+fn asking(server: &TestServer, key: &str) -> (TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("api.key");
+    fs::write(&path, format!("{key}\n")).expect("a file");
+    let url = format!("http://{}", server.http.address);
+    let path = path.to_str().expect("a path in UTF-8").to_owned();
+    (folder, vec!["--url".to_owned(), url, "--key-file".to_owned(), path])
+}
+
+fn run(arguments: &[&str], asking: &[String]) -> Ended {
+    Program::run(&arguments.iter().copied().chain(asking.iter().map(String::as_str)).collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn expect_failure(ended: &Ended, parts: &[&str]) {
+    let Ended { code, out, err } = ended;
+    assert_eq!((*code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
+    assert!(parts.iter().all(|part| err.contains(part)), "{err}");
+}
+
+#[test]
+fn a_text_is_published_and_rooms_are_listed() {
+    let served = Served::plain(Shape::ONE);
+    let mut member = served.member(Transport::Tcp, "a");
+    let _other = served.member(Transport::WebSocket, "team:b");
+    let (_folder, server) = asking(&served.server, &served.backend);
+    let Ended { code, out, err } = run(&["publish", "a", "build \"43\" is live"], &server);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(Position::parse(out.trim_end()).is_some_and(|position| position.offset.0 == 1), "{out}");
+    member.expect("[backend] build \"43\" is live");
+    assert_eq!(run(&["publish", "a", "{\"n\": [1]}", "--json"], &server).code, Some(0));
+    member.expect(r#"[backend] {"n":[1]}"#);
+    assert_eq!(run(&["rooms"], &server).out, "a 1\nteam:b 1\n");
+    assert_eq!(run(&["rooms", "team:*"], &server).out, "team:b 1\n");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line_without_the_key() {
+    let served = Served::plain(Shape::ONE);
+    let (_folder, server) = asking(&served.server, &served.reader);
+    expect_failure(&run(&["publish", "a", "hello"], &server), &["permission denied", "\"reader\"", "publish"]);
+    expect_failure(&run(&["rooms"], &server), &["permission denied"]);
+    expect_failure(&run(&["publish", "two words", "hello"], &server), &["bad request", "no spaces"]);
+    expect_failure(&run(&["publish", "a", "{", "--json"], &server), &["--json", "not JSON"]);
+    let (_folder, unknown) = asking(&served.server, "rck_secret");
+    let ended = run(&["rooms"], &unknown);
+    expect_failure(&ended, &["knows no such API key", "api-keys-file"]);
+    assert!(!ended.err.contains("rck_secret"));
+    let (_folder, two_words) = asking(&served.server, "two words");
+    expect_failure(&run(&["rooms"], &two_words), &["no single word"]);
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
+    let url = format!("http://{closed}");
+    let elsewhere = |url: &str| [&["--url".to_owned(), url.to_owned()], &server[2..]].concat();
+    expect_failure(&run(&["rooms"], &elsewhere(&url)), &["cannot connect to 127.0.0.1", "refused"]);
+    expect_failure(&run(&["rooms"], &elsewhere("https://example.org")), &["as in http://127.0.0.1:3000"]);
+    expect_failure(&run(&["rooms"], &elsewhere("nonsense")), &["--url"]);
+    let lines = format!("http://{}", served.server.tcp.address);
+    expect_failure(&run(&["rooms"], &elsewhere(&lines)), &["no answer from", "HTTP"]);
+    expect_failure(&run(&["rooms"], &server[..2]), &["no API key", "ROOMCAST_API_KEY"]);
+}
