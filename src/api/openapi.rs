@@ -106,7 +106,10 @@ impl ApiMethod {
             .parameter(error_mode())
             .request_body(Some(body.build()))
             .response("200", answered);
-        refusals().into_iter().fold(operation, |operation, (status, refusal)| operation.response(status, refusal)).build()
+        refusals()
+            .into_iter()
+            .fold(operation, |operation, (status, refusal)| operation.response(status, refusal))
+            .build()
     }
 
     /// Whether all parameters of the method may be missing. An empty body is that of an object without fields.
