@@ -76,6 +76,13 @@ scenario("a library for node has clients join, leave and end", async () => {
     assert.equal((await disconnected).code, 3503);
 });
 
+scenario("a batch has the errors of its calls in their places", async () => {
+    const body = { commands: [{ rpc: { method: "none" } }, { publish: { channel: room("open"), data: 1 } }, { batch: { commands: [] } }, { info: {} }] };
+    const headers = { authorization: `apikey ${server.keys.publisher}` };
+    const { replies } = await (await fetch(`http://${server.http}/api/batch`, { method: "POST", headers, body: JSON.stringify(body) })).json();
+    assert.deepEqual(replies.map(({ publish, error }) => publish?.offset ?? error.code), [104, 1, 104, 103]);
+});
+
 scenario("a library for node throws where the server refuses", async () => {
     const publisher = new CentClient({ url: `http://${server.http}/api`, apiKey: server.keys.publisher });
     await publisher.publish({ channel: room("open"), data: 1 });
