@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -109,6 +110,7 @@ pub struct SubscribeRequest {
     #[schema(minimum = 0)]
     pub expire_at: Option<i64>,
     /// The client is sent what the room has published since.
+    #[serde(default, deserialize_with = "object")]
     pub recover_since: Option<StreamPosition>,
     /// Has no effect: a room is the same for all of its members, by its rule.
     #[serde(rename = "override")]
@@ -142,6 +144,7 @@ pub struct DisconnectRequest {
     /// Clients whose connections stay.
     pub whitelist: Option<Vec<String>>,
     /// What the clients are told; code 3503 if it is missing.
+    #[serde(default, deserialize_with = "object")]
     pub disconnect: Option<DisconnectWords>,
 }
 
@@ -192,6 +195,7 @@ pub struct HistoryRequest {
     /// The most publications: 0 asks for the position alone, less than 0 for as many as the server gives at once.
     pub limit: Option<i32>,
     /// Only what lies behind this position, or in front of it if the order is reversed.
+    #[serde(default, deserialize_with = "object")]
     pub since: Option<StreamPosition>,
     /// Newest first.
     pub reverse: Option<bool>,
@@ -245,6 +249,15 @@ pub struct BatchRequest {
     pub commands: Option<Vec<BTreeMap<String, Json>>>,
     /// The calls need not be executed one after the other.
     pub parallel: Option<bool>,
+}
+
+/// Takes an object, or `null` for none. By itself serde would take an array as well, as the fields in their order.
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    match Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get) {
+        None => Ok(None),
+        Some(object) if object.starts_with('{') => serde_json::from_str(object).map(Some).map_err(D::Error::custom),
+        Some(_) => Err(D::Error::custom("expected an object")),
+    }
 }
 
 /// Takes a value that is present; `null` is one.
