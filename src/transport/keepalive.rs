@@ -13,6 +13,9 @@ use crate::shutdown::Drain;
 use crate::writer::handle::{Sockets, WriterHandle};
 use crate::writer::{EntryNumber, Slot};
 
+/// The longest time between two heartbeats of a reader. Proxies cut a stream that is silent for 30 s or more.
+const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(25);
+
 /// The keepalive of the clients of a worker's HTTP port.
 pub struct Keepalive {
     rules: KeepaliveRules,
@@ -117,7 +120,7 @@ impl Liveness {
         }
         if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
-        } else if now.saturating_sub(self.pinged_at.get()) >= self.dialect.ping_interval(rules.ping_interval) {
+        } else if now.saturating_sub(self.pinged_at.get()) >= ping_interval(self.dialect, rules) {
             Verdict::PingDue
         } else {
             Verdict::Alive
@@ -129,6 +132,13 @@ impl Liveness {
         let answer_within = rules.pong_timeout.saturating_sub(rules.ping_interval);
         now.saturating_sub(self.heard_at.get()) >= rules.pong_timeout
             && self.unanswered_since.get().is_some_and(|since| now.saturating_sub(since) >= answer_within)
+    }
+}
+
+fn ping_interval(dialect: Dialect, rules: KeepaliveRules) -> Duration {
+    match dialect {
+        Dialect::RoomEvents => rules.ping_interval.min(HEARTBEAT_INTERVAL_MAX),
+        _ => rules.ping_interval,
     }
 }
 
