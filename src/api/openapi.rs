@@ -1,5 +1,5 @@
-//! The description of the API in OpenAPI 3.1, made from the methods and the types of their parameters and results. It is
-//! documentation: nothing is routed by it.
+//! The description of the API in OpenAPI 3.1, made from the methods and the types of their parameters and results. It
+//! is documentation: nothing is routed by it.
 
 use strum::{EnumMessage, VariantArray};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
-// The commands of docs/http.md and README.md as they stand there, in one shell for each document, and the answers that are shown,
-// but for the server's port. Ids, positions and times are others each time: whatever the server says in place of the first
-// one that is shown must stand in all further places of it.
+// Runs the commands of docs/http.md and README.md as they stand there, but for the server's port, in one shell for each
+// document, and compares the answers with those that are shown. Ids, positions and times differ from server to server: the
+// same is shown for the same.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -17,12 +17,12 @@ const { connectAs, subscribe } = require("./helpers/clients.cjs");
 
 const root = path.join(__dirname, "..", "..");
 
-// What differs from server to server: how a document shows it, and how a server says it. The same is shown for the same.
+// What differs from server to server: how a document shows it, and how a server says it.
 const SHOWN = [
     [/(?<![0-9a-z-])[0-9a-f]{16}(?![0-9a-z])/, "[0-9a-f]{16}"], // an id
     [/(?<![0-9a-z])1k[0-9a-z]{11}(?![0-9a-z])/, "[0-9a-z]{13}"], // an epoch
 ];
-// The same, each time another.
+// What differs from answer to answer.
 const SHOWN_ONCE = [
     [/\d{4}-\d\d-\d\dT[\d:.]+Z/, "\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z"],
     [/(?<="uptime":)\d+/, "\\d+"],
@@ -61,8 +61,8 @@ class Values {
     }
 }
 
-// The commands of a document and the answers that it shows. A line with two blanks in front goes on with the one before. Of the
-// README those about the API and rooms over HTTP; other tests run its other code.
+// The commands of a document and the answers that it shows. A line that begins with two blanks continues the line before. Of
+// the README those about the API and rooms over HTTP.
 function commands(file) {
     const document = fs.readFileSync(path.join(root, file), "utf8");
     const blocks = [...document.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block]) => block);

@@ -1,6 +1,6 @@
-"""The official library of the server API for Python, `cent`, against a server with clients of the SDK. backend.test.cjs runs this
-with the server's address (twice, as clients.py wants it), the secret of its tokens and its API keys: of everything, of
-publishing in `open:*`, and of none."""
+"""The official library of the server API for Python, `cent`, against a server with clients of the SDK. backend.test.cjs
+runs this with the server's address (twice, as clients.py wants it), the secret of its tokens and two API keys: one for
+everything, and one for publishing in `open:*`."""
 
 import asyncio
 import sys
