@@ -1,6 +1,6 @@
 // Runs the commands of docs/http.md and README.md as they stand there, but for the server's port, in one shell for each
-// document, and compares the answers with those that are shown. Ids, positions and times differ from server to server: the
-// same is shown for the same.
+// document, and compares the answers with those that are shown. Ids, positions and times differ from server to server:
+// the same is shown for the same.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -61,8 +61,8 @@ class Values {
     }
 }
 
-// The commands of a document and the answers that it shows. A line that begins with two blanks continues the line before. Of
-// the README those about the API and rooms over HTTP.
+// The commands of a document and the answers that it shows. A line that begins with two blanks continues the line
+// before. Of the README those about the API and rooms over HTTP.
 function commands(file) {
     const document = fs.readFileSync(path.join(root, file), "utf8");
     const blocks = [...document.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block]) => block);

@@ -1,5 +1,5 @@
-// schemathesis makes requests from the description of the server API, right and wrong ones, and compares the answers with
-// the description. PYTHON names an interpreter that has it.
+// schemathesis makes requests from the description of the server API, right and wrong ones, and compares the answers
+// with the description. PYTHON names an interpreter that has it.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -13,10 +13,10 @@ const WITHIN_MS = 120_000; // a failsafe
 const SEED = process.env.SEED ?? "1";
 const EXAMPLES = "25"; // random requests of each method, beside those that reach each part of its description
 
-// Both ways of telling errors are tested, each without one check. Where errors come with status 200, as libraries expect
-// them, no status shows that wrong parameters were refused. Where they come as statuses, parameters that fit the description
-// may be refused too: it cannot say which names a room may have. There the calls of a batch are left out, since each is
-// refused in its own reply.
+// Both ways of telling errors are tested, each without one check. Where errors come with status 200, as libraries
+// expect them, no status shows that wrong parameters were refused. Where they come as statuses, parameters that fit the
+// description may be refused too: it cannot say which names a room may have. There the calls of a batch are left out,
+// since each is refused in its own reply.
 const MODES = [
     { name: "errors in answers", flags: ["--exclude-checks", "negative_data_rejection"] },
     {

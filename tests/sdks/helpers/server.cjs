@@ -69,8 +69,8 @@ process.once("exit", () => processes.forEach((child) => child.kill("SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 class Server {
-    // Starts a server with these settings, on free ports if it names none. `keys` holds the flags of `roomcast gen-key` by
-    // the names of API keys; `server.keys` then holds the keys.
+    // Starts a server with these settings, on free ports if it names none. `keys` holds the flags of `roomcast gen-key`
+    // by the names of API keys; `server.keys` then holds the keys.
     static async start(settings = {}, rules = RULES, keys = {}) {
         const server = new Server();
         server.folder = fs.mkdtempSync(path.join(os.tmpdir(), "roomcast-sdks-"));

@@ -1,5 +1,5 @@
-"""Clients of the official SDK for Python. The tests that use them have the addresses of a server and of a proxy in front of
-it, and the secret of the tokens, on their command line."""
+"""Clients of the official SDK for Python. The tests that use them have the addresses of a server and of a proxy in front
+of it, and the secret of the tokens, on their command line."""
 
 import asyncio
 import base64

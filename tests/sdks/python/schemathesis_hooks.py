@@ -13,5 +13,5 @@ def has_whole_float(value):
 
 @schemathesis.hook
 def filter_body(context, body):
-    """Leaves out integers that are written as 7.0: JSON Schema accepts them as integers, and the server refuses them."""
+    """Leaves out integers that are written as 7.0: JSON Schema accepts them, and the server refuses them."""
     return not has_whole_float(body)
