@@ -1,14 +1,14 @@
-//! The description of the API in OpenAPI 3.1, made from the methods and the types of their parameters and results. It is
-//! documentation: nothing is routed by it.
+//! The description of the API in OpenAPI 3.1, made from the methods and the types of their parameters and results. It
+//! is documentation: nothing is routed by it.
 
 use strum::{EnumMessage, VariantArray};
 use utoipa::ToSchema;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder};
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, Object, ObjectBuilder, OneOfBuilder, OpenApiBuilder, PathItem,
-    PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+    PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema, Type,
 };
 
 use super::requests::{
@@ -28,6 +28,9 @@ const JSON: &str = "application/json";
 /// The header with the key, and the other one that is taken in its place.
 const KEY_HEADER: &str = "X-API-Key";
 const OTHER_HEADER: &str = "Authorization";
+
+/// What a refusal that no method has made is.
+const TEXT: &str = "text/plain";
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -90,29 +93,60 @@ impl ApiMethod {
             _ => field("result", reference::<R>()).into(),
         };
         let answer = OneOfBuilder::new().item(result).item(field("error", reference::<ApiError>()));
+        let is_body_needed = if self.has_no_parameters() { Required::False } else { Required::True };
         let body = RequestBodyBuilder::new()
-            .required(Some(Required::True))
+            .required(Some(is_body_needed))
             .content(JSON, ContentBuilder::new().schema(Some(reference::<Q>())).build());
         let answered = ResponseBuilder::new()
             .description("The result, or an error with a code")
             .content(JSON, ContentBuilder::new().schema(Some(Schema::from(answer.build()))).build());
-        let refusals = [
-            ("400", "The body is not JSON, or a field has another type"),
-            ("401", "No key, or one that is not valid"),
-            ("408", "The body took too long"),
-            ("413", "The body is too long"),
-            ("503", "The server stops"),
-        ];
         let operation = OperationBuilder::new()
             .operation_id(Some(self.name()))
             .summary(self.get_documentation())
+            .parameter(error_mode())
             .request_body(Some(body.build()))
             .response("200", answered);
-        let refused = |operation: OperationBuilder, (status, text)| {
-            operation.response(status, ResponseBuilder::new().description(text))
-        };
-        refusals.into_iter().fold(operation, refused).build()
+        refusals()
+            .into_iter()
+            .fold(operation, |operation, (status, refusal)| operation.response(status, refusal))
+            .build()
     }
+
+    /// Whether all parameters of the method may be missing. An empty body is that of an object without fields.
+    fn has_no_parameters(self) -> bool {
+        matches!(self, Self::Channels | Self::Info)
+    }
+}
+
+/// The header by which a client has errors come as statuses.
+fn error_mode() -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    ParameterBuilder::new()
+        .name("X-Centrifugo-Error-Mode")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("`transport`: errors come as statuses, each with the error alone as its body."))
+        .schema(Some(text))
+        .build()
+}
+
+/// The statuses that refuse a call. Some of them come only to clients that want errors as statuses.
+fn refusals() -> [(&'static str, Response); 9] {
+    let refusal = |text: &str| ResponseBuilder::new().description(text);
+    let error = || ContentBuilder::new().schema(Some(reference::<ApiError>())).build();
+    let text = || ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build();
+    let malformed = "The body is not JSON, or a field has another type; as an error: 106, 107, 108";
+    [
+        ("400", refusal(malformed).content(TEXT, text()).content(JSON, error()).build()),
+        ("401", refusal("No key, or one that is not valid").build()),
+        ("403", refusal("As an error: 103").content(JSON, error()).build()),
+        ("404", refusal("As an error: 104").content(JSON, error()).build()),
+        ("408", refusal("The body took too long").build()),
+        ("413", refusal("The body is too long").build()),
+        ("416", refusal("As an error: 112").content(JSON, error()).build()),
+        ("500", refusal("As an error: 100").content(JSON, error()).build()),
+        ("503", refusal("The server stops").build()),
+    ]
 }
 
 /// Adds the schema of a type, and those of the types in it.

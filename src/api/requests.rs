@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -14,7 +15,7 @@ pub(super) type Json = Option<Box<RawValue>>;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct PublishRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// What is published: any JSON value. Text clients are shown `{"text": "…"}` as the text alone.
     #[serde(default, deserialize_with = "given")]
@@ -31,6 +32,7 @@ pub struct PublishRequest {
     /// Has no effect: members get whole publications.
     pub delta: Option<bool>,
     /// Must be 0: publications have no versions.
+    #[schema(format = "uint64")]
     pub version: Option<u64>,
     /// Has no effect without a version.
     pub version_epoch: Option<String>,
@@ -40,7 +42,7 @@ pub struct PublishRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BroadcastRequest {
     /// The rooms, in the order of the answers.
-    #[schema(required)]
+    #[schema(required, example = json!(["lobby"]))]
     pub channels: Option<Vec<String>>,
     /// What is published: any JSON value.
     #[serde(default, deserialize_with = "given")]
@@ -57,6 +59,7 @@ pub struct BroadcastRequest {
     /// Has no effect.
     pub delta: Option<bool>,
     /// Must be 0.
+    #[schema(format = "uint64")]
     pub version: Option<u64>,
     /// Has no effect without a version.
     pub version_epoch: Option<String>,
@@ -85,7 +88,7 @@ impl BroadcastRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct SubscribeRequest {
     /// The room that clients join.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The user all of whose clients join; may be missing beside `client`.
     pub user: Option<String>,
@@ -104,8 +107,10 @@ pub struct SubscribeRequest {
     /// In place of `data`: the same JSON in base64.
     pub b64data: Option<String>,
     /// When the membership ends, in seconds since 1970; 0 is never.
+    #[schema(minimum = 0)]
     pub expire_at: Option<i64>,
     /// The client is sent what the room has published since.
+    #[serde(default, deserialize_with = "object")]
     pub recover_since: Option<StreamPosition>,
     /// Has no effect: a room is the same for all of its members, by its rule.
     #[serde(rename = "override")]
@@ -117,7 +122,7 @@ pub struct SubscribeRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct UnsubscribeRequest {
     /// The room that clients leave.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The user all of whose clients leave; may be missing beside `client`.
     pub user: Option<String>,
@@ -139,6 +144,7 @@ pub struct DisconnectRequest {
     /// Clients whose connections stay.
     pub whitelist: Option<Vec<String>>,
     /// What the clients are told; code 3503 if it is missing.
+    #[serde(default, deserialize_with = "object")]
     pub disconnect: Option<DisconnectWords>,
 }
 
@@ -165,6 +171,7 @@ pub struct RefreshRequest {
     /// The connections have expired, and end.
     pub expired: Option<bool>,
     /// When the connections expire, in seconds since 1970; 0 leaves it as it is.
+    #[schema(minimum = 0)]
     pub expire_at: Option<i64>,
     /// What others learn of the client in rooms that it joins from then on.
     #[schema(value_type = Option<serde_json::Value>)]
@@ -175,7 +182,7 @@ pub struct RefreshRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RoomRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
 }
 
@@ -183,11 +190,12 @@ pub struct RoomRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct HistoryRequest {
     /// The room.
-    #[schema(required)]
+    #[schema(required, example = "lobby")]
     pub channel: Option<String>,
     /// The most publications: 0 asks for the position alone, less than 0 for as many as the server gives at once.
     pub limit: Option<i32>,
     /// Only what lies behind this position, or in front of it if the order is reversed.
+    #[serde(default, deserialize_with = "object")]
     pub since: Option<StreamPosition>,
     /// Newest first.
     pub reverse: Option<bool>,
@@ -197,6 +205,7 @@ pub struct HistoryRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct StreamPosition {
     /// The last publication that is known.
+    #[schema(format = "uint64")]
     pub offset: Option<u64>,
     /// The life of the room; an empty one is any.
     pub epoch: Option<String>,
@@ -228,6 +237,7 @@ pub struct InvalidateUserTokensRequest {
     #[schema(required)]
     pub user: Option<String>,
     /// Tokens that were issued before this time, in seconds since 1970, or that do not say when; now if it is missing.
+    #[schema(minimum = 0)]
     pub issued_before: Option<i64>,
 }
 
@@ -239,6 +249,15 @@ pub struct BatchRequest {
     pub commands: Option<Vec<BTreeMap<String, Json>>>,
     /// The calls need not be executed one after the other.
     pub parallel: Option<bool>,
+}
+
+/// Takes an object, or `null` for none. By itself serde would take an array as well, as the fields in their order.
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    match Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get) {
+        None => Ok(None),
+        Some(object) if object.starts_with('{') => serde_json::from_str(object).map(Some).map_err(D::Error::custom),
+        Some(_) => Err(D::Error::custom("expected an object")),
+    }
 }
 
 /// Takes a value that is present; `null` is one.

@@ -1,7 +1,7 @@
 // The built server as a process, with settings of the test. Ends with the test's process at the latest.
 "use strict";
 
-const { spawn } = require("node:child_process");
+const { execFileSync, spawn } = require("node:child_process");
 const { EventEmitter } = require("node:events");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -69,17 +69,31 @@ process.once("exit", () => processes.forEach((child) => child.kill("SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 class Server {
-    // Starts a server with these settings, on free ports if it names none.
-    static async start(settings = {}, rules = RULES) {
+    // Starts a server with these settings, on free ports if it names none. `keys` holds the flags of `roomcast gen-key`
+    // by the names of API keys; `server.keys` then holds the keys.
+    static async start(settings = {}, rules = RULES, keys = {}) {
         const server = new Server();
         server.folder = fs.mkdtempSync(path.join(os.tmpdir(), "roomcast-sdks-"));
         fs.writeFileSync(path.join(server.folder, "main.key"), SECRET, { mode: 0o600 });
-        const all = { ...SETTINGS, "token-secret-file": [path.join(server.folder, "main.key")], ...settings };
+        const all = { ...SETTINGS, "token-secret-file": [path.join(server.folder, "main.key")], ...server.useKeys(keys), ...settings };
         const lines = Object.entries(all).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
         fs.writeFileSync(path.join(server.folder, "roomcast.toml"), `${lines.join("\n")}\n${rules}`);
         server.http = server.tcp = "127.0.0.1:0";
         await server.run();
         return server;
+    }
+
+    // Writes the file of API keys, and returns the setting that names it.
+    useKeys(keys) {
+        this.keys = {};
+        const lines = Object.entries(keys).map(([name, flags]) => {
+            const [, key, , line] = execFileSync(PROGRAM, ["gen-key", name, ...flags], { encoding: "utf8" }).split("\n");
+            this.keys[name] = key;
+            return `${line}\n`;
+        });
+        const file = path.join(this.folder, "keys.toml");
+        if (lines.length > 0) fs.writeFileSync(file, lines.join(""));
+        return lines.length > 0 ? { "api-keys-file": file } : {};
     }
 
     // Runs the server on its addresses, once more after a stop.

@@ -43,9 +43,11 @@ fn a_body_that_is_no_json_of_the_right_types_is_answered_with_400() {
         ("history", r#"{"channel":"a","limit":"1"}"#),
         ("history", r#"{"channel":"a","limit":99999999999}"#),
         ("history", r#"{"channel":"a","since":{"offset":-1}}"#),
+        ("history", r#"{"channel":"a","since":[1,"e"]}"#),
         ("broadcast", r#"{"channels":"a","data":1}"#),
         ("broadcast", r#"{"channels":[null],"data":1}"#),
         ("disconnect", r#"{"user":"u","disconnect":{"code":"1"}}"#),
+        ("disconnect", r#"{"user":"u","disconnect":[4000,"r"]}"#),
         ("batch", r#"{"commands":{}}"#),
         ("info", "[]"),
     ] {
