@@ -57,7 +57,7 @@ fn tags_reach_sdks_and_what_skips_history_has_no_offset() {
         assert_eq!(member.push()["pub"], json!({ "data": 1, "offset": 1, "tags": tags }));
         assert_eq!(member.push()["pub"], json!({ "data": 2 }));
         assert_eq!(member.push()["pub"], json!({ "data": null, "offset": 2 }));
-        ["1", "2", "null"].map(|data| text.expect(&format!("[backend] {data}")));
+        ["1", "2", "null"].iter().for_each(|data| text.expect(&format!("[backend] {data}")));
         let history = backend.result("history", json!({ "channel": "a", "limit": -1 }));
         assert_eq!(
             history["publications"],
