@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use harness::{Centrifuge, Http, Lines, Transport, at_once, until};
+use harness::{Centrifuge, Disconnect, Http, Lines, Transport, at_once};
 use serde_json::json;
 
 use super::{Served, ask, post};
@@ -26,15 +26,16 @@ fn a_server_that_stops_refuses_calls() {
     let served = Served::plain(Shape::ONE);
     // It reads nothing, so that the server has to wait for it.
     let stalled = Lines::member_short_of_buffer(served.server.tcp, "a");
+    let mut witness = served.member(Transport::Tcp, "b");
     let mut backend = served.backend();
     for _ in 0..12 {
         backend.result("publish", json!({ "channel": "a", "data": "x".repeat(60_000) }));
     }
     served.server.begin_stop();
-    let key = format!("X-API-Key: {}\r\n", served.backend);
-    let call = || ask(served.server.http, post("publish", &key, r#"{"channel":"a","data":1}"#));
-    until(|| call().0.status == 503);
-    assert_eq!(call().1, "draining\n");
+    witness.lines_until_closed(Disconnect::Shutdown);
+    backend.send("publish", json!({ "channel": "a", "data": 1 }));
+    let (head, body) = backend.client.answer();
+    assert_eq!((head.status, body.as_str(), head.header("connection")), (503, "draining\n", Some("close")));
     drop(stalled);
 }
 
