@@ -16,7 +16,7 @@ use crate::session::orders::NotObeyed;
 #[schema(as = Error)]
 pub struct ApiError {
     /// 100 internal, 103 permission denied, 104 method not found, 106 limit exceeded, 107 bad request, 108 not
-    /// available, 112 unrecoverable position.
+    /// available, 112 unrecoverable position, 113 conflict.
     #[schema(example = 107)]
     pub code: u32,
     /// What was wrong, with the value and the rule.
@@ -33,6 +33,11 @@ impl ApiError {
     /// The answer would be too long.
     pub(super) fn limit(text: impl Display) -> Self {
         Self { code: 106, message: format!("limit exceeded: {text}") }
+    }
+
+    /// Something else was done by this name before.
+    pub(super) fn conflict(text: impl Display) -> Self {
+        Self { code: 113, message: format!("conflict: {text}") }
     }
 
     /// The server could not do it now; another try may help.

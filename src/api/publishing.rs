@@ -36,7 +36,7 @@ impl Api<'_> {
     pub(super) async fn publish(&self, mut request: PublishRequest) -> Result<PublishResult, ApiError> {
         let room = self.room(ApiRight::Publish, request.channel.take())?;
         let content = self.content(request)?;
-        Ok(self.publish_to(room, content).await)
+        self.publish_to(room, content).await
     }
 
     /// Publishes to all rooms, a bounded number at once. A room that is refused does not keep the others from theirs.
@@ -49,7 +49,7 @@ impl Api<'_> {
         }
         let content = &self.content(content)?;
         let publishes = rooms.into_iter().map(async |room| match self.room(ApiRight::Publish, Some(room)) {
-            Ok(room) => Answer::Result(self.publish_to(room, content.clone()).await),
+            Ok(room) => self.publish_to(room, content.clone()).await.into(),
             Err(error) => Answer::Error(error),
         });
         Ok(BroadcastResult { responses: stream::iter(publishes).buffered(BROADCAST_IN_FLIGHT).collect().await })
@@ -85,16 +85,17 @@ impl Api<'_> {
         })
     }
 
-    async fn publish_to(&self, room: RoomName, content: Content) -> PublishResult {
+    async fn publish_to(&self, room: RoomName, content: Content) -> Result<PublishResult, ApiError> {
         let Content { publisher, data, is_retained, key, came_at } = content;
         let has_position = is_retained && self.retains(&room);
         let data = Data::Json(data);
         let publish = ServerPublish { room, publisher, data, read_at: came_at, is_retained, key, permit: None };
-        match self.context.broker.publish(publish).await.filter(|_| has_position) {
+        let position = self.context.broker.publish(publish).await.map_err(ApiError::conflict)?;
+        Ok(match position.filter(|_| has_position) {
             Some(position) => {
                 PublishResult { offset: Some(position.offset.0), epoch: Some(position.epoch.to_string()) }
             }
             None => PublishResult::default(),
-        }
+        })
     }
 }

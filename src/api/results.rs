@@ -20,6 +20,12 @@ pub enum Answer<T> {
     Error(ApiError),
 }
 
+impl<T> From<Result<T, ApiError>> for Answer<T> {
+    fn from(result: Result<T, ApiError>) -> Self {
+        result.map_or_else(Self::Error, Self::Result)
+    }
+}
+
 /// The result of a method that only says that it is done.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EmptyResult {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Act, Join, JoinReply, MemberCommand, ReplyTo, ServerPublish};
+use super::command::{Act, Join, JoinReply, MemberCommand, ReplyTo};
 use super::history::History;
 use super::in_flight::{LongReplyTurn, Uncharged};
 use super::log::Unrecovered;
@@ -39,28 +39,7 @@ impl Shard {
     /// Handles a command of a member. One that is in the room no more is told so.
     pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
         let MemberCommand { room: name, from, act, .. } = command;
-        let act = match act {
-            Act::Reply(bytes) => return batch.reply_encoded(from.address, bytes),
-            Act::PublishFromOutside(publish, uncharged) => {
-                self.charge_outsider(&name, from.address, &uncharged);
-                let (publisher, data, read_at) = *publish;
-                let is_retained = true;
-                let publish =
-                    ServerPublish { room: name, publisher, data, read_at, is_retained, key: None, permit: None };
-                self.publish(now, publish, batch);
-                return batch.reply(from, &Event::Accepted);
-            }
-            Act::Page(page, turn) => return self.page(&name, from, *page, turn, batch),
-            Act::Presence(turn, uncharged) => {
-                self.charge_outsider(&name, from.address, &uncharged);
-                return self.presence(&name, from, turn, batch);
-            }
-            Act::PresenceCount(uncharged) => {
-                self.charge_outsider(&name, from.address, &uncharged);
-                return batch.reply(from, &self.presence_count(&name));
-            }
-            act => act,
-        };
+        let Some(act) = self.act_from_outside(now, &name, from, act, batch) else { return };
         let room = self.rooms.get_mut(&name);
         let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
             return batch.reply(from, &Event::JoinFirst);
@@ -111,6 +90,36 @@ impl Shard {
                 unreachable!("it was handled above")
             }
         }
+    }
+
+    /// Does what needs no member. Returns what does.
+    fn act_from_outside(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        from: ReplyTo,
+        act: Act,
+        batch: &mut Batch,
+    ) -> Option<Act> {
+        match act {
+            Act::Reply(bytes) => batch.reply_encoded(from.address, bytes),
+            Act::PublishFromOutside(publish, uncharged) => {
+                self.charge_outsider(name, from.address, &uncharged);
+                self.publish_for_client(now, name, *publish, batch);
+                batch.reply(from, &Event::Accepted);
+            }
+            Act::Page(page, turn) => self.page(name, from, *page, turn, batch),
+            Act::Presence(turn, uncharged) => {
+                self.charge_outsider(name, from.address, &uncharged);
+                self.presence(name, from, turn, batch);
+            }
+            Act::PresenceCount(uncharged) => {
+                self.charge_outsider(name, from.address, &uncharged);
+                batch.reply(from, &self.presence_count(name));
+            }
+            act => return Some(act),
+        }
+        None
     }
 
     /// Charges a client that is no member for all members of the room.

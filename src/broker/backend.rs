@@ -3,10 +3,12 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::acts::{Proposal, RoomOrder};
 use super::batch::Batch;
 use super::command::{Page, PageOfRoom, RoomCounts, ServerPublish};
+use super::idempotency::{FirstPublish, KeyReused};
 use super::now::Now;
 use super::room::Room;
 use super::shard::Shard;
@@ -14,41 +16,84 @@ use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Offset, Position};
-use crate::protocol::publication::Publication;
+use crate::protocol::publication::{Data, Publication, Publisher};
 
 impl Shard {
     /// Publishes for an application. A repeat of a publish is answered with the position of the first.
-    pub(super) fn publish(&mut self, now: Now, publish: ServerPublish, batch: &mut Batch) -> Option<Position> {
+    ///
+    /// # Errors
+    /// The key was used for another publish.
+    pub(super) fn publish(
+        &mut self,
+        now: Now,
+        publish: ServerPublish,
+        batch: &mut Batch,
+    ) -> Result<Option<Position>, KeyReused> {
         let ServerPublish { room: name, publisher, data, read_at, is_retained, key, .. } = publish;
-        let first = key.as_ref().and_then(|key| self.keys.first(now.instant, &name, key));
-        if first.is_some() {
-            return first;
+        let keyed = key.map(|key| (key, self.epochs.fingerprint(&publisher, &data)));
+        if let Some((key, content)) = &keyed
+            && let Some(first) = self.keys.first(now.instant, &name, key)
+        {
+            return if first.content == *content { Ok(Some(first.position)) } else { Err(KeyReused) };
         }
+        let proposal = Proposal { publisher, data, read_at };
+        let position = match is_retained {
+            true => self.publish_in_order(now, &name, proposal, batch),
+            false => self.publish_without_offset(now, &name, proposal, batch),
+        };
+        if let (Some((key, content)), Some(position)) = (keyed, position) {
+            self.keys.remember(now.instant, &name, &key, FirstPublish { position, content });
+        }
+        self.reclaim_excess(now);
+        Ok(position)
+    }
+
+    /// Publishes for a client that is no member.
+    pub(super) fn publish_for_client(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        (publisher, data, read_at): (Arc<Publisher>, Data, Instant),
+        batch: &mut Batch,
+    ) {
+        self.publish_in_order(now, name, Proposal { publisher, data, read_at }, batch);
+        self.reclaim_excess(now);
+    }
+
+    /// Publishes in a room that has members or retains what is published; there is no other room to publish in.
+    fn publish_in_order(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        proposal: Proposal,
+        batch: &mut Batch,
+    ) -> Option<Position> {
         let room = match self.rooms.entry(name.clone()) {
             Entry::Occupied(room) => room.into_mut(),
             Entry::Vacant(place) => {
-                let limits = self.limits.of(&name);
-                if limits.history_messages_max == 0 || !is_retained {
+                let limits = self.limits.of(name);
+                if limits.history_messages_max == 0 {
                     return None;
                 }
-                place.insert(Room::new(self.epochs.draw(now, &name), limits))
+                place.insert(Room::new(self.epochs.draw(now, name), limits))
             }
         };
-        let position = if is_retained {
-            let proposal = Proposal { publisher, data, read_at };
-            RoomOrder { name: &name, room, history: &mut self.history }.propose(now, proposal, batch)
-        } else {
-            // Without an offset: a client that resumes does not miss it.
-            let publication = Publication { offset: Offset(0), published_at: now.unix, publisher, data };
-            let position = room.log.position();
-            let event = Event::Published(&name, position.epoch, &publication);
-            batch.deliver(room.audiences_by_dialect(), &event, read_at);
-            position
-        };
-        if let Some(key) = key {
-            self.keys.remember(now.instant, &name, &key, position);
-        }
-        self.reclaim_excess(now);
+        Some(RoomOrder { name, room, history: &mut self.history }.propose(now, proposal, batch))
+    }
+
+    /// Publishes to the members of the moment, which do not miss it if they resume. Returns the room's position.
+    fn publish_without_offset(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        Proposal { publisher, data, read_at }: Proposal,
+        batch: &mut Batch,
+    ) -> Option<Position> {
+        let room = self.rooms.get_mut(name)?;
+        let publication = Publication { offset: Offset(0), published_at: now.unix, publisher, data };
+        let position = room.log.position();
+        let event = Event::Published(name, position.epoch, &publication);
+        batch.deliver(room.audiences_by_dialect(), &event, read_at);
         Some(position)
     }
 

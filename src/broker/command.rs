@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{IdempotencyKey, KeyReused};
 use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
 use super::room::{Member, MemberCount};
 use crate::auth::rules::RoomRules;
@@ -275,7 +275,7 @@ pub enum ShardCommand {
     Member(MemberCommand),
     /// Publishes for an application. The answer is the position of the publication, or of the first with the same key;
     /// `None` if the room has no members and no history.
-    Publish(Box<ServerPublish>, Answer<Option<Position>>),
+    Publish(Box<ServerPublish>, Answer<Result<Option<Position>, KeyReused>>),
     /// The members of a room as others see them, in no order.
     Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
     /// A part of what a room retains, for a reader that is no client.
@@ -324,7 +324,7 @@ pub(super) enum Ack {
     Reserved(Answer<Result<Reserved, CommandError>>, Result<Reserved, CommandError>),
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     Done(Answer<()>),
-    Published(Answer<Option<Position>>, Option<Position>),
+    Published(Answer<Result<Option<Position>, KeyReused>>, Result<Option<Position>, KeyReused>),
     Presence(Answer<Vec<Arc<Publisher>>>, Vec<Arc<Publisher>>),
     Page(Answer<Result<PageOfRoom, CommandError>>, Result<PageOfRoom, CommandError>),
     Counted(Answer<RoomCounts>, RoomCounts),

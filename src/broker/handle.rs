@@ -16,6 +16,7 @@ use super::ShardIndex;
 use super::command::{
     Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, Reserved, RoomCounts, ServerPublish, ShardCommand, Viewer,
 };
+use super::idempotency::KeyReused;
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::limits::ShardRules;
 use super::room_limiter::RoomLimiter;
@@ -163,10 +164,13 @@ pub struct Broker {
     shards: Arc<Shards>,
     /// By [`Viewer`].
     merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
-    counts: Rc<RefCell<Option<(Instant, Rc<[RoomCounts]>)>>>,
+    counts: Rc<RefCell<Option<Counted>>>,
     /// The clients that may hold what they have missed in several rooms.
     collecting: Arc<Semaphore>,
 }
+
+/// The members of all rooms by shard, and when they were counted.
+type Counted = (Instant, Rc<[RoomCounts]>);
 
 /// The listings of all shards merged into one, which is reused until one of them changes.
 #[derive(Default)]
@@ -206,7 +210,10 @@ impl Broker {
     /// Publishes for an application, which need not be in the room. The answer is the position of the publication, or of
     /// the first with the same key; `None` if the room has no members and no history. Waits while all publishers together
     /// have too much in flight.
-    pub async fn publish(&self, mut publish: ServerPublish) -> Option<Position> {
+    ///
+    /// # Errors
+    /// The key was used for another publish.
+    pub async fn publish(&self, mut publish: ServerPublish) -> Result<Option<Position>, KeyReused> {
         let (shard, room_hash) = self.shard_of(&publish.room);
         publish.permit = Some(shard.window.enter_room(room_hash, publish.data.bytes()).await);
         shard.request(move |answer| ShardCommand::Publish(Box::new(publish), answer)).await

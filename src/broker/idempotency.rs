@@ -34,13 +34,27 @@ pub struct KeyError {
     bytes: usize,
 }
 
+/// A key that was used for another publish in the same room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the idempotency key was used for another publish in this room: one key is for one publish and its repeats")]
+pub struct KeyReused;
+
+/// The first publish with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPublish {
+    /// The position of the publication.
+    pub position: Position,
+    /// A fingerprint of what was published.
+    pub content: u64,
+}
+
 /// A key is one of a room: in another room the same key is another.
 type RoomKey = (RoomName, IdempotencyKey);
 
 /// The keys that a shard has seen.
 #[derive(Debug, Default)]
 pub struct SeenKeys {
-    positions: HashMap<RoomKey, Position>,
+    publishes: HashMap<RoomKey, FirstPublish>,
     /// Each of the keys once, the oldest first.
     by_age: VecDeque<(Instant, RoomKey)>,
     bytes: usize,
@@ -81,21 +95,21 @@ impl SeenKeys {
         self.bytes
     }
 
-    /// The position of the first publication with this key, if the key is remembered.
-    pub fn first(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey) -> Option<Position> {
+    /// The first publish with this key, if the key is remembered.
+    pub fn first(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey) -> Option<FirstPublish> {
         self.expire(now);
-        self.positions.get(&(room.clone(), key.clone())).copied()
+        self.publishes.get(&(room.clone(), key.clone())).copied()
     }
 
-    /// Remembers the key of a publication. A key that is remembered already keeps its first position.
-    pub fn remember(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey, position: Position) {
+    /// Remembers the key of a publication. A key that is remembered already keeps its first publish.
+    pub fn remember(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey, publish: FirstPublish) {
         self.expire(now);
         let key = (room.clone(), key.clone());
-        if self.positions.contains_key(&key) {
+        if self.publishes.contains_key(&key) {
             return;
         }
         self.bytes += bytes(&key);
-        self.positions.insert(key.clone(), position);
+        self.publishes.insert(key.clone(), publish);
         self.by_age.push_back((now, key));
         while self.bytes > KEYS_BYTES_MAX {
             self.forget_oldest();
@@ -113,11 +127,11 @@ impl SeenKeys {
 
     fn forget_oldest(&mut self) {
         let Some((_, key)) = self.by_age.pop_front() else { return };
-        self.positions.remove(&key);
+        self.publishes.remove(&key);
         self.bytes -= bytes(&key);
         let kept = KEYS_KEPT.max(2 * self.len());
-        if self.positions.capacity() > 4 * kept {
-            self.positions.shrink_to(kept);
+        if self.publishes.capacity() > 4 * kept {
+            self.publishes.shrink_to(kept);
         }
         if self.by_age.capacity() > 4 * kept {
             self.by_age.shrink_to(kept);

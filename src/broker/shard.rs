@@ -24,6 +24,7 @@ use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Epoch, Since};
+use crate::protocol::publication::{Data, Publisher};
 use crate::writer::{Address, WriterIndex};
 
 /// The table of rooms keeps space for this many, however few there are.
@@ -78,6 +79,11 @@ impl Epochs {
     pub fn draw(&mut self, now: Now, room: &RoomName) -> Epoch {
         self.created += 1;
         Epoch::new(now.unix, self.keys.hash_one((room, self.created)))
+    }
+
+    /// What tells two publishes apart.
+    pub fn fingerprint(&self, publisher: &Publisher, data: &Data) -> u64 {
+        self.keys.hash_one((data, &publisher.kind))
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Publisher {
 }
 
 /// What kind of publisher it is, and what only that kind has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PublisherKind {
     /// A client that speaks text, so that its label is all that others have to call it by.
     TextClient,
@@ -52,7 +52,7 @@ pub enum PublisherKind {
 }
 
 /// Texts by which an application describes a publication, by name. Clones share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tags(Option<Arc<[(String, String)]>>);
 
 /// The number of a connection, drawn at random, unlike that of any other on this server.
@@ -64,7 +64,7 @@ pub struct ClientId(pub u64);
 pub struct UserId(Option<Arc<str>>);
 
 /// What a publication holds. A value of JSON is never parsed on its way to clients that read JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Data {
     /// Text of one line or several, as it was said.
     Text(Box<str>),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,7 +30,7 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
-use crate::session::orders::{WorkerCommand, WorkerSenders, worker_mailboxes};
+use crate::session::orders::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
@@ -85,10 +85,10 @@ pub async fn run(
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
     let drain = Drain::default();
-    let (commands, command_mailboxes) = worker_mailboxes(config.workers);
-    let own = lines.into_iter().zip(http).zip(command_mailboxes);
+    let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
-    let (mut workers, shards) = start(&config, descriptors, own, &commands, asked, &metrics, tls.server(), &drain)?;
+    let Started { mut workers, shards, commands } =
+        start(&config, descriptors, listeners, asked, &metrics, tls.server(), &drain)?;
     if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         // The threads that did start end by themselves.
         drain.cut();
@@ -193,22 +193,29 @@ async fn become_ready(
     ready_file.map_or(Ok(()), |path| ready_file::write(path, bound))
 }
 
+/// A server whose workers have started.
+struct Started {
+    workers: Vec<RunningWorker>,
+    shards: WeakShards,
+    commands: WorkerSenders,
+}
+
 fn start(
     config: &Config,
     descriptors: Descriptors,
-    own: impl Iterator<Item = ((TcpListener, TcpListener), mpsc::Receiver<WorkerCommand>)>,
-    commands: &WorkerSenders,
+    listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     (access, application): (Arc<Access>, Option<Arc<Application>>),
     metrics: &ServerMetrics,
     tls: watch::Receiver<TlsServer>,
     drain: &Drain,
-) -> anyhow::Result<(Vec<RunningWorker>, WeakShards)> {
+) -> anyhow::Result<Started> {
     let (shards, mut shard_mailboxes) =
         ShardSenders::new(config.shards, &RoomLimiter::new(config.rooms_max), ShardRules::from(config));
     let weak_shards = shards.downgrade();
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
+    let (commands, command_mailboxes) = worker_mailboxes(config.workers);
     let (emulation, emulation_mailboxes) = emulation_mailboxes(config.workers);
-    let own = own.zip(writer_mailboxes).zip(emulation_mailboxes);
+    let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes);
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
@@ -250,7 +257,7 @@ fn start(
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok((running, weak_shards))
+    Ok(Started { workers: running, shards: weak_shards, commands })
 }
 
 /// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so

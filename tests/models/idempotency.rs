@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, SeenKeys};
+use roomcast::broker::{FirstPublish, IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, SeenKeys};
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 
 use crate::common::room;
@@ -16,8 +16,9 @@ fn key(number: usize) -> IdempotencyKey {
     IdempotencyKey::parse(&format!("key {number}")).expect("a valid key")
 }
 
-fn position(offset: u64) -> Position {
-    Position { epoch: Epoch::new(UnixMillis(0), 0), offset: Offset(offset) }
+fn publish(offset: u64) -> FirstPublish {
+    let position = Position { epoch: Epoch::new(UnixMillis(0), 0), offset: Offset(offset) };
+    FirstPublish { position, content: offset }
 }
 
 fn publishes() -> impl Strategy<Value = Vec<Publish>> {
@@ -28,21 +29,21 @@ proptest! {
     #[test]
     fn a_repeat_within_five_minutes_gets_the_first_position(publishes in publishes()) {
         let mut keys = SeenKeys::default();
-        let mut model: Vec<(Instant, usize, usize, Position)> = Vec::new();
+        let mut model: Vec<(Instant, usize, usize, FirstPublish)> = Vec::new();
         let mut now = Instant::now();
         for ((room_number, key_number, seconds), offset) in publishes.into_iter().zip(1..) {
             now += Duration::from_secs(seconds);
             model.retain(|(at, ..)| now.saturating_duration_since(*at) < KEY_AGE_MAX);
             let (room, key) = (room(room_number), key(key_number));
             let first = model.iter().find(|(_, room, key, _)| (*room, *key) == (room_number, key_number));
-            let first = first.map(|(.., position)| *position);
+            let first = first.map(|(.., publish)| *publish);
             prop_assert_eq!(keys.first(now, &room, &key), first);
             // A key that is remembered stays as it is.
-            keys.remember(now, &room, &key, position(offset));
+            keys.remember(now, &room, &key, publish(offset));
             if first.is_none() {
-                model.push((now, room_number, key_number, position(offset)));
+                model.push((now, room_number, key_number, publish(offset)));
             }
-            prop_assert_eq!(keys.first(now, &room, &key), Some(first.unwrap_or(position(offset))));
+            prop_assert_eq!(keys.first(now, &room, &key), Some(first.unwrap_or(publish(offset))));
             prop_assert_eq!(keys.len(), model.len());
         }
         keys.expire(now + KEY_AGE_MAX);
@@ -57,14 +58,14 @@ fn the_oldest_keys_are_forgotten_where_they_take_too_much_memory() {
     let mut keys = SeenKeys::default();
     let now = Instant::now();
     for number in 0..KEYS {
-        keys.remember(now, &room(0), &key(number), position(number as u64));
+        keys.remember(now, &room(0), &key(number), publish(number as u64));
         assert!(keys.bytes() <= KEYS_BYTES_MAX);
     }
     let oldest = KEYS - keys.len();
     assert!((1..KEYS / 2).contains(&oldest), "{oldest} were forgotten");
     assert_eq!(keys.first(now, &room(0), &key(oldest - 1)), None);
-    assert_eq!(keys.first(now, &room(0), &key(oldest)), Some(position(oldest as u64)));
-    assert_eq!(keys.first(now, &room(0), &key(KEYS - 1)), Some(position(KEYS as u64 - 1)));
+    assert_eq!(keys.first(now, &room(0), &key(oldest)), Some(publish(oldest as u64)));
+    assert_eq!(keys.first(now, &room(0), &key(KEYS - 1)), Some(publish(KEYS as u64 - 1)));
 }
 
 #[test]
