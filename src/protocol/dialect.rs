@@ -1,8 +1,6 @@
 //! How an event becomes bytes for one kind of client: an encoding, wrapped in a framing. The broker and the writer know
 //! dialects only as a way to get bytes, and group the members of a room by them.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use strum::VariantArray;
 
@@ -17,9 +15,6 @@ use super::publication::Publication;
 use super::room_events::{self, HEARTBEAT};
 use super::text;
 use super::websocket::encode;
-
-/// The longest time between two heartbeats of a reader.
-const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(25);
 
 /// A pair of an encoding and a framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -197,11 +192,6 @@ impl Dialect {
     /// Whether the client answers pings.
     pub const fn answers_pings(self) -> bool {
         !matches!(self, Self::PushEvents | Self::RoomEvents | Self::TextLines)
-    }
-
-    /// The time between two pings, where the setting has this one. Proxies cut a stream that is silent for 30 s or more.
-    pub fn ping_interval(self, set: Duration) -> Duration {
-        if self == Self::RoomEvents { set.min(HEARTBEAT_INTERVAL_MAX) } else { set }
     }
 
     /// Appends the event as one whole message, for all clients that get it; nothing if the dialect has no form for it.

@@ -13,6 +13,9 @@ use crate::shutdown::Drain;
 use crate::writer::handle::{Sockets, WriterHandle};
 use crate::writer::{EntryNumber, Slot};
 
+/// The longest time between two comments to a reader of a room. Proxies cut a stream that is silent for 30 s or more.
+const COMMENT_INTERVAL_MAX: Duration = Duration::from_secs(25);
+
 /// The keepalive of the clients of a worker's HTTP port.
 pub struct Keepalive {
     rules: KeepaliveRules,
@@ -117,10 +120,17 @@ impl Liveness {
         }
         if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
-        } else if now.saturating_sub(self.pinged_at.get()) >= self.dialect.ping_interval(rules.ping_interval) {
+        } else if now.saturating_sub(self.pinged_at.get()) >= self.ping_interval(rules) {
             Verdict::PingDue
         } else {
             Verdict::Alive
+        }
+    }
+
+    fn ping_interval(&self, rules: KeepaliveRules) -> Duration {
+        match self.dialect {
+            Dialect::RoomEvents => rules.ping_interval.min(COMMENT_INTERVAL_MAX),
+            _ => rules.ping_interval,
         }
     }
 
