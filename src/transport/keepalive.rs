@@ -13,8 +13,8 @@ use crate::shutdown::Drain;
 use crate::writer::handle::{Sockets, WriterHandle};
 use crate::writer::{EntryNumber, Slot};
 
-/// The longest time between two heartbeats of a reader. Proxies cut a stream that is silent for 30 s or more.
-const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(25);
+/// The longest time between two comments to a reader of a room. Proxies cut a stream that is silent for 30 s or more.
+const COMMENT_INTERVAL_MAX: Duration = Duration::from_secs(25);
 
 /// The keepalive of the clients of a worker's HTTP port.
 pub struct Keepalive {
@@ -120,10 +120,17 @@ impl Liveness {
         }
         if self.is_silent(now, rules) && self.is_reading.get() && !sockets.has_unread_input(self.slot) {
             Verdict::Dead
-        } else if now.saturating_sub(self.pinged_at.get()) >= ping_interval(self.dialect, rules) {
+        } else if now.saturating_sub(self.pinged_at.get()) >= self.ping_interval(rules) {
             Verdict::PingDue
         } else {
             Verdict::Alive
+        }
+    }
+
+    fn ping_interval(&self, rules: KeepaliveRules) -> Duration {
+        match self.dialect {
+            Dialect::RoomEvents => rules.ping_interval.min(COMMENT_INTERVAL_MAX),
+            _ => rules.ping_interval,
         }
     }
 
@@ -132,13 +139,6 @@ impl Liveness {
         let answer_within = rules.pong_timeout.saturating_sub(rules.ping_interval);
         now.saturating_sub(self.heard_at.get()) >= rules.pong_timeout
             && self.unanswered_since.get().is_some_and(|since| now.saturating_sub(since) >= answer_within)
-    }
-}
-
-fn ping_interval(dialect: Dialect, rules: KeepaliveRules) -> Duration {
-    match dialect {
-        Dialect::RoomEvents => rules.ping_interval.min(HEARTBEAT_INTERVAL_MAX),
-        _ => rules.ping_interval,
     }
 }
 

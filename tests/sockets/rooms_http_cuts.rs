@@ -1,9 +1,11 @@
 //! Readers of a room that are cut at any byte or are too slow, and come back as an `EventSource` does. What they get
-//! together is the room's own order: each publication once, or a gap that was told.
+//! together is the room's own order: each publication once, or a gap that was told. `curl` is one more such reader.
 
 use std::cell::Cell;
 use std::io::Read;
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -137,4 +139,30 @@ fn a_reader_that_is_too_slow_is_cut_with_the_reason_and_goes_on_from_its_last_ev
         }
         assert!(heard.iter().enumerate().all(|(number, text)| *text == format!("{number} {long}")));
     }
+}
+
+#[test]
+fn curl_reads_a_room() {
+    if !Path::new("/usr/bin/curl").exists() {
+        return println!("left out: there is no curl");
+    }
+    let server = TestServer::plain(Shape::MANY);
+    let url = format!("http://{}/rooms/team%3A7", server.http.address);
+    let mut stream = Command::new("/usr/bin/curl")
+        .args(["-sSN", &format!("{url}?live=sse")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl");
+    let mut heard = EventStream::of(stream.stdout.take().expect("a pipe"));
+    heard.until_placed();
+    let lines = Lines::member(server.tcp, "team:7");
+    lines.send("hello\n");
+    assert!(heard.expect("message").contains("{\"text\":\"hello\"}"));
+    let history = Command::new("/usr/bin/curl").args(["-sS", &url]).output().expect("curl");
+    let page: Value = serde_json::from_slice(&history.stdout).expect("JSON");
+    assert_eq!(page["publications"][0]["data"]["text"], "hello");
+    server.stop();
+    heard.expect("closed");
+    assert_eq!(heard.next_event(), None);
+    assert!(stream.wait().expect("curl").success());
 }

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 const EPOCH: &str = "0123456789abc";
 
 fn epoch() -> Epoch {
-    Epoch::parse(EPOCH).unwrap()
+    Epoch::parse(EPOCH).expect("an epoch")
 }
 
 fn room() -> RoomName {
-    RoomName::parse("a\"b").unwrap()
+    RoomName::parse("a\"b").expect("a name")
 }
 
 fn text_client(label: &str) -> Publisher {
@@ -35,9 +35,9 @@ fn publication(offset: u64, publisher: Publisher, data: Data) -> Publication {
 #[track_caller]
 fn chunk(event: &Event<'_>) -> String {
     let bytes = Dialect::RoomEvents.encode(event);
-    let text = std::str::from_utf8(&bytes).unwrap();
-    let (length, rest) = text.split_once("\r\n").unwrap();
-    let chunk = rest.strip_suffix("\r\n").unwrap();
+    let text = std::str::from_utf8(&bytes).expect("text");
+    let (length, rest) = text.split_once("\r\n").expect("a length");
+    let chunk = rest.strip_suffix("\r\n").expect("an end");
     assert_eq!(usize::from_str_radix(length, 16), Ok(chunk.len()));
     chunk.to_owned()
 }

@@ -321,7 +321,7 @@ fn what_has_no_form_writes_nothing() {
     ] {
         expect_no_push(&event);
         expect_no_reply(&event);
-        for dialect in Dialect::ALL.into_iter().filter(|dialect| dialect.has_offsets()) {
+        for dialect in Dialect::ALL.into_iter().filter(|dialect| dialect.connects_by_command()) {
             assert!(dialect.encode(&event).is_empty(), "{dialect:?}: {event:?}");
         }
     }
