@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Uri;
@@ -119,6 +119,8 @@ pub struct Hooks {
     cache: RefCell<Cache>,
     failures: LogThrottle,
     metrics: Arc<HookMetrics>,
+    /// Reads the clock of the calendar, by which questions are signed and claims end.
+    unix_seconds: fn() -> UnixSeconds,
 }
 
 impl Hook {
@@ -167,7 +169,12 @@ impl Application {
 
 impl Hooks {
     /// The questions of one of `workers`, each of which has an equal part of the concurrency and at least 1.
-    pub fn new(application: Arc<Application>, workers: u16, metrics: Arc<HookMetrics>) -> Rc<Self> {
+    pub fn new(
+        application: Arc<Application>,
+        workers: u16,
+        metrics: Arc<HookMetrics>,
+        unix_seconds: fn() -> UnixSeconds,
+    ) -> Rc<Self> {
         let places = (application.concurrency / usize::from(workers)).max(1);
         Rc::new(Self {
             client: ApplicationClient::new(Arc::clone(&application), places),
@@ -177,6 +184,7 @@ impl Hooks {
             cache: RefCell::default(),
             failures: LogThrottle::new(),
             metrics,
+            unix_seconds,
         })
     }
 
@@ -222,7 +230,7 @@ impl Hooks {
             Decision::Allowed(Allowed::Data(_) | Allowed::Identity(_)) => Duration::ZERO,
             Decision::Allowed(Allowed::Membership(token)) => token
                 .expires_at
-                .map_or(max_age, |at| max_age.min(Duration::from_secs(at.0.saturating_sub(unix_seconds().0)))),
+                .map_or(max_age, |at| max_age.min(Duration::from_secs(at.0.saturating_sub((self.unix_seconds)().0)))),
             _ => max_age,
         };
         let now = Instant::now();
@@ -277,7 +285,7 @@ impl UnderWay {
     }
 
     async fn answer(&self, asked: &Asked, body: Bytes) -> Result<(Decision, Duration), NoAnswer> {
-        let Hooks { places, circuit, client, metrics, .. } = &*self.hooks;
+        let Hooks { places, circuit, client, metrics, unix_seconds, .. } = &*self.hooks;
         let _place = places.acquire().await.expect("the places are never closed");
         if !circuit.borrow().still_admits(self.ticket) {
             return Err(NoAnswer::CircuitOpen);
@@ -327,8 +335,4 @@ fn tls_config(is_needed: bool) -> io::Result<ClientConfig> {
     let builder =
         if is_needed { builder.with_native_roots()? } else { builder.with_root_certificates(RootCertStore::empty()) };
     Ok(builder.with_no_client_auth())
-}
-
-fn unix_seconds() -> UnixSeconds {
-    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }

@@ -21,9 +21,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
-use crate::broker::{ShardMailbox, ShardSenders, ShardTask};
+use crate::auth::UnixSeconds;
+use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
-use crate::hooks::{Application, Hooks};
+use crate::hooks::{Application, HookMetrics, Hooks};
 use crate::memory::MemoryUse;
 use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
@@ -151,7 +152,7 @@ impl Worker {
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
             access,
-            hooks: application.map(|application| Hooks::new(application, workers, metrics.hooks[own].clone())),
+            hooks: application.map(|application| hooks(application, workers, &metrics.hooks[own])),
             clients,
             workers: workers_commands,
             writer,
@@ -186,4 +187,9 @@ impl Worker {
         drain.served().await;
         Ok(())
     }
+}
+
+fn hooks(application: Arc<Application>, workers: u16, metrics: &Arc<HookMetrics>) -> Rc<Hooks> {
+    let unix_seconds = || UnixSeconds(Now::read().unix.0 / 1_000);
+    Hooks::new(application, workers, Arc::clone(metrics), unix_seconds)
 }
