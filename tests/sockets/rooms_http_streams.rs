@@ -49,7 +49,7 @@ fn end(reader: &mut Reader) -> Value {
 fn text_clients_sdks_and_readers_of_a_room_get_one_order() {
     at_once(SHAPES, |shape| {
         let server = TestServer::plain(shape);
-        let lines = Lines::member(server.tcp, "a");
+        let mut lines = Lines::member(server.tcp, "a");
         let mut client = Centrifuge::connect_over(CentrifugeTransport::WebSocket(Encoding::Json), server.http, None);
         client.subscribe("a");
         let mut readers = [(); 3].map(|()| reader(&server));
@@ -105,7 +105,7 @@ fn a_reader_gets_what_it_has_missed_since_its_last_event_or_else_since_the_query
     at_once(SHAPES, |shape| {
         let server = TestServer::plain(shape);
         let mut first = reader(&server);
-        let lines = Lines::member(server.tcp, "a");
+        let mut lines = Lines::member(server.tcp, "a");
         lines.send("0\n1\n2\n");
         let places: Vec<String> =
             (0..3).map(|_| publication(&mut first)["position"].as_str().expect("a position").to_owned()).collect();
@@ -196,7 +196,7 @@ fn members_that_come_and_go_are_told_where_the_rule_says_so() {
 fn a_reader_counts_as_a_client_and_a_member() {
     let server = TestServer::start(Shape::ONE, |settings: &mut Settings| settings.max_clients = Some(2));
     let reader = reader(&server);
-    let lines = Lines::member(server.tcp, "a");
+    let mut lines = Lines::member(server.tcp, "a");
     lines.send("WHO\n");
     assert!(lines.line().contains("\"client-"));
     let metrics = || metrics(server.http);
@@ -229,7 +229,7 @@ fn a_stop_ends_a_stream_with_the_reason_the_time_to_come_back_and_the_last_chunk
     at_once(SHAPES, |shape| {
         let server = TestServer::start(shape, |settings| settings.probes_until_end = true);
         let mut readers = [(); 4].map(|()| reader(&server));
-        let lines = Lines::member(server.tcp, "a");
+        let mut lines = Lines::member(server.tcp, "a");
         let kept = Http::connect(server.http);
         lines.send("last\n");
         assert!(lines.line().ends_with("last"));
@@ -247,7 +247,7 @@ fn a_stop_ends_a_stream_with_the_reason_the_time_to_come_back_and_the_last_chunk
 #[test]
 fn an_event_source_that_comes_to_a_stopping_server_is_told_to_come_back() {
     let server = TestServer::start(Shape::ONE, |settings: &mut Settings| settings.probes_until_end = true);
-    let lines = Lines::member(server.tcp, "a");
+    let mut lines = Lines::member(server.tcp, "a");
     let mut requests = [Http::connect(server.http), Http::connect(server.http)];
     for request in &mut requests {
         request.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
