@@ -51,7 +51,7 @@ pub enum ApiMethod {
     Publish,
     /// Publish the same to several rooms.
     Broadcast,
-    /// Make the clients of a user join a room, with the rights that a token for this room would give them.
+    /// Make the clients of a user join and read a room, whatever its rule says.
     Subscribe,
     /// Make the clients of a user leave a room.
     Unsubscribe,

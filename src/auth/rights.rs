@@ -36,6 +36,12 @@ impl Rights {
 
     const PUBLISH_FROM_OUTSIDE: u8 = 1 << 4;
 
+    /// Marks rights that hold whatever the rule of the room says.
+    const BY_APPLICATION: u8 = 1 << 5;
+
+    /// To join and to read, given by the application itself, whatever the rule of the room says.
+    pub const GIVEN_BY_APPLICATION: Self = Self(Self::JOIN_AND_READ.0 | Self::BY_APPLICATION);
+
     /// These rights of a member.
     pub fn of(actions: impl IntoIterator<Item = Action>) -> Self {
         Self(actions.into_iter().fold(0, |bits, action| bits | 1 << action as u8))
@@ -44,6 +50,11 @@ impl Rights {
     /// Whether a member has the right, or for [`Action::Join`] a client that may become one.
     pub fn allow(self, action: Action) -> bool {
         self.0 & (1 << action as u8) != 0
+    }
+
+    /// Whether the application itself gives this right.
+    pub(super) fn give(self, action: Action) -> bool {
+        self.0 & Self::BY_APPLICATION != 0 && self.allow(action)
     }
 
     /// These rights, and that to publish without being a member.

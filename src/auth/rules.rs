@@ -67,14 +67,16 @@ impl RoomRules {
     }
 
     /// What a client may do in a room in which it has been granted more than its token says, as by a token for one
-    /// subscription. The grant counts where the rule asks for a token. Linear in the rules.
+    /// subscription. The grant counts where the rule asks for a token, and that of the application everywhere. Linear in the
+    /// rules.
     pub fn rights_with_grant(&self, room: &RoomName, token: Option<&Token>, grant: Rights) -> Rights {
         let rule = match self.rule_of(room) {
             Some(rule) => rule,
             None if self.is_open() => return Rights::ALL,
-            None => return Rights::NONE,
+            None => return Rights::of(Action::VARIANTS.iter().copied().filter(|&action| grant.give(action))),
         };
         let has = |action: Action| match who(rule, action) {
+            _ if grant.give(action) => true,
             Who::Anyone => true,
             Who::User => token.is_some_and(|token| token.names_user()),
             Who::Token => grant.allow(action) || token.is_some_and(|token| token.grants.allow(room, action)),

@@ -130,12 +130,12 @@ impl Session {
             (Wished::Connect, Allowed::Identity(token)) => self.connect_as(token),
             (Wished::Connect, _) => Outcome::Done,
             (Wished::Join(join), Allowed::Membership(token)) => {
-                let pass = Some(Pass::granted(*token));
+                let pass = Some(Pass::of(*token));
                 self.join_unasked(JoinRequest { pass, ..join })
             }
             (Wished::Join(join), _) => self.join_unasked(join),
             (Wished::Reserve(place), Allowed::Membership(token)) => {
-                let pass = Some(Pass::granted(*token));
+                let pass = Some(Pass::of(*token));
                 self.reserve_unasked(place, pass)
             }
             (Wished::Reserve(place), _) => self.reserve_unasked(place, None),

@@ -53,7 +53,7 @@ pub enum Order {
 /// What a client has to do.
 #[derive(Clone, Debug)]
 pub enum Task {
-    /// Join a room, with rights as by a token for that room.
+    /// Join a room and read it, whatever its rule says.
     Join(Box<JoinOrder>),
     /// Leave a room.
     Leave(RoomName),
@@ -137,7 +137,7 @@ impl JoinOrder {
     /// The wish to join for a client of this user.
     fn request(self, user: &UserId) -> JoinRequest {
         let Self { room, info, data, expires_at, since } = self;
-        let pass = Pass::granted(SubscriptionToken {
+        let pass = Pass::ordered(SubscriptionToken {
             user: user.clone(),
             room: room.clone(),
             client: None,

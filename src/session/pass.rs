@@ -21,6 +21,8 @@ pub struct Pass {
     /// When the token ends; `None` is never.
     ends_at: Option<Instant>,
     token: SubscriptionToken,
+    /// What it gives in its room.
+    rights: Rights,
 }
 
 /// When the next pass of a client ends. The worker's sweep looks at it, and has the session review its memberships.
@@ -43,14 +45,24 @@ pub enum PassRefused {
 }
 
 impl Pass {
-    /// A pass that an application grants.
-    pub(super) fn granted(token: SubscriptionToken) -> Box<Self> {
-        Box::new(Self { ends_at: token.expires_at.and_then(|at| instant_of(at, Now::read())), token })
+    /// A pass by a valid token for one room.
+    pub(super) fn of(token: SubscriptionToken) -> Box<Self> {
+        Self::with_rights(token, Rights::JOIN_AND_READ)
+    }
+
+    /// A pass by an order of the application, which says what a token would say.
+    pub(super) fn ordered(token: SubscriptionToken) -> Box<Self> {
+        Self::with_rights(token, Rights::GIVEN_BY_APPLICATION)
+    }
+
+    fn with_rights(token: SubscriptionToken, rights: Rights) -> Box<Self> {
+        let ends_at = token.expires_at.and_then(|at| instant_of(at, Now::read()));
+        Box::new(Self { ends_at, token, rights })
     }
 
     /// What it gives in its room.
     pub(super) fn rights(&self) -> Rights {
-        Rights::JOIN_AND_READ
+        self.rights
     }
 
     /// Whether it has ended, and the time in which another one may come is over.
@@ -93,7 +105,7 @@ impl Session {
         if token.user != self.identity.user || !is_of_client {
             return Err(PassRefused::Ended(Disconnect::TokenInvalid));
         }
-        Ok(Pass::granted(token))
+        Ok(Pass::of(token))
     }
 
     /// Goes on with another pass in its room, which the client is in.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, IdempotencyKey, Join, Now, ReplyTo, Reservation, ServerPublish, Shard, ShardCommand,
-    ShardRules,
+    Act, Batch, Farewell, IdempotencyKey, Join, KeyReused, Now, ReplyTo, Reservation, ServerPublish, Shard,
+    ShardCommand, ShardRules,
 };
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::compression::Compression;
@@ -86,6 +86,10 @@ impl Fixture {
     }
 
     fn publish(&mut self, text: &str, key: Option<&str>) -> Option<Position> {
+        self.try_publish(text, key).expect("a key that was not used for another publish")
+    }
+
+    fn try_publish(&mut self, text: &str, key: Option<&str>) -> Result<Option<Position>, KeyReused> {
         let (answer, mut position) = oneshot::channel();
         let publish = ServerPublish {
             is_retained: true,
@@ -318,6 +322,7 @@ fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_
     assert_eq!(fixture.publish("to nobody", Some("key")), Some(first));
     let second = Position { offset: Offset(2), ..first };
     assert_eq!(fixture.publish("other", Some("other key")), Some(second));
+    assert_eq!(fixture.try_publish("third", Some("other key")), Err(KeyReused));
     assert_eq!(fixture.lines_of(1), ["Joined room-0", "[app] to nobody", "[app] other"]);
     fixture.pass(5 * 60 * SECOND);
     assert_eq!(fixture.publish("to nobody", Some("key")), Some(Position { offset: Offset(3), ..first }));

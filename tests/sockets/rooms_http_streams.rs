@@ -138,7 +138,7 @@ fn a_reader_whose_position_cannot_be_continued_from_hears_of_a_gap_and_goes_on()
         let first_address = server.http.address;
         let mut first = reader(&server);
         let start = first.last_event_id.clone();
-        let mut lines = Lines::member(server.tcp, "a");
+        let lines = Lines::member(server.tcp, "a");
         lines.send("0\n1\n2\n3\n");
         let place = (0..4).map(|_| publication(&mut first)["position"].clone()).last().expect("four");
         let other_server = TestServer::start(shape, few);
@@ -165,7 +165,7 @@ fn a_reader_whose_position_cannot_be_continued_from_hears_of_a_gap_and_goes_on()
 #[test]
 fn where_nothing_is_retained_a_reader_hears_of_a_gap_only_if_something_was_published() {
     let server = TestServer::start(Shape::MANY, |settings: &mut Settings| settings.history_messages = 0);
-    let mut lines = Lines::member(server.tcp, "a");
+    let lines = Lines::member(server.tcp, "a");
     let place = reader(&server).last_event_id;
     let header = format!("Last-Event-ID: {place}\r\n");
     let mut same = Reader::open(server.http, LIVE, &header);

@@ -113,7 +113,7 @@ fn concurrent_repeats_of_a_key_are_one_publication_in_each_room() {
         let first: Vec<Value> = backends.iter_mut().map(Backend::answer).collect();
         assert!(first.iter().all(|answer| *answer == first[0] && answer["result"]["offset"] == 1), "{first:?}");
         for backend in &mut backends {
-            let parameters = json!({ "channels": ["a", "b"], "data": 2, "idempotency_key": "k" });
+            let parameters = json!({ "channels": ["a", "b"], "data": 1, "idempotency_key": "k" });
             backend.send("broadcast", parameters);
         }
         for backend in &mut backends {
@@ -122,9 +122,16 @@ fn concurrent_repeats_of_a_key_are_one_publication_in_each_room() {
             assert_eq!(responses[1]["result"]["offset"], 1);
         }
         let [a, b] = &mut members;
-        assert_eq!((a.publication("a"), b.publication("b")), (json!(1), json!(2)));
+        assert_eq!((a.publication("a"), b.publication("b")), (json!(1), json!(1)));
         a.expect_nothing();
         b.expect_nothing();
+        // Neither other data nor other tags are the same publish.
+        for other in [json!({ "data": 2 }), json!({ "data": 1, "tags": { "a": "b" } })] {
+            let mut reused = json!({ "channel": "a", "idempotency_key": "k" });
+            reused.as_object_mut().expect("an object").extend(other.as_object().expect("an object").clone());
+            assert_eq!(backends[0].error("publish", reused).0, 113);
+        }
+        a.expect_nothing();
         let too_long = json!({ "channel": "a", "data": 1, "idempotency_key": "k".repeat(129) });
         assert_eq!(backends[0].error("publish", too_long).0, 107);
     });

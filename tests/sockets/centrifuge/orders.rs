@@ -41,7 +41,11 @@ fn count(server: &TestServer) -> (usize, usize) {
 #[test]
 fn a_client_is_told_that_it_joins_and_has_the_rights_of_a_token() {
     contract(|shape, transport| {
-        let Guarded { server, folder: _folder } = Guarded::start(shape, |_| {});
+        // The application decides, also where the rule lets nobody in.
+        let Guarded { server, folder: _folder } = Guarded::start(shape, |settings| {
+            let closed = RuleSettings { publish: Some(Who::Nobody), ..RuleSettings::new("$a", Who::Nobody) };
+            settings.rules = vec![closed, RuleSettings::new("*", Who::User)];
+        });
         let mut client = Centrifuge::connect_over(transport, server.http, Some(&token_of("alice")));
         let order = JoinOrder { info: Some("[1]".into()), data: Some("{\"a\":1}".into()), ..join("$a") };
         let task = || Order::Obey(Task::Join(Box::new(order.clone())));
@@ -52,8 +56,9 @@ fn a_client_is_told_that_it_joins_and_has_the_rights_of_a_token() {
         let members = client.result("presence", json!({ "channel": "$a" }));
         let members = members["presence"].as_object().expect("members");
         assert_eq!(members.values().map(|member| &member["chan_info"]).collect::<Vec<_>>(), [&json!([1])]);
-        client.publish("$a", 1);
-        assert_eq!(client.publication("$a"), json!(1));
+        let history = client.result("history", json!({ "channel": "$a", "limit": 1 }));
+        assert_eq!(history["offset"], 0);
+        assert_eq!(code(&client.error("publish", json!({ "channel": "$a", "data": 1 }))), 103);
         // Once more changes nothing.
         give(&server, of_user("alice"), task()).expect("it obeys");
         client.expect_nothing();
