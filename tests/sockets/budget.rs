@@ -25,7 +25,11 @@ fn with_the_smallest_budget_whoever_reads_hears_the_longest_messages_and_is_not_
             (0..2).for_each(|_| publisher.expect(&message));
             members.iter_mut().for_each(|member| (0..2).for_each(|_| member.expect(&message)));
         }
-        drop((publisher, members));
+        // They go one by one, each to its end: one that is still there when the server stops is sent its last line.
+        for mut client in members.into_iter().chain([publisher]) {
+            assert_eq!(client.request("QUIT"), "Bye");
+            client.expect_end();
+        }
         assert_eq!(server.stop().cut, 0);
     });
 }
