@@ -234,7 +234,7 @@ impl Broker {
         self.shard_of(&room).0.request(move |answer| ShardCommand::RemoveHistory(room, answer))
     }
 
-    /// The rooms with members, and the number of the members of each, as they were within the last [`COUNTS_AGE_MAX`]:
+    /// The rooms with members, and the number of the members of each, as they were within the last `COUNTS_AGE_MAX`:
     /// counting is linear in the rooms. By shard.
     pub async fn counts(&self) -> Rc<[RoomCounts]> {
         if let Some((counted_at, counts)) = &*self.counts.borrow()

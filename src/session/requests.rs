@@ -152,7 +152,7 @@ impl Session {
         Label::nick(self.identity.label.as_str()).ok()
     }
 
-    /// Lists the rooms with members that the client may know of, of all shards, as [`Finished::Rooms`].
+    /// Lists the rooms with members that the client may know of, of all shards, as `Finished::Rooms`.
     pub fn list_rooms(&mut self) -> Outcome {
         if let Err(error) = self.permit_anything() {
             return self.wait(Waiting::Refused(error));
