@@ -211,6 +211,7 @@ impl Session {
 
     /// Takes the client's token away, and ends the connection unless the client does so in time.
     pub fn refuse_connection(&mut self) {
+        self.context.clients.remove(self.identity.client, &self.identity.user, self.slot);
         self.lease = Some(self.context.access.connect_lease(self.slot, self.dialect, None));
     }
 
