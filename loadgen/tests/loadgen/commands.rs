@@ -132,7 +132,7 @@ fn what_cannot_be_asked_for_is_refused() {
         (&["--rate", "fast"], "invalid value 'fast'"),
         (&["--no-such-flag"], "unexpected argument"),
         (&["tcp://no-such-host.invalid:80"], "\"no-such-host.invalid:80\" does not resolve"),
-        (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, nats, redis or echo"),
+        (&["http://127.0.0.1:80"], "tcp, tls, ws, wss, sse, api, nats, redis or echo"),
         (&["compare", "limit"], "2 values required"),
         (&["find-capacity"], "--slo"),
         (&["find-capacity", "--slo", "p99=1s", "--clients", "5"], "--clients is what is varied"),
