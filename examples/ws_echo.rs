@@ -26,7 +26,7 @@ use roomcast::protocol::names::Label;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::session::access::WorkerAccess;
 use roomcast::session::clients::Clients;
-use roomcast::session::orders::worker_mailboxes;
+use roomcast::session::workers::worker_mailboxes;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::transport::connection::ReadBuffer;
@@ -168,7 +168,7 @@ async fn serve(
     let context = Rc::new(SessionContext {
         broker: broker.broker(),
         access: Rc::clone(&access),
-        clients: Rc::new(Clients::new()),
+        clients: Rc::new(Clients::default()),
         workers: worker_mailboxes(1).0,
         hooks: None,
         writer,

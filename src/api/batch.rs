@@ -34,6 +34,7 @@ impl Api<'_> {
         let bytes = &Cell::new(0);
         let replies = commands.into_iter().map(async |command| {
             let call = call(command).and_then(|call| match bytes.get() {
+                _ if self.context.drain.is_stopping() => Err(ApiError::stopping()),
                 ..=ANSWERS_BYTES_MAX => Ok(call),
                 _ => Err(ApiError::limit(format_args!("the answers exceed {ANSWERS_BYTES_MAX} bytes"))),
             });

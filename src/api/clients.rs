@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::errors::wrong;
 use super::requests::{
-    DisconnectRequest, DisconnectWords, InvalidateUserTokensRequest, RefreshRequest, RevokeTokenRequest,
+    DisconnectRequest, DisconnectWords, InvalidateUserTokensRequest, Json, RefreshRequest, RevokeTokenRequest,
     StreamPosition, SubscribeRequest, UnsubscribeRequest,
 };
 use super::results::EmptyResult;
@@ -19,7 +19,7 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::position::Since;
 use crate::protocol::publication::{ClientId, UserId};
 use crate::session::centrifuge::commands::since;
-use crate::session::orders::{Addressee, CloseWords, JoinOrder, Order, Task};
+use crate::session::orders::{Addressee, CloseWords, Duty, JoinOrder, Order};
 
 impl Api<'_> {
     pub(super) async fn subscribe(&self, request: SubscribeRequest) -> Result<EmptyResult, ApiError> {
@@ -32,13 +32,13 @@ impl Api<'_> {
             expires_at: time("expire_at", request.expire_at)?,
             since: request.recover_since.as_ref().and_then(since_position),
         };
-        self.order(addressee, Order::Obey(Task::Join(join.into()))).await
+        self.order(addressee, Order::Obey(Duty::Join(join.into()))).await
     }
 
     pub(super) async fn unsubscribe(&self, request: UnsubscribeRequest) -> Result<EmptyResult, ApiError> {
         let room = self.room(ApiRight::Subscribe, request.channel)?;
         let addressee = addressee(request.user, request.client, request.session, None)?;
-        self.order(addressee, Order::Obey(Task::Leave(room))).await
+        self.order(addressee, Order::Obey(Duty::Leave(room))).await
     }
 
     pub(super) async fn disconnect(&self, request: DisconnectRequest) -> Result<EmptyResult, ApiError> {
@@ -55,7 +55,7 @@ impl Api<'_> {
         let info = short_json("info", request.info, None)?;
         let order = match request.expired {
             Some(true) => Order::End(Disconnect::TokenExpired, None),
-            _ => Order::Obey(Task::Refresh { expires_at, info }),
+            _ => Order::Obey(Duty::Refresh { expires_at, info }),
         };
         self.order(addressee, order).await
     }
@@ -71,7 +71,7 @@ impl Api<'_> {
         request: InvalidateUserTokensRequest,
     ) -> Result<EmptyResult, ApiError> {
         let user = request.user.filter(|user| !user.is_empty()).ok_or_else(|| wrong("user is missing"))?;
-        let now = UnixSeconds(Now::read().unix.0 / 1_000);
+        let now = Now::read().unix_seconds();
         let before = time("issued_before", request.issued_before)?.unwrap_or(now);
         self.revoke(&Revocation::User(UserId::new(&user), before)).await
     }
@@ -87,7 +87,12 @@ impl Api<'_> {
     /// Has clients obey; nobody does if the client is none of this server.
     async fn order(&self, addressee: Option<Addressee>, order: Order) -> Result<EmptyResult, ApiError> {
         if let Some(addressee) = addressee {
-            self.context.workers.order(addressee, order).await?;
+            tokio::select! {
+                biased;
+                obeyed = self.context.workers.order(addressee, order) => obeyed?,
+                // Everybody waits for this call to end before they leave.
+                () = self.context.drain.stopping() => return Err(ApiError::stopping()),
+            }
         }
         Ok(EmptyResult {})
     }
@@ -116,7 +121,7 @@ fn addressee(
 }
 
 /// JSON that presence and events repeat, so that it is not long.
-fn short_json(name: &str, plain: super::requests::Json, encoded: Option<String>) -> Result<Option<Arc<str>>, ApiError> {
+fn short_json(name: &str, plain: Json, encoded: Option<String>) -> Result<Option<Arc<str>>, ApiError> {
     let json = json_on_one_line(name, plain, encoded)?;
     match json {
         Some(json) if json.len() > INFO_BYTES_MAX => {

@@ -45,6 +45,11 @@ impl ApiError {
         Self { code: 100, message: format!("internal server error: {text}") }
     }
 
+    /// The server stops, and does not begin or wait for it.
+    pub(super) fn stopping() -> Self {
+        Self::internal("the server is stopping")
+    }
+
     /// The answer that says so.
     pub fn answer(self) -> String {
         to_json(&Answer::<EmptyResult>::Error(self))

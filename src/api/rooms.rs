@@ -1,6 +1,6 @@
 //! What an application reads and removes of rooms: presence, history, the rooms themselves, and the state of the server.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::requests::{ChannelsRequest, HistoryRequest, RoomRequest};
 use super::results::{
@@ -10,9 +10,8 @@ use super::results::{
 use super::{Api, ApiError};
 use crate::auth::api_keys::ApiRight;
 use crate::auth::pattern::Pattern;
-use crate::broker::{PageOfRoom, presence_bytes};
+use crate::broker::{PageOfRoom, PresenceCount};
 use crate::protocol::centrifuge::command::History;
-use crate::protocol::command::CommandError;
 use crate::session::centrifuge::commands::page;
 
 /// Rooms in one answer.
@@ -22,11 +21,7 @@ impl Api<'_> {
     /// The members of a room, as many as one client gets at once.
     pub(super) async fn presence(&self, RoomRequest { channel }: RoomRequest) -> Result<PresenceResult, ApiError> {
         let room = self.room(ApiRight::Presence, channel)?;
-        let members = self.context.broker.presence(room).await;
-        let bytes_max = self.context.broker.replay_bytes_max();
-        if presence_bytes(&members) > bytes_max {
-            return Err(CommandError::PresenceTooLong { members: members.len(), bytes_max }.into());
-        }
+        let members = self.context.broker.presence(room).await?;
         let presence = members.iter().map(|member| (member.client.to_string(), ClientInfo::from(member))).collect();
         Ok(PresenceResult { presence })
     }
@@ -36,9 +31,8 @@ impl Api<'_> {
         RoomRequest { channel }: RoomRequest,
     ) -> Result<PresenceStatsResult, ApiError> {
         let room = self.room(ApiRight::Presence, channel)?;
-        let members = self.context.broker.presence(room).await;
-        let users: HashSet<&str> = members.iter().map(|member| member.user.as_str()).collect();
-        Ok(PresenceStatsResult { num_clients: members.len(), num_users: users.len() })
+        let PresenceCount { clients, users } = self.context.broker.count_presence(room).await;
+        Ok(PresenceStatsResult { num_clients: clients, num_users: users })
     }
 
     pub(super) async fn history(&self, request: HistoryRequest) -> Result<HistoryResult, ApiError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Act, Join, JoinReply, MemberCommand, ReplyTo};
+use super::command::{Act, Join, JoinReply, MemberCommand, PresenceCount, ReplyTo};
 use super::history::History;
 use super::in_flight::{LongReplyTurn, Uncharged};
 use super::log::Unrecovered;
@@ -115,7 +115,8 @@ impl Shard {
             }
             Act::PresenceCount(uncharged) => {
                 self.charge_outsider(name, from.address, &uncharged);
-                batch.reply(from, &self.presence_count(name));
+                let PresenceCount { clients, users } = self.presence_count(name);
+                batch.reply(from, &Event::PresenceCount { clients, users });
             }
             act => return Some(act),
         }

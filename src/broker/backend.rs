@@ -3,7 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::acts::{Proposal, RoomOrder};
 use super::batch::Batch;
@@ -18,6 +18,9 @@ use crate::protocol::names::RoomName;
 use crate::protocol::position::{Offset, Position};
 use crate::protocol::publication::{Data, Publication, Publisher};
 
+/// The rooms are counted again for a backend after this time.
+const COUNTS_AGE_MAX: Duration = Duration::from_millis(500);
+
 impl Shard {
     /// Publishes for an application. A repeat of a publish is answered with the position of the first.
     ///
@@ -30,7 +33,7 @@ impl Shard {
         batch: &mut Batch,
     ) -> Result<Option<Position>, KeyReused> {
         let ServerPublish { room: name, publisher, data, read_at, is_retained, key, .. } = publish;
-        let keyed = key.map(|key| (key, self.epochs.fingerprint(&publisher, &data)));
+        let keyed = key.map(|key| (key, self.epochs.fingerprint(&publisher, &data, is_retained)));
         if let Some((key, content)) = &keyed
             && let Some(first) = self.keys.first(now.instant, &name, key)
         {
@@ -112,9 +115,17 @@ impl Shard {
         }
     }
 
-    /// The rooms with members, and the number of the members of each. Linear in the rooms.
-    pub(super) fn count_members(&self) -> RoomCounts {
-        let counted = self.rooms.iter().filter(|(_, room)| room.has_members());
-        Arc::new(counted.map(|(name, room)| (name.clone(), room.member_count().members())).collect())
+    /// The rooms with members, and the number of the members of each, as they were within the last [`COUNTS_AGE_MAX`].
+    /// Counting is linear in the rooms.
+    pub(super) fn count_members(&mut self, now: Now) -> RoomCounts {
+        if let Some((counted_at, counts)) = &self.counted
+            && now.instant.saturating_duration_since(*counted_at) < COUNTS_AGE_MAX
+        {
+            return Arc::clone(counts);
+        }
+        let rooms = self.rooms.iter().filter(|(_, room)| room.has_members());
+        let counts = Arc::new(rooms.map(|(name, room)| (name.clone(), room.member_count().members())).collect());
+        self.counted = Some((now.instant, Arc::clone(&counts)));
+        counts
     }
 }

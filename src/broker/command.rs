@@ -119,6 +119,15 @@ pub struct PageOfRoom {
     pub position: Option<Position>,
 }
 
+/// How many are in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceCount {
+    /// Members.
+    pub clients: usize,
+    /// Different users; clients that have proved nothing are one.
+    pub users: usize,
+}
+
 /// Rooms with members, and the number of the members of each.
 pub type RoomCounts = Arc<Vec<(RoomName, usize)>>;
 
@@ -276,8 +285,10 @@ pub enum ShardCommand {
     /// Publishes for an application. The answer is the position of the publication, or of the first with the same key;
     /// `None` if the room has no members and no history.
     Publish(Box<ServerPublish>, Answer<Result<Option<Position>, KeyReused>>),
-    /// The members of a room as others see them, in no order.
-    Presence(RoomName, Answer<Vec<Arc<Publisher>>>),
+    /// The members of a room as others see them, in no order, or that they are too many.
+    Presence(RoomName, Answer<Result<Vec<Arc<Publisher>>, CommandError>>),
+    /// The number of the members of a room.
+    PresenceCount(RoomName, Answer<PresenceCount>),
     /// A part of what a room retains, for a reader that is no client.
     Page(RoomName, Page, Answer<Result<PageOfRoom, CommandError>>),
     /// Drops everything that a room retains.
@@ -301,6 +312,7 @@ impl ShardCommand {
             Self::Reserve(..)
             | Self::Join(..)
             | Self::Presence(..)
+            | Self::PresenceCount(..)
             | Self::Page(..)
             | Self::CountMembers(_)
             | Self::Rooms(..)
@@ -325,7 +337,8 @@ pub(super) enum Ack {
     Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
     Done(Answer<()>),
     Published(Answer<Result<Option<Position>, KeyReused>>, Result<Option<Position>, KeyReused>),
-    Presence(Answer<Vec<Arc<Publisher>>>, Vec<Arc<Publisher>>),
+    Presence(Answer<Result<Vec<Arc<Publisher>>, CommandError>>, Result<Vec<Arc<Publisher>>, CommandError>),
+    PresenceCount(Answer<PresenceCount>, PresenceCount),
     Page(Answer<Result<PageOfRoom, CommandError>>, Result<PageOfRoom, CommandError>),
     Counted(Answer<RoomCounts>, RoomCounts),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
@@ -340,6 +353,7 @@ impl Ack {
             Self::Done(answer) => drop(answer.send(())),
             Self::Published(answer, position) => drop(answer.send(position)),
             Self::Presence(answer, members) => drop(answer.send(members)),
+            Self::PresenceCount(answer, count) => drop(answer.send(count)),
             Self::Page(answer, page) => drop(answer.send(page)),
             Self::Counted(answer, counts) => drop(answer.send(counts)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),

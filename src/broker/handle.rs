@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
 use super::command::{
-    Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, Reserved, RoomCounts, ServerPublish, ShardCommand, Viewer,
+    Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, PresenceCount, Reserved, RoomCounts, ServerPublish,
+    ShardCommand, Viewer,
 };
 use super::idempotency::KeyReused;
 use super::in_flight::{ClientWindow, ShardWindow};
@@ -33,9 +34,6 @@ use crate::writer::Address;
 /// The most commands in a shard's mailbox, 3 MiB of them; permits bound the bytes of their texts. Large enough that a crowd
 /// which joins at once waits here and not in futures, which would leave holes in the heap.
 const MAILBOX_COMMANDS: usize = 16 * 1_024;
-
-/// The rooms are counted again for a backend after this time.
-const COUNTS_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// The clients of one worker that may hold what they have missed in several rooms, up to a replay each.
 const COLLECTING_MAX: usize = 16;
@@ -136,7 +134,7 @@ impl ShardSenders {
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         let collecting = Arc::new(Semaphore::new(COLLECTING_MAX));
-        Broker { shards: self.shards, merged: Rc::default(), counts: Rc::default(), collecting }
+        Broker { shards: self.shards, merged: Rc::default(), collecting }
     }
 }
 
@@ -164,13 +162,9 @@ pub struct Broker {
     shards: Arc<Shards>,
     /// By [`Viewer`].
     merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
-    counts: Rc<RefCell<Option<Counted>>>,
     /// The clients that may hold what they have missed in several rooms.
     collecting: Arc<Semaphore>,
 }
-
-/// The members of all rooms by shard, and when they were counted.
-type Counted = (Instant, Rc<[RoomCounts]>);
 
 /// The listings of all shards merged into one, which is reused until one of them changes.
 #[derive(Default)]
@@ -215,13 +209,19 @@ impl Broker {
     /// The key was used for another publish.
     pub async fn publish(&self, mut publish: ServerPublish) -> Result<Option<Position>, KeyReused> {
         let (shard, room_hash) = self.shard_of(&publish.room);
-        publish.permit = Some(shard.window.enter_room(room_hash, publish.data.bytes()).await);
+        publish.permit =
+            Some(shard.window.enter_room(room_hash, publish.data.bytes() + publish.publisher.tags_bytes()).await);
         shard.request(move |answer| ShardCommand::Publish(Box::new(publish), answer)).await
     }
 
-    /// The members of a room as others see them, in no order.
-    pub fn presence(&self, room: RoomName) -> Request<Vec<Arc<Publisher>>> {
+    /// The members of a room as others see them, in no order: as many as one client gets at once, or an error.
+    pub fn presence(&self, room: RoomName) -> Request<Result<Vec<Arc<Publisher>>, CommandError>> {
         self.shard_of(&room).0.request(move |answer| ShardCommand::Presence(room, answer))
+    }
+
+    /// The number of the members of a room, and of the users that they are.
+    pub fn count_presence(&self, room: RoomName) -> Request<PresenceCount> {
+        self.shard_of(&room).0.request(move |answer| ShardCommand::PresenceCount(room, answer))
     }
 
     /// A part of what a room retains, for a reader that is no client.
@@ -234,20 +234,12 @@ impl Broker {
         self.shard_of(&room).0.request(move |answer| ShardCommand::RemoveHistory(room, answer))
     }
 
-    /// The rooms with members, and the number of the members of each, as they were within the last `COUNTS_AGE_MAX`:
-    /// counting is linear in the rooms. By shard.
-    pub async fn counts(&self) -> Rc<[RoomCounts]> {
-        if let Some((counted_at, counts)) = &*self.counts.borrow()
-            && counted_at.elapsed() < COUNTS_AGE_MAX
-        {
-            return Rc::clone(counts);
-        }
+    /// The rooms with members, and the number of the members of each, as they were a moment ago. By shard.
+    pub async fn counts(&self) -> Vec<RoomCounts> {
         let mut counts = Vec::with_capacity(self.shards.handles.len());
         for shard in &self.shards.handles {
             counts.push(shard.request(ShardCommand::CountMembers).await);
         }
-        let counts: Rc<[_]> = counts.into();
-        self.counts.replace(Some((Instant::now(), Rc::clone(&counts))));
         counts
     }
 

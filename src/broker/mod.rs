@@ -25,8 +25,8 @@ mod waiting;
 
 pub use batch::Batch;
 pub use command::{
-    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, PageOfRoom, ReplyTo, Reservation, Reserved,
-    RoomCounts, ServerPublish, ShardCommand, Viewer,
+    Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, PageOfRoom, PresenceCount, ReplyTo, Reservation,
+    Reserved, RoomCounts, ServerPublish, ShardCommand, Viewer,
 };
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
@@ -39,7 +39,6 @@ pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};
 pub use log::{PUBLICATION_BYTES, ROOM_BYTES, Retained, RoomLog, Unrecovered};
 pub use metrics::ShardMetrics;
 pub use now::Now;
-pub use reading::presence_bytes;
 pub use room::{Audience, Member, MemberCount, Room};
 pub use room_limiter::RoomLimiter;
 pub use shard::{Recoveries, Shard};

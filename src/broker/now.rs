@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::auth::UnixSeconds;
 use crate::protocol::position::UnixMillis;
 
 /// A moment, on the clock that never jumps and on the one that people read.
@@ -14,6 +15,11 @@ pub struct Now {
 }
 
 impl Now {
+    /// The time in seconds, as tokens have it.
+    pub fn unix_seconds(self) -> UnixSeconds {
+        UnixSeconds(self.unix.0 / 1_000)
+    }
+
     /// Reads both clocks.
     pub fn read() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

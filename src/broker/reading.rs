@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::batch::Batch;
-use super::command::{Page, ReplyTo};
+use super::command::{Page, PresenceCount, ReplyTo};
 use super::in_flight::LongReplyTurn;
 use super::room::Room;
 use super::shard::Shard;
@@ -59,28 +59,34 @@ impl Shard {
 
     /// Replies with all members, or refuses a list that is too long for one reply.
     pub(super) fn presence(&self, name: &RoomName, to: ReplyTo, turn: Option<LongReplyTurn>, batch: &mut Batch) {
-        let members = self.rooms.get(name).map(Room::presence).unwrap_or_default();
-        let (bytes, bytes_max) = (presence_bytes(&members), self.replay_bytes_max);
-        if bytes > bytes_max {
-            let error = CommandError::PresenceTooLong { members: members.len(), bytes_max };
-            return batch.reply(to, &Event::Error(&error));
+        match self.members_of(name) {
+            Ok(members) => batch.reply_in_turn(to, &Event::Presence(&members), turn),
+            Err(error) => batch.reply(to, &Event::Error(&error)),
         }
-        batch.reply_in_turn(to, &Event::Presence(&members), turn);
+    }
+
+    /// The members of a room.
+    ///
+    /// # Errors
+    /// The list is longer than what one client gets at once.
+    pub(super) fn members_of(&self, name: &RoomName) -> Result<Vec<Arc<Publisher>>, CommandError> {
+        let Some(room) = self.rooms.get(name) else { return Ok(Vec::new()) };
+        let (bytes, bytes_max): (usize, _) = (room.publishers().map(bytes_of).sum(), self.replay_bytes_max);
+        if bytes > bytes_max {
+            return Err(CommandError::PresenceTooLong { members: room.member_count().members(), bytes_max });
+        }
+        Ok(room.presence())
     }
 
     /// The number of the members, and of the users that they are.
-    pub(super) fn presence_count(&self, name: &RoomName) -> Event<'static> {
-        let Some(room) = self.rooms.get(name) else { return Event::PresenceCount { clients: 0, users: 0 } };
+    pub(super) fn presence_count(&self, name: &RoomName) -> PresenceCount {
+        let Some(room) = self.rooms.get(name) else { return PresenceCount::default() };
         let users: FxHashSet<&str> = room.publishers().map(|member| member.user.as_str()).collect();
-        Event::PresenceCount { clients: room.member_count().members(), users: users.len() }
+        PresenceCount { clients: room.member_count().members(), users: users.len() }
     }
 }
 
-/// About the length of a list of members, in bytes: at least what any dialect writes.
-pub fn presence_bytes(members: &[Arc<Publisher>]) -> usize {
-    members.iter().map(bytes_of).sum()
-}
-
+/// About the length of a member in a list, in bytes: at least what any dialect writes.
 fn bytes_of(member: &Arc<Publisher>) -> usize {
     let info = [&member.info, &member.room_info].into_iter().flatten().map(|info| info.len()).sum::<usize>();
     MEMBER_BYTES + member.user.as_str().len() + member.label.as_str().len() + info

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::command::{Ack, Farewell, Join, Joined, Reservation, Reserved, ShardCommand, Viewer};
+use super::command::{Ack, Farewell, Join, Joined, Reservation, Reserved, RoomCounts, ShardCommand, Viewer};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
 use super::limits::{RuledLimits, ShardRules};
@@ -52,6 +52,8 @@ pub struct Shard {
     pub(super) replays: Replays,
     pub(super) keys: SeenKeys,
     pub(super) recoveries: Recoveries,
+    /// The members of all rooms for a backend, and when they were counted.
+    pub(super) counted: Option<(Instant, RoomCounts)>,
     presence: PresenceEvents,
     waiting: WaitingRooms,
     waiting_joins: WaitingJoins,
@@ -82,8 +84,8 @@ impl Epochs {
     }
 
     /// What tells two publishes apart.
-    pub fn fingerprint(&self, publisher: &Publisher, data: &Data) -> u64 {
-        self.keys.hash_one((data, &publisher.kind))
+    pub fn fingerprint(&self, publisher: &Publisher, data: &Data, is_retained: bool) -> u64 {
+        self.keys.hash_one((data, &publisher.kind, is_retained))
     }
 }
 
@@ -105,6 +107,7 @@ impl Shard {
             replays: Replays::default(),
             keys: SeenKeys::default(),
             recoveries: Recoveries::default(),
+            counted: None,
             presence: PresenceEvents::new(rules.presence_events_members_max),
             waiting: WaitingRooms::default(),
             waiting_joins: WaitingJoins::default(),
@@ -197,8 +200,10 @@ impl Shard {
                 batch.acknowledge_later(Ack::Published(answer, position));
             }
             ShardCommand::Presence(room, answer) => {
-                let members = self.rooms.get(&room).map(Room::presence).unwrap_or_default();
-                batch.acknowledge_later(Ack::Presence(answer, members));
+                batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room)));
+            }
+            ShardCommand::PresenceCount(room, answer) => {
+                batch.acknowledge_later(Ack::PresenceCount(answer, self.presence_count(&room)));
             }
             ShardCommand::Page(room, page, answer) => {
                 batch.acknowledge_later(Ack::Page(answer, self.page_of(&room, &page)));
@@ -208,7 +213,7 @@ impl Shard {
                 batch.acknowledge_later(Ack::Done(answer));
             }
             ShardCommand::CountMembers(answer) => {
-                batch.acknowledge_later(Ack::Counted(answer, self.count_members()));
+                batch.acknowledge_later(Ack::Counted(answer, self.count_members(now)));
             }
             ShardCommand::Rooms(sent_at, viewer, answer) => {
                 batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at, viewer)));
@@ -219,7 +224,7 @@ impl Shard {
     /// Whether a sweep may have something to do.
     pub fn needs_sweep(&self) -> bool {
         let is_remembering = self.history.rooms() > 0 || !self.keys.is_empty() || !self.replays.is_empty();
-        is_remembering || self.presence.is_due() || self.limits.have_outdated()
+        is_remembering || self.counted.is_some() || self.presence.is_due() || self.limits.have_outdated()
     }
 
     /// Drops what is too old, and tells the rooms with many members how many there are. To be called once a second. True
@@ -228,6 +233,7 @@ impl Shard {
         batch.begin_command();
         self.keys.expire(now.instant);
         self.replays.forget();
+        self.counted = None;
         self.presence.tell_counts(&mut self.rooms, batch);
         self.continue_sweep(now)
     }

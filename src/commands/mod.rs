@@ -56,5 +56,5 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
 }
 
 fn now() -> UnixSeconds {
-    UnixSeconds(Now::read().unix.0 / 1_000)
+    Now::read().unix_seconds()
 }

@@ -79,6 +79,11 @@ impl Publisher {
         Self { client, user: UserId::default(), label, info: None, room_info: None, kind }
     }
 
+    /// The memory of the tags of a backend's publication, in bytes.
+    pub fn tags_bytes(&self) -> usize {
+        if let PublisherKind::Backend(tags) = &self.kind { tags.bytes() } else { 0 }
+    }
+
     /// A backend of the application. One with tags publishes once.
     pub fn backend(label: Label, tags: Tags) -> Self {
         Self { kind: PublisherKind::Backend(tags), ..Self::anonymous(ClientId(0), label) }
@@ -107,8 +112,7 @@ impl Tags {
 impl Publication {
     /// What it takes beside what every publication does, in bytes: its data, and its tags if it has some.
     pub fn bytes(&self) -> usize {
-        let tags = if let PublisherKind::Backend(tags) = &self.publisher.kind { tags.bytes() } else { 0 };
-        self.data.bytes() + tags
+        self.data.bytes() + self.publisher.tags_bytes()
     }
 }
 

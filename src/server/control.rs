@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::tls_files::{Change, ReloadRequest};
 use crate::access::Access;
 use crate::broker::WeakShards;
-use crate::session::orders::WorkerSenders;
+use crate::session::workers::WorkerSenders;
 
 /// The way to all workers of a server that runs. Clones lead to the same server; one that has stopped does nothing.
 #[derive(Clone)]

@@ -30,7 +30,7 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
-use crate::session::orders::{WorkerSenders, worker_mailboxes};
+use crate::session::workers::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;

@@ -155,7 +155,7 @@ impl WorkerAccess {
     }
 
     fn verified(&self, token: &str) -> Result<Box<Token>, TokenError> {
-        let token = self.rules().tokens.verify(token, unix_seconds(Now::read()))?;
+        let token = self.rules().tokens.verify(token, Now::read().unix_seconds())?;
         if self.is_revoked(&token) {
             return Err(TokenError::Invalid("revoked".to_owned()));
         }
@@ -177,7 +177,7 @@ impl WorkerAccess {
     /// # Errors
     /// The token is not valid, has expired, or is revoked.
     pub(super) fn verify_subscription(&self, token: &str) -> Result<SubscriptionToken, TokenError> {
-        let verified = self.rules().tokens.verify_subscription(token, unix_seconds(Now::read()));
+        let verified = self.rules().tokens.verify_subscription(token, Now::read().unix_seconds());
         let verified = match verified {
             Ok(token) if self.revocations.borrow().cover_subscription(&token) => {
                 Err(TokenError::Invalid("revoked".to_owned()))
@@ -358,10 +358,6 @@ impl Lease {
     }
 }
 
-fn unix_seconds(now: Now) -> UnixSeconds {
-    UnixSeconds(now.unix.0 / 1_000)
-}
-
 /// When the connection of a token ends, on the clock that never jumps.
 fn end_of(token: &Token, now: Now) -> Option<Instant> {
     instant_of(token.expires_at?, now)
@@ -369,7 +365,7 @@ fn end_of(token: &Token, now: Now) -> Option<Instant> {
 
 /// A moment of the calendar on the clock that never jumps.
 pub(super) fn instant_of(at: UnixSeconds, now: Now) -> Option<Instant> {
-    let left = at.0.saturating_sub(unix_seconds(now).0);
+    let left = at.0.saturating_sub(now.unix_seconds().0);
     now.instant.checked_add(Duration::from_secs(left))
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use super::orders::{Addressee, CloseWords, NotObeyed, Obeyed, ObeyedAnswer, Order, Task};
+use super::orders::{Addressee, CloseWords, Duty, NotObeyed, Obeyed, ObeyedAnswer, Order};
 use crate::memory::shrink;
 use crate::protocol::publication::{ClientId, UserId};
 use crate::writer::Slot;
@@ -23,8 +23,8 @@ pub struct Clients {
     /// Users that have proved who they are, each with its clients.
     users: RefCell<HashMap<UserId, Vec<ClientId>>>,
     orders: RefCell<FxHashMap<Slot, VecDeque<Pending>>>,
-    /// Whether no order waits, so that a session can ask at each command.
-    is_idle: Cell<bool>,
+    /// Whether any order waits, so that a session can ask at each command.
+    is_ordering: Cell<bool>,
     /// The application's own words for the end of a connection.
     closing: RefCell<FxHashMap<Slot, CloseWords>>,
 }
@@ -32,17 +32,12 @@ pub struct Clients {
 /// An order that waits for its client.
 pub struct Pending {
     /// What the client has to do.
-    pub task: Task,
+    pub duty: Duty,
     /// Where the client says so once it is done.
     pub answer: ObeyedAnswer,
 }
 
 impl Clients {
-    /// The table of a worker without clients.
-    pub fn new() -> Self {
-        Self { is_idle: Cell::new(true), ..Self::default() }
-    }
-
     /// Adds a client that has begun its connection.
     pub(super) fn add(&self, client: ClientId, user: &UserId, slot: Slot) {
         self.by_id.borrow_mut().insert(client, slot);
@@ -89,7 +84,7 @@ impl Clients {
                 writer.disconnect(slot, *reason);
                 let _ = answer.send(Ok(()));
             }
-            Order::Obey(task) => self.queue(slot, Pending { task: task.clone(), answer }, writer),
+            Order::Obey(duty) => self.queue(slot, Pending { duty: duty.clone(), answer }, writer),
         }
         obeyed
     }
@@ -102,7 +97,7 @@ impl Clients {
             return;
         }
         waiting.push_back(pending);
-        self.is_idle.set(false);
+        self.is_ordering.set(true);
         writer.wake(slot);
     }
 
@@ -120,7 +115,7 @@ impl Clients {
 
     /// Whether an order waits for a client.
     pub(super) fn has_order(&self, slot: Slot) -> bool {
-        !self.is_idle.get() && self.orders.borrow().contains_key(&slot)
+        self.is_ordering.get() && self.orders.borrow().contains_key(&slot)
     }
 
     /// The application's own words for the end of a connection, if it has given some.
@@ -129,15 +124,14 @@ impl Clients {
     }
 
     fn addressed(&self, Addressee { user, client, except }: &Addressee) -> Vec<Slot> {
-        let by_id = self.by_id.borrow();
-        let users = self.users.borrow();
-        let is_anyones = user.as_str().is_empty();
-        let is_of_user = |client| is_anyones || users.get(user).is_some_and(|clients| clients.contains(client));
+        let (by_id, users) = (self.by_id.borrow(), self.users.borrow());
+        let of_user = users.get(user).map(Vec::as_slice).unwrap_or_default();
         let clients = match client {
-            Some(client) => std::slice::from_ref(client),
-            None => users.get(user).map(Vec::as_slice).unwrap_or_default(),
+            None => of_user,
+            Some(client) if user.as_str().is_empty() || of_user.contains(client) => std::slice::from_ref(client),
+            Some(_) => &[],
         };
-        let clients = clients.iter().filter(|client| !except.contains(client) && is_of_user(client));
+        let clients = clients.iter().filter(|client| !except.contains(client));
         clients.filter_map(|client| by_id.get(client).copied()).collect()
     }
 
@@ -165,7 +159,7 @@ impl Clients {
         orders.remove(&slot);
         if orders.is_empty() {
             *orders = FxHashMap::default();
-            self.is_idle.set(true);
+            self.is_ordering.set(false);
         }
     }
 }

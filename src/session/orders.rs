@@ -1,21 +1,16 @@
-//! What an application has the server do with clients that are connected: the orders, the way of an order to all workers,
-//! and how a session obeys. An order that a client obeys by itself waits until the client's command before has finished.
+//! What an application has the server do with clients that are connected: the orders, and how a session obeys. An order that a client obeys by itself waits until the client's command before has finished.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
 use super::Session;
 use super::clients::Pending;
 use super::memberships::{JoinRequest, NamedBy};
 use super::pass::Pass;
-use crate::access::Access;
 use crate::auth::UnixSeconds;
-use crate::auth::revocations::Revocation;
 use crate::auth::tokens::SubscriptionToken;
 use crate::broker::JoinReply;
 use crate::protocol::command::CommandError;
@@ -23,12 +18,6 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::Since;
 use crate::protocol::publication::{ClientId, UserId};
-
-/// Commands that wait for a worker.
-const COMMANDS_MAX: usize = 64;
-
-/// How long an application waits for its order to be obeyed. The order is obeyed all the same.
-const ORDER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The clients that an order is for.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +27,7 @@ pub struct Addressee {
     /// Only this client; `None` for all clients of the user.
     pub client: Option<ClientId>,
     /// Clients that are left out.
-    pub except: Vec<ClientId>,
+    pub except: HashSet<ClientId>,
 }
 
 /// What is done with clients.
@@ -47,12 +36,12 @@ pub enum Order {
     /// Their connections end for this reason, in words of the application's own if it has some. No client can delay it.
     End(Disconnect, Option<CloseWords>),
     /// They do this themselves, each behind the command that it has begun.
-    Obey(Task),
+    Obey(Duty),
 }
 
 /// What a client has to do.
 #[derive(Clone, Debug)]
-pub enum Task {
+pub enum Duty {
     /// Join a room and read it, whatever its rule says.
     Join(Box<JoinOrder>),
     /// Leave a room.
@@ -111,28 +100,6 @@ pub type Obeyed = oneshot::Receiver<Result<(), NotObeyed>>;
 /// Where a client says whether it has obeyed.
 pub type ObeyedAnswer = oneshot::Sender<Result<(), NotObeyed>>;
 
-/// A command to one worker. The answer comes once it holds.
-pub enum WorkerCommand {
-    /// These rules apply from the answer on.
-    Replace(Arc<Access>, oneshot::Sender<()>),
-    /// Ends the connections with these tokens. The answer is whether the tokens will be refused from here on.
-    Revoke(Revocation, oneshot::Sender<bool>),
-    /// Gives an order to clients.
-    Order(Arc<(Addressee, Order)>, oneshot::Sender<Vec<Obeyed>>),
-    /// Counts the clients, and lists the users that have proved who they are.
-    Count(oneshot::Sender<(usize, Vec<UserId>)>),
-}
-
-/// The ways to all workers. Clones lead to the same ones. A worker that has ended has no clients.
-#[derive(Clone)]
-pub struct WorkerSenders(Arc<[mpsc::Sender<WorkerCommand>]>);
-
-/// New mailboxes for the commands to all workers, and the ways to them.
-pub fn worker_mailboxes(workers: u16) -> (WorkerSenders, Vec<mpsc::Receiver<WorkerCommand>>) {
-    let (senders, mailboxes): (Vec<_>, _) = (0..workers).map(|_| mpsc::channel(COMMANDS_MAX)).unzip();
-    (WorkerSenders(senders.into()), mailboxes)
-}
-
 impl JoinOrder {
     /// The wish to join for a client of this user.
     fn request(self, user: &UserId) -> JoinRequest {
@@ -175,61 +142,6 @@ impl CloseWords {
             && reason.len() <= Self::REASON_BYTES_MAX
             && !reason.chars().any(char::is_control);
         if is_right { Ok(Self { code, reason: reason.into() }) } else { Err(CloseWordsError) }
-    }
-}
-
-impl WorkerSenders {
-    /// Makes these rules apply, to clients that are connected as well.
-    pub async fn replace(&self, access: &Arc<Access>) {
-        self.request_all(|answer| WorkerCommand::Replace(Arc::clone(access), answer)).await;
-    }
-
-    /// Ends the connections of all clients with a revoked token, and refuses it from here on, until the server ends.
-    /// False if so many are revoked already that this one is not remembered: a client may then connect again.
-    pub async fn revoke(&self, revocation: &Revocation) -> bool {
-        let remembered = self.request_all(|answer| WorkerCommand::Revoke(revocation.clone(), answer)).await;
-        remembered.into_iter().all(|is_remembered| is_remembered)
-    }
-
-    /// Gives an order to clients, and returns once they have obeyed. Clients that are gone have obeyed.
-    ///
-    /// # Errors
-    /// The first of those why a client has not.
-    pub async fn order(&self, addressee: Addressee, order: Order) -> Result<(), NotObeyed> {
-        let order = Arc::new((addressee, order));
-        let given = self.request_all(|answer| WorkerCommand::Order(Arc::clone(&order), answer)).await;
-        let all = async {
-            let mut result = Ok(());
-            for obeyed in given.into_iter().flatten() {
-                result = result.and(obeyed.await.unwrap_or(Ok(())));
-            }
-            result
-        };
-        timeout(ORDER_TIME_MAX, all).await.unwrap_or(Err(NotObeyed::Busy))
-    }
-
-    /// Counts the clients of all workers, and the users that have proved who they are.
-    pub async fn count(&self) -> (usize, usize) {
-        let counts = self.request_all(WorkerCommand::Count).await;
-        let clients = counts.iter().map(|(clients, _)| clients).sum();
-        let users: HashSet<UserId> = counts.into_iter().flat_map(|(_, users)| users).collect();
-        (clients, users.len())
-    }
-
-    /// The answers of all workers that have not ended. All are asked before the first has answered.
-    async fn request_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> WorkerCommand) -> Vec<T> {
-        let mut requests = Vec::with_capacity(self.0.len());
-        for worker in self.0.iter() {
-            let (answer, answered) = oneshot::channel();
-            if worker.send(command(answer)).await.is_ok() {
-                requests.push(answered);
-            }
-        }
-        let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            answers.extend(request.await.ok());
-        }
-        answers
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::orders::{NotObeyed, ObeyedAnswer, Task};
+use super::orders::{Duty, NotObeyed, ObeyedAnswer};
 use super::{Finished, JoinRequest, Outcome, Pending, ProtocolHandler, Session};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
@@ -77,20 +77,20 @@ impl ReaderHandler {
     }
 
     /// Begins to do what the application has ordered, and answers once it is done.
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let obeyed = match task {
-            Task::Leave(room) if self.session.is_in(&room) => {
+    fn obey(&mut self, Pending { duty, answer }: Pending) -> Outcome {
+        let obeyed = match duty {
+            Duty::Leave(room) if self.session.is_in(&room) => {
                 self.leaving = Some(answer.into());
                 return self.session.leave(&room);
             }
-            Task::Join(order) if !self.session.is_in(&order.room) => {
+            Duty::Join(order) if !self.session.is_in(&order.room) => {
                 Err(NotObeyed::Refused(CommandError::NotAvailable("the client reads one room, and no other")))
             }
-            Task::Refresh { expires_at, info } => {
+            Duty::Refresh { expires_at, info } => {
                 self.session.refresh(expires_at, info);
                 Ok(())
             }
-            Task::Join(_) | Task::Leave(_) => Ok(()),
+            Duty::Join(_) | Duty::Leave(_) => Ok(()),
         };
         let _ = answer.send(obeyed);
         Outcome::Done

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::orders::{NotObeyed, ObeyedAnswer, Task};
+use super::orders::{Duty, NotObeyed, ObeyedAnswer};
 use super::{Finished, JoinRequest, Outcome, Pending, ProtocolHandler, Session, Unauthenticated};
 use crate::broker::Reservation;
 use crate::protocol::command::{self, Command, CommandError, TokenText};
@@ -166,10 +166,11 @@ impl TextHandler {
                 let _ = answer.send(Err(NotObeyed::Refused(error)));
                 Finished::Sent
             }
-            (answer, finished) => {
-                answer.map(|answer| answer.send(Ok(())));
+            (Some(answer), finished) => {
+                let _ = answer.send(Ok(()));
                 finished
             }
+            (None, finished) => finished,
         }
     }
 
@@ -200,18 +201,18 @@ impl TextHandler {
     }
 
     /// Begins to do what the application has ordered, and answers once it is done.
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let outcome = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
+    fn obey(&mut self, Pending { duty, answer }: Pending) -> Outcome {
+        let outcome = match duty {
+            Duty::Join(order) if !self.session.is_in(&order.room) => {
                 let request = self.session.ordered_join(*order);
                 self.join(request)
             }
-            Task::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
-            Task::Refresh { expires_at, info } => {
+            Duty::Leave(room) if self.session.is_in(&room) => self.session.leave(&room),
+            Duty::Refresh { expires_at, info } => {
                 self.session.refresh(expires_at, info);
                 Outcome::Done
             }
-            Task::Join(_) | Task::Leave(_) => Outcome::Done,
+            Duty::Join(_) | Duty::Leave(_) => Outcome::Done,
         };
         match outcome {
             Outcome::Pending => self.obeying = Some(Box::new(answer)),

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::session::access::WorkerAccess;
 use crate::session::clients::Clients;
-use crate::session::orders::WorkerCommand;
+use crate::session::workers::WorkerCommand;
 use crate::shutdown::Drain;
 use crate::writer::handle::WriterHandle;
 

@@ -21,7 +21,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
-use crate::auth::UnixSeconds;
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -32,7 +31,7 @@ use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, TlsServer};
 use crate::session::access::WorkerAccess;
 use crate::session::clients::Clients;
-use crate::session::orders::{WorkerCommand, WorkerSenders};
+use crate::session::workers::{WorkerCommand, WorkerSenders};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
 use crate::transport::connection::ReadBuffer;
@@ -147,7 +146,7 @@ impl Worker {
         let input_guard = Rc::new(InputGuard::new(input));
         spawn_local(tasks.track_future(Rc::clone(&input_guard).run_until_stop(drain.clone(), writer.clone())));
         let access = Rc::new(WorkerAccess::new(access, rules.header_timeout, metrics.access[own].clone()));
-        let clients = Rc::new(Clients::new());
+        let clients = Rc::new(Clients::default());
         spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
             broker: senders.broker(),
@@ -190,6 +189,6 @@ impl Worker {
 }
 
 fn hooks(application: Arc<Application>, workers: u16, metrics: &Arc<HookMetrics>) -> Rc<Hooks> {
-    let unix_seconds = || UnixSeconds(Now::read().unix.0 / 1_000);
+    let unix_seconds = || Now::read().unix_seconds();
     Hooks::new(application, workers, Arc::clone(metrics), unix_seconds)
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, IdempotencyKey, Join, KeyReused, Now, ReplyTo, Reservation, ServerPublish, Shard,
-    ShardCommand, ShardRules,
+    Act, Batch, Farewell, IdempotencyKey, Join, KeyReused, Now, PresenceCount, ReplyTo, Reservation, ServerPublish,
+    Shard, ShardCommand, ShardRules,
 };
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::compression::Compression;
@@ -363,14 +363,20 @@ fn presence_is_every_member_as_others_see_it() {
     let (answer, mut members) = oneshot::channel();
     fixture.step(ShardCommand::Presence(name(), answer));
     fixture.entries();
-    let members = members.try_recv().expect("answered");
+    let members = members.try_recv().expect("answered").expect("few members");
     let mut labels: Vec<&str> = members.iter().map(|member| member.label.as_str()).collect();
     labels.sort_unstable();
     assert_eq!(labels, ["1", "renamed"]);
     let (answer, mut nobody) = oneshot::channel();
     fixture.step(ShardCommand::Presence(room(1), answer));
     fixture.entries();
-    assert!(nobody.try_recv().expect("answered").is_empty());
+    assert!(nobody.try_recv().expect("answered").expect("few members").is_empty());
+    for (room, expected) in [(name(), PresenceCount { clients: 2, users: 1 }), (room(1), PresenceCount::default())] {
+        let (answer, mut count) = oneshot::channel();
+        fixture.step(ShardCommand::PresenceCount(room, answer));
+        fixture.entries();
+        assert_eq!(count.try_recv().expect("answered"), expected);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use self::connecting::{Connecting, NamedRoom};
 pub use self::opening::{Opening, StreamName};
-use super::orders::{NotObeyed, ObeyedAnswer, Task};
+use super::orders::{Duty, NotObeyed, ObeyedAnswer};
 use super::{Finished, Outcome, Pending, ProtocolHandler, Session};
 use crate::protocol::centrifuge::command::{Command, Parsed};
 use crate::protocol::centrifuge::{json, protobuf};
@@ -241,22 +241,22 @@ impl CentrifugeHandler {
     }
 
     /// Begins to do what the application has ordered, and answers once it is done.
-    fn obey(&mut self, Pending { task, answer }: Pending) -> Outcome {
-        let (outcome, left) = match task {
-            Task::Join(order) if !self.session.is_in(&order.room) => {
+    fn obey(&mut self, Pending { duty, answer }: Pending) -> Outcome {
+        let (outcome, left) = match duty {
+            Duty::Join(order) if !self.session.is_in(&order.room) => {
                 let request = self.session.ordered_join(*order);
                 (self.session.join(request), None)
             }
-            Task::Leave(room) if self.session.is_in(&room) => {
+            Duty::Leave(room) if self.session.is_in(&room) => {
                 self.server_side.retain(|joined| *joined != room);
                 (self.session.leave(&room), Some(room))
             }
-            Task::Refresh { expires_at, info } => {
+            Duty::Refresh { expires_at, info } => {
                 self.session.refresh(expires_at, info);
                 let (client, expires_in) = (self.session.identity().client, self.session.expires_in());
                 (self.session.reply(None, &Event::Refreshed { client, expires_in }), None)
             }
-            Task::Join(_) | Task::Leave(_) => (Outcome::Done, None),
+            Duty::Join(_) | Duty::Leave(_) => (Outcome::Done, None),
         };
         match outcome {
             Outcome::Pending => self.wait(Step::Obeying(Box::new(answer), left)),

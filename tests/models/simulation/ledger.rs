@@ -107,6 +107,7 @@ impl Ledger {
             ShardCommand::Rooms(..) => {}
             ShardCommand::Publish(..)
             | ShardCommand::Presence(..)
+            | ShardCommand::PresenceCount(..)
             | ShardCommand::Page(..)
             | ShardCommand::RemoveHistory(..)
             | ShardCommand::CountMembers(_)

@@ -14,7 +14,7 @@ use roomcast::protocol::names::RoomName;
 use roomcast::protocol::publication::{ClientId, Publisher};
 use roomcast::session::access::WorkerAccess;
 use roomcast::session::clients::Clients;
-use roomcast::session::orders::worker_mailboxes;
+use roomcast::session::workers::worker_mailboxes;
 use roomcast::session::{Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
 use roomcast::writer::{Address, WriterIndex};
@@ -78,7 +78,7 @@ impl Server {
                 broker: senders.clone().broker(),
                 access: Rc::new(WorkerAccess::open()),
                 hooks: None,
-                clients: Rc::new(Clients::new()),
+                clients: Rc::new(Clients::default()),
                 workers: worker_mailboxes(0).0,
                 writer: writer.handle.clone(),
                 writer_index: WriterIndex(index),

@@ -8,7 +8,7 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::position::{Epoch, Offset, Since};
 use roomcast::protocol::publication::{ClientId, UserId};
-use roomcast::session::orders::{Addressee, CloseWords, JoinOrder, NotObeyed, Order, Task};
+use roomcast::session::orders::{Addressee, CloseWords, Duty, JoinOrder, NotObeyed, Order};
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -48,8 +48,8 @@ fn a_client_is_told_that_it_joins_and_has_the_rights_of_a_token() {
         });
         let mut client = Centrifuge::connect_over(transport, server.http, Some(&token_of("alice")));
         let order = JoinOrder { info: Some("[1]".into()), data: Some("{\"a\":1}".into()), ..join("$a") };
-        let task = || Order::Obey(Task::Join(Box::new(order.clone())));
-        give(&server, of_user("alice"), task()).expect("it obeys");
+        let duty = || Order::Obey(Duty::Join(Box::new(order.clone())));
+        give(&server, of_user("alice"), duty()).expect("it obeys");
         let push = client.push();
         assert_eq!((&push["channel"], &push["subscribe"]["data"]), (&json!("$a"), &json!({ "a": 1 })));
         assert_eq!(push["subscribe"]["recoverable"], true);
@@ -60,12 +60,12 @@ fn a_client_is_told_that_it_joins_and_has_the_rights_of_a_token() {
         assert_eq!(history["offset"], 0);
         assert_eq!(code(&client.error("publish", json!({ "channel": "$a", "data": 1 }))), 103);
         // Once more changes nothing.
-        give(&server, of_user("alice"), task()).expect("it obeys");
+        give(&server, of_user("alice"), duty()).expect("it obeys");
         client.expect_nothing();
-        give(&server, of_user("alice"), Order::Obey(Task::Leave(room("$a")))).expect("it obeys");
+        give(&server, of_user("alice"), Order::Obey(Duty::Leave(room("$a")))).expect("it obeys");
         let push = client.push();
         assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!("$a"), &json!(2000)));
-        give(&server, of_user("alice"), Order::Obey(Task::Leave(room("$a")))).expect("it obeys");
+        give(&server, of_user("alice"), Order::Obey(Duty::Leave(room("$a")))).expect("it obeys");
         client.expect_nothing();
         assert_eq!(code(&client.error("presence", json!({ "channel": "$a" }))), 103);
     });
@@ -84,7 +84,7 @@ fn what_was_missed_follows_the_push_and_then_all_that_is_live() {
         let epoch = Epoch::parse(subscribed["epoch"].as_str().expect("an epoch"));
         let mut client = Centrifuge::connect_over(transport, server.http, Some(&token_of("alice")));
         let order = JoinOrder { since: Some(Since { epoch, offset: Offset(2) }), ..join("a") };
-        give(&server, of_user("alice"), Order::Obey(Task::Join(Box::new(order)))).expect("it obeys");
+        give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(order)))).expect("it obeys");
         assert_eq!(client.push()["subscribe"]["offset"], 5);
         for number in 3..=5 {
             assert_eq!(client.publication("a"), json!(number));
@@ -106,7 +106,7 @@ fn a_client_that_cannot_obey_is_told_nothing_and_the_application_why() {
         let mut first = Centrifuge::connect_over(transport, server.http, Some(&token_of("bob")));
         first.subscribe("small");
         let mut client = Centrifuge::connect_over(transport, server.http, Some(&token_of("alice")));
-        let refused = give(&server, of_user("alice"), Order::Obey(Task::Join(Box::new(join("small")))));
+        let refused = give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(join("small")))));
         let full = CommandError::TooManyMembers { room: room("small"), members_max: 1 };
         assert_eq!(refused, Err(NotObeyed::Refused(full)));
         client.expect_nothing();
@@ -152,8 +152,8 @@ fn a_token_goes_on_until_another_time_and_other_rooms_show_other_information() {
         let expiring = token(&json!({ "sub": "alice", "exp": seconds_from_now(600) }));
         let mut client = Centrifuge::connect_over(transport, server.http, Some(&expiring));
         let expires_at = Some(UnixSeconds(u64::try_from(seconds_from_now(6_000)).expect("a time")));
-        let task = Task::Refresh { expires_at, info: Some("{\"name\":\"Alice\"}".into()) };
-        give(&server, of_user("alice"), Order::Obey(task)).expect("it obeys");
+        let duty = Duty::Refresh { expires_at, info: Some("{\"name\":\"Alice\"}".into()) };
+        give(&server, of_user("alice"), Order::Obey(duty)).expect("it obeys");
         let push = client.push();
         assert_eq!(push["refresh"]["expires"], true);
         assert!((5_900..=6_001).contains(&push["refresh"]["ttl"].as_u64().expect("seconds")), "{push}");
@@ -171,17 +171,17 @@ fn text_clients_move_leave_and_end_by_order() {
         client.send(&format!("AUTH {}", token_of("alice")));
         client.expect("Authenticated as alice");
         client.join("a");
-        give(&server, of_user("alice"), Order::Obey(Task::Join(Box::new(join("$b"))))).expect("it obeys");
+        give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(join("$b"))))).expect("it obeys");
         client.expect("Joined $b");
         let mut other = Client::connect(&server, transport);
         other.join("a");
         other.send("hello");
         assert_eq!(other.fence().len(), 1);
         client.expect_nothing();
-        give(&server, of_user("alice"), Order::Obey(Task::Leave(room("a")))).expect("it is not in it");
-        give(&server, of_user("alice"), Order::Obey(Task::Leave(room("$b")))).expect("it obeys");
+        give(&server, of_user("alice"), Order::Obey(Duty::Leave(room("a")))).expect("it is not in it");
+        give(&server, of_user("alice"), Order::Obey(Duty::Leave(room("$b")))).expect("it obeys");
         client.expect("Left room");
-        let refresh = Task::Refresh { expires_at: Some(UnixSeconds(u64::MAX / 2_000)), info: None };
+        let refresh = Duty::Refresh { expires_at: Some(UnixSeconds(u64::MAX / 2_000)), info: None };
         give(&server, of_user("alice"), Order::Obey(refresh)).expect("it obeys");
         client.expect_nothing();
         give(&server, of_user("alice"), Order::End(Disconnect::Kicked, None)).expect("it obeys");
