@@ -63,7 +63,7 @@ impl ApiError {
     /// The status of the answer for clients that want errors as statuses.
     pub fn status(&self) -> u16 {
         match self.code {
-            102 | 104 => 404,
+            104 => 404,
             103 => 403,
             106..=108 => 400,
             109 => 401,

@@ -131,7 +131,7 @@ fn error_mode() -> Parameter {
 }
 
 /// The statuses that refuse a call. Some of them come only to clients that want errors as statuses.
-fn refusals() -> [(&'static str, Response); 9] {
+fn refusals() -> [(&'static str, Response); 12] {
     let refusal = |text: &str| ResponseBuilder::new().description(text);
     let error = || ContentBuilder::new().schema(Some(reference::<ApiError>())).build();
     let text = || ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build();
@@ -141,9 +141,12 @@ fn refusals() -> [(&'static str, Response); 9] {
         ("401", refusal("No key, or one that is not valid").build()),
         ("403", refusal("As an error: 103").content(JSON, error()).build()),
         ("404", refusal("As an error: 104").content(JSON, error()).build()),
+        ("405", refusal("The method is not POST").build()),
         ("408", refusal("The body took too long").build()),
+        ("409", refusal("As an error: 113").content(JSON, error()).build()),
         ("413", refusal("The body is too long").build()),
         ("416", refusal("As an error: 112").content(JSON, error()).build()),
+        ("429", refusal("Too many connections of one address; as an error: 111").content(JSON, error()).build()),
         ("500", refusal("As an error: 100").content(JSON, error()).build()),
         ("503", refusal("The server stops").build()),
     ]
@@ -162,4 +165,18 @@ fn reference<T: ToSchema>() -> RefOr<Schema> {
 /// An object with one field.
 fn field(name: &str, schema: RefOr<Schema>) -> Object {
     ObjectBuilder::new().property(name, schema).required(name).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_that_an_error_can_have_is_described() {
+        let described = refusals().map(|(status, _)| status.to_owned());
+        for code in 100..=200 {
+            let status = ApiError { code, message: String::new() }.status().to_string();
+            assert!(described.contains(&status), "{code}: {status}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::broker::{Page, PageOfRoom};
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
 
-/// Who asks.
+/// Somebody who is no client and asks something of a room.
 pub struct Outsider<'a> {
     /// The valid token that it has presented.
     pub token: Option<&'a Token>,
@@ -27,6 +27,8 @@ pub enum NotRead {
     Unauthenticated(String),
     /// It has not the right.
     Forbidden(String),
+    /// The room retains nothing by its rule. An empty page would be taken for a room in which nothing was said.
+    NotRetained,
     /// It has caused too many deliveries.
     TooManyDeliveries,
     /// What follows the position cannot all be had; the room's own position, if there is such a room.
@@ -47,11 +49,24 @@ impl SessionContext {
         Err(if may_have_token { NotRead::Unauthenticated(why) } else { NotRead::Forbidden(why) })
     }
 
+    /// Refuses somebody who may not read the history of a room, and a room that has none by its rule.
+    ///
+    /// # Errors
+    /// The right is missing, or the room retains nothing.
+    pub fn permit_history(&self, who: &Outsider<'_>, room: &RoomName) -> Result<(), NotRead> {
+        self.permit_outsider(who, Action::History, room)?;
+        match self.access.rules().rooms.limits_of(room).history_messages_max {
+            0 => Err(NotRead::NotRetained),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns at most this many publications of a room, oldest first: those behind `since`, or else the newest. They
     /// take no more memory than a replay.
     ///
     /// # Errors
-    /// The right is missing, too many deliveries were caused, or some of what follows `since` is gone.
+    /// The right is missing, the room retains nothing, too many deliveries were caused, or some of what follows `since` is
+    /// gone.
     pub async fn read_history(
         &self,
         who: &Outsider<'_>,
@@ -59,16 +74,16 @@ impl SessionContext {
         since: Option<Position>,
         messages_max: usize,
     ) -> Result<PageOfRoom, NotRead> {
-        self.permit_outsider(who, Action::History, room)?;
-        let mut limiter = self.limiter_of(who.address)?;
+        self.permit_history(who, room)?;
+        self.charge(who.address)?;
         let page = Page { since: since.map(Since::from), messages_max, is_reverse: since.is_none() };
-        let page = self.broker.page(room.clone(), page).await;
         // The only error of a page: the position is of another life of the room.
-        let mut page = page.map_err(|_| NotRead::Unrecoverable(None))?;
-        if let Some(limiter) = &mut limiter {
-            limiter.owe(page.publications.len().saturating_sub(1));
-            limiter.end(&self.spent, who.address);
-        }
+        let Ok(mut page) = self.broker.page(room.clone(), page).await else {
+            let nothing = Page { since: None, messages_max: 0, is_reverse: false };
+            let here = self.broker.page(room.clone(), nothing).await;
+            return Err(NotRead::Unrecoverable(here.ok().and_then(|page| page.position)));
+        };
+        self.owe(who.address, page.publications.len().saturating_sub(1));
         match since {
             None => page.publications.reverse(),
             Some(since) if !follows(&page, since) => return Err(NotRead::Unrecoverable(page.position)),
@@ -77,13 +92,27 @@ impl SessionContext {
         Ok(page)
     }
 
-    /// The rate limiter of an address, charged with one delivery; `None` where there is no limit.
-    fn limiter_of(&self, address: IpAddr) -> Result<Option<RateLimiter>, NotRead> {
-        let Some(limits) = self.deliveries else { return Ok(None) };
+    /// Charges an address with one delivery. It is recorded at once, since the address may ask again before the room has
+    /// answered.
+    fn charge(&self, address: IpAddr) -> Result<(), NotRead> {
         let now = Instant::now();
-        let mut limiter = RateLimiter::new(limits, &self.spent, address, now);
+        let Some(mut limiter) = self.limiter_of(address, now) else { return Ok(()) };
         limiter.acquire(1, now).map_err(|_| NotRead::TooManyDeliveries)?;
-        Ok(Some(limiter))
+        limiter.end(&self.spent, address);
+        Ok(())
+    }
+
+    /// Charges an address with deliveries that it has caused, on top of what was recorded meanwhile.
+    fn owe(&self, address: IpAddr, deliveries: usize) {
+        if let Some(mut limiter) = self.limiter_of(address, Instant::now()) {
+            limiter.owe(deliveries);
+            limiter.end(&self.spent, address);
+        }
+    }
+
+    /// The rate limiter of an address as it was recorded; `None` where there is no limit.
+    fn limiter_of(&self, address: IpAddr, now: Instant) -> Option<RateLimiter> {
+        self.deliveries.map(|limits| RateLimiter::new(limits, &self.spent, address, now))
     }
 }
 

@@ -15,14 +15,18 @@ use tokio::time::sleep_until;
 
 use crate::net::stream::Stream;
 
+/// Bytes that keep a body or an answer in time: so many must come, or be taken, within each period that its direction
+/// has. A long one may take long, but does not hold its share of a budget for a byte now and then.
+pub const PROGRESS_BYTES: usize = 4 * 1024;
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpTimes {
-    /// To begin its first request, for the head of each request, and for each part of its body.
+    /// To begin its first request, for the head of each request, and for each [`PROGRESS_BYTES`] of its body.
     pub header_timeout: Duration,
     /// From an answer to the next request; `None` is no limit.
     pub idle: Option<Duration>,
-    /// To take some bytes of its answers.
+    /// To take each [`PROGRESS_BYTES`] of its answers, or what is left of them.
     pub unread: Duration,
     /// The first answer after this time is the last of its connection; `None` is no limit.
     pub connection: Option<Duration>,
@@ -44,15 +48,30 @@ pub struct Activity {
     times: HttpTimes,
     phase: Cell<Phase>,
     since: Cell<Instant>,
-    /// hyper has bytes that the socket has not taken; since when the socket has taken none of them.
-    unsent_since: Cell<Option<Instant>>,
+    /// Set while hyper has bytes that the socket has not taken.
+    unsent: Cell<Option<Unsent>>,
+    /// When the connection ends, whatever it does; `None` is no such time.
+    deadline: Cell<Option<Instant>>,
+}
+
+/// The period in which the client has to take more of its answers.
+#[derive(Clone, Copy, Debug)]
+struct Unsent {
+    since: Instant,
+    /// Bytes that are to be taken before the next period begins.
+    missing: usize,
 }
 
 impl Activity {
     /// A connection whose first bytes have come.
-    pub fn new(times: HttpTimes) -> Self {
+    pub fn new(times: HttpTimes, deadline: Option<Instant>) -> Self {
         let since = Cell::new(Instant::now());
-        Self { times, phase: Cell::new(Phase::Head), since, unsent_since: Cell::default() }
+        Self { times, phase: Cell::new(Phase::Head), since, unsent: Cell::default(), deadline: Cell::new(deadline) }
+    }
+
+    /// The connection has only the times of its phases from now on.
+    pub fn lift_deadline(&self) {
+        self.deadline.set(None);
     }
 
     /// What the connection waits for.
@@ -62,7 +81,7 @@ impl Activity {
 
     /// Whether hyper has bytes that the socket has not taken.
     pub fn has_unsent(&self) -> bool {
-        self.unsent_since.get().is_some()
+        self.unsent.get().is_some()
     }
 
     /// A phase begins.
@@ -71,10 +90,14 @@ impl Activity {
         self.since.set(Instant::now());
     }
 
-    /// When the client has taken too long; `None` if nothing is expected of it.
+    /// When the client has taken too long, or the deadline; `None` if nothing is expected of it.
     fn due(&self) -> Option<Instant> {
-        if let Some(since) = self.unsent_since.get() {
-            return Some(since + self.times.unread);
+        self.due_in_phase().into_iter().chain(self.deadline.get()).min()
+    }
+
+    fn due_in_phase(&self) -> Option<Instant> {
+        if let Some(unsent) = self.unsent.get() {
+            return Some(unsent.since + self.times.unread);
         }
         match self.phase.get() {
             Phase::Idle => self.times.idle.map(|idle| self.since.get() + idle),
@@ -84,7 +107,7 @@ impl Activity {
     }
 
     /// Returns `None` once the client has taken too long, or at the deadline.
-    pub async fn within_times<T>(&self, deadline: Option<Instant>, answered: impl Future<Output = T>) -> Option<T> {
+    pub async fn within_times<T>(&self, answered: impl Future<Output = T>) -> Option<T> {
         let mut answered = pin!(answered);
         let mut timer = pin!(sleep_until((Instant::now() + self.times.header_timeout).into()));
         poll_fn(|context| {
@@ -92,7 +115,7 @@ impl Activity {
                 return Poll::Ready(Some(ended));
             }
             loop {
-                let Some(due) = self.due().into_iter().chain(deadline).min() else { return Poll::Pending };
+                let Some(due) = self.due() else { return Poll::Pending };
                 // A timer that ends too early is set again then, and not at every request.
                 if timer.deadline() > due.into() {
                     timer.as_mut().reset(due.into());
@@ -114,14 +137,17 @@ impl Activity {
     }
 
     fn has_written(&self, written: &Poll<io::Result<usize>>) {
-        if written.is_ready() || !self.has_unsent() {
-            self.unsent_since.set(Some(Instant::now()));
-        }
+        let taken = if let Poll::Ready(Ok(bytes)) = written { *bytes } else { 0 };
+        let unsent = match self.unsent.get() {
+            Some(unsent) if taken < unsent.missing => Unsent { missing: unsent.missing - taken, ..unsent },
+            _ => Unsent { since: Instant::now(), missing: PROGRESS_BYTES },
+        };
+        self.unsent.set(Some(unsent));
     }
 
     /// hyper flushes only once it has written all that it has.
     fn has_flushed(&self) {
-        if self.unsent_since.take().is_some() && self.phase.get() == Phase::Idle {
+        if self.unsent.take().is_some() && self.phase.get() == Phase::Idle {
             self.enter(Phase::Idle);
         }
     }
@@ -175,5 +201,31 @@ impl AsyncWrite for Watched<'_> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_taken_a_byte_at_a_time_has_no_longer_than_one_of_which_nothing_is_taken() {
+        let minute = Duration::from_secs(60);
+        let times = HttpTimes { header_timeout: minute, idle: None, unread: minute, connection: None };
+        let activity = Activity::new(times, None);
+        activity.enter(Phase::Answering);
+        let take = |bytes| activity.has_written(&Poll::Ready(Ok(bytes)));
+        take(1);
+        let due = activity.due();
+        assert!(due.is_some());
+        for _ in 1..PROGRESS_BYTES {
+            take(1);
+            activity.has_written(&Poll::Pending);
+            assert_eq!(activity.due(), due);
+        }
+        take(1);
+        assert!(activity.due() > due, "the next period");
+        activity.has_flushed();
+        assert_eq!(activity.due(), None);
     }
 }

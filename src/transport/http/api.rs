@@ -45,7 +45,10 @@ impl HttpServer {
         connection: &HttpConnection<'_>,
     ) -> Result<Answer, RefusedRequest> {
         let name = request.uri().path().strip_prefix(API_PATH).unwrap_or_default();
-        let method: ApiMethod = name.parse().map_err(|_| RefusedRequest::not_found())?;
+        let method: ApiMethod = name.parse().map_err(|_| {
+            let text = "no such method: see /api/openapi.json\n";
+            RefusedRequest(RefusalReason::Path, StatusCode::NOT_FOUND, text.into())
+        })?;
         let wants_statuses = request.headers().get(ERROR_MODE_HEADER).is_some_and(|mode| mode == ERROR_MODE_TRANSPORT);
         let called = self.try_call(method, request, body_bytes_max, connection).await;
         let outcome = match &called {
@@ -71,6 +74,7 @@ impl HttpServer {
         connection: &HttpConnection<'_>,
     ) -> Result<Result<String, ApiError>, RefusedRequest> {
         let key = self.key_of(&request)?;
+        self.keep_call(connection);
         // Until the call is answered its body takes a part of the budget.
         let (body, _budget) = self.take_body(request.into_body(), body_bytes_max, connection).await?;
         let call = parse(method, &body).map_err(|Malformed(text)| {
@@ -79,10 +83,19 @@ impl HttpServer {
         drop(body);
         // Taken before the look at the phase: a server that begins to stop behind it waits for the answer.
         let _publishing = self.context.drain.publishing();
-        let context = self.context.sessions.upgrade().filter(|_| !self.context.drain.is_stopping());
-        let context = context.ok_or_else(RefusedRequest::draining)?;
+        let context = self.sessions()?;
         debug!(key = key.name(), method = method.name(), "api call");
         Ok(Api { context, key, node: &self.node }.answer(call).await)
+    }
+
+    /// Lets a call with a valid key come to its answer on a full server as well. Where too many calls are kept already, it
+    /// has the short time of every other request there.
+    fn keep_call(&self, connection: &HttpConnection<'_>) {
+        if let Some(spare) = connection.spare()
+            && let Ok(permit) = Arc::clone(&self.spare_calls).try_acquire_owned()
+        {
+            connection.keep(spare, permit);
+        }
     }
 
     /// The valid key of a request.

@@ -1,4 +1,5 @@
-//! The token of a WebSocket handshake and the places where a client may put it. A token is never logged.
+//! The token of a request that becomes a client or reads a room, and the places where it may stand. A token is never
+//! logged.
 
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
@@ -16,7 +17,7 @@ const SUBPROTOCOL_PREFIX: &str = "bearer.";
 /// The parameter of the query, where `token-in-query` allows it.
 const QUERY_PREFIX: &str = "token=";
 
-/// The valid token of a handshake, if it has one.
+/// The valid token of a request, if it has one.
 ///
 /// # Errors
 /// The token is refused.

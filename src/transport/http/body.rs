@@ -9,19 +9,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::HttpServer;
+use super::activity::PROGRESS_BYTES;
 use super::refusals::RefusedRequest;
 use super::requests::HttpConnection;
 use crate::transport::metrics::RefusalReason;
-
-/// Bytes of a body that must come within the time for the head of a request, and then within each further such time: a
-/// long body may take long, but does not hold its share of the budget for a byte now and then.
-const PROGRESS_BYTES: usize = 4 * 1024;
 
 /// The pieces in which hyper gets a long body. It asks for the next once the client has taken most of those before.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -95,6 +92,20 @@ pub fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Byt
     answer
 }
 
+/// The head of an answer that goes on, as clients and the proxies in front of them need it, and the beginning of its body.
+pub fn stream(content_type: &'static str, body: Body) -> Answer {
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
+        // Behind the end of a stream nothing follows.
+        (CONNECTION, "close"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let mut answer = Response::new(body);
+    answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    answer
+}
+
 /// An answer of plain text.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     typed(status, "text/plain; charset=utf-8", body)
@@ -126,7 +137,7 @@ impl HttpServer {
             let Some(frame) = timeout_at(due, next).await.map_err(|_| too_slow())? else { break };
             let Ok(bytes) = frame.map_err(|_| malformed())?.into_data() else { continue };
             if taken.len() + bytes.len() > bytes_max {
-                return Err(too_long(bytes_max));
+                return Err(body_too_long(bytes_max));
             }
             let reserved = self.context.streams.reserve_more(&mut budget, bytes.len());
             timeout_at(due, reserved).await.map_err(|_| too_slow())?;
@@ -141,9 +152,17 @@ impl HttpServer {
     }
 }
 
+/// The refusal of a body that is too long.
+pub fn body_too_long(bytes_max: usize) -> RefusedRequest {
+    too_long(format!("a body has at most {} KiB\n", bytes_max / 1024))
+}
+
 /// The refusal of a frame that is too long.
-pub fn too_long(bytes_max: usize) -> RefusedRequest {
-    let text = format!("a frame has at most {bytes_max} bytes: see message-bytes\n");
+pub fn frame_too_long(bytes_max: usize) -> RefusedRequest {
+    too_long(format!("a frame has at most {bytes_max} bytes: see message-bytes\n"))
+}
+
+fn too_long(text: String) -> RefusedRequest {
     RefusedRequest(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, text.into())
 }
 

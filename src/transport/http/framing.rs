@@ -6,6 +6,7 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 
+use super::body::body_too_long;
 use super::refusals::RefusedRequest;
 use crate::transport::metrics::RefusalReason;
 
@@ -15,8 +16,7 @@ use crate::transport::metrics::RefusalReason;
 /// The body is too long, or the host or the transfer coding is none or ambiguous.
 pub fn check(request: &Request<Incoming>, body_bytes_max: usize) -> Result<(), RefusedRequest> {
     if request.body().size_hint().lower() > body_bytes_max as u64 {
-        let text = format!("a body has at most {} KiB\n", body_bytes_max / 1024);
-        return Err(RefusedRequest(RefusalReason::Body, StatusCode::PAYLOAD_TOO_LARGE, text.into()));
+        return Err(body_too_long(body_bytes_max));
     }
     check_host(request)?;
     check_coding(request.headers())

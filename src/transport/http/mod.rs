@@ -1,6 +1,6 @@
-//! HTTP: health, readiness, metrics, the WebSocket handshake and the streams of clients without WebSocket, over hyper
-//! inside our own accept loop. A socket whose handshake succeeded goes on as a WebSocket client, raw, and hyper is gone;
-//! so does one whose answer is a stream, behind the head.
+//! HTTP: health, readiness, metrics, the WebSocket handshake, the streams of clients without WebSocket, rooms as history
+//! and as events, and the server API, over hyper inside our own accept loop. A socket whose handshake succeeded goes on as
+//! a WebSocket client, raw, and hyper is gone; so does one whose answer is a stream, behind the head.
 
 mod activity;
 mod api;
@@ -25,6 +25,7 @@ use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -34,7 +35,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
@@ -70,7 +71,7 @@ pub const SPARE_CONNECTIONS: usize = 16;
 /// Memory of a connection with hyper's state and the head of its request, in bytes: 21 KiB were measured.
 const CONNECTION_BYTES: usize = 20 * 1024;
 
-/// A connection on a spare permit has one request, and this long for all of it.
+/// A connection on a spare permit has one request, and this long for all of it, unless it is a call with a valid key.
 const SPARE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Headers of a request; one more is answered with 431.
@@ -120,6 +121,8 @@ pub struct HttpServer {
     /// The newest text of the metrics, and when it was made.
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
     spare: RevocablePermits,
+    /// Permits of calls of the server API that a full server answers for as long as they take.
+    spare_calls: Arc<Semaphore>,
     origin_refusals: LogThrottle,
     /// The memory of answers with history.
     history: Arc<Semaphore>,
@@ -145,6 +148,34 @@ struct HttpSocket<'a> {
     is_proxied: bool,
     /// It has had an answer that did not make it a client.
     is_plain: &'a Cell<bool>,
+    /// What it is served on, if it has no permit.
+    spare: Option<&'a Spare>,
+}
+
+/// What a connection without a permit is served on.
+pub struct Spare {
+    /// When the connection ends, unless it is kept.
+    deadline: Instant,
+    /// The spare permit, which is ready once it is revoked; `None` once the connection is kept.
+    revoked: RefCell<Option<oneshot::Receiver<()>>>,
+    /// Set once the connection is kept, for a call with a valid key.
+    kept: Cell<Option<OwnedSemaphorePermit>>,
+}
+
+impl Spare {
+    fn new(revoked: oneshot::Receiver<()>) -> Self {
+        let deadline = Instant::now() + SPARE_TIME_MAX;
+        Self { deadline, revoked: RefCell::new(Some(revoked)), kept: Cell::default() }
+    }
+
+    /// Returns once the spare permit is revoked; never for a connection that is kept.
+    async fn revoked(&self) {
+        poll_fn(|context| match &mut *self.revoked.borrow_mut() {
+            Some(revoked) => Pin::new(revoked).poll(context).map(drop),
+            None => Poll::Pending,
+        })
+        .await;
+    }
 }
 
 impl HttpServer {
@@ -160,6 +191,7 @@ impl HttpServer {
             context,
             metrics_text: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
+            spare_calls: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
             origin_refusals: LogThrottle::new(),
             history: Arc::new(Semaphore::new(ANSWERS_MAX * SHARES)),
             on_upgrade: Box::new(on_upgrade),
@@ -171,7 +203,7 @@ impl HttpServer {
         let Accepted { stream, peer, permit } = accepted;
         self.context.counts.open.add(1);
         let is_plain = Cell::new(false);
-        let socket = HttpSocket { stream, peer, is_proxied: false, is_plain: &is_plain };
+        let socket = HttpSocket { stream, peer, is_proxied: false, is_plain: &is_plain, spare: None };
         let end = match permit {
             Ok(permit) => self.serve_client(socket, permit).await,
             // Boxed, so that silent connections stay small.
@@ -204,7 +236,7 @@ impl HttpServer {
         };
         // Nothing is built for a silent client: until here it costs no more than a line client.
         match timeout(header_timeout, socket.stream.has_begun()).await {
-            Ok(Ok(true)) => Box::pin(self.answer(socket, Ok(permit), None)).await,
+            Ok(Ok(true)) => Box::pin(self.answer(socket, Ok(permit))).await,
             Ok(Ok(false)) => HttpEnd::Failed(Disconnect::ClosedByPeer),
             Ok(Err(_)) => HttpEnd::Failed(Disconnect::IoError),
             Err(_) => self.timed_out(),
@@ -212,39 +244,33 @@ impl HttpServer {
     }
 
     /// Answers one request of a connection without a permit: a full server still says so. The oldest of these gives way
-    /// to a new one.
+    /// to a new one; but a call with a valid key is answered for as long as it takes.
     async fn serve_spare(&self, socket: HttpSocket<'_>, no_permit: NoPermit) -> HttpEnd {
-        let revoked = self.spare.take();
+        let spare = &Spare::new(self.spare.take());
         tokio::select! {
             biased;
-            _ = revoked => {
+            () = spare.revoked() => {
                 self.refuse_connection(no_permit.into());
                 HttpEnd::Failed(Disconnect::TooManyConnections)
             }
-            end = self.answer_spare(socket, no_permit) => end,
+            end = self.answer_spare(HttpSocket { spare: Some(spare), ..socket }, no_permit, spare.deadline) => end,
         }
     }
 
-    async fn answer_spare(&self, socket: HttpSocket<'_>, no_permit: NoPermit) -> HttpEnd {
-        let deadline = Instant::now() + SPARE_TIME_MAX;
+    async fn answer_spare(&self, socket: HttpSocket<'_>, no_permit: NoPermit, deadline: Instant) -> HttpEnd {
         let socket = match self.behind_proxy(socket, SPARE_TIME_MAX).await {
             Ok(socket) => socket,
             Err(end) => return end,
         };
         let left = deadline.saturating_duration_since(Instant::now());
         match self.secured(socket, left, Some(no_permit)).await {
-            Ok(socket) => self.answer(socket, Err(no_permit), Some(deadline)).await,
+            Ok(socket) => self.answer(socket, Err(no_permit)).await,
             Err(end) => end,
         }
     }
 
     /// Answers the requests of a connection to its end, or one where there is no permit.
-    async fn answer(
-        &self,
-        socket: HttpSocket<'_>,
-        permit: Result<ConnectionPermit, NoPermit>,
-        deadline: Option<Instant>,
-    ) -> HttpEnd {
+    async fn answer(&self, socket: HttpSocket<'_>, permit: Result<ConnectionPermit, NoPermit>) -> HttpEnd {
         let mut memory = self.context.buffer.memory.share();
         memory.set(CONNECTION_BYTES);
         let no_permit = permit.as_ref().err().copied();
@@ -264,7 +290,7 @@ impl HttpServer {
             Poll::Pending if connection.goes_on.get() && !connection.activity.has_unsent() => Poll::Ready(Ok(())),
             polled => polled,
         });
-        let ended = connection.activity.within_times(deadline, answered).await;
+        let ended = connection.activity.within_times(answered).await;
         let Parts { io, read_buf, .. } = served.into_parts();
         let stream = io.into_inner().stream;
         match (&ended, connection.admitted.take(), permit) {

@@ -1,5 +1,6 @@
-//! Which web pages may open a WebSocket. A browser sends its user's cookies and network position along with the
-//! handshake of any page, and names the page's origin; other clients send no origin, or any. Knows headers, no socket.
+//! Which web pages may use the routes that act for the user of a browser, from the WebSocket handshake to the server API,
+//! and read the answers of the others. A browser sends its user's cookies and network position along with the request of
+//! any page, and names the page's origin; other clients send no origin, or any. Knows headers, no socket.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -53,7 +53,7 @@ impl RefusedRequest {
 
     /// There is nothing behind the path.
     pub fn not_found() -> Self {
-        let text = "not found: there are /health, /ready, /metrics and /ws\n";
+        let text = "not found: there are /health, /ready, /metrics, /ws, /rooms/ and /api/\n";
         Self(RefusalReason::Path, StatusCode::NOT_FOUND, text.into())
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use hyper::{Method, Request, StatusCode, Version};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use super::activity::{Activity, HttpTimes, Phase};
@@ -22,7 +23,7 @@ use super::origin::Reached;
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::routes::{Route, RouteRule};
 use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
-use super::{HttpServer, HttpSocket, Upgrade};
+use super::{HttpServer, HttpSocket, Spare, Upgrade};
 use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
@@ -39,6 +40,8 @@ const TURN_ANSWERS: u64 = 4;
 pub struct HttpConnection<'a> {
     /// Why the connection has no permit, if it has none.
     no_permit: Option<NoPermit>,
+    /// What it is served on in place of a permit.
+    spare: Option<&'a Spare>,
     peer: IpAddr,
     /// It came to a loopback address, and not through a proxy with a PROXY header.
     is_over_loopback: bool,
@@ -73,20 +76,34 @@ pub struct Admitted {
 
 impl<'a> HttpConnection<'a> {
     pub fn new(socket: &HttpSocket<'a>, no_permit: Option<NoPermit>, times: HttpTimes) -> Self {
-        let HttpSocket { stream, peer, is_proxied, is_plain } = socket;
+        let HttpSocket { stream, peer, is_proxied, is_plain, spare } = socket;
         let is_loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
         Self {
             no_permit,
+            spare: *spare,
             peer: peer.ip(),
             is_over_loopback: is_loopback && !is_proxied,
             last_at: times.connection.map(|time_max| Instant::now() + time_max),
-            activity: Activity::new(times),
+            activity: Activity::new(times, spare.map(|spare| spare.deadline)),
             requests: Cell::default(),
             has_unread_body: Cell::default(),
             admitted: Cell::default(),
             goes_on: Cell::default(),
             is_plain,
         }
+    }
+
+    /// Takes the connection off its spare permit: neither its deadline nor a newcomer ends it any more. This permit bounds
+    /// the number of such connections.
+    pub fn keep(&self, spare: &Spare, permit: OwnedSemaphorePermit) {
+        self.activity.lift_deadline();
+        spare.revoked.take();
+        spare.kept.set(Some(permit));
+    }
+
+    /// What the connection is served on in place of a permit, if nothing waits for its descriptor.
+    pub fn spare(&self) -> Option<&'a Spare> {
+        self.spare.filter(|_| self.no_permit != Some(NoPermit::OutOfDescriptors))
     }
 
     /// Whether the next answer is the last: its time is over, it has no permit, or the rest of a body is in the way.
@@ -135,7 +152,7 @@ impl HttpServer {
         let cors = Cors::of(&request, rule.methods, may_connect.is_ok());
         let answered = match may_connect {
             Err(refused) if rule.refuses_other_pages() => Err(refused),
-            _ => self.answer_route(rule, request, connection).await,
+            _ => self.answer_route(rule, request, connection, &summary).await,
         };
         let mut answer = answered.unwrap_or_else(|refused| self.refuse(refused, &summary));
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -155,6 +172,7 @@ impl HttpServer {
         rule: &RouteRule,
         request: Request<Incoming>,
         connection: &HttpConnection<'_>,
+        summary: &RequestSummary,
     ) -> Result<Answer, RefusedRequest> {
         let body_bytes_max = rule.body_bytes_max(self.context.streams.frame_bytes_max);
         check(&request, body_bytes_max)?;
@@ -175,7 +193,7 @@ impl HttpServer {
             Route::CentrifugeWebSocket => self.shake_hands(&request, connection, centrifuge_dialect),
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
-            Route::Room => Ok(self.answer_room(request, connection).await),
+            Route::Room => Ok(self.answer_room(request, connection, summary).await),
             Route::ApiDescription => Ok(self.describe_api()),
             Route::Api => self.call_api(request, body_bytes_max, connection).await,
         }

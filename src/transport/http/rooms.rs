@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::bearer::verified;
-use super::body::{Answer, Body, typed};
+use super::body::{Answer, Body, stream, typed};
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::requests::{Admitted, HttpConnection};
 use super::streams::decoded;
@@ -67,6 +67,10 @@ impl From<NotRead> for Refused {
         let (reason, status, text) = match &not_read {
             NotRead::Unauthenticated(why) => (RefusalReason::Rights, StatusCode::UNAUTHORIZED, why.clone()),
             NotRead::Forbidden(why) => (RefusalReason::Rights, StatusCode::FORBIDDEN, why.clone()),
+            NotRead::NotRetained => {
+                let text = "the room retains no messages: read it with live=sse";
+                (RefusalReason::Path, StatusCode::NOT_FOUND, text.to_owned())
+            }
             NotRead::TooManyDeliveries => {
                 let text = "too many publications for your address: see deliveries-per-second";
                 (RefusalReason::Rate, StatusCode::TOO_MANY_REQUESTS, text.to_owned())
@@ -91,15 +95,19 @@ struct Query {
 
 impl HttpServer {
     /// Answers a request for a room.
-    pub(super) async fn answer_room(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Answer {
-        let summary = RequestSummary::of(&request);
+    pub(super) async fn answer_room(
+        &self,
+        request: Request<Incoming>,
+        connection: &HttpConnection<'_>,
+        summary: &RequestSummary,
+    ) -> Answer {
         let is_event_source = accepts_events(request.headers());
         let refused = match self.read_room(request, connection).await {
             Ok(answer) => return answer,
             Err(refused) => refused,
         };
         let Refused { request: RefusedRequest(reason, status, text), position } = refused;
-        let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), &summary);
+        let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), summary);
         let is_for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if is_event_source && is_for_now {
             return typed(
@@ -120,11 +128,10 @@ impl HttpServer {
         let room = room_of(request.uri().path())?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         self.check_open(connection)?;
-        let sessions = self.context.sessions.upgrade().ok_or_else(RefusedRequest::draining)?;
         if query.is_live || accepts_events(request.headers()) {
-            self.open_reader(room, &query, &request, connection, &sessions)
+            self.open_reader(room, &query, &request, connection)
         } else {
-            self.answer_history(room, &query, &request, connection, &sessions).await
+            self.answer_history(room, &query, &request, connection).await
         }
     }
 
@@ -135,8 +142,8 @@ impl HttpServer {
         query: &Query,
         request: &Request<Incoming>,
         connection: &HttpConnection<'_>,
-        sessions: &Rc<SessionContext>,
     ) -> Result<Answer, Refused> {
+        let sessions = self.sessions()?;
         if request.version() != Version::HTTP_11 {
             return Err(RefusedRequest::bad(RefusalReason::HttpVersion, "a stream is HTTP/1.1\n").into());
         }
@@ -146,23 +153,14 @@ impl HttpServer {
         if sessions.hooks.is_none() {
             sessions.permit_outsider(&Outsider { token: token.as_deref(), address }, Action::Join, &room)?;
         }
-        let headers = [
-            (CONTENT_TYPE, EVENT_STREAM),
-            (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
-            // Behind the end of a stream nothing follows.
-            (CONNECTION, "close"),
-            (HeaderName::from_static("x-accel-buffering"), "no"),
-        ];
-        let is_head = request.method() == Method::HEAD;
-        let mut answer = Response::new(if is_head { Body::from(Vec::new()) } else { Body::going_on("") });
-        answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
-        if !is_head {
-            let since = last_event_id(request.headers()).or(query.since.map(Since::from));
-            let upgrade = Upgrade::Reader(Box::new(Reading { room, since }));
-            connection.goes_on.set(true);
-            connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame: Vec::new() }));
+        if request.method() == Method::HEAD {
+            return Ok(stream(EVENT_STREAM, Body::from(Vec::new())));
         }
-        Ok(answer)
+        let since = last_event_id(request.headers()).or(query.since.map(Since::from));
+        let upgrade = Upgrade::Reader(Box::new(Reading { room, since }));
+        connection.goes_on.set(true);
+        connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame: Vec::new() }));
+        Ok(stream(EVENT_STREAM, Body::going_on("")))
     }
 
     async fn answer_history(
@@ -171,14 +169,15 @@ impl HttpServer {
         query: &Query,
         request: &Request<Incoming>,
         connection: &HttpConnection<'_>,
-        sessions: &Rc<SessionContext>,
     ) -> Result<Answer, Refused> {
         // Held until the room has answered: what follows is bounded by the memory of all answers.
         let (address, _permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
         let who = Outsider { token: token.as_deref(), address };
-        sessions.permit_outsider(&who, Action::History, &room)?;
+        self.sessions()?.permit_history(&who, &room)?;
         let mut memory = self.memory_of_answer().await?;
+        // Not held while it waits: a server that stops waits for whoever holds the sessions.
+        let sessions = self.sessions()?;
         let limit = query.limit.min(sessions.broker.replay_messages_max()).max(1);
         let page = sessions.read_history(&who, &room, query.since, limit).await?;
         let json = history(&room, &page);
@@ -190,10 +189,20 @@ impl HttpServer {
         Ok(answer)
     }
 
-    /// Waits for the memory of one answer, for as long as a client may take for a head.
+    /// What the sessions share, unless the server stops.
+    pub(super) fn sessions(&self) -> Result<Rc<SessionContext>, RefusedRequest> {
+        let sessions = self.context.sessions.upgrade().filter(|_| !self.context.drain.is_stopping());
+        sessions.ok_or_else(RefusedRequest::draining)
+    }
+
+    /// Waits for the memory of one answer, for as long as a client may take for a head, and not once the server stops.
     async fn memory_of_answer(&self) -> Result<OwnedSemaphorePermit, RefusedRequest> {
         let acquired = Arc::clone(&self.history).acquire_many_owned(SHARES as u32);
-        match timeout(self.context.times.header_timeout, acquired).await {
+        let acquired = tokio::select! {
+            () = self.context.drain.stopping() => return Err(RefusedRequest::draining()),
+            acquired = timeout(self.context.times.header_timeout, acquired) => acquired,
+        };
+        match acquired {
             Ok(permit) => Ok(permit.expect("it is never closed")),
             Err(_) => {
                 let text = "too many read history at once";

@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use super::bearer::verified;
-use super::body::{Answer, Body, empty, too_long};
+use super::body::{Answer, Body, empty, frame_too_long, stream};
 use super::refusals::RefusedRequest;
 use super::requests::{Admitted, HttpConnection};
 use super::routes::Route;
@@ -49,19 +49,10 @@ impl HttpServer {
             // Some proxies send the head with the first bytes of the body.
             _ => ("text/event-stream", "\r\n"),
         };
-        let headers = [
-            (CONTENT_TYPE, content_type),
-            (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
-            // Behind the end of a stream nothing follows.
-            (CONNECTION, "close"),
-            (HeaderName::from_static("x-accel-buffering"), "no"),
-        ];
-        let mut answer = Response::new(Body::going_on(beginning));
-        answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
         let upgrade = Upgrade::Client(dialect);
         connection.goes_on.set(true);
         connection.admitted.set(Some(Admitted { address, permit, token, upgrade, first_frame }));
-        Ok(answer)
+        Ok(stream(content_type, Body::going_on(beginning)))
     }
 
     /// The frame with which a client opens its stream.
@@ -77,7 +68,7 @@ impl HttpServer {
             let frame = query.split('&').find_map(|parameter| parameter.strip_prefix(FIRST_FRAME)).map(decoded);
             let frame = frame.unwrap_or_default();
             if frame.len() > frame_bytes_max {
-                return Err(too_long(frame_bytes_max));
+                return Err(frame_too_long(frame_bytes_max));
             }
             frame
         } else {
@@ -114,7 +105,7 @@ impl HttpServer {
         };
         drop(body);
         if bytes.len() > self.context.streams.frame_bytes_max {
-            return Err(too_long(self.context.streams.frame_bytes_max));
+            return Err(frame_too_long(self.context.streams.frame_bytes_max));
         }
         let executed = match name {
             Some(name) => self.context.streams.execute(&name, Frame { bytes, budget }).await,
