@@ -106,6 +106,14 @@ impl Fixture {
         position.try_recv().expect("answered")
     }
 
+    /// The answer to a command.
+    fn ask<T>(&mut self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> T {
+        let (answer, mut answered) = oneshot::channel();
+        self.step(command(answer));
+        self.entries();
+        answered.try_recv().ok().expect("answered")
+    }
+
     pub fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         while self.shard.sweep(self.now, &mut self.batch) {}
@@ -360,22 +368,13 @@ fn presence_is_every_member_as_others_see_it() {
     (1..4).for_each(|number| fixture.join_since(number, None));
     fixture.leave(2);
     fixture.act(3, Act::Rename(publisher(label("renamed"))));
-    let (answer, mut members) = oneshot::channel();
-    fixture.step(ShardCommand::Presence(name(), answer));
-    fixture.entries();
-    let members = members.try_recv().expect("answered").expect("few members");
+    let members = fixture.ask(|answer| ShardCommand::Presence(name(), answer)).expect("few members");
     let mut labels: Vec<&str> = members.iter().map(|member| member.label.as_str()).collect();
     labels.sort_unstable();
     assert_eq!(labels, ["1", "renamed"]);
-    let (answer, mut nobody) = oneshot::channel();
-    fixture.step(ShardCommand::Presence(room(1), answer));
-    fixture.entries();
-    assert!(nobody.try_recv().expect("answered").expect("few members").is_empty());
+    assert!(fixture.ask(|answer| ShardCommand::Presence(room(1), answer)).expect("few members").is_empty());
     for (room, expected) in [(name(), PresenceCount { clients: 2, users: 1 }), (room(1), PresenceCount::default())] {
-        let (answer, mut count) = oneshot::channel();
-        fixture.step(ShardCommand::PresenceCount(room, answer));
-        fixture.entries();
-        assert_eq!(count.try_recv().expect("answered"), expected);
+        assert_eq!(fixture.ask(|answer| ShardCommand::PresenceCount(room, answer)), expected);
     }
 }
 
