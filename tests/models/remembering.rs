@@ -90,7 +90,6 @@ impl Fixture {
     }
 
     fn try_publish(&mut self, text: &str, key: Option<&str>) -> Result<Option<Position>, KeyReused> {
-        let (answer, mut position) = oneshot::channel();
         let publish = ServerPublish {
             is_retained: true,
             room: name(),
@@ -100,18 +99,16 @@ impl Fixture {
             key: key.map(|key| IdempotencyKey::parse(key).expect("a valid key")),
             permit: None,
         };
-        self.step(ShardCommand::Publish(Box::new(publish), answer));
-        assert!(position.try_recv().is_err(), "answered before the writers have the entries");
-        self.batch.acknowledge();
-        position.try_recv().expect("answered")
+        self.ask(|answer| ShardCommand::Publish(Box::new(publish), answer))
     }
 
     /// The answer to a command.
     fn ask<T>(&mut self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> T {
         let (answer, mut answered) = oneshot::channel();
         self.step(command(answer));
-        self.entries();
-        answered.try_recv().ok().expect("answered")
+        assert!(answered.try_recv().is_err(), "answered before the writers have the entries");
+        self.batch.acknowledge();
+        answered.try_recv().expect("answered")
     }
 
     pub fn pass(&mut self, time: Duration) {
