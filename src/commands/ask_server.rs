@@ -142,14 +142,24 @@ fn post(url: &str, method: &str, key: &str, body: &str) -> anyhow::Result<(u16, 
     // A server that refuses may do so before it has read the body.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
     let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer.get(9..12).and_then(|status| status.parse().ok());
-    match (answer.split_once("\r\n\r\n"), status) {
-        (Some((_, body)), Some(status)) if answer.starts_with("HTTP/1.") => Ok((status, body.to_owned())),
-        _ => Err(read
-            .map_or_else(anyhow::Error::from, |_| anyhow!("it does not speak HTTP"))
-            .context(format!("no answer from {authority}"))),
-    }
+    parse_answer(&answer).map_err(|wrong| {
+        let cause = read.map_or_else(|error| anyhow!("{wrong}: {error}"), |_| anyhow!(wrong));
+        cause.context(format!("no answer from {authority}"))
+    })
+}
+
+/// The status and the body of an answer, or what is wrong with it.
+fn parse_answer(answer: &[u8]) -> Result<(u16, String), &'static str> {
+    const NOT_HTTP: &str = "it does not speak HTTP";
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(NOT_HTTP)?;
+    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok()).ok_or(NOT_HTTP)?;
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.and_then(|(_, length)| length.trim().parse().ok()).unwrap_or_default();
+    // Counted in bytes as they came: a character that is cut is longer in the text.
+    let begin = head.len() + "\r\n\r\n".len();
+    if answer.len() < begin + length { Err("the answer is cut short") } else { Ok((status, body.to_owned())) }
 }
 
 fn not_a_url(url: &str) -> String {

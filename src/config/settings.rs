@@ -239,7 +239,7 @@ pub struct Settings {
     /// Time from an answer to the next request after which an HTTP connection is closed; 0s is no limit.
     ///
     /// A request that is being answered is not cut: its head and each 4 KiB of its body have `header-timeout`, and a client
-    /// must take some of its answers within `slow-after`.
+    /// must take each 4 KiB of its answers within `slow-after`.
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
     pub http_idle_time: Span,
     /// Age at which an HTTP connection is closed; 0s is no limit.

@@ -140,6 +140,8 @@ mod rooms_http;
 mod rooms_http_streams;
 // Such readers that are cut at any byte, or are too slow, and come back.
 mod rooms_http_cuts;
+// What reading history may take of memory, and of the deliveries of an address.
+mod rooms_http_limits;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
 // The server API: every method, keys and their rights, bodies, batches, orders, the description.

@@ -1,14 +1,8 @@
 //! The history of a room over plain HTTP: pages against the room's own order, names in paths, rights, and what is refused.
 
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use harness::{
-    Centrifuge, CentrifugeTransport, Encoding, Endpoint, Http, Lines, Program, Random, at_once, metrics, until,
-};
+use harness::{Centrifuge, CentrifugeTransport, Encoding, Endpoint, Http, Lines, Random, at_once, metrics};
 use roomcast::config::{RuleSettings, Settings, Who};
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 
 use crate::access::{Guarded, token, token_of};
 use crate::server::{Shape, TestServer};
@@ -47,7 +41,7 @@ fn position(page: &Value) -> String {
 }
 
 /// A member that says these texts in a room, each behind the one before.
-fn say(server: &TestServer, room: &str, texts: impl IntoIterator<Item = String>) -> Lines {
+pub fn say(server: &TestServer, room: &str, texts: impl IntoIterator<Item = String>) -> Lines {
     let mut lines = Lines::member(server.tcp, room);
     for text in texts {
         lines.send(format!("{text}\n"));
@@ -153,7 +147,7 @@ fn a_position_that_cannot_be_continued_from_is_gone_and_the_answer_says_where_th
         let at = |offset: usize| format!("{}-{offset:016}", &place[..13]);
         let other_epoch = format!("0000000000000-{:016}", 10);
         for (since, status) in
-            [(at(10), 200), (at(7), 200), (at(6), 410), (at(0), 410), (at(11), 410), (other_epoch.clone(), 410)]
+            [(at(10), 200), (at(7), 200), (at(6), 410), (at(0), 410), (at(11), 410), (other_epoch, 410)]
         {
             let (found, document) = get(server.http, &format!("/rooms/a?since={since}"), "");
             assert_eq!(found, status, "{since}: {document}");
@@ -161,7 +155,7 @@ fn a_position_that_cannot_be_continued_from_is_gone_and_the_answer_says_where_th
                 assert_eq!((&document["status"], &document["title"]), (&json!(410), &json!("Gone")));
                 let detail = document["detail"].as_str().expect("a text");
                 assert!(detail.ends_with("read the room again without since"), "{detail}");
-                assert_eq!(document["position"], if since == other_epoch { Value::Null } else { json!(place) });
+                assert_eq!(document["position"], json!(place));
             }
         }
         assert_eq!(get(server.http, &format!("/rooms/nowhere?since={place}"), "").0, 410);
@@ -173,15 +167,17 @@ fn a_position_that_cannot_be_continued_from_is_gone_and_the_answer_says_where_th
 }
 
 #[test]
-fn a_room_that_retains_nothing_has_a_position_while_it_has_members() {
+fn the_history_of_a_room_that_retains_nothing_is_not_taken_for_an_empty_one() {
     let server = TestServer::start(Shape::ONE, |settings: &mut Settings| settings.history_messages = 0);
-    let mut lines = say(&server, "a", ["x".to_owned()]);
-    let first = page(server.http, "/rooms/a");
-    assert!(texts(&first).is_empty());
-    assert_eq!(page(server.http, &format!("/rooms/a?since={}", position(&first))), first);
-    lines.send("y\n");
-    assert!(lines.line().ends_with("] y"));
-    assert_eq!(get(server.http, &format!("/rooms/a?since={}", position(&first)), "").0, 410);
+    let _lines = say(&server, "a", ["x".to_owned()]);
+    for path in ["/rooms/a", "/rooms/nowhere", "/rooms/a?since=0123456789abc-0000000000000007"] {
+        let (status, document) = get(server.http, path, "");
+        let detail = document["detail"].as_str().expect("a text");
+        assert_eq!((status, detail), (404, "the room retains no messages: read it with live=sse"), "{path}");
+    }
+    let mut reader = Http::connect(server.http);
+    reader.send("GET /rooms/a?live=sse HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(reader.head().status, 200);
 }
 
 #[test]
@@ -324,69 +320,4 @@ fn rights_are_those_of_clients() {
         assert_eq!((head.status, head.header("www-authenticate")), (401, Some("Bearer")), "{body}");
         assert!(body.contains("the rule \\\"open\\\" lets"), "{body}");
     });
-}
-
-#[test]
-#[ignore = "slow: answers of megabytes that nobody takes"]
-fn history_that_nobody_takes_holds_a_bounded_memory_and_others_are_answered() {
-    const STALLED: usize = 40;
-    // More than the kernel takes for a client that does not read.
-    const ANSWER_BYTES: usize = 7_000_000;
-    const ANSWERS_MAX: usize = 16;
-    let program = Program::start(&[
-        "--workers",
-        "1",
-        "--slow-after",
-        "1s",
-        "--history-messages",
-        "1000",
-        "--outbox-bytes",
-        "8MiB",
-    ]);
-    let mut lines = Lines::member(program.tcp, "a");
-    let text = "x".repeat(60_000);
-    for _ in 0..ANSWER_BYTES / text.len() {
-        lines.send(format!("{text}\n"));
-        assert!(lines.line().ends_with(&text));
-    }
-    let before = program.private_bytes();
-    let stalled: Vec<Http> = (0..STALLED)
-        .map(|_| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-            socket.set_recv_buffer_size(4 * 1024).expect("an option");
-            socket.connect(&program.http.into()).expect("a server that accepts");
-            let client = Http::over(TcpStream::from(socket));
-            client.send("GET /rooms/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            client
-        })
-        .collect();
-    let is_answered = AtomicBool::new(false);
-    let most = std::thread::scope(|scope| {
-        let sampled = scope.spawn(|| {
-            let samples = std::iter::from_fn(|| {
-                (!is_answered.load(Ordering::Relaxed)).then(|| program.private_bytes().saturating_sub(before))
-            });
-            samples.max()
-        });
-        // It waits for those before it, which are cut as they take nothing.
-        let answered = std::panic::catch_unwind(|| until(|| get(program.http, "/rooms/a?limit=1", "").0 == 200));
-        // Or the samples would never end.
-        is_answered.store(true, Ordering::Relaxed);
-        answered.expect("others are answered");
-        sampled.join().expect("samples").expect("one sample at least")
-    });
-    println!("{most} bytes for {STALLED} answers of {ANSWER_BYTES} bytes");
-    assert!(most < ((ANSWERS_MAX + 2) * ANSWER_BYTES) as u64, "{most} bytes");
-    drop(stalled);
-}
-
-#[test]
-fn who_reads_too_much_history_is_refused_like_who_says_too_much() {
-    let server = TestServer::start(Shape::ONE, |settings: &mut Settings| {
-        settings.deliveries_per_second = 1;
-        settings.deliveries_burst = 50;
-    });
-    let _lines = say(&server, "a", (0..20).map(|number| number.to_string()));
-    let statuses: Vec<u16> = (0..8).map(|_| get(server.http, "/rooms/a", "").0).collect();
-    assert_eq!((statuses[0], statuses[7]), (200, 429), "{statuses:?}");
 }

@@ -101,7 +101,7 @@ fn a_body_in_chunks_is_cut_off_where_it_is_too_long() {
     let mut client = Http::connect(server.http);
     client.send([head, &format!("200\r\n{}\r\n", "x".repeat(512)).repeat(3)].concat());
     let (head, body) = client.answer();
-    assert_eq!((head.status, body.as_str()), (413, "a frame has at most 1024 bytes: see message-bytes\n"));
+    assert_eq!((head.status, body.as_str()), (413, "a body has at most 1 KiB\n"));
 }
 
 #[test]

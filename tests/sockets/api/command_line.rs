@@ -1,7 +1,9 @@
 //! `roomcast publish` and `roomcast rooms`, which ask a server that runs.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::thread;
 
 use harness::{Ended, Program, Transport};
 use roomcast::protocol::position::Position;
@@ -70,4 +72,30 @@ fn what_cannot_be_done_is_said_in_one_line_without_the_key() {
     let lines = format!("http://{}", served.server.tcp.address);
     expect_failure(&run(&["rooms"], &elsewhere(&lines)), &["no answer from"]);
     expect_failure(&run(&["rooms"], &server[..2]), &["no API key", "ROOMCAST_API_KEY"]);
+}
+
+#[test]
+fn an_answer_that_is_cut_is_called_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("api.key");
+    fs::write(&path, "rck_key").expect("a file");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = ["--url".to_owned(), url, "--key-file".to_owned(), path.to_str().expect("UTF-8").to_owned()];
+    for body in ["{\"result\":{\"chann", "", "\u{e4}"] {
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut client = BufReader::new(listener.accept().expect("a client").0);
+                // Closed with unread input, the socket would send a reset.
+                let request = client.by_ref().lines().map(|line| line.expect("a head"));
+                let length: Vec<String> = request.take_while(|line| !line.is_empty()).collect();
+                let length = length.iter().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");
+                client.read_exact(&mut vec![0; length.parse().expect("a number")]).expect("a body");
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{body}");
+                client.get_mut().write_all(answer.as_bytes()).expect("a client that reads");
+            });
+            run(&["rooms"], &server)
+        });
+        expect_failure(&ended, &["no answer from 127.0.0.1", "cut short"]);
+    }
 }

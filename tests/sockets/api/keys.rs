@@ -120,7 +120,8 @@ fn other_methods_and_paths_are_refused() {
         assert_eq!((head.status, head.header("allow")), (405, Some("POST,OPTIONS")));
     }
     for path in ["rpc", "Publish", "publish/", "PUBLISH", "info%20", ""] {
-        assert_eq!(ask(served.server.http, post(path, &key, INFO)).0.status, 404, "{path}");
+        let (head, body) = ask(served.server.http, post(path, &key, INFO));
+        assert_eq!((head.status, body.as_str()), (404, "no such method: see /api/openapi.json\n"), "{path}");
     }
     let mut client = Http::connect(served.server.http);
     client.send("OPTIONS /api/publish HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -22,6 +22,33 @@ fn a_full_server_answers_its_backend() {
 }
 
 #[test]
+fn a_call_with_a_valid_key_is_not_cut_at_a_full_server_and_one_without_is() {
+    const NEWCOMERS: usize = 40;
+    let served = Served::start(Shape::ONE, |settings| settings.max_clients = Some(1));
+    let mut only = served.member(Transport::Tcp, "a");
+    let body = json!({ "channel": "a", "data": 1 }).to_string();
+    let begin = |key: &str| {
+        let mut client = Http::connect(served.server.http);
+        client
+            .send(post("publish", &format!("X-API-Key: {key}\r\nExpect: 100-continue\r\n"), &body).replace(&body, ""));
+        let status = client.head().status;
+        (status, client)
+    };
+    assert_eq!(begin("rck_unknown").0, 401);
+    let (status, mut call) = begin(&served.backend);
+    assert_eq!(status, 100, "the body is waited for, so the key was valid");
+    let mut clock = Http::connect(served.server.http);
+    let newcomers: Vec<Http> = (0..NEWCOMERS).map(|_| Http::connect(served.server.http)).collect();
+    // A connection on a spare permit ends as others come, and after its second.
+    clock.expect_end();
+    newcomers.into_iter().for_each(|mut newcomer| newcomer.expect_end());
+    call.send(&body);
+    let (head, answer) = call.answer();
+    assert_eq!((head.status, head.header("connection")), (200, Some("close")), "{answer}");
+    only.expect("[backend] 1");
+}
+
+#[test]
 fn a_server_that_stops_refuses_calls() {
     let served = Served::plain(Shape::ONE);
     // It reads nothing, so that the server has to wait for it.
