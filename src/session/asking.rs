@@ -1,7 +1,6 @@
 //! Asking the application before the client connects, joins or publishes: the question that the client waits for, and what
 //! follows the decision. Where no hook is on, nothing here is reached.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Session;
@@ -10,7 +9,7 @@ use super::pass::Pass;
 use super::waiting::{Finished, Outcome, Waiting};
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
-use crate::hooks::{Allowed, Asking, Decision, Question, Refusal, Wish};
+use crate::hooks::{Allowed, Asking, Deciding, Decision, Question, Refusal, Wish};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::RequestId;
@@ -20,7 +19,7 @@ use crate::protocol::publication::Data;
 
 /// A question that the application has not answered yet.
 pub(super) struct Asked {
-    deciding: Pin<Box<dyn Future<Output = Decision>>>,
+    deciding: Deciding,
     wished: Wished,
 }
 
@@ -69,12 +68,14 @@ impl Session {
     /// Asks the application, and goes on if the decision is known at once.
     pub(super) fn ask(&mut self, wished: Wished) -> Outcome {
         let Some(hooks) = &self.context.hooks else { return self.allowed(wished, Allowed::AsAsked) };
-        let question =
-            Question { wish: wished.wish(), publisher: &self.identity, dialect: self.dialect, address: self.address };
-        match hooks.ask(&question) {
+        match hooks.ask(&self.question(&wished)) {
             Asking::Ready(decision) => self.decided(wished, decision),
             Asking::Later(deciding) => self.wait(Waiting::Asked(Box::new(Asked { deciding, wished }))),
         }
+    }
+
+    fn question<'a>(&'a self, wished: &'a Wished) -> Question<'a> {
+        Question { wish: wished.wish(), publisher: &self.identity, dialect: self.dialect, address: self.address }
     }
 
     /// Asks before a join, unless the client could not join whatever the application said.
@@ -98,7 +99,8 @@ impl Session {
             }
             _ => {}
         }
-        let Poll::Ready(decision) = asked.deciding.as_mut().poll(context) else {
+        let Asked { deciding, wished } = &mut *asked;
+        let Poll::Ready(decision) = deciding.poll(&self.question(wished), context) else {
             self.waiting = Some(Waiting::Asked(asked));
             return Poll::Pending;
         };
