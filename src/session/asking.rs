@@ -62,7 +62,14 @@ impl Session {
     /// Asks whether the client may connect. It may if this is done; otherwise `Finished::Admitted` or
     /// `Finished::NotAdmitted` says so.
     pub fn ask_to_connect(&mut self) -> Outcome {
-        if self.context.hooks.is_some() { self.ask(Wished::Connect) } else { Outcome::Done }
+        if self.context.hooks.is_none() {
+            return Outcome::Done;
+        }
+        // The time in which the client must connect, or present a token, is not for the application to spend.
+        if let Some(lease) = &self.lease {
+            lease.stop_for_question();
+        }
+        self.ask(Wished::Connect)
     }
 
     /// Asks the application, and goes on if the decision is known at once.
@@ -130,7 +137,12 @@ impl Session {
     fn allowed(&mut self, wished: Wished, allowed: Allowed) -> Outcome {
         match (wished, allowed) {
             (Wished::Connect, Allowed::Identity(token)) => self.connect_as(token),
-            (Wished::Connect, _) => Outcome::Done,
+            (Wished::Connect, _) => {
+                if self.lease.as_ref().is_some_and(|lease| !lease.awaits_connect() && !lease.has_token()) {
+                    self.lease = self.context.access.lease(self.slot, self.dialect, None);
+                }
+                Outcome::Done
+            }
             (Wished::Join(join), Allowed::Membership(token)) => {
                 let pass = Some(Pass::of(*token));
                 self.join_unasked(JoinRequest { pass, ..join })

@@ -142,10 +142,7 @@ impl HttpServer {
         }
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        // The application, if it is asked, may give the right.
-        if sessions.hooks.is_none() {
-            sessions.permit_outsider(&Outsider { token: token.as_deref(), address }, Action::Join, &room)?;
-        }
+        sessions.permit_reader(&Outsider { token: token.as_deref(), address }, &room)?;
         let headers = [
             (CONTENT_TYPE, EVENT_STREAM),
             (CACHE_CONTROL, "private, no-cache, no-store, must-revalidate, max-age=0"),
