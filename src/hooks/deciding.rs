@@ -54,7 +54,9 @@ struct UnderWay {
     hook: Hook,
     key: Option<Key>,
     begun: Instant,
-    deadline: Deadline,
+    /// Until when it waits for a place: half of its time, so that the application has the other half at least.
+    place_by: Deadline,
+    decided_by: Deadline,
     /// The application has answered, or has had its time. Otherwise the question says nothing about it.
     is_decided: bool,
 }
@@ -76,13 +78,15 @@ impl Places {
 
 impl Deciding {
     pub(super) fn new(hooks: &Rc<Hooks>, question: &Question<'_>, ticket: Ticket, now: Instant) -> Self {
+        let (time, from) = (hooks.application.timeout, Deadline::now());
         let under_way = UnderWay {
             hooks: Rc::clone(hooks),
             ticket,
             hook: question.wish.hook(),
             key: question.key(),
             begun: now,
-            deadline: Deadline::now() + hooks.application.timeout,
+            place_by: from + time / 2,
+            decided_by: from + time,
             is_decided: false,
         };
         Self { next: Box::pin(under_way.wait(question.body_bytes_max())) }
@@ -107,15 +111,14 @@ impl UnderWay {
     /// Waits for a place. A question that gets none in time is no failure of the application, which has not seen it.
     async fn wait(self, body_bytes: usize) -> Next {
         let hooks = Rc::clone(&self.hooks);
-        let outcome = match timeout_at(self.deadline, hooks.places.acquire(body_bytes)).await {
+        let outcome = match timeout_at(self.place_by, hooks.places.acquire(body_bytes)).await {
             Ok(place) if hooks.circuit.borrow().still_admits(self.ticket) => {
                 return Next::Send(self, place.expect("the places are never closed"));
             }
             Ok(_) => Outcome::CircuitOpen,
             Err(_) => {
-                let error =
-                    format!("it was not asked: no place within {:?}, see hook-concurrency", hooks.application.timeout);
-                hooks.log_failure(self.hook, &error);
+                let error = "it was not asked: too many questions at once, see hook-concurrency";
+                hooks.log_failure(self.hook, error);
                 Outcome::Overloaded
             }
         };
@@ -125,33 +128,25 @@ impl UnderWay {
 
     async fn send(mut self, place: Place, asked: Asked, body: Bytes) -> Next {
         let hooks = Rc::clone(&self.hooks);
-        let sent_at = Instant::now();
         let in_flight = InFlight::count(&hooks.metrics);
-        let answer = timeout_at(self.deadline, hooks.answer(&asked, body)).await;
+        let answer = timeout_at(self.decided_by, hooks.answer(&asked, body)).await;
         drop((in_flight, place));
         hooks.metrics.record(self.begun.elapsed());
+        self.is_decided = true;
         let (outcome, error) = match answer {
             Ok(Ok((decision, max_age))) => {
-                self.is_decided = true;
                 hooks.circuit.borrow_mut().succeeded();
                 let is_allowed = matches!(decision, Decision::Allowed(_));
                 hooks.metrics.count(self.hook, if is_allowed { Outcome::Allowed } else { Outcome::Refused });
                 hooks.keep(self.key.take(), &decision, max_age);
                 return Next::Decided(decision);
             }
-            Ok(Err(error)) => {
-                self.is_decided = true;
-                (Outcome::Failed, error)
-            }
-            Err(_) => {
-                // Where the wait for the place has taken most of the time, the application has not had enough of it.
-                self.is_decided = sent_at.elapsed() >= hooks.application.timeout / 2;
-                (Outcome::Timeout, format!("none within {:?}", hooks.application.timeout))
-            }
+            Ok(Err(error)) => (Outcome::Failed, error),
+            Err(_) => (Outcome::Timeout, format!("none within {:?}", hooks.application.timeout)),
         };
         hooks.metrics.count(self.hook, outcome);
         hooks.log_failure(self.hook, &error);
-        if self.is_decided && hooks.circuit.borrow_mut().failed(self.ticket, Instant::now()) {
+        if hooks.circuit.borrow_mut().failed(self.ticket, Instant::now()) {
             info!("the application is not asked for a while, after failures in a row");
         }
         Next::Decided(hooks.without_answer(self.hook))
