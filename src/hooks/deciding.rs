@@ -1,5 +1,5 @@
-//! A question on its way: it waits for its place, is sent, and is decided within the time of `hook-timeout`. Its body exists
-//! only once it has the place.
+//! A question on its way: it waits for its place, is sent, and is decided within the time of `hook-timeout`. Its body
+//! exists only once it has the place.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use super::metrics::{HookMetrics, Outcome};
 use super::question::Question;
 use super::{Decision, Hook, Hooks};
 
-/// The memory of the bodies of all questions that one worker has sent and that are not answered, in bytes. A longer body is
-/// sent alone.
+/// The memory of the bodies of all questions that one worker has sent and that are not answered, in bytes. A longer body
+/// is sent alone.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A question that is not decided yet. Dropping it withdraws the question.

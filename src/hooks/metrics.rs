@@ -58,7 +58,8 @@ impl HookMetrics {
         out.counters(
             "roomcast_hook_requests_total",
             "Questions to the application, by outcome: allowed, refused, failed (no answer or a wrong one), timeout, \
-             overloaded (not asked for want of a place in time), circuit-open (not asked after many failures), cached (not asked again).",
+             overloaded (not asked for want of a place in time), \
+             circuit-open (not asked after many failures), cached (not asked again).",
             pairs.map(|(hook, outcome)| (labels(hook, outcome), sum(hook, outcome))),
         );
         out.histogram(

@@ -30,7 +30,7 @@ impl Session {
         self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: false })
     }
 
-    /// Charges the message before the application is asked, so that a client beyond its limit causes no questions either.
+    /// Charges the message before the application is asked: a client beyond its limit causes no questions either.
     fn publish_if_allowed(&mut self, publish: PublishRequest) -> Outcome {
         let now = Instant::now();
         match self.charge(1, now) {

@@ -7,7 +7,7 @@ use harness::{Centrifuge, Encoding, Http, Transport, http_answer, until};
 use roomcast::config::{HookPolicy, RuleSettings, Size, Span, Who};
 use serde_json::{Value, json};
 
-use super::{Hooked, Kind, Member, Wish, refused, unavailable};
+use super::{Command, Hooked, Kind, Member, Wish, refused, unavailable};
 use crate::server::Shape;
 
 /// The head of the answer to a reader of the room `a`, and the answer.
@@ -74,10 +74,10 @@ fn questions_that_get_no_place_in_time_are_no_failures_of_the_application() {
         (settings.hook_concurrency, settings.hook_timeout) = (1, Span(Duration::from_secs(1)));
     });
     let mut members: Vec<Member> = (0..20).map(|_| Member::of_a(&hooked.server, kind)).collect();
-    members.iter_mut().for_each(|member| drop(member.begin_publish("waits")));
+    let waiting: Vec<Command> = members.iter_mut().map(|member| member.begin_publish("waits")).collect();
     let _held = hooked.question("publish");
-    for member in &mut members {
-        assert_eq!(member.refusal(super::Command(0)), unavailable(kind));
+    for (member, publish) in members.iter_mut().zip(waiting) {
+        assert_eq!(member.refusal(publish), unavailable(kind));
     }
     let [timeout, overloaded, open] =
         ["timeout", "overloaded", "circuit-open"].map(|outcome| hooked.count("publish", outcome));
@@ -99,7 +99,7 @@ fn the_bodies_of_questions_are_bounded_in_bytes_and_others_wait_in_order() {
         (0..6).map(|_| Member::of_a(&hooked.server, Kind::Text(Transport::WebSocket))).collect();
     let long = "x".repeat(BYTES);
     // A text may double with its escapes, so that two fit.
-    members.iter_mut().for_each(|member| drop(member.begin_publish(&long)));
+    let waiting: Vec<Command> = members.iter_mut().map(|member| member.begin_publish(&long)).collect();
     for _ in 0..3 {
         let held = [(); 2].map(|()| hooked.question("publish"));
         until(|| hooked.in_flight() == 2);
@@ -110,8 +110,8 @@ fn the_bodies_of_questions_are_bounded_in_bytes_and_others_wait_in_order() {
             question.answer(json!({ "refuse": { "reason": "no" } }));
         }
     }
-    for member in &mut members {
-        assert_eq!(member.refusal(super::Command(0)), "ERR forbidden no");
+    for (member, publish) in members.iter_mut().zip(waiting) {
+        assert_eq!(member.refusal(publish), "ERR forbidden no");
     }
 }
 
