@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Allowed, Decision, Hook, Refusal};
+use super::{Allowed, Decision, Hook, Question, Refusal};
 use crate::auth::UnixSeconds;
 use crate::auth::tokens::{identity_of_application, membership_of_application};
 use crate::protocol::command::{CommandError, parse_message};
@@ -43,6 +43,17 @@ struct Refuse {
 }
 
 impl Asked {
+    /// What of a question its answer is checked against.
+    pub(super) fn of(question: &Question<'_>, message_bytes_max: usize) -> Self {
+        Self {
+            hook: question.wish.hook(),
+            user: question.publisher.user.clone(),
+            label: question.publisher.label.clone(),
+            room: question.wish.room().cloned(),
+            message_bytes_max,
+        }
+    }
+
     /// Reads an answer.
     ///
     /// # Errors

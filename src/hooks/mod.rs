@@ -6,6 +6,7 @@ mod answer;
 mod cache;
 mod circuit;
 mod client;
+mod deciding;
 mod metrics;
 mod question;
 mod signature;
@@ -13,7 +14,6 @@ mod signature;
 use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,15 +26,15 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::addresses::not_allowed;
 use self::answer::Asked;
 use self::cache::{Cache, Key};
-use self::circuit::{Circuit, Ticket};
+use self::circuit::Circuit;
 use self::client::ApplicationClient;
+pub use self::deciding::Deciding;
+use self::deciding::Places;
 pub use self::metrics::HookMetrics;
 use self::metrics::Outcome;
 pub use self::question::{Question, Wish};
@@ -93,8 +93,8 @@ pub enum Refusal {
 pub enum Asking {
     /// The decision is known.
     Ready(Decision),
-    /// The decision comes, within the time of `hook-timeout`. Dropping it withdraws the question.
-    Later(Pin<Box<dyn Future<Output = Decision>>>),
+    /// The decision comes, within the time of `hook-timeout`.
+    Later(Deciding),
 }
 
 /// The application, as all workers share it.
@@ -113,8 +113,7 @@ pub struct Application {
 pub struct Hooks {
     application: Arc<Application>,
     client: ApplicationClient,
-    /// Allows as many questions at once; further ones wait in order.
-    places: Semaphore,
+    places: Places,
     circuit: RefCell<Circuit>,
     cache: RefCell<Cache>,
     failures: LogThrottle,
@@ -179,7 +178,7 @@ impl Hooks {
         Rc::new(Self {
             client: ApplicationClient::new(Arc::clone(&application), places),
             application,
-            places: Semaphore::new(places),
+            places: Places::new(places),
             circuit: RefCell::new(Circuit::new()),
             cache: RefCell::default(),
             failures: LogThrottle::new(),
@@ -192,7 +191,7 @@ impl Hooks {
     /// after failures.
     pub fn ask(self: &Rc<Self>, question: &Question<'_>) -> Asking {
         let (hook, now) = (question.wish.hook(), Instant::now());
-        if self.application.policy(hook) == HookPolicy::Off {
+        if !self.asks(hook) {
             return Asking::Ready(Decision::Allowed(Allowed::AsAsked));
         }
         let key = question.key();
@@ -204,15 +203,18 @@ impl Hooks {
             self.metrics.count(hook, Outcome::CircuitOpen);
             return Asking::Ready(self.without_answer(hook));
         };
-        let asked = Asked {
-            hook,
-            user: question.publisher.user.clone(),
-            label: question.publisher.label.clone(),
-            room: question.wish.room().cloned(),
-            message_bytes_max: self.application.message_bytes_max,
-        };
-        let under_way = UnderWay { hooks: Rc::clone(self), ticket, is_decided: false };
-        Asking::Later(Box::pin(under_way.decide(asked, question.body(), key, now)))
+        Asking::Later(Deciding::new(self, question, ticket, now))
+    }
+
+    /// Whether the application is asked before this.
+    pub fn asks(&self, hook: Hook) -> bool {
+        self.application.policy(hook) != HookPolicy::Off
+    }
+
+    async fn answer(&self, asked: &Asked, body: Bytes) -> Result<(Decision, Duration), String> {
+        let answer = self.client.send(body, (self.unix_seconds)()).await?;
+        let decision = asked.decision(&answer.body, (self.unix_seconds)())?;
+        Ok((decision, answer.max_age))
     }
 
     /// What holds when the application gives no answer.
@@ -243,88 +245,6 @@ impl Hooks {
         if let Some(times) = self.failures.count() {
             warn!(hook = hook.word(), times, error, "the application gave no answer to a hook");
         }
-    }
-}
-
-/// A question that is not decided yet: it counts as in flight, and is withdrawn if it is dropped.
-struct UnderWay {
-    hooks: Rc<Hooks>,
-    ticket: Ticket,
-    is_decided: bool,
-}
-
-impl UnderWay {
-    async fn decide(mut self, asked: Asked, body: Bytes, key: Option<Key>, begun: Instant) -> Decision {
-        let hooks = Rc::clone(&self.hooks);
-        let in_time = timeout(hooks.application.timeout, self.answer(&asked, body)).await;
-        self.is_decided = true;
-        let hook = asked.hook;
-        let (outcome, error) = match in_time {
-            Ok(Ok((decision, max_age))) => {
-                hooks.circuit.borrow_mut().succeeded();
-                hooks.metrics.record(begun.elapsed());
-                let is_allowed = matches!(decision, Decision::Allowed(_));
-                hooks.metrics.count(hook, if is_allowed { Outcome::Allowed } else { Outcome::Refused });
-                hooks.keep(key, &decision, max_age);
-                return decision;
-            }
-            Ok(Err(NoAnswer::CircuitOpen)) => {
-                hooks.metrics.count(hook, Outcome::CircuitOpen);
-                return hooks.without_answer(hook);
-            }
-            Ok(Err(NoAnswer::Failed(error))) => (Outcome::Failed, error),
-            Err(_) => (Outcome::Timeout, format!("none within {:?}", hooks.application.timeout)),
-        };
-        hooks.metrics.count(hook, outcome);
-        hooks.metrics.record(begun.elapsed());
-        hooks.log_failure(hook, &error);
-        if hooks.circuit.borrow_mut().failed(self.ticket, Instant::now()) {
-            info!("the application is not asked for a while, after failures in a row");
-        }
-        hooks.without_answer(hook)
-    }
-
-    async fn answer(&self, asked: &Asked, body: Bytes) -> Result<(Decision, Duration), NoAnswer> {
-        let Hooks { places, circuit, client, metrics, unix_seconds, .. } = &*self.hooks;
-        let _place = places.acquire().await.expect("the places are never closed");
-        if !circuit.borrow().still_admits(self.ticket) {
-            return Err(NoAnswer::CircuitOpen);
-        }
-        let _in_flight = InFlight::count(metrics);
-        let answer = client.send(body, unix_seconds()).await.map_err(NoAnswer::Failed)?;
-        let decision = asked.decision(&answer.body, unix_seconds()).map_err(NoAnswer::Failed)?;
-        Ok((decision, answer.max_age))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        if !self.is_decided {
-            self.hooks.circuit.borrow_mut().abandoned(self.ticket, Instant::now());
-        }
-    }
-}
-
-/// Why there is no decision of the application.
-enum NoAnswer {
-    /// Others have failed while the question waited.
-    CircuitOpen,
-    Failed(String),
-}
-
-/// A question that was sent, in the gauge of those.
-struct InFlight<'a>(&'a HookMetrics);
-
-impl<'a> InFlight<'a> {
-    fn count(metrics: &'a HookMetrics) -> Self {
-        metrics.in_flight.add(1);
-        Self(metrics)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.subtract(1);
     }
 }
 

@@ -12,6 +12,9 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::names::RoomName;
 use crate::protocol::publication::{Data, Publisher};
 
+/// More than the length of a body beside what the client publishes, in bytes.
+const QUESTION_BYTES: usize = 2 * 1024;
+
 /// What a client wishes to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Wish<'a> {
@@ -85,6 +88,16 @@ impl Question<'_> {
         Some(Key { hook: self.wish.hook(), owner, room: self.wish.room()?.clone() })
     }
 
+    /// A length in bytes that the body does not exceed. Each byte of a text may need an escape.
+    pub(super) fn body_bytes_max(&self) -> usize {
+        let data = match self.wish {
+            Wish::Publish(_, Data::Text(text)) => 2 * text.len(),
+            Wish::Publish(_, Data::Json(json)) => json.len(),
+            Wish::Connect | Wish::Join(_) => 0,
+        };
+        QUESTION_BYTES + data
+    }
+
     /// The JSON object.
     ///
     /// # Panics
@@ -124,7 +137,9 @@ mod tests {
         };
         let question =
             Question { wish, publisher: &publisher, dialect: Dialect::TextLines, address: [192, 0, 2, 1].into() };
-        String::from_utf8(question.body().to_vec()).unwrap()
+        let body = question.body();
+        assert!(body.len() <= question.body_bytes_max());
+        String::from_utf8(body.to_vec()).unwrap()
     }
 
     #[test]

@@ -27,6 +27,9 @@ const RETRY: &[u8] = b"retry: 2000\n";
 /// The same where the room or the server is full.
 const RETRY_FULL: &[u8] = b"retry: 10000\n";
 
+/// The same where the reader would be refused again, unless somebody changes its rights or its token.
+const RETRY_REFUSED: &[u8] = b"retry: 60000\n";
+
 /// The length of a time as [`write_time`] writes it.
 const TIME_BYTES: usize = "1970-01-01T00:00:00.000Z".len();
 
@@ -65,13 +68,15 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         }
         Event::Closed(reason) => {
             out.extend_from_slice(b"event: closed\n");
-            out.extend_from_slice(if reason == Disconnect::TooManyConnections { RETRY_FULL } else { RETRY });
+            out.extend_from_slice(retry(reason));
             out.extend_from_slice(b"data: {\"reason\":");
             write_string(reason.reason(), out);
             out.push(b'}');
         }
         Event::Dismissed(code, reason) => {
-            out.extend_from_slice(b"event: closed\ndata: {\"reason\":");
+            out.extend_from_slice(b"event: closed\n");
+            out.extend_from_slice(retry(Disconnect::Dismissed));
+            out.extend_from_slice(b"data: {\"reason\":");
             write_string(reason, out);
             out.extend_from_slice(b",\"code\":");
             write_number(code.into(), out);
@@ -80,6 +85,19 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         _ => return,
     }
     out.extend_from_slice(b"\n\n");
+}
+
+/// When a reader whose stream ends for this reason comes back.
+fn retry(reason: Disconnect) -> &'static [u8] {
+    match reason {
+        Disconnect::TooManyConnections => RETRY_FULL,
+        Disconnect::Refused
+        | Disconnect::Kicked
+        | Disconnect::TokenExpired
+        | Disconnect::TokenInvalid
+        | Disconnect::Dismissed => RETRY_REFUSED,
+        _ => RETRY,
+    }
 }
 
 /// Appends a publication as one JSON object on one line.

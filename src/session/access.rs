@@ -136,11 +136,11 @@ impl WorkerAccess {
         self.rules().rooms.rights_with_grant(room, token, grant)
     }
 
-    /// What somebody with this token, or without one, may do in a room.
-    pub(super) fn rights_of(&self, room: &RoomName, token: Option<&Token>) -> Rights {
+    /// What somebody with this token, or without one, may do in a room in which it is granted more than the token says.
+    pub(super) fn rights_of(&self, room: &RoomName, token: Option<&Token>, grant: Rights) -> Rights {
         match token {
             None if !self.admits_anonymous() => Rights::default(),
-            token => self.rules().rooms.rights(room, token),
+            token => self.rules().rooms.rights_with_grant(room, token, grant),
         }
     }
 
@@ -320,6 +320,13 @@ impl Lease {
     pub(super) fn connected(&self) {
         self.awaits_connect.set(false);
         self.ends_at.set(self.token.borrow().as_deref().and_then(|token| end_of(token, Now::read())));
+    }
+
+    /// The application is asked whether the client may connect, which has its own time limit.
+    pub(super) fn stop_for_question(&self) {
+        if self.awaits_connect.get() || !self.has_token() {
+            self.ends_at.set(None);
+        }
     }
 
     /// Whether the client has not begun its connection yet.

@@ -1,7 +1,6 @@
 //! Asking the application before the client connects, joins or publishes: the question that the client waits for, and what
 //! follows the decision. Where no hook is on, nothing here is reached.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Session;
@@ -10,7 +9,7 @@ use super::pass::Pass;
 use super::waiting::{Finished, Outcome, Waiting};
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
-use crate::hooks::{Allowed, Asking, Decision, Question, Refusal, Wish};
+use crate::hooks::{Allowed, Asking, Deciding, Decision, Question, Refusal, Wish};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::event::RequestId;
@@ -20,7 +19,7 @@ use crate::protocol::publication::Data;
 
 /// A question that the application has not answered yet.
 pub(super) struct Asked {
-    deciding: Pin<Box<dyn Future<Output = Decision>>>,
+    deciding: Deciding,
     wished: Wished,
 }
 
@@ -63,18 +62,27 @@ impl Session {
     /// Asks whether the client may connect. It may if this is done; otherwise `Finished::Admitted` or
     /// `Finished::NotAdmitted` says so.
     pub fn ask_to_connect(&mut self) -> Outcome {
-        if self.context.hooks.is_some() { self.ask(Wished::Connect) } else { Outcome::Done }
+        if self.context.hooks.is_none() {
+            return Outcome::Done;
+        }
+        // The time in which the client must connect, or present a token, is not for the application to spend.
+        if let Some(lease) = &self.lease {
+            lease.stop_for_question();
+        }
+        self.ask(Wished::Connect)
     }
 
     /// Asks the application, and goes on if the decision is known at once.
     pub(super) fn ask(&mut self, wished: Wished) -> Outcome {
         let Some(hooks) = &self.context.hooks else { return self.allowed(wished, Allowed::AsAsked) };
-        let question =
-            Question { wish: wished.wish(), publisher: &self.identity, dialect: self.dialect, address: self.address };
-        match hooks.ask(&question) {
+        match hooks.ask(&self.question(&wished)) {
             Asking::Ready(decision) => self.decided(wished, decision),
             Asking::Later(deciding) => self.wait(Waiting::Asked(Box::new(Asked { deciding, wished }))),
         }
+    }
+
+    fn question<'a>(&'a self, wished: &'a Wished) -> Question<'a> {
+        Question { wish: wished.wish(), publisher: &self.identity, dialect: self.dialect, address: self.address }
     }
 
     /// Asks before a join, unless the client could not join whatever the application said.
@@ -98,7 +106,8 @@ impl Session {
             }
             _ => {}
         }
-        let Poll::Ready(decision) = asked.deciding.as_mut().poll(context) else {
+        let Asked { deciding, wished } = &mut *asked;
+        let Poll::Ready(decision) = deciding.poll(&self.question(wished), context) else {
             self.waiting = Some(Waiting::Asked(asked));
             return Poll::Pending;
         };
@@ -128,7 +137,12 @@ impl Session {
     fn allowed(&mut self, wished: Wished, allowed: Allowed) -> Outcome {
         match (wished, allowed) {
             (Wished::Connect, Allowed::Identity(token)) => self.connect_as(token),
-            (Wished::Connect, _) => Outcome::Done,
+            (Wished::Connect, _) => {
+                if self.lease.as_ref().is_some_and(|lease| !lease.awaits_connect() && !lease.has_token()) {
+                    self.lease = self.context.access.lease(self.slot, self.dialect, None);
+                }
+                Outcome::Done
+            }
             (Wished::Join(join), Allowed::Membership(token)) => {
                 let pass = Some(Pass::of(*token));
                 self.join_unasked(JoinRequest { pass, ..join })

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use super::SessionContext;
 use super::rate_limiter::RateLimiter;
-use crate::auth::rights::Action;
+use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
 use crate::broker::{Page, PageOfRoom};
+use crate::hooks::Hook;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
 
@@ -41,7 +42,31 @@ impl SessionContext {
     /// # Errors
     /// Why it has not the right, in words for its user.
     pub fn permit_outsider(&self, who: &Outsider<'_>, action: Action, room: &RoomName) -> Result<(), NotRead> {
-        if self.access.rights_of(room, who.token).allow(action) {
+        self.permit_with_grant(who, action, room, Rights::NONE)
+    }
+
+    /// Refuses a reader that could not join whatever the application answered, if it is asked.
+    ///
+    /// # Errors
+    /// Why it has not the right, in words for its user.
+    pub fn permit_reader(&self, who: &Outsider<'_>, room: &RoomName) -> Result<(), NotRead> {
+        let asks = |hook| self.hooks.as_ref().is_some_and(|hooks| hooks.asks(hook));
+        // The application may say who the reader is, and what that one may do.
+        if asks(Hook::Connect) {
+            return Ok(());
+        }
+        let grant = if asks(Hook::Join) { Rights::JOIN_AND_READ } else { Rights::NONE };
+        self.permit_with_grant(who, Action::Join, room, grant)
+    }
+
+    fn permit_with_grant(
+        &self,
+        who: &Outsider<'_>,
+        action: Action,
+        room: &RoomName,
+        grant: Rights,
+    ) -> Result<(), NotRead> {
+        if self.access.rights_of(room, who.token, grant).allow(action) {
             return Ok(());
         }
         let why = self.access.rules().rooms.refusal(room, action);

@@ -49,6 +49,7 @@ impl ReaderHandler {
             match error {
                 CommandError::TokenExpired(_) => Disconnect::TokenExpired,
                 CommandError::Forbidden(_) => Disconnect::Kicked,
+                CommandError::Unavailable(_) => Disconnect::Refused,
                 _ => Disconnect::TooManyConnections,
             },
         )

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::asking::{PublishRequest, Wished};
-use super::waiting::{Answer, Waiting};
+use super::waiting::{Answer, Paused, Waiting};
 use super::{Outcome, Session};
 use crate::auth::rights::Action;
 use crate::broker::{Act, Page, Viewer};
@@ -30,35 +30,49 @@ impl Session {
         self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: false })
     }
 
+    /// Charges the message before the application is asked: a client beyond its limit causes no questions either.
     fn publish_if_allowed(&mut self, publish: PublishRequest) -> Outcome {
+        let now = Instant::now();
+        match self.charge(1, now) {
+            Ok(()) => self.publish_charged(publish, now),
+            Err(time) => self.pause(Paused::Publish(publish), 1, time),
+        }
+    }
+
+    /// Publishes as [`Self::publish`] does what was charged as one delivery.
+    pub(super) fn publish_charged(&mut self, publish: PublishRequest, now: Instant) -> Outcome {
         match self.context.hooks {
             Some(_) => self.ask(Wished::Publish(publish)),
-            None => self.send_publish(publish),
+            None => self.send_publish(publish, now),
         }
     }
 
     /// Publishes what the application has allowed, unless the right is lost since.
     pub(super) fn publish_unasked(&mut self, publish: PublishRequest) -> Outcome {
-        let permitted = match publish.is_member {
-            true => self.permit(Action::Publish, &publish.room),
-            false => self.permit_publish_from_outside(&publish.room),
-        };
-        match permitted {
-            Ok(()) => self.send_publish(publish),
+        match self.permit_publish(&publish) {
+            Ok(()) => self.send_publish(publish, Instant::now()),
             Err(error) => self.wait(Waiting::Refused(error)),
         }
     }
 
-    fn send_publish(&mut self, publish: PublishRequest) -> Outcome {
+    pub(super) fn permit_publish(
+        &self,
+        PublishRequest { room, is_member, .. }: &PublishRequest,
+    ) -> Result<(), CommandError> {
+        if *is_member { self.permit(Action::Publish, room) } else { self.permit_publish_from_outside(room) }
+    }
+
+    fn send_publish(&mut self, publish: PublishRequest, now: Instant) -> Outcome {
         let PublishRequest { room, data, request, is_member } = publish;
-        let now = Instant::now();
-        if is_member {
-            let command = self.command(&room, Act::Publish(data, now), request);
-            return self.send_charged(command, self.members_of(&room), now);
-        }
-        let publish = Box::new((Arc::clone(&self.identity), data, now));
-        let act = Act::PublishFromOutside(publish, self.window.uncharged());
-        self.send_charged(self.command(&room, act, request), 1, now)
+        let act = if is_member {
+            // One delivery was charged already.
+            self.owe(self.members_of(&room).saturating_sub(1));
+            Act::Publish(data, now)
+        } else {
+            let publish = Box::new((Arc::clone(&self.identity), data, now));
+            Act::PublishFromOutside(publish, self.window.uncharged())
+        };
+        self.send_to_room(self.command(&room, act, request))
     }
 
     /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::Lease;
+use super::asking::PublishRequest;
 use super::pass::Pass;
 use super::waiting::{Answer, Joining, Outcome};
 use super::{Membership, Session};
@@ -173,17 +174,27 @@ impl Session {
         self.update_rights();
         let room = &command.room;
         match command.act {
-            Act::PublishFromOutside(..) => return self.permit_publish_from_outside(room),
             Act::Page(..) => return self.permit(Action::History, room),
             Act::Presence(..) | Act::PresenceCount(_) => return self.permit(Action::Presence, room),
             _ => self.permit(Action::Join, room)?,
         }
         match command.act {
-            Act::Publish(..) => self.permit(Action::Publish, room),
             Act::History(..) => self.permit(Action::History, room),
             Act::Members(..) => self.permit(Action::Presence, room),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a publish as [`Self::permit_late`] does.
+    pub(super) fn permit_publish_late(&mut self, publish: &PublishRequest) -> Result<(), CommandError> {
+        if !self.needs_review() {
+            return Ok(());
+        }
+        self.update_rights();
+        if publish.is_member {
+            self.permit(Action::Join, &publish.room)?;
+        }
+        self.permit_publish(publish)
     }
 
     /// Refuses to publish in a room that the client is not in, without the right to do that.

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::Session;
-use super::asking::Asked;
+use super::asking::{Asked, PublishRequest};
 use super::pass::Pass;
 use super::rate_limiter::RateLimiter;
 use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request, Reserved};
@@ -108,9 +108,16 @@ pub(super) struct Joining {
     pub pass: Option<Box<Pass>>,
 }
 
+/// What waits until its client may cause more deliveries.
+pub(super) enum Paused {
+    Command(MemberCommand),
+    /// The application may have to be asked about it then.
+    Publish(PublishRequest),
+}
+
 /// A command that waits until its client may cause so many deliveries.
 pub(super) struct Pause {
-    command: MemberCommand,
+    paused: Paused,
     deliveries: usize,
     sleep: Pin<Box<Sleep>>,
 }
@@ -212,12 +219,12 @@ impl Session {
     pub(super) fn send_charged(&mut self, command: MemberCommand, deliveries: usize, now: Instant) -> Outcome {
         match self.charge(deliveries, now) {
             Ok(()) => self.send_to_room(command),
-            Err(time) => self.pause(command, deliveries, time),
+            Err(time) => self.pause(Paused::Command(command), deliveries, time),
         }
     }
 
     /// Charges deliveries to the rate limiter. An error is the time to wait first.
-    fn charge(&mut self, deliveries: usize, now: Instant) -> Result<(), Duration> {
+    pub(super) fn charge(&mut self, deliveries: usize, now: Instant) -> Result<(), Duration> {
         let Some(limits) = self.context.deliveries else { return Ok(()) };
         let rate_limiter = self
             .rate_limiter
@@ -226,15 +233,26 @@ impl Session {
         rate_limiter.acquire(deliveries, now)
     }
 
+    /// Charges deliveries beyond those that the command was charged at first.
+    pub(super) fn owe(&mut self, deliveries: usize) {
+        if let Some(rate_limiter) = &mut self.rate_limiter {
+            rate_limiter.owe(deliveries);
+        }
+    }
+
     /// Waits until the client may cause these deliveries, for `pause_max` at most. A command that asks for a reply is refused
     /// at once: an SDK waits 5 s for each reply, and takes a late one for a lost connection.
-    fn pause(&mut self, command: MemberCommand, deliveries: usize, time: Duration) -> Outcome {
-        if let (Some(_), Some(limits)) = (command.from.request, self.context.deliveries) {
+    pub(super) fn pause(&mut self, paused: Paused, deliveries: usize, time: Duration) -> Outcome {
+        let request = match &paused {
+            Paused::Command(command) => command.from.request,
+            Paused::Publish(publish) => publish.request,
+        };
+        if let (Some(_), Some(limits)) = (request, self.context.deliveries) {
             return self.wait(Waiting::Refused(too_many_deliveries(limits)));
         }
         let time_max = self.context.deliveries.map_or(Duration::ZERO, |limits| limits.pause_max);
         let sleep = Box::pin(sleep(time.min(time_max)));
-        self.wait(Waiting::Pausing(Box::new(Pause { command, deliveries, sleep })))
+        self.wait(Waiting::Pausing(Box::new(Pause { paused, deliveries, sleep })))
     }
 
     fn wait_for_turn(&mut self, command: LongReplyCommand) -> Outcome {
@@ -277,7 +295,11 @@ impl Session {
     }
 
     fn poll_pause(&mut self, mut pause: Box<Pause>, context: &mut Context<'_>) -> Poll<Finished> {
-        if let Err(error) = self.permit_late(&pause.command) {
+        let permitted = match &pause.paused {
+            Paused::Command(command) => self.permit_late(command),
+            Paused::Publish(publish) => self.permit_publish_late(publish),
+        };
+        if let Err(error) = permitted {
             return Poll::Ready(Finished::Refused(error));
         }
         let disconnected = self.context.writer.poll_disconnect(self.slot, context);
@@ -294,7 +316,10 @@ impl Session {
             }
             (Poll::Pending, _) => {}
         }
-        let outcome = self.send_to_room(pause.command);
+        let outcome = match pause.paused {
+            Paused::Command(command) => self.send_to_room(command),
+            Paused::Publish(publish) => self.publish_charged(publish, Instant::now()),
+        };
         self.poll_again(outcome, context)
     }
 

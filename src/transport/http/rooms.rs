@@ -149,10 +149,7 @@ impl HttpServer {
         }
         let (address, permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;
-        // The application, if it is asked, may give the right.
-        if sessions.hooks.is_none() {
-            sessions.permit_outsider(&Outsider { token: token.as_deref(), address }, Action::Join, &room)?;
-        }
+        sessions.permit_reader(&Outsider { token: token.as_deref(), address }, &room)?;
         if request.method() == Method::HEAD {
             return Ok(stream(EVENT_STREAM, Body::from(Vec::new())));
         }

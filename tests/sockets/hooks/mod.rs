@@ -2,6 +2,8 @@
 
 // What it allows, changes and refuses.
 mod decisions;
+// What bounds the questions.
+mod limits;
 // What holds when it gives no answer, and what it may not say.
 mod failures;
 // The example of docs/hooks.md.

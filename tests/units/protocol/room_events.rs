@@ -92,9 +92,10 @@ fn every_event_has_its_form() {
             Event::Closed(Disconnect::TooManyConnections),
             "event: closed\nretry: 10000\ndata: {\"reason\":\"too-many-connections\"}\n\n",
         ),
+        (Event::Closed(Disconnect::Refused), "event: closed\nretry: 60000\ndata: {\"reason\":\"refused\"}\n\n"),
         (
             Event::Dismissed(4_500, "go \"away\""),
-            "event: closed\ndata: {\"reason\":\"go \\\"away\\\"\",\"code\":4500}\n\n",
+            "event: closed\nretry: 60000\ndata: {\"reason\":\"go \\\"away\\\"\",\"code\":4500}\n\n",
         ),
     ] {
         assert_eq!(chunk(&event), form);
