@@ -50,8 +50,13 @@ impl Api<'_> {
     }
 }
 
-/// The call that an object names: the first method of the server that has parameters.
-fn call(command: BTreeMap<String, Json>) -> Result<Call, ApiError> {
+/// The call that an object names: the only method of the server that has parameters.
+fn call(mut command: BTreeMap<String, Json>) -> Result<Call, ApiError> {
+    // Some libraries name every method, without parameters but for one.
+    command.retain(|_, parameters| parameters.is_some());
+    if command.len() > 1 {
+        return Err(wrong("a call of a batch is an object of one method with its parameters, and this names several"));
+    }
     let method = |(name, parameters): (String, Json)| Some((name.parse().ok()?, parameters?));
     match command.into_iter().find_map(method) {
         None => Err(ApiError::no_method("a call of a batch is an object of one method with its parameters")),

@@ -12,6 +12,8 @@ use crate::auth::api_keys::ApiRight;
 use crate::auth::pattern::Pattern;
 use crate::broker::{PageOfRoom, PresenceCount};
 use crate::protocol::centrifuge::command::History;
+use crate::protocol::command::CommandError;
+use crate::protocol::position::Offset;
 use crate::session::centrifuge::commands::page;
 
 /// Rooms in one answer.
@@ -47,7 +49,11 @@ impl Api<'_> {
             reverse: reverse.unwrap_or_default(),
         };
         let page = page(&room, &history)?;
-        let PageOfRoom { publications, position } = self.context.broker.page(room, page).await?;
+        let found = self.context.broker.page(room.clone(), page).await?;
+        if page.since.is_some_and(|since| !page.is_reverse && lacks_some(&found, page.messages_max, since.offset)) {
+            return Err(CommandError::Unrecoverable { room }.into());
+        }
+        let PageOfRoom { publications, position } = found;
         Ok(HistoryResult {
             publications: publications.into_iter().map(PublicationInfo::from).collect(),
             epoch: position.map(|position| position.epoch.to_string()).unwrap_or_default(),
@@ -100,4 +106,12 @@ impl Api<'_> {
             }],
         })
     }
+}
+
+/// Whether a page lacks what directly follows an offset: it was dropped, or the room has not come that far.
+fn lacks_some(page: &PageOfRoom, messages_max: usize, since: Offset) -> bool {
+    let last = page.position.map_or(Offset(0), |position| position.offset);
+    page.publications
+        .first()
+        .map_or(messages_max > 0 && since != last || since > last, |first| first.offset != since.next())
 }

@@ -66,7 +66,7 @@ pub struct JoinOrder {
     pub data: Option<Arc<str>>,
     /// When the membership ends; `None` is never.
     pub expires_at: Option<UnixSeconds>,
-    /// The client is sent what was published since.
+    /// The client is sent what was published since; it does not join if that cannot all be had.
     pub since: Option<Since>,
 }
 
@@ -115,7 +115,16 @@ impl JoinOrder {
             expires_at,
         });
         let named_by = NamedBy::Application;
-        JoinRequest { since, reply: JoinReply::Pushed, named_by, pass: Some(pass), info, ..JoinRequest::of(room) }
+        JoinRequest {
+            since,
+            // What cannot be had the application is to hear of.
+            must_recover: since.is_some(),
+            reply: JoinReply::Pushed,
+            named_by,
+            pass: Some(pass),
+            info,
+            ..JoinRequest::of(room)
+        }
     }
 }
 

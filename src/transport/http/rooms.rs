@@ -18,7 +18,6 @@ use super::refusals::{RefusedRequest, RequestSummary};
 use super::requests::{Admitted, HttpConnection};
 use super::streams::decoded;
 use super::{HttpServer, Upgrade};
-use crate::auth::rights::Action;
 use crate::broker::PageOfRoom;
 use crate::protocol::names::{RoomName, shortened};
 use crate::protocol::position::{Position, Since};
