@@ -54,6 +54,12 @@ fn a_client_that_is_ordered_to_join_from_a_position_gets_what_it_has_missed() {
     backend.result("subscribe", json!({ "channel": "a", "user": "alice", "recover_since": since }));
     assert!(client.push()["subscribe"].is_object());
     assert_eq!(client.publication("a"), 2);
+    // From where it cannot have everything, nobody joins.
+    backend.result("publish", json!({ "channel": "b", "data": 1 }));
+    let since = json!({ "offset": 9, "epoch": first["epoch"] });
+    let order = json!({ "channel": "b", "user": "alice", "recover_since": since });
+    assert_eq!(backend.error("subscribe", order).0, 112);
+    client.expect_nothing();
 }
 
 #[test]
