@@ -84,9 +84,10 @@ class Backend(Clients):
         self.assertEqual((await self.api.presence_stats(cent.PresenceStatsRequest(channel=other))).num_clients, 0)
         await self.api.unsubscribe(cent.UnsubscribeRequest(user="nobody", channel=room))
         # The rule lets nobody in, but the application decides.
-        await self.api.subscribe(cent.SubscribeRequest(user=user, channel=self.room("closed")))
+        closed = self.room("closed")
+        await self.api.subscribe(cent.SubscribeRequest(user=user, channel=closed))
         (_, subscribed) = await client.said.count("subscribed", 2)
-        self.assertEqual(subscribed.channel, self.room("closed"))
+        self.assertEqual(subscribed.channel, closed)
 
     async def test_clients_of_a_user_are_disconnected_but_for_those_that_are_listed(self):
         room, user, client, subscription = await self.member()
