@@ -22,11 +22,11 @@ pub const PROGRESS_BYTES: usize = 4 * 1024;
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpTimes {
-    /// To begin its first request, for the head of each request, and for each [`PROGRESS_BYTES`] of its body.
+    /// To begin its first request, for the head of each request, and for each `PROGRESS_BYTES` of its body.
     pub header_timeout: Duration,
     /// From an answer to the next request; `None` is no limit.
     pub idle: Option<Duration>,
-    /// To take each [`PROGRESS_BYTES`] of its answers, or what is left of them.
+    /// To take each `PROGRESS_BYTES` of its answers, or what is left of them.
     pub unread: Duration,
     /// The first answer after this time is the last of its connection; `None` is no limit.
     pub connection: Option<Duration>,
