@@ -1,10 +1,110 @@
 //! The bounds of reading history over plain HTTP: its memory, also while the server stops, and what an address may read.
 
-use harness::Http;
-use roomcast::config::Settings;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use harness::{Http, Lines, Program, until};
+use roomcast::config::{Settings, Size, Span};
+use socket2::{Domain, Socket, Type};
 
 use crate::rooms_http::{get, say};
 use crate::server::{Shape, TestServer};
+
+/// Bytes of an answer: more than the kernel takes for a client that does not read.
+const ANSWER_BYTES: usize = 7_000_000;
+
+/// Answers of the greatest length that a worker has in memory at once.
+const ANSWERS_MAX: usize = 16;
+
+/// A member of a room that now retains as many bytes as a long answer has.
+fn fill(tcp: SocketAddr) -> Lines {
+    let mut lines = Lines::member(tcp, "a");
+    let text = "x".repeat(60_000);
+    for _ in 0..ANSWER_BYTES / text.len() {
+        lines.send(format!("{text}\n"));
+        assert!(lines.line().ends_with(&text));
+    }
+    lines
+}
+
+/// Clients that ask for the history of that room and take hardly anything of it.
+fn stalled(http: SocketAddr, count: usize) -> Vec<Http> {
+    let stalled = (0..count).map(|_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4 * 1024).expect("an option");
+        socket.connect(&http.into()).expect("a server that accepts");
+        let client = Http::over(TcpStream::from(socket));
+        // Without a limit it would be less than the room retains, and less than the memory of one answer.
+        client.send("GET /rooms/a?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client
+    });
+    stalled.collect()
+}
+
+#[test]
+#[ignore = "slow: answers of megabytes that nobody takes"]
+fn history_that_nobody_takes_holds_a_bounded_memory_and_others_are_answered() {
+    const STALLED: usize = 40;
+    let program = Program::start(&[
+        "--workers",
+        "1",
+        "--slow-after",
+        "1s",
+        "--history-messages",
+        "1000",
+        "--outbox-bytes",
+        "8MiB",
+    ]);
+    let _lines = fill(program.tcp);
+    let before = program.private_bytes();
+    let stalled = stalled(program.http, STALLED);
+    let is_answered = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let sampled = scope.spawn(|| {
+            let samples = std::iter::from_fn(|| {
+                (!is_answered.load(Ordering::Relaxed)).then(|| program.private_bytes().saturating_sub(before))
+            });
+            samples.max()
+        });
+        // It waits for those before it, which are cut as they take nothing.
+        let answered = std::panic::catch_unwind(|| until(|| get(program.http, "/rooms/a?limit=1", "").0 == 200));
+        // Or the samples would never end.
+        is_answered.store(true, Ordering::Relaxed);
+        answered.expect("others are answered");
+        sampled.join().expect("samples").expect("one sample at least")
+    });
+    println!("{most} bytes for {STALLED} answers of {ANSWER_BYTES} bytes");
+    assert!(most < ((ANSWERS_MAX + 2) * ANSWER_BYTES) as u64, "{most} bytes");
+    drop(stalled);
+}
+
+#[test]
+#[ignore = "slow: answers of megabytes that nobody takes"]
+fn history_that_waits_for_memory_is_refused_once_the_server_stops() {
+    const LONG: Span = Span(Duration::from_secs(600));
+    let server = TestServer::start(Shape::ONE, |settings: &mut Settings| {
+        settings.slow_after = LONG;
+        settings.header_timeout = LONG;
+        settings.history_messages = 1_000;
+        // Little more than an answer, so that no memory is left beside 16 of them.
+        settings.outbox_bytes = Size(7 << 20);
+    });
+    let mut witness = fill(server.tcp.address);
+    let mut stalled = stalled(server.http.address, ANSWERS_MAX);
+    // Each holds its memory once its head is there.
+    stalled.iter_mut().for_each(|stalled| assert_eq!(stalled.head().status, 200));
+    let mut waiting = Http::connect(server.http);
+    waiting.send("GET /rooms/a?limit=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // The worker takes the bytes of both in order.
+    witness.send("PING x\n");
+    witness.expect("PONG x");
+    server.begin_stop();
+    let (head, body) = waiting.answer();
+    assert_eq!(head.status, 503, "{body}");
+    assert!(body.contains("draining"), "{body}");
+    drop(stalled);
+}
 
 #[test]
 fn who_reads_too_much_history_is_refused_like_who_says_too_much() {
