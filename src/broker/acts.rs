@@ -92,7 +92,7 @@ impl Shard {
         }
     }
 
-    /// Does what needs no member. Returns what does.
+    /// Handles an act for which its client need not be a member. Returns any other act.
     fn act_from_outside(
         &mut self,
         now: Now,
@@ -143,45 +143,36 @@ impl Shard {
         if join.must_recover && matches!(missed, Some(Err(_))) {
             return Err(CommandError::Unrecoverable { room: name.clone() });
         }
-        let request = match reply {
-            JoinReply::Requested(request) => request,
-            JoinReply::Pushed | JoinReply::Told => {
-                if reply == JoinReply::Pushed {
-                    let log = &self.rooms[name].log;
-                    let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
-                    let (expires_in, data, recovery) = (*expires_in, data.as_deref(), Recovery::NotRequested);
-                    let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
-                    let to = ReplyTo { address: member.address, dialect: member.dialect, request: None };
-                    batch.reply(to, &Event::JoinedAt(&joined));
-                }
-                if let Some(Ok(Some(frames))) = missed {
-                    batch.reply_frames(member.address, frames.holding(turn));
-                }
+        let request = if let JoinReply::Requested(request) = reply { request } else { None };
+        let to = ReplyTo { address: member.address, dialect: member.dialect, request };
+        let log = &self.rooms[name].log;
+        let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
+        let (expires_in, data) = (*expires_in, data.as_deref());
+        let joined = |recovery| JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
+        match reply {
+            JoinReply::Requested(_) if member.dialect.has_offsets() => {
+                let recovery = match (since, &missed) {
+                    // In a room that retains nothing, this is a client that has missed nothing.
+                    (Some(since), Some(Ok(frames))) if *may_recover => {
+                        let missed = frames.as_ref().map_or(&[][..], Frames::bytes);
+                        Recovery::Recovered { since: since.offset, missed }
+                    }
+                    (Some(_), _) => Recovery::Unrecovered,
+                    (None, _) => Recovery::NotRequested,
+                };
+                batch.reply_in_turn(to, &Event::JoinedAt(&joined(recovery)), turn.map(LongReplyTurn));
                 return Ok(());
             }
-        };
-        let to = ReplyTo { address: member.address, dialect: member.dialect, request };
-        if member.dialect.has_offsets() {
-            let log = &self.rooms[name].log;
-            let recovery = match (since, &missed) {
-                // In a room that retains nothing, this is a client that has missed nothing.
-                (Some(since), Some(Ok(frames))) if *may_recover => {
-                    let missed = frames.as_ref().map_or(&[][..], Frames::bytes);
-                    Recovery::Recovered { since: since.offset, missed }
-                }
-                (Some(_), _) => Recovery::Unrecovered,
-                (None, _) => Recovery::NotRequested,
-            };
-            let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
-            let (expires_in, data) = (*expires_in, data.as_deref());
-            let joined = JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
-            batch.reply_in_turn(to, &Event::JoinedAt(&joined), turn.map(LongReplyTurn));
-            return Ok(());
+            JoinReply::Pushed if member.dialect.has_offsets() => {
+                batch.reply(to, &Event::JoinedAt(&joined(Recovery::NotRequested)));
+            }
+            JoinReply::Requested(_) | JoinReply::Pushed => batch.reply(to, &Event::Joined(name)),
+            JoinReply::Told => {}
         }
-        batch.reply(to, &Event::Joined(name));
         match missed {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(frames))) => batch.reply_frames(to.address, frames.holding(turn)),
+            Some(Err(_)) if reply == JoinReply::Told => {}
             Some(Err(_)) => batch.reply(to, &Event::Unrecovered(name)),
         }
         Ok(())

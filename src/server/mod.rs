@@ -54,8 +54,8 @@ pub struct BoundAddresses {
 }
 
 /// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
-/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns the totals of what was
-/// delivered.
+/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns
+/// the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
 /// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this

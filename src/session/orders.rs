@@ -1,4 +1,5 @@
-//! What an application has the server do with clients that are connected: the orders, and how a session obeys. An order that a client obeys by itself waits until the client's command before has finished.
+//! What an application has the server do with clients that are connected: the orders, and how a session obeys. An order
+//! that a client obeys by itself waits until the client's command before has finished.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -66,7 +67,8 @@ pub struct JoinOrder {
     pub data: Option<Arc<str>>,
     /// When the membership ends; `None` is never.
     pub expires_at: Option<UnixSeconds>,
-    /// The client is sent what was published since; it does not join if that cannot all be had.
+    /// The client is sent what was published since. If that cannot all be had, a client of text is told so, and an SDK
+    /// does not join.
     pub since: Option<Since>,
 }
 
@@ -115,16 +117,7 @@ impl JoinOrder {
             expires_at,
         });
         let named_by = NamedBy::Application;
-        JoinRequest {
-            since,
-            // What cannot be had the application is to hear of.
-            must_recover: since.is_some(),
-            reply: JoinReply::Pushed,
-            named_by,
-            pass: Some(pass),
-            info,
-            ..JoinRequest::of(room)
-        }
+        JoinRequest { since, reply: JoinReply::Pushed, named_by, pass: Some(pass), info, ..JoinRequest::of(room) }
     }
 }
 
@@ -162,7 +155,9 @@ impl Session {
 
     /// The wish to join that follows from an order.
     pub(super) fn ordered_join(&self, order: JoinOrder) -> JoinRequest {
-        order.request(&self.identity.user)
+        // An SDK has no word for it if what was missed cannot be had, so the application hears of it.
+        let must_recover = order.since.is_some() && self.dialect.has_offsets();
+        JoinRequest { must_recover, ..order.request(&self.identity.user) }
     }
 
     /// Goes on with the client's token until another time, if it has a token, and with other information about the client.

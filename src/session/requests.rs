@@ -7,7 +7,7 @@ use super::asking::{PublishRequest, Wished};
 use super::waiting::{Answer, Paused, Waiting};
 use super::{Outcome, Session};
 use crate::auth::rights::Action;
-use crate::broker::{Act, Page, Viewer};
+use crate::broker::{Act, MemberCommand, Page, ReplyTo, Viewer};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
@@ -72,7 +72,8 @@ impl Session {
             let publish = Box::new((Arc::clone(&self.identity), data, now));
             Act::PublishFromOutside(publish, self.window.uncharged())
         };
-        self.send_to_room(self.command(&room, act, request))
+        let from = ReplyTo { address: self.address(), dialect: self.dialect, request };
+        self.send_to_room(MemberCommand { room, from, act, permit: None })
     }
 
     /// Asks a room for a part of its history, as far as the client may cause the deliveries. The room replies.

@@ -173,6 +173,13 @@ fn text_clients_move_leave_and_end_by_order() {
         client.join("a");
         give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(join("$b"))))).expect("it obeys");
         client.expect("Joined $b");
+        let since = Some(Since { epoch: None, offset: Offset(9) });
+        let order = JoinOrder { since, ..join("$c") };
+        give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(order)))).expect("it obeys");
+        client.expect("Joined $c");
+        client.expect("GAP unknown");
+        give(&server, of_user("alice"), Order::Obey(Duty::Join(Box::new(join("$b"))))).expect("it obeys");
+        client.expect("Joined $b");
         let mut other = Client::connect(&server, transport);
         other.join("a");
         other.send("hello");
