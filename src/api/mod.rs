@@ -251,7 +251,7 @@ impl Api<'_> {
 
     /// Whether a room retains what is published, by its rule.
     fn retains(&self, room: &RoomName) -> bool {
-        self.context.access.rules().rooms.limits_of(room).history_messages_max > 0
+        self.context.access.retains(room)
     }
 }
 

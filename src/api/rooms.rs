@@ -13,7 +13,6 @@ use crate::auth::pattern::Pattern;
 use crate::broker::{PageOfRoom, PresenceCount};
 use crate::protocol::centrifuge::command::History;
 use crate::protocol::command::CommandError;
-use crate::protocol::position::Offset;
 use crate::session::centrifuge::commands::page;
 
 /// Rooms in one answer.
@@ -50,7 +49,8 @@ impl Api<'_> {
         };
         let page = page(&room, &history)?;
         let found = self.context.broker.page(room.clone(), page).await?;
-        if page.since.is_some_and(|since| !page.is_reverse && lacks_some(&found, page.messages_max, since.offset)) {
+        let is_in_order = page.messages_max > 0 && !page.is_reverse;
+        if page.since.is_some_and(|since| is_in_order && !found.follows(since.offset)) {
             return Err(CommandError::Unrecoverable { room }.into());
         }
         let PageOfRoom { publications, position } = found;
@@ -106,12 +106,4 @@ impl Api<'_> {
             }],
         })
     }
-}
-
-/// Whether a page lacks what directly follows an offset: it was dropped, or the room has not come that far.
-fn lacks_some(page: &PageOfRoom, messages_max: usize, since: Offset) -> bool {
-    let last = page.position.map_or(Offset(0), |position| position.offset);
-    page.publications
-        .first()
-        .map_or(messages_max > 0 && since != last || since > last, |first| first.offset != since.next())
 }

@@ -137,7 +137,7 @@ impl Shard {
     /// What was missed cannot be had, and the client wants all or nothing.
     pub(super) fn welcome(&mut self, name: &RoomName, join: &mut Join, batch: &mut Batch) -> Result<(), CommandError> {
         let turn = join.turn.take().map(|turn| turn.0);
-        let Join { member, reply, since, may_recover, expires_in, data, .. } = &*join;
+        let Join { member, reply, since, may_recover, .. } = &*join;
         let (reply, since) = (*reply, *since);
         let missed = since.map(|since| self.missed(name, member.dialect, reply, since));
         if join.must_recover && matches!(missed, Some(Err(_))) {
@@ -145,10 +145,6 @@ impl Shard {
         }
         let request = if let JoinReply::Requested(request) = reply { request } else { None };
         let to = ReplyTo { address: member.address, dialect: member.dialect, request };
-        let log = &self.rooms[name].log;
-        let (position, is_recoverable) = (log.position(), log.is_retaining() && *may_recover);
-        let (expires_in, data) = (*expires_in, data.as_deref());
-        let joined = |recovery| JoinedAt { room: name, position, is_recoverable, recovery, expires_in, data };
         match reply {
             JoinReply::Requested(_) if member.dialect.has_offsets() => {
                 let recovery = match (since, &missed) {
@@ -160,11 +156,15 @@ impl Shard {
                     (Some(_), _) => Recovery::Unrecovered,
                     (None, _) => Recovery::NotRequested,
                 };
-                batch.reply_in_turn(to, &Event::JoinedAt(&joined(recovery)), turn.map(LongReplyTurn));
+                batch.reply_in_turn(
+                    to,
+                    &Event::JoinedAt(&self.joined_at(name, join, recovery)),
+                    turn.map(LongReplyTurn),
+                );
                 return Ok(());
             }
             JoinReply::Pushed if member.dialect.has_offsets() => {
-                batch.reply(to, &Event::JoinedAt(&joined(Recovery::NotRequested)));
+                batch.reply(to, &Event::JoinedAt(&self.joined_at(name, join, Recovery::NotRequested)));
             }
             JoinReply::Requested(_) | JoinReply::Pushed => batch.reply(to, &Event::Joined(name)),
             JoinReply::Told => {}
@@ -176,6 +176,19 @@ impl Shard {
             Some(Err(_)) => batch.reply(to, &Event::Unrecovered(name)),
         }
         Ok(())
+    }
+
+    /// What a client that joins is told of its room, in a dialect that counts offsets.
+    fn joined_at<'a>(&self, name: &'a RoomName, join: &'a Join, recovery: Recovery<'a>) -> JoinedAt<'a> {
+        let log = &self.rooms[name].log;
+        JoinedAt {
+            room: name,
+            position: log.position(),
+            is_recoverable: log.is_retaining() && join.may_recover,
+            recovery,
+            expires_in: join.expires_in,
+            data: join.data.as_deref(),
+        }
     }
 
     /// What a client has missed since a position, encoded; `None` if that is nothing.

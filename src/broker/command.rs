@@ -16,7 +16,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Position, Since};
+use crate::protocol::position::{Offset, Position, Since};
 use crate::protocol::publication::{Data, Publication, Publisher};
 use crate::writer::{Address, WriterIndex};
 
@@ -117,6 +117,14 @@ pub struct PageOfRoom {
     pub publications: Vec<Publication>,
     /// The room's last publication; `None` if there is no such room.
     pub position: Option<Position>,
+}
+
+impl PageOfRoom {
+    /// Whether a page in the room's order has what directly follows an offset, or nothing follows it.
+    pub fn follows(&self, since: Offset) -> bool {
+        let last = self.position.map_or(Offset(0), |position| position.offset);
+        self.publications.first().map_or(last == since, |first| first.offset == since.next())
+    }
 }
 
 /// How many are in a room.

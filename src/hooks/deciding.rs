@@ -1,5 +1,5 @@
-//! A question on its way: it waits for its place, is sent, and is decided within the time of `hook-timeout`. Its body
-//! exists only once it has the place.
+//! A question on its way: it waits for its permit, is sent, and is decided within the time of `hook-timeout`. Its body
+//! exists only once it has the permit.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,19 +30,19 @@ pub struct Deciding {
 
 /// What follows a wait.
 enum Next {
-    /// The question has its place, and is to be sent.
-    Send(UnderWay, Place),
+    /// The question has its permit, and is to be sent.
+    Send(UnderWay, QuestionPermit),
     Decided(Decision),
 }
 
 /// Bounds the questions of one worker that are under way at once. Further ones wait in order.
-pub(super) struct Places {
+pub(super) struct QuestionLimit {
     questions: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
 }
 
-/// The place of a question that is under way.
-struct Place {
+/// Counts a question as under way until it is dropped.
+struct QuestionPermit {
     _question: OwnedSemaphorePermit,
     _body: OwnedSemaphorePermit,
 }
@@ -54,25 +54,25 @@ struct UnderWay {
     hook: Hook,
     key: Option<Key>,
     begun: Instant,
-    /// Until when it waits for a place: half of its time, so that the application has the other half at least.
-    place_by: Deadline,
+    /// Until when it waits for its permit: half of its time, so that the application has the other half at least.
+    permit_by: Deadline,
     decided_by: Deadline,
     /// The application has answered, or has had its time. Otherwise the question says nothing about it.
     is_decided: bool,
 }
 
-impl Places {
+impl QuestionLimit {
     /// Allows as many questions at once.
     pub(super) fn new(questions: usize) -> Self {
         let [questions, body_bytes] = [questions, BODY_BYTES_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
         Self { questions, body_bytes }
     }
 
-    async fn acquire(&self, body_bytes: usize) -> Result<Place, AcquireError> {
+    async fn acquire(&self, body_bytes: usize) -> Result<QuestionPermit, AcquireError> {
         let question = Arc::clone(&self.questions).acquire_owned().await?;
         let permits = u32::try_from(body_bytes.min(BODY_BYTES_MAX)).expect("the memory of all bodies fits");
         let body = Arc::clone(&self.body_bytes).acquire_many_owned(permits).await?;
-        Ok(Place { _question: question, _body: body })
+        Ok(QuestionPermit { _question: question, _body: body })
     }
 }
 
@@ -85,7 +85,7 @@ impl Deciding {
             hook: question.wish.hook(),
             key: question.key(),
             begun: now,
-            place_by: from + time / 2,
+            permit_by: from + time / 2,
             decided_by: from + time,
             is_decided: false,
         };
@@ -97,10 +97,10 @@ impl Deciding {
         loop {
             self.next = match ready!(self.next.as_mut().poll(context)) {
                 Next::Decided(decision) => return Poll::Ready(decision),
-                Next::Send(under_way, place) => {
+                Next::Send(under_way, permit) => {
                     let message_bytes_max = under_way.hooks.application.message_bytes_max;
                     let asked = Asked::of(question, message_bytes_max);
-                    Box::pin(under_way.send(place, asked, question.body()))
+                    Box::pin(under_way.send(permit, asked, question.body()))
                 }
             };
         }
@@ -108,12 +108,12 @@ impl Deciding {
 }
 
 impl UnderWay {
-    /// Waits for a place. A question that gets none in time is no failure of the application, which has not seen it.
+    /// Waits for a permit. A question that gets none in time is no failure of the application, which has not seen it.
     async fn wait(self, body_bytes: usize) -> Next {
         let hooks = Rc::clone(&self.hooks);
-        let outcome = match timeout_at(self.place_by, hooks.places.acquire(body_bytes)).await {
-            Ok(place) if hooks.circuit.borrow().still_admits(self.ticket) => {
-                return Next::Send(self, place.expect("the places are never closed"));
+        let outcome = match timeout_at(self.permit_by, hooks.limit.acquire(body_bytes)).await {
+            Ok(permit) if hooks.circuit.borrow().still_admits(self.ticket) => {
+                return Next::Send(self, permit.expect("the limit is never closed"));
             }
             Ok(_) => Outcome::CircuitOpen,
             Err(_) => {
@@ -126,11 +126,11 @@ impl UnderWay {
         Next::Decided(hooks.without_answer(self.hook))
     }
 
-    async fn send(mut self, place: Place, asked: Asked, body: Bytes) -> Next {
+    async fn send(mut self, permit: QuestionPermit, asked: Asked, body: Bytes) -> Next {
         let hooks = Rc::clone(&self.hooks);
         let in_flight = InFlight::count(&hooks.metrics);
         let answer = timeout_at(self.decided_by, hooks.answer(&asked, body)).await;
-        drop((in_flight, place));
+        drop((in_flight, permit));
         hooks.metrics.record(self.begun.elapsed());
         self.is_decided = true;
         let (outcome, error) = match answer {

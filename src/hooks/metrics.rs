@@ -58,13 +58,13 @@ impl HookMetrics {
         out.counters(
             "roomcast_hook_requests_total",
             "Questions to the application, by outcome: allowed, refused, failed (no answer or a wrong one), timeout, \
-             overloaded (not asked for want of a place in time), \
+             overloaded (not asked for want of a permit in time), \
              circuit-open (not asked after many failures), cached (not asked again).",
             pairs.map(|(hook, outcome)| (labels(hook, outcome), sum(hook, outcome))),
         );
         out.histogram(
             "roomcast_hook_seconds",
-            "Time in seconds of a question that was sent to the application, from its wait for a place to its end.",
+            "Time in seconds of a question that was sent to the application, from its wait for a permit to its end.",
             all.iter().map(|one| &one.times),
         );
         let in_flight = all.iter().map(|one| one.in_flight.get()).sum();

@@ -34,7 +34,7 @@ use self::cache::{Cache, Key};
 use self::circuit::Circuit;
 use self::client::ApplicationClient;
 pub use self::deciding::Deciding;
-use self::deciding::Places;
+use self::deciding::QuestionLimit;
 pub use self::metrics::HookMetrics;
 use self::metrics::Outcome;
 pub use self::question::{Question, Wish};
@@ -113,7 +113,7 @@ pub struct Application {
 pub struct Hooks {
     application: Arc<Application>,
     client: ApplicationClient,
-    places: Places,
+    limit: QuestionLimit,
     circuit: RefCell<Circuit>,
     cache: RefCell<Cache>,
     failures: LogThrottle,
@@ -174,11 +174,11 @@ impl Hooks {
         metrics: Arc<HookMetrics>,
         unix_seconds: fn() -> UnixSeconds,
     ) -> Rc<Self> {
-        let places = (application.concurrency / usize::from(workers)).max(1);
+        let questions = (application.concurrency / usize::from(workers)).max(1);
         Rc::new(Self {
-            client: ApplicationClient::new(Arc::clone(&application), places),
+            client: ApplicationClient::new(Arc::clone(&application), questions),
             application,
-            places: Places::new(places),
+            limit: QuestionLimit::new(questions),
             circuit: RefCell::new(Circuit::new()),
             cache: RefCell::default(),
             failures: LogThrottle::new(),

@@ -136,6 +136,11 @@ impl WorkerAccess {
         self.rules().rooms.rights_with_grant(room, token, grant)
     }
 
+    /// Whether a room retains what is published, by its rule.
+    pub fn retains(&self, room: &RoomName) -> bool {
+        self.rules().rooms.limits_of(room).history_messages_max > 0
+    }
+
     /// What somebody with this token, or without one, may do in a room in which it is granted more than the token says.
     pub(super) fn rights_of(&self, room: &RoomName, token: Option<&Token>, grant: Rights) -> Rights {
         match token {

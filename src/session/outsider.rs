@@ -80,10 +80,7 @@ impl SessionContext {
     /// The right is missing, or the room retains nothing.
     pub fn permit_history(&self, who: &Outsider<'_>, room: &RoomName) -> Result<(), NotRead> {
         self.permit_outsider(who, Action::History, room)?;
-        match self.access.rules().rooms.limits_of(room).history_messages_max {
-            0 => Err(NotRead::NotRetained),
-            _ => Ok(()),
-        }
+        if self.access.retains(room) { Ok(()) } else { Err(NotRead::NotRetained) }
     }
 
     /// Returns at most this many publications of a room, oldest first: those behind `since`, or else the newest. They
@@ -111,7 +108,9 @@ impl SessionContext {
         self.owe(who.address, page.publications.len().saturating_sub(1));
         match since {
             None => page.publications.reverse(),
-            Some(since) if !follows(&page, since) => return Err(NotRead::Unrecoverable(page.position)),
+            Some(since) if page.position.is_none() || !page.follows(since.offset) => {
+                return Err(NotRead::Unrecoverable(page.position));
+            }
             Some(_) => {}
         }
         Ok(page)
@@ -138,13 +137,5 @@ impl SessionContext {
     /// The rate limiter of an address as it was recorded; `None` where there is no limit.
     fn limiter_of(&self, address: IpAddr, now: Instant) -> Option<RateLimiter> {
         self.deliveries.map(|limits| RateLimiter::new(limits, &self.spent, address, now))
-    }
-}
-
-/// Whether a page has what directly follows a position, or nothing does.
-fn follows(page: &PageOfRoom, since: Position) -> bool {
-    match (page.publications.first(), page.position) {
-        (Some(first), _) => first.offset == since.offset.next(),
-        (None, position) => position == Some(since),
     }
 }

@@ -88,10 +88,8 @@ impl Session {
 
     /// Refuses to read from a room that retains nothing by its rule, so that nobody takes it for one that is empty.
     fn require_history(&self, room: &RoomName) -> Result<(), CommandError> {
-        match self.context.access.rules().rooms.limits_of(room).history_messages_max {
-            0 => Err(CommandError::NotAvailable("the room retains no messages")),
-            _ => Ok(()),
-        }
+        let is_retaining = self.context.access.retains(room);
+        if is_retaining { Ok(()) } else { Err(CommandError::NotAvailable("the room retains no messages")) }
     }
 
     /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
