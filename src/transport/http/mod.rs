@@ -15,6 +15,7 @@ mod origin;
 mod probes;
 mod refusals;
 mod requests;
+mod room_list;
 mod rooms;
 mod routes;
 mod streams;

@@ -38,6 +38,8 @@ pub enum Route {
     UniSse,
     /// Commands of a client of a stream.
     Emulation,
+    /// The list of rooms.
+    Rooms,
     /// One room, by its name in the path.
     Room,
     /// The description of the server API.
@@ -89,7 +91,7 @@ const fn rule(path: &'static str, route: Route, methods: &'static str, pages: Pa
 const NO_BODY: BodyMax = BodyMax::Bytes(UNWANTED_BODY_BYTES_MAX);
 
 /// The first row that has the path is the one that holds.
-static ROUTES: [RouteRule; 13] = [
+static ROUTES: [RouteRule; 14] = [
     rule("/health", Route::Health, READ, Pages::All, NO_BODY),
     rule("/ready", Route::Ready, READ, Pages::All, NO_BODY),
     rule("/metrics", Route::Metrics, READ, Pages::All, NO_BODY),
@@ -100,6 +102,7 @@ static ROUTES: [RouteRule; 13] = [
     rule("/connection/sse", Route::Sse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
     rule("/connection/uni_sse", Route::UniSse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
     rule("/emulation", Route::Emulation, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::EscapedFrame),
+    rule("/rooms", Route::Rooms, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/rooms/*", Route::Room, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/openapi.json", Route::ApiDescription, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::ApiCall),
