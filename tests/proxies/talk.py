@@ -143,6 +143,19 @@ def health_checks(port):
     expect({reason: reasons.get(reason) for reason in reasons if reason != "session"}, {"origin": 1.0, "address": 1.0})
 
 
+def pages(port):
+    """The pages come through, and nobody behind the proxy is taken for a browser on the machine of the server."""
+    for path, beginning in [("/", b"<!doctype html>"), ("/dashboard", b"<!doctype html>"), ("/roomcast.js", b"")]:
+        status, _, body = request("127.0.0.6", port, "GET", path, "")
+        expect(status, 200)
+        assert body.read(len(beginning)).lower() == beginning, f"{path} is no page"
+    for host in ["chat.example", "localhost", "127.0.0.1:3000"]:
+        client = connect("127.0.0.6", port)
+        client.sendall(f"GET /dashboard/stats HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = client.makefile("rb").read()
+        assert b'"verdict"' not in answer, f"anybody may read the figures: {answer!r}"
+
+
 if __name__ == "__main__":
     ports = json.loads(sys.argv[1])
     members = websocket(ports["web"])
@@ -151,3 +164,5 @@ if __name__ == "__main__":
         lines(ports["lines"], *members[:2])
     if ports["checks"]:
         health_checks(ports["server"])
+    # Last, since a refusal of the figures is counted.
+    pages(ports["web"])
