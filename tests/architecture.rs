@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("main", 9),
     ("server", 8),
     ("commands", 8),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("writer", 2),
     ("net", 1),
     ("auth", 1),
+    ("stats", 1),
     ("protocol", 0),
     ("config", 0),
     ("fault", 0),
