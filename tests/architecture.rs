@@ -27,6 +27,7 @@ const FLOORS: [(&str, u8); 23] = [
     ("mailbox", 0),
     ("memory", 0),
     ("metrics", 0),
+    ("pages", 0),
     ("shutdown", 0),
 ];
 
