@@ -15,7 +15,7 @@ use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::RoomName;
 
 /// The figures of a server, as of its newest sample. Their names in JSON are those of the fields.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Stats {
     /// In milliseconds since 1970-01-01 UTC.
     now: u64,
@@ -41,7 +41,7 @@ pub struct Stats {
     samples: Samples,
 }
 
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 struct ClientFigures {
     now: u64,
     max: u64,
@@ -111,13 +111,19 @@ struct Answer<'a> {
 }
 
 impl Stats {
+    /// Whether the samples behind this number are kept.
+    pub fn has_sample(&self, number: u64) -> bool {
+        self.samples.index_behind(number).is_some()
+    }
+
     /// The figures in JSON, with the samples behind a number, or all of them, if that one is not among those that are
     /// kept. All of them are 40 KiB and take 0.2 ms.
     ///
     /// # Panics
     /// Never: all keys are strings.
     pub fn to_json(&self, node: &str, since: Option<u64>) -> Vec<u8> {
-        let answer = Answer { version: env!("CARGO_PKG_VERSION"), node, stats: self, samples: self.samples.since(since) };
+        let answer =
+            Answer { version: env!("CARGO_PKG_VERSION"), node, stats: self, samples: self.samples.since(since) };
         serde_json::to_vec(&answer).expect("all keys are strings")
     }
 }
@@ -174,8 +180,9 @@ impl Recorder {
     }
 
     fn ended(&self, totals: &Totals) -> Vec<EndFigures> {
-        let pairs =
-            Transport::VARIANTS.iter().flat_map(|&transport| Disconnect::VARIANTS.iter().map(move |&end| (transport, end)));
+        let pairs = Transport::VARIANTS
+            .iter()
+            .flat_map(|&transport| Disconnect::VARIANTS.iter().map(move |&end| (transport, end)));
         let ends = pairs.map(|(transport, reason)| EndFigures {
             transport: transport.word(),
             reason: reason.reason(),
@@ -228,10 +235,7 @@ fn sample(before: &Totals, after: &Totals, moment: &Moment) -> Sample {
     }
 }
 
-fn by_transport<S: Serializer>(
-    clients: &[u64; Transport::VARIANTS.len()],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn by_transport<S: Serializer>(clients: &[u64; Transport::VARIANTS.len()], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(Transport::VARIANTS.iter().map(|transport| transport.word()).zip(clients))
 }
 

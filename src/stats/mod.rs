@@ -9,8 +9,8 @@ mod verdict;
 use strum::VariantArray;
 
 use crate::metrics::BucketCounts;
-use crate::protocol::disconnect::Disconnect;
 use crate::protocol::dialect::Transport;
+use crate::protocol::disconnect::Disconnect;
 
 pub use figures::{BusyRoom, Recorder, Stats, TopRooms};
 pub use samples::SAMPLES_MAX;
@@ -137,4 +137,3 @@ fn rounded(value: f64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (value * factor).round() / factor
 }
-

@@ -30,7 +30,7 @@ pub(super) struct Sample {
 }
 
 /// The newest samples, oldest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Samples {
     ring: VecDeque<Sample>,
     /// The number of the newest sample. They are numbered without holes.
@@ -60,10 +60,14 @@ impl Samples {
 
     /// The samples behind a number, or all of them, if that one is not among those which are kept.
     pub fn since(&self, since: Option<u64>) -> Columns<'_> {
-        let missing = since.and_then(|since| self.newest.checked_sub(since));
-        let missing = missing.and_then(|missing| usize::try_from(missing).ok());
-        let first = missing.and_then(|missing| self.ring.len().checked_sub(missing)).unwrap_or_default();
+        let first = since.and_then(|since| self.index_behind(since)).unwrap_or_default();
         Columns { samples: self, first }
+    }
+
+    /// The index of the sample behind a number; `None` if one of those between is not kept.
+    pub fn index_behind(&self, number: u64) -> Option<usize> {
+        let behind = usize::try_from(self.newest.checked_sub(number)?).ok()?;
+        self.ring.len().checked_sub(behind)
     }
 }
 

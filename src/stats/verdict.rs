@@ -209,7 +209,8 @@ impl Signs {
     fn deliveries(&self) -> Option<(Level, String)> {
         let p99 = self.p99.filter(|&p99| p99 > P99_HIGH)?;
         let level = if p99 > P99_CRITICAL { Level::Critical } else { Level::Warning };
-        let text = format!("1 % of the deliveries of the last {DELIVERIES_SECONDS} seconds took longer than {}.", Shown(p99));
+        let text =
+            format!("1 % of the deliveries of the last {DELIVERIES_SECONDS} seconds took longer than {}.", Shown(p99));
         Some((level, text))
     }
 
@@ -335,7 +336,11 @@ mod tests {
             (|signs| signs.clients = 1, Ok, "All is well: 1 client, "),
             (|signs| signs.load = None, Ok, "All is well: "),
             (|signs| signs.load = Some(0.8), Ok, "All is well: "),
-            (|signs| signs.load = Some(0.81), Warning, "The busiest worker was busy for 81 % of each of the last 5 seconds"),
+            (
+                |signs| signs.load = Some(0.81),
+                Warning,
+                "The busiest worker was busy for 81 % of each of the last 5 seconds",
+            ),
             (|signs| signs.load = Some(0.97), Critical, "The busiest worker was busy for 97 % of each"),
             (|signs| signs.p99 = Some(P99_HIGH), Ok, "All is well: "),
             (|signs| signs.p99 = Some(Duration::from_millis(230)), Warning, "longer than 230 ms."),
@@ -349,7 +354,11 @@ mod tests {
             (|signs| signs.clients = 17_200, Warning, "nearly full: it has 17 200 clients and takes 19 000."),
             (|signs| signs.refused.full = 3, Critical, "The server is full: 3 connections were refused"),
             (|signs| signs.refused.address = 3, Ok, "All is well: "),
-            (|signs| signs.refused.descriptors = 1, Critical, "1 connection was refused in the last minute for want of file"),
+            (
+                |signs| signs.refused.descriptors = 1,
+                Critical,
+                "1 connection was refused in the last minute for want of file",
+            ),
             (|signs| signs.is_draining = true, Warning, "The server is stopping"),
             (|signs| signs.certificate_ends_in = Some(10 * DAY), Warning, "ends in 10 days"),
             (|signs| signs.certificate_ends_in = Some(-1), Critical, "The TLS certificate has ended"),
