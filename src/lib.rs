@@ -53,9 +53,11 @@
 //! | 2 | [`hooks`] | asks the application before clients connect, join or publish |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers, streams, plain or TLS; knows no protocol of clients |
+//! | 1 | [`stats`] | the figures of the dashboard: samples, percentiles, a verdict; reads no clock and no counter |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
 //! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |
+//! | 0 | [`pages`] | the web pages inside the binary, compressed; knows no HTTP |
 //! | 0 | [`mailbox`] | the queue into a task |
 //! | 0 | [`memory`] | returns freed memory to the system after a peak |
 //! | 0 | [`shutdown`] | the phases in which the server stops |
@@ -74,11 +76,13 @@ pub mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod pages;
 pub mod process;
 pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod stats;
 pub mod transport;
 pub mod worker;
 pub mod writer;

@@ -7,17 +7,20 @@ mod api;
 mod bearer;
 mod body;
 mod cors;
+mod dashboard;
 mod extensions;
 mod forwarded;
 mod framing;
 mod handshake;
 mod origin;
+mod pages;
 mod probes;
 mod refusals;
 mod requests;
 mod room_list;
 mod rooms;
 mod routes;
+mod spare;
 mod streams;
 mod subprotocol;
 
@@ -26,7 +29,6 @@ use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -36,19 +38,22 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
 use self::activity::{Phase, Watched};
+use self::dashboard::WholeFigures;
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
 use self::rooms::{ANSWERS_MAX, SHARES};
+use self::spare::{SPARE_TIME_MAX, Spare};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
 use crate::api::Node;
+use crate::config::WebPages;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
 use crate::net::accept::Accepted;
@@ -64,6 +69,7 @@ use crate::session::SessionContext;
 use crate::session::access::WorkerAccess;
 use crate::session::reader::Reading;
 use crate::shutdown::Drain;
+use crate::stats::Stats;
 use crate::writer::CLOSE_LINGER;
 
 /// Connections that a worker serves beside its clients when the server is full.
@@ -71,9 +77,6 @@ pub const SPARE_CONNECTIONS: usize = 16;
 
 /// Memory of a connection with hyper's state and the head of its request, in bytes: 21 KiB were measured.
 const CONNECTION_BYTES: usize = 20 * 1024;
-
-/// A connection on a spare permit has one request, and this long for all of it, unless it is a call with a valid key.
-const SPARE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Headers of a request; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
@@ -94,12 +97,16 @@ pub struct HttpContext {
     pub address_limiter: AddressLimiter,
     /// What `/metrics` shows.
     pub metrics: ServerMetrics,
+    /// The figures of the dashboard, renewed each second.
+    pub stats: watch::Receiver<Arc<Stats>>,
     /// The counters of this worker.
     pub counts: Arc<TransportMetrics>,
     /// The worker's buffer, into which input behind the last answer is read and discarded.
     pub buffer: Rc<ReadBuffer>,
     /// How long a client may take.
     pub times: HttpTimes,
+    /// The server's own web pages.
+    pub pages: WebPages,
     /// Which web pages may open a WebSocket.
     pub origins: OriginRules,
     /// The proxies whose word is taken for the client's address and the host.
@@ -121,6 +128,8 @@ pub struct HttpServer {
     context: HttpContext,
     /// The newest text of the metrics, and when it was made.
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
+    /// The figures with all samples in JSON, for every page that is opened within the same second.
+    whole_figures: RefCell<Option<WholeFigures>>,
     spare: RevocablePermits,
     /// Permits of calls of the server API that a full server answers for as long as they take.
     spare_calls: Arc<Semaphore>,
@@ -153,32 +162,6 @@ struct HttpSocket<'a> {
     spare: Option<&'a Spare>,
 }
 
-/// What a connection without a permit is served on.
-pub struct Spare {
-    /// When the connection ends, unless it is kept.
-    deadline: Instant,
-    /// The spare permit, which is ready once it is revoked; `None` once the connection is kept.
-    revoked: RefCell<Option<oneshot::Receiver<()>>>,
-    /// Set once the connection is kept, for a call with a valid key.
-    kept: Cell<Option<OwnedSemaphorePermit>>,
-}
-
-impl Spare {
-    fn new(revoked: oneshot::Receiver<()>) -> Self {
-        let deadline = Instant::now() + SPARE_TIME_MAX;
-        Self { deadline, revoked: RefCell::new(Some(revoked)), kept: Cell::default() }
-    }
-
-    /// Returns once the spare permit is revoked; never for a connection that is kept.
-    async fn revoked(&self) {
-        poll_fn(|context| match &mut *self.revoked.borrow_mut() {
-            Some(revoked) => Pin::new(revoked).poll(context).map(drop),
-            None => Poll::Pending,
-        })
-        .await;
-    }
-}
-
 impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
     pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
@@ -191,6 +174,7 @@ impl HttpServer {
             api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),
+            whole_figures: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
             spare_calls: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
             origin_refusals: LogThrottle::new(),
