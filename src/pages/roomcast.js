@@ -1,0 +1,2 @@
+/** The client module for browsers: a placeholder. */
+export class Roomcast {}
