@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 23] = [
     ("writer", 2),
     ("net", 1),
     ("auth", 1),
+    ("stats", 1),
     ("protocol", 0),
     ("config", 0),
     ("fault", 0),

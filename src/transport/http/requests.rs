@@ -44,9 +44,9 @@ pub struct HttpConnection<'a> {
     no_permit: Option<NoPermit>,
     /// What it is served on in place of a permit.
     spare: Option<&'a Spare>,
-    peer: IpAddr,
+    pub peer: IpAddr,
     /// It came to a loopback address, and not through a proxy with a PROXY header.
-    is_over_loopback: bool,
+    pub is_over_loopback: bool,
     /// An answer after this time is the last; `None` is no limit.
     last_at: Option<Instant>,
     /// What it does now.
@@ -189,6 +189,7 @@ impl HttpServer {
             Route::Nowhere => Err(RefusedRequest::not_found()),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
             Route::Page => answer_page(&request),
+            Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
             Route::Ready => Ok(self.readiness(connection.no_permit)),
             Route::Metrics => Ok(self.metrics()),
