@@ -139,13 +139,15 @@ test("a restart is noticed where the new server has more samples than the page h
     assert.equal(history.since, 200);
 });
 
-test("a server without a figure in its samples leaves it empty", async () => {
+test("rooms of a server that does not sample them are known from now on", async () => {
     const { History } = await load("history.js");
     const history = new History();
-    const stats = answer(1000, 1001, 1003);
-    delete stats.samples.rooms;
-    history.merge(stats);
-    assert.deepEqual(history.samples.rooms, [null, null, null]);
+    for (const [from, to, rooms] of [[1001, 1003, 7], [1004, 1004, 8]]) {
+        const stats = { ...answer(1000, from, to), rooms };
+        delete stats.samples.rooms;
+        history.merge(stats);
+    }
+    assert.deepEqual(history.samples.rooms, [null, null, 7, 8]);
 });
 
 /** A poller whose clock stands still until `tick`, and what it has done. */

@@ -32,6 +32,8 @@ export class History {
     /** @param {Stats} stats an answer to a request with `since` */
     merge(stats) {
         const { next, ...incoming } = stats.samples;
+        // A server that does not sample its rooms tells how many there are now.
+        incoming.rooms ??= incoming.at.map((_, index) => (index === incoming.at.length - 1 ? stats.rooms : null));
         const startedAt = stats.now - stats.uptime * 1000;
         const isRestarted = this.#startedAt !== undefined && Math.abs(startedAt - this.#startedAt) > START_TOLERANCE_MS;
         const isBehind = this.since !== undefined && next < this.since;
@@ -53,8 +55,7 @@ export class History {
         const merged = nothing();
         for (const column of /** @type {(keyof Samples)[]} */ (["at", ...COLUMNS])) {
             const known = from < 0 ? [] : this.samples[column].slice(from, to);
-            const added = incoming[column] ?? incoming.at.map(() => null);
-            merged[column] = /** @type {number[]} */ ([...known, ...added.slice(first)]);
+            merged[column] = /** @type {number[]} */ ([...known, ...incoming[column].slice(first)]);
         }
         this.samples = merged;
     }

@@ -6,9 +6,9 @@ import { reasonName, transportName } from "./words.js";
 
 /** @typedef {import("./stats.js").Stats} Stats */
 
-/** A load or a use above these wants attention. */
-const HIGH = 0.75;
-const FULL = 0.9;
+/** A load or a use above these wants attention: about where the server's verdict begins to mention it. */
+const HIGH = 0.8;
+const FULL = 0.95;
 
 /** @param {number} share */
 const alarm = (share) => (share >= FULL ? "full" : share >= HIGH ? "high" : "normal");
