@@ -165,7 +165,7 @@ impl HttpServer {
         }
         // Answers hold for the moment, unless the route says otherwise.
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        // A browser takes every answer as what it says that it is: rooms and pages share an origin.
+        // Rooms have the same origin as the web pages: what somebody has published must never be run as a script.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         cors.allow(&mut answer);
         answer
