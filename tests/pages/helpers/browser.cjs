@@ -5,13 +5,11 @@
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const test = require("node:test");
 const { findBrowser } = require("../../sdks/helpers/page.cjs");
 const { DEADLINE_MS } = require("../../sdks/helpers/events.cjs");
 
-const TIMEOUT_MS = 120_000; // a failsafe of each scenario
 const PROGRAM = findBrowser();
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--js-flags=--expose-gc"];
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
 
 const PHONE = { width: 360, height: 740 };
 const DESKTOP = { width: 1280, height: 800 };
@@ -28,7 +26,7 @@ async function startBrowser() {
     return browser;
 }
 
-test.after(async () => (await browser)?.close());
+const stopBrowser = async () => (await browser)?.close();
 
 // One person's page, in a profile of its own.
 class Visitor {
@@ -134,31 +132,4 @@ class Visitor {
     }
 }
 
-// A test of pages: `body` gets `visit(url, options)`, which opens a page, and `defer(function)`, called in the end. In the
-// end no page may have found anything that the test did not expect.
-function scenario(name, body) {
-    test(name, { timeout: TIMEOUT_MS, skip: PROGRAM ? false : "there is no Chromium here" }, async () => {
-        const visitors = [];
-        const deferred = [];
-        const visit = async (url, options) => {
-            const visitor = await Visitor.open(url, options);
-            visitors.push(visitor);
-            return visitor;
-        };
-        const defer = (end) => deferred.unshift(end);
-        const surprises = () => visitors.flatMap((visitor) => visitor.surprises);
-        try {
-            await body({ visit, defer });
-            assert.deepEqual(surprises(), [], "no page has anything to complain of");
-        } catch (error) {
-            if (surprises().length > 0) error.message += `\nThe pages found: ${surprises().join("\n")}`;
-            await Promise.all(visitors.map((visitor, at) => visitor.screenshot(`failed-${name.slice(0, 60).replace(/\W+/g, "-")}-${at}`).catch(() => {})));
-            throw error;
-        } finally {
-            await Promise.allSettled(visitors.map((visitor) => visitor.close()));
-            for (const end of deferred) await end();
-        }
-    });
-}
-
-module.exports = { Visitor, scenario, startBrowser, PROGRAM, PHONE, DESKTOP, OUTAGE };
+module.exports = { Visitor, startBrowser, stopBrowser, PROGRAM, PHONE, DESKTOP, OUTAGE };
