@@ -95,6 +95,17 @@ class Visitor {
         });
     }
 
+    // Reads again and again until the condition holds for what was read, and returns it.
+    async poll(awaited, read, condition) {
+        const deadline = Date.now() + DEADLINE_MS;
+        for (;;) {
+            const value = await read();
+            if (condition(value)) return value;
+            if (Date.now() > deadline) throw new Error(`no ${awaited} within ${DEADLINE_MS} ms, but ${JSON.stringify(value)?.slice(0, 2_000)}`);
+            await this.page.evaluate(() => new Promise(requestAnimationFrame));
+        }
+    }
+
     async screenshot(name, options = {}) {
         const folder = process.env.SCREENSHOTS;
         if (!folder) return;
