@@ -56,6 +56,7 @@
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
 //! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |
+//! | 0 | [`pages`] | the web pages inside the binary, compressed; knows no HTTP |
 //! | 0 | [`mailbox`] | the queue into a task |
 //! | 0 | [`memory`] | returns freed memory to the system after a peak |
 //! | 0 | [`shutdown`] | the phases in which the server stops |
@@ -74,6 +75,7 @@ pub mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod pages;
 pub mod process;
 pub mod protocol;
 pub mod server;

@@ -160,6 +160,8 @@ pub struct Rules {
     pub probes_until_end: bool,
     /// Further limits of HTTP connections.
     pub http: HttpLimits,
+    /// The server's own web pages.
+    pub pages: WebPages,
     /// Web pages that may open a WebSocket.
     pub origins: Origins,
     /// CIDRs of trusted proxies.
@@ -310,6 +312,18 @@ pub enum ProxyProtocol {
     Http,
     /// Both ports.
     Both,
+}
+
+/// The server's own web pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WebPages {
+    /// None.
+    Off,
+    /// Both pages; the figures of the dashboard only for the same machine and for API keys.
+    Chat,
+    /// Both pages, and the figures of the dashboard for everybody.
+    All,
 }
 
 /// Clients without a token.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::RuleSettings;
 use super::values::{ListenAddress, Size, Span};
 use super::{
-    Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts,
+    Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts, WebPages,
 };
 
 /// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
@@ -26,7 +26,7 @@ pub struct Settings {
     pub tcp: ListenAddress,
     /// Address for browsers, probes and metrics; port 0 is any free port.
     ///
-    /// It serves `/ws`, `/health`, `/ready` and `/metrics`. An address or a name, as for `tcp`.
+    /// It serves web pages, `/ws`, `/health`, `/ready` and `/metrics`. An address or a name, as for `tcp`.
     #[arg(long, help_heading = "Listening", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub http: ListenAddress,
     /// Connections that the kernel keeps for each worker to accept.
@@ -207,6 +207,12 @@ pub struct Settings {
     #[arg(long, help_heading = "Slow consumers", value_name = "SIZE", default_value = "256MiB")]
     pub outbox_budget: Size,
 
+    /// Web pages of this server: off, chat or all.
+    ///
+    /// `chat` is the chat at `/` and the dashboard at `/dashboard`, whose figures only this machine and API keys that may
+    /// `info` can read. With `all` everybody can. docs/pages.md describes both.
+    #[arg(long, help_heading = "HTTP", value_enum, value_name = "PAGES", default_value = "chat")]
+    pub pages: WebPages,
     /// Web pages of other hosts that may connect and read answers; `*` is every page.
     ///
     /// As in `https://example.org,https://example.com`. Pages of the same host are always allowed. Other pages get

@@ -109,6 +109,7 @@ impl TryFrom<Settings> for Rules {
                 connection_time: time("http-connection-time", settings.http_connection_time)?,
                 hosts: hosts::host_names("hosts", &settings.hosts)?,
             },
+            pages: settings.pages,
             origins: hosts::origins("allowed-origins", &settings.allowed_origins)?,
             trusted_proxies: hosts::networks("trusted-proxies", &settings.trusted_proxies)?,
             proxy_protocol: proxy_protocol(&settings)?,

@@ -158,6 +158,7 @@ impl ClientAcceptor {
                 unread: self.rules.outbox.slow_after,
                 connection: self.rules.http.connection_time,
             },
+            pages: self.rules.pages,
             origins: OriginRules {
                 origins: self.rules.origins.clone(),
                 hosts: self.rules.http.hosts.clone(),

@@ -9,6 +9,7 @@ use hyper::header::{
 use hyper::{Method, Request};
 
 use super::body::Answer;
+use super::routes::RouteRule;
 
 /// Seconds for which a browser need not ask again before each request.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("300");
@@ -17,18 +18,18 @@ const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("300");
 pub struct Cors(HeaderMap);
 
 impl Cors {
-    /// The headers for the answer to this request. `methods` are those of its route.
-    pub fn of<B>(request: &Request<B>, methods: &'static str, may_read: bool) -> Self {
+    /// The headers for the answer to this request of this route.
+    pub fn of<B>(request: &Request<B>, rule: &RouteRule, may_read: bool) -> Self {
         let mut headers = HeaderMap::new();
         // Said to everybody: a cache must not give a page the answer that another page got.
-        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        headers.insert(VARY, HeaderValue::from_static(rule.vary()));
         if let Some(origin) = request.headers().get(ORIGIN)
             && may_read
         {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             if request.method() == Method::OPTIONS {
-                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(rule.methods));
                 headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
                 // All headers are allowed: what a route does not read changes nothing.
                 let requested = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS);

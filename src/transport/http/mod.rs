@@ -12,11 +12,13 @@ mod forwarded;
 mod framing;
 mod handshake;
 mod origin;
+mod pages;
 mod probes;
 mod refusals;
 mod requests;
 mod rooms;
 mod routes;
+mod spare;
 mod streams;
 mod subprotocol;
 
@@ -25,7 +27,6 @@ use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -35,7 +36,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
@@ -44,10 +45,12 @@ pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
 use self::rooms::{ANSWERS_MAX, SHARES};
+use self::spare::{SPARE_TIME_MAX, Spare};
 use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
 use crate::api::Node;
+use crate::config::WebPages;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
 use crate::net::accept::Accepted;
@@ -70,9 +73,6 @@ pub const SPARE_CONNECTIONS: usize = 16;
 
 /// Memory of a connection with hyper's state and the head of its request, in bytes: 21 KiB were measured.
 const CONNECTION_BYTES: usize = 20 * 1024;
-
-/// A connection on a spare permit has one request, and this long for all of it, unless it is a call with a valid key.
-const SPARE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Headers of a request; one more is answered with 431.
 const HEADERS_MAX: usize = 64;
@@ -99,6 +99,8 @@ pub struct HttpContext {
     pub buffer: Rc<ReadBuffer>,
     /// How long a client may take.
     pub times: HttpTimes,
+    /// The server's own web pages.
+    pub pages: WebPages,
     /// Which web pages may open a WebSocket.
     pub origins: OriginRules,
     /// The proxies whose word is taken for the client's address and the host.
@@ -150,32 +152,6 @@ struct HttpSocket<'a> {
     is_plain: &'a Cell<bool>,
     /// What it is served on, if it has no permit.
     spare: Option<&'a Spare>,
-}
-
-/// What a connection without a permit is served on.
-pub struct Spare {
-    /// When the connection ends, unless it is kept.
-    deadline: Instant,
-    /// The spare permit, which is ready once it is revoked; `None` once the connection is kept.
-    revoked: RefCell<Option<oneshot::Receiver<()>>>,
-    /// Set once the connection is kept, for a call with a valid key.
-    kept: Cell<Option<OwnedSemaphorePermit>>,
-}
-
-impl Spare {
-    fn new(revoked: oneshot::Receiver<()>) -> Self {
-        let deadline = Instant::now() + SPARE_TIME_MAX;
-        Self { deadline, revoked: RefCell::new(Some(revoked)), kept: Cell::default() }
-    }
-
-    /// Returns once the spare permit is revoked; never for a connection that is kept.
-    async fn revoked(&self) {
-        poll_fn(|context| match &mut *self.revoked.borrow_mut() {
-            Some(revoked) => Pin::new(revoked).poll(context).map(drop),
-            None => Poll::Pending,
-        })
-        .await;
-    }
 }
 
 impl HttpServer {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode, Version};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -20,10 +20,12 @@ use super::forwarded::{forwarded_for, forwarded_host, is_forwarded};
 use super::framing::check;
 use super::handshake::{has_token, switch_protocols};
 use super::origin::Reached;
+use super::pages::answer_page;
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::routes::{Route, RouteRule};
+use super::spare::Spare;
 use super::subprotocol::{answer_subprotocol, centrifuge_dialect};
-use super::{HttpServer, HttpSocket, Spare, Upgrade};
+use super::{HttpServer, HttpSocket, Upgrade};
 use crate::auth::tokens::Token;
 use crate::fault;
 use crate::net::NoPermit;
@@ -129,7 +131,7 @@ impl HttpServer {
             yield_now().await;
         }
         let ends_connection = ends_connection(&request);
-        let mut answer = self.answer_page(request, connection).await;
+        let mut answer = self.answer_with_headers(request, connection).await;
         let becomes_client = answer.status() == StatusCode::SWITCHING_PROTOCOLS || connection.goes_on.get();
         if !becomes_client {
             if ends_connection || connection.is_over() {
@@ -145,11 +147,11 @@ impl HttpServer {
     }
 
     /// The answer to a request, with what it says to the page that has sent it, and to caches.
-    async fn answer_page(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Answer {
+    async fn answer_with_headers(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Answer {
         let summary = RequestSummary::of(&request);
-        let rule = RouteRule::of(request.uri().path());
+        let rule = RouteRule::of(request.uri().path(), self.context.pages);
         let may_connect = self.check_origin(request.headers(), connection);
-        let cors = Cors::of(&request, rule.methods, may_connect.is_ok());
+        let cors = Cors::of(&request, rule, may_connect.is_ok());
         let answered = match may_connect {
             Err(refused) if rule.refuses_other_pages() => Err(refused),
             _ => self.answer_route(rule, request, connection, &summary).await,
@@ -163,6 +165,8 @@ impl HttpServer {
         }
         // Answers hold for the moment, unless the route says otherwise.
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        // A browser takes every answer as what it says that it is: rooms and pages share an origin.
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         cors.allow(&mut answer);
         answer
     }
@@ -184,6 +188,7 @@ impl HttpServer {
         match rule.route {
             Route::Nowhere => Err(RefusedRequest::not_found()),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
+            Route::Page => answer_page(&request),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
             Route::Ready => Ok(self.readiness(connection.no_permit)),
             Route::Metrics => Ok(self.metrics()),

@@ -4,6 +4,8 @@
 
 use hyper::Method;
 
+use crate::config::WebPages;
+
 /// A body that no route asks for has at most this many bytes. It is not read.
 const UNWANTED_BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -25,6 +27,8 @@ const READ: &str = "GET,HEAD,OPTIONS";
 /// What is behind a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// A file of the web pages, by its path.
+    Page,
     Health,
     Ready,
     Metrics,
@@ -44,7 +48,7 @@ pub enum Route {
     ApiDescription,
     /// A method of the server API, by its name in the path.
     Api,
-    /// A path without a route, and the server as a whole (`/` and `*`), where only the options may be asked for: load
+    /// A path without a route, and the server as a whole (`*`, and `/` without web pages), where only the options may be asked for: load
     /// balancers do that to see whether the server is up (HAProxy's `option httpchk`).
     Nowhere,
 }
@@ -89,7 +93,11 @@ const fn rule(path: &'static str, route: Route, methods: &'static str, pages: Pa
 const NO_BODY: BodyMax = BodyMax::Bytes(UNWANTED_BODY_BYTES_MAX);
 
 /// The first row that has the path is the one that holds.
-static ROUTES: [RouteRule; 13] = [
+static ROUTES: [RouteRule; 17] = [
+    rule("/", Route::Page, READ, Pages::All, NO_BODY),
+    rule("/dashboard", Route::Page, READ, Pages::All, NO_BODY),
+    rule("/roomcast.js", Route::Page, READ, Pages::All, NO_BODY),
+    rule("/pages/*", Route::Page, READ, Pages::All, NO_BODY),
     rule("/health", Route::Health, READ, Pages::All, NO_BODY),
     rule("/ready", Route::Ready, READ, Pages::All, NO_BODY),
     rule("/metrics", Route::Metrics, READ, Pages::All, NO_BODY),
@@ -109,9 +117,11 @@ static ROUTES: [RouteRule; 13] = [
 static NOWHERE: RouteRule = rule("*", Route::Nowhere, READ, Pages::All, NO_BODY);
 
 impl RouteRule {
-    /// The rule of a path. Paths are compared byte by byte: none of them has a character that needs to be encoded.
-    pub fn of(path: &str) -> &'static Self {
-        ROUTES.iter().find(|rule| rule.has_path(path)).unwrap_or(&NOWHERE)
+    /// The rule of a path, with these web pages. Paths are compared byte by byte: none of them has a character that needs
+    /// to be encoded.
+    pub fn of(path: &str, pages: WebPages) -> &'static Self {
+        let is_served = |rule: &&Self| pages != WebPages::Off || rule.route != Route::Page;
+        ROUTES.iter().find(|rule| rule.has_path(path)).filter(is_served).unwrap_or(&NOWHERE)
     }
 
     fn has_path(&self, path: &str) -> bool {
@@ -124,6 +134,11 @@ impl RouteRule {
     /// Whether the route has the method.
     pub fn has(&self, method: &Method) -> bool {
         self.methods.split(',').any(|has| has == method.as_str())
+    }
+
+    /// The headers of requests that answers depend on, for caches.
+    pub fn vary(&self) -> &'static str {
+        if self.route == Route::Page { "Accept-Encoding, Origin" } else { "Origin" }
     }
 
     /// Whether requests of pages whose origin may not connect are refused.

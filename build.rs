@@ -1,0 +1,78 @@
+//! Compresses the web pages of `src/pages` and writes the table of them that `src/pages/mod.rs` includes.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Below the folder of the package.
+const PAGES: &str = "src/pages";
+
+/// The name of the table, in the folder that Cargo gives the output of build scripts.
+const TABLE: &str = "pages.rs";
+
+/// The extensions of files that are served, with their media types. Others are not served.
+const MEDIA_TYPES: [(&str, &str); 4] = [
+    ("css", "text/css; charset=utf-8"),
+    ("html", "text/html; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("svg", "image/svg+xml"),
+];
+
+/// Files whose paths at the server are not those below `src/pages`.
+const PATHS: [(&str, &str); 3] =
+    [("chat/index.html", "/"), ("dashboard/index.html", "/dashboard"), ("roomcast.js", "/roomcast.js")];
+
+fn main() {
+    // Cargo looks at each file of the folder.
+    println!("cargo::rerun-if-changed={PAGES}");
+    println!("cargo::rerun-if-changed=build.rs");
+    let root = Path::new(&variable("CARGO_MANIFEST_DIR")).join(PAGES);
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let mut files = Vec::new();
+    find(&root, &mut files);
+    files.sort();
+    let rows: String = files.iter().filter_map(|file| row(file, &root, &out)).collect();
+    fs::write(out.join(TABLE), format!("&[\n{rows}]\n")).expect("the table can be written");
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("Cargo sets it for build scripts")
+}
+
+/// Adds all files below a folder.
+fn find(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { find(&path, files) } else { files.push(path) }
+    }
+}
+
+/// The row of a file, which is compressed on the way; `None` if it is not served.
+fn row(file: &Path, root: &Path, out: &Path) -> Option<String> {
+    let extension = file.extension()?;
+    let (_, media_type) = MEDIA_TYPES.iter().find(|(served, _)| extension == *served)?;
+    let name = file.strip_prefix(root).ok()?.to_str().expect("names of pages are text");
+    let own_path = PATHS.iter().find(|(named, _)| *named == name);
+    let path = own_path.map_or_else(|| format!("/pages/{name}"), |(_, path)| (*path).to_owned());
+    let bytes = fs::read(file).expect("a page can be read");
+    let gzip_file = out.join(format!("{}.gz", name.replace('/', "-")));
+    fs::write(&gzip_file, compressed(&bytes)).expect("a compressed page can be written");
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    let hash = hasher.finish();
+    Some(format!(
+        "    Page {{\n        path: {path:?},\n        media_type: {media_type:?},\n        \
+         bytes: include_bytes!({file:?}),\n        gzip: include_bytes!({gzip_file:?}),\n        \
+         etag: \"\\\"{hash:016x}\\\"\",\n        gzip_etag: \"\\\"{hash:016x}-gzip\\\"\",\n    }},\n"
+    ))
+}
+
+/// The bytes as gzip, in the same bytes at each build: the header has neither time nor name.
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes everything")
+}

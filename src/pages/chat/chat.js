@@ -1,0 +1,1 @@
+import "/roomcast.js";

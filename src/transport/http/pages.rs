@@ -1,0 +1,75 @@
+//! The web pages: compressed where the browser takes it, not sent again where it has them, and with headers that let them
+//! load nothing from elsewhere.
+
+use hyper::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY,
+};
+use hyper::{Request, StatusCode};
+
+use super::body::{Answer, empty, typed};
+use super::refusals::RefusedRequest;
+use crate::pages::{Page, page};
+
+/// Only what this server has: no script, style or data within a page, no frame around it, no form that leaves it, and no
+/// text that becomes markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// A page that opens this one, or that this one opens, gets no hand on it.
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// The headers of every page. A browser asks before each use whether its copy is still the newest.
+const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (REFERRER_POLICY, "no-referrer")];
+
+/// Further headers of documents.
+const DOCUMENT_HEADERS: [(HeaderName, &str); 2] = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
+
+/// The answer to a request for a page, which may be that the browser has it.
+///
+/// # Errors
+/// There is no such page.
+pub fn answer_page<B>(request: &Request<B>) -> Result<Answer, RefusedRequest> {
+    let page = page(request.uri().path()).ok_or_else(RefusedRequest::not_found)?;
+    let is_gzip = takes_gzip(request.headers());
+    let etag = if is_gzip { page.gzip_etag } else { page.etag };
+    let mut answer =
+        if has_newest(request.headers(), etag) { empty(StatusCode::NOT_MODIFIED) } else { whole(page, is_gzip) };
+    let of_document = DOCUMENT_HEADERS.into_iter().filter(|_| page.media_type.starts_with("text/html"));
+    let headers = HEADERS.into_iter().chain(of_document).chain([(ETAG, etag)]);
+    answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    Ok(answer)
+}
+
+fn whole(page: &'static Page, is_gzip: bool) -> Answer {
+    let mut answer = typed(StatusCode::OK, page.media_type, if is_gzip { page.gzip } else { page.bytes });
+    if is_gzip {
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
+}
+
+/// Whether a client takes gzip (RFC 9110 §12.5.3): it names it, or everything, and not with the weight 0.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let weight = |wanted: &[&str]| {
+        items(headers, &ACCEPT_ENCODING).find_map(|item| {
+            let (coding, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+            let is_it = wanted.iter().any(|wanted| coding.trim().eq_ignore_ascii_case(wanted));
+            is_it
+                .then(|| weight.trim().to_ascii_lowercase().strip_prefix("q=")?.parse().ok())
+                .map(Option::unwrap_or_default)
+        })
+    };
+    weight(&["gzip", "x-gzip"]).or_else(|| weight(&["*"])).is_some_and(|weight: f32| weight > 0.0)
+}
+
+/// Whether a client has the representation with this entity tag. Tags are compared weakly (RFC 9110 §13.1.2).
+fn has_newest(headers: &HeaderMap, etag: &str) -> bool {
+    items(headers, &IF_NONE_MATCH).any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == etag)
+}
+
+/// The items of a header that is a list, which may stand in several lines.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
