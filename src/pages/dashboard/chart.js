@@ -42,6 +42,7 @@ export class Chart {
         this.readings = this.series.map(() => html("b", {}, NONE));
         this.moment = html("time", { class: "moment" });
         this.line = html("div", { class: "cursor", hidden: true });
+        this.empty = html("p", { class: "empty note" }, "The first sample follows in a second.");
         this.plot = this.#makePlot();
         this.table = this.#makeTable();
         this.element = html("figure", { class: "card chart" },
@@ -56,6 +57,7 @@ export class Chart {
     update(samples, end) {
         this.#samples = samples;
         this.#end = end;
+        this.empty.hidden = true;
         for (const panel of this.panels) panel.update(samples, end);
         this.#readOut();
         this.#fillTable();
@@ -70,7 +72,7 @@ export class Chart {
     #makePlot() {
         const times = html("div", { class: "times" }, ...TIMES.map((time) => html("span", {}, time)));
         const attributes = { class: "plot", role: "slider", tabindex: 0, "aria-label": `${this.title}: moment`, "aria-valuenow": 0 };
-        const plot = html("div", attributes, ...this.panels.map(({ element }) => element), this.line, times);
+        const plot = html("div", attributes, ...this.panels.map(({ element }) => element), this.line, this.empty, times);
         plot.addEventListener("pointermove", (event) => this.cursor.hover(this.#momentAt(event)));
         plot.addEventListener("pointerleave", () => this.cursor.hover(undefined));
         plot.addEventListener("pointerdown", (event) => this.cursor.pin(this.#momentAt(event)));

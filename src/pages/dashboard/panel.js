@@ -29,6 +29,9 @@ const TICKS_MAX = 5;
 /** @param {string} name */
 const path = (name) => svg("path", { class: name });
 
+/** @param {import("./format.js").Quantity} quantity */
+const tickText = ({ value, unit }) => (value === "0" || value === "0.0" ? "0" : text({ value: value.replace(/\.0$/, ""), unit }));
+
 export class Panel {
     #grid = path("grid");
     #labels = Array.from({ length: TICKS_MAX }, () => html("span", { class: "tick" }));
@@ -78,7 +81,7 @@ export class Panel {
             const tick = shown[index];
             label.hidden = tick === undefined;
             if (tick === undefined) return;
-            setText(label, tick === 0 ? "0" : text(this.definition.format(tick, top)));
+            setText(label, tickText(this.definition.format(tick, top)));
             setProperty(label, "--at", String(tick / top));
         });
     }

@@ -57,6 +57,7 @@ export class Status {
      * @param {{ isKeyRefused: boolean }} detail
      */
     enter(state, { isKeyRefused }) {
+        const isUnlocked = document.documentElement.dataset.state === "locked" && state === "live";
         document.documentElement.dataset.state = state;
         for (const [id, states] of Object.entries({ locked: ["locked"], off: ["off"], verdict: ["loading", "live", "lost"] })) {
             byId(id, HTMLElement).hidden = !states.includes(state);
@@ -66,6 +67,7 @@ export class Status {
         if (state === "lost") this.#lose();
         if (state === "locked") this.#lock(isKeyRefused);
         else this.#key.value = "";
+        if (isUnlocked) this.#word.focus();
     }
 
     #lose() {

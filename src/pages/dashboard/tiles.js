@@ -50,11 +50,12 @@ function makeTile(tile) {
      */
     const update = (stats, samples) => {
         const now = tile.now(stats, samples) ?? null;
-        const peak = greatest(samples[tile.key]);
+        const peak = Math.max(greatest(samples[tile.key]), now ?? 0);
         const quantity = now === null ? { value: NONE, unit: "" } : tile.format(now);
         setText(value, quantity.value);
         setText(unit, quantity.unit ? `\u00a0${quantity.unit}` : "");
-        if (!tile.about) setText(note, tile.note?.(stats) ?? `peak ${text(tile.format(peak))}`);
+        const isKnown = now !== null || peak > 0;
+        if (!tile.about) setText(note, tile.note?.(stats) ?? (isKnown ? `peak ${text(tile.format(peak))}` : "nothing yet"));
         const end = samples.at.at(-1) ?? 0;
         const thin = thinned(samples.at, samples[tile.key], THIN_SECONDS);
         const drawn = line(thin.at, thin.values, end, axis(peak, tile.least).top, THIN_SECONDS);
