@@ -168,6 +168,7 @@ pub(super) fn publication(publication: &Publication, fields: &mut impl Fields) {
         PublisherKind::Backend(tags) if tags.iter().len() > 0 => fields.texts(Field(7, "tags"), tags.iter()),
         _ => {}
     }
+    number(Field(9, "time"), publication.published_at.0, fields);
 }
 
 fn info(field: Field, publisher: &Publisher, fields: &mut impl Fields) {

@@ -11,16 +11,22 @@ use crate::protocol::publication::{ClientId, Publication};
 /// The length in bytes of the events that a busy server writes most, exact unless a text of theirs needs an escape; 0 for
 /// the others.
 pub fn size_hint(event: &Event<'_>) -> usize {
-    let Event::Published(room, _, Publication { offset, publisher, data, .. }) = event else { return 0 };
+    let Event::Published(room, _, Publication { offset, published_at, publisher, data }) = event else { return 0 };
     let member = |name: &str, json: Json<'_>| name.len() + r#","":"#.len() + json.bytes();
-    r#"{"push":{"channel":"","pub":{"data":,"info":{"user":"","client":""},"offset":}}}"#.len()
+    r#"{"push":{"channel":"","pub":{"data":,"info":{"user":"","client":""}}}}"#.len()
         + room.as_str().len()
         + fields::data(data).bytes()
         + publisher.user.as_str().len()
         + ClientId::DIGITS
         + fields::conn_info(publisher).map_or(0, |json| member("conn_info", json))
         + publisher.room_info.as_deref().map_or(0, |json| member("chan_info", Json::Value(json)))
-        + digits(offset.0, &mut [0; DIGITS_MAX]).len()
+        + number_bytes("offset", offset.0)
+        + number_bytes("time", published_at.0)
+}
+
+/// The length of a number that is left out if it is 0.
+fn number_bytes(name: &str, number: u64) -> usize {
+    number.checked_ilog10().map_or(0, |power| r#","":"#.len() + name.len() + power as usize + 1)
 }
 
 /// Appends a push; nothing if the event has no form here.

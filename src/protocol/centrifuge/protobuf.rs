@@ -11,9 +11,9 @@ use crate::protocol::publication::{ClientId, Publication, Publisher};
 /// The length in bytes of the events that a busy server writes most, exact unless a text of theirs needs an escape; 0 for
 /// the others.
 pub fn size_hint(event: &Event<'_>) -> usize {
-    let Event::Published(room, _, Publication { offset, publisher, data, .. }) = event else { return 0 };
-    let offset = KEY_BYTES + encoded_len_varint(offset.0);
-    let publication = field_bytes(fields::data(data).bytes()) + field_bytes(client_info_bytes(publisher)) + offset;
+    let Event::Published(room, _, Publication { offset, published_at, publisher, data }) = event else { return 0 };
+    let numbers = number_bytes(offset.0) + number_bytes(published_at.0);
+    let publication = field_bytes(fields::data(data).bytes()) + field_bytes(client_info_bytes(publisher)) + numbers;
     let push = field_bytes(room.as_str().len()) + field_bytes(publication);
     let reply = field_bytes(push);
     encoded_len_varint(reply as u64) + reply
@@ -31,6 +31,11 @@ const KEY_BYTES: usize = 1;
 /// The length of a field that holds this many bytes.
 const fn field_bytes(bytes: usize) -> usize {
     KEY_BYTES + encoded_len_varint(bytes as u64) + bytes
+}
+
+/// The length of a number that is left out if it is 0.
+fn number_bytes(number: u64) -> usize {
+    if number == 0 { 0 } else { KEY_BYTES + encoded_len_varint(number) }
 }
 
 /// Appends a push; nothing if the event has no form here.

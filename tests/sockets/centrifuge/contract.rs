@@ -44,8 +44,9 @@ fn each_publication_has_the_next_offset_and_says_who_has_published_it() {
             one.publish("a", json!({ "n": offset }));
             let info = json!({ "user": "", "client": one.connected["client"] });
             let push = json!({ "channel": "a", "pub": { "data": { "n": offset }, "info": info, "offset": offset } });
-            assert_eq!(one.push(), push);
-            assert_eq!(two.push(), push);
+            let [(first, time), second] = [one.push_and_time(), two.push_and_time()];
+            assert_eq!(first, push);
+            assert_eq!(second, (push, time));
         }
     });
 }

@@ -1,5 +1,7 @@
 //! What clients read of a room: presence, its events, history and positions.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use harness::{Centrifuge, Client, Transport};
 use roomcast::config::{RuleSettings, Who};
 use serde_json::{Value, json};
@@ -166,6 +168,35 @@ fn history_is_paged_in_both_directions_from_any_position() {
             assert_eq!(code(&client.error("history", &request)), error, "{request}");
         }
     });
+}
+
+#[test]
+fn a_publication_has_one_time_whether_it_is_live_in_history_or_recovered() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut client = connect(&server, transport);
+        let epoch = client.subscribe("a")["epoch"].clone();
+        let before = unix_millis();
+        let times: Vec<u64> = (0..3)
+            .map(|number| {
+                client.publish("a", number);
+                client.push_and_time().1
+            })
+            .collect();
+        assert!(times.is_sorted() && times.iter().all(|time| (before..=unix_millis()).contains(time)), "{times:?}");
+        let mut again = connect(&server, transport);
+        let recovered = again.result("subscribe", json!({ "channel": "a", "recover": true, "epoch": epoch }));
+        let history = client.result("history", json!({ "channel": "a", "limit": -1 }));
+        for result in [recovered, history] {
+            let publications = result["publications"].as_array().expect("publications");
+            let found: Vec<_> = publications.iter().map(|publication| publication["time"].as_u64()).collect();
+            assert_eq!(found, times.iter().copied().map(Some).collect::<Vec<_>>());
+        }
+    });
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis() as u64
 }
 
 #[test]

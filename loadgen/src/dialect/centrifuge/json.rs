@@ -1,5 +1,6 @@
 //! JSON objects, one on each line. Deliveries are searched for bytes and never parsed. The order of members is that of
-//! the protocol's own server: `id` first, then the method; `channel` before the kind of a push; `offset` last.
+//! the protocol's own server: `id` first, then the method; `channel` before the kind of a push; `offset` last, or last
+//! but for `time`.
 
 use memchr::memmem;
 use serde_json::Value;
@@ -72,12 +73,18 @@ fn object(object: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
     reply(object).ok_or_else(|| ProtocolError::new(object))
 }
 
-/// The offset in the last place of an object: the number before its closing braces.
+/// The offset in the last place of an object, or in front of a time there.
 #[inline]
 fn last_offset(object: &[u8]) -> Option<u64> {
     let end = object.iter().rposition(|&byte| byte != b'}')? + 1;
-    let start = object[..end].iter().rposition(|byte| !byte.is_ascii_digit())? + 1;
-    object[..start].ends_with(b"\"offset\":").then(|| number(&object[start..end]))
+    let (before, digits) = split_last_number(&object[..end]);
+    let (before, digits) = before.strip_suffix(b",\"time\":").map_or((before, digits), split_last_number);
+    before.ends_with(b"\"offset\":").then(|| number(digits))
+}
+
+/// What is before the digits at the end, and the digits.
+fn split_last_number(json: &[u8]) -> (&[u8], &[u8]) {
+    json.split_at(json.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1))
 }
 
 /// The number of these digits. More than a server counts to wraps, which its next offset shows.

@@ -39,6 +39,8 @@ fn behind_length(object: &[u8]) -> Vec<u8> {
 fn a_publication_has_its_text_and_its_offset() {
     let json = br#"{"push":{"channel":"r","pub":{"data":"~rc:@@@@..","info":{"user":"","client":"c"},"offset":17}}}"#;
     assert_eq!(heard(&decoded::<Json>(json)), Some(17));
+    let with_time = br#"{"push":{"channel":"r","pub":{"data":"~rc:@@@@..","offset":17,"time":1795747397042}}}"#;
+    assert_eq!(heard(&decoded::<Json>(with_time)), Some(17));
     let said_as_text = br#"{"push":{"channel":"r","pub":{"data":{"text":"~rc:@@@@.."},"offset":1}}}"#;
     assert_eq!(heard(&decoded::<Json>(said_as_text)), Some(1));
     let without_offset = br#"{"push":{"channel":"r","pub":{"data":"~rc:@@@@.."}}}"#;

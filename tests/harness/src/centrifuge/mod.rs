@@ -269,6 +269,14 @@ impl Centrifuge {
         pushed(&self.object())
     }
 
+    /// What is inside the next object, which is a push of a publication, without its time, which is returned with it.
+    #[track_caller]
+    pub fn push_and_time(&mut self) -> (Value, u64) {
+        let mut push = self.push();
+        let time = push["pub"].as_object_mut().and_then(|publication| publication.remove("time"));
+        (push, time.and_then(|time| time.as_u64()).expect("a time"))
+    }
+
     /// The data of the next object, which is a publication of this room.
     #[track_caller]
     pub fn publication(&mut self, room: &str) -> Value {

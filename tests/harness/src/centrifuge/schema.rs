@@ -133,6 +133,7 @@ const PUBLICATION: Fields = &[
     field("info", 5, Message(CLIENT_INFO)),
     field("offset", 6, Unsigned),
     field("tags", 7, TextMap),
+    field("time", 9, Signed),
 ];
 
 const CLIENT_INFO: Fields =

@@ -113,6 +113,7 @@ messages! {
         info: Option<ClientInfo> = prost(message, tag = "5") "is_unset";
         offset: u64 = prost(uint64, tag = "6") "is_unset";
         tags: BTreeMap<String, String> = prost(btree_map = "string, string", tag = "7") "is_unset";
+        time: i64 = prost(int64, tag = "9") "is_unset";
     }
     ConnectResult {
         client: String = prost(string, tag = "1") "never";

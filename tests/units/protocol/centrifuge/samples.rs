@@ -5,6 +5,9 @@ use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind, UserId};
 use serde_json::{Value, json};
 
+/// When everything was published.
+pub const PUBLISHED_AT: UnixMillis = UnixMillis(1_795_747_397_042);
+
 pub fn room() -> RoomName {
     RoomName::parse("a\"b").expect("a name")
 }
@@ -37,7 +40,7 @@ pub fn json_info() -> Value {
 }
 
 pub fn publication(offset: u64, publisher: Publisher, data: Data) -> Publication {
-    Publication { offset: Offset(offset), published_at: UnixMillis(0), publisher: publisher.into(), data }
+    Publication { offset: Offset(offset), published_at: PUBLISHED_AT, publisher: publisher.into(), data }
 }
 
 /// A text with what has to be escaped, long enough that its length needs several bytes, and JSON with nothing around it.
@@ -46,7 +49,7 @@ pub fn publications() -> [(Publication, Value); 2] {
     let said = publication(1, text_client(), Data::Text(text.clone().into()));
     let published = publication(u64::MAX, json_client(), Data::Json("[1,\"x\"]".into()));
     [
-        (said, json!({"data": {"text": text}, "info": text_info(), "offset": 1})),
-        (published, json!({"data": [1, "x"], "info": json_info(), "offset": u64::MAX})),
+        (said, json!({"data": {"text": text}, "info": text_info(), "offset": 1, "time": PUBLISHED_AT.0})),
+        (published, json!({"data": [1, "x"], "info": json_info(), "offset": u64::MAX, "time": PUBLISHED_AT.0})),
     ]
 }

@@ -15,7 +15,9 @@ use roomcast::protocol::publication::{ClientId, Data, Publisher, Tags, UserId};
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use super::samples::{json_client, json_info, position, publication, publications, room, text_client, text_info};
+use super::samples::{
+    PUBLISHED_AT, json_client, json_info, position, publication, publications, room, text_client, text_info,
+};
 use super::{id, protobuf_reader};
 
 /// The life of the room in which all is published.
@@ -80,9 +82,11 @@ fn what_a_backend_publishes_has_its_tags_and_no_client() {
     let label = Label::generated("backend");
     let tagged = Publisher::backend(label.clone(), Tags::new([("a\"".to_owned(), "b\n".to_owned())]));
     let plain = Publisher::backend(label, Tags::default());
-    for (publisher, offset, value) in
-        [(tagged, 7, json!({"data": 1, "offset": 7, "tags": {"a\"": "b\n"}})), (plain, 0, json!({"data": 1}))]
-    {
+    let time = PUBLISHED_AT.0;
+    for (publisher, offset, value) in [
+        (tagged, 7, json!({"data": 1, "offset": 7, "tags": {"a\"": "b\n"}, "time": time})),
+        (plain, 0, json!({"data": 1, "time": time})),
+    ] {
         let publication = publication(offset, publisher, Data::Json("1".into()));
         expect_push(&Event::Published(&room(), EPOCH, &publication), &json!({"channel": "a\"b", "pub": value}));
     }
@@ -117,7 +121,7 @@ fn a_publication_has_the_bytes_that_clients_of_json_know() {
         String::from_utf8(written(|out| json::write(&Event::Published(&room(), EPOCH, &publication), out))).unwrap(),
         concat!(
             r#"{"push":{"channel":"a\"b","pub":{"data":{"b":1e400,"a":"\ud800"},"info":{"user":"","#,
-            r#""client":"00000000000000ab","conn_info":{"name":"\"bob\""}},"offset":7}}}"#
+            r#""client":"00000000000000ab","conn_info":{"name":"\"bob\""}},"offset":7,"time":1795747397042}}}"#
         )
     );
 }
