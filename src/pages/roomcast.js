@@ -430,10 +430,10 @@ export class Room extends Emitter {
         const { epoch, top, held = [] } = membership;
         const publications = [...history, ...held].sort((one, other) => one.offset - other.offset);
         const isResuming = this.#epoch !== undefined;
-        const isAnew = this.#epoch !== epoch;
-        const known = isAnew ? 0 : this.#offset;
+        const isSameLife = isResuming && this.#epoch === epoch;
+        const known = isSameLife ? this.#offset : 0;
         const oldest = publications[0]?.offset ?? top + 1;
-        const isGap = isResuming && ((isAnew && this.#offset > 0) || oldest > known + 1);
+        const isGap = isResuming && ((!isSameLife && this.#offset > 0) || oldest > known + 1);
         this.#epoch = epoch;
         this.#offset = known;
         membership.held = undefined;
@@ -545,7 +545,7 @@ export class Roomcast extends Emitter {
      * @param {object} options
      * @param {string} [options.url] The endpoint; by default `connection/websocket` beside this module.
      * @param {string} [options.token] What the application has signed for the user.
-     * @param {() => Promise<string>} [options.getToken] Gives a token when there is none, or when it has expired.
+     * @param {() => Promise<string | undefined>} [options.getToken] Gives a token when there is none or it expires; nothing for a guest.
      * @param {string} [options.nick] The name that a user without a token wishes for.
      * @param {typeof WebSocket} [options.WebSocket] For programs without one.
      * @param {() => number} [options.random] From 0 to 1, for tests.
