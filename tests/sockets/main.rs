@@ -76,6 +76,8 @@ mod drain;
 mod drain_delay;
 // A process that is stopped for seconds under load, and goes on.
 mod pauses;
+// The web pages: where they are, in which encoding, and what they may do in a browser.
+mod pages;
 // HTTP: health, readiness, refused handshakes.
 mod http;
 // TLS on both ports: deliveries, HTTP, the end of a stream.
