@@ -61,8 +61,8 @@ export function seconds(amount, unitOf = amount) {
  */
 export function percent(share) {
     const hundredths = share * 100;
-    const isSmall = hundredths > 0 && hundredths < 0.95;
-    return { value: isSmall ? hundredths.toFixed(1) : String(Math.round(hundredths)), unit: "%" };
+    if (hundredths === 0 || hundredths >= 0.95) return { value: String(Math.round(hundredths)), unit: "%" };
+    return { value: hundredths < 0.05 ? "<0.1" : hundredths.toFixed(1), unit: "%" };
 }
 
 const SPANS = [

@@ -158,11 +158,11 @@ function rooms({ top_rooms }, order) {
 const totals = ({ published, delivered, dropped, refused, clients }) => [
     { name: "Published", value: published },
     { name: "Delivered", value: delivered },
-    { name: "Not delivered: client too slow", value: dropped.slow },
-    { name: "Not delivered: skipped for newer", value: dropped.gap },
-    { name: "Not delivered: client had gone", value: dropped.gone },
+    { name: "Dropped: client too slow", value: dropped.slow },
+    { name: "Dropped: left out as a gap", value: dropped.gap },
+    { name: "Dropped: client gone", value: dropped.gone },
     { name: "Connections refused", value: refused },
-    { name: "HTTP connections open", value: clients.http_connections },
+    { name: "HTTP connections now", value: clients.http_connections },
 ];
 
 function makeTotal() {

@@ -114,6 +114,7 @@ export class Poller {
     #receive(answer) {
         if (answer?.stats) {
             this.#failures = 0;
+            this.#isKeyRefused = false;
             this.listener.onStats(answer.stats);
             this.#enter("live");
         } else if (answer?.status === 401 || answer?.status === 403) this.#lock();
