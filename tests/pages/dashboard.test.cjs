@@ -133,7 +133,7 @@ scenario("the dashboard survives a restart of the server and shows the new one",
 
 scenario("hostile room names stand in the lists as they are", async ({ visit, defer }) => {
     const server = await start(defer);
-    const names = ["<b>bold</b>", "<img/src=x/onerror=alert(1)>", "__proto__", "\u202Eevil", "a".repeat(128)];
+    const names = ["<b>bold</b>", "<img/src=x/onerror=alert(1)>", "__proto__", "constructor", "a".repeat(128)];
     for (const name of names) {
         const client = await lineClient(server.tcp, "mallory", name);
         defer(client.close);
