@@ -14,7 +14,7 @@ export function roomOfHash(hash) {
 
 /** @param {string} room */
 export function hashOfRoom(room) {
-    return `#${encodeURIComponent(room.toWellFormed?.() ?? room)}`;
+    return `#${encodeURIComponent(room.replace(/\p{Surrogate}/gu, "\ufffd"))}`;
 }
 
 /** Why this cannot be the name of a room; `undefined` if it can. @param {string} name @returns {string | undefined} */

@@ -220,8 +220,8 @@ export class Log {
     #describe(conversation) {
         const isEmpty = conversation.entries.length === 0;
         this.#empty.hidden = !isEmpty || conversation.state !== "joined" || conversation.drafts.length > 0;
-        this.#start.hidden = isEmpty || this.#first > conversation.oldest;
-        write(this.#start, conversation.oldest === 0 ? "Nothing older is kept." : "Older messages are not shown.");
+        const [oldest] = conversation.entries;
+        this.#start.hidden = isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1;
         if (this.#isAtEnd) this.#seenTo = this.#next;
         const missed = conversation.next - this.#seenTo;
         write(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");

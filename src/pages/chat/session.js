@@ -1,5 +1,5 @@
 /** The page's state: one server and the rooms that were joined, with one of them in view. No DOM but for visibility. */
-import { Roomcast, RoomcastError } from "../roomcast.js";
+import { Roomcast, RoomcastError } from "/roomcast.js";
 import { Conversation } from "./conversation.js";
 
 const HISTORY = 100;
