@@ -32,8 +32,6 @@ export class History {
     /** @param {Stats} stats an answer to a request with `since` */
     merge(stats) {
         const { next, ...incoming } = stats.samples;
-        // A server that does not sample its rooms tells how many there are now.
-        incoming.rooms ??= incoming.at.map((_, index) => (index === incoming.at.length - 1 ? stats.rooms : null));
         const startedAt = stats.now - stats.uptime * 1000;
         const isRestarted = this.#startedAt !== undefined && Math.abs(startedAt - this.#startedAt) > START_TOLERANCE_MS;
         const isBehind = this.since !== undefined && next < this.since;

@@ -99,7 +99,7 @@ export function endings({ ended }) {
         const ending = byReason.get(reason) ?? { reason, total: 0, lately: 0, transports: [] };
         ending.total += total;
         ending.lately += lately;
-        ending.transports.push(`${transportName(transport)} ${text(count(total))}`);
+        ending.transports.push(`${transportName(transport)}\u00a0${text(count(total))}`);
         byReason.set(reason, ending);
     }
     return [...byReason.values()].sort((one, other) => other.total - one.total);
