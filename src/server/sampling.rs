@@ -1,6 +1,6 @@
-//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits for
-//! no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard pays one
-//! wake-up of the main thread per second, and the workers pay nothing.
+//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits
+//! for no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard
+//! pays one wake-up of the main thread per second, and the workers pay nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ const WATCHED_FOR: Duration = Duration::from_secs(5);
 /// The least time between two looks for the busiest rooms.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(900);
 
-/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work, so
-/// that looks take 0.1 % of its time at most.
+/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work,
+/// so that looks take 0.1 % of its time at most.
 const LOOK_INTERVAL_FACTOR: u32 = 1_000;
 
 /// Samples a server until it has ended.
@@ -141,8 +141,8 @@ impl Sampler {
 }
 
 impl WorkerLoad {
-    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread counts
-    /// where it ends.
+    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread
+    /// counts where it ends.
     fn load(&mut self, elapsed: Duration) -> f64 {
         let before = std::mem::replace(&mut self.busy, self.runtime.worker_total_busy_duration(0));
         self.busy.saturating_sub(before).div_duration_f64(elapsed).min(1.0)

@@ -1,5 +1,5 @@
-//! Whether all is well, and if not, what an operator should know, in sentences with figures. A pure function of what was
-//! counted and measured; each threshold is a constant here.
+//! Whether all is well, and if not, what an operator should know, in sentences with figures. A pure function of what
+//! was counted and measured; each threshold is a constant here.
 
 use std::fmt;
 use std::time::Duration;
@@ -199,8 +199,8 @@ impl Signs {
             _ => "it has little in reserve for bursts",
         };
         let text = format!(
-            "The busiest worker was busy for {} of each of the last {LOAD_SAMPLES} seconds or more: {consequence}. More \
-             workers on more cores would help, or fewer messages.",
+            "The busiest worker was busy for {} of each of the last {LOAD_SAMPLES} seconds or more: {consequence}. \
+             More workers on more cores would help, or fewer messages.",
             percent(load)
         );
         Some((level, text))
@@ -237,8 +237,8 @@ impl Signs {
             _ => return None,
         };
         let text = format!(
-            "What waits for clients takes {} of the outbox-budget of {} MiB: when it is spent, clients that read too slowly \
-             are cut.",
+            "What waits for clients takes {} of the outbox-budget of {} MiB: when it is spent, clients that read too \
+             slowly are cut.",
             percent(share),
             grouped(self.outbox_budget >> 20)
         );
