@@ -10,7 +10,8 @@ use crate::server::{Shape, TestServer};
 const READ: &str = "GET,HEAD,OPTIONS";
 
 /// Each route by a path, with its methods, and whether it acts for a user.
-const ROUTES: [(&str, &str, bool); 13] = [
+const ROUTES: [(&str, &str, bool); 14] = [
+    ("/dashboard/stats", READ, true),
     ("/health", READ, false),
     ("/ready", READ, false),
     ("/metrics", READ, false),
