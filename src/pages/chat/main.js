@@ -80,7 +80,9 @@ function showRoom() {
 /** Goes where the address says. */
 function navigate() {
     const name = roomOfHash(location.hash);
-    session.open(wrongRoom(name) ? "" : name);
+    const wrong = wrongRoom(name);
+    sidebar.complain(wrong);
+    session.open(wrong ? "" : name);
     drawers.close();
     if (hasKeyboard.matches) queueMicrotask(() => requestAnimationFrame(focusComposer));
 }
@@ -94,6 +96,7 @@ function leave(conversation) {
     const next = names[index + 1] ?? names[index - 1];
     history.replaceState(null, "", next === undefined ? location.pathname : hashOfRoom(next));
     navigate();
+    if (next === undefined && hasKeyboard.matches) sidebar.focusField();
 }
 
 function focusComposer() {

@@ -18,8 +18,10 @@ export function segments(text) {
     const found = [];
     let end = 0, links = 0;
     for (const match of text.matchAll(LINK)) {
+        if (links === LINKS_MAX) break;
         const link = withoutTrailing(match[0]);
-        if (!isAddress(link) || links++ === LINKS_MAX) continue;
+        if (!isAddress(link)) continue;
+        links++;
         if (match.index > end) found.push({ text: text.slice(end, match.index) });
         found.push({ text: link, href: link });
         end = match.index + link.length;
