@@ -84,7 +84,7 @@ test("names that the server would refuse are refused with a reason", async () =>
 });
 
 test("days have the names that people use", async () => {
-    const { dayLabel, untilMidnight } = await load("times.js");
+    const { dayLabel, untilMidnight } = await load("text.js");
     const now = at(2026, 10, 27, 0, 5);
     const label = (...parts) => dayLabel(at(...parts), now);
     assert.equal(label(2026, 10, 27, 0, 0), "Today");
