@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use roomcast::broker::{RoomLimiter, ShardRules, ShardSenders};
 use roomcast::config::{
-    AddressLimits, Config, InputRules, KeepaliveRules, Origins, OutboxLimits, Settings, Size, SlowPolicy,
+    AddressLimits, Config, InputRules, KeepaliveRules, Origins, OutboxLimits, Settings, Size, SlowPolicy, WebPages,
 };
 use roomcast::memory::MemoryUse;
 use roomcast::net::accept::Listener;
@@ -188,10 +189,13 @@ async fn serve(
         address_limiter: AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None }),
         counts: metrics.transports[0].clone(),
         metrics,
+        // Nobody samples, so there are no figures.
+        stats: watch::channel(Arc::default()).1,
         buffer: Rc::clone(&buffer),
         times: HttpTimes { header_timeout: HEADER_TIMEOUT, idle: None, unread: HEADER_TIMEOUT, connection: None },
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
+        pages: WebPages::Off,
         access,
         sessions: Rc::downgrade(&context),
         deflate_bytes_min,

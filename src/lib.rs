@@ -53,6 +53,7 @@
 //! | 2 | [`hooks`] | asks the application before clients connect, join or publish |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
 //! | 1 | [`net`] | listeners, connection limits, PROXY headers, streams, plain or TLS; knows no protocol of clients |
+//! | 1 | [`stats`] | the figures of the dashboard: samples, percentiles, a verdict; reads no clock and no counter |
 //! | 0 | [`protocol`] | the wire format as plain values: names, commands, events, dialects, frames |
 //! | 0 | [`config`] | settings from flags, environment and file |
 //! | 0 | [`metrics`], [`log`] | counters for Prometheus; the log, which never blocks |
@@ -81,6 +82,7 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod stats;
 pub mod transport;
 pub mod worker;
 pub mod writer;

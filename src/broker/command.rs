@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::busiest::BusiestRooms;
 use super::idempotency::{IdempotencyKey, KeyReused};
 use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
 use super::room::{Member, MemberCount};
@@ -304,6 +305,8 @@ pub enum ShardCommand {
     RemoveHistory(RoomName, Answer<()>),
     /// The rooms with members, and the number of the members of each.
     CountMembers(Answer<RoomCounts>),
+    /// The busiest rooms.
+    Busiest(Answer<BusiestRooms>),
     /// Lists the rooms of the shard that the viewer may know of. The time is when the client sent the request.
     Rooms(Instant, Viewer, Answer<Arc<Listing<RoomName>>>),
     /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
@@ -324,6 +327,7 @@ impl ShardCommand {
             | Self::PresenceCount(..)
             | Self::Page(..)
             | Self::CountMembers(_)
+            | Self::Busiest(_)
             | Self::Rooms(..)
             | Self::Rules(..) => None,
         }
@@ -350,6 +354,7 @@ pub(super) enum Ack {
     PresenceCount(Answer<PresenceCount>, PresenceCount),
     Page(Answer<Result<PageOfRoom, CommandError>>, Result<PageOfRoom, CommandError>),
     Counted(Answer<RoomCounts>, RoomCounts),
+    Busiest(Answer<BusiestRooms>, BusiestRooms),
     Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
 }
 
@@ -365,6 +370,7 @@ impl Ack {
             Self::PresenceCount(answer, count) => drop(answer.send(count)),
             Self::Page(answer, page) => drop(answer.send(page)),
             Self::Counted(answer, counts) => drop(answer.send(counts)),
+            Self::Busiest(answer, rooms) => drop(answer.send(rooms)),
             Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
         }
     }

@@ -10,9 +10,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
+use super::busiest::BusiestRooms;
 use super::command::{
     Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, PresenceCount, Reserved, RoomCounts, ServerPublish,
     ShardCommand, Viewer,
@@ -152,6 +154,15 @@ impl WeakShards {
         for shard in &shards.handles {
             shard.request(|answer| ShardCommand::Rules(Arc::clone(&rules), answer)).await;
         }
+    }
+
+    /// The busiest rooms of all shards, which are asked at once. None once the shards have ended.
+    pub async fn busiest(&self) -> BusiestRooms {
+        let Some(shards) = self.0.upgrade() else { return BusiestRooms::default() };
+        let requests: Vec<_> = shards.handles.iter().map(|shard| shard.request(ShardCommand::Busiest)).collect();
+        // A shard answers whatever is in its mailbox before it ends.
+        drop(shards);
+        join_all(requests).await.into_iter().fold(BusiestRooms::default(), BusiestRooms::merge)
     }
 }
 

@@ -90,6 +90,11 @@ impl ShardMetrics {
         );
     }
 
+    /// Bytes of memory for what rooms retain.
+    pub(crate) fn history_bytes(all: &[impl AsRef<Self>]) -> u64 {
+        all.iter().map(|one| one.as_ref().history_bytes.get()).sum()
+    }
+
     /// The number of messages published to all shards.
     pub(crate) fn published(all: &[impl AsRef<Self>]) -> u64 {
         all.iter().map(|one| one.as_ref().published.get()).sum()

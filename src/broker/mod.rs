@@ -4,6 +4,7 @@
 mod acts;
 mod backend;
 mod batch;
+mod busiest;
 mod command;
 mod handle;
 mod history;
@@ -24,6 +25,7 @@ mod task;
 mod waiting;
 
 pub use batch::Batch;
+pub use busiest::{BUSIEST_ROOMS_MAX, BusiestRooms, RoomActivity};
 pub use command::{
     Act, Farewell, Join, JoinReply, Joined, MemberCommand, Page, PageOfRoom, PresenceCount, ReplyTo, Reservation,
     Reserved, RoomCounts, ServerPublish, ShardCommand, Viewer,

@@ -54,6 +54,8 @@ pub struct Shard {
     pub(super) recoveries: Recoveries,
     /// The members of all rooms for a backend, and when they were counted.
     pub(super) counted: Option<(Instant, RoomCounts)>,
+    /// When somebody last looked for the busiest rooms.
+    pub(super) last_look: Option<Instant>,
     presence: PresenceEvents,
     waiting: WaitingRooms,
     waiting_joins: WaitingJoins,
@@ -108,6 +110,7 @@ impl Shard {
             keys: SeenKeys::default(),
             recoveries: Recoveries::default(),
             counted: None,
+            last_look: None,
             presence: PresenceEvents::new(rules.presence_events_members_max),
             waiting: WaitingRooms::default(),
             waiting_joins: WaitingJoins::default(),
@@ -215,6 +218,7 @@ impl Shard {
             ShardCommand::CountMembers(answer) => {
                 batch.acknowledge_later(Ack::Counted(answer, self.count_members(now)));
             }
+            ShardCommand::Busiest(answer) => batch.acknowledge_later(Ack::Busiest(answer, self.busiest(now))),
             ShardCommand::Rooms(sent_at, viewer, answer) => {
                 batch.acknowledge_later(Ack::Rooms(answer, self.listing(sent_at, viewer)));
             }

@@ -318,11 +318,11 @@ pub enum ProxyProtocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WebPages {
-    /// None.
+    /// No page is served.
     Off,
-    /// Both pages; the figures of the dashboard only for the same machine and for API keys.
+    /// Both pages are served, and the figures of the dashboard only to this machine and to API keys that may `info`.
     Chat,
-    /// Both pages, and the figures of the dashboard for everybody.
+    /// Both pages are served, and the figures of the dashboard to everybody.
     All,
 }
 

@@ -209,8 +209,7 @@ pub struct Settings {
 
     /// Web pages of this server: off, chat or all.
     ///
-    /// `chat` is the chat at `/` and the dashboard at `/dashboard`, whose figures only this machine and API keys that may
-    /// `info` can read. With `all` everybody can. docs/pages.md describes both.
+    /// The chat at `/` and the dashboard at `/dashboard`; see docs/pages.md.
     #[arg(long, help_heading = "HTTP", value_enum, value_name = "PAGES", default_value = "chat")]
     pub pages: WebPages,
     /// Web pages of other hosts that may connect and read answers; `*` is every page.

@@ -7,6 +7,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use super::Hook;
 use crate::metrics::{Counter, Exposition, Histogram};
+use crate::stats::Unanswered;
 
 /// What came of a question. The metric label is the variant's name in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
@@ -42,6 +43,14 @@ impl HookMetrics {
     /// Counts the time of a question that was sent, from its wish to its end.
     pub(super) fn record(&self, time: Duration) {
         self.times.record(time, 1);
+    }
+
+    /// The questions of all workers that have had no answer.
+    pub fn unanswered(all: &[Arc<Self>]) -> Unanswered {
+        let sum =
+            |outcome: Outcome| all.iter().flat_map(|one| &one.questions).map(|one| one[outcome as usize].get()).sum();
+        let failed = [Outcome::Failed, Outcome::Timeout, Outcome::Overloaded].map(&sum).iter().sum();
+        Unanswered { failed, circuit_open: sum(Outcome::CircuitOpen) }
     }
 
     /// Appends the counts of all workers.

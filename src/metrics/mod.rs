@@ -3,11 +3,15 @@
 //! Each counter has a single writer, which counts with a plain load and store of an atomic: nothing is contended, and a
 //! scrape waits for nobody.
 
+mod buckets;
 mod process;
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+pub use self::buckets::BucketCounts;
+pub use self::process::resident_bytes;
 
 /// A counter or gauge with a single writer, readable from any thread. Two writers would lose counts.
 #[derive(Debug, Default)]

@@ -2,13 +2,23 @@
 
 use std::fs;
 
-use procfs::process::Process;
+use procfs::FromRead;
+use procfs::process::{Process, StatM};
 use rustix::process::{Resource, getrlimit};
 
 use super::Exposition;
 
 /// The descriptor table of the calling thread.
 const DESCRIPTORS: &str = "/proc/thread-self/fd";
+
+/// The pages of memory of this process, in one short line.
+const MEMORY: &str = "/proc/self/statm";
+
+/// Bytes of memory that the process occupies. Reads one file of the kernel, which has the number ready; `None` where the
+/// kernel does not provide it.
+pub fn resident_bytes() -> Option<u64> {
+    StatM::from_file(MEMORY).ok().map(|pages| pages.resident * procfs::page_size())
+}
 
 impl Exposition {
     /// Appends the metrics of the process. Leaves out those that the kernel does not provide.

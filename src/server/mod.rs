@@ -4,6 +4,7 @@ mod control;
 mod descriptors;
 mod ready_file;
 mod reload;
+mod sampling;
 mod tls_files;
 
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use tracing::{info, warn};
 pub use self::control::Control;
 use self::descriptors::Descriptors;
 pub use self::reload::Reloader;
+use self::sampling::Sampler;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
@@ -32,6 +35,7 @@ use crate::net::listen::listeners;
 use crate::session::SpentDeliveries;
 use crate::session::workers::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
+use crate::stats::Stats;
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
@@ -87,13 +91,18 @@ pub async fn run(
     let drain = Drain::default();
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
+    let (publisher, stats) = watch::channel(Arc::default());
     let Started { mut workers, shards, commands } =
-        start(&config, descriptors, listeners, asked, &metrics, tls.server(), &drain)?;
-    if let Err(error) = become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
-        // The threads that did start end by themselves.
-        drain.cut();
-        drain.stop_publishing().await;
-        return Err(error);
+        start(&config, descriptors, listeners, asked, (&metrics, stats), tls.server(), &drain)?;
+    let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
+    match become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
+        Ok(runtimes) => sampler.watch_workers(runtimes),
+        Err(error) => {
+            // The threads that did start end by themselves.
+            drain.cut();
+            drain.stop_publishing().await;
+            return Err(error);
+        }
     }
     // Not before everything has worked: a start that fails says why, in one line.
     log_start(descriptors, clients_max, bound, &tls.server().borrow());
@@ -101,15 +110,18 @@ pub async fn run(
         warn_of_open_ports(bound);
     }
     on_bound(bound, Control::new(commands, shards, tls.requests(), access));
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = tls.watch() => {}
-    }
+    let asked_to_stop = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tls.watch() => {}
+        }
+    };
+    sampler.run_during(asked_to_stop).await;
     drop(tls);
     drain.announce();
     info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
     if !config.drain_delay.is_zero() {
-        sleep(config.drain_delay).await;
+        sampler.run_during(sleep(config.drain_delay)).await;
     }
     // While the addresses are still bound: the next server that binds them may use the same file.
     if let Some(path) = &config.ready_file
@@ -118,7 +130,8 @@ pub async fn run(
         warn!(%error, path = %path.display(), "cannot remove the ready file");
     }
     let cut_before = Counts::of(&metrics.writers).cut;
-    stop(workers, &drain, config.grace).await?;
+    sampler.forget_workers();
+    sampler.run_during(stop(workers, &drain, config.grace)).await?;
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
@@ -179,18 +192,21 @@ fn listen(address: SocketAddr, setting: &'static str, config: &Config) -> anyhow
     })
 }
 
-/// Waits until all workers accept, then writes the ready file.
+/// Waits until all workers accept, then writes the ready file. Returns the metrics of their runtimes.
 async fn become_ready(
     workers: &mut [RunningWorker],
     bound: BoundAddresses,
     ready_file: Option<&Path>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<RuntimeMetrics>> {
+    let mut runtimes = Vec::new();
     for worker in workers {
-        if (&mut worker.ready).await.is_err() {
-            (&mut worker.ended).await?.context("cannot start a worker")?;
+        match (&mut worker.ready).await {
+            Ok(runtime) => runtimes.push(runtime),
+            Err(_) => (&mut worker.ended).await?.context("cannot start a worker")?,
         }
     }
-    ready_file.map_or(Ok(()), |path| ready_file::write(path, bound))
+    ready_file.map_or(Ok(()), |path| ready_file::write(path, bound))?;
+    Ok(runtimes)
 }
 
 /// A server whose workers have started.
@@ -205,7 +221,7 @@ fn start(
     descriptors: Descriptors,
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     (access, application): (Arc<Access>, Option<Arc<Application>>),
-    metrics: &ServerMetrics,
+    (metrics, stats): (&ServerMetrics, watch::Receiver<Arc<Stats>>),
     tls: watch::Receiver<TlsServer>,
     drain: &Drain,
 ) -> anyhow::Result<Started> {
@@ -228,6 +244,7 @@ fn start(
         address_limiter: AddressLimiter::new(config.per_address),
         spent: SpentDeliveries::new(Instant::now()),
         metrics: metrics.clone(),
+        stats,
         rules: config.rules.clone(),
         tls,
         access,

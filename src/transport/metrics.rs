@@ -13,6 +13,7 @@ use crate::metrics::{Counter, Exposition};
 use crate::net::NoPermit;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::access::AccessMetrics;
+use crate::stats::{Refused, Totals};
 use crate::writer::{OtherConnections, WriterMetrics};
 
 /// The counters of all workers.
@@ -46,6 +47,22 @@ impl ServerMetrics {
             clients_max,
             certificate_not_after: Arc::default(),
         }
+    }
+
+    /// The sums of all counters. Linear in workers and shards, constant in clients.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            rooms: ShardMetrics::rooms(&self.shards),
+            published: ShardMetrics::published(&self.shards),
+            history_bytes: ShardMetrics::history_bytes(&self.shards),
+            hooks: HookMetrics::unanswered(&self.hooks),
+            log_lines_dropped: log::lines_dropped(),
+            certificate_not_after: self.certificate_not_after.get(),
+            ..Totals::default()
+        };
+        WriterMetrics::add_to(&self.writers, &mut totals);
+        TransportMetrics::add_to(&self.transports, &mut totals);
+        totals
     }
 
     /// The text of `GET /metrics`. Linear in workers and shards, constant in clients.
@@ -192,6 +209,8 @@ pub struct TransportMetrics {
     pub(super) requests: Counter,
     responses: [Counter; RESPONSE_CLASSES.len()],
     pub(super) scrapes: Counter,
+    /// Requests for the figures of the dashboard, by which the server knows that somebody watches.
+    pub(super) requests_for_figures: Counter,
     pub(super) api: ApiMetrics,
 }
 
@@ -244,6 +263,21 @@ impl TransportMetrics {
         let ends = ends.into_iter().chain(failed);
         let closed = ends.map(|(reason, count)| (format!("transport=\"http\",reason=\"{reason}\""), count)).collect();
         OtherConnections { opened: vec![("transport=\"http\"".to_owned(), sum(&|one| &one.opened))], closed }
+    }
+
+    /// Adds the sums of all workers.
+    fn add_to(all: &[Arc<Self>], totals: &mut Totals) {
+        let sum = |count: &dyn Fn(&Self) -> u64| all.iter().map(|one| count(one)).sum::<u64>();
+        let refused = |reason: RefusalReason| {
+            sum(&|one| one.http_refused[reason as usize].get() + one.lines_refused[reason as usize].get())
+        };
+        totals.http_connections = sum(&|one| one.open.get());
+        totals.requests_for_figures = sum(&|one| one.requests_for_figures.get());
+        totals.refused = Refused {
+            full: refused(RefusalReason::Full),
+            address: refused(RefusalReason::Address),
+            descriptors: refused(RefusalReason::Descriptors),
+        };
     }
 
     /// Appends the counters of HTTP requests and refused clients, summed over all workers.

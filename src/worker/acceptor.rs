@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +25,7 @@ use crate::protocol::publication::{ClientId, Publisher, PublisherKind};
 use crate::session::SessionContext;
 use crate::session::centrifuge::{CentrifugeHandler, Opening};
 use crate::session::text::TextHandler;
+use crate::stats::Stats;
 use crate::transport::connection::{Client, ReadBuffer};
 use crate::transport::emulation::Streams;
 use crate::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules, Upgrade};
@@ -137,7 +139,7 @@ impl ClientAcceptor {
         self: Rc<Self>,
         listener: Listener,
         connection_limit: ConnectionLimit,
-        metrics: ServerMetrics,
+        (metrics, stats): (ServerMetrics, watch::Receiver<Arc<Stats>>),
         context: &Rc<SessionContext>,
     ) -> impl Future<Output = ()> + use<> {
         let drain = context.drain.clone();
@@ -150,6 +152,7 @@ impl ClientAcceptor {
             connection_limit,
             address_limiter: self.address_limiter.clone(),
             metrics,
+            stats,
             counts: Arc::clone(&self.counts),
             buffer: Rc::clone(&self.buffer),
             times: HttpTimes {

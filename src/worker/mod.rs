@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, Handle, LocalOptions, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,7 @@ use crate::session::clients::Clients;
 use crate::session::workers::{WorkerCommand, WorkerSenders};
 use crate::session::{SessionContext, SpentDeliveries};
 use crate::shutdown::Drain;
+use crate::stats::Stats;
 use crate::transport::connection::ReadBuffer;
 use crate::transport::emulation::{EmulationMailbox, EmulationSenders, Streams};
 use crate::transport::input_guard::InputGuard;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     /// The deliveries that disconnected clients have spent.
     pub spent: SpentDeliveries,
     pub metrics: ServerMetrics,
+    /// The figures of the dashboard, renewed each second.
+    pub stats: watch::Receiver<Arc<Stats>>,
     pub rules: Rules,
     /// What new connections speak TLS with.
     pub tls: watch::Receiver<TlsServer>,
@@ -89,8 +92,9 @@ pub(crate) struct Worker {
 
 /// A worker's thread as the server knows it.
 pub(crate) struct RunningWorker {
-    /// Answered when the worker accepts clients; dropped if it cannot.
-    pub ready: oneshot::Receiver<()>,
+    /// Answered when the worker accepts clients; dropped if it cannot. The metrics of its runtime must be dropped before
+    /// the worker is told to end: they hold descriptors, which the worker must close in its own table.
+    pub ready: oneshot::Receiver<RuntimeMetrics>,
     /// Answered once everything on the worker has ended, or with why the worker could not start.
     pub ended: oneshot::Receiver<io::Result<()>>,
 }
@@ -106,7 +110,7 @@ impl Worker {
         Ok(RunningWorker { ready, ended })
     }
 
-    fn run(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
+    fn run(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let outcome = runtime.block_on(self.work(shared, send_ready));
         // A name server that does not answer a hook is not waited for.
@@ -114,17 +118,27 @@ impl Worker {
         outcome
     }
 
-    async fn work(self, shared: Shared, send_ready: oneshot::Sender<()>) -> io::Result<()> {
+    async fn work(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
-        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } =
-            shared;
+        let Shared {
+            metrics,
+            stats,
+            rules,
+            tls,
+            access,
+            application,
+            commands: workers_commands,
+            emulation,
+            drain,
+            ..
+        } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
         let lines = Listener::new(lines, connection_limit.clone())?;
         let http = Listener::new(http, connection_limit.clone())?;
-        let _ = send_ready.send(());
+        let _ = send_ready.send(Handle::current().metrics());
         let own = usize::from(index.0);
         let memory = MemoryUse::default();
         spawn_local(memory.clone().trim());
@@ -176,7 +190,7 @@ impl Worker {
             streams,
             tasks: tasks.clone(),
         });
-        spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, metrics, &context));
+        spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
         acceptor.accept_lines(lines, context).await;
         tasks.close();
         tasks.wait().await;

@@ -2,11 +2,12 @@
 
 use strum::VariantArray;
 
-use crate::metrics::{Counter, Exposition, Histogram};
+use crate::metrics::{BucketCounts, Counter, Exposition, Histogram};
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::error_code::ErrorCode;
+use crate::stats::{Dropped, Totals};
 
 /// The metrics of one writer, on cache lines of their own, so that two workers never write to the same one.
 #[derive(Debug, Default)]
@@ -188,5 +189,33 @@ impl WriterMetrics {
         let opened: u64 = all.iter().map(|one| total(&one.as_ref().opened)).sum();
         let closed: u64 = all.iter().flat_map(|one| &one.as_ref().closed).map(|reasons| total(reasons)).sum();
         opened.saturating_sub(closed)
+    }
+
+    /// Adds the clients of all writers, and the ends of those that are gone.
+    fn add_clients(all: &[impl AsRef<Self>], totals: &mut Totals) {
+        for one in all {
+            let Self { opened, closed, .. } = one.as_ref();
+            let mut clients_of_worker = 0;
+            for (transport, opened) in opened.iter().enumerate() {
+                let ended = closed[transport].each_ref().map(Counter::get);
+                // The worker may count another end meanwhile.
+                let clients = opened.get().saturating_sub(ended.iter().sum());
+                totals.clients[transport] += clients;
+                totals.ended[transport].iter_mut().zip(ended).for_each(|(sum, ended)| *sum += ended);
+                clients_of_worker += clients;
+            }
+            totals.clients_by_worker.push(clients_of_worker);
+        }
+    }
+
+    /// Adds the sums of all writers.
+    pub(crate) fn add_to(all: &[impl AsRef<Self>], totals: &mut Totals) {
+        let sum = |count: fn(&Self) -> &Counter| all.iter().map(|one| count(one.as_ref()).get()).sum();
+        Self::add_clients(all, totals);
+        let Counts { delivered, dropped_slow: slow, dropped_gap: gap, dropped_gone: gone, .. } = Counts::of(all);
+        (totals.delivered, totals.dropped) = (delivered, Dropped { slow, gap, gone });
+        totals.pending_bytes = sum(|one| &one.pending_bytes);
+        totals.held_bytes = sum(|one| &one.held_bytes);
+        totals.written = BucketCounts::of(all.iter().map(|one| &one.as_ref().written));
     }
 }

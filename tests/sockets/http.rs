@@ -51,7 +51,7 @@ fn a_connection_is_kept_for_the_next_request() {
 #[test]
 fn what_does_not_exist_is_not_found() {
     let server = TestServer::plain(Shape::ONE);
-    for path in ["/", "/healthy", "/health/", "/ws/x", "/HEALTH", "/%2e%2e/etc/passwd"] {
+    for path in ["/index.html", "/healthy", "/health/", "/ws/x", "/HEALTH", "/%2e%2e/etc/passwd"] {
         let (head, body) = Http::get(server.http, path);
         assert_eq!(head.status, 404, "{path}");
         assert_eq!(body, "not found: there are /health, /ready, /metrics, /ws, /rooms/ and /api/\n", "{path}");

@@ -76,6 +76,8 @@ mod drain;
 mod drain_delay;
 // A process that is stopped for seconds under load, and goes on.
 mod pauses;
+// The web pages: where they are, in which encoding, and what they may do in a browser.
+mod pages;
 // HTTP: health, readiness, refused handshakes.
 mod http;
 // TLS on both ports: deliveries, HTTP, the end of a stream.
@@ -102,6 +104,8 @@ mod reload;
 mod hooks;
 // The metrics.
 mod metrics;
+// The figures of the dashboard, and who may read them.
+mod dashboard;
 // HTTP that is slow, endless or too large on purpose.
 mod http_abuse;
 // The methods and paths of HTTP, and the pages that may read.

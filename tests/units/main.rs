@@ -7,6 +7,7 @@ mod listing_cache;
 mod mailbox;
 mod metrics;
 mod net;
+mod pages;
 mod protocol;
 mod shutdown;
 mod worker;

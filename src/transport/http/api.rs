@@ -99,7 +99,7 @@ impl HttpServer {
     }
 
     /// The valid key of a request.
-    fn key_of(&self, request: &Request<Incoming>) -> Result<Arc<ApiKey>, RefusedRequest> {
+    pub(super) fn key_of(&self, request: &Request<Incoming>) -> Result<Arc<ApiKey>, RefusedRequest> {
         let refused =
             |text: &'static str| Err(RefusedRequest(RefusalReason::ApiKey, StatusCode::UNAUTHORIZED, text.into()));
         match presented(request.headers()) {

@@ -7,6 +7,7 @@ mod api;
 mod bearer;
 mod body;
 mod cors;
+mod dashboard;
 mod extensions;
 mod forwarded;
 mod framing;
@@ -36,11 +37,12 @@ use bytes::Bytes;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 pub use self::activity::HttpTimes;
 use self::activity::{Phase, Watched};
+use self::dashboard::WholeFigures;
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
@@ -66,6 +68,7 @@ use crate::session::SessionContext;
 use crate::session::access::WorkerAccess;
 use crate::session::reader::Reading;
 use crate::shutdown::Drain;
+use crate::stats::Stats;
 use crate::writer::CLOSE_LINGER;
 
 /// Connections that a worker serves beside its clients when the server is full.
@@ -93,6 +96,8 @@ pub struct HttpContext {
     pub address_limiter: AddressLimiter,
     /// What `/metrics` shows.
     pub metrics: ServerMetrics,
+    /// The figures of the dashboard, renewed each second.
+    pub stats: watch::Receiver<Arc<Stats>>,
     /// The counters of this worker.
     pub counts: Arc<TransportMetrics>,
     /// The worker's buffer, into which input behind the last answer is read and discarded.
@@ -122,6 +127,8 @@ pub struct HttpServer {
     context: HttpContext,
     /// The newest text of the metrics, and when it was made.
     metrics_text: RefCell<Option<(Instant, Bytes)>>,
+    /// The figures with all samples in JSON, for every page that is opened within the same second.
+    whole_figures: RefCell<Option<WholeFigures>>,
     spare: RevocablePermits,
     /// Permits of calls of the server API that a full server answers for as long as they take.
     spare_calls: Arc<Semaphore>,
@@ -166,6 +173,7 @@ impl HttpServer {
             api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),
+            whole_figures: RefCell::default(),
             spare: RevocablePermits::new(SPARE_CONNECTIONS),
             spare_calls: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
             origin_refusals: LogThrottle::new(),

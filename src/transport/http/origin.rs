@@ -116,7 +116,7 @@ fn with_forwarded_port(host: HostName, headers: &HeaderMap, reached: Reached<'_>
 }
 
 /// Whether a name is a loopback name (RFC 6761 §6.3) or address.
-fn is_loopback(name: &str) -> bool {
+pub fn is_loopback(name: &str) -> bool {
     let address = match name.strip_prefix('[') {
         Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => name.parse().ok(),

@@ -1,5 +1,5 @@
-//! The web pages: compressed where the browser takes it, not sent again where it has them, and with headers that let them
-//! load nothing from elsewhere.
+//! The web pages: compressed for clients that take gzip, not sent again to clients that have them, and with headers that
+//! forbid them to load anything from another server.
 
 use hyper::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName,
@@ -11,18 +11,18 @@ use super::body::{Answer, empty, typed};
 use super::refusals::RefusedRequest;
 use crate::pages::{Page, page};
 
-/// Only what this server has: no script, style or data within a page, no frame around it, no form that leaves it, and no
-/// text that becomes markup.
+/// A page loads only files of this server. It has no script or style inside its HTML, no form, no frame around it, and no
+/// string can become markup or a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// A page that opens this one, or that this one opens, gets no hand on it.
+/// Keeps windows of other origins, which have opened a page or which it has opened, from reaching it.
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// The headers of every page. A browser asks before each use whether its copy is still the newest.
+/// The headers of every file. A browser asks before each use whether its copy is still the newest.
 const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (REFERRER_POLICY, "no-referrer")];
 
-/// Further headers of documents.
+/// Further headers of HTML.
 const DOCUMENT_HEADERS: [(HeaderName, &str); 2] = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
 
 /// The answer to a request for a page, which may be that the browser has it.
@@ -49,18 +49,20 @@ fn whole(page: &'static Page, is_gzip: bool) -> Answer {
     answer
 }
 
-/// Whether a client takes gzip (RFC 9110 §12.5.3): it names it, or everything, and not with the weight 0.
+/// Whether a client takes gzip (RFC 9110 §12.5.3): it lists it, or else `*`, with another weight than 0.
 fn takes_gzip(headers: &HeaderMap) -> bool {
-    let weight = |wanted: &[&str]| {
-        items(headers, &ACCEPT_ENCODING).find_map(|item| {
-            let (coding, weight) = item.split_once(';').unwrap_or((item, "q=1"));
-            let is_it = wanted.iter().any(|wanted| coding.trim().eq_ignore_ascii_case(wanted));
-            is_it
-                .then(|| weight.trim().to_ascii_lowercase().strip_prefix("q=")?.parse().ok())
-                .map(Option::unwrap_or_default)
-        })
+    let weight_of = |names: &[&str]| {
+        let mut codings = items(headers, &ACCEPT_ENCODING).map(|item| item.split_once(';').unwrap_or((item, "q=1")));
+        let is_named = |coding: &str| names.iter().any(|name| coding.trim_end().eq_ignore_ascii_case(name));
+        codings.find(|(coding, _)| is_named(coding)).map(|(_, weight)| parse_weight(weight))
     };
-    weight(&["gzip", "x-gzip"]).or_else(|| weight(&["*"])).is_some_and(|weight: f32| weight > 0.0)
+    weight_of(&["gzip", "x-gzip"]).or_else(|| weight_of(&["*"])).is_some_and(|weight| weight > 0.0)
+}
+
+/// The number of a parameter such as `q=0.5`; 0 if there is none, since every client reads bytes that are not encoded.
+fn parse_weight(parameter: &str) -> f32 {
+    let weight = parameter.trim_start().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('='));
+    weight.and_then(|weight| weight.parse().ok()).unwrap_or_default()
 }
 
 /// Whether a client has the representation with this entity tag. Tags are compared weakly (RFC 9110 §13.1.2).

@@ -44,9 +44,9 @@ pub struct HttpConnection<'a> {
     no_permit: Option<NoPermit>,
     /// What it is served on in place of a permit.
     spare: Option<&'a Spare>,
-    peer: IpAddr,
+    pub peer: IpAddr,
     /// It came to a loopback address, and not through a proxy with a PROXY header.
-    is_over_loopback: bool,
+    pub is_over_loopback: bool,
     /// An answer after this time is the last; `None` is no limit.
     last_at: Option<Instant>,
     /// What it does now.
@@ -165,7 +165,7 @@ impl HttpServer {
         }
         // Answers hold for the moment, unless the route says otherwise.
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        // A browser takes every answer as what it says that it is: rooms and pages share an origin.
+        // Rooms have the same origin as the web pages: what somebody has published must never be run as a script.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         cors.allow(&mut answer);
         answer
@@ -189,6 +189,7 @@ impl HttpServer {
             Route::Nowhere => Err(RefusedRequest::not_found()),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
             Route::Page => answer_page(&request),
+            Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
             Route::Ready => Ok(self.readiness(connection.no_permit)),
             Route::Metrics => Ok(self.metrics()),

@@ -237,7 +237,7 @@ impl Query {
 }
 
 /// The value of a parameter that may stand once.
-fn value(query: &str, name: &str) -> Result<Option<String>, RefusedRequest> {
+pub fn value(query: &str, name: &str) -> Result<Option<String>, RefusedRequest> {
     let mut values = query.split('&').filter_map(|parameter| {
         let (found, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         (found == name).then_some(value)

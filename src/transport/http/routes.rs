@@ -29,6 +29,8 @@ const READ: &str = "GET,HEAD,OPTIONS";
 pub enum Route {
     /// A file of the web pages, by its path.
     Page,
+    /// The figures of the dashboard.
+    Figures,
     Health,
     Ready,
     Metrics,
@@ -48,12 +50,12 @@ pub enum Route {
     ApiDescription,
     /// A method of the server API, by its name in the path.
     Api,
-    /// A path without a route, and the server as a whole (`*`, and `/` without web pages), where only the options may be asked for: load
-    /// balancers do that to see whether the server is up (HAProxy's `option httpchk`).
+    /// A path without a route, and the server as a whole (`*`, and `/` where it serves no pages). Only the options may be
+    /// asked for: load balancers do that to see whether the server is up (HAProxy's `option httpchk`).
     Nowhere,
 }
 
-/// The pages that a route answers.
+/// The web pages, of any server, that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
     /// Every page is answered, but only one whose origin may connect can read the answer.
@@ -93,9 +95,10 @@ const fn rule(path: &'static str, route: Route, methods: &'static str, pages: Pa
 const NO_BODY: BodyMax = BodyMax::Bytes(UNWANTED_BODY_BYTES_MAX);
 
 /// The first row that has the path is the one that holds.
-static ROUTES: [RouteRule; 17] = [
+static ROUTES: [RouteRule; 18] = [
     rule("/", Route::Page, READ, Pages::All, NO_BODY),
     rule("/dashboard", Route::Page, READ, Pages::All, NO_BODY),
+    rule("/dashboard/stats", Route::Figures, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/roomcast.js", Route::Page, READ, Pages::All, NO_BODY),
     rule("/pages/*", Route::Page, READ, Pages::All, NO_BODY),
     rule("/health", Route::Health, READ, Pages::All, NO_BODY),
@@ -120,7 +123,7 @@ impl RouteRule {
     /// The rule of a path, with these web pages. Paths are compared byte by byte: none of them has a character that needs
     /// to be encoded.
     pub fn of(path: &str, pages: WebPages) -> &'static Self {
-        let is_served = |rule: &&Self| pages != WebPages::Off || rule.route != Route::Page;
+        let is_served = |rule: &&Self| pages != WebPages::Off || !matches!(rule.route, Route::Page | Route::Figures);
         ROUTES.iter().find(|rule| rule.has_path(path)).filter(is_served).unwrap_or(&NOWHERE)
     }
 

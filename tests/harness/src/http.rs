@@ -99,10 +99,16 @@ impl Http {
     /// The body behind a head.
     #[track_caller]
     pub fn body(&mut self, head: &Head) -> String {
+        String::from_utf8(self.bytes(head)).expect("text")
+    }
+
+    /// The body behind a head, which need not be text.
+    #[track_caller]
+    pub fn bytes(&mut self, head: &Head) -> Vec<u8> {
         let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length"));
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("a body");
-        String::from_utf8(body).expect("text")
+        body
     }
 
     /// The stream ends here, and not with a reset.

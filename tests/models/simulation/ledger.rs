@@ -111,6 +111,7 @@ impl Ledger {
             | ShardCommand::Page(..)
             | ShardCommand::RemoveHistory(..)
             | ShardCommand::CountMembers(_)
+            | ShardCommand::Busiest(_)
             | ShardCommand::Rules(..) => {
                 unreachable!("clients do not send it")
             }

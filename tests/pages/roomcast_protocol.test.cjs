@@ -1,0 +1,382 @@
+// The client module that pages use, against a server that says what the built one does not say on demand.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { once } = require("node:events");
+const { test, before, after, beforeEach, afterEach } = require("node:test");
+const { Record, rejection } = require("../sdks/helpers/events.cjs");
+const { FakeServer, publication, published } = require("./helpers/fake_server.cjs");
+const { client, join, reaches, next } = require("./helpers/module.cjs");
+
+let fake;
+beforeEach(async () => (fake = await FakeServer.start()));
+afterEach(() => fake.stop());
+const page = new EventTarget();
+before(() => {
+    globalThis.addEventListener = page.addEventListener.bind(page);
+    globalThis.document = Object.assign(new EventTarget(), { hidden: false });
+});
+after(() => {
+    delete globalThis.addEventListener;
+    delete globalThis.document;
+});
+
+// A connected client, and the server's end of its connection.
+async function connect(options, result) {
+    const ada = await client(fake.url, options);
+    const connection = await fake.accept();
+    await connection.welcome(result);
+    await reaches(ada, "connected");
+    return { ada, connection };
+}
+
+const POSITION = { recoverable: true, positioned: true, epoch: "one" };
+
+// A joined room, with the position up to which it has everything.
+async function joinRoom(ada, connection, name, offset = 0) {
+    const room = join(ada, name);
+    await connection.admit(name, { ...POSITION, offset });
+    await reaches(room, "joined");
+    return room;
+}
+
+test("a connection begins with one frame: connect, nick, subscribes with histories", async () => {
+    const ada = await client(fake.url, { nick: "ada" });
+    const [one, two] = [join(ada, "one", { history: 5 }), join(ada, "two")];
+    const connection = await fake.accept();
+    await connection.take("rpc");
+    assert.deepEqual(connection.frames, [[
+        { id: 1, connect: { name: "roomcast.js" } },
+        { id: 2, rpc: { method: "nick", data: { nick: "ada" } } },
+        { id: 3, subscribe: { channel: "one" } },
+        { id: 4, history: { channel: "one", limit: 5, reverse: true } },
+        { id: 5, subscribe: { channel: "two" } },
+    ]]);
+    connection.send(
+        { id: 1, connect: { client: "a1" } },
+        { id: 2, rpc: { data: { nick: "~ada" } } },
+        { id: 3, subscribe: { ...POSITION, offset: 2 } },
+        published("one", 3),
+        { id: 4, history: { ...POSITION, publications: [publication(3), publication(2), publication(1)], offset: 3 } },
+        { id: 5, subscribe: { ...POSITION, offset: 7 } },
+        published("two", 8),
+    );
+    await two.messages.count(1);
+    assert.deepEqual([ada.nick, ada.clientId], ["~ada", "a1"]);
+    assert.deepEqual(one.messages.all.map(({ offset, isLive }) => [offset, isLive]), [[1, false], [2, false], [3, true]]);
+    assert.deepEqual(two.story, ["joined", "message 8"]);
+    connection.socket.close(3001, "shutdown");
+    const again = await fake.accept();
+    await again.take("rpc");
+    assert.deepEqual(again.frames[0].slice(2), [
+        { id: 3, subscribe: { channel: "one", recover: true, epoch: "one", offset: 3 } },
+        { id: 4, subscribe: { channel: "two", recover: true, epoch: "one", offset: 8 } },
+    ]);
+});
+
+test("pushes that overtake a short history are merged into it by offset", async () => {
+    const { ada, connection } = await connect();
+    const room = join(ada, "room", { history: 2 });
+    await connection.admit("room", { ...POSITION, offset: 10 });
+    const { id } = await connection.take("history");
+    connection.send(published("room", 11), published("room", 12), published("room", 13));
+    assert.equal(room.state, "joining");
+    connection.send({ id, history: { ...POSITION, publications: [publication(13), publication(12)], offset: 13 } }, published("room", 14));
+    await room.messages.count(4);
+    assert.deepEqual(room.messages.all.map(({ offset }) => offset), [11, 12, 13, 14]);
+    assert.ok(room.messages.all.every(({ isLive }) => isLive));
+});
+
+test("a frame is split where its commands get long", async () => {
+    const { ada, connection } = await connect();
+    const room = await joinRoom(ada, connection, "room");
+    const before = connection.frames.length;
+    for (let n = 0; n < 10; n++) room.say("x".repeat(5_000)).catch(() => {});
+    for (let n = 0; n < 10; n++) await connection.take("publish");
+    assert.deepEqual(connection.frames.slice(before).map((frame) => frame.length), [3, 3, 3, 1]);
+});
+
+test("a publish whose connection ends is lost, one without a connection is offline", async () => {
+    const { ada, connection } = await connect({ isPatient: true, random: () => 1 });
+    const room = await joinRoom(ada, connection, "room");
+    const lost = rejection(room.say("perhaps"));
+    await connection.take("publish");
+    connection.socket.terminate();
+    const { code, isTemporary, name } = await lost;
+    assert.deepEqual([code, isTemporary, name, ada.state, room.state], ["lost", true, "RoomcastError", "waiting", "joining"]);
+    assert.equal((await rejection(room.say("never"))).code, "offline");
+    ada.retry();
+    const waiting = rejection(room.say("in vain"));
+    (await fake.accept()).socket.terminate();
+    assert.equal((await waiting).code, "offline");
+});
+
+test("the codes with which a connection ends say whether it is made again", async () => {
+    for (const [code, state] of [
+        [3000, "waiting"], [3001, "waiting"], [3005, "waiting"], [3008, "waiting"], [3012, "waiting"], [3013, "waiting"],
+        [1000, "waiting"], [1011, "waiting"], [4014, "waiting"], [4499, "waiting"],
+        [1009, "refused"], [3500, "refused"], [3503, "refused"], [3999, "refused"], [4500, "refused"], [4999, "refused"],
+    ]) {
+        const { ada, connection } = await connect({ isPatient: true });
+        connection.socket.close(code, "why");
+        const event = await reaches(ada, state);
+        assert.deepEqual([event.code, event.reason, event.retryAt > Date.now()], [code, "why", state === "waiting"], code);
+        ada.close();
+    }
+});
+
+test("a connect that fails for now is tried again, any other is refused", async () => {
+    const ada = await client(fake.url, { isPatient: true });
+    await (await fake.accept()).fail("connect", 100, true);
+    assert.deepEqual((({ code, reason }) => [code, reason])(await reaches(ada, "waiting")), [100, "error 100"]);
+    ada.retry();
+    const connection = await fake.accept();
+    await connection.fail("connect", 106, false);
+    assert.deepEqual(await reaches(ada, "refused"), { state: "refused", code: 106, reason: "error 106" });
+    await connection.ended;
+    ada.connect();
+    await (await fake.accept()).welcome();
+    await reaches(ada, "connected");
+});
+
+test("delays grow to 20 seconds with jitter, and begin anew after a success", async () => {
+    let jitter = 1;
+    const ada = await client(fake.url, { isPatient: true, random: () => jitter });
+    const delays = [];
+    const fail = async () => {
+        (await fake.accept()).socket.terminate();
+        const { retryAt } = await reaches(ada, "waiting");
+        delays.push(Math.round((retryAt - Date.now()) / 100) / 10);
+        ada.retry();
+    };
+    for (let n = 0; n < 8; n++) await fail();
+    jitter = 0;
+    await fail();
+    jitter = 1;
+    const connection = await fake.accept();
+    await connection.welcome();
+    await reaches(ada, "connected");
+    connection.socket.terminate();
+    const { retryAt } = await reaches(ada, "waiting");
+    delays.push(Math.round((retryAt - Date.now()) / 100) / 10);
+    assert.deepEqual(delays, [1, 1.5, 2.5, 4.5, 8.5, 16.5, 20, 20, 0.5, 1]);
+});
+
+test("a network or a reader that is back has it try at once, or check that the connection works", async () => {
+    const { ada, connection } = await connect({ isPatient: true, random: () => 1 });
+    page.dispatchEvent(new Event("online"));
+    const { id } = await connection.take("ping");
+    connection.send({ id, ping: {} });
+    for (const [target, name] of [[page, "online"], [document, "visibilitychange"]]) {
+        fake.server.clients.forEach((socket) => socket.terminate());
+        await reaches(ada, "waiting");
+        document.hidden = true;
+        document.dispatchEvent(new Event("visibilitychange"));
+        assert.equal(ada.state, "waiting");
+        document.hidden = false;
+        target.dispatchEvent(new Event(name));
+        assert.equal(ada.state, "connecting");
+        await (await fake.accept()).welcome();
+        await reaches(ada, "connected");
+    }
+    ada.close();
+    page.dispatchEvent(new Event("online"));
+    assert.equal(ada.state, "closed");
+});
+
+test("pings are answered where the server wants it, and a server that is silent for too long is left", async (context) => {
+    const { ada, connection } = await connect({ isPatient: true }, { ping: 25, pong: true });
+    connection.send({});
+    await connection.take("pong");
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    connection.send({});
+    await connection.take("pong");
+    context.mock.timers.tick(34_999);
+    assert.equal(ada.state, "connected");
+    context.mock.timers.tick(1);
+    assert.equal(ada.state, "waiting");
+});
+
+test("a connection in which no answer comes is made anew, unless other things come", async (context) => {
+    const { ada, connection } = await connect({ isPatient: true });
+    const room = await joinRoom(ada, connection, "room");
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const lost = rejection(room.say("perhaps"));
+    await connection.take("publish");
+    context.mock.timers.tick(4_999);
+    connection.send(published("room", 1));
+    await room.messages.count(1);
+    context.mock.timers.tick(4_999);
+    assert.equal(ada.state, "connected");
+    context.mock.timers.tick(1);
+    assert.equal(ada.state, "waiting");
+    context.mock.timers.reset();
+    assert.equal((await lost).code, "lost");
+});
+
+test("an attempt that takes too long is given up, in whatever it waits", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    for (const options of [{}, { getToken: () => new Promise(() => {}) }]) {
+        const ada = await client(fake.url, { isPatient: true, ...options });
+        context.mock.timers.tick(10_000);
+        assert.equal(ada.state, "waiting");
+    }
+    context.mock.timers.reset();
+});
+
+test("a token that cannot be had now is asked for again later", async () => {
+    const ada = await client(fake.url, { isPatient: true, getToken: async () => { throw new Error("no network"); } });
+    const { reason } = await reaches(ada, "waiting");
+    assert.match(reason, /no network/);
+});
+
+test("a join that fails for now is tried again, one that ends so begins anew with its position", async () => {
+    const { ada, connection } = await connect({ random: () => 0 });
+    const room = join(ada, "room");
+    const early = rejection(room.say("early"));
+    await connection.fail("subscribe", 111, true);
+    assert.equal((await early).code, 111);
+    await connection.admit("room", { ...POSITION, offset: 4 });
+    await reaches(room, "joined");
+    connection.send(published("room", 5), { push: { channel: "room", unsubscribe: { code: 2501, reason: "subscription expired" } } });
+    assert.deepEqual(await reaches(room, "joining"), { state: "joining", code: 2501, reason: "subscription expired" });
+    const saying = room.say("late");
+    const again = await connection.take("subscribe");
+    assert.deepEqual(again.subscribe, { channel: "room", recover: true, epoch: "one", offset: 5 });
+    connection.send({ id: again.id, subscribe: { ...POSITION, offset: 5, was_recovering: true, recovered: true, publications: [publication(6)] } });
+    connection.send({ id: (await connection.take("publish")).id, publish: {} });
+    await saying;
+    assert.deepEqual(room.story, ["joined", "message 5", "joining", "message 6", "joined"]);
+});
+
+test("a room that is left while it waits to join again does not join", async () => {
+    const { ada, connection } = await connect();
+    const room = await joinRoom(ada, connection, "room");
+    connection.send({ push: { channel: "room", unsubscribe: { code: 2500, reason: "insufficient state" } } });
+    await reaches(room, "joining");
+    room.leave();
+    assert.deepEqual(room.states.all.map(({ state }) => state), ["joined", "joining", "left"]);
+    const other = await joinRoom(ada, connection, "other");
+    assert.deepEqual([other.state, connection.commands], ["joined", []]);
+});
+
+test("what was sent to a former membership does not reach the next one of the same room", async () => {
+    const { ada, connection } = await connect();
+    const former = await joinRoom(ada, connection, "room");
+    former.leave();
+    const room = join(ada, "room");
+    const { id } = await connection.take("subscribe");
+    connection.send(
+        published("room", 1),
+        { push: { channel: "room", unsubscribe: { code: 2000, reason: "server unsubscribe" } } },
+        { id, subscribe: { ...POSITION, offset: 1 } },
+        published("room", 2),
+    );
+    await room.messages.count(1);
+    assert.deepEqual([former.story, room.story], [["joined", "left"], ["joined", "message 2"]]);
+});
+
+test("a listener that leaves or closes ends what follows at once", async () => {
+    const { ada, connection } = await connect();
+    const [room, other] = [await joinRoom(ada, connection, "room"), await joinRoom(ada, connection, "other")];
+    room.on("message", () => room.leave());
+    other.on("message", () => ada.close());
+    connection.send(published("room", 1), published("room", 2), published("other", 1), published("other", 2));
+    await connection.ended;
+    assert.deepEqual([room.story, other.story], [["joined", "message 1", "left"], ["joined", "message 1", "joining"]]);
+});
+
+test("a listener that throws keeps nobody from the event, and one that was stopped hears nothing", async (context) => {
+    const reported = context.mock.method(console, "error", () => {});
+    const { ada, connection } = await connect();
+    const room = ada.join("room");
+    room.on("message", () => { throw new Error("a mistake of the application"); });
+    const stop = room.on("message", () => assert.fail("stopped"));
+    const messages = new Record(room, "message");
+    stop();
+    stop();
+    await connection.admit("room", POSITION);
+    connection.send(published("room", 1), published("room", 2));
+    await messages.count(2);
+    assert.equal(reported.mock.callCount(), 2);
+});
+
+test("a nick holds over connections, and an older server without nicks is no error", async () => {
+    const { ada, connection } = await connect();
+    const nicks = new Record(ada, "nick");
+    const renaming = ada.rename("ada");
+    connection.send({ id: (await connection.take("rpc")).id, rpc: { data: { nick: "~ada" } } });
+    assert.equal(await renaming, "~ada");
+    const refused = rejection(ada.rename("a\nb"));
+    await connection.fail("rpc", 107);
+    assert.equal((await refused).code, 107);
+    const lost = ada.rename("eve");
+    await connection.take("rpc");
+    connection.socket.terminate();
+    assert.equal(await lost, undefined);
+    const again = await fake.accept();
+    await again.welcome();
+    const { id, rpc } = await again.take("rpc");
+    assert.deepEqual(rpc.data, { nick: "eve" });
+    again.send({ id, rpc: { data: { nick: "~eve" } } });
+    await nicks.count(2);
+    assert.equal(ada.nick, "~eve");
+    const old = ada.rename("bob");
+    await again.fail("rpc", 108);
+    assert.equal(await old, undefined);
+    ada.close();
+    assert.equal(await ada.rename("tom"), undefined);
+});
+
+test("members of a large room are counted and not listed, and nobody asks while nobody listens", async (context) => {
+    const { ada, connection } = await connect();
+    const room = await joinRoom(ada, connection, "room");
+    assert.deepEqual(connection.commands, []);
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const count = async (num_clients) => connection.send({ id: (await connection.take("presence_stats")).id, presence_stats: { num_clients } });
+    const heard = [];
+    const stop = room.on("members", (event) => heard.push(event));
+    await count(5_000);
+    const fence = async () => {
+        const pinged = once(fake.server.clients.values().next().value, "message");
+        const saying = room.say("fence");
+        await pinged;
+        connection.send({ id: (await connection.take("publish")).id, publish: {} });
+        await saying;
+    };
+    await fence();
+    assert.deepEqual(heard, [{ count: 5_000 }]);
+    connection.send(published("room", 1));
+    context.mock.timers.tick(60_000);
+    await count(2);
+    const info = (client, name) => ({ client, user: "", conn_info: { name } });
+    connection.send({ id: (await connection.take("presence")).id, presence: { presence: { b: info("b", "~zoe"), a: info("a", "~ada") } } });
+    await fence();
+    assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~ada", "~zoe"]);
+    connection.send({ push: { channel: "room", join: { info: info("c", "~tom") } } }, { push: { channel: "room", leave: { info: info("a", "~ada") } } });
+    await fence();
+    assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~tom", "~zoe"]);
+    stop();
+    context.mock.timers.tick(60_000);
+    await fence();
+    assert.deepEqual(connection.commands, []);
+    context.mock.timers.reset();
+});
+
+test("members are not asked for in a hidden page, nor without the right to it", async (context) => {
+    const { ada, connection } = await connect();
+    const room = await joinRoom(ada, connection, "room");
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    document.hidden = true;
+    room.on("members", () => {});
+    assert.deepEqual(connection.commands, []);
+    document.hidden = false;
+    context.mock.timers.tick(5_000);
+    await connection.fail("presence_stats", 103, false);
+    const pending = room.say("fence");
+    connection.send({ id: (await connection.take("publish")).id, publish: {} });
+    await pending;
+    context.mock.timers.tick(4_000);
+    assert.deepEqual(connection.commands, []);
+    context.mock.timers.reset();
+});
