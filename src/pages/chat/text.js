@@ -10,6 +10,13 @@ const TRAILING = new Set(".,;:!?'*_~…)]}");
 /** @type {Record<string, string>} */
 const OPENING = { ")": "(", "]": "[", "}": "{" };
 
+const DAY_MS = 86_400_000;
+/** In the time zone of the reader. */
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const weekdayFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
+const yearFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+
 /** @typedef {{ text: string, href?: string }} Segment */
 
 /** Divides a text into links and what is between them. @param {string} text @returns {Segment[]} */
@@ -78,13 +85,6 @@ export function json(data) {
 export function counted(count, one, many = `${one}s`) {
     return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
-
-const DAY_MS = 86_400_000;
-/** In the time zone of the reader. */
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const weekdayFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
-const yearFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 /** @param {number} moment */
 export const clock = (moment) => clockFormat.format(moment);
