@@ -356,6 +356,9 @@ test("members of a large room are counted and not listed, and nobody asks while 
     connection.send({ push: { channel: "room", join: { info: info("c", "~tom") } } }, { push: { channel: "room", leave: { info: info("a", "~ada") } } });
     await fence();
     assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~tom", "~zoe"]);
+    connection.send({ push: { channel: "room", pub: { ...publication(2), info: info("c", "~thomas") } } });
+    await fence();
+    assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~thomas", "~zoe"]);
     stop();
     context.mock.timers.tick(60_000);
     await fence();
