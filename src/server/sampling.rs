@@ -1,6 +1,6 @@
-//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits for
-//! no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard pays one
-//! wake-up of the main thread per second, and the workers pay nothing.
+//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits
+//! for no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard
+//! pays one wake-up of the main thread per second, and the workers pay nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::broker::{BusiestRooms, Now, RoomActivity, WeakShards};
 use crate::config::Config;
-use crate::metrics::resident_bytes;
+use crate::metrics::ResidentMemory;
 use crate::shutdown::Drain;
 use crate::stats::{BusyRoom, Limits, Moment, Recorder, Stats, TopRooms};
 use crate::transport::metrics::ServerMetrics;
@@ -26,8 +26,8 @@ const WATCHED_FOR: Duration = Duration::from_secs(5);
 /// The least time between two looks for the busiest rooms.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(900);
 
-/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work, so
-/// that looks take 0.1 % of its time at most.
+/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work,
+/// so that looks take 0.1 % of its time at most.
 const LOOK_INTERVAL_FACTOR: u32 = 1_000;
 
 /// Samples a server until it has ended.
@@ -42,6 +42,7 @@ pub struct Sampler {
     sampled_at: Instant,
     /// Of each worker, until the server stops.
     workers: Vec<WorkerLoad>,
+    memory: ResidentMemory,
     looks: Looks,
 }
 
@@ -93,6 +94,7 @@ impl Sampler {
             started_at: instant,
             sampled_at: instant,
             workers: Vec::new(),
+            memory: ResidentMemory::open(),
             looks: Looks::new(instant),
         }
     }
@@ -132,7 +134,7 @@ impl Sampler {
             uptime: self.started_at.elapsed().as_secs(),
             seconds: elapsed.as_secs_f64(),
             loads: self.workers.iter_mut().map(|worker| worker.load(elapsed)).collect(),
-            memory_bytes: resident_bytes().unwrap_or_default(),
+            memory_bytes: self.memory.bytes().unwrap_or_default(),
             is_draining: self.drain.is_announced(),
         };
         let stats = self.recorder.record(totals, &moment, self.looks.top_rooms.clone());
@@ -141,8 +143,8 @@ impl Sampler {
 }
 
 impl WorkerLoad {
-    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread counts
-    /// where it ends.
+    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread
+    /// counts where it ends.
     fn load(&mut self, elapsed: Duration) -> f64 {
         let before = std::mem::replace(&mut self.busy, self.runtime.worker_total_busy_duration(0));
         self.busy.saturating_sub(before).div_duration_f64(elapsed).min(1.0)

@@ -289,7 +289,8 @@ mod tests {
         ]);
         assert_eq!(second["ended"], ended);
         let samples = json!({
-            "next": 1_700_000_001_u64, "at": [1_700_000_002], "clients": [3], "rooms": [0], "published": [1.5], "delivered": [15.0],
+            "next": 1_700_000_001_u64, "at": [1_700_000_002], "clients": [3], "rooms": [0],
+            "published": [1.5], "delivered": [15.0],
             "p50": [0.000075], "p99": [0.0001], "pending_bytes": [0], "memory_bytes": [34_000_000], "load": [0.25],
             "cut": [2],
         });

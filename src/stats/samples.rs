@@ -139,7 +139,8 @@ mod tests {
             (3, Some(START), 1..=3),
             (3, Some(START + 1), 2..=3),
             (3, Some(START + 3), 4..=3),
-            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was set back.
+            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was
+            // set back.
             (3, Some(START - 1), 1..=3),
             (3, Some(0), 1..=3),
             (3, Some(START + 4), 1..=3),
