@@ -162,8 +162,8 @@ pub struct BatchResult {
 
 impl From<&Arc<Publisher>> for ClientInfo {
     fn from(publisher: &Arc<Publisher>) -> Self {
-        // All that a text client may have is its label.
-        let label = (publisher.kind == PublisherKind::TextClient)
+        // All that a client may have is its label.
+        let label = (publisher.kind == PublisherKind::NamedClient)
             .then(|| json(&BTreeMap::from([("name", publisher.label.as_str())])));
         Self {
             user: publisher.user.as_str().to_owned(),

@@ -65,7 +65,8 @@ pub enum Act {
     PresenceCount(Uncharged),
     /// Replies with the position up to which everything is on its way to the member.
     Position,
-    /// Makes this the member as others see it, and replies with the label.
+    /// Makes this the member as others see it, and replies with the label. Dialects whose replies repeat a name for the
+    /// command reply only if there is one.
     Rename(Arc<Publisher>),
     /// Makes this the member as others see it, and replies with its user.
     Authenticate(Arc<Publisher>),

@@ -185,9 +185,13 @@ impl Room {
         Some(publisher)
     }
 
-    /// Changes what others see of a member. Does nothing if it is not in.
-    pub fn rename(&mut self, address: Address, publisher: Arc<Publisher>) {
+    /// Changes what others see of a member, but for what the application says about it in this room. Does nothing if it
+    /// is not in.
+    pub fn rename(&mut self, address: Address, mut publisher: Arc<Publisher>) {
         if let Some(membership) = self.members.get_mut(&address) {
+            if publisher.room_info != membership.publisher.room_info {
+                Arc::make_mut(&mut publisher).room_info.clone_from(&membership.publisher.room_info);
+            }
             membership.publisher = publisher;
             self.invalidate_listing();
         }

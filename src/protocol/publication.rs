@@ -43,10 +43,10 @@ pub struct Publisher {
 /// What kind of publisher it is, and what only that kind has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PublisherKind {
-    /// A client that speaks text, so that its label is all that others have to call it by.
-    TextClient,
-    /// A client that speaks JSON.
-    JsonClient,
+    /// A client that all others call by its label: it speaks text, or has chosen a nick.
+    NamedClient,
+    /// A client that speaks JSON and has chosen no nick. Only text clients see its label.
+    UnnamedClient,
     /// A backend of the application, which is no client, with the tags of its publication, by name.
     Backend(Tags),
 }
@@ -75,7 +75,7 @@ pub enum Data {
 impl Publisher {
     /// A client of the text protocol of which nothing but its label is known.
     pub fn anonymous(client: ClientId, label: Label) -> Self {
-        let kind = PublisherKind::TextClient;
+        let kind = PublisherKind::NamedClient;
         Self { client, user: UserId::default(), label, info: None, room_info: None, kind }
     }
 

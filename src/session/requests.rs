@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::asking::{PublishRequest, Wished};
+use super::memberships::Membership;
 use super::waiting::{Answer, Paused, Waiting};
 use super::{Outcome, Session};
 use crate::auth::rights::Action;
@@ -11,7 +12,7 @@ use crate::broker::{Act, MemberCommand, Page, ReplyTo, Viewer};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
-use crate::protocol::publication::Data;
+use crate::protocol::publication::{Data, PublisherKind};
 
 impl Session {
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
@@ -140,19 +141,30 @@ impl Session {
         self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
     }
 
-    /// Gives the client another label, which a room that it is in replies with. A name that comes from a token stays.
-    pub fn rename(&mut self, room: Option<&RoomName>, nick: &Label) -> Outcome {
+    /// Gives the client another label in all rooms that it is in, the last of which replies with it. A name that comes
+    /// from a token stays.
+    pub fn rename(&mut self, nick: &Label, request: Option<RequestId>) -> Outcome {
         if self.lease.as_ref().is_some_and(|lease| lease.names_client()) {
             let error = format!("{:?}: your name comes from your token", nick.as_str());
             return self.wait(Waiting::Refused(CommandError::Forbidden(error.into())));
         }
-        let label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
-        Arc::make_mut(&mut self.identity).label = label;
+        let identity = Arc::make_mut(&mut self.identity);
+        identity.label = if self.context.access.has_users() { nick.of_guest() } else { nick.clone() };
+        identity.kind = PublisherKind::NamedClient;
         let identity = Arc::clone(&self.identity);
-        match room {
-            Some(room) => self.send_to_room(self.command(room, Act::Rename(identity), None)),
-            None => self.reply(None, &Event::Named(&identity.label)),
-        }
+        let Some((last, others)) = self.memberships.split_last() else {
+            let named = Event::Named(&identity.label);
+            return match request {
+                Some(request) => self.reply_to(request, &named),
+                None => self.reply(None, &named),
+            };
+        };
+        let rename = |membership: &Membership, request| {
+            self.command(&membership.joined.room, Act::Rename(Arc::clone(&identity)), request)
+        };
+        let mut renames: Vec<_> = others.iter().map(|membership| rename(membership, None)).collect();
+        renames.push(rename(last, request));
+        self.send_in_order(renames.into_iter())
     }
 
     /// The nick that a guest has chosen before there were users, and which may be the name of one.

@@ -70,10 +70,7 @@ impl TextHandler {
             }
             Command::Leave => self.in_room(|handler, room| handler.session.leave(room)),
             Command::List => self.session.list_rooms(),
-            Command::Nick(nick) => {
-                let room = self.room();
-                self.session.rename(room.as_ref(), &nick)
-            }
+            Command::Nick(nick) => self.session.rename(&nick, None),
             Command::Auth(TokenText(token)) => self.authenticate(&token),
             Command::Who => self.in_room(|handler, room| handler.session.list_members(room, None)),
             Command::History(messages) => {
@@ -249,10 +246,7 @@ impl ProtocolHandler for TextHandler {
             return self.obey(pending);
         }
         match self.session.unmarked_nick() {
-            Some(nick) => {
-                let room = self.room();
-                self.session.rename(room.as_ref(), &nick)
-            }
+            Some(nick) => self.session.rename(&nick, None),
             None => self.session.review(),
         }
     }

@@ -1,6 +1,7 @@
 //! Commands that have to wait: for an answer, for space in a mailbox, for the client's rate. A client that waits is not
 //! read meanwhile; that is the backpressure.
 
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -205,14 +206,23 @@ impl Session {
                 return self.wait_for_turn(LongReplyCommand::Member(command));
             }
         }
-        match self.context.broker.try_send(command, &mut self.window) {
-            Ok(()) => Outcome::Done,
-            Err(command) => {
+        self.send_in_order(iter::once(command))
+    }
+
+    /// Sends commands of a member, each to its room, or waits while the client has too much on its way.
+    pub(super) fn send_in_order(&mut self, mut commands: impl Iterator<Item = MemberCommand> + 'static) -> Outcome {
+        while let Some(command) = commands.next() {
+            if let Err(command) = self.context.broker.try_send(command, &mut self.window) {
                 // The window exists since the attempt, so that a clone is the same one.
                 let (broker, mut window) = (self.context.broker.clone(), self.window.clone());
-                self.wait(Answer::Sending(Box::pin(async move { broker.send(command, &mut window).await })))
+                return self.wait(Answer::Sending(Box::pin(async move {
+                    for command in iter::once(command).chain(commands) {
+                        broker.send(command, &mut window).await;
+                    }
+                })));
             }
         }
+        Outcome::Done
     }
 
     /// Sends a command of a member once the client may cause these deliveries.

@@ -199,7 +199,7 @@ impl ClientAcceptor {
         let number = self.number_client();
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
-        let kind = if is_text { PublisherKind::TextClient } else { PublisherKind::JsonClient };
+        let kind = if is_text { PublisherKind::NamedClient } else { PublisherKind::UnnamedClient };
         let publisher = Publisher { kind, ..self.publisher(label, client.token.as_deref()) };
         let buffer = &self.buffer;
         if let Some(reading) = reading {

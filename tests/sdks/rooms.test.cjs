@@ -4,7 +4,7 @@
 const assert = require("node:assert/strict");
 const { before, after } = require("node:test");
 const { Server } = require("./helpers/server.cjs");
-const { next, Record, rejection } = require("./helpers/events.cjs");
+const { next, plain, Record, rejection } = require("./helpers/events.cjs");
 const { sign } = require("./helpers/tokens.cjs");
 const { connect, connectAs, subscribe, scenario, inEachDialect, room, DIALECTS } = require("./helpers/clients.cjs");
 
@@ -170,4 +170,20 @@ scenario("a client that takes its subscription away and makes another one of the
     await second.publications.count(1);
     assert.deepEqual([first.publications.data, second.publications.data], [[], ["once"]]);
     assert.deepEqual(await second.presenceStats(), { numClients: 1, numUsers: 1 });
+});
+
+inEachDialect("the nick that a guest chooses is what others see", async (dialect) => {
+    const name = room("chat");
+    const [ada, bob] = [await connect(server.http, {}, dialect), await connect(server.http)];
+    const [subscription, other] = [await subscribe(ada, name), await subscribe(bob, name)];
+    for (const nick of ["ada", "countess"]) {
+        assert.deepEqual(plain((await ada.rpc("nick", { nick })).data), { nick: `~${nick}` });
+        assert.deepEqual((await other.presence()).clients[ada.id].connInfo, { name: `~${nick}` });
+        await subscription.publish(nick);
+    }
+    const heard = await other.publications.count(2);
+    assert.deepEqual(heard.map(({ data, info }) => [data, info.connInfo.name]), [["ada", "~ada"], ["countess", "~countess"]]);
+    assert.equal((await rejection(ada.rpc("nick", { nick: "two words" }))).code, 107);
+    const user = await connectAs("ada", server.http, {}, dialect);
+    assert.equal((await rejection(user.rpc("nick", { nick: "bob" }))).code, 103);
 });

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{Lines, Program, Signal, WELCOME};
+use harness::{Centrifuge, Lines, Program, Signal, WELCOME};
 use jsonwebtoken::Algorithm;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::json;
@@ -151,6 +151,8 @@ fn the_nick_of_a_guest_is_marked_once_there_are_users() {
     let file = folder.path().join("roomcast.toml");
     write_settings(&file, "");
     let program = Program::start(&["--config", file.to_str().expect("a path")]);
+    let mut sdk = Centrifuge::member(program.http, "a");
+    sdk.result("rpc", r#"{"method":"nick","data":{"nick":"bob"}}"#);
     let mut guest = member(&program, "a");
     guest.send("NICK alice\n");
     guest.expect("You are alice");
@@ -159,6 +161,8 @@ fn the_nick_of_a_guest_is_marked_once_there_are_users() {
     guest.expect("You are ~alice");
     guest.send("hi\n");
     guest.expect("[~alice] hi");
+    sdk.publish("a", r#""hi""#);
+    guest.expect("[~bob] hi");
 }
 
 #[test]

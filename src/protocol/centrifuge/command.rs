@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
+
 use crate::protocol::command::{CommandError, TokenText};
 use crate::protocol::event::RequestId;
 use crate::protocol::json::{DEPTH_MAX, depth, on_one_line};
+use crate::protocol::names::Label;
 
 /// What a client has sent.
 #[derive(Debug, PartialEq)]
@@ -50,7 +53,9 @@ pub enum Command<'a> {
     SubRefresh(Cow<'a, str>, TokenText<'a>),
     /// Asks for an answer.
     Ping,
-    /// Calls a procedure of the application. This server has none.
+    /// Chooses a nick: the one procedure of this server, `nick` with `{"nick":"…"}`.
+    Nick(Label),
+    /// Calls a procedure that this server does not have.
     Rpc,
 }
 
@@ -140,6 +145,23 @@ pub(super) fn present(channel: Cow<'_, str>) -> Result<Cow<'_, str>, CommandErro
 /// A token; `None` if it is empty.
 pub(super) fn token(text: Cow<'_, str>) -> Option<TokenText<'_>> {
     (!text.is_empty()).then_some(TokenText(text))
+}
+
+/// A call of a procedure with these data, if it has some.
+pub(super) fn rpc(method: &str, data: Option<&str>) -> Result<Command<'static>, CommandError> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        nick: Cow<'a, str>,
+    }
+    if method != "nick" {
+        return Ok(Command::Rpc);
+    }
+    // An array would be read as well, as the members in their order.
+    let object = data.filter(|data| data.starts_with('{'));
+    let parsed = object.and_then(|object| serde_json::from_str(object).ok());
+    let Data { nick } = parsed.ok_or_else(|| wrong(r#"data must be {"nick":"…"}"#))?;
+    Label::nick(&nick).map(Command::Nick).map_err(CommandError::Nick)
 }
 
 /// Whether bit 2 of `flag` is set. All others are ignored.

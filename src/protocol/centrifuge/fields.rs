@@ -144,6 +144,9 @@ pub(super) fn reply(event: &Event<'_>, fields: &mut impl Fields) -> bool {
             fields.number(Field(3, "offset"), last.map_or(0, |last| last.offset.0));
         }),
         Event::Pong(_) => fields.object(Field(12, "ping"), |_| ()),
+        Event::Named(label) => fields.object(Field(13, "rpc"), |fields| {
+            fields.json(Field(1, "data"), Json::Member("nick", label.as_str()));
+        }),
         Event::Refreshed { client, expires_in } => fields.object(Field(14, "refresh"), |fields| {
             fields.plain(Field(1, "client"), &hexadecimal(client));
             expiry(Field(3, "expires"), Field(4, "ttl"), expires_in, fields);
@@ -192,9 +195,9 @@ pub(super) fn data(data: &Data) -> Json<'_> {
     }
 }
 
-/// What others know of a client wherever it is. All that a text client may have is its label.
+/// What others know of a client wherever it is. All that a client may have is its label.
 pub(super) fn conn_info(publisher: &Publisher) -> Option<Json<'_>> {
-    let label = (publisher.kind == PublisherKind::TextClient).then(|| Json::Member("name", publisher.label.as_str()));
+    let label = (publisher.kind == PublisherKind::NamedClient).then(|| Json::Member("name", publisher.label.as_str()));
     publisher.info.as_deref().map(Json::Value).or(label)
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::command::{
-    Command, Connect, History, Parsed, Resume, Subscribe, is_must_recover, one_line, present, token, wrong,
+    Command, Connect, History, Parsed, Resume, Subscribe, is_must_recover, one_line, present, rpc, token, wrong,
 };
 use crate::protocol::command::{CommandError, TokenText};
 
@@ -39,6 +39,7 @@ struct Envelope<'a> {
 struct Parameters<'a> {
     #[serde(borrow)]
     channel: Raw<'a>,
+    method: Raw<'a>,
     token: Raw<'a>,
     /// `null` is a value here.
     #[serde(borrow, default, deserialize_with = "given")]
@@ -92,7 +93,7 @@ fn parsed<'a>(envelope: &Envelope<'a>) -> Parsed<'a> {
         return Parsed::Send;
     }
     let method = method
-        .or_else(|| envelope.rpc.map(|_| Ok(Command::Rpc)))
+        .or_else(|| envelope.rpc.map(call))
         .or_else(|| envelope.refresh.map(refresh))
         .or_else(|| envelope.sub_refresh.map(sub_refresh));
     Parsed::new(id, method)
@@ -148,6 +149,11 @@ fn history(raw: &RawValue) -> Result<Command<'_>> {
         since,
         reverse: typed("reverse", parameters.reverse, TRUTH)?.unwrap_or_default(),
     }))
+}
+
+fn call(raw: &RawValue) -> Result<Command<'_>> {
+    let parameters = Parameters::parse("rpc", raw)?;
+    rpc(&text("method", parameters.method)?, parameters.data.map(RawValue::get))
 }
 
 fn refresh(raw: &RawValue) -> Result<Command<'_>> {

@@ -7,7 +7,7 @@ use prost::Message;
 use serde_json::value::RawValue;
 
 use super::command::{
-    Command, Connect, History, Parsed, Resume, Subscribe, is_must_recover, one_line, present, token, wrong,
+    Command, Connect, History, Parsed, Resume, Subscribe, is_must_recover, one_line, present, rpc, token, wrong,
 };
 use crate::protocol::command::{CommandError, TokenText};
 
@@ -34,7 +34,7 @@ struct Envelope {
     #[prost(message, tag = "12")]
     send: Option<Empty>,
     #[prost(message, tag = "13")]
-    rpc: Option<Empty>,
+    rpc: Option<RpcRequest>,
     #[prost(message, tag = "14")]
     refresh: Option<RefreshRequest>,
     #[prost(message, tag = "15")]
@@ -105,6 +105,14 @@ struct StreamPosition {
 }
 
 #[derive(Message)]
+struct RpcRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    data: Vec<u8>,
+    #[prost(string, tag = "2")]
+    method: String,
+}
+
+#[derive(Message)]
 struct RefreshRequest {
     #[prost(string, tag = "1")]
     token: String,
@@ -154,7 +162,7 @@ fn parsed(envelope: Envelope) -> Parsed<'static> {
         return Parsed::Send;
     }
     let method = method
-        .or_else(|| envelope.rpc.map(|_| Ok(Command::Rpc)))
+        .or_else(|| envelope.rpc.map(call))
         .or_else(|| envelope.refresh.map(|request| needed(request.token).map(Command::Refresh)))
         .or_else(|| envelope.sub_refresh.map(sub_refresh));
     Parsed::new(envelope.id, method)
@@ -191,6 +199,10 @@ fn publish(request: PublishRequest) -> Result<Command<'static>> {
         serde_json::from_slice(&request.data).map_err(|error| wrong(format_args!("data must be JSON: {error}")))?;
     let data = one_line(json.get())?.into_owned().into();
     Ok(Command::Publish { channel, data })
+}
+
+fn call(request: RpcRequest) -> Result<Command<'static>> {
+    rpc(&request.method, str::from_utf8(&request.data).ok().map(str::trim_ascii_start))
 }
 
 fn history(request: HistoryRequest) -> Result<Command<'static>> {

@@ -35,7 +35,8 @@ impl CentrifugeHandler {
             Command::Refresh(token) => return Ok(self.refresh(request, &token)),
             Command::SubRefresh(channel, token) => return self.refresh_pass(request, &channel, &token),
             Command::Ping => return Ok(self.reply(request, &Event::Pong(""))),
-            Command::Rpc => return Err(CommandError::NotAvailable("this server has no procedures to call")),
+            Command::Nick(nick) => self.session.rename(&nick, named),
+            Command::Rpc => return Err(CommandError::NotAvailable("this server has no procedure but nick")),
         };
         Ok(self.after(outcome, Step::Command(request)))
     }

@@ -289,7 +289,10 @@ impl ProtocolHandler for CentrifugeHandler {
         if let Some(pending) = self.session.next_order() {
             return self.obey(pending);
         }
-        let outcome = self.session.review();
+        let outcome = match self.session.unmarked_nick() {
+            Some(nick) => self.session.rename(&nick, None),
+            None => self.session.review(),
+        };
         self.after(outcome, Step::Sending)
     }
 

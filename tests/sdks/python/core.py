@@ -50,6 +50,18 @@ class Rooms(Clients):
         self.assertEqual(await page(limit=2, since=since), [5, 6])
         self.assertEqual(await page(limit=2, since=since, reverse=True), [3, 2])
 
+    async def test_a_guest_chooses_a_nick(self):
+        room = self.room("open")
+        guest, other = await self.connect(), await self.connect()
+        subscription, listener = await self.subscribe(guest, room), await self.subscribe(other, room)
+        result = await guest.rpc("nick", self.encode({"nick": "ada"}))
+        self.assertEqual(self.decode(result.data), {"nick": "~ada"})
+        await subscription.publish(self.encode("hi"))
+        await self.heard(listener, 1)
+        [said] = listener.said.of("publication")
+        infos = [info.conn_info for info in (await listener.presence()).clients.values() if info.conn_info]
+        self.assertEqual([self.decode(info) for info in [said.pub.info.conn_info, *infos]], [{"name": "~ada"}] * 2)
+
     async def test_refusals_have_the_code_that_says_why(self):
         client = await self.connect()
         with self.assertRaises(ReplyError) as refused:

@@ -9,6 +9,8 @@ mod pipelined;
 mod mixed;
 // Presence, its events, and history.
 mod reading;
+// Nicks of guests.
+mod nick;
 // Recovery, case by case.
 mod recovery;
 // Clients that are cut while others publish, compared with the order of their rooms.

@@ -158,6 +158,20 @@ fn a_client_is_who_the_application_says_with_its_rights_and_rooms() {
 }
 
 #[test]
+fn a_name_that_comes_from_the_application_stays() {
+    over_all(|kind| {
+        let hooked = Hooked::asking(&[Wish::Connect]);
+        let error = match hooked.connect_as_alice(kind) {
+            Member::Text(mut client) => client.request("NICK bob"),
+            Member::Centrifuge(mut client) => {
+                client.error("rpc", json!({ "method": "nick", "data": { "nick": "bob" } })).to_string()
+            }
+        };
+        assert!(error.contains("your name comes from your token"), "{error}");
+    });
+}
+
+#[test]
 fn a_client_with_a_token_is_asked_about_with_its_user_and_an_answer_replaces_the_token() {
     let (_folder, secret) = secret_file();
     let hooked = Hooked::start(Shape::ONE, |settings| {

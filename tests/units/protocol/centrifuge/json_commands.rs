@@ -5,7 +5,7 @@ use roomcast::protocol::centrifuge::command::{Command, Connect, History, Parsed,
 use roomcast::protocol::centrifuge::json::next_command;
 use roomcast::protocol::command::{CommandError, TokenText};
 
-use super::id;
+use super::{id, nick};
 
 /// All that a frame holds, from its beginning to its end.
 fn parsed(frame: &[u8]) -> Vec<Parsed<'_>> {
@@ -35,6 +35,8 @@ fn refused(frame: &str) -> String {
         other => panic!("{frame}: {other:?}"),
     }
 }
+
+const NICK_RULE: &str = r#"data must be {"nick":"…"}"#;
 
 fn token(text: &str) -> TokenText<'_> {
     TokenText(text.into())
@@ -97,6 +99,7 @@ fn each_method_is_read_with_all_its_parameters() {
         (r#"{"id":1,"sub_refresh":{"token":"t"}}"#, Command::SubRefresh("".into(), token("t"))),
         (r#"{"id":1,"ping":{}}"#, Command::Ping),
         (r#"{"id":1,"rpc":{"method":"m","data":1}}"#, Command::Rpc),
+        (r#"{"id":1,"rpc":{"data":{"a":[],"nick":"\u0061da"},"method":"nick"}}"#, Command::Nick(nick("ada"))),
         (
             r#"{"channel":1,"id":1,"x":[{}],"rpc":null,"unsubscribe":{"y":{"channel":2},"channel":"\u0072"}}"#,
             Command::Unsubscribe("r".into()),
@@ -167,11 +170,20 @@ fn a_parameter_of_the_wrong_type_is_refused_with_what_it_must_be() {
         ("history", r#""channel":"r","since":3"#, "since must be an object"),
         ("history", r#""channel":"r","since":{"offset":"3"}"#, "offset must be an integer from 0 on"),
         ("history", r#""channel":"r","reverse":"yes""#, "reverse must be true or false"),
+        ("rpc", r#""method":1"#, "method must be a string"),
+        ("rpc", r#""method":"nick""#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":null"#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":{}"#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":["ada"]"#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":"ada""#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":{"nick":1}"#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":{"nick":"\ud800"}"#, NICK_RULE),
+        ("rpc", r#""method":"nick","data":{"nick":"a","nick":"b"}"#, NICK_RULE),
     ] {
         let frame = format!(r#"{{"id":1,"{method}":{{{parameters}}}}}"#);
         assert_eq!(refused(&frame), rule, "{frame}");
     }
-    for method in ["connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats", "history"] {
+    for method in ["connect", "subscribe", "unsubscribe", "publish", "presence", "presence_stats", "history", "rpc"] {
         for parameters in ["5", "\"r\"", "[]", "[\"r\"]", "true"] {
             let frame = format!(r#"{{"id":1,"{method}":{parameters}}}"#);
             assert_eq!(refused(&frame), format!("{method} must be an object"));
@@ -179,6 +191,18 @@ fn a_parameter_of_the_wrong_type_is_refused_with_what_it_must_be() {
     }
     let twice = refused(r#"{"id":1,"subscribe":{"channel":"a","channel":"b"}}"#);
     assert!(twice.starts_with("subscribe: duplicate field `channel`"), "{twice}");
+}
+
+#[test]
+fn a_nick_that_breaks_its_rule_is_refused_with_it() {
+    for nick in ["", "a b", "~ada", "client-7", "a\u{2800}"] {
+        let frame = format!(r#"{{"id":1,"rpc":{{"method":"nick","data":{{"nick":"{nick}"}}}}}}"#);
+        let refused = one(&frame);
+        assert!(
+            matches!(&refused, Parsed::Refused(request, CommandError::Nick(_)) if *request == id(1)),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use roomcast::protocol::centrifuge::command::Parsed;
 use roomcast::protocol::event::RequestId;
+use roomcast::protocol::names::Label;
 
 mod json_commands;
 mod protobuf_commands;
@@ -11,6 +12,10 @@ mod written;
 
 fn id(number: u32) -> RequestId {
     RequestId::new(number).expect("a name is not 0")
+}
+
+fn nick(text: &str) -> Label {
+    Label::nick(text).expect("a nick")
 }
 
 /// All that a frame holds, from its beginning to its end.

@@ -5,7 +5,7 @@ use roomcast::protocol::centrifuge::command::{Command, Connect, History, Parsed,
 use roomcast::protocol::centrifuge::protobuf::next_command;
 use roomcast::protocol::command::{CommandError, TokenText};
 
-use super::id;
+use super::{id, nick};
 
 /// All that a frame holds, from its beginning to its end.
 fn parsed(frame: &[u8]) -> Vec<Parsed<'_>> {
@@ -99,6 +99,7 @@ fn commands() -> Vec<(u8, Vec<Vec<u8>>, Command<'static>)> {
         ),
         (11, vec![], Command::Ping),
         (13, vec![bytes(1, "1"), bytes(2, "m")], Command::Rpc),
+        (13, vec![bytes(1, r#" {"nick":"ada"} "#), bytes(2, "nick")], Command::Nick(nick("ada"))),
         (14, vec![bytes(1, "t")], Command::Refresh(token("t"))),
         (15, vec![room(), bytes(2, "t")], Command::SubRefresh("r".into(), token("t"))),
         (15, vec![bytes(2, "t")], Command::SubRefresh("".into(), token("t"))),
@@ -196,6 +197,9 @@ fn what_is_missing_or_no_json_is_refused() {
             "data must be JSON: invalid unicode code point at line 1 column 2",
         ),
         (7, vec![room.clone(), bytes(2, "1 2")], "data must be JSON: trailing characters at line 1 column 3"),
+        (13, vec![bytes(2, "nick")], r#"data must be {"nick":"…"}"#),
+        (13, vec![bytes(1, b"{\"nick\":\"\xff\"}"), bytes(2, "nick")], r#"data must be {"nick":"…"}"#),
+        (13, vec![bytes(1, r#"{"nick":"a"}{}"#), bytes(2, "nick")], r#"data must be {"nick":"…"}"#),
         (7, vec![room.clone(), bytes(2, deep)], "data is nested more than 120 levels deep"),
         (7, vec![room.clone(), bytes(2, deeper)], "data is nested more than 120 levels deep"),
     ] {

@@ -59,6 +59,7 @@ messages! {
         presence_stats: Option<PresenceStatsResult> = prost(message, tag = "10") "is_unset";
         history: Option<HistoryResult> = prost(message, tag = "11") "is_unset";
         ping: Option<Empty> = prost(message, tag = "12") "is_unset";
+        rpc: Option<RpcResult> = prost(message, tag = "13") "is_unset";
         refresh: Option<RefreshResult> = prost(message, tag = "14") "is_unset";
         sub_refresh: Option<SubRefreshResult> = prost(message, tag = "15") "is_unset";
     }
@@ -149,6 +150,10 @@ messages! {
         publications: Vec<Publication> = prost(message, repeated, tag = "1") "never";
         epoch: String = prost(string, tag = "2") "never";
         offset: u64 = prost(uint64, tag = "3") "never";
+    }
+    RpcResult {
+        #[serde(serialize_with = "json")]
+        data: Vec<u8> = prost(bytes = "vec", tag = "1") "never";
     }
     RefreshResult {
         client: String = prost(string, tag = "1") "never";

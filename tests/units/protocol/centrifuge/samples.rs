@@ -27,7 +27,7 @@ pub fn json_client() -> Publisher {
         label: Label::generated("Ann"),
         info: Some(r#"{"a":[1e400]}"#.replace("1e400", "1.50").into()),
         room_info: Some("null".into()),
-        kind: PublisherKind::JsonClient,
+        kind: PublisherKind::UnnamedClient,
     }
 }
 

@@ -146,6 +146,7 @@ fn a_reply_has_its_result_even_if_that_is_empty() {
     let result = json!({"client": "00000000000000ab", "expires": true, "ttl": 60});
     expect_written_reply(&refreshed(Some(60)), json!({"refresh": result}));
     expect_written_push(&refreshed(Some(60)), &json!({"refresh": {"expires": true, "ttl": 60}}));
+    expect_reply(&Event::Named(&Label::generated("~\"a")), json!({"rpc": {"data": {"nick": "~\"a"}}}));
     expect_reply(&Event::MembershipRefreshed(None), json!({"sub_refresh": {}}));
     expect_reply(&Event::MembershipRefreshed(Some(0)), json!({"sub_refresh": {"expires": true, "ttl": 0}}));
 }
@@ -305,7 +306,7 @@ fn a_connection_begins_with_the_client_its_pings_and_its_rooms() {
 
 #[test]
 fn what_has_no_form_writes_nothing() {
-    let (room, label, user) = (&room(), &Label::generated("x"), &UserId::new("ann"));
+    let (room, user) = (&room(), &UserId::new("ann"));
     let (rooms, labels) = (Listing::default(), Listing::default());
     for event in [
         Event::Welcome("hello"),
@@ -313,7 +314,6 @@ fn what_has_no_form_writes_nothing() {
         Event::JoinFirst,
         Event::Rooms(&rooms),
         Event::Members(room, &labels),
-        Event::Named(label),
         Event::Authenticated(user),
         Event::TokenExpired(5),
         Event::Position(room, position(1)),
