@@ -17,7 +17,7 @@ export function rowOf(entry, previous, { isNew, now }) {
     if (beginsDay(previous, entry)) row.append(dayDivider(entry.at ?? now, now));
     if (isNew) row.append(make("p", { className: "divider new" }, make("span", {}, "New")));
     if (entry.message) fillMessage(row, entry, entry.message, isNew || beginsGroup(previous, entry));
-    else row.append(make("p", { className: "gap" }, "Some messages could not be recovered. What follows is the newest."));
+    else row.append(make("p", { className: "gap" }, "Some messages could not be recovered."));
     return row;
 }
 

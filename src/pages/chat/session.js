@@ -6,6 +6,8 @@ const HISTORY = 100;
 /** The list of rooms is asked for this often while somebody looks. */
 const ROOMS_INTERVAL_MS = 15_000;
 const STORED_NICK = "roomcast.nick";
+/** Ends a connection that says nothing wrong but has no token, as it does in the reference server. */
+const NO_TOKEN_CODE = 3501;
 /** Errors of `connect` and codes of closing that a token, or another one, may cure. */
 const TOKEN_CODES = new Set([101, 103, 109, 110, 3500, 3507, 4010, 4011]);
 
@@ -114,7 +116,9 @@ export class Session {
     }
 
     get needsToken() {
-        return this.connection.state === "refused" && TOKEN_CODES.has(this.connection.code ?? 0);
+        const { state, code = 0 } = this.connection;
+        const isFirst = !this.hasToken && !this.wasConnected;
+        return state === "refused" && (TOKEN_CODES.has(code) || (code === NO_TOKEN_CODE && isFirst));
     }
 
     get unread() {
