@@ -146,7 +146,7 @@ scenario("where a token is needed the page asks for it, and keeps it nowhere", a
     const guarded = await Server.start({ greeting: "", anonymous: "deny" }, "");
     defer(() => guarded.remove());
     const config = path.join(guarded.folder, "roomcast.toml");
-    const token = execFileSync(PROGRAM, ["gen-token", "--config", config, "--user", "ada", "--name", "Ada"], { encoding: "utf8" }).trim();
+    const token = execFileSync(PROGRAM, ["gen-token", "--config", config, "--user", "ada"], { encoding: "utf8" }).trim();
     for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
         const chat = await Chat.open(visit, guarded.http, { room: "guarded", isJoined: false, viewport, expected: OUTAGE });
         await chat.untilTokenForm();
@@ -159,7 +159,7 @@ scenario("where a token is needed the page asks for it, and keeps it nowhere", a
         await chat.untilConnected();
         await chat.say(`hello from ${name}`);
         await chat.untilLast(`hello from ${name}`);
-        assert.equal((await chat.messages()).at(-1).name, "Ada");
+        assert.equal((await chat.messages()).at(-1).name, "ada");
         const kept = await chat.visitor.page.evaluate(() => [...Object.keys(localStorage), ...Object.keys(sessionStorage), document.cookie, location.href].join(" "));
         assert.ok(!kept.includes(token.slice(0, 20)) && !/token/i.test(kept), kept);
     }

@@ -144,7 +144,7 @@ async function measureLoad(browser, server) {
 }
 
 async function main() {
-    const server = await Server.start({ log: "warn", pages: "all", "token-secret-file": [] }, "");
+    const server = await Server.start({ log: "info", pages: "all", "token-secret-file": [] }, "");
     const browser = await startBrowser();
     await measureLoads(browser, `http://${server.http}/#lobby`);
     if (minutes > 0) await measureLoad(browser, server);
