@@ -13,6 +13,8 @@ pub(super) struct Sample {
     /// When it ended, in Unix seconds.
     pub at: u64,
     pub clients: u64,
+    /// Rooms that have members.
+    pub rooms: u64,
     /// Publications per second.
     pub published: f64,
     /// Deliveries per second.
@@ -90,6 +92,7 @@ impl Serialize for Columns<'_> {
         map.serialize_entry("next", &self.samples.newest)?;
         map.serialize_entry("at", &self.column(|sample| sample.at))?;
         map.serialize_entry("clients", &self.column(|sample| sample.clients))?;
+        map.serialize_entry("rooms", &self.column(|sample| sample.rooms))?;
         map.serialize_entry("published", &self.column(|sample| sample.published))?;
         map.serialize_entry("delivered", &self.column(|sample| sample.delivered))?;
         map.serialize_entry("p50", &self.column(|sample| sample.p50))?;
@@ -136,7 +139,8 @@ mod tests {
             (3, Some(START), 1..=3),
             (3, Some(START + 1), 2..=3),
             (3, Some(START + 3), 4..=3),
-            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was set back.
+            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was
+            // set back.
             (3, Some(START - 1), 1..=3),
             (3, Some(0), 1..=3),
             (3, Some(START + 4), 1..=3),
@@ -158,7 +162,7 @@ mod tests {
     fn every_column_has_as_many_figures_and_what_is_unknown_is_null() {
         let json = serde_json::to_value(samples(2).since(None)).unwrap();
         let columns = json.as_object().unwrap();
-        assert_eq!(columns.len(), 11);
+        assert_eq!(columns.len(), 12);
         assert!(columns.iter().all(|(name, column)| name == "next" || column.as_array().unwrap().len() == 2), "{json}");
         assert_eq!((&json["p99"][0], &json["load"][0]), (&serde_json::Value::Null, &serde_json::Value::Null));
     }

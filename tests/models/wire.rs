@@ -16,6 +16,8 @@ pub struct Socket {
     pub capacity: usize,
     /// The most bytes that the socket takes in one send.
     pub piece: usize,
+    /// The client reads at once: the socket takes this many bytes again as soon as the writer has done its step.
+    pub read_at_once: Option<usize>,
     /// The next send fails.
     pub broken: bool,
     /// A send has failed.
@@ -49,6 +51,7 @@ impl Socket {
             taken: Vec::new(),
             capacity,
             piece,
+            read_at_once: None,
             broken: false,
             failed: false,
             watched: false,
@@ -101,6 +104,13 @@ impl MemoryWire {
         for socket in self.open.values() {
             assert!(!socket.refused, "{:?} refused bytes and is not watched", socket.slot);
             assert!(!socket.failed, "{:?} failed and is not closed", socket.slot);
+        }
+    }
+
+    /// Clients that read at once have read what came in the last step.
+    pub fn read_at_once(&mut self) {
+        for socket in self.open.values_mut() {
+            socket.capacity = socket.read_at_once.unwrap_or(socket.capacity);
         }
     }
 

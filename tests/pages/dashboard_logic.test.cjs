@@ -56,11 +56,12 @@ test("an axis ends above the greatest value, at a round number, with at most fiv
     }
 });
 
-test("a line breaks where a value is missing and where the server was away", async () => {
+test("a line breaks where values are missing for long and where the server was away", async () => {
     const { line } = await load("plot.js");
     const pieces = (at, values) => line(at, values, at.at(-1), 10).line.split("M").length - 1;
     assert.equal(pieces([1, 2, 3], [1, 2, 3]), 1);
-    assert.equal(pieces([1, 2, 3, 4], [1, null, 3, 4]), 2);
+    assert.equal(pieces([1, 2, 3, 4], [1, null, null, 4]), 1);
+    assert.equal(pieces([1, 2, 3, 4, 5], [1, null, null, null, 5]), 2);
     assert.equal(pieces([1, 2, 30, 31], [1, 2, 3, 4]), 2);
     assert.equal(pieces([1, 2], [null, null]), 0);
 });
@@ -80,6 +81,13 @@ test("bars stand only where something happened", async () => {
 test("thinning keeps the greatest value of each span", async () => {
     const { thinned } = await load("plot.js");
     assert.deepEqual(thinned([9, 10, 11, 14, 15], [1, 2, 7, null, null], 5), { at: [5, 10, 15], values: [1, 7, null] });
+});
+
+test("the newest value is the last one of ten seconds, in which a quiet server delivers nothing", async () => {
+    const { newest } = await load("plot.js");
+    assert.equal(newest([1, 2, null, null]), 2);
+    assert.equal(newest([2, ...Array(10).fill(null)]), null);
+    assert.equal(newest([]), null);
 });
 
 test("the nearest sample to a moment is found at both ends and between", async () => {
@@ -137,15 +145,6 @@ test("a restart is noticed where the new server has more samples than the page h
     history.merge(answer(2000, 2001, 2200));
     assert.equal(history.samples.at[0], 2001);
     assert.equal(history.since, 200);
-});
-
-test("a server without a figure in its samples leaves it empty", async () => {
-    const { History } = await load("history.js");
-    const history = new History();
-    const stats = answer(1000, 1001, 1003);
-    delete stats.samples.rooms;
-    history.merge(stats);
-    assert.deepEqual(history.samples.rooms, [null, null, null]);
 });
 
 /** A poller whose clock stands still until `tick`, and what it has done. */

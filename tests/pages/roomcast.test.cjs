@@ -240,9 +240,13 @@ test("a room is left while it is being joined, and joined again", async () => {
     assert.equal((await early).code, "left");
     assert.deepEqual([first.story, second.story], [["left"], ["joined", "hello"]]);
     assert.equal(ada.join(speaker.name), second);
+    const last = second.say("bye");
     second.leave();
-    await speaker.say("unheard");
+    await last;
     await speaker.messages.count(2);
+    await speaker.say("unheard");
+    await speaker.messages.count(3);
+    assert.deepEqual(speaker.messages.all.map(({ text }) => text), ["hello", "bye", "unheard"]);
     assert.deepEqual(second.story, ["joined", "hello", "left"]);
 });
 
@@ -264,6 +268,9 @@ test("a message over the server's limit fails alone, and the connection comes ba
 test("what cannot be JSON fails without a word to the server", async () => {
     const room = await member(await connected(), name("open"));
     assert.ok((await rejection(room.publish(1n))) instanceof TypeError);
+    const early = join(await client(at(server.http)), room.name);
+    assert.ok((await rejection(early.publish(1n))) instanceof TypeError);
+    await early.say("goes on");
     await room.say("next");
     assert.equal(room.state, "joined");
 });

@@ -1,6 +1,7 @@
 """Clients through a proxy that stands before Roomcast: whom the server takes them for, and whose pages may connect. Plain
 sockets of the standard library. Clients come from several addresses of the loopback network; the proxy's own is 127.0.0.1."""
 
+import http.client
 import json
 import re
 import socket
@@ -143,6 +144,25 @@ def health_checks(port):
     expect({reason: reasons.get(reason) for reason in reasons if reason != "session"}, {"origin": 1.0, "address": 1.0})
 
 
+def get(port, path, host):
+    """The status and the body of an answer, whatever it is."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN)
+    client.request("GET", path, headers={"Host": host})
+    answer = client.getresponse()
+    return answer.status, answer.read()
+
+
+def pages(port):
+    """The pages come through, and nobody behind the proxy is taken for a browser on the machine of the server."""
+    for path, beginning in [("/", b"<!doctype html>"), ("/dashboard", b"<!doctype html>"), ("/roomcast.js", b"/*")]:
+        status, body = get(port, path, "chat.example")
+        expect((status, body[: len(beginning)].lower()), (200, beginning))
+    for host in ["chat.example", "localhost", "127.0.0.1:3000"]:
+        status, body = get(port, "/dashboard/stats", host)
+        assert b'"verdict"' not in body, f"anybody may read the figures: {body!r}"
+    expect(get(port, "/dashboard/stats", "chat.example")[0], 401)
+
+
 if __name__ == "__main__":
     ports = json.loads(sys.argv[1])
     members = websocket(ports["web"])
@@ -151,3 +171,5 @@ if __name__ == "__main__":
         lines(ports["lines"], *members[:2])
     if ports["checks"]:
         health_checks(ports["server"])
+    # Last, since a refusal of the figures is counted.
+    pages(ports["web"])

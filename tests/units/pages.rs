@@ -26,10 +26,10 @@ fn tags(html: &str) -> Vec<(&str, &str)> {
 
 /// The attributes of a tag with their values.
 fn attributes(tag: &str) -> Vec<(&str, &str)> {
-    assert!(!tag.contains('\''), "values stand in double quotes: {tag}");
     let mut parts = tag.split('"');
     let mut found = Vec::new();
     while let Some(before) = parts.next() {
+        assert!(!before.contains('\''), "values stand in double quotes: {tag}");
         let mut names = before.split_whitespace().collect::<Vec<_>>();
         let named = names.pop_if(|name| name.ends_with('='));
         found.extend(names.into_iter().map(|name| (name, "")));
@@ -101,7 +101,7 @@ fn no_document_has_a_script_or_a_style_inside() {
 fn no_file_names_another_server() {
     for page in PAGES {
         let text = text(page).replace(SVG_NAMESPACE, "");
-        for scheme in ["http://", "https://", "data:", "blob:"] {
+        for scheme in ["http://", "https://"] {
             assert!(!text.contains(scheme), "{} has {scheme}", page.path);
         }
     }

@@ -16,8 +16,10 @@ export function rowOf(entry, previous, { isNew, now }) {
     const row = make("li");
     if (beginsDay(previous, entry)) row.append(dayDivider(entry.at ?? now, now));
     if (isNew) row.append(make("p", { className: "divider new" }, make("span", {}, "New")));
+    const isParted = row.hasChildNodes();
     if (entry.message) fillMessage(row, entry, entry.message, isNew || beginsGroup(previous, entry));
     else row.append(make("p", { className: "gap" }, "Some messages could not be recovered."));
+    row.classList.toggle("parted", isParted);
     return row;
 }
 

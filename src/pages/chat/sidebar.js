@@ -61,7 +61,7 @@ export class Sidebar {
         const row = this.#rows.get(conversation) ?? this.#add(conversation);
         const { unread, state } = conversation;
         row.link.ariaCurrent = isCurrent ? "page" : null;
-        row.row.classList.toggle("left", state === "left");
+        row.row.className = [isCurrent && "current", unread && "unread", state === "left" && "left"].filter(Boolean).join(" ");
         row.badge.hidden = unread === 0;
         write(row.badge, short(unread));
         write(row.words, `${unread ? `, ${unread} unread` : ""}${state === "left" ? ", not joined" : ""}`);

@@ -53,8 +53,7 @@ export class History {
         const merged = nothing();
         for (const column of /** @type {(keyof Samples)[]} */ (["at", ...COLUMNS])) {
             const known = from < 0 ? [] : this.samples[column].slice(from, to);
-            const added = incoming[column] ?? incoming.at.map(() => null);
-            merged[column] = /** @type {number[]} */ ([...known, ...added.slice(first)]);
+            merged[column] = /** @type {number[]} */ ([...known, ...incoming[column].slice(first)]);
         }
         this.samples = merged;
     }

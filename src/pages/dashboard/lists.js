@@ -6,9 +6,9 @@ import { reasonName, transportName } from "./words.js";
 
 /** @typedef {import("./stats.js").Stats} Stats */
 
-/** A load or a use above these wants attention. */
-const HIGH = 0.75;
-const FULL = 0.9;
+/** A load or a use above these wants attention: about where the server's verdict begins to mention it. */
+const HIGH = 0.8;
+const FULL = 0.95;
 
 /** @param {number} share */
 const alarm = (share) => (share >= FULL ? "full" : share >= HIGH ? "high" : "normal");
@@ -99,7 +99,7 @@ export function endings({ ended }) {
         const ending = byReason.get(reason) ?? { reason, total: 0, lately: 0, transports: [] };
         ending.total += total;
         ending.lately += lately;
-        ending.transports.push(`${transportName(transport)} ${text(count(total))}`);
+        ending.transports.push(`${transportName(transport)}\u00a0${text(count(total))}`);
         byReason.set(reason, ending);
     }
     return [...byReason.values()].sort((one, other) => other.total - one.total);

@@ -8,6 +8,9 @@ export const HEIGHT = 100;
 /** A silence longer than this many samples breaks the line. */
 const BREAK_SAMPLES = 3;
 
+/** The newest value may be so many samples old. */
+const FRESH_SAMPLES = 10;
+
 /** @typedef {(number | null)[]} Values */
 
 /**
@@ -30,11 +33,17 @@ export function greatest(values) {
     return most;
 }
 
+/**
+ * The newest value that there is, null where even that is old.
+ * @param {Values} values
+ */
+export const newest = (values) => values.slice(-FRESH_SAMPLES).findLast((value) => value !== null) ?? null;
+
 /** @param {number} length */
 const tenth = (length) => Math.round(length * 10) / 10;
 
 /**
- * The path data of a line, and of the area below it. A missing value or a silence breaks the line.
+ * The path data of a line, and of the area below it. A silence breaks the line, as missing values do.
  * @param {number[]} at Unix seconds, rising
  * @param {Values} values
  * @param {number} end the moment of the right edge
@@ -45,16 +54,14 @@ export function line(at, values, end, top, spacing = 1) {
     let line = "";
     let area = "";
     let previous = -Infinity;
-    let x = 0;
     const finish = () => (area += area ? `V${HEIGHT}Z` : "");
     for (let index = 0; index < at.length; index += 1) {
         const value = values[index];
         if (value === null) continue;
-        x = tenth(WIDTH - (end - at[index]));
+        const x = tenth(WIDTH - (end - at[index]));
         if (x < 0) continue;
         const y = tenth(HEIGHT - (HEIGHT * Math.min(value, top)) / top);
-        const isBroken = at[index] - previous > BREAK_SAMPLES * spacing || values[index - 1] === null;
-        if (isBroken) {
+        if (at[index] - previous > BREAK_SAMPLES * spacing) {
             finish();
             line += `M${x} ${y}h0`;
             area += `M${x} ${HEIGHT}V${y}`;

@@ -4,6 +4,7 @@
 
 import { List, byId, html, setAttribute, setText } from "./dom.js";
 import { clock, date, duration } from "./format.js";
+import { SPAN_SECONDS } from "./history.js";
 import { levelWord } from "./words.js";
 
 /** @typedef {import("./stats.js").Stats} Stats */
@@ -47,9 +48,8 @@ export class Status {
         setText(byId("uptime", HTMLElement), duration(stats.uptime));
         setAttribute(byId("uptime", HTMLElement), "title", `since ${date(stats.now - stats.uptime * 1000)}`);
         document.title = level === "ok" ? `${stats.node} · Roomcast dashboard` : `${levelWord(level)}: ${stats.node} · Roomcast dashboard`;
-        const seconds = stats.uptime;
-        this.#since.hidden = seconds >= 600;
-        if (seconds < 600) setText(this.#since, `The server started ${duration(seconds)} ago, so the charts begin there.`);
+        this.#since.hidden = stats.uptime >= SPAN_SECONDS;
+        setText(this.#since, `The server started ${duration(stats.uptime)} ago.`);
     }
 
     /**

@@ -2,7 +2,7 @@
 
 import { html, setAttribute, setText, svg } from "./dom.js";
 import { NONE, bytes, count, rate, seconds, text } from "./format.js";
-import { HEIGHT, WIDTH, axis, greatest, line, thinned } from "./plot.js";
+import { HEIGHT, WIDTH, axis, greatest, line, newest, thinned } from "./plot.js";
 
 /** @typedef {import("./stats.js").Stats} Stats */
 /** @typedef {import("./stats.js").Samples} Samples */
@@ -24,8 +24,8 @@ const TILES = [
     { name: "Rooms", key: "rooms", format: count, least: 10, now: ({ rooms }) => rooms },
     { name: "Publishes", key: "published", format: rate, least: 10, now: (_, { published }) => published.at(-1) },
     { name: "Deliveries", key: "delivered", format: rate, least: 10, now: (_, { delivered }) => delivered.at(-1) },
-    { name: "Latency, p50", key: "p50", format: seconds, least: 0.001, now: (_, { p50 }) => p50.at(-1), about: "read to written" },
-    { name: "Latency, p99", key: "p99", format: seconds, least: 0.001, now: (_, { p99 }) => p99.at(-1) },
+    { name: "Latency, p50", key: "p50", format: seconds, least: 0.001, now: (_, { p50 }) => newest(p50), about: "read to written" },
+    { name: "Latency, p99", key: "p99", format: seconds, least: 0.001, now: (_, { p99 }) => newest(p99) },
     { name: "Pending", key: "pending_bytes", format: bytes, least: 10_000, now: ({ pending_bytes }) => pending_bytes },
     { name: "Memory", key: "memory_bytes", format: bytes, least: 1_000_000, now: ({ memory_bytes }) => memory_bytes },
 ];

@@ -1,7 +1,7 @@
 // What the server's constant phrases mean, in words for people. Phrases that are not here are shown as they are.
 
 /** @type {Record<string, string>} */
-const TRANSPORTS = { tcp: "TCP", websocket: "WebSocket", "http-stream": "HTTP stream", sse: "Server-sent events", http: "HTTP" };
+const TRANSPORTS = { tcp: "TCP", websocket: "WebSocket", http_stream: "HTTP stream", sse: "SSE", http: "HTTP" };
 
 /** @type {Record<string, string>} */
 const REASONS = {

@@ -50,12 +50,12 @@ pub enum Route {
     ApiDescription,
     /// A method of the server API, by its name in the path.
     Api,
-    /// A path without a route, and the server as a whole (`*`, and `/` without web pages), where only the options may be asked for: load
-    /// balancers do that to see whether the server is up (HAProxy's `option httpchk`).
+    /// A path without a route, and the server as a whole (`*`, and `/` where it serves no pages). Only the options may be
+    /// asked for: load balancers do that to see whether the server is up (HAProxy's `option httpchk`).
     Nowhere,
 }
 
-/// The pages that a route answers.
+/// The web pages, of any server, that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
     /// Every page is answered, but only one whose origin may connect can read the answer.

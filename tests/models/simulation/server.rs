@@ -129,9 +129,13 @@ impl Server {
         &mut self.writers[usize::from(address.writer.0)]
     }
 
+    pub fn writer_of(&self, address: Address) -> &WriterTask {
+        &self.writers[usize::from(address.writer.0)]
+    }
+
     /// The socket of an open or closed client.
     pub fn socket(&self, address: Address) -> &Socket {
-        self.writers[usize::from(address.writer.0)].socket(address.slot)
+        self.writer_of(address).socket(address.slot)
     }
 
     /// The number of deliveries that no writer has taken yet.

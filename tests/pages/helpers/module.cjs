@@ -1,12 +1,22 @@
 // Clients of the module that the server serves as /roomcast.js, in node.
 "use strict";
 
+const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 const test = require("node:test");
 const WebSocket = require("ws");
 const { Record, within } = require("../../sdks/helpers/events.cjs");
 
-const FILE = path.resolve(__dirname, "../../../src/pages/roomcast.js");
+// The files of the module with the paths that they have at the server.
+const PAGES = path.resolve(__dirname, "../../../src/pages");
+const SERVED = fs.mkdtempSync(path.join(os.tmpdir(), "roomcast-module-"));
+const FILE = path.join(SERVED, "roomcast.js");
+fs.cpSync(path.join(PAGES, "roomcast.js"), FILE);
+fs.cpSync(path.join(PAGES, "roomcast"), path.join(SERVED, "pages", "roomcast"), { recursive: true });
+fs.writeFileSync(path.join(SERVED, "package.json"), '{"type":"module"}');
+process.once("exit", () => fs.rmSync(SERVED, { recursive: true }));
+
 const ROOM_EVENTS = ["state", "message", "gap"];
 
 const open = new Set();
