@@ -2,8 +2,7 @@
 import { ENTRIES_MAX } from "./conversation.js";
 import { find, hide, write } from "./dom.js";
 import { draftRow, rowOf } from "./rows.js";
-import { counted } from "./text.js";
-import { untilMidnight } from "./times.js";
+import { counted, untilMidnight } from "./text.js";
 
 /** Rows made in one frame. */
 const ROWS_PER_FRAME_MAX = 50;

@@ -4,9 +4,8 @@ import { Composer } from "./composer.js";
 import { titleOf } from "./conversation.js";
 import { batched, copies, find, write } from "./dom.js";
 import { Log } from "./log.js";
-import { showMembers } from "./members.js";
 import { NickForm } from "./nick.js";
-import { panels } from "./panels.js";
+import { panels, showMembers } from "./panels.js";
 import { Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
@@ -80,7 +79,9 @@ function showRoom() {
 /** Goes where the address says. */
 function navigate() {
     const name = roomOfHash(location.hash);
-    session.open(wrongRoom(name) ? "" : name);
+    const wrong = wrongRoom(name);
+    sidebar.complain(wrong);
+    session.open(wrong ? "" : name);
     drawers.close();
     if (hasKeyboard.matches) queueMicrotask(() => requestAnimationFrame(focusComposer));
 }
@@ -94,6 +95,7 @@ function leave(conversation) {
     const next = names[index + 1] ?? names[index - 1];
     history.replaceState(null, "", next === undefined ? location.pathname : hashOfRoom(next));
     navigate();
+    if (next === undefined && hasKeyboard.matches) sidebar.focusField();
 }
 
 function focusComposer() {

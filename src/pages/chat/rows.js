@@ -1,8 +1,7 @@
 /** Elements of one message each. What strangers wrote is only ever a text node or the address of a link. */
 import { beginsDay, beginsGroup } from "./conversation.js";
 import { make, icon } from "./dom.js";
-import { clipped, counted, initial, json, segments } from "./text.js";
-import { clock, dayLabel, dayOf, full } from "./times.js";
+import { clipped, clock, counted, dayLabel, dayOf, full, initial, json, segments } from "./text.js";
 
 /** @typedef {import("./conversation.js").Entry} Entry */
 /** @typedef {import("./conversation.js").Draft} Draft */
