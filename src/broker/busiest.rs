@@ -1,5 +1,6 @@
 //! The busiest rooms of a shard, for an operator who watches: those with the most members, and those with the most
-//! publications since the last look. A look is linear in the rooms and stalls its shard for that long, so the sampler spaces looks by what they take. A publish pays nothing: its offset is its count.
+//! publications since the last look. A look is linear in the rooms and stalls its shard for that long, so the sampler
+//! spaces looks by what they take. A publish pays nothing: its offset is its count.
 
 use std::time::{Duration, Instant};
 

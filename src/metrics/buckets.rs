@@ -25,9 +25,9 @@ impl BucketCounts {
         difference
     }
 
-    /// The duration that a share of all counted ones, from 0 to 1, does not exceed; `None` if nothing was counted. Within
-    /// a bucket the durations are taken to be spread evenly, so the error is at most the width of the bucket. Durations
-    /// above the last bound count as that bound.
+    /// The duration that a share of all counted ones, from 0 to 1, does not exceed; `None` if nothing was counted.
+    /// Within a bucket the durations are taken to be spread evenly, so the error is at most the width of the bucket.
+    /// Durations above the last bound count as that bound.
     pub fn percentile(&self, share: f64) -> Option<Duration> {
         let total: u64 = self.0.iter().sum();
         let rank = share * total as f64;

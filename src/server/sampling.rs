@@ -1,6 +1,6 @@
-//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits for
-//! no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard pays one
-//! wake-up of the main thread per second, and the workers pay nothing.
+//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits
+//! for no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard
+//! pays one wake-up of the main thread per second, and the workers pay nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::broker::{BusiestRooms, Now, RoomActivity, WeakShards};
 use crate::config::Config;
-use crate::metrics::resident_bytes;
+use crate::metrics::ResidentMemory;
 use crate::shutdown::Drain;
 use crate::stats::{BusyRoom, Limits, Moment, Recorder, Stats, TopRooms};
 use crate::transport::metrics::ServerMetrics;
@@ -26,8 +26,8 @@ const WATCHED_FOR: Duration = Duration::from_secs(5);
 /// The least time between two looks for the busiest rooms.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(900);
 
-/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work, so
-/// that looks take 0.1 % of its time at most.
+/// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work,
+/// so that looks take 0.1 % of its time at most.
 const LOOK_INTERVAL_FACTOR: u32 = 1_000;
 
 /// Samples a server until it has ended.
@@ -42,6 +42,7 @@ pub struct Sampler {
     sampled_at: Instant,
     /// Of each worker, until the server stops.
     workers: Vec<WorkerLoad>,
+    memory: ResidentMemory,
     looks: Looks,
 }
 
@@ -62,7 +63,7 @@ struct Looks {
     requests_for_figures: u64,
     /// Somebody watches until then.
     watched_until: Instant,
-    /// The look before the next one was for the same watcher, so that what lies between them is a rate of now.
+    /// The last look was for the same watchers, so that what the next one finds has happened a moment ago.
     is_followed: bool,
 }
 
@@ -93,6 +94,7 @@ impl Sampler {
             started_at: instant,
             sampled_at: instant,
             workers: Vec::new(),
+            memory: ResidentMemory::open(),
             looks: Looks::new(instant),
         }
     }
@@ -132,7 +134,7 @@ impl Sampler {
             uptime: self.started_at.elapsed().as_secs(),
             seconds: elapsed.as_secs_f64(),
             loads: self.workers.iter_mut().map(|worker| worker.load(elapsed)).collect(),
-            memory_bytes: resident_bytes().unwrap_or_default(),
+            memory_bytes: self.memory.bytes().unwrap_or_default(),
             is_draining: self.drain.is_announced(),
         };
         let stats = self.recorder.record(totals, &moment, self.looks.top_rooms.clone());
@@ -141,8 +143,8 @@ impl Sampler {
 }
 
 impl WorkerLoad {
-    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread counts
-    /// where it ends.
+    /// The share of the time since the last sample for which the thread was busy, from 0 to 1. A turn of the thread
+    /// counts where it ends.
     fn load(&mut self, elapsed: Duration) -> f64 {
         let before = std::mem::replace(&mut self.busy, self.runtime.worker_total_busy_duration(0));
         self.busy.saturating_sub(before).div_duration_f64(elapsed).min(1.0)
@@ -187,17 +189,59 @@ impl Looks {
     fn show(&mut self, found: BusiestRooms, now: Instant) {
         self.under_way = None;
         self.not_before = now + LOOK_INTERVAL_MIN.max(found.took * LOOK_INTERVAL_FACTOR);
-        // The look after this one follows it, whether somebody goes on watching or not.
-        let seconds = found.since.filter(|_| std::mem::replace(&mut self.is_followed, true));
-        let busy = |RoomActivity { room, members, published }| BusyRoom {
-            room,
-            members,
-            rate: seconds.map(|seconds| published as f64 / seconds.as_secs_f64()),
-        };
+        let seconds = found.since.unwrap_or_default().as_secs_f64();
+        if !std::mem::replace(&mut self.is_followed, true) {
+            // What lies behind the first look of a watcher is no rate of now.
+            return;
+        }
+        let busy =
+            |RoomActivity { room, members, published }| BusyRoom { room, members, rate: published as f64 / seconds };
         self.top_rooms = TopRooms {
             by_members: found.by_members.into_iter().map(busy).collect(),
-            // Without a look before, they are those of a long time.
-            by_rate: if seconds.is_some() { found.by_published.into_iter().map(busy).collect() } else { Vec::new() },
+            by_rate: found.by_published.into_iter().map(busy).collect(),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
+    use crate::config::Settings;
+    use crate::protocol::names::RoomName;
+
+    fn found(published: u64) -> BusiestRooms {
+        let room = RoomActivity { room: RoomName::parse("a").unwrap(), members: 3, published };
+        let since = Some(Duration::from_secs(2));
+        BusiestRooms { by_members: vec![room.clone()], by_published: vec![room], since, took: Duration::from_millis(5) }
+    }
+
+    #[tokio::test]
+    async fn looks_are_for_watchers_alone_and_the_first_one_has_no_rates() {
+        let config = Config::try_from(Settings::default()).unwrap();
+        let (senders, _mailboxes) = ShardSenders::new(1, &RoomLimiter::new(1), ShardRules::from(&config));
+        let shards = senders.downgrade();
+        let start = Instant::now();
+        let mut looks = Looks::new(start);
+        looks.begin_if_due(start + SAMPLE_INTERVAL, 0, &shards);
+        assert!(looks.under_way.is_none(), "nobody watches");
+        looks.begin_if_due(start + SAMPLE_INTERVAL, 1, &shards);
+        assert!(looks.under_way.is_some());
+        looks.show(found(1_000_000), start + SAMPLE_INTERVAL);
+        assert_eq!(looks.top_rooms.by_members, []);
+        // The next one is due after a thousand times what this one took.
+        looks.begin_if_due(start + Duration::from_secs(4), 2, &shards);
+        assert!(looks.under_way.is_none());
+        looks.begin_if_due(start + Duration::from_secs(6), 3, &shards);
+        assert!(looks.under_way.is_some());
+        looks.show(found(10), start + Duration::from_secs(6));
+        let TopRooms { by_members, by_rate } = &looks.top_rooms;
+        assert_eq!((by_members[0].members, by_rate[0].rate), (3, 5.0));
+        // Later nobody watches.
+        looks.begin_if_due(start + Duration::from_secs(60), 3, &shards);
+        assert!(looks.under_way.is_none() && looks.top_rooms.by_members.is_empty());
+        looks.begin_if_due(start + Duration::from_secs(61), 4, &shards);
+        looks.show(found(1_000_000), start + Duration::from_secs(61));
+        assert_eq!(looks.top_rooms.by_rate, []);
     }
 }

@@ -36,6 +36,7 @@ pub struct Stats {
     memory_bytes: u64,
     ended: Vec<EndFigures>,
     top_rooms: TopRooms,
+    /// None while the server stops.
     workers: Vec<WorkerFigures>,
     #[serde(skip)]
     samples: Samples,
@@ -62,8 +63,8 @@ struct EndFigures {
 
 #[derive(Clone, Debug, serde::Serialize)]
 struct WorkerFigures {
-    /// From 0 to 1; `None` where it is unknown.
-    load: Option<f64>,
+    /// From 0 to 1.
+    load: f64,
     clients: u64,
 }
 
@@ -83,8 +84,8 @@ pub struct BusyRoom {
     pub room: RoomName,
     /// Its members.
     pub members: usize,
-    /// Its publications per second; `None` before they were looked at twice.
-    pub rate: Option<f64>,
+    /// Its publications per second.
+    pub rate: f64,
 }
 
 impl Serialize for BusyRoom {
@@ -93,10 +94,10 @@ impl Serialize for BusyRoom {
         struct InJson<'a> {
             room: &'a str,
             members: usize,
-            rate: Option<f64>,
+            rate: f64,
         }
-        let rate = self.rate.map(|rate| rounded(rate, 1));
-        InJson { room: self.room.as_str(), members: self.members, rate }.serialize(serializer)
+        let Self { room, members, rate } = self;
+        InJson { room: room.as_str(), members: *members, rate: rounded(*rate, 2) }.serialize(serializer)
     }
 }
 
@@ -149,8 +150,7 @@ impl Recorder {
         }
         self.lately.push(totals);
         let totals = self.lately.newest().expect("one was pushed");
-        let load = |worker: usize| moment.loads.get(worker).map(|&load| rounded(load, 3));
-        let workers = totals.clients_by_worker.iter().enumerate();
+        let workers = moment.loads.iter().zip(&totals.clients_by_worker);
         Stats {
             now: moment.unix_millis,
             uptime: moment.uptime,
@@ -174,7 +174,7 @@ impl Recorder {
             memory_bytes: moment.memory_bytes,
             ended: self.ended(totals),
             top_rooms,
-            workers: workers.map(|(worker, &clients)| WorkerFigures { load: load(worker), clients }).collect(),
+            workers: workers.map(|(&load, &clients)| WorkerFigures { load: rounded(load, 3), clients }).collect(),
             samples: self.samples.clone(),
         }
     }
@@ -224,6 +224,7 @@ fn sample(before: &Totals, after: &Totals, moment: &Moment) -> Sample {
     Sample {
         at: moment.unix_millis / 1_000,
         clients: after.clients(),
+        rooms: after.rooms,
         published: per_second(|totals| totals.published),
         delivered: per_second(|totals| totals.delivered),
         p50: within(0.5),
@@ -288,7 +289,8 @@ mod tests {
         ]);
         assert_eq!(second["ended"], ended);
         let samples = json!({
-            "next": 1_700_000_001_u64, "at": [1_700_000_002], "clients": [3], "published": [1.5], "delivered": [15.0],
+            "next": 1_700_000_001_u64, "at": [1_700_000_002], "clients": [3], "rooms": [0],
+            "published": [1.5], "delivered": [15.0],
             "p50": [0.000075], "p99": [0.0001], "pending_bytes": [0], "memory_bytes": [34_000_000], "load": [0.25],
             "cut": [2],
         });
@@ -307,7 +309,7 @@ mod tests {
     #[test]
     fn the_names_of_rooms_are_escaped() {
         let room = RoomName::parse("\"</script>\\").unwrap();
-        let busy = BusyRoom { room, members: 3, rate: Some(1.25) };
-        assert_eq!(serde_json::to_string(&busy).unwrap(), r#"{"room":"\"</script>\\","members":3,"rate":1.3}"#);
+        let busy = BusyRoom { room, members: 3, rate: 1.256 };
+        assert_eq!(serde_json::to_string(&busy).unwrap(), r#"{"room":"\"</script>\\","members":3,"rate":1.26}"#);
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::disconnect::Disconnect;
 /// Moments that lie behind, one a second: what is counted since the oldest of them has happened within the last minute.
 pub(super) const LATELY_SECONDS: usize = 60;
 
-/// The newest totals, oldest first, and never none once one was pushed. They take 90 KiB.
+/// The newest totals, oldest first, and never none once one was pushed. They take 64 KiB.
 #[derive(Debug, Default)]
 pub(super) struct Lately(VecDeque<Totals>);
 

@@ -13,6 +13,8 @@ pub(super) struct Sample {
     /// When it ended, in Unix seconds.
     pub at: u64,
     pub clients: u64,
+    /// Rooms that have members.
+    pub rooms: u64,
     /// Publications per second.
     pub published: f64,
     /// Deliveries per second.
@@ -90,6 +92,7 @@ impl Serialize for Columns<'_> {
         map.serialize_entry("next", &self.samples.newest)?;
         map.serialize_entry("at", &self.column(|sample| sample.at))?;
         map.serialize_entry("clients", &self.column(|sample| sample.clients))?;
+        map.serialize_entry("rooms", &self.column(|sample| sample.rooms))?;
         map.serialize_entry("published", &self.column(|sample| sample.published))?;
         map.serialize_entry("delivered", &self.column(|sample| sample.delivered))?;
         map.serialize_entry("p50", &self.column(|sample| sample.p50))?;
@@ -130,25 +133,26 @@ mod tests {
     #[test]
     fn a_page_gets_the_samples_behind_its_newest_one_or_all_that_there_are() {
         let max = SAMPLES_MAX as u64;
-        for (count, since, numbers) in [
-            (0, None, 1..=0),
-            (3, None, 1..=3),
-            (3, Some(START), 1..=3),
-            (3, Some(START + 1), 2..=3),
-            (3, Some(START + 3), 4..=3),
-            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was set back.
-            (3, Some(START - 1), 1..=3),
-            (3, Some(0), 1..=3),
-            (3, Some(START + 4), 1..=3),
-            (3, Some(u64::MAX), 1..=3),
-            (max + 5, None, 6..=max + 5),
-            (max + 5, Some(START + 5), 6..=max + 5),
-            (max + 5, Some(START + 4), 6..=max + 5),
-            (max + 5, Some(START + 6), 7..=max + 5),
+        for (count, since, first) in [
+            (0, None, 1),
+            (3, None, 1),
+            (3, Some(START), 1),
+            (3, Some(START + 1), 2),
+            (3, Some(START + 3), 4),
+            // Of a server that was there before: it counts from an earlier time, or from a later one, if the clock was
+            // set back.
+            (3, Some(START - 1), 1),
+            (3, Some(0), 1),
+            (3, Some(START + 4), 1),
+            (3, Some(u64::MAX), 1),
+            (max + 5, None, 6),
+            (max + 5, Some(START + 5), 6),
+            (max + 5, Some(START + 4), 6),
+            (max + 5, Some(START + 6), 7),
         ] {
             let samples = samples(count);
             let json = serde_json::to_value(samples.since(since)).unwrap();
-            let expected: Vec<u64> = numbers.map(|number| START + number).collect();
+            let expected: Vec<u64> = (first..=count).map(|number| START + number).collect();
             assert_eq!(json["at"], serde_json::json!(expected), "{since:?} of {count}");
             assert_eq!(json["next"], START + count);
         }
@@ -158,7 +162,7 @@ mod tests {
     fn every_column_has_as_many_figures_and_what_is_unknown_is_null() {
         let json = serde_json::to_value(samples(2).since(None)).unwrap();
         let columns = json.as_object().unwrap();
-        assert_eq!(columns.len(), 11);
+        assert_eq!(columns.len(), 12);
         assert!(columns.iter().all(|(name, column)| name == "next" || column.as_array().unwrap().len() == 2), "{json}");
         assert_eq!((&json["p99"][0], &json["load"][0]), (&serde_json::Value::Null, &serde_json::Value::Null));
     }

@@ -23,6 +23,7 @@ mod writer_model;
 
 // Each of these checks one part, one rule per test.
 mod budget;
+mod busiest;
 mod closing;
 mod drop_oldest;
 mod flushing;

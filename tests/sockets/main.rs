@@ -104,6 +104,8 @@ mod reload;
 mod hooks;
 // The metrics.
 mod metrics;
+// The figures of the dashboard, and who may read them.
+mod dashboard;
 // HTTP that is slow, endless or too large on purpose.
 mod http_abuse;
 // The methods and paths of HTTP, and the pages that may read.

@@ -81,17 +81,18 @@ impl HttpServer {
                 Err(RefusedRequest(RefusalReason::Rights, StatusCode::FORBIDDEN, text.into()))
             }
             Err(RefusedRequest(reason, status, text)) if text.is_empty() => {
-                let text = "the figures are for browsers on the machine of the server, under a loopback name and without \
-                            a proxy, and for API keys with the right info: send one as X-API-Key";
+                let text = "the figures are for browsers on the machine of the server, under a loopback name and \
+                            without a proxy, and for API keys with the right info: send one as X-API-Key";
                 Err(RefusedRequest(reason, status, text.into()))
             }
             Err(refused) => Err(refused),
         }
     }
 
-    /// Whether a request was made on this machine, and not for somebody elsewhere. Any site can make its name resolve to a
-    /// loopback address (DNS rebinding), so the name must be a loopback name. A proxy on this machine is recognised by
-    /// its headers, by HTTP/1.0, which nginx speaks where nobody says otherwise, or since it is a trusted proxy.
+    /// Whether a request was made on this machine, and not for somebody elsewhere. Any site can make its name resolve
+    /// to a loopback address (DNS rebinding), so the name must be a loopback name. A proxy on this machine is
+    /// recognised by its headers, by HTTP/1.0, which nginx speaks where nobody says otherwise, or since it is a trusted
+    /// proxy.
     fn is_of_this_machine<B>(&self, request: &Request<B>, connection: &HttpConnection<'_>) -> bool {
         let headers = request.headers();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(HostName::parse);

@@ -12,6 +12,8 @@ class Proxy {
         proxy.pairs = new Set();
         // Bytes from the server after which all connections are cut.
         proxy.bytesLeft = Infinity;
+        // Whether new connections are closed at once.
+        proxy.isDown = false;
         proxy.listener = net.createServer((front) => proxy.accept(front));
         proxy.listener.listen(0, "127.0.0.1");
         await once(proxy.listener, "listening");
@@ -20,6 +22,10 @@ class Proxy {
     }
 
     accept(front) {
+        if (this.isDown) {
+            front.destroy();
+            return;
+        }
         const [host, port] = this.target.split(":");
         const back = net.connect(Number(port), host);
         const pair = { front, back };

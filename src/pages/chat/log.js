@@ -1,0 +1,270 @@
+/** The messages of the room in view: follows the newest unless the reader has scrolled up, once per frame at most. */
+import { ENTRIES_MAX } from "./conversation.js";
+import { find, hide, write } from "./dom.js";
+import { draftRow, rowOf } from "./rows.js";
+import { counted, untilMidnight } from "./text.js";
+
+/** Rows made in one frame. */
+const ROWS_PER_FRAME_MAX = 50;
+/** Rows in front of what was not read yet. */
+const CONTEXT_ROWS = 5;
+/** The reader is at the end if no more than this is below. */
+const END_PIXELS = 40;
+/** Messages that come faster than this are not read out by screen readers. */
+const ANNOUNCED_PER_SECOND_MAX = 3;
+
+/** @typedef {import("./conversation.js").Conversation} Conversation */
+/** @typedef {import("./conversation.js").Draft} Draft */
+/** @typedef {{ again: (draft: Draft) => void, edit: (draft: Draft) => void, discard: (draft: Draft) => void }} DraftActions */
+
+export class Log {
+    #scroller = find("scroller", HTMLElement);
+    #log = find("log", HTMLElement);
+    #list = find("messages", HTMLOListElement);
+    #drafts = find("drafts", HTMLOListElement);
+    #start = find("start", HTMLElement);
+    #newest = find("newest", HTMLButtonElement);
+    #newestText = find("newest-text", HTMLElement);
+    #empty = find("empty", HTMLElement);
+    /** @type {Conversation | undefined} */
+    #conversation;
+    #generation = 0;
+    /** Rows stand for the entries from here, */
+    #first = 0;
+    /** up to here. */
+    #next = 0;
+    /** As the conversation has had it at the latest look. @type {number | undefined} */
+    #newFrom;
+    /** The row with the divider in front of what is new. @type {number | undefined} */
+    #mark;
+    #draftsVersion = -1;
+    #isAtEnd = true;
+    /** The entries in front of this one have been in view. */
+    #seenTo = 0;
+    #recent = { since: 0, count: 0 };
+    #continue;
+    #actions;
+
+    /** @param {DraftActions} actions @param {() => void} continueLater Asks for another `update` in the next frame. */
+    constructor(actions, continueLater) {
+        this.#actions = actions;
+        this.#continue = continueLater;
+        this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+        this.#newest.addEventListener("click", () => {
+            this.toEnd();
+            this.#scroller.focus({ preventScroll: true });
+        });
+        new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd()).observe(this.#scroller);
+        this.#renewAtMidnight();
+    }
+
+    /** Shows another room. @param {Conversation | undefined} conversation */
+    show(conversation) {
+        this.#conversation = conversation;
+        this.#draftsVersion = -1;
+        this.#restart();
+    }
+
+    /** Shows what has been added. */
+    update() {
+        const conversation = this.#conversation;
+        if (!conversation) return;
+        if (conversation.generation !== this.#generation) return this.#restart();
+        this.#remark(conversation);
+        const added = conversation.next - this.#next;
+        if (added > 0) this.#announce(added);
+        if (this.#isAtEnd) this.#follow(conversation);
+        else if (conversation.oldest <= this.#next) this.#append(conversation);
+        this.#prependOlder(conversation);
+        this.#describe(conversation);
+    }
+
+    updateDrafts() {
+        const conversation = this.#conversation;
+        if (!conversation || conversation.draftsVersion === this.#draftsVersion) return;
+        this.#draftsVersion = conversation.draftsVersion;
+        const { again, edit, discard } = this.#actions;
+        this.#drafts.replaceChildren(...conversation.drafts.map((draft) => draftRow(draft, {
+            again: () => again(draft), edit: () => edit(draft), discard: () => discard(draft),
+        })));
+        this.#describe(conversation);
+        if (this.#isAtEnd) this.#scrollToEnd();
+    }
+
+    toEnd() {
+        this.#isAtEnd = true;
+        this.update();
+        this.#scrollToEnd();
+    }
+
+    /** @param {boolean} isBusy Whether history is still to come, which is not read out. */
+    setBusy(isBusy) {
+        this.#log.ariaBusy = `${isBusy}`;
+    }
+
+    #restart() {
+        const conversation = this.#conversation;
+        this.#list.replaceChildren();
+        if (!conversation) return;
+        this.#generation = conversation.generation;
+        this.#placeMark(conversation);
+        this.#begin(conversation, (this.#mark ?? conversation.next) - CONTEXT_ROWS);
+        this.updateDrafts();
+        this.#scrollToMark();
+        this.#describe(conversation);
+    }
+
+    /** Shows the newest rows, and as many as one frame allows if `from` is further back; others follow. @param {Conversation} conversation @param {number} from */
+    #begin(conversation, from) {
+        this.#isAtEnd = true;
+        this.#first = this.#next = Math.max(conversation.oldest, Math.min(from, conversation.next - ROWS_PER_FRAME_MAX));
+        this.#append(conversation);
+        this.#seenTo = this.#next;
+        this.#scrollToEnd();
+        if (this.#first > conversation.oldest) this.#continue();
+    }
+
+    /** What is new begins at the top of the view if it does not fit below. */
+    #scrollToMark() {
+        const divider = this.#list.querySelector(".new");
+        if (!divider || this.#mark === undefined) return;
+        const top = divider.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+        const isWhole = this.#next === this.#conversation?.next;
+        if (top >= 0 && isWhole) return;
+        this.#isAtEnd = false;
+        this.#seenTo = this.#mark;
+        this.#scroller.scrollTop += top - 16;
+    }
+
+    /** @param {Conversation} conversation */
+    #follow(conversation) {
+        if (conversation.oldest > this.#next) return this.#restart(); // more have come than are kept
+        this.#append(conversation);
+        const surplus = Math.max(this.#list.childElementCount - ENTRIES_MAX, conversation.oldest - this.#first);
+        for (let count = 0; count < surplus; count++) this.#list.firstElementChild?.remove();
+        if (surplus > 0) this.#redraw(conversation, this.#first += surplus);
+        this.#seenTo = this.#next;
+        this.#scrollToEnd();
+    }
+
+    /** Adds rows below. Of a reader who has scrolled up, no row is taken away, so that there is an end to adding. @param {Conversation} conversation */
+    #append(conversation) {
+        const space = this.#isAtEnd ? ROWS_PER_FRAME_MAX : Math.min(ROWS_PER_FRAME_MAX, ENTRIES_MAX - this.#list.childElementCount);
+        const end = Math.min(conversation.next, this.#next + space);
+        if (end === this.#next) return;
+        this.#list.append(this.#rows(conversation, this.#next, end));
+        this.#next = end;
+        if (end < conversation.next) this.#continue();
+    }
+
+    /** @param {Conversation} conversation */
+    #prependOlder(conversation) {
+        const room = ENTRIES_MAX - this.#list.childElementCount;
+        const from = Math.max(conversation.oldest, this.#first - Math.min(ROWS_PER_FRAME_MAX, room));
+        const anchor = this.#list.firstElementChild;
+        if (from >= this.#first || !(anchor instanceof HTMLElement)) return;
+        const top = anchor.offsetTop - this.#scroller.scrollTop;
+        anchor.before(this.#rows(conversation, from, this.#first));
+        const formerFirst = this.#first;
+        this.#first = from;
+        const redrawn = this.#redraw(conversation, formerFirst);
+        if (this.#isAtEnd) this.#scrollToEnd();
+        else if (redrawn) this.#scroller.scrollTop = redrawn.offsetTop - top;
+        this.#continue();
+    }
+
+    /** @param {Conversation} conversation @param {number} from @param {number} end */
+    #rows(conversation, from, end) {
+        const rows = document.createDocumentFragment();
+        for (let number = from; number < end; number++) rows.append(this.#row(conversation, number) ?? "");
+        return rows;
+    }
+
+    /** @param {Conversation} conversation @param {number} number */
+    #row(conversation, number) {
+        const entry = conversation.entry(number);
+        const isNew = number === this.#mark;
+        return entry && rowOf(entry, conversation.entry(number - 1), { isNew, now: Date.now() });
+    }
+
+    /** @param {Conversation} conversation @param {number | undefined} number */
+    #redraw(conversation, number) {
+        const former = number === undefined ? undefined : this.#list.children[number - this.#first];
+        const row = number !== undefined && former && this.#row(conversation, number);
+        if (!row) return undefined;
+        former.replaceWith(row);
+        return row;
+    }
+
+    /** The divider in front of what is new moves or goes. @param {Conversation} conversation */
+    #remark(conversation) {
+        if (conversation.newFrom === this.#newFrom) return;
+        const former = this.#mark;
+        this.#placeMark(conversation);
+        this.#redraw(conversation, former);
+        this.#redraw(conversation, this.#mark);
+    }
+
+    /** @param {Conversation} conversation */
+    #placeMark({ newFrom, oldest }) {
+        this.#newFrom = newFrom;
+        this.#mark = newFrom === undefined ? undefined : Math.max(newFrom, oldest);
+    }
+
+    #scrolled() {
+        const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+        const wasAtEnd = this.#isAtEnd;
+        this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= END_PIXELS;
+        const conversation = this.#conversation;
+        if (!conversation) return;
+        const isFull = this.#list.childElementCount >= ENTRIES_MAX || this.#next < conversation.oldest;
+        if (this.#isAtEnd && !wasAtEnd && isFull && this.#next < conversation.next) this.#catchUp(conversation);
+        this.#describe(conversation);
+    }
+
+    /** The reader has come to the last row, while more have come than rows may stand here. @param {Conversation} conversation */
+    #catchUp(conversation) {
+        const from = Math.max(this.#next, conversation.oldest);
+        this.#list.replaceChildren();
+        this.#begin(conversation, from - CONTEXT_ROWS);
+        const row = this.#list.children[from - this.#first];
+        if (!row || conversation.next - from < CONTEXT_ROWS) return;
+        this.#isAtEnd = false;
+        this.#seenTo = from;
+        row.scrollIntoView({ block: "end" });
+    }
+
+    #scrollToEnd() {
+        this.#scroller.scrollTop = this.#scroller.scrollHeight;
+        hide(this.#newest, true);
+    }
+
+    /** @param {Conversation} conversation */
+    #describe(conversation) {
+        const isEmpty = conversation.entries.length === 0;
+        hide(this.#empty, !isEmpty || conversation.state !== "joined" || conversation.drafts.length > 0);
+        const [oldest] = conversation.entries;
+        hide(this.#start, isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1);
+        if (this.#isAtEnd) this.#seenTo = this.#next;
+        const missed = conversation.next - this.#seenTo;
+        write(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
+        this.#newest.classList.toggle("none", missed === 0);
+        hide(this.#newest, this.#isAtEnd);
+    }
+
+    /** Screen readers read messages out as they come, unless they come too fast to be heard. @param {number} added */
+    #announce(added) {
+        const now = performance.now();
+        if (now - this.#recent.since > 2_000) this.#recent = { since: now, count: 0 };
+        this.#recent.count += added;
+        const isFast = this.#recent.count > ANNOUNCED_PER_SECOND_MAX * 2;
+        if (isFast || this.#recent.count <= 2) this.#log.ariaLive = isFast ? "off" : "polite";
+    }
+
+    #renewAtMidnight() {
+        setTimeout(() => {
+            this.#renewAtMidnight();
+            if (this.#isAtEnd) this.#restart();
+        }, untilMidnight(Date.now()) + 1_000);
+    }
+}

@@ -1,0 +1,82 @@
+/** The name of a guest: asked for once, gently, and changed at any time. */
+import { wrongNick } from "./address.js";
+import { find, write } from "./dom.js";
+
+/** @typedef {import("./session.js").Session} Session */
+
+export class NickForm {
+    #form = find("nick-form", HTMLFormElement);
+    #field = find("nick", HTMLInputElement);
+    #error = find("nick-error", HTMLElement);
+    #title = find("nick-title", HTMLElement);
+    #cancel = find("nick-cancel", HTMLButtonElement);
+    #me = find("me", HTMLButtonElement);
+    #name = find("me-name", HTMLElement);
+    #session;
+    #closed;
+
+    /** @param {Session} session @param {() => void} closed Takes the focus when the form goes. */
+    constructor(session, closed) {
+        this.#session = session;
+        this.#closed = closed;
+        this.#show(!session.nick);
+        this.#me.addEventListener("click", () => this.#form.hidden ? this.#open() : this.close());
+        this.#cancel.addEventListener("click", () => this.close());
+        this.#field.addEventListener("input", () => this.#complain(undefined));
+        this.#form.addEventListener("submit", (event) => {
+            event.preventDefault();
+            this.#save();
+        });
+    }
+
+    update() {
+        const { label, nick, hasToken } = this.#session;
+        write(this.#name, label ?? nick ?? "a guest");
+        this.#me.disabled = hasToken;
+        if (hasToken) this.#show(false);
+        write(this.#title, nick ? "Change your name" : "What should others call you?");
+        write(this.#cancel, nick ? "Cancel" : "Not now");
+    }
+
+    /** Whether there was a form to close. */
+    close() {
+        const wasOpen = !this.#form.hidden;
+        this.#show(false);
+        if (wasOpen) this.#closed();
+        return wasOpen;
+    }
+
+    #open() {
+        this.#field.value = this.#session.nick ?? "";
+        this.#show(true);
+        this.#field.focus();
+        this.#field.select();
+    }
+
+    async #save() {
+        const nick = this.#field.value.trim();
+        if (!nick) return this.#field.focus();
+        const wrong = wrongNick(nick);
+        if (wrong) return this.#complain(wrong);
+        try {
+            await this.#session.rename(nick);
+            this.close();
+        } catch (error) {
+            this.#complain(`This name cannot be had: ${error instanceof Error ? error.message : error}.`);
+        }
+    }
+
+    /** @param {string | undefined} wrong */
+    #complain(wrong) {
+        write(this.#error, wrong ?? "");
+        this.#field.ariaInvalid = wrong ? "true" : null;
+        if (wrong) this.#field.focus();
+    }
+
+    /** @param {boolean} isOpen */
+    #show(isOpen) {
+        this.#form.hidden = !isOpen;
+        this.#me.ariaExpanded = `${isOpen}`;
+        if (!isOpen) this.#complain(undefined);
+    }
+}

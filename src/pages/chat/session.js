@@ -1,0 +1,276 @@
+/** The page's state: one server and the rooms that were joined, with one of them in view. No DOM but for visibility. */
+import { Roomcast, RoomcastError } from "/roomcast.js";
+import { Conversation } from "./conversation.js";
+
+const HISTORY = 100;
+/** The list of rooms is asked for this often while somebody looks. */
+const ROOMS_INTERVAL_MS = 15_000;
+const STORED_NICK = "roomcast.nick";
+/** Ends a connection that says nothing wrong but has no token, as it does in the reference server. */
+const NO_TOKEN_CODE = 3501;
+/** Errors of `connect` and codes of closing that a token, or another one, may cure. */
+const TOKEN_CODES = new Set([101, 103, 109, 110, 3500, 3507, 4010, 4011]);
+
+/** @typedef {import("../roomcast.js").Room} Room */
+/** @typedef {import("../roomcast.js").ServerStateEvent} ServerStateEvent */
+/** @typedef {import("./conversation.js").Draft} Draft */
+/** What views are told to look at again. @typedef {"server" | "rooms" | "room" | "log" | "drafts" | "members" | "nick"} Part */
+
+export class Session {
+    /** In the order of joining. @type {Map<string, Conversation>} */
+    conversations = new Map();
+    /** @type {Conversation | undefined} */
+    current;
+    /** All rooms with members, as the server has listed them; `undefined` if it does not list any. @type {string[] | undefined} */
+    listed = [];
+    /** @type {ServerStateEvent} */
+    connection = { state: "closed" };
+    /** Whether there has been a connection, so that the next one is a return. */
+    wasConnected = false;
+    nick = storedNick();
+    hasToken = false;
+    /** The name that others see, if known. @type {string | undefined} */
+    label;
+    /** @type {Map<string, Room>} */
+    #rooms = new Map();
+    #stopMembers = () => {};
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    #roomsTimer;
+    #server;
+    #changed;
+
+    /** @param {(part: Part) => void} changed */
+    constructor(changed) {
+        this.#changed = changed;
+        this.#server = this.#connect();
+        document.addEventListener("visibilitychange", () => this.#seen());
+    }
+
+    /** Puts a room in view, and joins it if need be; "" is none. @param {string} name */
+    open(name) {
+        if (this.current) this.current.newFrom = undefined;
+        this.#stopMembers();
+        this.#stopMembers = () => {};
+        this.current = name ? this.conversations.get(name) ?? this.#join(name) : undefined;
+        this.#listen();
+        this.#seen();
+        ["rooms", "room", "members", "log", "drafts"].forEach((part) => this.#changed(/** @type {Part} */ (part)));
+    }
+
+    /** Joins a room once more that refused or removed this user. @param {Conversation} conversation */
+    rejoin(conversation) {
+        conversation.clear();
+        this.#enter(conversation);
+        if (conversation === this.current) this.#listen();
+        this.#changed("room");
+        this.#changed("log");
+    }
+
+    /** @param {Conversation} conversation */
+    leave(conversation) {
+        this.conversations.delete(conversation.name);
+        this.#rooms.get(conversation.name)?.leave();
+        this.#rooms.delete(conversation.name);
+        this.#changed("rooms");
+        this.#listLater(500);
+    }
+
+    /** @param {Conversation} conversation @param {string} text */
+    say(conversation, text) {
+        this.#publish(conversation, conversation.write(text));
+    }
+
+    /** @param {Conversation} conversation @param {Draft} draft */
+    sayAgain(conversation, draft) {
+        conversation.discard(draft);
+        this.say(conversation, draft.text);
+    }
+
+    /** @param {Conversation} conversation @param {Draft} draft */
+    discard(conversation, draft) {
+        conversation.discard(draft);
+        this.#changed("drafts");
+    }
+
+    /** @param {string} nick @throws {RoomcastError} */
+    async rename(nick) {
+        await this.#server.rename(nick);
+        this.nick = nick;
+        storeNick(nick);
+        this.#changed("nick");
+    }
+
+    /** Connects with a token, which is kept nowhere else. @param {string} token */
+    useToken(token) {
+        this.#server.close();
+        this.hasToken = true;
+        this.label = undefined;
+        this.#server = this.#connect(token);
+        for (const conversation of this.conversations.values()) this.rejoin(conversation);
+        this.#changed("nick");
+    }
+
+    retry() {
+        if (this.connection.state === "refused") this.#server.connect();
+        else this.#server.retry();
+    }
+
+    get needsToken() {
+        const { state, code = 0 } = this.connection;
+        const isFirst = !this.hasToken && !this.wasConnected;
+        return state === "refused" && (TOKEN_CODES.has(code) || (code === NO_TOKEN_CODE && isFirst));
+    }
+
+    get unread() {
+        return [...this.conversations.values()].reduce((sum, { unread }) => sum + unread, 0);
+    }
+
+    async list() {
+        clearTimeout(this.#roomsTimer);
+        try {
+            this.listed = await this.#server.rooms();
+        } catch (error) {
+            const isUnknown = error instanceof RoomcastError && typeof error.code === "number" && error.code < 429;
+            if (isUnknown) this.listed = undefined;
+        }
+        this.#changed("rooms");
+        this.#listLater(ROOMS_INTERVAL_MS);
+    }
+
+    /** @param {number} delay */
+    #listLater(delay) {
+        clearTimeout(this.#roomsTimer);
+        this.#roomsTimer = setTimeout(() => {
+            if (document.hidden || this.connection.state !== "connected") this.#listLater(ROOMS_INTERVAL_MS);
+            else this.list();
+        }, delay);
+    }
+
+    /** @param {string} [token] */
+    #connect(token) {
+        const server = new Roomcast({ token, nick: token ? undefined : this.nick });
+        server.on("state", (event) => {
+            if (server !== this.#server && this.#server) return; // the former one, which was closed
+            this.connection = event;
+            if (event.state === "connected") this.#connected();
+            this.#changed("server");
+        });
+        server.on("nick", ({ nick }) => {
+            this.label = nick;
+            this.#changed("nick");
+        });
+        queueMicrotask(() => server.connect());
+        return server;
+    }
+
+    #connected() {
+        this.wasConnected = true;
+        this.#listLater(0);
+    }
+
+    /** @param {string} name */
+    #join(name) {
+        const conversation = new Conversation(name);
+        this.conversations.set(name, conversation);
+        this.#enter(conversation);
+        this.#listLater(1_000);
+        return conversation;
+    }
+
+    /** @param {Conversation} conversation */
+    #enter(conversation) {
+        const room = this.#server.join(conversation.name, { history: HISTORY });
+        this.#rooms.set(conversation.name, room);
+        Object.assign(conversation, { state: room.state, reason: undefined });
+        const isPresent = () => this.#rooms.get(conversation.name) === room;
+        room.on("state", ({ state, code, reason }) => {
+            if (!isPresent()) return;
+            Object.assign(conversation, { state, reason: state === "left" ? notIn(code, reason) : undefined });
+            this.#changed("room");
+            this.#changed("rooms");
+        });
+        room.on("message", (message) => {
+            if (!isPresent()) return;
+            const isInView = conversation === this.current;
+            conversation.add(message, isInView && !document.hidden, Date.now());
+            if (isInView) this.#changed("log");
+            if (isInView && message.isOwn) this.#changed("drafts");
+            if (!isInView || document.hidden) this.#changed("rooms");
+        });
+        room.on("gap", () => {
+            conversation.addGap();
+            this.#changed("log");
+        });
+    }
+
+    /** Asks for the members of the room in view, and of no other. */
+    #listen() {
+        const conversation = this.current;
+        this.#stopMembers();
+        this.#stopMembers = (conversation && this.#rooms.get(conversation.name)?.on("members", ({ count, members }) => {
+            Object.assign(conversation, { count, members });
+            this.label ??= members?.find((member) => member.isOwn)?.name;
+            this.#changed("members");
+            this.#changed("nick");
+        })) ?? (() => {});
+    }
+
+    /** @param {Conversation} conversation @param {Draft} draft */
+    async #publish(conversation, draft) {
+        this.#changed("drafts");
+        try {
+            const room = this.#rooms.get(conversation.name);
+            if (!room) throw new RoomcastError("left", "the room was left");
+            await room.say(draft.text);
+            conversation.mark(draft, "sent");
+        } catch (error) {
+            conversation.mark(draft, "failed", notSent(error));
+        }
+        this.#changed("drafts");
+    }
+
+    /** What is in view is read. */
+    #seen() {
+        if (document.hidden) return;
+        this.current?.read();
+        this.#changed("rooms");
+    }
+}
+
+/** @param {number | undefined} code @param {string | undefined} reason */
+function notIn(code = 0, reason = "no reason was given") {
+    if (code >= 2000) return `You were removed from this room: ${reason}.`;
+    if (code === 103) return "You may not join this room.";
+    if (code === 106) return "You are in as many rooms as this server allows. Leave another one first.";
+    return `This room cannot be joined: ${reason}.`;
+}
+
+/** @param {unknown} error */
+function notSent(error) {
+    if (!(error instanceof RoomcastError)) return "Not sent.";
+    switch (error.code) {
+        case "offline": return "Not sent: there is no connection.";
+        case "left": return "Not sent: you are not in this room.";
+        case "lost": return "Perhaps not sent: the connection ended before the answer.";
+        case 103: return "Not sent: you may not write in this room.";
+        case 111: return "Not sent: too many messages at once.";
+        case 1009: return "Not sent: it is too long for this server.";
+        default: return `Not sent: ${error.message}.`;
+    }
+}
+
+/** Storage may be forbidden, and then the nick lasts as long as the page. @returns {string | undefined} */
+function storedNick() {
+    try {
+        return localStorage.getItem(STORED_NICK) || undefined;
+    } catch {
+        return undefined;
+    }
+}
+
+/** @param {string} nick */
+function storeNick(nick) {
+    try {
+        localStorage.setItem(STORED_NICK, nick);
+    } catch {}
+}

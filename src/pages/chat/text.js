@@ -1,0 +1,111 @@
+/** Pure: how texts and moments become what a page shows. Moments are in milliseconds since 1970. No DOM. */
+
+const CHARS_SHOWN_MAX = 1_500, LINES_SHOWN_MAX = 16;
+/** A text that exceeds the limits by less than this factor is shown whole. */
+const CLIP_TOLERANCE = 1.25;
+const LINKS_MAX = 200;
+/** Ends at spaces, quotes, and at characters that turn the direction of writing, which could disguise an address. */
+const LINK = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"`\u0000-\u001f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+const TRAILING = new Set(".,;:!?'*_~…)]}");
+/** @type {Record<string, string>} */
+const OPENING = { ")": "(", "]": "[", "}": "{" };
+
+const DAY_MS = 86_400_000;
+/** In the time zone of the reader. */
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const weekdayFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
+const yearFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+
+/** @typedef {{ text: string, href?: string }} Segment */
+
+/** Divides a text into links and what is between them. @param {string} text @returns {Segment[]} */
+export function segments(text) {
+    /** @type {Segment[]} */
+    const found = [];
+    let end = 0, links = 0;
+    for (const match of text.matchAll(LINK)) {
+        if (links === LINKS_MAX) break;
+        const link = withoutTrailing(match[0]);
+        if (!isAddress(link)) continue;
+        links++;
+        if (match.index > end) found.push({ text: text.slice(end, match.index) });
+        found.push({ text: link, href: link });
+        end = match.index + link.length;
+    }
+    if (end < text.length) found.push({ text: text.slice(end) });
+    return found;
+}
+
+/** Punctuation behind an address belongs to the sentence; a bracket that the address has opened does not. @param {string} link */
+function withoutTrailing(link) {
+    /** @type {Record<string, number>} */
+    const counts = {};
+    for (const sign of link) counts[sign] = (counts[sign] ?? 0) + 1;
+    let end = link.length;
+    for (let sign = link[end - 1]; TRAILING.has(sign); sign = link[--end - 1]) {
+        const opening = OPENING[sign];
+        if (opening && (counts[opening] ?? 0) >= counts[sign]) break;
+        counts[sign]--;
+    }
+    return link.slice(0, end);
+}
+
+/** @param {string} link */
+function isAddress(link) {
+    const url = URL.parse ? URL.parse(link) : URL.canParse?.(link) ? new URL(link) : null;
+    return url !== null && (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "";
+}
+
+/** The beginning of a text that is too long or too high to be shown whole; otherwise the text. @param {string} text */
+export function clipped(text) {
+    let end = 0;
+    for (let line = 0; line < LINES_SHOWN_MAX && end >= 0; line++) end = text.indexOf("\n", end + 1);
+    const isHigh = end >= 0 && text.indexOf("\n", end + 1) >= 0;
+    const isLong = text.length > CHARS_SHOWN_MAX * CLIP_TOLERANCE;
+    if (!isHigh && !isLong) return text;
+    let cut = Math.min(isHigh ? end : text.length, isLong ? CHARS_SHOWN_MAX : text.length);
+    const code = text.charCodeAt(cut - 1);
+    if (code >= 0xd800 && code < 0xdc00) cut--; // half a character
+    return text.slice(0, cut);
+}
+
+/** The letter that stands for a name. @param {string} name */
+export function initial(name) {
+    const [letter = ""] = name.match(/[\p{L}\p{N}]/u) ?? [];
+    return [...letter.toUpperCase()][0] ?? "";
+}
+
+/** What other programs publish, for a reader. @param {unknown} data */
+export function json(data) {
+    return JSON.stringify(data, null, 2) ?? "";
+}
+
+/** @param {number} count @param {string} one @param {string} many */
+export function counted(count, one, many = `${one}s`) {
+    return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** @param {number} moment */
+export const clock = (moment) => clockFormat.format(moment);
+/** @param {number} moment */
+export const full = (moment) => fullFormat.format(moment);
+
+/** The first millisecond of the day of a moment. @param {number} moment */
+export function dayOf(moment) {
+    return new Date(moment).setHours(0, 0, 0, 0);
+}
+
+/** @param {number} moment @param {number} now */
+export function dayLabel(moment, now) {
+    const days = Math.round((dayOf(now) - dayOf(moment)) / DAY_MS); // days with a change of the clock are not 24 hours long
+    if (days === 0) return "Today";
+    if (days === 1) return "Yesterday";
+    const isSameYear = new Date(moment).getFullYear() === new Date(now).getFullYear();
+    return (isSameYear ? weekdayFormat : yearFormat).format(moment);
+}
+
+/** Milliseconds until labels of days are wrong. @param {number} now */
+export function untilMidnight(now) {
+    return new Date(now).setHours(24, 0, 0, 0) - now;
+}

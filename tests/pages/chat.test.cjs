@@ -1,0 +1,129 @@
+// People talk on the chat page, with each other and with clients of every other kind.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { before, after } = require("node:test");
+const { Server } = require("../sdks/helpers/server.cjs");
+const { scenario } = require("./helpers/scenario.cjs");
+const { PHONE } = require("./helpers/browser.cjs");
+const { Chat } = require("./helpers/chat.cjs");
+const { lineClient, sdkClient } = require("./helpers/people.cjs");
+
+let server;
+before(async () => (server = await Server.start({ greeting: "", "token-secret-file": [], "message-bytes": "128KiB" }, "")));
+after(() => server.remove());
+
+const open = (visit, room, nick, options) => Chat.open(visit, server.http, { room, nick, ...options });
+
+scenario("two browsers, a line client and an SDK talk in one room and all hear one order", async ({ visit, defer }) => {
+    const room = "one-order";
+    const ada = await open(visit, room, "ada");
+    const bob = await open(visit, room, "bob", { viewport: PHONE });
+    const tom = await lineClient(server.tcp, "tom", room);
+    defer(tom.close);
+    const sue = await sdkClient(server.http, room);
+    defer(sue.close);
+    const speak = [
+        (text) => ada.say(text),
+        (text) => bob.say(text),
+        (text) => tom.say(text),
+        (text) => sue.publish({ text }),
+    ];
+    const texts = [];
+    for (let turn = 0; turn < 5; turn += 1) {
+        // All speak at once, so that only the room decides on the order.
+        const turns = speak.map((_, at) => `${turn} of ${at}`);
+        texts.push(...turns);
+        await Promise.all(speak.map((say, at) => say(turns[at])));
+    }
+    await sue.publications.count(texts.length);
+    const order = sue.publications.data.map(({ text }) => text);
+    assert.deepEqual(order.toSorted(), texts.toSorted(), "each message came once");
+    await ada.untilTexts(order);
+    await bob.untilTexts(order);
+    const heard = (all) => all.filter((line) => / \d of \d$/.test(line)).length === texts.length;
+    const lines = (await tom.lines.until(heard, "all messages on the line")).filter((line) => / \d of \d$/.test(line));
+    assert.deepEqual(lines.map((line) => line.replace(/^\[.*?\] /, "")), order);
+    // Each page sees the others under the names that all see.
+    const names = async (page, speaker) => new Set((await page.messages()).filter(({ text }) => text.endsWith(`of ${speaker}`)).map(({ name }) => name));
+    assert.deepEqual([...(await names(ada, 2))], ["tom"]);
+    const [nameOfBob] = await names(ada, 1);
+    assert.match(nameOfBob, /bob$/);
+    assert.ok(lines.find((line) => line.endsWith("0 of 1")).startsWith(`[${nameOfBob}] `), "the line client and the page see one name");
+    assert.deepEqual(await names(bob, 2), await names(ada, 2));
+    assert.deepEqual(await names(bob, 3), await names(ada, 3));
+    await ada.visitor.screenshot("chat-desktop-conversation");
+    await bob.visitor.screenshot("chat-phone-conversation");
+});
+
+scenario("who joins sees what was said before", async ({ visit, defer }) => {
+    const room = "before";
+    const tom = await lineClient(server.tcp, "tom", room);
+    defer(tom.close);
+    for (const text of ["first", "second", "third"]) tom.say(text);
+    await tom.lines.until((all) => all.includes("[tom] third"), "the third message");
+    const ada = await open(visit, room, "ada");
+    await ada.untilTexts(["first", "second", "third"]);
+    await ada.say("fourth");
+    await ada.untilTexts(["first", "second", "third", "fourth"]);
+    await ada.reload();
+    await ada.untilTexts(["first", "second", "third", "fourth"]);
+});
+
+scenario("what is said in rooms elsewhere counts as unread, also in the title, until one looks", async ({ visit, defer }) => {
+    const ada = await open(visit, "reading", "ada");
+    await ada.enter("elsewhere");
+    const tom = await lineClient(server.tcp, "tom", "reading");
+    defer(tom.close);
+    tom.say("one");
+    tom.say("two");
+    await ada.untilUnread("reading", 2);
+    await ada.untilTitle(/^\(2\) elsewhere/);
+    await ada.visitor.screenshot("chat-desktop-unread");
+    await ada.enter("reading");
+    await ada.untilTexts(["one", "two"]);
+    await ada.untilUnread("reading", 0);
+    await ada.untilTitle(/^reading · Roomcast$/);
+});
+
+scenario("a room has a link, and the back button leads to the room before", async ({ visit }) => {
+    const ada = await open(visit, "link-one", "ada");
+    await ada.say("in one");
+    await ada.untilTexts(["in one"]);
+    await ada.visitor.page.evaluate(() => (location.hash = "#link-two"));
+    await ada.untilRoom("link-two");
+    await ada.untilTexts([]);
+    await ada.visitor.page.goBack();
+    await ada.untilRoom("link-one");
+    await ada.untilTexts(["in one"]);
+    await ada.visitor.page.goForward();
+    await ada.untilRoom("link-two");
+});
+
+scenario("members appear as they join and go as they leave", async ({ visit, defer }) => {
+    const ada = await open(visit, "members", "ada");
+    const tom = await lineClient(server.tcp, "tom", "members");
+    defer(tom.close);
+    await ada.untilMembers((names) => names.length === 2 && names.some((name) => name.includes("tom")));
+    const bob = await open(visit, "members", "bob");
+    await ada.untilMembers((names) => names.length === 3 && names.some((name) => name.includes("bob")));
+    await bob.untilMembers((names) => names.length === 3);
+    await ada.visitor.screenshot("chat-desktop-members");
+    tom.close();
+    await bob.visitor.close();
+    await ada.untilMembers((names) => names.length === 1);
+});
+
+scenario("a new nick holds for what is said next, and after loading the page again", async ({ visit, defer }) => {
+    const sue = await sdkClient(server.http, "renaming");
+    defer(sue.close);
+    const ada = await open(visit, "renaming", "ada");
+    await ada.say("as ada");
+    await ada.rename("grace");
+    await ada.say("as grace");
+    await ada.reload();
+    await ada.say("still grace");
+    await sue.publications.count(3);
+    assert.deepEqual(sue.publications.all.map(({ info }) => info.connInfo.name.replace(/^~/, "")), ["ada", "grace", "grace"]);
+    assert.deepEqual(await ada.visitor.page.evaluate(() => Object.keys(localStorage)), ["roomcast.nick"]);
+});

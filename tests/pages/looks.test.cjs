@@ -1,0 +1,166 @@
+// How the chat page looks and is used: on phones and desktops, in the dark, by keyboard alone, with a token, under load.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { execFileSync } = require("node:child_process");
+const path = require("node:path");
+const { before, after } = require("node:test");
+const { Server, PROGRAM } = require("../sdks/helpers/server.cjs");
+const { scenario } = require("./helpers/scenario.cjs");
+const { DESKTOP, OUTAGE, PHONE } = require("./helpers/browser.cjs");
+const { Chat } = require("./helpers/chat.cjs");
+const { lineClient } = require("./helpers/people.cjs");
+
+const SETTINGS = { greeting: "", "token-secret-file": [] };
+const FIRST_LOAD_BYTES_MAX = 50 * 1024;
+const NARROWEST = { width: 320, height: 568 };
+
+let server;
+before(async () => (server = await Server.start(SETTINGS, "")));
+after(() => server.remove());
+
+const LOOKS = [
+    { name: "desktop-light", viewport: DESKTOP, colorScheme: "light" },
+    { name: "desktop-dark", viewport: DESKTOP, colorScheme: "dark" },
+    { name: "phone-light", viewport: PHONE, colorScheme: "light" },
+    { name: "phone-dark", viewport: PHONE, colorScheme: "dark" },
+    { name: "narrowest-light", viewport: NARROWEST, colorScheme: "light" },
+];
+
+for (const { name, ...look } of LOOKS) {
+    scenario(`each state of the chat is accessible and fits the window: ${name}`, async ({ visit, defer }) => {
+        const check = async (page, state) => {
+            await page.visitor.screenshot(`chat-${name}-${state}`);
+            await page.visitor.assertFits();
+            await page.visitor.assertAccessible(`${state} ${name}`);
+        };
+        const first = await Chat.open(visit, server.http, { isJoined: false, ...look });
+        await first.untilSettled();
+        await check(first, "first-run");
+        const room = `looks-${name}`;
+        const ada = await Chat.open(visit, server.http, { room, nick: "ada", ...look });
+        await check(ada, "empty-room");
+        const tom = await lineClient(server.tcp, "tom", room);
+        defer(tom.close);
+        tom.say("Good morning! Is the meeting at ten?");
+        await ada.untilCount(1);
+        await ada.say("It is. The agenda is at https://example.org/agenda/2026/friday?view=all&sort=time");
+        await ada.untilCount(2);
+        tom.say("Thanks");
+        tom.say(`one word that is long: ${"abcdefghij".repeat(20)}`);
+        await ada.untilCount(4);
+        await check(ada, "talk");
+        await ada.openMembers();
+        await check(ada, "members");
+        await ada.closeDrawers();
+        await ada.openRooms();
+        await check(ada, "rooms");
+    });
+}
+
+scenario("the colours follow the system", async ({ visit }) => {
+    const background = (chat) => chat.visitor.page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0));
+    const chat = await Chat.open(visit, server.http, { room: "colours", nick: "ada" });
+    const light = await background(chat);
+    await chat.visitor.page.emulateMedia({ colorScheme: "dark" });
+    const dark = await background(chat);
+    assert.ok(light > 3 * 200 && dark < 3 * 60, `backgrounds ${light} and ${dark}`);
+});
+
+scenario("nothing moves for those who want less motion", async ({ visit }) => {
+    const chat = await Chat.open(visit, server.http, { room: "motion", nick: "ada", reducedMotion: "reduce" });
+    await chat.say("calm");
+    await chat.untilTexts(["calm"]);
+    await chat.visitor.until("no animation longer than 10 ms", () =>
+        document.getAnimations().every((animation) => Number(animation.effect.getComputedTiming().duration) <= 10),
+    );
+    assert.equal(await chat.visitor.page.evaluate(() => getComputedStyle(document.documentElement).scrollBehavior), "auto");
+});
+
+scenario("one talks with the keyboard alone", async ({ visit, defer }) => {
+    const tom = await lineClient(server.tcp, "tom", "keys");
+    defer(tom.close);
+    tom.say("hello");
+    const chat = await Chat.open(visit, server.http, { isJoined: false, reducedMotion: "reduce" });
+    await chat.untilSettled();
+    await chat.pressUntilFocus("#go-room", "Tab");
+    await chat.visitor.page.keyboard.type("keys");
+    await chat.visitor.page.keyboard.press("Enter");
+    await chat.untilTexts(["hello"]);
+    await chat.pressUntilFocus("#nick", "Tab");
+    await chat.visitor.page.keyboard.type("ada");
+    await chat.visitor.page.keyboard.press("Enter");
+    await chat.visitor.until("the name", () => document.getElementById("me-name").textContent.includes("ada"));
+    await chat.pressUntilFocus(chat.composer, "Tab");
+    await chat.visitor.page.keyboard.type("hello tom");
+    await chat.visitor.page.keyboard.press("Shift+Enter");
+    await chat.visitor.page.keyboard.type("from ada");
+    await chat.visitor.page.keyboard.press("Enter");
+    await tom.lines.until((all) => all.some((line) => /ada\] from ada$/.test(line)), "the message of two lines");
+    await chat.untilTexts(["hello", "hello tom\nfrom ada"]);
+    assert.ok(await chat.isFocused(chat.composer), "one types on after a message");
+    await chat.assertFocusVisible();
+});
+
+scenario("each element that can be used is reached by the Tab key and shows its focus", async ({ visit }) => {
+    for (const viewport of [DESKTOP, PHONE]) {
+        const chat = await Chat.open(visit, server.http, { room: "tabs", nick: "ada", viewport, reducedMotion: "reduce" });
+        await chat.assertAllReached();
+    }
+});
+
+scenario("the first load takes 50 KB at most", async ({ visit }) => {
+    const chat = await Chat.open(visit, server.http, { room: "bytes", nick: "ada" });
+    const entries = await chat.visitor.page.evaluate(() =>
+        [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map(({ name, transferSize, encodedBodySize }) => ({ name, transferSize, encodedBodySize })),
+    );
+    const bytes = entries.reduce((sum, { transferSize }) => sum + transferSize, 0);
+    assert.ok(entries.length > 3 && entries.every(({ encodedBodySize }) => encodedBodySize > 0), JSON.stringify(entries));
+    assert.ok(bytes <= FIRST_LOAD_BYTES_MAX, `${bytes} bytes: ${JSON.stringify(entries)}`);
+});
+
+scenario("the page keeps a bounded number of elements while thousands of messages come", async ({ visit, defer }) => {
+    const room = "many";
+    const chat = await Chat.open(visit, server.http, { room, nick: "ada" });
+    const tom = await lineClient(server.tcp, "tom", room);
+    defer(tom.close);
+    const elements = () => chat.visitor.page.evaluate(() => document.getElementsByTagName("*").length);
+    const speak = async (from, to) => {
+        for (let said = from; said < to; said += 1) tom.say(`message ${said}`);
+        await chat.untilLast(`message ${to - 1}`);
+    };
+    await speak(0, 1_500);
+    const half = await elements();
+    await speak(1_500, 3_000);
+    const full = await elements();
+    assert.ok(full <= half * 1.2, `${half} elements after 1 500 messages, ${full} after 3 000`);
+    assert.ok(full < 12_000, `${full} elements`);
+    const texts = (await chat.messages()).map(({ text }) => text);
+    const last = texts.slice(-100);
+    assert.deepEqual(last, Array.from({ length: last.length }, (_, at) => `message ${3_000 - last.length + at}`));
+    await chat.say("still here");
+    await chat.untilLast("still here");
+});
+
+scenario("where a token is needed the page asks for it, and keeps it nowhere", async ({ visit, defer }) => {
+    const guarded = await Server.start({ greeting: "", anonymous: "deny" }, "");
+    defer(() => guarded.remove());
+    const config = path.join(guarded.folder, "roomcast.toml");
+    const token = execFileSync(PROGRAM, ["gen-token", "--config", config, "--user", "ada"], { encoding: "utf8" }).trim();
+    for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+        const chat = await Chat.open(visit, guarded.http, { room: "guarded", isJoined: false, viewport, expected: OUTAGE });
+        await chat.untilTokenForm();
+        await chat.visitor.screenshot(`chat-${name}-token`);
+        await chat.visitor.assertAccessible("the form for a token");
+        await chat.visitor.assertFits();
+        await chat.giveToken("not.a.token");
+        await chat.visitor.until("the refusal", () => /refused/.test(document.getElementById("refused-reason").textContent));
+        await chat.giveToken(token);
+        await chat.untilConnected();
+        await chat.say(`hello from ${name}`);
+        await chat.untilLast(`hello from ${name}`);
+        assert.equal((await chat.messages()).at(-1).name, "ada");
+        const kept = await chat.visitor.page.evaluate(() => [...Object.keys(localStorage), ...Object.keys(sessionStorage), document.cookie, location.href].join(" "));
+        assert.ok(!kept.includes(token.slice(0, 20)) && !/token/i.test(kept), kept);
+    }
+});
