@@ -3,6 +3,7 @@
 
 mod figures;
 mod lately;
+mod phrases;
 mod samples;
 mod verdict;
 

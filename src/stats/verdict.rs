@@ -1,11 +1,11 @@
 //! Whether all is well, and if not, what an operator should know, in sentences with figures. A pure function of what
 //! was counted and measured; each threshold is a constant here.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::phrases::{Shown, count, grouped, percent, was};
 use super::{Refused, Unanswered};
 
 /// Samples, one a second, through which a worker must have been busy.
@@ -247,10 +247,11 @@ impl Signs {
 
     fn drain(&self) -> Option<(Level, String)> {
         self.is_draining.then(|| {
-            let text = format!("The server is stopping: new clients belong elsewhere, and {} will have to follow.", {
-                count(self.clients, "client")
-            });
-            (Level::Warning, text)
+            let left = match self.clients {
+                0 => "It has no clients any more".to_owned(),
+                clients => format!("It still has {}", count(clients, "client")),
+            };
+            (Level::Warning, format!("The server is stopping, and new clients belong elsewhere. {left}."))
         })
     }
 
@@ -264,47 +265,6 @@ impl Signs {
             );
             (Level::Warning, text)
         })
-    }
-}
-
-fn was(number: u64) -> &'static str {
-    if number == 1 { "was" } else { "were" }
-}
-
-/// `no clients`, `1 client`, `15 000 clients`.
-fn count(number: u64, noun: &str) -> String {
-    match number {
-        0 => format!("no {noun}s"),
-        1 => format!("1 {noun}"),
-        _ => format!("{} {noun}s", grouped(number)),
-    }
-}
-
-/// The digits of a number in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
-    groups.collect::<Vec<_>>().join(" ")
-}
-
-/// A share in whole per cent, rounded down: 99.9 % is not everything.
-fn percent(share: f64) -> String {
-    format!("{} %", (share * 100.0).floor())
-}
-
-/// Shows a duration with two digits.
-struct Shown(Duration);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros() as f64;
-        let (value, unit) = match micros {
-            micros if micros < 1e3 => (micros, "µs"),
-            micros if micros < 1e6 => (micros / 1e3, "ms"),
-            micros => (micros / 1e6, "s"),
-        };
-        let digits = usize::from(value < 9.95 && unit != "µs");
-        write!(out, "{value:.digits$} {unit}")
     }
 }
 
@@ -359,7 +319,7 @@ mod tests {
                 Critical,
                 "1 connection was refused in the last minute for want of file",
             ),
-            (|signs| signs.is_draining = true, Warning, "The server is stopping"),
+            (|signs| signs.is_draining = true, Warning, "elsewhere. It still has 15 000 clients."),
             (|signs| signs.certificate_ends_in = Some(10 * DAY), Warning, "ends in 10 days"),
             (|signs| signs.certificate_ends_in = Some(-1), Critical, "The TLS certificate has ended"),
             (|signs| signs.hooks.failed = 2, Warning, "The application has not answered 2 questions of hooks"),
@@ -384,13 +344,5 @@ mod tests {
         let beginnings = ["The busiest worker", "The server is stopping", "2 log lines"];
         assert!(verdict.sentences.iter().zip(beginnings).all(|(sentence, begin)| sentence.starts_with(begin)));
         assert_eq!(verdict.sentences.len(), beginnings.len(), "{verdict:?}");
-    }
-
-    #[test]
-    fn numbers_are_shown_as_people_read_them() {
-        let shown = [0, 80, 999, 1_000, 2_456, 23_456, 999_999, 1_250_000, 10_000_000];
-        let shown = shown.map(|micros| Shown(Duration::from_micros(micros)).to_string());
-        assert_eq!(shown, ["0 µs", "80 µs", "999 µs", "1.0 ms", "2.5 ms", "23 ms", "1000 ms", "1.2 s", "10 s"]);
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
     }
 }

@@ -72,11 +72,10 @@ impl Keepalive {
     /// Pings and disconnects until the server stops.
     pub async fn run_until_stop(self: Rc<Self>, drain: Drain, writer: WriterHandle, sockets: Sockets) {
         let times = [self.rules.ping_interval, self.rules.pong_timeout];
-        self.clock.sweep_until_stop(times, drain, || self.sweep(&writer, &sockets)).await;
+        self.clock.sweep_until_stop(times, drain, || self.sweep(self.clock.now(), &writer, &sockets)).await;
     }
 
-    fn sweep(&self, writer: &WriterHandle, sockets: &Sockets) {
-        let now = self.clock.now();
+    fn sweep(&self, now: Duration, writer: &WriterHandle, sockets: &Sockets) {
         let mut due = Vec::new();
         self.clients.borrow_mut().retain(|client| {
             let Some(client) = client.upgrade() else { return false };
@@ -144,23 +143,126 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::{LocalSet, spawn_local};
+
     use super::*;
+    use crate::config::{Config, Settings};
+    use crate::memory::MemoryUse;
+    use crate::net::stream::Stream;
     use crate::protocol::compression::Compression;
+    use crate::writer::handle::mailbox;
+    use crate::writer::task::WriterTask;
+
+    const RULES: KeepaliveRules =
+        KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: Duration::from_secs(60) };
+    const DIALECT: Dialect = Dialect::TextWebSocket(Compression::None);
+
+    /// A silent client behind a real socket, which tests sweep at times of their own.
+    struct Silent {
+        keepalive: Keepalive,
+        liveness: Rc<Liveness>,
+        writer: WriterHandle,
+        sockets: Sockets,
+        stream: Rc<Stream>,
+        peer: TcpStream,
+    }
+
+    impl Silent {
+        /// Runs a test with a client that was never pinged.
+        fn run<F: Future<Output = ()>>(test: impl FnOnce(Self) -> F) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            LocalSet::new().block_on(&runtime, async { test(Self::connect().await).await });
+        }
+
+        async fn connect() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let stream = Rc::new(Stream::from(listener.accept().await.unwrap().0));
+            let limits = Config::try_from(Settings::default()).unwrap().rules.outbox;
+            let (own, mailbox) = mailbox();
+            let (task, writer, sockets) =
+                WriterTask::new(own, mailbox, Default::default(), limits, Drain::default(), &MemoryUse::default());
+            spawn_local(task.run());
+            let keepalive = Keepalive::new(RULES);
+            let liveness = keepalive.watch(sockets.open(Rc::clone(&stream), DIALECT), DIALECT);
+            Self { keepalive, liveness, writer, sockets, stream, peer }
+        }
+
+        /// Sweeps this many seconds after the start. Returns why the client is disconnected, if it is.
+        fn sweep(&self, seconds: u64) -> Option<Disconnect> {
+            self.keepalive.sweep(Duration::from_secs(seconds), &self.writer, &self.sockets);
+            self.writer.disconnect_reason(self.liveness.slot)
+        }
+
+        /// Sweeps when a ping is due, and reads it.
+        async fn pinged(&mut self, seconds: u64) {
+            assert_eq!(self.sweep(seconds), None);
+            self.hear(&DIALECT.ping()).await;
+        }
+
+        async fn hear(&mut self, expected: &[u8]) {
+            let mut heard = vec![0; expected.len()];
+            self.peer.read_exact(&mut heard).await.unwrap();
+            assert!(heard == expected);
+        }
+    }
 
     #[test]
     fn only_a_client_that_had_a_ping_and_the_time_to_answer_it_is_silent() {
         let seconds = Duration::from_secs;
-        let rules = KeepaliveRules { ping_interval: seconds(30), pong_timeout: seconds(60) };
-        let client =
-            Keepalive::new(rules).watch(Slot { index: 0, generation: 0 }, Dialect::TextWebSocket(Compression::None));
-        assert!(!client.is_silent(seconds(3_600), rules), "it was never pinged");
+        let client = Keepalive::new(RULES).watch(Slot { index: 0, generation: 0 }, DIALECT);
+        assert!(!client.is_silent(seconds(3_600), RULES), "it was never pinged");
         client.unanswered_since.set(Some(seconds(3_600)));
-        assert!(!client.is_silent(seconds(3_629), rules));
-        assert!(client.is_silent(seconds(3_630), rules));
+        assert!(!client.is_silent(seconds(3_629), RULES));
+        assert!(client.is_silent(seconds(3_630), RULES));
         client.hear(true);
-        assert!(!client.is_silent(seconds(7_200), rules), "it was not pinged since it was heard");
+        assert!(!client.is_silent(seconds(7_200), RULES), "it was not pinged since it was heard");
         client.heard_at.set(seconds(7_200));
         client.unanswered_since.set(Some(seconds(7_201)));
-        assert!(!client.is_silent(seconds(7_240), rules), "it was heard less than 60 s ago");
+        assert!(!client.is_silent(seconds(7_240), RULES), "it was heard less than 60 s ago");
+    }
+
+    #[test]
+    fn a_ping_counts_from_when_the_socket_has_taken_it() {
+        Silent::run(|mut client| async move {
+            let long = Bytes::from(vec![b'x'; 32 << 20]);
+            client.writer.reply(client.liveness.slot, long.clone()).await;
+            client.hear(&long[..1]).await;
+            // The ping waits behind what the client has not read.
+            assert_eq!([30, 60, 3_600].map(|seconds| client.sweep(seconds)), [None; 3]);
+            client.hear(&long[1..]).await;
+            client.hear(&DIALECT.ping()).await;
+            client.pinged(3_601).await;
+            assert_eq!(client.sweep(3_630), None);
+            assert_eq!(client.sweep(3_631), Some(Disconnect::PingTimeout));
+        });
+    }
+
+    #[test]
+    fn a_client_with_unread_input_in_its_socket_is_not_silent() {
+        Silent::run(|mut client| async move {
+            client.pinged(31).await;
+            client.peer.write_all(b"x").await.unwrap();
+            assert!(client.stream.has_begun().await.unwrap());
+            client.pinged(62).await;
+            client.pinged(3_600).await;
+            client.stream.try_discard(&mut [0]).unwrap();
+            assert_eq!(client.sweep(3_601), Some(Disconnect::PingTimeout));
+        });
+    }
+
+    #[test]
+    fn a_client_is_not_silent_while_its_connection_has_something_to_execute() {
+        Silent::run(|mut client| async move {
+            client.liveness.hear(false);
+            client.pinged(31).await;
+            client.pinged(62).await;
+            client.pinged(3_600).await;
+            client.liveness.is_reading.set(true);
+            assert_eq!(client.sweep(3_601), Some(Disconnect::PingTimeout));
+        });
     }
 }

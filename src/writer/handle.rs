@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Slot;
 use super::frames::{Entry, EntryNumber};
-use super::load::WriterLoad;
+use super::load::{LoadLimits, WriterLoad};
 use super::metrics::WriterMetrics;
 use super::socket::SocketWire;
 use super::state::{Writer, WriterCommand};
@@ -28,13 +28,13 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// A new mailbox of a writer.
 pub fn mailbox() -> (BatchSender, WriterMailbox) {
-    mailbox_with_capacity(MAILBOX_COMMANDS)
+    mailbox_with(MAILBOX_COMMANDS, LoadLimits::default())
 }
 
-/// A new mailbox of a writer that holds at most this many commands. Tests fill small ones.
-pub fn mailbox_with_capacity(commands_max: usize) -> (BatchSender, WriterMailbox) {
+/// A new mailbox of a writer that holds at most this many commands, with these bounds. Tests fill small ones.
+pub fn mailbox_with(commands_max: usize, limits: LoadLimits) -> (BatchSender, WriterMailbox) {
     let (sender, commands) = mpsc::channel(commands_max);
-    let load = Arc::new(WriterLoad::default());
+    let load = Arc::new(WriterLoad::new(limits));
     (BatchSender { sender, load: Arc::clone(&load) }, WriterMailbox { commands, load })
 }
 

@@ -12,23 +12,45 @@ use super::frames::{Entry, Kind};
 /// An entry for at most this many targets is small: it must not wait behind a large fan-out.
 pub(super) const SMALL_AUDIENCE: usize = 64;
 
-/// A writer has room while fewer deliveries than this are on their way to its sockets. Messages to as many members as a
-/// process has descriptors wait behind no more than a few writes of each, which is tens of milliseconds of work.
-const DELIVERIES_MAX: usize = 1 << 16;
+/// The bounds of a writer in deliveries.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadLimits {
+    /// A writer has room while fewer deliveries than this are on their way to its sockets.
+    pub deliveries_max: usize,
+    /// A message to at most this many members passes those to more, up to twice as many deliveries.
+    pub small_audience: usize,
+}
 
-/// Messages to a small audience pass those to large ones up to this many deliveries.
-const DELIVERIES_SMALL_MAX: usize = 2 * DELIVERIES_MAX;
+impl Default for LoadLimits {
+    /// Messages to as many members as a process has descriptors wait behind no more than a few writes of each, which is
+    /// tens of milliseconds of work.
+    fn default() -> Self {
+        Self { deliveries_max: 1 << 16, small_audience: SMALL_AUDIENCE }
+    }
+}
 
-/// Shards that found no room are notified once there are fewer deliveries than this.
-const DELIVERIES_RESUME: usize = DELIVERIES_MAX / 2;
+impl LoadLimits {
+    /// Messages to small audiences are handed over up to this many deliveries.
+    pub fn deliveries_small_max(self) -> usize {
+        2 * self.deliveries_max
+    }
 
-/// A shard adds no more messages to a batch once the batch has this many deliveries for a writer: the commands behind them in
-/// the shard's mailbox must not wait for them.
-const BATCH_DELIVERIES_MAX: usize = 1 << 14;
+    /// Shards that found no room are notified once there are fewer deliveries than this.
+    fn deliveries_resume(self) -> usize {
+        self.deliveries_max / 2
+    }
+
+    /// A shard adds no more messages to a batch once the batch has this many deliveries for a writer: the commands behind
+    /// them in the shard's mailbox must not wait for them.
+    pub fn batch_deliveries_max(self) -> usize {
+        self.deliveries_max / 4
+    }
+}
 
 /// What a writer has still to write: in its mailbox, and pending for sockets that are not blocked.
 #[derive(Debug, Default)]
 pub struct WriterLoad {
+    limits: LoadLimits,
     /// Deliveries that shards have handed over since the start.
     handed_over: AtomicU64,
     /// Those of them that the writer has taken out of its mailbox.
@@ -44,10 +66,15 @@ pub struct WriterLoad {
 }
 
 impl WriterLoad {
+    /// The load of a writer with nothing to write.
+    pub fn new(limits: LoadLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Whether a message to `targets` members may be handed over behind a batch of `in_batch` deliveries. A caller that gets
     /// false waits on [`Self::freed`], created before this call. With no target only the budget counts.
     pub fn has_room(&self, in_batch: usize, targets: usize) -> bool {
-        if targets > 0 && in_batch >= BATCH_DELIVERIES_MAX {
+        if targets > 0 && in_batch >= self.limits.batch_deliveries_max() {
             // The next batch begins at once.
             return false;
         }
@@ -70,7 +97,7 @@ impl WriterLoad {
         for entry in entries.iter().filter(|entry| entry.frames.kind() == Kind::Delivery) {
             let targets = entry.targets.as_slice().len();
             deliveries += entry.frames.messages() * targets;
-            small += if targets <= SMALL_AUDIENCE { entry.frames.messages() * targets } else { 0 };
+            small += if targets <= self.limits.small_audience { entry.frames.messages() * targets } else { 0 };
         }
         if small > 0 && self.is_wanted.load(Ordering::SeqCst) {
             self.passed.fetch_add(small, Ordering::SeqCst);
@@ -84,7 +111,7 @@ impl WriterLoad {
         self.waiting.store(waiting, Ordering::SeqCst);
         self.appended.store(appended, Ordering::SeqCst);
         self.is_over_budget.store(is_over_budget, Ordering::SeqCst);
-        if self.is_wanted.load(Ordering::SeqCst) && !is_over_budget && self.deliveries() < DELIVERIES_RESUME {
+        if self.is_wanted.load(Ordering::SeqCst) && !is_over_budget && self.deliveries() < self.limits.deliveries_resume() {
             self.passed.store(0, Ordering::SeqCst);
             self.is_wanted.store(false, Ordering::SeqCst);
             self.freed.notify_waiters();
@@ -95,15 +122,16 @@ impl WriterLoad {
         if self.is_over_budget.load(Ordering::SeqCst) {
             return false;
         }
+        let limits = self.limits;
         let deliveries = self.deliveries() + in_batch;
         let is_wanted = self.is_wanted.load(Ordering::SeqCst);
-        match targets {
-            0 => true,
-            1..=SMALL_AUDIENCE => {
-                deliveries < DELIVERIES_SMALL_MAX && (!is_wanted || self.passed.load(Ordering::SeqCst) < DELIVERIES_MAX)
-            }
-            _ if is_wanted => deliveries < DELIVERIES_RESUME,
-            _ => deliveries < DELIVERIES_MAX,
+        if targets == 0 {
+            true
+        } else if targets <= limits.small_audience {
+            let has_turn = !is_wanted || self.passed.load(Ordering::SeqCst) < limits.deliveries_max;
+            has_turn && deliveries < limits.deliveries_small_max()
+        } else {
+            deliveries < if is_wanted { limits.deliveries_resume() } else { limits.deliveries_max }
         }
     }
 
@@ -122,6 +150,10 @@ mod tests {
 
     use super::*;
     use crate::writer::{Frames, Slot, Targets};
+
+    const DELIVERIES_MAX: usize = 1 << 16;
+    const DELIVERIES_RESUME: usize = 1 << 15;
+    const BATCH_DELIVERIES_MAX: usize = 1 << 14;
 
     fn entry(targets: usize) -> Entry {
         let slots: Vec<Slot> = (0..targets as u32).map(|index| Slot { index, generation: 0 }).collect();

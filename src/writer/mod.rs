@@ -20,7 +20,7 @@ mod wire;
 
 pub use closing::CLOSE_LINGER;
 pub use frames::{ENTRY_BYTES, Entry, EntryNumber, Frames, Kind, Targets};
-pub use load::WriterLoad;
+pub use load::{LoadLimits, WriterLoad};
 pub(crate) use metrics::OtherConnections;
 pub use metrics::{Counts, WriterMetrics};
 pub use state::{Input, Writer, WriterCommand};

@@ -16,6 +16,8 @@ pub struct Socket {
     pub capacity: usize,
     /// The most bytes that the socket takes in one send.
     pub piece: usize,
+    /// The client reads at once: once the socket has refused bytes, and after each step, it takes this many again.
+    pub read_at_once: Option<usize>,
     /// The next send fails.
     pub broken: bool,
     /// A send has failed.
@@ -49,6 +51,7 @@ impl Socket {
             taken: Vec::new(),
             capacity,
             piece,
+            read_at_once: None,
             broken: false,
             failed: false,
             watched: false,
@@ -59,6 +62,10 @@ impl Socket {
             refused: false,
             watch_is_due: false,
         }
+    }
+
+    fn read(&mut self) {
+        self.capacity = self.read_at_once.unwrap_or(self.capacity);
     }
 
     fn take(&mut self, bytes: &[u8]) -> usize {
@@ -104,6 +111,11 @@ impl MemoryWire {
         }
     }
 
+    /// Clients that read at once have read what came in the last step.
+    pub fn read_at_once(&mut self) {
+        self.open.values_mut().for_each(Socket::read);
+    }
+
     fn at(&mut self, index: u32) -> &mut Socket {
         self.open.get_mut(&index).expect("a slot has its socket until it is closed")
     }
@@ -124,6 +136,7 @@ impl Wire for MemoryWire {
             // A watched socket may be offered bytes again; it stays watched if it refuses them.
             socket.refused = !socket.watched;
             socket.refusals += 1;
+            socket.read();
             return Sent::WouldBlock;
         }
         // A watched socket has become writable before the writer was notified, so the writer may watch it again.

@@ -1,5 +1,5 @@
 /** Pure: what a page keeps of a room. Everything in it is bounded. No DOM. */
-import { dayOf } from "./times.js";
+import { dayOf } from "./text.js";
 
 export const ENTRIES_MAX = 500;
 /** Of all texts of a room together. */

@@ -36,27 +36,43 @@ export function write(element, text) {
     if (element.textContent !== text) element.textContent = text;
 }
 
+/** @param {HTMLElement} element @param {boolean} isHidden */
+export function hide(element, isHidden) {
+    if (element.hidden !== isHidden) element.hidden = isHidden;
+}
+
+/** Nobody reads faster, and a flood of messages leaves time for other work. */
+const RENDER_INTERVAL_MS_MIN = 50;
+/** Frames do not come in a hidden page, nor always in one that is covered. */
+const FRAME_WAIT_MS_MAX = 400;
+
 /**
- * Collects what has changed, and calls back with it once per frame; in a hidden page, where frames do not come, a few
- * times a second.
+ * Collects what has changed, and calls back with it in the next frame, but not in each of many.
  * @template Part @param {(parts: Set<Part>) => void} render @returns {(part: Part) => void}
  */
 export function batched(render) {
     /** @type {Set<Part>} */
     let parts = new Set();
-    let timer = 0;
+    let latest = 0, timer = 0, frame = 0;
     const run = () => {
         clearTimeout(timer);
+        cancelAnimationFrame(frame);
         const due = parts;
         parts = new Set();
-        if (due.size) render(due);
+        latest = performance.now();
+        render(due);
+    };
+    const runInFrame = () => {
+        frame = requestAnimationFrame(run);
+        timer = setTimeout(run, FRAME_WAIT_MS_MAX);
     };
     return (part) => {
-        if (parts.size === 0) {
-            timer = setTimeout(run, 400);
-            if (!document.hidden) requestAnimationFrame(run);
-        }
+        const isFirst = parts.size === 0;
         parts.add(part);
+        if (!isFirst) return;
+        const wait = latest + RENDER_INTERVAL_MS_MIN - performance.now();
+        if (wait > 0) timer = setTimeout(runInFrame, wait);
+        else runInFrame();
     };
 }
 

@@ -1,12 +1,13 @@
 /** The messages of the room in view: follows the newest unless the reader has scrolled up, once per frame at most. */
 import { ENTRIES_MAX } from "./conversation.js";
-import { find, write } from "./dom.js";
+import { find, hide, write } from "./dom.js";
 import { draftRow, rowOf } from "./rows.js";
-import { counted } from "./text.js";
-import { untilMidnight } from "./times.js";
+import { counted, untilMidnight } from "./text.js";
 
 /** Rows made in one frame. */
-const ROWS_PER_FRAME_MAX = 100;
+const ROWS_PER_FRAME_MAX = 50;
+/** Rows in front of what was not read yet. */
+const CONTEXT_ROWS = 5;
 /** The reader is at the end if no more than this is below. */
 const END_PIXELS = 40;
 /** Messages that come faster than this are not read out by screen readers. */
@@ -32,7 +33,9 @@ export class Log {
     #first = 0;
     /** up to here. */
     #next = 0;
-    /** @type {number | undefined} */
+    /** As the conversation has had it at the latest look. @type {number | undefined} */
+    #newFrom;
+    /** The row with the divider in front of what is new. @type {number | undefined} */
     #mark;
     #draftsVersion = -1;
     #isAtEnd = true;
@@ -71,7 +74,7 @@ export class Log {
         const added = conversation.next - this.#next;
         if (added > 0) this.#announce(added);
         if (this.#isAtEnd) this.#follow(conversation);
-        else if (this.#list.childElementCount < ENTRIES_MAX && conversation.oldest <= this.#next) this.#append(conversation);
+        else if (conversation.oldest <= this.#next) this.#append(conversation);
         this.#prependOlder(conversation);
         this.#describe(conversation);
     }
@@ -104,25 +107,33 @@ export class Log {
         this.#list.replaceChildren();
         if (!conversation) return;
         this.#generation = conversation.generation;
-        this.#mark = conversation.newFrom;
-        this.#isAtEnd = true;
-        const shown = Math.max(ROWS_PER_FRAME_MAX, conversation.next - (this.#mark ?? conversation.next) + 5);
-        this.#first = this.#next = Math.max(conversation.oldest, conversation.next - shown);
-        this.#append(conversation, ENTRIES_MAX);
-        this.#seenTo = this.#next;
+        this.#placeMark(conversation);
+        this.#begin(conversation, (this.#mark ?? conversation.next) - CONTEXT_ROWS);
         this.updateDrafts();
-        this.#describe(conversation);
-        this.#scrollToEnd();
         this.#scrollToMark();
+        this.#describe(conversation);
+    }
+
+    /** Shows the newest rows, and as many as one frame allows if `from` is further back; others follow. @param {Conversation} conversation @param {number} from */
+    #begin(conversation, from) {
+        this.#isAtEnd = true;
+        this.#first = this.#next = Math.max(conversation.oldest, Math.min(from, conversation.next - ROWS_PER_FRAME_MAX));
+        this.#append(conversation);
+        this.#seenTo = this.#next;
+        this.#scrollToEnd();
         if (this.#first > conversation.oldest) this.#continue();
     }
 
     /** What is new begins at the top of the view if it does not fit below. */
     #scrollToMark() {
         const divider = this.#list.querySelector(".new");
-        if (!(divider instanceof HTMLElement)) return;
+        if (!divider || this.#mark === undefined) return;
         const top = divider.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
-        if (top < 0) this.#scroller.scrollTop += top - 16;
+        const isWhole = this.#next === this.#conversation?.next;
+        if (top >= 0 && isWhole) return;
+        this.#isAtEnd = false;
+        this.#seenTo = this.#mark;
+        this.#scroller.scrollTop += top - 16;
     }
 
     /** @param {Conversation} conversation */
@@ -132,16 +143,18 @@ export class Log {
         const surplus = Math.max(this.#list.childElementCount - ENTRIES_MAX, conversation.oldest - this.#first);
         for (let count = 0; count < surplus; count++) this.#list.firstElementChild?.remove();
         if (surplus > 0) this.#redraw(conversation, this.#first += surplus);
-        if (this.#next < conversation.next) this.#continue();
         this.#seenTo = this.#next;
         this.#scrollToEnd();
     }
 
-    /** @param {Conversation} conversation @param {number} rowsMax */
-    #append(conversation, rowsMax = ROWS_PER_FRAME_MAX) {
-        const end = Math.min(conversation.next, this.#next + rowsMax);
-        if (end > this.#next) this.#list.append(this.#rows(conversation, this.#next, end));
+    /** Adds rows below. Of a reader who has scrolled up, no row is taken away, so that there is an end to adding. @param {Conversation} conversation */
+    #append(conversation) {
+        const space = this.#isAtEnd ? ROWS_PER_FRAME_MAX : Math.min(ROWS_PER_FRAME_MAX, ENTRIES_MAX - this.#list.childElementCount);
+        const end = Math.min(conversation.next, this.#next + space);
+        if (end === this.#next) return;
+        this.#list.append(this.#rows(conversation, this.#next, end));
         this.#next = end;
+        if (end < conversation.next) this.#continue();
     }
 
     /** @param {Conversation} conversation */
@@ -185,48 +198,58 @@ export class Log {
 
     /** The divider in front of what is new moves or goes. @param {Conversation} conversation */
     #remark(conversation) {
-        if (conversation.newFrom === this.#mark) return;
+        if (conversation.newFrom === this.#newFrom) return;
         const former = this.#mark;
-        this.#mark = conversation.newFrom;
+        this.#placeMark(conversation);
         this.#redraw(conversation, former);
         this.#redraw(conversation, this.#mark);
     }
 
+    /** @param {Conversation} conversation */
+    #placeMark({ newFrom, oldest }) {
+        this.#newFrom = newFrom;
+        this.#mark = newFrom === undefined ? undefined : Math.max(newFrom, oldest);
+    }
+
     #scrolled() {
         const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+        const wasAtEnd = this.#isAtEnd;
         this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= END_PIXELS;
         const conversation = this.#conversation;
         if (!conversation) return;
-        if (this.#isAtEnd && this.#next < conversation.next) this.#catchUp(conversation);
+        const isFull = this.#list.childElementCount >= ENTRIES_MAX || this.#next < conversation.oldest;
+        if (this.#isAtEnd && !wasAtEnd && isFull && this.#next < conversation.next) this.#catchUp(conversation);
         this.#describe(conversation);
     }
 
-    /** The reader has come to the last row, and more than rows could hold has come meanwhile. @param {Conversation} conversation */
+    /** The reader has come to the last row, while more have come than rows may stand here. @param {Conversation} conversation */
     #catchUp(conversation) {
         const from = Math.max(this.#next, conversation.oldest);
-        this.#restart();
+        this.#list.replaceChildren();
+        this.#begin(conversation, from - CONTEXT_ROWS);
         const row = this.#list.children[from - this.#first];
-        if (!(row instanceof HTMLElement)) return;
-        row.scrollIntoView({ block: "end" });
+        if (!row || conversation.next - from < CONTEXT_ROWS) return;
+        this.#isAtEnd = false;
         this.#seenTo = from;
+        row.scrollIntoView({ block: "end" });
     }
 
     #scrollToEnd() {
         this.#scroller.scrollTop = this.#scroller.scrollHeight;
-        this.#newest.hidden = true;
+        hide(this.#newest, true);
     }
 
     /** @param {Conversation} conversation */
     #describe(conversation) {
         const isEmpty = conversation.entries.length === 0;
-        this.#empty.hidden = !isEmpty || conversation.state !== "joined" || conversation.drafts.length > 0;
+        hide(this.#empty, !isEmpty || conversation.state !== "joined" || conversation.drafts.length > 0);
         const [oldest] = conversation.entries;
-        this.#start.hidden = isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1;
+        hide(this.#start, isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1);
         if (this.#isAtEnd) this.#seenTo = this.#next;
         const missed = conversation.next - this.#seenTo;
         write(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
-        this.#newest.dataset.count = `${missed}`;
-        this.#newest.hidden = this.#isAtEnd;
+        this.#newest.classList.toggle("none", missed === 0);
+        hide(this.#newest, this.#isAtEnd);
     }
 
     /** Screen readers read messages out as they come, unless they come too fast to be heard. @param {number} added */

@@ -4,9 +4,8 @@ import { Composer } from "./composer.js";
 import { titleOf } from "./conversation.js";
 import { batched, copies, find, write } from "./dom.js";
 import { Log } from "./log.js";
-import { showMembers } from "./members.js";
 import { NickForm } from "./nick.js";
-import { panels } from "./panels.js";
+import { panels, showMembers } from "./panels.js";
 import { Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
@@ -62,12 +61,13 @@ let shown;
 
 function showRoom() {
     const { current, connection } = session;
-    main.dataset.view = connection.state === "refused" ? "refused" : current ? "room" : "welcome";
+    document.body.dataset.view = main.dataset.view = connection.state === "refused" ? "refused" : current ? "room" : "welcome";
     write(find("title", HTMLElement), current?.name ?? "Roomcast");
     for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
     find("left", HTMLElement).hidden = !isLeft;
     find("writing", HTMLElement).hidden = isLeft;
+    find("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
     write(find("left-reason", HTMLElement), current?.reason ?? "");
     composer.show(current);
     if (current !== shown) log.show(shown = current);
@@ -79,7 +79,9 @@ function showRoom() {
 /** Goes where the address says. */
 function navigate() {
     const name = roomOfHash(location.hash);
-    session.open(wrongRoom(name) ? "" : name);
+    const wrong = wrongRoom(name);
+    sidebar.complain(wrong);
+    session.open(wrong ? "" : name);
     drawers.close();
     if (hasKeyboard.matches) queueMicrotask(() => requestAnimationFrame(focusComposer));
 }
@@ -93,6 +95,7 @@ function leave(conversation) {
     const next = names[index + 1] ?? names[index - 1];
     history.replaceState(null, "", next === undefined ? location.pathname : hashOfRoom(next));
     navigate();
+    if (next === undefined && hasKeyboard.matches) sidebar.focusField();
 }
 
 function focusComposer() {

@@ -1,10 +1,15 @@
-/** Rooms and members: columns where there is space, drawers where there is not. */
-import { find } from "./dom.js";
+/** The panels beside the conversation, which are columns or drawers, and what the one for members shows. */
+import { find, make, write } from "./dom.js";
+import { monogram } from "./rows.js";
+import { counted } from "./text.js";
+
+/** @typedef {import("./conversation.js").Conversation} Conversation */
+/** @typedef {import("./conversation.js").Member} Member */
 
 /** As in chat.css. */
 const roomsFit = matchMedia("(min-width: 48rem)"), membersFit = matchMedia("(min-width: 68rem)");
 
-/** @param {import("./session.js").Session} session */
+/** Lays the panels out: columns where there is space, drawers where there is not. @param {import("./session.js").Session} session */
 export function panels(session) {
     const rooms = find("rooms", HTMLElement), members = find("members", HTMLElement);
     const openRooms = find("open-rooms", HTMLButtonElement), openMembers = find("open-members", HTMLButtonElement);
@@ -52,4 +57,35 @@ export function panels(session) {
 /** Whether a drawer is open. @param {HTMLElement} panel */
 function isShown(panel) {
     return panel.popover !== null && panel.matches(":popover-open");
+}
+
+const list = find("member-list", HTMLUListElement);
+const note = find("member-note", HTMLElement);
+const count = find("member-count", HTMLElement);
+let shown = "";
+
+/** Shows who is in the room in view. @param {Conversation | undefined} conversation */
+export function showMembers(conversation) {
+    const members = conversation?.members;
+    write(count, conversation?.count === undefined ? "Members" : counted(conversation.count, "member"));
+    write(note, noteOn(conversation));
+    note.hidden = note.textContent === "";
+    const key = JSON.stringify(members ?? []);
+    if (key === shown) return;
+    shown = key;
+    list.replaceChildren(...(members ?? []).map(rowOf));
+}
+
+/** @param {Conversation | undefined} conversation */
+function noteOn(conversation) {
+    if (conversation?.members || !conversation) return "";
+    if (conversation.count !== undefined) return "Too many to be listed.";
+    return conversation.state === "joined" ? "Not known yet." : "";
+}
+
+/** @param {Member} member */
+function rowOf({ name, isOwn }) {
+    const row = make("li", { className: isOwn ? "own" : "" }, monogram(name), make("bdi", { title: name }, name));
+    if (isOwn) row.append(make("span", { className: "tag" }, "you"));
+    return row;
 }

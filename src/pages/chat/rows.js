@@ -1,8 +1,7 @@
 /** Elements of one message each. What strangers wrote is only ever a text node or the address of a link. */
 import { beginsDay, beginsGroup } from "./conversation.js";
 import { make, icon } from "./dom.js";
-import { clipped, counted, initial, json, segments } from "./text.js";
-import { clock, dayLabel, dayOf, full } from "./times.js";
+import { clipped, clock, counted, dayLabel, dayOf, full, initial, json, segments } from "./text.js";
 
 /** @typedef {import("./conversation.js").Entry} Entry */
 /** @typedef {import("./conversation.js").Draft} Draft */
@@ -16,8 +15,10 @@ export function rowOf(entry, previous, { isNew, now }) {
     const row = make("li");
     if (beginsDay(previous, entry)) row.append(dayDivider(entry.at ?? now, now));
     if (isNew) row.append(make("p", { className: "divider new" }, make("span", {}, "New")));
+    const isParted = row.hasChildNodes();
     if (entry.message) fillMessage(row, entry, entry.message, isNew || beginsGroup(previous, entry));
     else row.append(make("p", { className: "gap" }, "Some messages could not be recovered."));
+    row.classList.toggle("parted", isParted);
     return row;
 }
 

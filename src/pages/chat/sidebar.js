@@ -61,7 +61,7 @@ export class Sidebar {
         const row = this.#rows.get(conversation) ?? this.#add(conversation);
         const { unread, state } = conversation;
         row.link.ariaCurrent = isCurrent ? "page" : null;
-        row.row.classList.toggle("left", state === "left");
+        row.row.className = [isCurrent && "current", unread && "unread", state === "left" && "left"].filter(Boolean).join(" ");
         row.badge.hidden = unread === 0;
         write(row.badge, short(unread));
         write(row.words, `${unread ? `, ${unread} unread` : ""}${state === "left" ? ", not joined" : ""}`);
@@ -96,7 +96,7 @@ export class Sidebar {
 
     #typed() {
         const name = this.#field.value.trim();
-        this.#complain(undefined);
+        this.complain(undefined);
         const { listed, conversations } = this.#session;
         const isKnown = listed?.includes(name) || conversations.has(name);
         write(this.#hint, name && !isKnown && !wrongRoom(name) ? "Press Enter to open this new room." : "");
@@ -107,15 +107,15 @@ export class Sidebar {
         const name = this.#field.value.trim().normalize("NFC");
         if (!name) return this.#field.focus();
         const wrong = wrongRoom(name);
-        this.#complain(wrong);
+        this.complain(wrong);
         if (wrong) return;
         this.#field.value = "";
         this.#typed();
         location.hash = hashOfRoom(name);
     }
 
-    /** @param {string | undefined} wrong */
-    #complain(wrong) {
+    /** Says why a name cannot be that of a room. @param {string | undefined} wrong */
+    complain(wrong) {
         write(this.#error, wrong ?? "");
         this.#field.ariaInvalid = wrong ? "true" : null;
     }

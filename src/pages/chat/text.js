@@ -1,4 +1,4 @@
-/** Pure: how texts of strangers become what a page shows. No DOM. */
+/** Pure: how texts and moments become what a page shows. Moments are in milliseconds since 1970. No DOM. */
 
 const CHARS_SHOWN_MAX = 1_500, LINES_SHOWN_MAX = 16;
 /** A text that exceeds the limits by less than this factor is shown whole. */
@@ -10,6 +10,13 @@ const TRAILING = new Set(".,;:!?'*_~…)]}");
 /** @type {Record<string, string>} */
 const OPENING = { ")": "(", "]": "[", "}": "{" };
 
+const DAY_MS = 86_400_000;
+/** In the time zone of the reader. */
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const weekdayFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
+const yearFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+
 /** @typedef {{ text: string, href?: string }} Segment */
 
 /** Divides a text into links and what is between them. @param {string} text @returns {Segment[]} */
@@ -18,8 +25,10 @@ export function segments(text) {
     const found = [];
     let end = 0, links = 0;
     for (const match of text.matchAll(LINK)) {
+        if (links === LINKS_MAX) break;
         const link = withoutTrailing(match[0]);
-        if (!isAddress(link) || links++ === LINKS_MAX) continue;
+        if (!isAddress(link)) continue;
+        links++;
         if (match.index > end) found.push({ text: text.slice(end, match.index) });
         found.push({ text: link, href: link });
         end = match.index + link.length;
@@ -75,4 +84,28 @@ export function json(data) {
 /** @param {number} count @param {string} one @param {string} many */
 export function counted(count, one, many = `${one}s`) {
     return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** @param {number} moment */
+export const clock = (moment) => clockFormat.format(moment);
+/** @param {number} moment */
+export const full = (moment) => fullFormat.format(moment);
+
+/** The first millisecond of the day of a moment. @param {number} moment */
+export function dayOf(moment) {
+    return new Date(moment).setHours(0, 0, 0, 0);
+}
+
+/** @param {number} moment @param {number} now */
+export function dayLabel(moment, now) {
+    const days = Math.round((dayOf(now) - dayOf(moment)) / DAY_MS); // days with a change of the clock are not 24 hours long
+    if (days === 0) return "Today";
+    if (days === 1) return "Yesterday";
+    const isSameYear = new Date(moment).getFullYear() === new Date(now).getFullYear();
+    return (isSameYear ? weekdayFormat : yearFormat).format(moment);
+}
+
+/** Milliseconds until labels of days are wrong. @param {number} now */
+export function untilMidnight(now) {
+    return new Date(now).setHours(24, 0, 0, 0) - now;
 }

@@ -14,6 +14,7 @@ const MEMBERS_DELAY_MS_MIN = 5_000, MEMBERS_DELAY_MS_MAX = 60_000;
 /** @typedef {{ count: number, members?: Member[] }} MembersEvent */
 /** @typedef {{ state: RoomStateEvent, message: Message, gap: {}, members: MembersEvent }} RoomEvents */
 /** @typedef {{ connection: Connection, isMember: boolean, top: number, epoch?: string, held?: any[] }} Membership */
+/** @typedef {{ data: any, resolve: () => void, reject: (error: unknown) => void }} Unsent */
 /** @typedef {{ isOwn(client: string): boolean, backoff(attempts: number): number, forget(): void }} Host */
 /** @typedef {import("./connection.js").OnResult} OnResult */
 /** @typedef {import("./connection.js").OnError} OnError */
@@ -31,8 +32,8 @@ export class Room extends Emitter {
     #offset = 0;
     /** What is asked for one membership is not answered to the next. @type {Membership | undefined} */
     #membership;
-    /** Settled once the present attempt to join has succeeded or not. @type {Deferred | undefined} */
-    #outcome;
+    /** What was published waits here for the join; `undefined` while nothing connects. @type {Unsent[] | undefined} */
+    #unsent;
     #attempts = 0;
     /** @type {Timer} */
     #timer;
@@ -67,13 +68,12 @@ export class Room extends Emitter {
      * Publishes any JSON value, behind what was published before it.
      * @param {any} data @returns {Promise<void>} @throws {RoomcastError}
      */
-    async publish(data) {
-        if (this.#state === "left") throw new RoomcastError("left", "the room was left");
-        await this.#outcome?.promise;
+    publish(data) {
         return new Promise((resolve, reject) => {
-            const connection = this.#membership?.connection;
-            if (!connection) throw new RoomcastError("offline", "not connected", true);
-            connection.send("publish", { channel: this.#name, data }, () => resolve(), reject);
+            if (this.#state === "left") throw new RoomcastError("left", "the room was left");
+            if (!this.#unsent) throw new RoomcastError("offline", "not connected", true);
+            this.#unsent.push({ data, resolve, reject });
+            if (this.#state === "joined") this.#sendAll();
         });
     }
 
@@ -87,7 +87,7 @@ export class Room extends Emitter {
     }
 
     /** A connection is being made: whoever publishes waits for it. */
-    [prepare]() { this.#outcome = new Deferred(); }
+    [prepare]() { this.#unsent = []; }
 
     /** @param {Connection} connection */
     [enter](connection) {
@@ -169,9 +169,19 @@ export class Room extends Emitter {
         if (membership !== this.#membership) return;
         this.#offset = Math.max(this.#offset, membership.top);
         this.#attempts = 0;
+        this.#sendAll();
         this.#become({ state: "joined", recovered });
-        this.#outcome?.resolve();
         this.#roster.begin();
+    }
+
+    #sendAll() {
+        for (const { data, resolve, reject } of this.#unsent?.splice(0) ?? []) {
+            try {
+                this.#membership?.connection.send("publish", { channel: this.#name, data }, () => resolve(), reject);
+            } catch (error) {
+                reject(error); // the data cannot be JSON
+            }
+        }
     }
 
     /** Gives a message, unless it was given before. @param {any} publication @param {boolean} isLive */
@@ -179,7 +189,9 @@ export class Room extends Emitter {
         if (offset <= this.#offset) return;
         this.#offset = offset ?? this.#offset;
         const text = [data?.text, data].find((value) => typeof value === "string");
-        this[emit]("message", { offset, time, text, data, ...memberOf(info, this.#host.isOwn), isLive });
+        const author = memberOf(info, this.#host.isOwn);
+        if (isLive) this.#roster.heard(author);
+        this[emit]("message", { offset, time, text, data, ...author, isLive });
     }
 
     /** @param {RoomcastError} error */
@@ -218,8 +230,9 @@ export class Room extends Emitter {
         clearTimeout(this.#timer);
         this.#membership = undefined;
         this.#roster.end();
-        this.#outcome?.reject(error);
-        this.#outcome = undefined;
+        const unsent = this.#unsent;
+        this.#unsent = undefined;
+        unsent?.forEach(({ reject }) => reject(error));
     }
 
     /** @param {RoomStateEvent} event */
@@ -279,6 +292,12 @@ class Roster {
         if (this.#members?.delete(client)) this.#tell(this.#members);
     }
 
+    /** A member that speaks may have another name by now. @param {Member} author */
+    heard(author) {
+        const known = this.#members?.get(author.client);
+        if (this.#members && known && known.name !== author.name) this.#tell(this.#members.set(author.client, author));
+    }
+
     #count() {
         clearTimeout(this.#timer);
         this.#isAsking = this.#room[hears]("members");
@@ -315,20 +334,6 @@ class Roster {
     #tell(byClient) {
         const members = [...byClient.values()].sort((one, other) => one.name.localeCompare(other.name));
         this.#room[emit]("members", { count: members.length, members });
-    }
-}
-
-/** A promise with its two ends, which may fail although nobody waits for it. */
-class Deferred {
-    /** @type {() => void} */
-    resolve = () => {};
-    /** @type {(error: RoomcastError) => void} */
-    reject = () => {};
-    /** @type {Promise<void>} */
-    promise = new Promise((resolve, reject) => void Object.assign(this, { resolve, reject }));
-
-    constructor() {
-        this.promise.catch(() => {});
     }
 }
 

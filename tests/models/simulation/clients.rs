@@ -100,6 +100,11 @@ impl Client {
         self.protocol.is_none() && self.ending.is_none()
     }
 
+    /// Neither the client nor the server has begun to end the connection.
+    pub fn is_here(&self) -> bool {
+        self.protocol.is_some() && self.writer.disconnect_reason(self.address.slot).is_none()
+    }
+
     /// Goes on with the command, or with the end of the session. Without either, it starts another command or ends.
     pub fn step(&mut self, random: &mut Random) {
         let context = &mut Context::from_waker(Waker::noop());

@@ -14,12 +14,12 @@ use proptest::test_runner::Config as ProptestConfig;
 use roomcast::broker::{PUBLICATION_BYTES, ROOM_BYTES, Retained, Unrecovered};
 use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits, SlowPolicy};
 use roomcast::protocol::position::Offset;
-use roomcast::writer::Counts;
+use roomcast::writer::{Counts, Slot};
 
 use self::clients::Client;
 use self::server::{Server, Shape};
 use self::stream_check::{Bookmark, Received};
-use self::tasks::{DELIVERIES_MAX, WriterTask};
+use self::tasks::{LOAD, WriterTask};
 use crate::common::{ROOM_LIMITS, ROOMY, Random};
 use crate::wire::ALL;
 
@@ -62,6 +62,8 @@ const TICKS_MAX: usize = 100_000;
 #[derive(Clone, Copy, Debug)]
 enum ReadRate {
     Unlimited,
+    /// The client reads at once, but its socket refuses bytes for a moment when it is full.
+    AtOnce,
     Slow,
     Stalled,
 }
@@ -116,6 +118,7 @@ impl World {
             if tick % 64 == 0 {
                 self.check_conservation();
                 self.check_bound();
+                self.server.writers.iter().for_each(WriterTask::check_pings);
                 if self.is_over() {
                     return self.check_end();
                 }
@@ -134,6 +137,7 @@ impl World {
             52..59 => self.grant(),
             59..61 => self.pass_time(),
             61..63 => self.open(),
+            _ if self.random.one_in(4) => self.ping(),
             _ if self.random.one_in(16) => self.break_socket_of_last(),
             _ if self.has_rules && self.random.one_in(4) => self.apply_rule(),
             _ => {}
@@ -168,17 +172,28 @@ impl World {
         step(&mut self.server.writers[writer], self.now);
     }
 
-    /// Lets a slow client's socket take more bytes. The writer is notified if it watches the socket.
+    /// Lets a client's socket take more bytes, unless it has always taken all or never does again. The writer is notified if it watches the socket.
     fn grant(&mut self) {
         if self.clients.is_empty() {
             return;
         }
         let client = self.random.below(self.clients.len());
-        if let ReadRate::Slow = self.read_rates[client] {
-            let bytes = self.random.below(60);
-            let address = self.clients[client].address;
-            self.server.writer(address).grant(self.now, address.slot, bytes);
-        }
+        let bytes = match self.read_rates[client] {
+            ReadRate::Slow => self.random.below(60),
+            ReadRate::AtOnce => 0,
+            ReadRate::Unlimited | ReadRate::Stalled => return,
+        };
+        let address = self.clients[client].address;
+        self.server.writer(address).grant(self.now, address.slot, bytes);
+    }
+
+    /// Pings the clients of one writer.
+    fn ping(&mut self) {
+        let writer = self.random.below(self.server.writers.len());
+        let here = self.clients.iter().filter(|client| client.is_here()).map(|client| client.address);
+        let slots: Vec<Slot> =
+            here.filter(|address| usize::from(address.writer.0) == writer).map(|address| address.slot).collect();
+        self.server.writers[writer].ping(&slots);
     }
 
     fn pass_time(&mut self) {
@@ -191,14 +206,18 @@ impl World {
         if self.clients.len() == CLIENTS || here >= CLIENTS_AT_ONCE {
             return;
         }
-        let (read_rate, capacity) = match self.random.below(6) {
-            0..3 => (ReadRate::Unlimited, ALL),
-            3..5 => (ReadRate::Slow, 40),
+        let (read_rate, capacity) = match self.random.below(7) {
+            0..2 => (ReadRate::Unlimited, ALL),
+            2..4 => (ReadRate::AtOnce, 1 + self.random.below(60)),
+            4..6 => (ReadRate::Slow, 40),
             _ => (ReadRate::Stalled, self.random.below(100)),
         };
         let piece = if self.random.one_in(2) { ALL } else { 1 + self.random.below(20) };
         let writer = self.random.below(self.server.writers.len());
         let address = self.server.writers[writer].open(writer, capacity, piece);
+        if let ReadRate::AtOnce = read_rate {
+            self.server.writer(address).read_at_once(address.slot, capacity);
+        }
         let open = if self.random.one_in(3) { Client::in_many_rooms } else { Client::in_one_room };
         let commands = self.random.below(30);
         let bookmark = self.bookmark();
@@ -306,23 +325,27 @@ impl World {
         }
     }
 
-    /// Checks that a client with a socket that always takes bytes is never cut and loses no message because of others.
+    /// Checks that a client that reads at once is never cut, loses no message and gets every ping, whatever others do.
     fn check_readers(&self) {
         for (client, read_rate) in self.clients.iter().zip(&self.read_rates) {
             let socket = self.server.socket(client.address);
-            if let (ReadRate::Unlimited, false) = (read_rate, socket.broken) {
+            if let (ReadRate::Unlimited | ReadRate::AtOnce, false) = (read_rate, socket.broken) {
                 let received = String::from_utf8_lossy(&socket.taken);
                 let is_loss = |line: &str| line.starts_with("GAP ") && line != "GAP unknown";
                 assert!(!received.lines().any(is_loss), "{received}");
                 assert!(!received.contains("ERR closed slow-consumer"), "{received}");
                 assert!(socket.finished, "cut off: {received}");
+                let (writer, slot) = (self.server.writer_of(client.address), client.address.slot);
+                assert_eq!(writer.pings_taken(slot), writer.pings(slot), "unpinged: {received}");
             }
         }
     }
 
-    /// Checks how many messages a reply may wait behind. Each shard hands over batches only while the writer has room.
+    /// Checks how many messages a reply may wait behind. A shard hands over a batch only while the writer has room, and sees
+    /// nothing of the batches that others are about to hand over.
     fn check_bound(&self) {
-        let bound = self.server.shards.len() * (DELIVERIES_MAX + CLIENTS_AT_ONCE) + REPLIES;
+        let batches = self.server.shards.len() * (LOAD.batch_deliveries_max() + CLIENTS_AT_ONCE);
+        let bound = LOAD.deliveries_small_max() + batches + REPLIES;
         for writer in &self.server.writers {
             assert!(writer.unwritten() <= bound, "{} are on their way", writer.unwritten());
         }

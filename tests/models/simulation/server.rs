@@ -26,8 +26,8 @@ use crate::wire::Socket;
 
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// The most bytes of publications that a client gets at once: four of their usual length.
-pub const REPLAY_BYTES_MAX: usize = 4 * (PUBLICATION_BYTES + 12);
+/// The most bytes of publications that a client gets at once: three of their usual length.
+pub const REPLAY_BYTES_MAX: usize = 3 * (PUBLICATION_BYTES + 12);
 
 /// Rooms that remember nothing.
 pub const NO_HISTORY: LimitsOfRoom = LimitsOfRoom { history_messages_max: 0, ..ROOM_LIMITS };
@@ -129,9 +129,13 @@ impl Server {
         &mut self.writers[usize::from(address.writer.0)]
     }
 
+    pub fn writer_of(&self, address: Address) -> &WriterTask {
+        &self.writers[usize::from(address.writer.0)]
+    }
+
     /// The socket of an open or closed client.
     pub fn socket(&self, address: Address) -> &Socket {
-        self.writers[usize::from(address.writer.0)].socket(address.slot)
+        self.writer_of(address).socket(address.slot)
     }
 
     /// The number of deliveries that no writer has taken yet.

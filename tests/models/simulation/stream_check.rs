@@ -116,6 +116,8 @@ impl<'a> StreamCheck<'a> {
                 self.received.refused_by_session += 1;
             }
             [label, room, _] if label.starts_with('[') => self.message(self.place(room), line),
+            // A ping.
+            [""] => {}
             ["Welcome"] | ["Join", "a", ..] | ["Rooms:", ..] | ["Members", "of", ..] | ["You", "are", _] => {}
             _ => panic!("not expected: {line}"),
         }

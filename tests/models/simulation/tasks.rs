@@ -2,21 +2,24 @@
 //! writers have room, and acknowledgements follow the batch.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, select_all};
 use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Batch, Now, Shard, ShardCommand, ShardMailbox};
 use roomcast::config::OutboxLimits;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::position::UnixMillis;
-use roomcast::writer::handle::{BatchSender, WriterHandle, WriterMailbox, mailbox_with_capacity};
-use roomcast::writer::{Address, Entry, Input, Kind, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics};
+use roomcast::writer::handle::{BatchSender, WriterHandle, WriterMailbox, mailbox_with};
+use roomcast::writer::{
+    Address, Entry, EntryNumber, Input, Kind, LoadLimits, Slot, Writer, WriterCommand, WriterIndex, WriterMetrics,
+};
 use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
@@ -27,8 +30,8 @@ use crate::wire::{MemoryWire, Socket};
 pub const SHARD_COMMANDS_MAX: usize = 6;
 const WRITER_COMMANDS_MAX: usize = 3;
 
-/// A writer has room while fewer than this many messages are on their way to its sockets.
-pub const DELIVERIES_MAX: usize = 12;
+/// The bounds of a writer. They are small, so that shards find no room.
+pub const LOAD: LoadLimits = LoadLimits { deliveries_max: 12, small_audience: 2 };
 
 /// The time between two sweeps of a shard.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +47,8 @@ pub struct ShardTask {
     entries: VecDeque<(usize, Vec<Entry>)>,
     /// Entries that wait for space in the mailbox of their writer.
     handing_over: Option<LocalBoxFuture<'static, ()>>,
+    /// Ready when a writer has made room. It exists while commands wait and none of them could go at the last look.
+    freed: Option<LocalBoxFuture<'static, ()>>,
     next_sweep: Option<Instant>,
 }
 
@@ -58,12 +63,15 @@ pub struct WriterTask {
     mailbox: WriterMailbox,
     /// Deliveries that shards hand over, or have handed over, and the writer has not taken.
     handed_over: u64,
+    /// The pings of each client.
+    pings: BTreeMap<Slot, Vec<EntryNumber>>,
 }
 
 impl ShardTask {
     pub fn new(mailbox: ShardMailbox, writers: usize) -> Self {
         let (shard, batch) = (mailbox.shard(), Batch::new(writers));
-        Self { shard, mailbox, batch, entries: VecDeque::new(), handing_over: None, next_sweep: None }
+        let entries = VecDeque::new();
+        Self { shard, mailbox, batch, entries, handing_over: None, freed: None, next_sweep: None }
     }
 
     /// Hands over one writer's entries, or takes a batch.
@@ -90,11 +98,8 @@ impl ShardTask {
             self.sweep(now, ledger);
         }
         for place in 0..commands {
-            let batch = &self.batch;
-            let has_room = |writer: WriterIndex, targets| {
-                targets == 0 || writers[usize::from(writer.0)].unwritten() + batch.deliveries(writer) < DELIVERIES_MAX
-            };
-            let waited = self.shard.next_waiting(has_room);
+            let waited = self.next_waiting(place == 0, writers);
+            let has_room = has_room(writers, &self.batch);
             let admit = |command| self.shard.admit(command, has_room);
             if let Some(command) = waited.or_else(|| self.mailbox.try_next().and_then(admit)) {
                 // No two commands have the same time, so that one publication is the oldest.
@@ -106,6 +111,22 @@ impl ShardTask {
         ledger.check_shard(index, &self.shard);
         let entries = self.batch.take_entries();
         self.entries.extend(entries.map(|(writer, entries)| (usize::from(writer.0), entries)));
+    }
+
+    /// The next command that has waited, if its writers have room. Looks only if a writer has made room since the last
+    /// look. `is_first` if the batch is empty.
+    fn next_waiting(&mut self, is_first: bool, writers: &[WriterTask]) -> Option<ShardCommand> {
+        let context = &mut Context::from_waker(Waker::noop());
+        if !self.shard.is_waiting() || self.freed.as_mut().is_some_and(|freed| freed.poll_unpin(context).is_pending()) {
+            return None;
+        }
+        // Created before the look, so that nothing is missed between the look and the wait.
+        let freed = select_all(writers.iter().map(|writer| Box::pin(writer.batches.load().freed())));
+        let command = self.shard.next_waiting(has_room(writers, &self.batch));
+        // With something in the batch, the batch may be what leaves no room.
+        let waits = is_first && command.is_none();
+        self.freed = waits.then(|| freed.map(drop).boxed_local());
+        command
     }
 
     /// Applies rules that the ledger has recorded already.
@@ -134,6 +155,13 @@ impl ShardTask {
     }
 }
 
+/// Whether a writer has room for a message to this many members, behind what the batch already holds for it.
+fn has_room<'a>(writers: &'a [WriterTask], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + Copy + 'a {
+    move |writer, targets| {
+        writers[usize::from(writer.0)].batches.load().has_room(batch.deliveries(writer), targets)
+    }
+}
+
 impl AsRef<WriterMetrics> for WriterTask {
     fn as_ref(&self) -> &WriterMetrics {
         &self.metrics
@@ -143,11 +171,12 @@ impl AsRef<WriterMetrics> for WriterTask {
 impl WriterTask {
     pub fn new(limits: OutboxLimits) -> Self {
         let metrics = Arc::<WriterMetrics>::default();
-        let (batches, mailbox) = mailbox_with_capacity(WRITER_COMMANDS_MAX);
+        let (batches, mailbox) = mailbox_with(WRITER_COMMANDS_MAX, LOAD);
         let writer = Writer::counting_in(Arc::clone(&metrics), limits, Arc::clone(&mailbox.load));
         let writer = Rc::new(RefCell::new(writer));
         let handle = WriterHandle::new(Rc::clone(&writer), batches.clone(), Arc::clone(&metrics));
-        Self { handle, writer, metrics, wire: MemoryWire::default(), batches, mailbox, handed_over: 0 }
+        let (wire, pings) = (MemoryWire::default(), BTreeMap::new());
+        Self { handle, writer, metrics, wire, batches, mailbox, handed_over: 0, pings }
     }
 
     pub fn holds_nothing(&self) -> bool {
@@ -195,6 +224,38 @@ impl WriterTask {
         }
     }
 
+    /// Has the client read at once. Its socket refuses bytes for a moment, once it has taken this many in one step.
+    pub fn read_at_once(&mut self, slot: Slot, bytes: usize) {
+        self.wire.socket_mut(slot).expect("it was opened").read_at_once = Some(bytes);
+    }
+
+    /// Sends a ping to each of these clients, none of which is closing.
+    pub fn ping(&mut self, slots: &[Slot]) {
+        let number = self.handle.send_now(slots, Bytes::from_static(Dialect::EMPTY_LINE));
+        slots.iter().for_each(|&slot| self.pings.entry(slot).or_default().push(number));
+    }
+
+    /// Checks that a ping counts as sent once the socket has taken it, and not before.
+    pub fn check_pings(&self) {
+        for (&slot, pings) in &self.pings {
+            let is_closing = self.handle.disconnect_reason(slot).is_some() || self.wire.socket(slot).finished;
+            for (index, &ping) in pings.iter().enumerate().filter(|_| !is_closing) {
+                let is_taken = self.pings_taken(slot) > index;
+                assert_eq!(self.handle.has_sent(slot, ping), is_taken, "ping {index} of {slot:?}");
+            }
+        }
+    }
+
+    /// The number of pings that were sent to the client.
+    pub fn pings(&self, slot: Slot) -> usize {
+        self.pings.get(&slot).map_or(0, Vec::len)
+    }
+
+    /// The number of pings that the client's socket has taken.
+    pub fn pings_taken(&self, slot: Slot) -> usize {
+        self.socket(slot).taken.split(|&byte| byte == b'\n').rev().skip(1).filter(|line| line.is_empty()).count()
+    }
+
     pub fn break_socket(&mut self, slot: Slot) {
         self.wire.socket_mut(slot).into_iter().for_each(|socket| socket.broken = true);
     }
@@ -220,6 +281,7 @@ impl WriterTask {
     fn step(&mut self, now: Instant, input: Input) {
         self.writer.borrow_mut().step(now, input, &mut self.wire);
         self.wire.check_after_step();
+        self.wire.read_at_once();
     }
 }
 

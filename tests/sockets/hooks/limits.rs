@@ -3,12 +3,14 @@
 use std::io::BufRead;
 use std::time::Duration;
 
+use harness::frame::{FINAL_PING, FINAL_TEXT, frame};
 use harness::{Centrifuge, Encoding, Http, Transport, http_answer, until};
 use roomcast::config::{HookPolicy, RuleSettings, Size, Span, Who};
 use serde_json::{Value, json};
 
 use super::{Command, Hooked, Kind, Member, Wish, refused, unavailable};
 use crate::server::Shape;
+use crate::websocket;
 
 /// The head of the answer to a reader of the room `a`, and the answer.
 fn read(hooked: &Hooked) -> (u16, Http) {
@@ -129,6 +131,24 @@ fn the_time_to_connect_stops_while_the_application_is_asked() {
     silent.expect_closed(3502);
     question.answer("{}");
     assert_eq!(refused(&asked.reply(connect)), Ok(()));
+}
+
+#[test]
+fn a_client_is_not_cut_for_silence_while_the_application_is_asked() {
+    let hooked = Hooked::start(Shape::ONE, |settings| {
+        settings.hook_publish = HookPolicy::Deny;
+        settings.ping_interval = Span(Duration::from_millis(100));
+        settings.pong_timeout = Span(Duration::from_secs(1));
+    });
+    let mut asking = websocket::member(&hooked.server, "alice");
+    asking.send(frame(FINAL_TEXT, "hello"));
+    let question = hooked.question("publish");
+    // A client that came later is cut for its silence meanwhile.
+    let mut mute = websocket::connect(&hooked.server);
+    while mute.frame().is_some() {}
+    question.answer("{}");
+    let heard = std::iter::from_fn(|| asking.frame()).find(|(first, _)| *first != FINAL_PING);
+    assert_eq!(heard, Some((FINAL_TEXT, b"[alice] hello".into())));
 }
 
 #[test]
