@@ -43,9 +43,9 @@ pub struct Publisher {
 /// What kind of publisher it is, and what only that kind has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PublisherKind {
-    /// A client that all others call by its label: it speaks text, or has chosen a nick.
+    /// A client that all others call by its label: it speaks text, or has a name from its token or by choice.
     NamedClient,
-    /// A client that speaks JSON and has chosen no nick. Only text clients see its label.
+    /// A client that speaks JSON and has no name. Only text clients see its label.
     UnnamedClient,
     /// A backend of the application, which is no client, with the tags of its publication, by name.
     Backend(Tags),
@@ -77,6 +77,14 @@ impl Publisher {
     pub fn anonymous(client: ClientId, label: Label) -> Self {
         let kind = PublisherKind::NamedClient;
         Self { client, user: UserId::default(), label, info: None, room_info: None, kind }
+    }
+
+    /// Gives the client the label of its token. Others need not be told of one that is its user's name.
+    pub fn name(&mut self, label: Label) {
+        if label.as_str() != self.user.as_str() {
+            self.kind = PublisherKind::NamedClient;
+        }
+        self.label = label;
     }
 
     /// The memory of the tags of a backend's publication, in bytes.

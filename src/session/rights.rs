@@ -57,7 +57,7 @@ impl Session {
         identity.user = token.user.clone();
         identity.info.clone_from(&token.info);
         if let Some(label) = &token.label {
-            identity.label = label.clone();
+            identity.name(label.clone());
         }
         match &self.lease {
             Some(lease) => lease.renew(token),

@@ -89,7 +89,12 @@ impl ClientAcceptor {
     }
 
     fn run_line_client(&self, client: Client, label: Label, context: &Rc<SessionContext>) {
-        spawn_local(self.tasks.track_future(tcp::open(client, self.publisher(label, None), &self.buffer, context)));
+        spawn_local(self.tasks.track_future(tcp::open(
+            client,
+            self.publisher(PublisherKind::NamedClient, label, None),
+            &self.buffer,
+            context,
+        )));
     }
 
     fn refuse_line_client(&self, stream: &Stream, reason: Disconnect, context: &SessionContext) {
@@ -200,7 +205,7 @@ impl ClientAcceptor {
         let is_text = dialect.encoding() == Encoding::Text;
         let label = Label::generated(format_args!("{}-{number}", if is_text { "WS" } else { "client" }));
         let kind = if is_text { PublisherKind::NamedClient } else { PublisherKind::UnnamedClient };
-        let publisher = Publisher { kind, ..self.publisher(label, client.token.as_deref()) };
+        let publisher = self.publisher(kind, label, client.token.as_deref());
         let buffer = &self.buffer;
         if let Some(reading) = reading {
             let connection = stream::open_reader(client, publisher, reading, buffer, context, keepalive);
@@ -220,16 +225,14 @@ impl ClientAcceptor {
     }
 
     /// A client as others see it: what its token says, and `label` where no token names it.
-    fn publisher(&self, label: Label, token: Option<&Token>) -> Publisher {
+    fn publisher(&self, kind: PublisherKind, label: Label, token: Option<&Token>) -> Publisher {
         let client = ClientId(RandomState::new().hash_one(self.next_number.get()));
-        match token.cloned() {
-            None => Publisher::anonymous(client, label),
-            Some(token) => Publisher {
-                user: token.user,
-                info: token.info,
-                ..Publisher::anonymous(client, token.label.unwrap_or(label))
-            },
+        let mut publisher = Publisher { kind, ..Publisher::anonymous(client, label) };
+        if let Some(Token { user, info, label, .. }) = token.cloned() {
+            (publisher.user, publisher.info) = (user, info);
+            label.into_iter().for_each(|label| publisher.name(label));
         }
+        publisher
     }
 
     fn number_client(&self) -> u64 {

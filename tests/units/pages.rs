@@ -39,13 +39,21 @@ fn attributes(tag: &str) -> Vec<(&str, &str)> {
     found.split_off(1)
 }
 
+/// A file without block comments, in which types are named by where they lie in the source.
+fn without_comments(page: &Page) -> String {
+    let mut parts = text(page).split("/*");
+    let first = parts.next().expect("a part").to_owned();
+    parts.fold(first, |before, part| before + part.split_once("*/").expect("a comment that ends").1)
+}
+
 /// The files that a file names in quotes.
 fn named_files(page: &Page) -> Vec<&'static Page> {
     let folder = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let is_file = |word: &&str| {
         [".css", ".js", ".svg"].iter().any(|end| word.ends_with(end)) && !word.contains(char::is_whitespace)
     };
-    let named = text(page).split(['"', '\'', '`', '(', ')']).filter(is_file);
+    let code = without_comments(page);
+    let named = code.split(['"', '\'', '`', '(', ')']).filter(is_file);
     named
         .filter_map(|word| {
             let path = match (word.strip_prefix("./"), word.strip_prefix("../")) {
