@@ -111,7 +111,10 @@ impl WriterLoad {
         self.waiting.store(waiting, Ordering::SeqCst);
         self.appended.store(appended, Ordering::SeqCst);
         self.is_over_budget.store(is_over_budget, Ordering::SeqCst);
-        if self.is_wanted.load(Ordering::SeqCst) && !is_over_budget && self.deliveries() < self.limits.deliveries_resume() {
+        if self.is_wanted.load(Ordering::SeqCst)
+            && !is_over_budget
+            && self.deliveries() < self.limits.deliveries_resume()
+        {
             self.passed.store(0, Ordering::SeqCst);
             self.is_wanted.store(false, Ordering::SeqCst);
             self.freed.notify_waiters();

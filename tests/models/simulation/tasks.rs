@@ -157,9 +157,7 @@ impl ShardTask {
 
 /// Whether a writer has room for a message to this many members, behind what the batch already holds for it.
 fn has_room<'a>(writers: &'a [WriterTask], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + Copy + 'a {
-    move |writer, targets| {
-        writers[usize::from(writer.0)].batches.load().has_room(batch.deliveries(writer), targets)
-    }
+    move |writer, targets| writers[usize::from(writer.0)].batches.load().has_room(batch.deliveries(writer), targets)
 }
 
 impl AsRef<WriterMetrics> for WriterTask {
