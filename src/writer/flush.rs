@@ -229,6 +229,9 @@ mod tests {
     use crate::protocol::dialect::Dialect;
     use crate::writer::{Entry, Frames, Input, Targets, WriterCommand};
 
+    /// Whether the socket takes everything, and what the writer then does.
+    type Case = (bool, fn(Slot) -> Input);
+
     const LIMITS: OutboxLimits = OutboxLimits {
         bytes_max: 1_000,
         messages_max: 10,
@@ -267,13 +270,13 @@ mod tests {
 
     #[test]
     fn a_count_that_would_wrap_ends_the_process_in_every_profile() {
-        let inputs: [(bool, fn(Slot) -> Input); 4] = [
+        let cases: [Case; 4] = [
             (true, |_| Input::Flush),
             (false, |_| Input::Flush),
             (true, |slot| Input::Command(WriterCommand::Close(slot, Disconnect::SlowConsumer))),
             (true, |_| Input::Cut),
         ];
-        for (takes, input) in inputs {
+        for (takes, input) in cases {
             let mut wire = AllOrNothing(takes);
             let (mut writer, slot) = miscounting(&mut wire);
             let step = AssertUnwindSafe(|| writer.step(Instant::now(), input(slot), &mut wire));

@@ -63,6 +63,17 @@ fn a_partly_sent_message_is_finished_before_the_notice() {
 }
 
 #[test]
+fn a_client_loses_nothing_at_an_offer_of_which_its_socket_took_something() {
+    let (mut harness, slot) = refusing(1, 8);
+    harness.grant(slot, ALL);
+    assert_eq!(harness.received(slot), "m0\nm1\nm2\nm3\nm4\nm5\nm6\nm7\n");
+    let (mut harness, slot) = refusing(1, 8);
+    harness.sweep_after(MILLISECOND);
+    harness.grant(slot, ALL);
+    assert_eq!(harness.received(slot), "m0\nGAP 4\nm5\nm6\nm7\n");
+}
+
+#[test]
 fn only_the_partly_sent_message_of_an_entry_is_kept() {
     let mut harness = Harness::new(LIMITS);
     let slot = harness.open_taking("m0\nm".len());
