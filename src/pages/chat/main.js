@@ -63,7 +63,7 @@ function showRoom() {
     const { current, connection } = session;
     document.body.dataset.view = main.dataset.view = connection.state === "refused" ? "refused" : current ? "room" : "welcome";
     write(find("title", HTMLElement), current?.name ?? "Roomcast");
-    for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
+    for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname.replace(/[[\]]/g, "")} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
     find("left", HTMLElement).hidden = !isLeft;
     find("writing", HTMLElement).hidden = isLeft;

@@ -1,5 +1,6 @@
 /** The page's state: one server and the rooms that were joined, with one of them in view. No DOM but for visibility. */
 import { Roomcast, RoomcastError } from "/roomcast.js";
+import { wrongNick } from "./address.js";
 import { Conversation } from "./conversation.js";
 
 const HISTORY = 100;
@@ -262,7 +263,8 @@ function notSent(error) {
 /** Storage may be forbidden, and then the nick lasts as long as the page. @returns {string | undefined} */
 function storedNick() {
     try {
-        return localStorage.getItem(STORED_NICK) || undefined;
+        const nick = localStorage.getItem(STORED_NICK);
+        return nick && !wrongNick(nick) ? nick : undefined;
     } catch {
         return undefined;
     }
