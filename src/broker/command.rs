@@ -18,7 +18,7 @@ use crate::protocol::event::RequestId;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Offset, Position, Since};
-use crate::protocol::publication::{Data, Publication, Publisher};
+use crate::protocol::publication::{Data, Publication, Publisher, UserId};
 use crate::writer::{Address, WriterIndex};
 
 /// Where the reply to a client's command goes, and how it is written.
@@ -261,6 +261,11 @@ pub enum Viewer {
 impl Viewer {
     /// All viewers.
     pub const COUNT: usize = 2;
+
+    /// The viewer that this user is, or anybody who has proved to be none.
+    pub fn of(user: Option<&UserId>) -> Self {
+        if user.is_some_and(|user| !user.as_str().is_empty()) { Self::User } else { Self::Guest }
+    }
 
     /// Whether a room that these clients may join is shown.
     pub fn sees(self, joined_by: Who) -> bool {

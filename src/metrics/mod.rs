@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use self::buckets::BucketCounts;
-pub use self::process::resident_bytes;
+pub use self::process::ResidentMemory;
 
 /// A counter or gauge with a single writer, readable from any thread. Two writers would lose counts.
 #[derive(Debug, Default)]

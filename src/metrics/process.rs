@@ -1,6 +1,7 @@
 //! The `process_*` metrics that Prometheus expects of every process, from what the kernel says of this one.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 
 use procfs::FromRead;
 use procfs::process::{Process, StatM};
@@ -14,10 +15,28 @@ const DESCRIPTORS: &str = "/proc/thread-self/fd";
 /// The pages of memory of this process, in one short line.
 const MEMORY: &str = "/proc/self/statm";
 
-/// Bytes of memory that the process occupies. Reads one file of the kernel, which has the number ready; `None` where the
-/// kernel does not provide it.
-pub fn resident_bytes() -> Option<u64> {
-    StatM::from_file(MEMORY).ok().map(|pages| pages.resident * procfs::page_size())
+/// The length of that line is below this, in bytes.
+const MEMORY_BYTES_MAX: usize = 256;
+
+/// Reads again and again how much memory the process occupies. Holds a descriptor, so that it needs none where there are
+/// none left.
+#[derive(Debug)]
+pub struct ResidentMemory(Option<File>);
+
+impl ResidentMemory {
+    /// Opens the file of the kernel.
+    pub fn open() -> Self {
+        Self(File::open(MEMORY).ok())
+    }
+
+    /// Bytes of memory that the process occupies. One system call, for a number that the kernel has ready; `None` where it
+    /// does not provide it.
+    pub fn bytes(&self) -> Option<u64> {
+        let mut line = [0; MEMORY_BYTES_MAX];
+        let length = self.0.as_ref()?.read_at(&mut line, 0).ok()?;
+        let pages = StatM::from_read(&line[..length]).ok()?;
+        Some(pages.resident * procfs::page_size())
+    }
 }
 
 impl Exposition {

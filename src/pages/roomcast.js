@@ -21,6 +21,8 @@ const ATTEMPT_MS_MAX = 10_000;
 /** @typedef {"closed" | "connecting" | "connected" | "waiting" | "refused"} ServerState */
 /** @typedef {{ state: ServerState, code?: number, reason?: string, retryAt?: number }} ServerStateEvent */
 /** @typedef {{ state: ServerStateEvent, nick: { nick: string } }} ServerEvents */
+/** @typedef {import("./pages/roomcast/room.js").Message} Message */
+/** @typedef {import("./pages/roomcast/room.js").Member} Member */
 /** @typedef {import("./pages/roomcast/connection.js").Timer} Timer */
 
 /**

@@ -26,6 +26,16 @@ impl<T> Listing<T> {
     pub fn json(&self) -> &str {
         &self.json
     }
+
+    /// The names that are shown.
+    pub fn names(&self) -> &[T] {
+        &self.names
+    }
+
+    /// The number of the names that are left out.
+    pub fn more(&self) -> usize {
+        self.more
+    }
 }
 
 impl<T: Ord + AsRef<str>> Default for Listing<T> {

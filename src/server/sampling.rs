@@ -12,7 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::broker::{BusiestRooms, Now, RoomActivity, WeakShards};
 use crate::config::Config;
-use crate::metrics::resident_bytes;
+use crate::metrics::ResidentMemory;
 use crate::shutdown::Drain;
 use crate::stats::{BusyRoom, Limits, Moment, Recorder, Stats, TopRooms};
 use crate::transport::metrics::ServerMetrics;
@@ -42,6 +42,7 @@ pub struct Sampler {
     sampled_at: Instant,
     /// Of each worker, until the server stops.
     workers: Vec<WorkerLoad>,
+    memory: ResidentMemory,
     looks: Looks,
 }
 
@@ -93,6 +94,7 @@ impl Sampler {
             started_at: instant,
             sampled_at: instant,
             workers: Vec::new(),
+            memory: ResidentMemory::open(),
             looks: Looks::new(instant),
         }
     }
@@ -132,7 +134,7 @@ impl Sampler {
             uptime: self.started_at.elapsed().as_secs(),
             seconds: elapsed.as_secs_f64(),
             loads: self.workers.iter_mut().map(|worker| worker.load(elapsed)).collect(),
-            memory_bytes: resident_bytes().unwrap_or_default(),
+            memory_bytes: self.memory.bytes().unwrap_or_default(),
             is_draining: self.drain.is_announced(),
         };
         let stats = self.recorder.record(totals, &moment, self.looks.top_rooms.clone());

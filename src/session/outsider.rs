@@ -1,15 +1,17 @@
-//! What somebody who is no client asks of a room: a part of its history, and whether it may join. The rights and the limit
+//! What somebody who is no client asks of a room: a part of its history, and whether it may join; and the list of rooms. The rights and the limit
 //! of deliveries are those of clients.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::SessionContext;
 use super::rate_limiter::RateLimiter;
 use crate::auth::rights::{Action, Rights};
 use crate::auth::tokens::Token;
-use crate::broker::{Page, PageOfRoom};
+use crate::broker::{Page, PageOfRoom, Viewer};
 use crate::hooks::Hook;
+use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
 
@@ -114,6 +116,18 @@ impl SessionContext {
             Some(_) => {}
         }
         Ok(page)
+    }
+
+    /// Lists the rooms with members that somebody may know of, as clients see them.
+    ///
+    /// # Errors
+    /// A token is needed, or too many deliveries were caused.
+    pub async fn list_rooms(&self, who: &Outsider<'_>) -> Result<Arc<Listing<RoomName>>, NotRead> {
+        if who.token.is_none() && !self.access.admits_anonymous() {
+            return Err(NotRead::Unauthenticated("rooms: this server needs a token".to_owned()));
+        }
+        self.charge(who.address)?;
+        Ok(self.broker.rooms(Viewer::of(who.token.map(|token| &token.user))).await)
     }
 
     /// Charges an address with one delivery. It is recorded at once, since the address may ask again before the room has

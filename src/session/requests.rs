@@ -183,7 +183,7 @@ impl Session {
             return self.wait(Waiting::Refused(error));
         }
         let broker = self.context.broker.clone();
-        let viewer = if self.identity.user.as_str().is_empty() { Viewer::Guest } else { Viewer::User };
+        let viewer = Viewer::of(Some(&self.identity.user));
         self.wait(Answer::Listing(Box::pin(async move { broker.rooms(viewer).await })))
     }
 }

@@ -120,19 +120,9 @@ impl Worker {
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
-        let Shared { workers, shards: senders, writers, address_limiter, spent, .. } = shared;
-        let Shared {
-            metrics,
-            stats,
-            rules,
-            tls,
-            access,
-            application,
-            commands: workers_commands,
-            emulation,
-            drain,
-            ..
-        } = shared;
+        let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
+        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } =
+            shared;
         if let Some(table) = table {
             table.unshare().await?;
         }

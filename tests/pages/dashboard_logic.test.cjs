@@ -98,7 +98,11 @@ test("the nearest sample to a moment is found at both ends and between", async (
 
 test("a table has one row per minute, the newest first", async () => {
     const { byMinute } = await load("plot.js");
-    const rows = byMinute([58, 59, 60, 61], [{ values: [1, 3, null, null], summary: "mean" }, { values: [1, 3, 5, 2], summary: "max" }, { values: [1, 1, 0, 2], summary: "sum" }]);
+    const rows = byMinute([58, 59, 60, 61], [
+        { values: [1, 3, null, null], summary: "mean" },
+        { values: [1, 3, 5, 2], summary: "max" },
+        { values: [1, 1, 0, 2], summary: "sum" },
+    ]);
     assert.deepEqual(rows, [{ minute: 60, values: [null, 5, 2] }, { minute: 0, values: [2, 3, 2] }]);
 });
 
@@ -315,7 +319,8 @@ test("every reason of the server has words", async () => {
     const { reasonName } = await load("words.js");
     const table = require("node:fs").readFileSync(path.join(folder, "..", "..", "protocol", "disconnect.rs"), "utf8");
     const [variants] = table.match(/pub enum Disconnect \{[\s\S]*?\n\}/);
-    const reasons = [...variants.matchAll(/^ {4}([A-Z]\w+),$/gm)].map(([, name]) => name.replace(/(?<=.)[A-Z]/g, (letter) => `-${letter}`).toLowerCase());
+    const names = [...variants.matchAll(/^ {4}([A-Z]\w+),$/gm)].map(([, name]) => name);
+    const reasons = names.map((name) => name.replace(/(?<=.)[A-Z]/g, "-$&").toLowerCase());
     assert.ok(reasons.includes("closed-by-peer") && reasons.length > 15);
     for (const reason of reasons) assert.notEqual(reasonName(reason), reason);
 });

@@ -6,7 +6,7 @@ const { once } = require("node:events");
 const { parseArgs } = require("node:util");
 const { setTimeout: delay } = require("node:timers/promises");
 const { startBrowser } = require("./helpers/browser.cjs");
-const { COMPOSER } = require("./helpers/chat.cjs");
+const { READY } = require("./helpers/chat.cjs");
 const { Server } = require("../sdks/helpers/server.cjs");
 
 const SPEAKERS = 10;
@@ -46,7 +46,7 @@ async function load(browser, url) {
         requests += 1;
     });
     await tools.send("Network.enable");
-    await page.addInitScript(noteUsable, `${COMPOSER}:enabled`);
+    await page.addInitScript(noteUsable, READY);
     await page.goto(url);
     await page.waitForFunction(() => window.usableAt !== undefined);
     const usable = await page.evaluate(() => window.usableAt);
@@ -144,9 +144,9 @@ async function measureLoad(browser, server) {
 }
 
 async function main() {
-    const server = await Server.start({ log: "warn", pages: "all", "token-secret-file": [] }, "");
+    const server = await Server.start({ log: "info", pages: "all", "token-secret-file": [] }, "");
     const browser = await startBrowser();
-    await measureLoads(browser, `http://${server.http}/`);
+    await measureLoads(browser, `http://${server.http}/#lobby`);
     if (minutes > 0) await measureLoad(browser, server);
     await browser.close();
     await server.remove();

@@ -65,7 +65,7 @@ scenario("a message that is said while the server is away is marked, and can be 
     await ada.untilTexts(["before"]);
     await server.stop("SIGKILL");
     await ada.untilAway();
-    await ada.type("into the void");
+    await ada.say("into the void");
     await ada.untilFailed(["into the void"]);
     await ada.visitor.screenshot("chat-desktop-failed");
     await server.run();

@@ -105,9 +105,10 @@ test("history comes first, then what is said, and nothing twice", async () => {
     await late.messages.until((all) => all.at(-1)?.offset === 60, "last message");
     const first = offsets(late)[0];
     assert.deepEqual(offsets(late), upTo(60 - first + 1, first));
-    assert.ok(late.messages.all.slice(0, 10).every(({ isLive }) => !isLive));
     const history = late.messages.all.filter(({ isLive }) => !isLive).length;
-    assert.equal(late.story.indexOf("joined") >= history, true, "joined comes behind the history");
+    assert.ok(late.messages.all.slice(history).every(({ isLive }) => isLive), "history comes first");
+    assert.ok(late.story.indexOf("joined") >= history, "joined comes behind the history");
+    assert.ok(late.messages.all.every(({ time }, place, all) => Number.isInteger(time) && time >= (all[place - 1]?.time ?? 1)));
 });
 
 test("after cuts at any byte every message has come once and in order", async () => {
@@ -344,6 +345,23 @@ test("members are told of each other at once in rooms with presence events", asy
     assert.deepEqual(last.members.map(({ name, user, isOwn }) => [name, user, isOwn]), [["ada", "ada", true], ["bob", "bob", false]]);
     bob.close();
     await members.until((all) => all.at(-1).count === 1, "one member again");
+});
+
+test("a guest has the nick that it wishes for, in front of its first join and whenever it changes it", async () => {
+    const ada = await connected({ nick: "ada" });
+    const room = await member(ada, name("open"));
+    await room.say("one");
+    assert.equal(ada.nick, "~ada");
+    assert.equal(await ada.rename("countess"), "~countess");
+    assert.equal((await rejection(ada.rename("a\nb"))).code, 107);
+    ada.close();
+    ada.connect();
+    await reaches(room, "joined");
+    await room.say("two");
+    await room.messages.count(2);
+    assert.deepEqual(room.messages.all.map(({ name }) => name), ["~ada", "~countess"]);
+    const named = await connected({ nick: "eve", token: sign({ sub: "ada" }) });
+    assert.equal((await rejection(named.rename("eve"))).code, 103);
 });
 
 test("a closed client lets its process end, whatever was under way", async () => {

@@ -2,11 +2,12 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const http = require("node:http");
 const { once } = require("node:events");
 const { test, before, after, beforeEach, afterEach } = require("node:test");
 const { Record, rejection } = require("../sdks/helpers/events.cjs");
 const { FakeServer, publication, published } = require("./helpers/fake_server.cjs");
-const { client, join, reaches, next } = require("./helpers/module.cjs");
+const { client, join, reaches, FILE } = require("./helpers/module.cjs");
 
 let fake;
 beforeEach(async () => (fake = await FakeServer.start()));
@@ -328,6 +329,26 @@ test("a nick holds over connections, and an older server without nicks is no err
     assert.equal(await ada.rename("tom"), undefined);
 });
 
+test("rooms are listed over HTTP with the client's token, and an error has the status as its code", async (context) => {
+    const answers = [[200, '{"rooms":["lobby"],"more":0}'], [403, "no"], [503, "full"], [200, "no JSON"]];
+    const requests = [];
+    const server = http.createServer((request, response) => {
+        requests.push([request.url, request.headers.authorization]);
+        const [status, body] = answers.shift();
+        response.writeHead(status).end(body);
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    context.after(() => server.close());
+    const { Roomcast } = await import(FILE);
+    const ada = new Roomcast({ url: `ws://127.0.0.1:${server.address().port}/connection/websocket`, token: "ada's" });
+    assert.deepEqual(await ada.rooms(), ["lobby"]);
+    for (const [code, isTemporary] of [[403, false], [503, true], ["offline", true]]) {
+        const error = await rejection(ada.rooms());
+        assert.deepEqual([error.code, error.isTemporary], [code, isTemporary]);
+    }
+    assert.deepEqual(requests[0], ["/rooms", "Bearer ada's"]);
+});
+
 test("members of a large room are counted and not listed, and nobody asks while nobody listens", async (context) => {
     const { ada, connection } = await connect();
     const room = await joinRoom(ada, connection, "room");
@@ -356,6 +377,9 @@ test("members of a large room are counted and not listed, and nobody asks while 
     connection.send({ push: { channel: "room", join: { info: info("c", "~tom") } } }, { push: { channel: "room", leave: { info: info("a", "~ada") } } });
     await fence();
     assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~tom", "~zoe"]);
+    connection.send({ push: { channel: "room", pub: { ...publication(2), info: info("c", "~thomas") } } });
+    await fence();
+    assert.deepEqual(heard.at(-1).members.map(({ name }) => name), ["~thomas", "~zoe"]);
     stop();
     context.mock.timers.tick(60_000);
     await fence();

@@ -118,7 +118,7 @@ function settingsOf(line, folder) {
     return Object.fromEntries(flags.map(([, name, value]) => [name, name.endsWith("-file") ? path.join(folder, value) : value]));
 }
 
-const isList = (line) => /roomcast rooms|api\/(channels|info)/.test(line);
+const isList = (line) => /roomcast rooms|:\d+\/rooms$|api\/(channels|info)/.test(line);
 
 // Runs the commands of a document, while ada is in the lobby, and eve is connected. Returns what the two have seen.
 async function run(file) {

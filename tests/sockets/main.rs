@@ -146,6 +146,8 @@ mod rooms_http_streams;
 mod rooms_http_cuts;
 // What reading history may take of memory, and of the deliveries of an address.
 mod rooms_http_limits;
+// The list of rooms over plain HTTP.
+mod room_list;
 // Clients of the Centrifuge protocol that ask for as much as they can.
 mod centrifuge_attacks;
 // The server API: every method, keys and their rights, bodies, batches, orders, the description.

@@ -1,4 +1,4 @@
-// A chart: one or more panels over the same ten minutes, a legend that reads out one moment, and a table of the minutes.
+// A chart: panels over the same ten minutes, a legend that reads out one moment, and a table of the minutes.
 //
 // The plot is a slider for assistive technology: arrow keys move the moment, and its value text says what was then.
 
@@ -13,7 +13,16 @@ import { byMinute, nearest } from "./plot.js";
 /** @typedef {{ title: string, panels: import("./panel.js").PanelDefinition[] }} ChartDefinition */
 
 /** How far a key moves the moment, in seconds. */
-const STEPS = new Map([["ArrowLeft", -1], ["ArrowDown", -1], ["ArrowRight", 1], ["ArrowUp", 1], ["PageDown", -60], ["PageUp", 60], ["Home", -SPAN_SECONDS], ["End", SPAN_SECONDS]]);
+const STEPS = new Map([
+    ["ArrowLeft", -1],
+    ["ArrowDown", -1],
+    ["ArrowRight", 1],
+    ["ArrowUp", 1],
+    ["PageDown", -60],
+    ["PageUp", 60],
+    ["Home", -SPAN_SECONDS],
+    ["End", SPAN_SECONDS],
+]);
 
 const SUMMARY_WORDS = { mean: "mean", max: "highest", sum: "sum" };
 const TIMES = ["−10 min", "−8", "−6", "−4", "−2", "now"];
@@ -124,7 +133,8 @@ export class Chart {
         setAttribute(this.plot, "aria-valuemin", String(at[0]));
         setAttribute(this.plot, "aria-valuemax", String(this.#end));
         setAttribute(this.plot, "aria-valuenow", String(at[index]));
-        setAttribute(this.plot, "aria-valuetext", [time, ...this.series.map(({ name }, position) => `${name} ${values[position]}`)].join(", "));
+        const words = this.series.map(({ name }, position) => `${name} ${values[position]}`);
+        setAttribute(this.plot, "aria-valuetext", [time, ...words].join(", "));
     }
 
     /** @param {PointerEvent} event */

@@ -10,11 +10,20 @@ export const SPAN_SECONDS = 600;
 /** A change of the server's start by more than this is a restart: both clocks are read a moment apart. */
 const START_TOLERANCE_MS = 5000;
 
-/** @type {(keyof Samples)[]} */
-const COLUMNS = ["clients", "rooms", "published", "delivered", "p50", "p99", "pending_bytes", "memory_bytes", "load", "cut"];
-
 /** @returns {Samples} */
-const nothing = () => ({ at: [], clients: [], rooms: [], published: [], delivered: [], p50: [], p99: [], pending_bytes: [], memory_bytes: [], load: [], cut: [] });
+const nothing = () => ({
+    at: [],
+    clients: [],
+    rooms: [],
+    published: [],
+    delivered: [],
+    p50: [],
+    p99: [],
+    pending_bytes: [],
+    memory_bytes: [],
+    load: [],
+    cut: [],
+});
 
 export class History {
     /** @type {Samples} */
@@ -51,7 +60,7 @@ export class History {
         const to = from < 0 ? from : at.findLastIndex(isKept) + 1;
         const first = incoming.at.findIndex((moment) => moment >= oldest);
         const merged = nothing();
-        for (const column of /** @type {(keyof Samples)[]} */ (["at", ...COLUMNS])) {
+        for (const column of /** @type {(keyof Samples)[]} */ (Object.keys(merged))) {
             const known = from < 0 ? [] : this.samples[column].slice(from, to);
             merged[column] = /** @type {number[]} */ ([...known, ...incoming[column].slice(first)]);
         }

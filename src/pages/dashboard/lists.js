@@ -72,7 +72,12 @@ function makeTransport() {
 
 /** @param {Stats} stats */
 const workers = ({ workers }) =>
-    workers.map(({ load, clients }, index) => ({ name: `Worker ${index}`, share: load, value: text(percent(load)), note: clientsText(clients) }));
+    workers.map(({ load, clients }, index) => ({
+        name: `Worker ${index}`,
+        share: load,
+        value: text(percent(load)),
+        note: clientsText(clients),
+    }));
 
 /** @param {Stats} stats */
 function budgets(stats) {
@@ -105,7 +110,10 @@ export function endings({ ended }) {
     return [...byReason.values()].sort((one, other) => other.total - one.total);
 }
 
-const warningSign = () => svg("svg", { class: "sign", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: "M8 1.5 15 14H1ZM8 6v4M8 11.6v.6" }));
+function warningSign() {
+    const triangle = svg("path", { d: "M8 1.5 15 14H1ZM8 6v4M8 11.6v.6" });
+    return svg("svg", { class: "sign", viewBox: "0 0 16 16", "aria-hidden": "true" }, triangle);
+}
 
 function makeEnding() {
     const name = html("span");

@@ -47,7 +47,7 @@ export class Status {
         setText(byId("version", HTMLElement), stats.version);
         setText(byId("uptime", HTMLElement), duration(stats.uptime));
         setAttribute(byId("uptime", HTMLElement), "title", `since ${date(stats.now - stats.uptime * 1000)}`);
-        document.title = level === "ok" ? `${stats.node} · Roomcast dashboard` : `${levelWord(level)}: ${stats.node} · Roomcast dashboard`;
+        document.title = `${level === "ok" ? "" : `${levelWord(level)}: `}${stats.node} · Roomcast dashboard`;
         this.#since.hidden = stats.uptime >= SPAN_SECONDS;
         setText(this.#since, `The server started ${duration(stats.uptime)} ago.`);
     }
@@ -71,7 +71,11 @@ export class Status {
     }
 
     #lose() {
-        const sentence = this.#lastAnswer === undefined ? "The server does not answer." : `The server has not answered since ${clock(this.#lastAnswer)}. The figures below are from then.`;
+        const last = this.#lastAnswer;
+        const sentence =
+            last === undefined
+                ? "The server does not answer."
+                : `The server has not answered since ${clock(last)}. The figures below are from then.`;
         this.#judge("unknown", "No answer", [sentence, "This page goes on trying."]);
         document.title = "No answer · Roomcast dashboard";
     }
@@ -79,7 +83,8 @@ export class Status {
     /** @param {boolean} isKeyRefused */
     #lock(isKeyRefused) {
         document.title = "Key needed · Roomcast dashboard";
-        setText(this.#keyError, isKeyRefused ? "The server does not take this key for figures. Check it, and that it has the right “info”." : "");
+        const error = "The server does not take this key for figures. Check it, and that it has the right “info”.";
+        setText(this.#keyError, isKeyRefused ? error : "");
         setAttribute(this.#key, "aria-invalid", String(isKeyRefused));
         if (isKeyRefused) this.#key.select();
         this.#key.focus();

@@ -20,7 +20,14 @@ import { HEIGHT, WIDTH, axis, greatest, line, newest, thinned } from "./plot.js"
 
 /** @type {Tile[]} */
 const TILES = [
-    { name: "Clients", key: "clients", format: count, least: 10, now: ({ clients }) => clients.now, note: ({ clients }) => `of ${text(count(clients.max))}` },
+    {
+        name: "Clients",
+        key: "clients",
+        format: count,
+        least: 10,
+        now: ({ clients }) => clients.now,
+        note: ({ clients }) => `of ${text(count(clients.max))}`,
+    },
     { name: "Rooms", key: "rooms", format: count, least: 10, now: ({ rooms }) => rooms },
     { name: "Publishes", key: "published", format: rate, least: 10, now: (_, { published }) => published.at(-1) },
     { name: "Deliveries", key: "delivered", format: rate, least: 10, now: (_, { delivered }) => delivered.at(-1) },
@@ -43,7 +50,9 @@ function makeTile(tile) {
     const view = { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
     const title = html("h3", { id: `tile-${tile.key}` }, tile.name);
     const figure = html("p", { class: "figure" }, value, unit);
-    const element = html("div", { class: "card tile", role: "group", "aria-labelledby": title.id }, title, figure, note, svg("svg", view, area, stroke));
+    const spark = svg("svg", view, area, stroke);
+    const attributes = { class: "card tile", role: "group", "aria-labelledby": title.id };
+    const element = html("div", attributes, title, figure, note, spark);
     /**
      * @param {Stats} stats
      * @param {Samples} samples

@@ -32,7 +32,7 @@ export class Room extends Emitter {
     #offset = 0;
     /** What is asked for one membership is not answered to the next. @type {Membership | undefined} */
     #membership;
-    /** What is published waits here for the join; `undefined` without an attempt to connect. @type {Unsent[] | undefined} */
+    /** What was published waits here for the join; `undefined` while nothing connects. @type {Unsent[] | undefined} */
     #unsent;
     #attempts = 0;
     /** @type {Timer} */
@@ -189,7 +189,9 @@ export class Room extends Emitter {
         if (offset <= this.#offset) return;
         this.#offset = offset ?? this.#offset;
         const text = [data?.text, data].find((value) => typeof value === "string");
-        this[emit]("message", { offset, time, text, data, ...memberOf(info, this.#host.isOwn), isLive });
+        const author = memberOf(info, this.#host.isOwn);
+        if (isLive) this.#roster.heard(author);
+        this[emit]("message", { offset, time, text, data, ...author, isLive });
     }
 
     /** @param {RoomcastError} error */
@@ -288,6 +290,12 @@ class Roster {
     /** @param {any} info */
     left({ client }) {
         if (this.#members?.delete(client)) this.#tell(this.#members);
+    }
+
+    /** A member that speaks may have another name by now. @param {Member} author */
+    heard(author) {
+        const known = this.#members?.get(author.client);
+        if (this.#members && known && known.name !== author.name) this.#tell(this.#members.set(author.client, author));
     }
 
     #count() {

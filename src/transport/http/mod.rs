@@ -17,6 +17,7 @@ mod pages;
 mod probes;
 mod refusals;
 mod requests;
+mod room_list;
 mod rooms;
 mod routes;
 mod spare;

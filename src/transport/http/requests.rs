@@ -199,6 +199,7 @@ impl HttpServer {
             Route::CentrifugeWebSocket => self.shake_hands(&request, connection, centrifuge_dialect),
             Route::HttpStream | Route::Sse | Route::UniSse => self.open_stream(rule.route, request, connection).await,
             Route::Emulation => self.emulate(request, body_bytes_max, connection).await,
+            Route::Rooms => Ok(self.answer_rooms(&request, connection, summary).await),
             Route::Room => Ok(self.answer_room(request, connection, summary).await),
             Route::ApiDescription => Ok(self.describe_api()),
             Route::Api => self.call_api(request, body_bytes_max, connection).await,

@@ -49,7 +49,7 @@ pub const ANSWERS_MAX: usize = 16;
 pub const SHARES: usize = 64;
 
 /// A request that is refused.
-struct Refused {
+pub(super) struct Refused {
     request: RefusedRequest,
     /// Where the room is, for a reader that cannot go on from its own position.
     position: Option<Position>,
@@ -101,10 +101,17 @@ impl HttpServer {
         summary: &RequestSummary,
     ) -> Answer {
         let is_event_source = accepts_events(request.headers());
-        let refused = match self.read_room(request, connection).await {
-            Ok(answer) => return answer,
-            Err(refused) => refused,
-        };
+        let answered = self.read_room(request, connection).await;
+        answered.unwrap_or_else(|refused| self.refuse_with_problem(refused, is_event_source, summary))
+    }
+
+    /// The answer to a request that is refused: a problem document, or an event that an `EventSource` comes back from.
+    pub(super) fn refuse_with_problem(
+        &self,
+        refused: Refused,
+        is_event_source: bool,
+        summary: &RequestSummary,
+    ) -> Answer {
         let Refused { request: RefusedRequest(reason, status, text), position } = refused;
         let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), summary);
         let is_for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
@@ -171,18 +178,14 @@ impl HttpServer {
         let token = verified(&self.context, request)?;
         let who = Outsider { token: token.as_deref(), address };
         self.sessions()?.permit_history(&who, &room)?;
-        let mut memory = self.memory_of_answer().await?;
+        let memory = self.memory_of_answer().await?;
         // Not held while it waits: a server that stops waits for whoever holds the sessions.
         let sessions = self.sessions()?;
         let limit = query.limit.min(sessions.broker.replay_messages_max()).max(1);
         let page = sessions.read_history(&who, &room, query.since, limit).await?;
         let json = history(&room, &page);
         drop(page);
-        let shares = (json.len() * SHARES).div_ceil(sessions.broker.replay_bytes_max().max(1));
-        let _unused = memory.split(SHARES.saturating_sub(shares));
-        let mut answer = typed(StatusCode::OK, "application/json", Vec::new());
-        *answer.body_mut() = Body::in_pieces(json, memory);
-        Ok(answer)
+        Ok(json_in_memory(json, memory, &sessions))
     }
 
     /// What the sessions share, unless the server stops.
@@ -192,7 +195,7 @@ impl HttpServer {
     }
 
     /// Waits for the memory of one answer, for as long as a client may take for a head, and not once the server stops.
-    async fn memory_of_answer(&self) -> Result<OwnedSemaphorePermit, RefusedRequest> {
+    pub(super) async fn memory_of_answer(&self) -> Result<OwnedSemaphorePermit, RefusedRequest> {
         let acquired = Arc::clone(&self.history).acquire_many_owned(SHARES as u32);
         let acquired = tokio::select! {
             () = self.context.drain.stopping() => return Err(RefusedRequest::draining()),
@@ -206,6 +209,15 @@ impl HttpServer {
             }
         }
     }
+}
+
+/// An answer that holds its share of the memory of all answers until the client has taken it.
+pub(super) fn json_in_memory(json: Vec<u8>, mut memory: OwnedSemaphorePermit, sessions: &SessionContext) -> Answer {
+    let shares = (json.len() * SHARES).div_ceil(sessions.broker.replay_bytes_max().max(1));
+    let _unused = memory.split(SHARES.saturating_sub(shares));
+    let mut answer = typed(StatusCode::OK, "application/json", Vec::new());
+    *answer.body_mut() = Body::in_pieces(json, memory);
+    answer
 }
 
 impl Query {

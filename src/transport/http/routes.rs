@@ -44,6 +44,8 @@ pub enum Route {
     UniSse,
     /// Commands of a client of a stream.
     Emulation,
+    /// The list of rooms.
+    Rooms,
     /// One room, by its name in the path.
     Room,
     /// The description of the server API.
@@ -95,7 +97,7 @@ const fn rule(path: &'static str, route: Route, methods: &'static str, pages: Pa
 const NO_BODY: BodyMax = BodyMax::Bytes(UNWANTED_BODY_BYTES_MAX);
 
 /// The first row that has the path is the one that holds.
-static ROUTES: [RouteRule; 18] = [
+static ROUTES: [RouteRule; 19] = [
     rule("/", Route::Page, READ, Pages::All, NO_BODY),
     rule("/dashboard", Route::Page, READ, Pages::All, NO_BODY),
     rule("/dashboard/stats", Route::Figures, READ, Pages::OfAllowedOrigins, NO_BODY),
@@ -111,6 +113,7 @@ static ROUTES: [RouteRule; 18] = [
     rule("/connection/sse", Route::Sse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
     rule("/connection/uni_sse", Route::UniSse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
     rule("/emulation", Route::Emulation, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::EscapedFrame),
+    rule("/rooms", Route::Rooms, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/rooms/*", Route::Room, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/openapi.json", Route::ApiDescription, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::ApiCall),
