@@ -1,14 +1,13 @@
 /** Brings the parts of the page together: the address names the room, the session holds the state, views show it. */
-import { hashOfRoom, roomOfHash, wrongRoom } from "./address.js";
-import { Composer } from "./composer.js";
 import { titleOf } from "./conversation.js";
 import { batched, copies, find, write } from "./dom.js";
 import { Log } from "./log.js";
-import { NickForm } from "./nick.js";
 import { panels, showMembers } from "./panels.js";
 import { Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
+import { hashOfRoom, roomOfHash, wrongRoom } from "./text.js";
+import { Composer, NickForm } from "./writing.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./session.js").Part} Part */

@@ -1,7 +1,7 @@
 /** The page's state: one server and the rooms that were joined, with one of them in view. No DOM but for visibility. */
 import { Roomcast, RoomcastError } from "/roomcast.js";
-import { wrongNick } from "./address.js";
 import { Conversation } from "./conversation.js";
+import { wrongNick } from "./text.js";
 
 const HISTORY = 100;
 /** The list of rooms is asked for this often while somebody looks. */
