@@ -60,13 +60,14 @@ let shown;
 
 function showRoom() {
     const { current, connection } = session;
-    document.body.dataset.view = main.dataset.view = connection.state === "refused" ? "refused" : current ? "room" : "welcome";
+    document.body.dataset.view = main.dataset.view = connection.state === "refused" || session.wantsToken ? "refused" : current ? "room" : "welcome";
     write(find("title", HTMLElement), current?.name ?? "Roomcast");
     for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname.replace(/[[\]]/g, "")} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
     find("left", HTMLElement).hidden = !isLeft;
     find("writing", HTMLElement).hidden = isLeft;
     find("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
+    find("use-token", HTMLButtonElement).hidden = session.hasToken;
     write(find("left-reason", HTMLElement), current?.reason ?? "");
     composer.show(current);
     if (current !== shown) log.show(shown = current);

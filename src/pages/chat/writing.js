@@ -96,7 +96,7 @@ export class NickForm {
 
     update() {
         const { label, nick, hasToken } = this.#session;
-        write(this.#name, label ?? nick ?? "a guest");
+        write(this.#name, label ?? (hasToken ? "the user of your token" : nick ?? "a guest"));
         this.#me.disabled = hasToken;
         if (hasToken) this.#show(false);
         write(this.#title, nick ? "Change your name" : "What should others call you?");
