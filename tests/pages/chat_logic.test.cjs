@@ -66,7 +66,7 @@ test("a name has the initial of its first letter or digit", async () => {
 });
 
 test("every name of a room survives the page's address", async () => {
-    const { hashOfRoom, roomOfHash } = await load("address.js");
+    const { hashOfRoom, roomOfHash } = await load("text.js");
     for (const name of ["lobby", "#", "a/b?c=d&e", "100%", "комната", "<b>", "\u202Egnp", "🦀", "__proto__", "%41"]) {
         assert.equal(roomOfHash(hashOfRoom(name)), name);
     }
@@ -75,7 +75,7 @@ test("every name of a room survives the page's address", async () => {
 });
 
 test("names that the server would refuse are refused with a reason", async () => {
-    const { wrongNick, wrongRoom } = await load("address.js");
+    const { wrongNick, wrongRoom } = await load("text.js");
     assert.deepEqual(["lobby", "a".repeat(128), "\u202Egnp"].map(wrongRoom), [undefined, undefined, undefined]);
     assert.match(wrongRoom("my  room"), /my-room/);
     assert.match(wrongRoom("a\u0000b"), /control/);

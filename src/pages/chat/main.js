@@ -1,14 +1,13 @@
 /** Brings the parts of the page together: the address names the room, the session holds the state, views show it. */
-import { hashOfRoom, roomOfHash, wrongRoom } from "./address.js";
-import { Composer } from "./composer.js";
 import { titleOf } from "./conversation.js";
 import { batched, copies, find, write } from "./dom.js";
 import { Log } from "./log.js";
-import { NickForm } from "./nick.js";
 import { panels, showMembers } from "./panels.js";
 import { Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { Status } from "./status.js";
+import { hashOfRoom, roomOfHash, wrongRoom } from "./text.js";
+import { Composer, NickForm } from "./writing.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./session.js").Part} Part */
@@ -61,13 +60,14 @@ let shown;
 
 function showRoom() {
     const { current, connection } = session;
-    document.body.dataset.view = main.dataset.view = connection.state === "refused" ? "refused" : current ? "room" : "welcome";
+    document.body.dataset.view = main.dataset.view = connection.state === "refused" || session.wantsToken ? "refused" : current ? "room" : "welcome";
     write(find("title", HTMLElement), current?.name ?? "Roomcast");
-    for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
+    for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname.replace(/[[\]]/g, "")} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
     find("left", HTMLElement).hidden = !isLeft;
     find("writing", HTMLElement).hidden = isLeft;
     find("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
+    find("use-token", HTMLButtonElement).hidden = session.hasToken;
     write(find("left-reason", HTMLElement), current?.reason ?? "");
     composer.show(current);
     if (current !== shown) log.show(shown = current);

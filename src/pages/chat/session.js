@@ -1,6 +1,7 @@
 /** The page's state: one server and the rooms that were joined, with one of them in view. No DOM but for visibility. */
 import { Roomcast, RoomcastError } from "/roomcast.js";
 import { Conversation } from "./conversation.js";
+import { wrongNick } from "./text.js";
 
 const HISTORY = 100;
 /** The list of rooms is asked for this often while somebody looks. */
@@ -29,6 +30,8 @@ export class Session {
     wasConnected = false;
     nick = storedNick();
     hasToken = false;
+    /** Whether a guest is about to give a token, because a room does not take guests. */
+    wantsToken = false;
     /** The name that others see, if known. @type {string | undefined} */
     label;
     /** @type {Map<string, Room>} */
@@ -104,10 +107,17 @@ export class Session {
     useToken(token) {
         this.#server.close();
         this.hasToken = true;
+        this.wantsToken = false;
         this.label = undefined;
         this.#server = this.#connect(token);
         for (const conversation of this.conversations.values()) this.rejoin(conversation);
         this.#changed("nick");
+    }
+
+    /** @param {boolean} wantsToken */
+    askForToken(wantsToken) {
+        this.wantsToken = wantsToken;
+        this.#changed("server");
     }
 
     retry() {
@@ -118,7 +128,7 @@ export class Session {
     get needsToken() {
         const { state, code = 0 } = this.connection;
         const isFirst = !this.hasToken && !this.wasConnected;
-        return state === "refused" && (TOKEN_CODES.has(code) || (code === NO_TOKEN_CODE && isFirst));
+        return this.wantsToken || (state === "refused" && (TOKEN_CODES.has(code) || (code === NO_TOKEN_CODE && isFirst)));
     }
 
     get unread() {
@@ -262,7 +272,8 @@ function notSent(error) {
 /** Storage may be forbidden, and then the nick lasts as long as the page. @returns {string | undefined} */
 function storedNick() {
     try {
-        return localStorage.getItem(STORED_NICK) || undefined;
+        const nick = localStorage.getItem(STORED_NICK);
+        return nick && !wrongNick(nick) ? nick : undefined;
     } catch {
         return undefined;
     }

@@ -1,7 +1,6 @@
 /** The rooms: those that were joined, with what is unread, the others, and the field that goes to any. */
-import { hashOfRoom, wrongRoom } from "./address.js";
 import { find, icon, make, write } from "./dom.js";
-import { counted } from "./text.js";
+import { counted, hashOfRoom, wrongRoom } from "./text.js";
 
 /** Further rooms are found by typing. */
 const OTHERS_SHOWN_MAX = 100;

@@ -3,6 +3,8 @@ import { find, write } from "./dom.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
+/** A token that has expired: the error of `connect`, and the codes of closing. */
+const EXPIRED_CODES = new Set([109, 3005, 4011]);
 /** How long "Connected again" is shown. */
 const RETURN_MS = 4_000;
 /** @type {Record<number, string>} */
@@ -28,6 +30,8 @@ export class Status {
         this.#session = session;
         this.#retry.addEventListener("click", () => session.retry());
         find("refused-retry", HTMLButtonElement).addEventListener("click", () => session.retry());
+        find("use-token", HTMLButtonElement).addEventListener("click", () => session.askForToken(true));
+        find("token-cancel", HTMLButtonElement).addEventListener("click", () => session.askForToken(false));
         find("token-form", HTMLFormElement).addEventListener("submit", (event) => {
             event.preventDefault();
             const token = this.#token.value.trim();
@@ -41,8 +45,8 @@ export class Status {
     update() {
         clearTimeout(this.#timer);
         const { state } = this.#session.connection;
-        if (state === "connected") this.#returned();
-        else if (state === "refused") this.#refused();
+        if (state === "refused" || this.#session.wantsToken) this.#refused();
+        else if (state === "connected") this.#returned();
         else if (state === "waiting") this.#waiting();
         else this.#connecting();
     }
@@ -74,16 +78,15 @@ export class Status {
     }
 
     #refused() {
-        const { code, reason = "" } = this.#session.connection;
-        const { needsToken, hasToken } = this.#session;
+        const { needsToken, wantsToken } = this.#session;
         this.#wasLost = false;
         this.#show("none", "");
-        write(find("refused-title", HTMLElement), needsToken ? "This server asks for a token" : "The server does not let you in");
-        const isOver = code === 109 || code === 3005 || code === 4011;
-        const about = isOver ? "The token has expired." : hasToken ? `The token was refused: ${reason}.` : "You need one to talk here. Whoever runs the server gives it to you.";
-        write(find("refused-reason", HTMLElement), needsToken ? about : `It says: ${reason || "no reason"}.`);
+        const [title, reason] = refusal(this.#session);
+        write(find("refused-title", HTMLElement), title);
+        write(find("refused-reason", HTMLElement), reason);
         find("token-form", HTMLFormElement).hidden = !needsToken;
         find("refused-retry", HTMLButtonElement).hidden = needsToken;
+        find("token-cancel", HTMLButtonElement).hidden = !wantsToken;
     }
 
     /** @param {"none" | "first" | "trying" | "lost" | "back"} state @param {string} text */
@@ -92,4 +95,14 @@ export class Status {
         write(this.#text, text);
         this.#countdown.hidden = this.#retry.hidden = state !== "lost";
     }
+}
+
+/** The title and the reason of a refusal. @param {Session} session */
+function refusal({ connection: { code = 0, reason = "no reason was given" }, needsToken, hasToken, wantsToken }) {
+    if (wantsToken) return ["Who are you?", "A token says who you are, and which rooms you may join."];
+    if (!needsToken) return ["The server does not let you in", `It says: ${reason}.`];
+    const title = "This server asks for a token";
+    if (EXPIRED_CODES.has(code)) return [title, "The token has expired."];
+    if (hasToken) return [title, `The token was refused: ${reason}.`];
+    return [title, "You need one to talk here. Whoever runs the server gives it to you."];
 }

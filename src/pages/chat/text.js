@@ -1,4 +1,4 @@
-/** Pure: how texts and moments become what a page shows. Moments are in milliseconds since 1970. No DOM. */
+/** Pure: how texts, names and moments become what a page shows. Moments are in milliseconds since 1970. No DOM. */
 
 const CHARS_SHOWN_MAX = 1_500, LINES_SHOWN_MAX = 16;
 /** A text that exceeds the limits by less than this factor is shown whole. */
@@ -9,6 +9,8 @@ const LINK = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"`\u0000-\u001f\u200e\u200f\u202
 const TRAILING = new Set(".,;:!?'*_~…)]}");
 /** @type {Record<string, string>} */
 const OPENING = { ")": "(", "]": "[", "}": "{" };
+
+const ROOM_BYTES_MAX = 128, NICK_BYTES_MAX = 64;
 
 const DAY_MS = 86_400_000;
 /** In the time zone of the reader. */
@@ -84,6 +86,39 @@ export function json(data) {
 /** @param {number} count @param {string} one @param {string} many */
 export function counted(count, one, many = `${one}s`) {
     return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** The room that `#lobby` means; "" is none. @param {string} hash */
+export function roomOfHash(hash) {
+    const encoded = hash.replace(/^#/, "");
+    try {
+        return decodeURIComponent(encoded).normalize("NFC");
+    } catch {
+        return encoded; // a stray percent sign, typed by hand
+    }
+}
+
+/** @param {string} room */
+export function hashOfRoom(room) {
+    return `#${encodeURIComponent(room.replace(/\p{Surrogate}/gu, "\ufffd"))}`;
+}
+
+/** Why this cannot be the name of a room; `undefined` if it can. @param {string} name @returns {string | undefined} */
+export function wrongRoom(name) {
+    return wrong(name, "A room name", ROOM_BYTES_MAX);
+}
+
+/** @param {string} name @returns {string | undefined} */
+export function wrongNick(name) {
+    return wrong(name, "A name", NICK_BYTES_MAX);
+}
+
+/** @param {string} name @param {string} subject @param {number} bytesMax */
+function wrong(name, subject, bytesMax) {
+    if (/\s/u.test(name)) return `${subject} has no spaces: try “${name.trim().replace(/\s+/gu, "-")}”.`;
+    if (/\p{Cc}/u.test(name)) return `${subject} has no control characters.`;
+    if (new TextEncoder().encode(name).length > bytesMax) return `${subject} has at most ${bytesMax} bytes.`;
+    return undefined;
 }
 
 /** @param {number} moment */

@@ -1,9 +1,74 @@
-/** The name of a guest: asked for once, gently, and changed at any time. */
-import { wrongNick } from "./address.js";
+/** Where one writes, and under which name. */
 import { find, write } from "./dom.js";
+import { wrongNick } from "./text.js";
 
 /** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("./conversation.js").Conversation} Conversation */
 
+/** Enter sends, and what is written stays with its room. */
+export class Composer {
+    #form = find("composer", HTMLFormElement);
+    #field = find("text", HTMLTextAreaElement);
+    /** @type {Conversation | undefined} */
+    #conversation;
+
+    /** @param {(conversation: Conversation, text: string) => void} say */
+    constructor(say) {
+        this.#form.addEventListener("submit", (event) => {
+            event.preventDefault();
+            const text = this.#field.value.replace(/\r\n?/g, "\n").trimEnd();
+            if (!this.#conversation || !text) return;
+            this.#write("");
+            say(this.#conversation, text);
+        });
+        this.#field.addEventListener("keydown", (event) => {
+            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+            event.preventDefault();
+            this.#form.requestSubmit();
+        });
+        this.#field.addEventListener("input", () => this.#written());
+    }
+
+    /** @param {Conversation | undefined} conversation */
+    show(conversation) {
+        if (conversation === this.#conversation) return;
+        this.#conversation = conversation;
+        this.#field.ariaLabel = conversation ? `Message to ${conversation.name}` : "Message";
+        this.#field.value = conversation?.written ?? "";
+        this.#fit();
+    }
+
+    /** Puts a text back to be changed. @param {string} text */
+    edit(text) {
+        const { value } = this.#field;
+        this.#write(value ? `${value}\n${text}` : text);
+        this.focus();
+    }
+
+    focus() {
+        this.#field.focus();
+    }
+
+    /** @param {string} text */
+    #write(text) {
+        this.#field.value = text;
+        this.#written();
+    }
+
+    #written() {
+        if (this.#conversation) this.#conversation.written = this.#field.value;
+        this.#fit();
+    }
+
+    /** Grows with the text, where style sheets cannot say so. */
+    #fit() {
+        if (CSS.supports("field-sizing", "content")) return;
+        this.#field.style.height = "auto";
+        this.#field.style.height = `${this.#field.scrollHeight + 2}px`;
+    }
+}
+
+/** The name of a guest: asked for once, gently, and changed at any time. */
 export class NickForm {
     #form = find("nick-form", HTMLFormElement);
     #field = find("nick", HTMLInputElement);
@@ -31,7 +96,7 @@ export class NickForm {
 
     update() {
         const { label, nick, hasToken } = this.#session;
-        write(this.#name, label ?? nick ?? "a guest");
+        write(this.#name, label ?? (hasToken ? "the user of your token" : nick ?? "a guest"));
         this.#me.disabled = hasToken;
         if (hasToken) this.#show(false);
         write(this.#title, nick ? "Change your name" : "What should others call you?");
