@@ -89,7 +89,7 @@ pub struct Settings {
     /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is
     /// over its rate, for 5 s at most, and then refuses its messages with `ERR too-many`. An SDK is refused at once, with
     /// code 111, since it takes a late reply for a lost connection. A client that reconnects gets no new burst until its
-    /// address has earned it.
+    /// address has earned it. Clients of one address at the same time have a limit each: `clients-per-address` bounds them.
     #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
     pub deliveries_per_second: u32,
     /// Deliveries that one client may cause at once.

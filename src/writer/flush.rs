@@ -73,7 +73,12 @@ impl Writer {
         let before = self.metrics.writes.get();
         match self.write_out(now, slot, wire) {
             WriteOutcome::Emptied => self.emptied(now, slot, wire),
-            WriteOutcome::Blocked => self.blocked(now, slot, wire),
+            WriteOutcome::Blocked => {
+                self.blocked(now, slot, wire);
+                if self.metrics.writes.get() == before {
+                    self.drop_to_bounds(now, slot);
+                }
+            }
             WriteOutcome::Broken => self.close(slot, Disconnect::IoError, wire),
         }
         // A write of which the socket took nothing is a system call as well.
@@ -212,6 +217,68 @@ impl Writer {
         }
         wire.watch(slot);
         self.sweep_later(slot);
-        self.drop_to_bounds(now, slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::config::{OutboxLimits, SlowPolicy};
+    use crate::protocol::dialect::Dialect;
+    use crate::writer::{Entry, Frames, Input, Targets, WriterCommand};
+
+    const LIMITS: OutboxLimits = OutboxLimits {
+        bytes_max: 1_000,
+        messages_max: 10,
+        slow_after: Duration::from_secs(1),
+        policy: SlowPolicy::Disconnect,
+        budget: 1_000_000,
+    };
+
+    /// A socket that takes everything, or nothing.
+    struct AllOrNothing(bool);
+
+    impl Wire for AllOrNothing {
+        fn send(&mut self, _index: u32, bytes: &[u8]) -> Sent {
+            if self.0 { Sent::Taken(bytes.len()) } else { Sent::WouldBlock }
+        }
+
+        fn watch(&mut self, _slot: Slot) {}
+
+        fn finish(&mut self, _index: u32) -> bool {
+            true
+        }
+
+        fn close(&mut self, _index: u32) {}
+    }
+
+    /// A writer with two messages for one client, of which it has lost count.
+    fn miscounting(wire: &mut AllOrNothing) -> (Writer, Slot) {
+        let mut writer = Writer::new(LIMITS);
+        let slot = writer.open(Dialect::TextLines);
+        let frames = Frames::delivery("a\nb\n".into(), vec![2]);
+        let entry = Entry { targets: Targets::Audience([slot].into()), frames };
+        writer.step(Instant::now(), Input::Command(WriterCommand::Entry(entry)), wire);
+        assert_eq!(std::mem::take(&mut writer.waiting), 2);
+        (writer, slot)
+    }
+
+    #[test]
+    fn a_count_that_would_wrap_ends_the_process_in_every_profile() {
+        let inputs: [(bool, fn(Slot) -> Input); 4] = [
+            (true, |_| Input::Flush),
+            (false, |_| Input::Flush),
+            (true, |slot| Input::Command(WriterCommand::Close(slot, Disconnect::SlowConsumer))),
+            (true, |_| Input::Cut),
+        ];
+        for (takes, input) in inputs {
+            let mut wire = AllOrNothing(takes);
+            let (mut writer, slot) = miscounting(&mut wire);
+            let step = AssertUnwindSafe(|| writer.step(Instant::now(), input(slot), &mut wire));
+            let panic = catch_unwind(step).expect_err("it goes on with a wrong count");
+            assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some(WAITS));
+        }
     }
 }

@@ -26,6 +26,13 @@ impl Row<'_> {
         }
     }
 
+    /// Whether the oldest deliveries of a blocked client should be dropped.
+    fn is_over_and_drops(&self, limits: &OutboxLimits) -> bool {
+        self.hot.state == SocketState::Blocked
+            && self.policy(limits) == SlowPolicy::DropOldest
+            && self.weight().is_over(limits)
+    }
+
     /// What is done to the client if it is slow. One that resumes by offsets is never told of a gap: it must come back.
     fn policy(&self, limits: &OutboxLimits) -> SlowPolicy {
         if self.cold.dialect.has_offsets() { SlowPolicy::Disconnect } else { limits.policy }
@@ -58,11 +65,11 @@ impl Writer {
         }
     }
 
-    /// Drops the oldest deliveries of a blocked client over its bounds, if the policy says so.
+    /// Drops the oldest deliveries of a client over its bounds, if the policy says so. Its socket took nothing of the last
+    /// offer.
     pub(super) fn drop_to_bounds(&mut self, now: Instant, slot: Slot) {
         let limits = self.limits;
-        let drops = |row: Row<'_>| row.policy(&limits) == SlowPolicy::DropOldest && row.overflows(&limits);
-        if self.slots.row(slot).is_some_and(drops) {
+        if self.slots.row(slot).is_some_and(|row| row.is_over_and_drops(&limits)) {
             self.drop_from(now, slot, |row| row.hot.outbox.drop_to_bounds(&mut row.cold.backlog, &limits));
         }
     }
@@ -97,6 +104,11 @@ impl Writer {
             let Some(mut row) = self.slots.row(slot) else { continue };
             row.cold.swept = false;
             row.give_time(now, late);
+            // The offer that left it over its bounds was taken in part.
+            if row.is_over_and_drops(&self.limits) && self.is_still_blocked(now, slot, wire) {
+                self.drop_to_bounds(now, slot);
+            }
+            let Some(row) = self.slots.row(slot) else { continue };
             match verdict(&row, now, &self.limits) {
                 Verdict::Settled => {}
                 Verdict::Waits => self.sweep_later(slot),

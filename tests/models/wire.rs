@@ -16,7 +16,7 @@ pub struct Socket {
     pub capacity: usize,
     /// The most bytes that the socket takes in one send.
     pub piece: usize,
-    /// The client reads at once: the socket takes this many bytes again as soon as the writer has done its step.
+    /// The client reads at once: once the socket has refused bytes, and after each step, it takes this many again.
     pub read_at_once: Option<usize>,
     /// The next send fails.
     pub broken: bool,
@@ -64,6 +64,10 @@ impl Socket {
         }
     }
 
+    fn read(&mut self) {
+        self.capacity = self.read_at_once.unwrap_or(self.capacity);
+    }
+
     fn take(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.piece).min(self.capacity);
         self.taken.extend_from_slice(&bytes[..taken]);
@@ -109,9 +113,7 @@ impl MemoryWire {
 
     /// Clients that read at once have read what came in the last step.
     pub fn read_at_once(&mut self) {
-        for socket in self.open.values_mut() {
-            socket.capacity = socket.read_at_once.unwrap_or(socket.capacity);
-        }
+        self.open.values_mut().for_each(Socket::read);
     }
 
     fn at(&mut self, index: u32) -> &mut Socket {
@@ -134,6 +136,7 @@ impl Wire for MemoryWire {
             // A watched socket may be offered bytes again; it stays watched if it refuses them.
             socket.refused = !socket.watched;
             socket.refusals += 1;
+            socket.read();
             return Sent::WouldBlock;
         }
         // A watched socket has become writable before the writer was notified, so the writer may watch it again.

@@ -244,7 +244,7 @@ impl Pair {
         let (now, limits) = (self.now, self.limits);
         client.observe(now, self.wire.socket(client.slot), &mut self.counts);
         if !self.wire.socket(client.slot).failed {
-            client.drop_to_bounds(&limits, &mut self.counts);
+            client.drop_to_bounds(step == Step::Sweep, &limits, &mut self.counts);
         }
         let takes_nothing = limits.policy == SlowPolicy::DropOldest && client.has_taken_nothing(now, &limits);
         let is_over = match step {

@@ -197,12 +197,14 @@ impl Client {
         }
     }
 
-    /// Drops the oldest deliveries until the client is within its bounds, if the policy allows it.
-    pub fn drop_to_bounds(&mut self, limits: &OutboxLimits, counts: &mut Counts) {
+    /// Drops the oldest deliveries until the client is within its bounds, if the policy allows it and the socket has taken
+    /// nothing of an offer. It was offered something if it is blocked since then, if messages were added, and in a sweep.
+    pub fn drop_to_bounds(&mut self, is_sweep: bool, limits: &OutboxLimits, counts: &mut Counts) {
         while limits.policy == SlowPolicy::DropOldest
             && self.is_open()
             && self.is_blocked()
-            && (self.is_newly_blocked || self.pushed && !self.took)
+            && (self.is_newly_blocked || self.pushed || is_sweep)
+            && !self.took
             && self.is_over(limits)
             && let Some(oldest) = self.oldest_unsent()
         {

@@ -72,6 +72,9 @@ def websocket(port, path="/ws"):
     expect(hear(stream), "PONG through")
     expect(shake_hands("127.0.0.3", port, origin="http://evil.example")[0], 403)
     expect(shake_hands("127.0.0.2", port)[0], 429)
+    status, slashed, _ = shake_hands("127.0.0.6", port, path=f"{path}/")
+    expect(status, 101)
+    slashed.close()
     status, other, _ = shake_hands("127.0.0.3", port)
     expect(status, 101)
     return client, stream, other

@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 
 use harness::{Client, Lines, Stream, Transport, WELCOME};
+use roomcast::config::Size;
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -125,6 +126,43 @@ fn a_flood_holds_up_no_answer_to_others_and_nothing_of_it_is_lost() {
 }
 
 #[test]
+fn when_all_members_speak_at_once_each_hears_all_of_it_in_one_order() {
+    /// The members of the room.
+    const SPEAKERS: usize = 200;
+    /// Bytes of each message.
+    const BYTES: usize = 1024;
+    for shape in [Shape::ONE, Shape::MANY] {
+        // All messages together are more than a client may have pending, and less than would end it at once.
+        let server = TestServer::start(shape, |settings| {
+            (settings.outbox_bytes, settings.outbox_messages) = (Size(64 * BYTES), 16);
+        });
+        let transport = |number| Transport::ALL[number % Transport::ALL.len()];
+        let join = |number| Client::member(&server, transport(number), "a", &format!("m{number}"));
+        let members: Vec<Client> = (0..SPEAKERS).map(join).collect();
+        let all_are_here = Barrier::new(SPEAKERS);
+        let speak = |mut member: Client| {
+            all_are_here.wait();
+            member.send(&"x".repeat(BYTES));
+            let heard: Vec<String> = (0..SPEAKERS).map(|_| member.line()).collect();
+            (member, heard)
+        };
+        let heard: Vec<(Client, Vec<String>)> = thread::scope(|scope| {
+            let speaking: Vec<_> = members.into_iter().map(|member| scope.spawn(|| speak(member))).collect();
+            speaking.into_iter().map(|member| member.join().expect("a member that hears all")).collect()
+        });
+        let (_, first) = &heard[0];
+        let mut said = first.clone();
+        said.sort_unstable();
+        let mut expected: Vec<String> =
+            (0..SPEAKERS).map(|number| format!("[m{number}] {}", "x".repeat(BYTES))).collect();
+        expected.sort_unstable();
+        assert!(said == expected && heard.iter().all(|(_, messages)| messages == first));
+        let counts = server.stop();
+        assert_eq!((counts.delivered, counts.fanned_out), ((SPEAKERS * SPEAKERS) as u64, counts.delivered));
+    }
+}
+
+#[test]
 fn answers_stay_behind_what_their_client_has_said_before() {
     contract(|shape, transport| {
         let server = TestServer::plain(shape);
@@ -136,6 +174,7 @@ fn answers_stay_behind_what_their_client_has_said_before() {
             ("LIST", "Rooms: [\"a\"]"),
             ("WHO", "Members of a: [\"me\"]"),
             ("JOIN", "ERR unknown JOIN needs a room: JOIN <room>"),
+            ("bad\x1b", "ERR control-character U+001B at byte 3: none but tab is allowed"),
         ] {
             client.send("hello");
             client.send(line);

@@ -14,7 +14,7 @@ fn rooms_with_members_are_listed_and_others_are_not() {
         let server = TestServer::plain(shape);
         assert_eq!(get(server.http, "/rooms", ""), (200, json!({ "rooms": [], "more": 0 })));
         let _member = Centrifuge::member(server.http, "\"ä\"");
-        let mut lines = Lines::member(server.tcp, "b");
+        let lines = Lines::member(server.tcp, "b");
         until(|| get(server.http, "/rooms?other=1", "") == (200, json!({ "rooms": ["\"ä\"", "b"], "more": 0 })));
         // The room still retains what was said.
         lines.send("said\nLEAVE\n");

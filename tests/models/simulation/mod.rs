@@ -206,10 +206,10 @@ impl World {
         if self.clients.len() == CLIENTS || here >= CLIENTS_AT_ONCE {
             return;
         }
-        let (read_rate, capacity) = match self.random.below(6) {
-            0 => (ReadRate::Unlimited, ALL),
-            1..3 => (ReadRate::AtOnce, 1 + self.random.below(60)),
-            3..5 => (ReadRate::Slow, 40),
+        let (read_rate, capacity) = match self.random.below(7) {
+            0..2 => (ReadRate::Unlimited, ALL),
+            2..4 => (ReadRate::AtOnce, 1 + self.random.below(60)),
+            4..6 => (ReadRate::Slow, 40),
             _ => (ReadRate::Stalled, self.random.below(100)),
         };
         let piece = if self.random.one_in(2) { ALL } else { 1 + self.random.below(20) };
