@@ -127,3 +127,55 @@ scenario("a new nick holds for what is said next, and after loading the page aga
     assert.deepEqual(sue.publications.all.map(({ info }) => info.connInfo.name.replace(/^~/, "")), ["ada", "grace", "grace"]);
     assert.deepEqual(await ada.visitor.page.evaluate(() => Object.keys(localStorage)), ["roomcast.nick"]);
 });
+
+scenario("rooms of others are listed, and one click joins them", async ({ visit, defer }) => {
+    const tom = await lineClient(server.tcp, "tom", "of-tom");
+    defer(tom.close);
+    const ada = await open(visit, "of-ada", "ada");
+    await ada.untilOthers((names) => names.includes("of-tom") && !names.includes("of-ada"));
+    await ada.visitor.screenshot("chat-desktop-rooms");
+    await ada.page.getByRole("link", { name: "of-tom" }).click();
+    await ada.untilRoom("of-tom");
+    await ada.say("found you");
+    await tom.lines.until((all) => all.includes("[ada] found you"), "the message");
+    await ada.untilOthers((names) => !names.includes("of-tom"));
+});
+
+scenario("who has scrolled up stays there, and comes to what is new by one button", async ({ visit, defer }) => {
+    const room = "scrolled";
+    const tom = await lineClient(server.tcp, "tom", room);
+    defer(tom.close);
+    for (let said = 0; said < 90; said += 1) tom.say(`message ${said}`);
+    await tom.lines.until((all) => all.includes("[tom] message 89"), "the last message");
+    const ada = await open(visit, room, "ada");
+    await ada.untilCount(90);
+    const scroller = ada.page.locator("#scroller");
+    const place = () => scroller.evaluate(({ scrollTop, scrollHeight, clientHeight }) => ({ top: scrollTop, below: scrollHeight - scrollTop - clientHeight }));
+    await ada.visitor.poll("place at the end", place, ({ below }) => below < 2);
+    await scroller.hover();
+    await ada.page.mouse.wheel(0, -900);
+    await ada.visitor.poll("place further up", place, ({ below }) => below > 800);
+    const { top } = await place();
+    tom.say("while she reads");
+    tom.say("and again");
+    const button = ada.page.getByRole("button", { name: "2 new messages" });
+    await button.waitFor();
+    assert.equal((await place()).top, top, "what she reads does not move");
+    await ada.visitor.screenshot("chat-desktop-scrolled");
+    await button.click();
+    await ada.visitor.poll("place at the end", place, ({ below }) => below < 2);
+    await ada.untilLast("and again");
+});
+
+scenario("Alt and arrows lead through the rooms, and Escape to the message", async ({ visit }) => {
+    const ada = await open(visit, "first-of-two", "ada");
+    await ada.enter("second-of-two");
+    await ada.page.keyboard.press("Alt+ArrowUp");
+    await ada.untilRoom("first-of-two");
+    await ada.page.keyboard.press("Alt+ArrowDown");
+    await ada.untilRoom("second-of-two");
+    await ada.page.keyboard.press("Control+k");
+    await ada.visitor.poll("focus in the field of rooms", () => ada.isFocused("#go-room"), Boolean);
+    await ada.page.keyboard.press("Escape");
+    await ada.visitor.poll("focus in the message", () => ada.isFocused(ada.composer), Boolean);
+});
