@@ -2,7 +2,7 @@
 import { ENTRIES_MAX } from "./conversation.js";
 import { find, hide, write } from "./dom.js";
 import { draftRow, rowOf } from "./rows.js";
-import { counted, untilMidnight } from "./text.js";
+import { counted, full, untilMidnight } from "./text.js";
 
 /** Rows made in one frame. */
 const ROWS_PER_FRAME_MAX = 50;
@@ -53,6 +53,9 @@ export class Log {
         this.#newest.addEventListener("click", () => {
             this.toEnd();
             this.#scroller.focus({ preventScroll: true });
+        });
+        this.#list.addEventListener("mouseover", ({ target }) => {
+            if (target instanceof HTMLTimeElement && !target.title) target.title = full(Date.parse(target.dateTime));
         });
         new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd()).observe(this.#scroller);
         this.#renewAtMidnight();

@@ -1,7 +1,7 @@
 /** Elements of one message each. What strangers wrote is only ever a text node or the address of a link. */
 import { beginsDay, beginsGroup } from "./conversation.js";
 import { make, icon } from "./dom.js";
-import { clipped, clock, counted, dayLabel, dayOf, full, initial, json, segments } from "./text.js";
+import { clipped, clock, counted, dayLabel, dayOf, initial, json, segments } from "./text.js";
 
 /** @typedef {import("./conversation.js").Entry} Entry */
 /** @typedef {import("./conversation.js").Draft} Draft */
@@ -56,7 +56,7 @@ function author(name, isOwn) {
 
 /** @param {number} moment */
 function timeOf(moment) {
-    return make("time", { dateTime: new Date(moment).toISOString(), title: full(moment) }, clock(moment));
+    return make("time", { dateTime: new Date(moment).toISOString() }, clock(moment));
 }
 
 /** @param {"p" | "pre"} tag @param {string} text */

@@ -12,12 +12,15 @@ const OPENING = { ")": "(", "]": "[", "}": "{" };
 
 const ROOM_BYTES_MAX = 128, NICK_BYTES_MAX = 64;
 
-const DAY_MS = 86_400_000;
-/** In the time zone of the reader. */
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const weekdayFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" });
-const yearFormat = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const MINUTE_MS = 60_000, DAY_MS = 86_400_000;
+/** In the time zone of the reader. Made when first used, because making one takes milliseconds. */
+const clockFormat = lazy(() => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }));
+const fullFormat = lazy(() => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" }));
+const weekdayFormat = lazy(() => new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" }));
+const yearFormat = lazy(() => new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" }));
+
+/** What `clock` has said last. */
+let latest = { minute: NaN, text: "" };
 
 /** @typedef {{ text: string, href?: string }} Segment */
 
@@ -121,10 +124,15 @@ function wrong(name, subject, bytesMax) {
     return undefined;
 }
 
+/** The time of a day; messages come many to a minute, and formatting is slow. @param {number} moment */
+export function clock(moment) {
+    const minute = Math.floor(moment / MINUTE_MS);
+    if (minute !== latest.minute) latest = { minute, text: clockFormat().format(moment) };
+    return latest.text;
+}
+
 /** @param {number} moment */
-export const clock = (moment) => clockFormat.format(moment);
-/** @param {number} moment */
-export const full = (moment) => fullFormat.format(moment);
+export const full = (moment) => fullFormat().format(moment);
 
 /** The first millisecond of the day of a moment. @param {number} moment */
 export function dayOf(moment) {
@@ -137,10 +145,17 @@ export function dayLabel(moment, now) {
     if (days === 0) return "Today";
     if (days === 1) return "Yesterday";
     const isSameYear = new Date(moment).getFullYear() === new Date(now).getFullYear();
-    return (isSameYear ? weekdayFormat : yearFormat).format(moment);
+    return (isSameYear ? weekdayFormat : yearFormat)().format(moment);
 }
 
 /** Milliseconds until labels of days are wrong. @param {number} now */
 export function untilMidnight(now) {
     return new Date(now).setHours(24, 0, 0, 0) - now;
+}
+
+/** @template Value @param {() => Value} make @returns {() => Value} */
+function lazy(make) {
+    /** @type {Value | undefined} */
+    let value;
+    return () => value ??= make();
 }
