@@ -63,6 +63,8 @@ pub struct WriterTask {
     mailbox: WriterMailbox,
     /// Deliveries that shards hand over, or have handed over, and the writer has not taken.
     handed_over: u64,
+    /// Pings since the last step, which the writer has not published as its load.
+    newly_pinged: usize,
     /// The pings of each client.
     pings: BTreeMap<Slot, Vec<EntryNumber>>,
 }
@@ -155,9 +157,18 @@ impl ShardTask {
     }
 }
 
-/// Whether a writer has room for a message to this many members, behind what the batch already holds for it.
+/// Whether a writer has room for a message to this many members, behind what the batch already holds for it. It has none
+/// while more than its bound is on its way to sockets that are not blocked.
 fn has_room<'a>(writers: &'a [WriterTask], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + Copy + 'a {
-    move |writer, targets| writers[usize::from(writer.0)].batches.load().has_room(batch.deliveries(writer), targets)
+    move |index, targets| {
+        let (writer, in_batch) = (&writers[usize::from(index.0)], batch.deliveries(index));
+        let is_small = targets <= LOAD.small_audience;
+        let bound = if is_small { LOAD.deliveries_small_max() } else { LOAD.deliveries_max };
+        let has_room = writer.batches.load().has_room(in_batch, targets);
+        let on_their_way = writer.unwritten().saturating_sub(writer.newly_pinged) + in_batch;
+        assert!(!has_room || targets == 0 || on_their_way < bound, "{on_their_way} are on their way");
+        has_room
+    }
 }
 
 impl AsRef<WriterMetrics> for WriterTask {
@@ -174,7 +185,7 @@ impl WriterTask {
         let writer = Rc::new(RefCell::new(writer));
         let handle = WriterHandle::new(Rc::clone(&writer), batches.clone(), Arc::clone(&metrics));
         let (wire, pings) = (MemoryWire::default(), BTreeMap::new());
-        Self { handle, writer, metrics, wire, batches, mailbox, handed_over: 0, pings }
+        Self { handle, writer, metrics, wire, batches, mailbox, handed_over: 0, newly_pinged: 0, pings }
     }
 
     pub fn holds_nothing(&self) -> bool {
@@ -230,6 +241,7 @@ impl WriterTask {
     /// Sends a ping to each of these clients, none of which is closing.
     pub fn ping(&mut self, slots: &[Slot]) {
         let number = self.handle.send_now(slots, Bytes::from_static(Dialect::EMPTY_LINE));
+        self.newly_pinged += slots.len();
         slots.iter().for_each(|&slot| self.pings.entry(slot).or_default().push(number));
     }
 
@@ -278,6 +290,7 @@ impl WriterTask {
 
     fn step(&mut self, now: Instant, input: Input) {
         self.writer.borrow_mut().step(now, input, &mut self.wire);
+        self.newly_pinged = 0;
         self.wire.check_after_step();
         self.wire.read_at_once();
     }
