@@ -1,12 +1,11 @@
 //! Compresses the web pages of `src/pages` and writes the table of them that `src/pages/mod.rs` includes.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, Crc};
 
 /// Below the folder of the package.
 const PAGES: &str = "src/pages";
@@ -59,15 +58,17 @@ fn row(file: &Path, root: &Path, out: &Path) -> Option<String> {
     let own_path = PATHS.iter().find(|(named, _)| *named == name);
     let path = own_path.map_or_else(|| format!("/pages/{name}"), |(_, path)| (*path).to_owned());
     let bytes = fs::read(file).expect("a page can be read");
-    let gzip_file = out.join(format!("{}.gz", name.replace('/', "-")));
+    // No page has a `+` in its name.
+    let gzip_file = out.join(format!("{}.gz", name.replace('/', "+")));
     fs::write(&gzip_file, compressed(&bytes)).expect("a compressed page can be written");
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    let hash = hasher.finish();
+    let mut checksum = Crc::new();
+    checksum.update(&bytes);
+    // The same in all builds of the same file, for caches in front of several servers.
+    let tag = format!("{:08x}-{:x}", checksum.sum(), bytes.len());
     Some(format!(
         "    Page {{\n        path: {path:?},\n        media_type: {media_type:?},\n        \
          bytes: include_bytes!({file:?}),\n        gzip: include_bytes!({gzip_file:?}),\n        \
-         etag: \"\\\"{hash:016x}\\\"\",\n        gzip_etag: \"\\\"{hash:016x}-gzip\\\"\",\n    }},\n"
+         etag: \"\\\"{tag}\\\"\",\n        gzip_etag: \"\\\"{tag}-gzip\\\"\",\n    }},\n"
     ))
 }
 

@@ -16,23 +16,21 @@ pub const BUSIEST_ROOMS_MAX: usize = 10;
 pub struct BusiestRooms {
     /// Those with the most members, most first.
     pub by_members: Vec<RoomActivity>,
-    /// Those with the most publications since the last look, most first; none without any.
-    pub by_published: Vec<RoomActivity>,
-    /// How long ago the last look was; `None` for the first.
-    pub since: Option<Duration>,
+    /// Those with the most publications per second since the last look, most first; none without any.
+    pub by_rate: Vec<RoomActivity>,
     /// How long this look took.
     pub took: Duration,
 }
 
 /// What is going on in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RoomActivity {
     /// The room.
     pub room: RoomName,
     /// Its members.
     pub members: usize,
-    /// Publications with an offset since the last look.
-    pub published: u64,
+    /// Publications per second since the last look of its shard; 0 at the first.
+    pub rate: f64,
 }
 
 impl BusiestRooms {
@@ -41,10 +39,10 @@ impl BusiestRooms {
         for room in other.by_members {
             offer(&mut self.by_members, members_of, members_of(&room), || room);
         }
-        for room in other.by_published {
-            offer(&mut self.by_published, published_of, published_of(&room), || room);
+        for room in other.by_rate {
+            offer(&mut self.by_rate, rate_of, rate_of(&room), || room);
         }
-        Self { since: self.since.or(other.since), took: self.took.max(other.took), ..self }
+        Self { took: self.took.max(other.took), ..self }
     }
 }
 
@@ -53,41 +51,42 @@ impl Shard {
     pub(super) fn busiest(&mut self, now: Now) -> BusiestRooms {
         let begun = Instant::now();
         let last_look = self.last_look.replace(now.instant);
+        let seconds = last_look.map(|last_look| now.instant.saturating_duration_since(last_look).as_secs_f64());
         let mut found = BusiestRooms::default();
         for (room, state) in &mut self.rooms {
             let offset = state.log.position().offset.0;
             let published = offset - std::mem::replace(&mut state.offset_at_look, offset);
+            let rate = seconds.filter(|&seconds| seconds > 0.0).map_or(0.0, |seconds| published as f64 / seconds);
             let members = state.members_len();
-            let activity = || RoomActivity { room: room.clone(), members, published };
+            let activity = || RoomActivity { room: room.clone(), members, rate };
             if members > 0 {
-                offer(&mut found.by_members, members_of, members as u64, activity);
+                offer(&mut found.by_members, members_of, members as f64, activity);
             }
-            if published > 0 {
-                offer(&mut found.by_published, published_of, published, activity);
+            if rate > 0.0 {
+                offer(&mut found.by_rate, rate_of, rate, activity);
             }
         }
-        found.since = last_look.map(|last_look| now.instant.saturating_duration_since(last_look));
         found.took = begun.elapsed();
         found
     }
 }
 
-fn members_of(room: &RoomActivity) -> u64 {
-    room.members as u64
+fn members_of(room: &RoomActivity) -> f64 {
+    room.members as f64
 }
 
-fn published_of(room: &RoomActivity) -> u64 {
-    room.published
+fn rate_of(room: &RoomActivity) -> f64 {
+    room.rate
 }
 
-/// Puts a room into a list by its count, if it is among the first there.
+/// Puts a room into a list by its number, if it is among the first there.
 fn offer(
     list: &mut Vec<RoomActivity>,
-    count_of: fn(&RoomActivity) -> u64,
-    count: u64,
+    number_of: fn(&RoomActivity) -> f64,
+    number: f64,
     room: impl FnOnce() -> RoomActivity,
 ) {
-    let place = list.partition_point(|other| count_of(other) >= count);
+    let place = list.partition_point(|other| number_of(other) >= number);
     if place < BUSIEST_ROOMS_MAX {
         list.truncate(BUSIEST_ROOMS_MAX - 1);
         list.insert(place, room());

@@ -98,7 +98,8 @@ pub async fn run(
     match become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
         Ok(runtimes) => sampler.watch_workers(runtimes),
         Err(error) => {
-            // The threads that did start end by themselves.
+            // What they have handed over must be dropped before they end. The threads that did start end by themselves.
+            drop(workers);
             drain.cut();
             drain.stop_publishing().await;
             return Err(error);

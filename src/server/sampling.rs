@@ -27,8 +27,12 @@ const WATCHED_FOR: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(900);
 
 /// After a look for the busiest rooms there is none for this many times as long as it has kept a shard from its work,
-/// so that looks take 0.1 % of its time at most.
+/// so that looks take 0.1 % of its time.
 const LOOK_INTERVAL_FACTOR: u32 = 1_000;
+
+/// A look that took so long is followed by another after this time all the same: its worker may only have been
+/// descheduled.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
 /// Samples a server until it has ended.
 pub struct Sampler {
@@ -188,17 +192,15 @@ impl Looks {
 
     fn show(&mut self, found: BusiestRooms, now: Instant) {
         self.under_way = None;
-        self.not_before = now + LOOK_INTERVAL_MIN.max(found.took * LOOK_INTERVAL_FACTOR);
-        let seconds = found.since.unwrap_or_default().as_secs_f64();
+        self.not_before = now + (found.took * LOOK_INTERVAL_FACTOR).clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL_MAX);
         if !std::mem::replace(&mut self.is_followed, true) {
             // What lies behind the first look of a watcher is no rate of now.
             return;
         }
-        let busy =
-            |RoomActivity { room, members, published }| BusyRoom { room, members, rate: published as f64 / seconds };
+        let busy = |RoomActivity { room, members, rate }| BusyRoom { room, members, rate };
         self.top_rooms = TopRooms {
             by_members: found.by_members.into_iter().map(busy).collect(),
-            by_rate: found.by_published.into_iter().map(busy).collect(),
+            by_rate: found.by_rate.into_iter().map(busy).collect(),
         };
     }
 }
@@ -210,10 +212,9 @@ mod tests {
     use crate::config::Settings;
     use crate::protocol::names::RoomName;
 
-    fn found(published: u64) -> BusiestRooms {
-        let room = RoomActivity { room: RoomName::parse("a").unwrap(), members: 3, published };
-        let since = Some(Duration::from_secs(2));
-        BusiestRooms { by_members: vec![room.clone()], by_published: vec![room], since, took: Duration::from_millis(5) }
+    fn found(rate: f64) -> BusiestRooms {
+        let room = RoomActivity { room: RoomName::parse("a").unwrap(), members: 3, rate };
+        BusiestRooms { by_members: vec![room.clone()], by_rate: vec![room], took: Duration::from_millis(5) }
     }
 
     #[tokio::test]
@@ -227,21 +228,21 @@ mod tests {
         assert!(looks.under_way.is_none(), "nobody watches");
         looks.begin_if_due(start + SAMPLE_INTERVAL, 1, &shards);
         assert!(looks.under_way.is_some());
-        looks.show(found(1_000_000), start + SAMPLE_INTERVAL);
+        looks.show(found(1e6), start + SAMPLE_INTERVAL);
         assert_eq!(looks.top_rooms.by_members, []);
         // The next one is due after a thousand times what this one took.
         looks.begin_if_due(start + Duration::from_secs(4), 2, &shards);
         assert!(looks.under_way.is_none());
         looks.begin_if_due(start + Duration::from_secs(6), 3, &shards);
         assert!(looks.under_way.is_some());
-        looks.show(found(10), start + Duration::from_secs(6));
+        looks.show(found(5.0), start + Duration::from_secs(6));
         let TopRooms { by_members, by_rate } = &looks.top_rooms;
         assert_eq!((by_members[0].members, by_rate[0].rate), (3, 5.0));
         // Later nobody watches.
         looks.begin_if_due(start + Duration::from_secs(60), 3, &shards);
         assert!(looks.under_way.is_none() && looks.top_rooms.by_members.is_empty());
         looks.begin_if_due(start + Duration::from_secs(61), 4, &shards);
-        looks.show(found(1_000_000), start + Duration::from_secs(61));
+        looks.show(found(1e6), start + Duration::from_secs(61));
         assert_eq!(looks.top_rooms.by_rate, []);
     }
 }

@@ -1,5 +1,5 @@
-//! What somebody who is no client asks of a room: a part of its history, and whether it may join; and the list of rooms. The rights and the limit
-//! of deliveries are those of clients.
+//! What somebody who is no client asks: a part of a room's history, whether it may join the room, and the list of rooms.
+//! The rights and the limit of deliveries are those of clients.
 
 use std::net::IpAddr;
 use std::sync::Arc;

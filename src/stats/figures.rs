@@ -14,6 +14,9 @@ use crate::protocol::dialect::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::RoomName;
 
+/// An answer with more samples than this is made once for everybody.
+const SAMPLES_FEW: usize = 60;
+
 /// The figures of a server, as of its newest sample. Their names in JSON are those of the fields.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Stats {
@@ -36,7 +39,7 @@ pub struct Stats {
     memory_bytes: u64,
     ended: Vec<EndFigures>,
     top_rooms: TopRooms,
-    /// None while the server stops.
+    /// Empty while the server stops.
     workers: Vec<WorkerFigures>,
     #[serde(skip)]
     samples: Samples,
@@ -112,9 +115,9 @@ struct Answer<'a> {
 }
 
 impl Stats {
-    /// Whether the samples behind this number are kept.
-    pub fn has_sample(&self, number: u64) -> bool {
-        self.samples.index_behind(number).is_some()
+    /// Whether at most [`SAMPLES_FEW`] samples are behind this number, and all of them are kept.
+    pub fn has_few_behind(&self, number: u64) -> bool {
+        self.samples.index_behind(number).is_some_and(|index| self.samples.len() - index <= SAMPLES_FEW)
     }
 
     /// The figures in JSON, with the samples behind a number, or all of them, if that one is not among those that are
@@ -200,6 +203,7 @@ impl Recorder {
         let not_after = i64::try_from(totals.certificate_not_after).unwrap_or(i64::MAX);
         Signs {
             clients: totals.clients(),
+            http_connections: totals.http_connections,
             clients_max: self.limits.clients_max,
             load: (loads.len() == LOAD_SAMPLES).then(|| loads.into_iter().fold(1.0, f64::min)),
             p99: self.lately.written(DELIVERIES_SECONDS).percentile(0.99),
@@ -295,7 +299,20 @@ mod tests {
             "cut": [2],
         });
         assert_eq!(second["samples"], samples);
-        assert_eq!(second["verdict"]["level"], "critical", "most clients were cut");
+        assert_eq!(second["verdict"]["level"], "warning", "clients were cut");
+    }
+
+    #[test]
+    fn a_page_that_is_up_to_date_gets_an_answer_of_its_own_and_others_that_of_all() {
+        let mut recorder = Recorder::new(Limits::default(), 1_000);
+        let mut newest = Stats::default();
+        for second in 0..=70 {
+            let moment = Moment { unix_millis: 1_000 * (2_000 + second), seconds: 1.0, ..Moment::default() };
+            newest = recorder.record(Totals::default(), &moment, TopRooms::default());
+        }
+        let few = [1_070, 1_010].map(|number| newest.has_few_behind(number));
+        let many = [1_009, 1_000, 999, 1_071].map(|number| newest.has_few_behind(number));
+        assert_eq!((few, many), ([true; 2], [false; 4]));
     }
 
     #[test]

@@ -55,6 +55,10 @@ impl Samples {
         self.newest += 1;
     }
 
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
     /// The newest samples first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Sample> {
         self.ring.iter().rev()

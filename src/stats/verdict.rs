@@ -23,12 +23,15 @@ pub(super) const DELIVERIES_SECONDS: usize = 10;
 /// The time of 99 % of the deliveries above which people notice that their words are late.
 const P99_HIGH: Duration = Duration::from_millis(100);
 
-/// The time of 99 % of the deliveries above which talking is no fun.
+/// The time of 99 % of the deliveries above which people do not wait for an answer any more.
 const P99_CRITICAL: Duration = Duration::from_secs(1);
 
 /// Slow consumers that were cut within a minute, as a share of the clients that are connected, above which the fault is
 /// probably not theirs.
 const CUT_CRITICAL: f64 = 0.05;
+
+/// Fewer slow consumers than this say nothing of the server, however few clients it has.
+const CUT_CRITICAL_MIN: u64 = 10;
 
 /// The share of `outbox-budget` that is in use.
 const OUTBOX_HIGH: f64 = 0.5;
@@ -59,7 +62,7 @@ pub enum Level {
 }
 
 /// How well a server is, and why it is said to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The worst of what the sentences say.
     pub level: Level,
@@ -67,10 +70,19 @@ pub struct Verdict {
     pub sentences: Vec<String>,
 }
 
+impl Default for Verdict {
+    /// That of a server of which nothing is known yet.
+    fn default() -> Self {
+        Self { level: Level::Ok, sentences: vec!["The server is starting.".to_owned()] }
+    }
+}
+
 /// What the verdict is about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Signs {
     pub clients: u64,
+    /// Connections that are no clients, and have a place as well.
+    pub http_connections: u64,
     pub clients_max: u64,
     /// The lowest load of the busiest worker in the last [`LOAD_SAMPLES`], from 0 to 1.
     pub load: Option<f64>,
@@ -127,20 +139,24 @@ impl Signs {
     }
 
     fn places(&self) -> Option<(Level, String)> {
-        let (clients, max) = (count(self.clients, "client"), grouped(self.clients_max));
+        let (places, max) = (self.clients + self.http_connections, grouped(self.clients_max));
+        let taken = match self.http_connections {
+            0 => count(self.clients, "client"),
+            http => format!("{} and {}", count(self.clients, "client"), count(http, "HTTP connection")),
+        };
         if self.refused.full > 0 {
             let refused = count(self.refused.full, "connection");
             let text = format!(
-                "The server is full: {refused} {} refused in the last minute. It has {clients} and takes {max}: raise \
+                "The server is full: {refused} {} refused in the last minute. It has {taken}, and places for {max}: raise \
                  max-clients or the limit of descriptors, or add a server.",
                 was(self.refused.full)
             );
             return Some((Level::Critical, text));
         }
-        let is_high = self.clients as f64 > CLIENTS_HIGH * self.clients_max as f64;
+        let is_high = places as f64 > CLIENTS_HIGH * self.clients_max as f64;
         is_high.then(|| {
             let text = format!(
-                "The server is nearly full: it has {clients} and takes {max}. Raise max-clients or the limit of \
+                "The server is nearly full: it has {taken}, and places for {max}. Raise max-clients or the limit of \
                  descriptors, or add a server, before clients are refused."
             );
             (Level::Warning, text)
@@ -180,7 +196,7 @@ impl Signs {
         let unanswered = count(failed + circuit_open, "question");
         if circuit_open > 0 {
             let text = format!(
-                "The application has failed so often that hooks leave it alone for seconds at a time: {unanswered} had \
+                "The application has failed so often that hooks do not ask it for some seconds after each failure: {unanswered} had \
                  no answer in the last minute."
             );
             return Some((Level::Critical, text));
@@ -217,7 +233,7 @@ impl Signs {
     fn slow_consumers(&self) -> Option<(Level, String)> {
         let cut = self.cut;
         (cut > 0).then(|| {
-            let is_critical = cut as f64 > CUT_CRITICAL * (self.clients + cut) as f64;
+            let is_critical = cut >= CUT_CRITICAL_MIN && cut as f64 > CUT_CRITICAL * (self.clients + cut) as f64;
             let text = format!(
                 "{} {} cut in the last minute, because {} did not read what the server had for {}.",
                 count(cut, "client"),
@@ -289,7 +305,7 @@ mod tests {
     #[test]
     fn a_verdict_has_a_level_and_a_sentence_with_figures() {
         type Change = fn(&mut Signs);
-        let cases: [(Change, Level, &str); 27] = [
+        let cases: [(Change, Level, &str); 29] = [
             (|_| {}, Ok, "All is well: 15 000 clients, 99 % of deliveries within 2.5 ms, nobody is cut."),
             (|signs| signs.p99 = None, Ok, "All is well: 15 000 clients, nothing to deliver in the last 10 seconds, "),
             (|signs| signs.clients = 0, Ok, "All is well: no clients, "),
@@ -308,10 +324,12 @@ mod tests {
             (|signs| signs.cut = 1, Warning, "1 client was cut in the last minute, because it did not read"),
             (|signs| signs.cut = 12, Warning, "12 clients were cut in the last minute, because they did not read"),
             (|signs| signs.cut = 1_000, Critical, "1 000 clients were cut"),
+            (|signs| (signs.clients, signs.cut) = (2, 9), Warning, "9 clients were cut"),
+            (|signs| signs.http_connections = 3_000, Warning, "it has 15 000 clients and 3 000 HTTP connections, and"),
             (|signs| signs.held_bytes = 128 << 20, Ok, "All is well: "),
             (|signs| signs.held_bytes = 160 << 20, Warning, "takes 62 % of the outbox-budget of 256 MiB"),
             (|signs| signs.held_bytes = 250 << 20, Critical, "takes 97 % of the outbox-budget of 256 MiB"),
-            (|signs| signs.clients = 17_200, Warning, "nearly full: it has 17 200 clients and takes 19 000."),
+            (|signs| signs.clients = 17_200, Warning, "nearly full: it has 17 200 clients, and places for 19 000."),
             (|signs| signs.refused.full = 3, Critical, "The server is full: 3 connections were refused"),
             (|signs| signs.refused.address = 3, Ok, "All is well: "),
             (

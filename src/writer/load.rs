@@ -71,6 +71,11 @@ impl WriterLoad {
         Self { limits, ..Self::default() }
     }
 
+    /// The bounds of the writer.
+    pub(super) fn limits(&self) -> LoadLimits {
+        self.limits
+    }
+
     /// Whether a message to `targets` members may be handed over behind a batch of `in_batch` deliveries. A caller that gets
     /// false waits on [`Self::freed`], created before this call. With no target only the budget counts.
     pub fn has_room(&self, in_batch: usize, targets: usize) -> bool {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Slot;
 use super::frames::{Entry, EntryNumber, Frames, Kind, Meter, QueuedFrames, Targets};
-use super::load::{SMALL_AUDIENCE, WriterLoad};
+use super::load::WriterLoad;
 use super::metrics::{Counts, WriterMetrics};
 use super::shared::SharedReplies;
 use super::slots::{List, Phase, Row, Slots, SocketState};
@@ -243,7 +243,7 @@ impl Writer {
         if frames.kind() == Kind::Delivery {
             self.metrics.fanned_out.add((frames.messages() * targets.len()) as u64);
         }
-        let list = if targets.len() <= SMALL_AUDIENCE { List::Small } else { List::Large };
+        let list = if targets.len() <= self.load.limits().small_audience { List::Small } else { List::Large };
         for &slot in targets {
             self.push(slot, &frames, list);
         }

@@ -47,25 +47,27 @@ impl Fixture {
     }
 }
 
-fn activity(number: usize, members: usize, published: u64) -> RoomActivity {
-    RoomActivity { room: room(number), members, published }
+fn activity(number: usize, members: usize, rate: f64) -> RoomActivity {
+    RoomActivity { room: room(number), members, rate }
 }
 
 #[test]
 fn a_look_finds_what_was_published_since_the_last_one() {
     let mut fixture = Fixture::new();
     fixture.fill(1, 3, 5);
-    fixture.fill(2, 2, 7);
+    fixture.fill(2, 2, 8);
     let found = fixture.look();
-    assert_eq!(found.by_members, [activity(1, 3, 5), activity(2, 2, 7)]);
-    assert_eq!(found.by_published, [activity(2, 2, 7), activity(1, 3, 5)]);
-    assert_eq!(found.since, None);
-    fixture.now.instant += Duration::from_secs(3);
+    assert_eq!(found.by_members, [activity(1, 3, 0.0), activity(2, 2, 0.0)], "it is not known since when");
+    assert_eq!(found.by_rate, []);
+    fixture.now.instant += Duration::from_secs(4);
     fixture.publish(1, 1);
+    fixture.publish(2, 6);
     let found = fixture.look();
-    assert_eq!(found.by_members, [activity(1, 3, 1), activity(2, 2, 0)]);
-    assert_eq!(found.by_published, [activity(1, 3, 1)]);
-    assert_eq!(found.since, Some(Duration::from_secs(3)));
+    assert_eq!(found.by_members, [activity(1, 3, 0.25), activity(2, 2, 1.5)]);
+    assert_eq!(found.by_rate, [activity(2, 2, 1.5), activity(1, 3, 0.25)]);
+    fixture.now.instant += Duration::from_secs(1);
+    fixture.publish(1, 1);
+    assert_eq!(fixture.look().by_rate, [activity(1, 3, 1.0)]);
 }
 
 #[test]
@@ -76,30 +78,39 @@ fn a_room_that_has_ended_and_came_back_begins_anew() {
     fixture.step(ShardCommand::Leave(room(1), client(0), Farewell::Others, oneshot::channel().0));
     fixture.step(ShardCommand::RemoveHistory(room(1), oneshot::channel().0));
     fixture.fill(1, 1, 2);
-    assert_eq!(fixture.look().by_published, [activity(1, 1, 2)]);
+    fixture.now.instant += Duration::from_secs(1);
+    assert_eq!(fixture.look().by_rate, [activity(1, 1, 2.0)]);
 }
 
 #[test]
 fn of_many_rooms_the_busiest_are_found_and_those_of_two_shards_are_merged() {
     let [one, other] = [0, 1].map(|shard| {
         let mut fixture = Fixture::new();
+        fixture.look();
+        // Each counts from its own last look, however long ago that was.
+        let seconds = 1 + shard;
+        fixture.now.instant += Duration::from_secs(seconds as u64);
         // Even ones in one shard, odd ones in the other.
-        (0..20).for_each(|number| fixture.fill(2 * number + shard, 1 + 2 * number + shard, 40 - 2 * number - shard));
+        for number in (0..20).map(|number| 2 * number + shard) {
+            fixture.fill(number, 1 + number, seconds * (40 - number));
+        }
         fixture.look()
     });
     let merged = one.merge(other);
     let members: Vec<usize> = merged.by_members.iter().map(|room| room.members).collect();
-    let published: Vec<u64> = merged.by_published.iter().map(|room| room.published).collect();
+    let rates: Vec<f64> = merged.by_rate.iter().map(|room| room.rate).collect();
     assert_eq!(members, (31..=40).rev().collect::<Vec<_>>());
-    assert_eq!(published, (31..=40).rev().collect::<Vec<_>>());
+    assert_eq!(rates, (31..=40).rev().map(f64::from).collect::<Vec<_>>());
     assert_eq!(members.len(), BUSIEST_ROOMS_MAX);
 }
 
 #[test]
 fn a_room_that_is_only_remembered_has_no_members_to_show() {
     let mut fixture = Fixture::new();
+    fixture.look();
+    fixture.now.instant += Duration::from_secs(1);
     fixture.fill(1, 1, 5);
     fixture.step(ShardCommand::Leave(room(1), client(0), Farewell::Others, oneshot::channel().0));
     let found = fixture.look();
-    assert_eq!((found.by_members, found.by_published), (Vec::new(), vec![activity(1, 0, 5)]));
+    assert_eq!((found.by_members, found.by_rate), (Vec::new(), vec![activity(1, 0, 5.0)]));
 }

@@ -55,7 +55,7 @@ fn the_figures_follow_a_conversation() {
         assert_eq!(found["rooms"], 2);
         assert_eq!(found["clients"]["now"], 3);
         assert_eq!(found["clients"]["by_transport"], json!({"tcp": 1, "websocket": 2, "http_stream": 0, "sse": 0}));
-        assert_eq!(found["verdict"]["level"], "ok", "{found}");
+        assert_ne!(found["verdict"]["sentences"], json!([]), "{found}");
         assert_eq!(found["dropped"], json!({"slow": 0, "gap": 0, "gone": 0}));
         let workers = found["workers"].as_array().expect("workers");
         assert_eq!(workers.len(), usize::from(shape.workers));

@@ -52,7 +52,7 @@ impl HttpServer {
     fn figures(&self, since: Option<u64>) -> Bytes {
         self.context.counts.requests_for_figures.add(1);
         let stats = Arc::clone(&self.context.stats.borrow());
-        if since.is_some_and(|since| stats.has_sample(since)) {
+        if since.is_some_and(|since| stats.has_few_behind(since)) {
             return stats.to_json(&self.node.name, since).into();
         }
         let newest = &mut *self.whole_figures.borrow_mut();

@@ -174,7 +174,8 @@ impl World {
         step(&mut self.server.writers[writer], self.now);
     }
 
-    /// Lets a client's socket take more bytes, unless it has always taken all or never does again. The writer is notified if it watches the socket.
+    /// Lets a client's socket take more bytes, unless it has always taken all or never does again. The writer is notified
+    /// if it watches the socket.
     fn grant(&mut self) {
         if self.clients.is_empty() {
             return;
