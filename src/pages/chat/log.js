@@ -1,12 +1,12 @@
 /** The messages of the room in view: follows the newest unless the reader has scrolled up, once per frame at most. */
 import { ENTRIES_MAX } from "./conversation.js";
-import { find, hide, write } from "./dom.js";
+import { find, hide, setRows, setText } from "./dom.js";
 import { draftRow, rowOf } from "./rows.js";
 import { counted, full, untilMidnight } from "./text.js";
 
-/** Rows made in one frame. */
+/** More rows than this are made in several frames. */
 const ROWS_PER_FRAME_MAX = 50;
-/** Rows in front of what was not read yet. */
+/** This many rows in front of the first unread message are shown too. */
 const CONTEXT_ROWS = 5;
 /** The reader is at the end if no more than this is below. */
 const END_PIXELS = 40;
@@ -15,7 +15,8 @@ const ANNOUNCED_PER_SECOND_MAX = 3;
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./conversation.js").Draft} Draft */
-/** @typedef {{ again: (draft: Draft) => void, edit: (draft: Draft) => void, discard: (draft: Draft) => void }} DraftActions */
+/** @typedef {(conversation: Conversation, draft: Draft) => void} DraftAction */
+/** @typedef {{ again: DraftAction, edit: DraftAction, discard: DraftAction }} DraftActions */
 
 export class Log {
     #scroller = find("scroller", HTMLElement);
@@ -42,6 +43,8 @@ export class Log {
     /** The entries in front of this one have been in view. */
     #seenTo = 0;
     #recent = { since: 0, count: 0 };
+    /** Whether messages come faster than they can be read out. */
+    #isFast = false;
     #continue;
     #actions;
 
@@ -87,9 +90,11 @@ export class Log {
         if (!conversation || conversation.draftsVersion === this.#draftsVersion) return;
         this.#draftsVersion = conversation.draftsVersion;
         const { again, edit, discard } = this.#actions;
-        this.#drafts.replaceChildren(...conversation.drafts.map((draft) => draftRow(draft, {
-            again: () => again(draft), edit: () => edit(draft), discard: () => discard(draft),
-        })));
+        setRows(this.#drafts, conversation.drafts, ({ id, state }) => `${id} ${state}`, (draft) => draftRow(draft, {
+            again: () => again(conversation, draft),
+            edit: () => edit(conversation, draft),
+            discard: () => discard(conversation, draft),
+        }));
         this.#describe(conversation);
         if (this.#isAtEnd) this.#scrollToEnd();
     }
@@ -107,6 +112,7 @@ export class Log {
 
     #restart() {
         const conversation = this.#conversation;
+        this.#log.ariaLive = "off";
         this.#list.replaceChildren();
         if (!conversation) return;
         this.#generation = conversation.generation;
@@ -167,6 +173,7 @@ export class Log {
         const anchor = this.#list.firstElementChild;
         if (from >= this.#first || !(anchor instanceof HTMLElement)) return;
         const top = anchor.offsetTop - this.#scroller.scrollTop;
+        this.#log.ariaLive = "off";
         anchor.before(this.#rows(conversation, from, this.#first));
         const formerFirst = this.#first;
         this.#first = from;
@@ -250,18 +257,19 @@ export class Log {
         hide(this.#start, isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1);
         if (this.#isAtEnd) this.#seenTo = this.#next;
         const missed = conversation.next - this.#seenTo;
-        write(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
+        setText(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
         this.#newest.classList.toggle("none", missed === 0);
         hide(this.#newest, this.#isAtEnd);
     }
 
-    /** Screen readers read messages out as they come, unless they come too fast to be heard. @param {number} added */
+    /** Screen readers read new messages out, but no history and nothing that comes too fast. @param {number} added */
     #announce(added) {
         const now = performance.now();
         if (now - this.#recent.since > 2_000) this.#recent = { since: now, count: 0 };
         this.#recent.count += added;
-        const isFast = this.#recent.count > ANNOUNCED_PER_SECOND_MAX * 2;
-        if (isFast || this.#recent.count <= 2) this.#log.ariaLive = isFast ? "off" : "polite";
+        if (this.#recent.count > ANNOUNCED_PER_SECOND_MAX * 2) this.#isFast = true;
+        else if (this.#recent.count <= 2) this.#isFast = false;
+        this.#log.ariaLive = this.#isFast || this.#log.ariaBusy === "true" ? "off" : "polite";
     }
 
     #renewAtMidnight() {

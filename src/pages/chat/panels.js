@@ -1,12 +1,12 @@
 /** The panels beside the conversation, which are columns or drawers, and what the one for members shows. */
-import { find, make, write } from "./dom.js";
+import { find, make, setText } from "./dom.js";
 import { monogram } from "./rows.js";
 import { counted } from "./text.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./conversation.js").Member} Member */
 
-/** As in chat.css. */
+/** The same widths stand in chat.css. */
 const roomsFit = matchMedia("(min-width: 48rem)"), membersFit = matchMedia("(min-width: 68rem)");
 
 /** Lays the panels out: columns where there is space, drawers where there is not. @param {import("./session.js").Session} session */
@@ -62,17 +62,18 @@ function isShown(panel) {
 const list = find("member-list", HTMLUListElement);
 const note = find("member-note", HTMLElement);
 const count = find("member-count", HTMLElement);
-let shown = "";
+/** The members that the list shows, as JSON. */
+let listed = "";
 
 /** Shows who is in the room in view. @param {Conversation | undefined} conversation */
 export function showMembers(conversation) {
     const members = conversation?.members;
-    write(count, conversation?.count === undefined ? "Members" : counted(conversation.count, "member"));
-    write(note, noteOn(conversation));
+    setText(count, conversation?.count === undefined ? "Members" : counted(conversation.count, "member"));
+    setText(note, noteOn(conversation));
     note.hidden = note.textContent === "";
     const key = JSON.stringify(members ?? []);
-    if (key === shown) return;
-    shown = key;
+    if (key === listed) return;
+    listed = key;
     list.replaceChildren(...(members ?? []).map(rowOf));
 }
 

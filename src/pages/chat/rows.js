@@ -1,11 +1,11 @@
 /** Elements of one message each. What strangers wrote is only ever a text node or the address of a link. */
 import { beginsDay, beginsGroup } from "./conversation.js";
 import { make, icon } from "./dom.js";
-import { clipped, clock, counted, dayLabel, dayOf, initial, json, segments } from "./text.js";
+import { clipped, clock, counted, dayLabel, dayOf, initial, readable, segments } from "./text.js";
 
 /** @typedef {import("./conversation.js").Entry} Entry */
 /** @typedef {import("./conversation.js").Draft} Draft */
-/** @typedef {import("./conversation.js").Message} Message */
+/** @typedef {import("./conversation.js").Kept} Kept */
 
 /**
  * The row of an entry, with what separates it from the one in front of it.
@@ -29,14 +29,14 @@ function dayDivider(moment, now) {
     return make("p", { className: "divider" }, make("time", { dateTime: date }, dayLabel(moment, now)));
 }
 
-/** @param {HTMLLIElement} row @param {Entry} entry @param {Message} message @param {boolean} isHead */
+/** @param {HTMLLIElement} row @param {Entry} entry @param {Kept} message @param {boolean} isHead */
 function fillMessage(row, entry, message, isHead) {
     row.className = `message${isHead ? " head" : ""}${message.isOwn ? " own" : ""}${message.name ? "" : " backend"}`;
     const name = message.name || "Server";
     if (isHead) row.append(monogram(name), author(name, message.isOwn));
     else row.append(make("span", { className: "unseen" }, make("bdi", {}, name), ": "));
     if (entry.at !== undefined) row.append(timeOf(entry.at));
-    row.append(message.text === undefined ? body("pre", json(message.data)) : body("p", message.text));
+    row.append(message.isJson ? body("pre", readable(message.text)) : body("p", message.text));
 }
 
 /** @param {string} name */
@@ -84,7 +84,7 @@ function linked(text, tag) {
 }
 
 /**
- * The row of what was written here and has not come back.
+ * The row of a message that was written here and has not come back.
  * @param {Draft} draft @param {{ again: () => void, edit: () => void, discard: () => void }} actions
  */
 export function draftRow(draft, { again, edit, discard }) {

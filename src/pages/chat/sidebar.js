@@ -1,8 +1,8 @@
 /** The rooms: those that were joined, with what is unread, the others, and the field that goes to any. */
-import { find, icon, make, write } from "./dom.js";
+import { find, icon, make, setRows, setText } from "./dom.js";
 import { counted, hashOfRoom, wrongRoom } from "./text.js";
 
-/** Further rooms are found by typing. */
+/** The list shows this many rooms. Typing finds the others. */
 const OTHERS_SHOWN_MAX = 100;
 
 /** @typedef {import("./session.js").Session} Session */
@@ -19,13 +19,14 @@ export class Sidebar {
     #menuBadge = find("menu-badge", HTMLElement);
     /** @type {Map<Conversation, Row>} */
     #rows = new Map();
-    #othersShown = "";
     #session;
+    #goTo;
     #leave;
 
-    /** @param {Session} session @param {(conversation: Conversation) => void} leave */
-    constructor(session, leave) {
+    /** @param {Session} session @param {(name: string) => void} goTo @param {(conversation: Conversation) => void} leave */
+    constructor(session, goTo, leave) {
         this.#session = session;
+        this.#goTo = goTo;
         this.#leave = leave;
         find("go", HTMLFormElement).addEventListener("submit", (event) => {
             event.preventDefault();
@@ -50,7 +51,7 @@ export class Sidebar {
         for (const conversation of conversations.values()) this.#describe(conversation, conversation === current);
         const elsewhere = unread - (current?.unread ?? 0);
         this.#menuBadge.hidden = elsewhere === 0;
-        write(this.#menuBadge, short(elsewhere));
+        setText(this.#menuBadge, short(elsewhere));
         find("joined-section", HTMLElement).hidden = conversations.size === 0;
         this.#listOthers();
     }
@@ -62,8 +63,8 @@ export class Sidebar {
         row.link.ariaCurrent = isCurrent ? "page" : null;
         row.row.className = [isCurrent && "current", unread && "unread", state === "left" && "left"].filter(Boolean).join(" ");
         row.badge.hidden = unread === 0;
-        write(row.badge, short(unread));
-        write(row.words, `${unread ? `, ${unread} unread` : ""}${state === "left" ? ", not joined" : ""}`);
+        setText(row.badge, short(unread));
+        setText(row.words, `${unread ? `, ${unread} unread` : ""}${state === "left" ? ", not joined" : ""}`);
     }
 
     /** @param {Conversation} conversation */
@@ -85,12 +86,9 @@ export class Sidebar {
         const others = (listed ?? []).filter((name) => !conversations.has(name) && name.toLowerCase().includes(wanted));
         const shown = others.slice(0, OTHERS_SHOWN_MAX);
         const more = others.length - shown.length;
-        write(this.#noOthers, noOthers(listed, shown.length, more, wanted));
+        setText(this.#noOthers, noOthers(listed, shown.length, more, wanted));
         this.#noOthers.hidden = this.#noOthers.textContent === "";
-        const key = shown.join(" ");
-        if (key === this.#othersShown) return;
-        this.#othersShown = key;
-        this.#others.replaceChildren(...shown.map((name) => make("li", {}, roomLink(name))));
+        setRows(this.#others, shown, (name) => name, (name) => make("li", {}, roomLink(name)));
     }
 
     #typed() {
@@ -98,7 +96,7 @@ export class Sidebar {
         this.complain(undefined);
         const { listed, conversations } = this.#session;
         const isKnown = listed?.includes(name) || conversations.has(name);
-        write(this.#hint, name && !isKnown && !wrongRoom(name) ? "Press Enter to open this new room." : "");
+        setText(this.#hint, name && !isKnown && !wrongRoom(name) ? "Press Enter to open this new room." : "");
         this.#listOthers();
     }
 
@@ -110,12 +108,12 @@ export class Sidebar {
         if (wrong) return;
         this.#field.value = "";
         this.#typed();
-        location.hash = hashOfRoom(name);
+        this.#goTo(name);
     }
 
     /** Says why a name cannot be that of a room. @param {string | undefined} wrong */
     complain(wrong) {
-        write(this.#error, wrong ?? "");
+        setText(this.#error, wrong ?? "");
         this.#field.ariaInvalid = wrong ? "true" : null;
     }
 }

@@ -1,11 +1,11 @@
 /** The line that says how the connection is, and the panel of a server that has refused for good. */
-import { find, write } from "./dom.js";
+import { find, setText } from "./dom.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
 /** A token that has expired: the error of `connect`, and the codes of closing. */
 const EXPIRED_CODES = new Set([109, 3005, 4011]);
-/** How long "Connected again" is shown. */
+/** "Connected again" is shown this long. */
 const RETURN_MS = 4_000;
 /** @type {Record<number, string>} */
 const CAUSES = {
@@ -30,8 +30,8 @@ export class Status {
         this.#session = session;
         this.#retry.addEventListener("click", () => session.retry());
         find("refused-retry", HTMLButtonElement).addEventListener("click", () => session.retry());
-        find("use-token", HTMLButtonElement).addEventListener("click", () => session.askForToken(true));
-        find("token-cancel", HTMLButtonElement).addEventListener("click", () => session.askForToken(false));
+        find("use-token", HTMLButtonElement).addEventListener("click", () => session.askForToken());
+        find("token-cancel", HTMLButtonElement).addEventListener("click", () => session.goOnAsGuest());
         find("token-form", HTMLFormElement).addEventListener("submit", (event) => {
             event.preventDefault();
             const token = this.#token.value.trim();
@@ -66,7 +66,7 @@ export class Status {
     /** Counts the seconds down. Screen readers hear the cause only, once. @param {number} retryAt */
     #count(retryAt) {
         const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1_000));
-        write(this.#countdown, `Next attempt in ${seconds} s.`);
+        setText(this.#countdown, `Next attempt in ${seconds} s.`);
         this.#timer = setTimeout(() => this.#count(retryAt), 1_000);
     }
 
@@ -78,21 +78,21 @@ export class Status {
     }
 
     #refused() {
-        const { needsToken, wantsToken } = this.#session;
+        const { needsToken, canGoOnAsGuest } = this.#session;
         this.#wasLost = false;
         this.#show("none", "");
         const [title, reason] = refusal(this.#session);
-        write(find("refused-title", HTMLElement), title);
-        write(find("refused-reason", HTMLElement), reason);
+        setText(find("refused-title", HTMLElement), title);
+        setText(find("refused-reason", HTMLElement), reason);
         find("token-form", HTMLFormElement).hidden = !needsToken;
         find("refused-retry", HTMLButtonElement).hidden = needsToken;
-        find("token-cancel", HTMLButtonElement).hidden = !wantsToken;
+        find("token-cancel", HTMLButtonElement).hidden = !canGoOnAsGuest;
     }
 
     /** @param {"none" | "first" | "trying" | "lost" | "back"} state @param {string} text */
     #show(state, text) {
         this.#line.dataset.state = state;
-        write(this.#text, text);
+        setText(this.#text, text);
         this.#countdown.hidden = this.#retry.hidden = state !== "lost";
     }
 }

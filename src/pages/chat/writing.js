@@ -1,32 +1,36 @@
-/** Where one writes, and under which name. */
-import { find, write } from "./dom.js";
+/** The composer of messages, and the form for the nick. */
+import { find, setText } from "./dom.js";
 import { wrongNick } from "./text.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 
-/** Enter sends, and what is written stays with its room. */
+const TOO_MANY = "Too many messages wait or have failed. Send them again or discard them first.";
+
+/** The field for a message. Enter sends, and each room keeps its own unsent text. */
 export class Composer {
     #form = find("composer", HTMLFormElement);
     #field = find("text", HTMLTextAreaElement);
+    #error = find("composer-error", HTMLElement);
     /** @type {Conversation | undefined} */
     #conversation;
 
-    /** @param {(conversation: Conversation, text: string) => void} say */
+    /** @param {(conversation: Conversation, text: string) => boolean} say Whether the text was taken. */
     constructor(say) {
         this.#form.addEventListener("submit", (event) => {
             event.preventDefault();
             const text = this.#field.value.replace(/\r\n?/g, "\n").trimEnd();
             if (!this.#conversation || !text) return;
-            this.#write("");
-            say(this.#conversation, text);
+            const isTaken = say(this.#conversation, text);
+            if (isTaken) this.#fill("");
+            setText(this.#error, isTaken ? "" : TOO_MANY);
         });
         this.#field.addEventListener("keydown", (event) => {
-            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+            if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
             event.preventDefault();
             this.#form.requestSubmit();
         });
-        this.#field.addEventListener("input", () => this.#written());
+        this.#field.addEventListener("input", () => this.#typed());
     }
 
     /** @param {Conversation | undefined} conversation */
@@ -34,14 +38,15 @@ export class Composer {
         if (conversation === this.#conversation) return;
         this.#conversation = conversation;
         this.#field.ariaLabel = conversation ? `Message to ${conversation.name}` : "Message";
-        this.#field.value = conversation?.written ?? "";
+        this.#field.value = conversation?.composerText ?? "";
+        setText(this.#error, "");
         this.#fit();
     }
 
     /** Puts a text back to be changed. @param {string} text */
     edit(text) {
         const { value } = this.#field;
-        this.#write(value ? `${value}\n${text}` : text);
+        this.#fill(value ? `${value}\n${text}` : text);
         this.focus();
     }
 
@@ -50,13 +55,13 @@ export class Composer {
     }
 
     /** @param {string} text */
-    #write(text) {
+    #fill(text) {
         this.#field.value = text;
-        this.#written();
+        this.#typed();
     }
 
-    #written() {
-        if (this.#conversation) this.#conversation.written = this.#field.value;
+    #typed() {
+        if (this.#conversation) this.#conversation.composerText = this.#field.value;
         this.#fit();
     }
 
@@ -66,6 +71,11 @@ export class Composer {
         this.#field.style.height = "auto";
         this.#field.style.height = `${this.#field.scrollHeight + 2}px`;
     }
+}
+
+/** Whether the key belongs to an input method. Safari has ended the composition by then, and only the code tells. @param {KeyboardEvent} event */
+export function isComposing(event) {
+    return event.isComposing || event.keyCode === 229;
 }
 
 /** The name of a guest: asked for once, gently, and changed at any time. */
@@ -79,6 +89,8 @@ export class NickForm {
     #name = find("me-name", HTMLElement);
     #session;
     #closed;
+    /** The refusal that the form has shown. @type {string | undefined} */
+    #shownError;
 
     /** @param {Session} session @param {() => void} closed Takes the focus when the form goes. */
     constructor(session, closed) {
@@ -95,12 +107,14 @@ export class NickForm {
     }
 
     update() {
-        const { label, nick, hasToken } = this.#session;
-        write(this.#name, label ?? (hasToken ? "the user of your token" : nick ?? "a guest"));
+        const { label, nick, hasToken, nickError } = this.#session;
+        setText(this.#name, label ?? (hasToken ? "the user of your token" : nick ?? "a guest"));
         this.#me.disabled = hasToken;
         if (hasToken) this.#show(false);
-        write(this.#title, nick ? "Change your name" : "What should others call you?");
-        write(this.#cancel, nick ? "Cancel" : "Not now");
+        else if (nickError && nickError !== this.#shownError) this.#refuse(nickError);
+        this.#shownError = nickError;
+        setText(this.#title, nick ? "Change your name" : "What should others call you?");
+        setText(this.#cancel, nick ? "Cancel" : "Not now");
     }
 
     /** Whether there was a form to close. */
@@ -118,24 +132,35 @@ export class NickForm {
         this.#field.select();
     }
 
+    /** Opens the form with the reason, and leaves the focus where it is. @param {string} reason */
+    #refuse(reason) {
+        this.#show(true);
+        this.#complain(reason);
+    }
+
     async #save() {
         const nick = this.#field.value.trim();
         if (!nick) return this.#field.focus();
         const wrong = wrongNick(nick);
-        if (wrong) return this.#complain(wrong);
+        if (wrong) return this.#insist(wrong);
         try {
             await this.#session.rename(nick);
             this.close();
         } catch (error) {
-            this.#complain(`This name cannot be had: ${error instanceof Error ? error.message : error}.`);
+            this.#insist(`This name cannot be had: ${error instanceof Error ? error.message : error}.`);
         }
     }
 
     /** @param {string | undefined} wrong */
     #complain(wrong) {
-        write(this.#error, wrong ?? "");
+        setText(this.#error, wrong ?? "");
         this.#field.ariaInvalid = wrong ? "true" : null;
-        if (wrong) this.#field.focus();
+    }
+
+    /** @param {string} wrong */
+    #insist(wrong) {
+        this.#complain(wrong);
+        this.#field.focus();
     }
 
     /** @param {boolean} isOpen */
