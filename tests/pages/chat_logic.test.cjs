@@ -2,6 +2,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const fs = require("node:fs");
 const path = require("node:path");
 const test = require("node:test");
 const { pathToFileURL } = require("node:url");
@@ -160,7 +161,7 @@ test("JSON is indented only while it stays short", async () => {
 });
 
 test("the Enter key of an input method sends nothing, in Safari neither", async () => {
-    const { isComposing } = await load("writing.js");
+    const { isComposing } = await load("forms.js");
     assert.deepEqual([{ isComposing: true, keyCode: 229 }, { isComposing: false, keyCode: 229 }, { isComposing: false, keyCode: 13 }].map(isComposing), [true, true, false]);
 });
 
@@ -250,4 +251,12 @@ test("the title names the room and counts what is unread", async () => {
     assert.equal(titleOf(0, "lobby"), "lobby · Roomcast");
     assert.equal(titleOf(3, "lobby"), "(3) lobby · Roomcast");
     assert.equal(titleOf(1_000, ""), "(999+) Roomcast");
+});
+
+test("the page asks for every module at once, before the first of them has run", () => {
+    const page = fs.readFileSync(path.join(folder, "index.html"), "utf8");
+    const modules = (name) => fs.readdirSync(name).filter((file) => file.endsWith(".js")).sort();
+    const expected = ["/roomcast.js", ...modules(path.join(folder, "..", "roomcast")).map((file) => `/pages/roomcast/${file}`),
+        ...modules(folder).filter((file) => file !== "main.js").map((file) => `/pages/chat/${file}`)];
+    assert.deepEqual([...page.matchAll(/rel="modulepreload" href="([^"]+)"/g)].map(([, address]) => address), expected);
 });

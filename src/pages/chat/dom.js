@@ -1,4 +1,5 @@
 /** Small helpers for elements. Texts become text nodes and nothing else. */
+import { initial } from "./text.js";
 
 /**
  * The element of the page with this id.
@@ -29,6 +30,14 @@ export function icon(name) {
     svg.setAttribute("aria-hidden", "true");
     svg.append(use);
     return svg;
+}
+
+/** The sign of a member: the first letter of the name, or a shape for a name without letters. @param {string} name */
+export function monogram(name) {
+    const letter = initial(name);
+    const element = make("span", { className: "monogram", ariaHidden: "true" }, letter);
+    if (!letter) element.append(icon("signal"));
+    return element;
 }
 
 /** Sets a text where it differs, so that an equal text is not announced or painted again. @param {Element} element @param {string} text */

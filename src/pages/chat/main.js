@@ -1,13 +1,11 @@
 /** Brings the parts of the page together: the address names the room, the session holds the state, views show it. */
 import { titleOf } from "./conversation.js";
 import { batched, copies, find, setText } from "./dom.js";
+import { Composer, NickForm, Status } from "./forms.js";
 import { Log } from "./log.js";
-import { panels, showMembers } from "./panels.js";
+import { panels, showMembers, Sidebar } from "./panels.js";
 import { Session } from "./session.js";
-import { Sidebar } from "./sidebar.js";
-import { Status } from "./status.js";
 import { hashOfRoom, roomOfHash, wrongRoom } from "./text.js";
-import { Composer, NickForm } from "./writing.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./session.js").Part} Part */
