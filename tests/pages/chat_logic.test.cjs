@@ -2,6 +2,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const fs = require("node:fs");
 const path = require("node:path");
 const test = require("node:test");
 const { pathToFileURL } = require("node:url");
@@ -121,8 +122,47 @@ test("what comes unseen is counted, and the first of it is marked", async () => 
     assert.deepEqual([room.unread, room.newFrom], [2, 3]);
     room.read();
     assert.deepEqual([room.unread, room.newFrom], [0, 3], "the mark stays where the reader has come back");
-    room.write("answer");
+    room.addDraft("answer", 0);
     assert.equal(room.newFrom, undefined);
+});
+
+test("messages behind a gap are unread although they are not live", async () => {
+    const room = await conversation();
+    room.addGap();
+    room.add(message("missed", { isLive: false, isNew: true }), false, 0);
+    room.add(message("history", { isLive: false, isNew: false }), false, 0);
+    assert.deepEqual([room.unread, room.newFrom], [1, 1]);
+});
+
+test("an entry keeps what is shown, once, and all of it counts", async () => {
+    const room = await conversation();
+    room.add(message("text", { data: { text: "text", picture: "x".repeat(60_000) } }), true, 0);
+    room.add(message(undefined, { data: { a: [1, "<b>"] } }), true, 0);
+    assert.deepEqual(room.entries.map(({ message: { text, isJson } }) => [text, isJson]), [["text", false], ['{"a":[1,"<b>"]}', true]]);
+    assert.ok(room.entries.every(({ message }) => !("data" in message)));
+    for (let count = 0; count < 100; count++) room.add(message("", { name: "n".repeat(65_536) }), true, 0);
+    assert.ok(room.entries.length <= 30, `${room.entries.length} entries with long names`);
+});
+
+test("data that is nested too deeply for the browser is a message all the same", async () => {
+    const room = await conversation();
+    room.add(message(undefined, { data: JSON.parse(`${"[".repeat(32_768)}${"]".repeat(32_768)}`) }), true, 0);
+    assert.equal(room.entries.length, 1);
+});
+
+test("JSON is indented only while it stays short", async () => {
+    const { readable } = await load("text.js");
+    assert.equal(readable('{"a":[1]}'), '{\n  "a": [\n    1\n  ]\n}');
+    for (const depth of [700, 3_000]) {
+        const nested = `${"[".repeat(depth)}${"]".repeat(depth)}`;
+        assert.equal(readable(nested), nested);
+    }
+    assert.equal(readable("no JSON"), "no JSON");
+});
+
+test("the Enter key of an input method sends nothing, in Safari neither", async () => {
+    const { isComposing } = await load("forms.js");
+    assert.deepEqual([{ isComposing: true, keyCode: 229 }, { isComposing: false, keyCode: 229 }, { isComposing: false, keyCode: 13 }].map(isComposing), [true, true, false]);
 });
 
 test("a room keeps 500 messages and two million characters at most", async () => {
@@ -141,26 +181,68 @@ test("a room keeps 500 messages and two million characters at most", async () =>
 test("a draft is gone when its message comes, and stays if it does not", async () => {
     const room = await conversation();
     const states = () => room.drafts.map(({ text, state }) => `${text} ${state}`);
-    const [one, two] = [room.write("one"), room.write("two")];
+    const [one, two] = [room.addDraft("one", 0), room.addDraft("two", 0)];
     room.add(message("one"), true, 0);
     assert.deepEqual(states(), ["one sending", "two sending"], "what others say is theirs");
     room.add(message("one", { isOwn: true }), true, 0);
-    room.mark(one, "failed", "too late");
+    room.markFailed(one, "too late", true);
     assert.deepEqual(states(), ["two sending"]);
-    room.mark(two, "failed", "Perhaps not sent.");
-    const again = room.write("two");
+    room.markFailed(two, "Perhaps not sent.", true);
+    const again = room.addDraft("two", 0);
     room.add(message("two", { isOwn: true }), true, 0);
     assert.deepEqual(room.drafts, [two], "the one that is on its way is the one that has come");
-    room.add(message("two", { isOwn: true, isLive: false }), true, 0);
+    room.add(message("two", { isOwn: true }), true, 0);
     assert.deepEqual(room.drafts, [], "recovered after all");
     assert.equal(again.state, "sending");
 });
 
+test("own messages of history remove only a lost draft of their text that is older", async () => {
+    const room = await conversation();
+    const noon = at(2026, 10, 27, 12);
+    const sending = room.addDraft("sending", noon);
+    const refused = room.addDraft("refused", noon);
+    room.markFailed(refused, "Not sent.", false);
+    const lost = room.addDraft("lost", noon);
+    room.markFailed(lost, "Perhaps not sent.", true);
+    for (const text of ["something else", "sending", "refused"]) {
+        room.add(message(text, { isOwn: true, isLive: false, time: noon + 1 }), true, 0);
+    }
+    room.add(message("lost", { isOwn: true, isLive: false, time: noon - 1 }), true, 0);
+    room.add(message("lost", { isOwn: true, isLive: false, time: undefined }), true, 0);
+    assert.deepEqual(room.drafts, [sending, refused, lost]);
+    room.add(message("lost", { isOwn: true, isLive: false, time: noon + 1 }), true, 0);
+    assert.deepEqual(room.drafts, [sending, refused]);
+});
+
 test("a draft is done too if a hook of the server has changed its text", async () => {
     const room = await conversation();
-    room.mark(room.write("what the heck"), "sent");
+    room.markSent(room.addDraft("what the heck", 0));
     room.add(message("what the ****", { isOwn: true }), true, 0);
     assert.deepEqual(room.drafts, []);
+});
+
+test("a draft that was sent and never pushed goes with a gap and with a new history", async () => {
+    for (const lose of [(room) => room.addGap(), (room) => room.clear()]) {
+        const room = await conversation();
+        const failed = room.addDraft("failed", 0);
+        room.markFailed(failed, "Not sent.", false);
+        room.markSent(room.addDraft("sent", 0));
+        const { draftsVersion } = room;
+        lose(room);
+        assert.deepEqual(room.drafts, [failed]);
+        assert.ok(room.draftsVersion > draftsVersion, "views see it");
+    }
+});
+
+test("a text that was not sent is never dropped for a newer one", async () => {
+    const room = await conversation();
+    for (let count = 0; count < 50; count++) room.markFailed(room.addDraft(`${count}`, 0), "Not sent.", false);
+    assert.equal(room.addDraft("one more", 0), undefined);
+    assert.deepEqual([room.drafts.length, room.drafts[0].text], [50, "0"]);
+    room.discard(room.drafts[49]);
+    room.markSent(room.addDraft("sent", 0));
+    assert.equal(room.addDraft("one more", 0)?.text, "one more", "one that was sent makes way");
+    assert.deepEqual([room.drafts.length, room.drafts[0].text], [50, "0"]);
 });
 
 test("the title names the room and counts what is unread", async () => {
@@ -169,4 +251,12 @@ test("the title names the room and counts what is unread", async () => {
     assert.equal(titleOf(0, "lobby"), "lobby · Roomcast");
     assert.equal(titleOf(3, "lobby"), "(3) lobby · Roomcast");
     assert.equal(titleOf(1_000, ""), "(999+) Roomcast");
+});
+
+test("the page asks for every module at once, before the first of them has run", () => {
+    const page = fs.readFileSync(path.join(folder, "index.html"), "utf8");
+    const modules = (name) => fs.readdirSync(name).filter((file) => file.endsWith(".js")).sort();
+    const expected = ["/roomcast.js", ...modules(path.join(folder, "..", "roomcast")).map((file) => `/pages/roomcast/${file}`),
+        ...modules(folder).filter((file) => file !== "main.js").map((file) => `/pages/chat/${file}`)];
+    assert.deepEqual([...page.matchAll(/rel="modulepreload" href="([^"]+)"/g)].map(([, address]) => address), expected);
 });

@@ -12,7 +12,9 @@ const { Chat } = require("./helpers/chat.cjs");
 const { lineClient } = require("./helpers/people.cjs");
 
 const SETTINGS = { greeting: "", "token-secret-file": [] };
-const FIRST_LOAD_BYTES_MAX = 50 * 1024;
+const FIRST_LOAD_BYTES_MAX = 50_000;
+// The page shows no more messages of a room than this.
+const ROWS_MAX = 500;
 const NARROWEST = { width: 320, height: 568 };
 
 let server;
@@ -128,6 +130,7 @@ scenario("the page keeps a bounded number of elements while thousands of message
     const speak = async (from, to) => {
         for (let said = from; said < to; said += 1) tom.say(`message ${said}`);
         await chat.untilLast(`message ${to - 1}`);
+        await chat.untilCount(ROWS_MAX); // rows follow in several frames
     };
     await speak(0, 1_500);
     const half = await elements();

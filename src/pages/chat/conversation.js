@@ -2,17 +2,25 @@
 import { dayOf } from "./text.js";
 
 export const ENTRIES_MAX = 500;
-/** Of all texts of a room together. */
+/** Limits the characters that all entries of a room hold together. */
 const CHARS_MAX = 2_000_000;
-/** What one says within this time stands under one name. */
+/** Messages of one author within this time stand under one name. */
 const GROUP_MS_MAX = 300_000;
 const DRAFTS_MAX = 50;
 
 /** @typedef {import("../roomcast.js").Message} Message */
 /** @typedef {import("../roomcast.js").Member} Member */
-/** A message, or a place where some are missing. @typedef {{ number: number, at?: number, chars: number, message?: Message }} Entry */
+/** `isNew` tells whether this page has not had the message before. @typedef {Message & { isNew?: boolean }} Received */
+/**
+ * What is kept of a message: its text, or its data as compact JSON.
+ * @typedef {{ text: string, isJson: boolean, name: string, client: string, user: string, isOwn: boolean, offset?: number }} Kept
+ */
+/** A message, or a place where some are missing. @typedef {{ number: number, at?: number, chars: number, message?: Kept }} Entry */
 /** @typedef {"sending" | "sent" | "failed"} DraftState */
-/** What was written here and has not come back as a message. @typedef {{ id: number, text: string, state: DraftState, reason?: string }} Draft */
+/**
+ * A message that was written here and has not come back. `isLost`: the connection ended before the server answered.
+ * @typedef {{ id: number, text: string, at: number, state: DraftState, reason?: string, isLost?: boolean }} Draft
+ */
 
 let newestDraft = 0;
 
@@ -30,8 +38,8 @@ export class Conversation {
     drafts = [];
     /** Changes whenever drafts do. */
     draftsVersion = 0;
-    /** What stands in the composer. */
-    written = "";
+    /** The text in the composer while this room is in view, kept while another one is. */
+    composerText = "";
     /** @type {"joining" | "joined" | "left"} */
     state = "joining";
     /** Why it was left, or could not be joined. @type {string | undefined} */
@@ -47,25 +55,29 @@ export class Conversation {
         this.name = name;
     }
 
-    /** Adds a message behind all others. @param {Message} message @param {boolean} isRead @param {number} now */
+    /** Adds a message behind all others. @param {Received} message @param {boolean} isRead @param {number} now */
     add(message, isRead, now) {
-        const at = message.time ?? (message.isLive ? now : undefined);
-        const chars = (message.text ?? JSON.stringify(message.data) ?? "").length;
-        if (message.isLive && !message.isOwn && !isRead && this.unread++ === 0) this.newFrom = this.next;
-        if (message.isOwn) this.#settle(message.text);
-        this.#push({ number: this.next, at, chars, message });
+        const { isOwn, isLive, isNew = isLive, time } = message;
+        const kept = keptOf(message);
+        if (isNew && !isOwn && !isRead && this.unread++ === 0) this.newFrom = this.next;
+        if (isOwn) this.#settle(message);
+        const chars = kept.text.length + kept.name.length + kept.client.length + kept.user.length;
+        this.#push({ number: this.next, at: time ?? (isLive ? now : undefined), chars, message: kept });
     }
 
+    /** Marks that messages are missing here. */
     addGap() {
         this.#push({ number: this.next, at: this.entries.at(-1)?.at, chars: 0 });
+        this.#forgetSent();
     }
 
-    /** Forgets what was said, because the room is about to tell its history again. */
+    /** Removes all entries, because the room is about to give its history again. */
     clear() {
         this.entries = [];
         this.generation++;
         this.#chars = this.unread = 0;
         this.newFrom = undefined;
+        this.#forgetSent();
     }
 
     read() {
@@ -82,36 +94,60 @@ export class Conversation {
         return this.next - this.entries.length;
     }
 
-    /** @param {string} text @returns {Draft} */
-    write(text) {
-        const draft = { id: ++newestDraft, text, state: /** @type {DraftState} */ ("sending") };
-        this.drafts = [...this.drafts, draft].slice(-DRAFTS_MAX);
-        this.draftsVersion++;
+    /** Adds a draft; `undefined` if too many are waiting or have failed. @param {string} text @param {number} now @returns {Draft | undefined} */
+    addDraft(text, now) {
+        if (this.drafts.length >= DRAFTS_MAX) this.#forgetSent();
+        if (this.drafts.length >= DRAFTS_MAX) return undefined;
+        /** @type {Draft} */
+        const draft = { id: ++newestDraft, text, at: now, state: "sending" };
+        this.#setDrafts([...this.drafts, draft]);
         this.newFrom = undefined;
         return draft;
     }
 
-    /** @param {Draft} draft @param {DraftState} state @param {string} [reason] */
-    mark(draft, state, reason) {
-        if (!this.drafts.includes(draft)) return; // it has come back already
-        Object.assign(draft, { state, reason });
-        this.draftsVersion++;
+    /** @param {Draft} draft */
+    markSent(draft) {
+        this.#mark(draft, { state: "sent" });
+    }
+
+    /** @param {Draft} draft @param {string} reason @param {boolean} isLost */
+    markFailed(draft, reason, isLost) {
+        this.#mark(draft, { state: "failed", reason, isLost });
     }
 
     /** @param {Draft} draft */
     discard(draft) {
-        this.drafts = this.drafts.filter((other) => other !== draft);
+        this.#setDrafts(this.drafts.filter((other) => other !== draft));
+    }
+
+    /** @param {Draft} draft @param {Partial<Draft>} change */
+    #mark(draft, change) {
+        if (!this.drafts.includes(draft)) return; // its message has come already
+        Object.assign(draft, change);
         this.draftsVersion++;
     }
 
+    /** @param {Draft[]} drafts */
+    #setDrafts(drafts) {
+        this.drafts = drafts;
+        this.draftsVersion++;
+    }
+
+    /** The server has taken these drafts, but their messages may never be pushed: the history has them. */
+    #forgetSent() {
+        this.#setDrafts(this.drafts.filter(({ state }) => state !== "sent"));
+    }
+
     /**
-     * An own message has come, so its draft is done. Messages come in the order of drafts, and a hook of the server may
-     * have changed the text; one that was given up comes only if its connection ended before the answer.
-     * @param {string | undefined} text
+     * Removes the draft of an own message. Live messages come in the order of drafts, and a hook of the server may have
+     * changed the text. History has older messages too, so only a lost draft of the same text can be meant.
+     * @param {Received} message
      */
-    #settle(text) {
+    #settle({ text, isLive, time = 0 }) {
         const waiting = this.drafts.filter(({ state }) => state !== "failed");
-        const draft = [...waiting, ...this.drafts].find((draft) => draft.text === text) ?? waiting[0];
+        const lost = this.drafts.filter(({ isLost }) => isLost);
+        const candidates = isLive ? [...waiting, ...lost] : lost.filter(({ at }) => at <= time);
+        const draft = candidates.find((draft) => draft.text === text) ?? (isLive ? waiting[0] : undefined);
         if (draft) this.discard(draft);
     }
 
@@ -123,6 +159,20 @@ export class Conversation {
         while (this.entries.length > ENTRIES_MAX || (this.#chars > CHARS_MAX && this.entries.length > 1)) {
             this.#chars -= this.entries.shift()?.chars ?? 0;
         }
+    }
+}
+
+/** @param {Received} message @returns {Kept} */
+function keptOf({ text, data, name, client, user, isOwn, offset }) {
+    return { text: text ?? compact(data), isJson: text === undefined, name, client, user, isOwn, offset };
+}
+
+/** @param {unknown} data */
+function compact(data) {
+    try {
+        return JSON.stringify(data) ?? "";
+    } catch { // engines limit how deeply data may be nested
+        return "(data that this browser cannot show)";
     }
 }
 

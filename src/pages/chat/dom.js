@@ -1,4 +1,5 @@
 /** Small helpers for elements. Texts become text nodes and nothing else. */
+import { initial } from "./text.js";
 
 /**
  * The element of the page with this id.
@@ -31,9 +32,37 @@ export function icon(name) {
     return svg;
 }
 
-/** Writes a text where it differs, so that what has not changed is not announced or painted again. @param {Element} element @param {string} text */
-export function write(element, text) {
+/** The sign of a member: the first letter of the name, or a shape for a name without letters. @param {string} name */
+export function monogram(name) {
+    const letter = initial(name);
+    const element = make("span", { className: "monogram", ariaHidden: "true" }, letter);
+    if (!letter) element.append(icon("signal"));
+    return element;
+}
+
+/** Sets a text where it differs, so that an equal text is not announced or painted again. @param {Element} element @param {string} text */
+export function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Gives a list one row for each item, in this order. Rows of items that stay are kept, and so is the focus in them.
+ * @template Item @param {Element} list @param {Item[]} items
+ * @param {(item: Item) => string} keyOf @param {(item: Item) => HTMLElement} rowOf
+ */
+export function setRows(list, items, keyOf, rowOf) {
+    const former = new Map([...list.children].map((row) => [row.getAttribute("data-key"), row]));
+    const rows = items.map((item) => {
+        const key = keyOf(item);
+        const row = former.get(key) ?? rowOf(item);
+        row.setAttribute("data-key", key);
+        former.delete(key);
+        return row;
+    });
+    former.forEach((row) => row.remove());
+    rows.forEach((row, index) => {
+        if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+    });
 }
 
 /** @param {HTMLElement} element @param {boolean} isHidden */
@@ -41,9 +70,9 @@ export function hide(element, isHidden) {
     if (element.hidden !== isHidden) element.hidden = isHidden;
 }
 
-/** Nobody reads faster, and a flood of messages leaves time for other work. */
+/** Rendering less often than each frame leaves time for other work during a flood of messages. */
 const RENDER_INTERVAL_MS_MIN = 50;
-/** Frames do not come in a hidden page, nor always in one that is covered. */
+/** A hidden page gets no frames, and a covered one may get none, so rendering waits for a frame no longer than this. */
 const FRAME_WAIT_MS_MAX = 400;
 
 /**

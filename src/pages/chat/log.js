@@ -1,12 +1,14 @@
-/** The messages of the room in view: follows the newest unless the reader has scrolled up, once per frame at most. */
-import { ENTRIES_MAX } from "./conversation.js";
-import { find, hide, write } from "./dom.js";
-import { draftRow, rowOf } from "./rows.js";
-import { counted, full, untilMidnight } from "./text.js";
+/**
+ * The messages of the room in view: follows the newest unless the reader has scrolled up, once per frame at most. What
+ * strangers wrote is only ever a text node or the address of a link.
+ */
+import { beginsDay, beginsGroup, ENTRIES_MAX } from "./conversation.js";
+import { find, hide, icon, make, monogram, setRows, setText } from "./dom.js";
+import { clipped, clock, counted, dayLabel, dayOf, full, readable, segments, untilMidnight } from "./text.js";
 
-/** Rows made in one frame. */
+/** More rows than this are made in several frames. */
 const ROWS_PER_FRAME_MAX = 50;
-/** Rows in front of what was not read yet. */
+/** This many rows in front of the first unread message are shown too. */
 const CONTEXT_ROWS = 5;
 /** The reader is at the end if no more than this is below. */
 const END_PIXELS = 40;
@@ -15,7 +17,10 @@ const ANNOUNCED_PER_SECOND_MAX = 3;
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./conversation.js").Draft} Draft */
-/** @typedef {{ again: (draft: Draft) => void, edit: (draft: Draft) => void, discard: (draft: Draft) => void }} DraftActions */
+/** @typedef {import("./conversation.js").Entry} Entry */
+/** @typedef {import("./conversation.js").Kept} Kept */
+/** @typedef {(conversation: Conversation, draft: Draft) => void} DraftAction */
+/** @typedef {{ again: DraftAction, edit: DraftAction, discard: DraftAction }} DraftActions */
 
 export class Log {
     #scroller = find("scroller", HTMLElement);
@@ -42,6 +47,8 @@ export class Log {
     /** The entries in front of this one have been in view. */
     #seenTo = 0;
     #recent = { since: 0, count: 0 };
+    /** Whether messages come faster than they can be read out. */
+    #isFast = false;
     #continue;
     #actions;
 
@@ -87,9 +94,11 @@ export class Log {
         if (!conversation || conversation.draftsVersion === this.#draftsVersion) return;
         this.#draftsVersion = conversation.draftsVersion;
         const { again, edit, discard } = this.#actions;
-        this.#drafts.replaceChildren(...conversation.drafts.map((draft) => draftRow(draft, {
-            again: () => again(draft), edit: () => edit(draft), discard: () => discard(draft),
-        })));
+        setRows(this.#drafts, conversation.drafts, ({ id, state }) => `${id} ${state}`, (draft) => draftRow(draft, {
+            again: () => again(conversation, draft),
+            edit: () => edit(conversation, draft),
+            discard: () => discard(conversation, draft),
+        }));
         this.#describe(conversation);
         if (this.#isAtEnd) this.#scrollToEnd();
     }
@@ -107,6 +116,7 @@ export class Log {
 
     #restart() {
         const conversation = this.#conversation;
+        this.#log.ariaLive = "off";
         this.#list.replaceChildren();
         if (!conversation) return;
         this.#generation = conversation.generation;
@@ -167,6 +177,7 @@ export class Log {
         const anchor = this.#list.firstElementChild;
         if (from >= this.#first || !(anchor instanceof HTMLElement)) return;
         const top = anchor.offsetTop - this.#scroller.scrollTop;
+        this.#log.ariaLive = "off";
         anchor.before(this.#rows(conversation, from, this.#first));
         const formerFirst = this.#first;
         this.#first = from;
@@ -250,18 +261,19 @@ export class Log {
         hide(this.#start, isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1);
         if (this.#isAtEnd) this.#seenTo = this.#next;
         const missed = conversation.next - this.#seenTo;
-        write(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
+        setText(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
         this.#newest.classList.toggle("none", missed === 0);
         hide(this.#newest, this.#isAtEnd);
     }
 
-    /** Screen readers read messages out as they come, unless they come too fast to be heard. @param {number} added */
+    /** Screen readers read new messages out, but no history and nothing that comes too fast. @param {number} added */
     #announce(added) {
         const now = performance.now();
         if (now - this.#recent.since > 2_000) this.#recent = { since: now, count: 0 };
         this.#recent.count += added;
-        const isFast = this.#recent.count > ANNOUNCED_PER_SECOND_MAX * 2;
-        if (isFast || this.#recent.count <= 2) this.#log.ariaLive = isFast ? "off" : "polite";
+        if (this.#recent.count > ANNOUNCED_PER_SECOND_MAX * 2) this.#isFast = true;
+        else if (this.#recent.count <= 2) this.#isFast = false;
+        this.#log.ariaLive = this.#isFast || this.#log.ariaBusy === "true" ? "off" : "polite";
     }
 
     #renewAtMidnight() {
@@ -270,4 +282,90 @@ export class Log {
             if (this.#isAtEnd) this.#restart();
         }, untilMidnight(Date.now()) + 1_000);
     }
+}
+
+/**
+ * The row of an entry, with what separates it from the one in front of it.
+ * @param {Entry} entry @param {Entry | undefined} previous @param {{ isNew: boolean, now: number }} context
+ */
+function rowOf(entry, previous, { isNew, now }) {
+    const row = make("li");
+    if (beginsDay(previous, entry)) row.append(dayDivider(entry.at ?? now, now));
+    if (isNew) row.append(make("p", { className: "divider new" }, make("span", {}, "New")));
+    const isParted = row.hasChildNodes();
+    if (entry.message) fillMessage(row, entry, entry.message, isNew || beginsGroup(previous, entry));
+    else row.append(make("p", { className: "gap" }, "Some messages could not be recovered."));
+    row.classList.toggle("parted", isParted);
+    return row;
+}
+
+/** @param {number} moment @param {number} now */
+function dayDivider(moment, now) {
+    const day = new Date(dayOf(moment));
+    const date = [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((part) => `${part}`.padStart(2, "0")).join("-");
+    return make("p", { className: "divider" }, make("time", { dateTime: date }, dayLabel(moment, now)));
+}
+
+/** @param {HTMLLIElement} row @param {Entry} entry @param {Kept} message @param {boolean} isHead */
+function fillMessage(row, entry, message, isHead) {
+    row.className = `message${isHead ? " head" : ""}${message.isOwn ? " own" : ""}${message.name ? "" : " backend"}`;
+    const name = message.name || "Server";
+    if (isHead) row.append(monogram(name), author(name, message.isOwn));
+    else row.append(make("span", { className: "unseen" }, make("bdi", {}, name), ": "));
+    if (entry.at !== undefined) row.append(timeOf(entry.at));
+    row.append(message.isJson ? body("pre", readable(message.text)) : body("p", message.text));
+}
+
+/** @param {string} name @param {boolean} isOwn */
+function author(name, isOwn) {
+    const element = make("span", { className: "author" }, make("bdi", { title: name }, name));
+    if (isOwn) element.append(make("span", { className: "tag" }, "you"));
+    return element;
+}
+
+/** @param {number} moment */
+function timeOf(moment) {
+    return make("time", { dateTime: new Date(moment).toISOString() }, clock(moment));
+}
+
+/** @param {"p" | "pre"} tag @param {string} text */
+function body(tag, text) {
+    const shown = clipped(text);
+    const element = make(tag, { className: "text", dir: tag === "p" ? "auto" : "ltr" }, ...linked(shown, tag));
+    if (text === "") element.append(make("span", { className: "note" }, "(an empty message)"));
+    if (shown === text) return element;
+    const more = make("button", { type: "button", className: "plain more" }, `Show all ${counted(text.length, "character")}`);
+    more.addEventListener("click", () => {
+        element.replaceChildren(...linked(text, tag));
+        more.remove();
+        element.tabIndex = -1;
+        element.focus({ preventScroll: true });
+    });
+    element.classList.add("cut");
+    return make("div", { className: "long" }, element, more);
+}
+
+/** @param {string} text @param {"p" | "pre"} tag */
+function linked(text, tag) {
+    if (tag === "pre") return [make("code", {}, text)];
+    return segments(text).map(({ text, href }) => href === undefined ? text
+        : make("a", { href, target: "_blank", rel: "noopener noreferrer" }, text));
+}
+
+/**
+ * The row of a message that was written here and has not come back.
+ * @param {Draft} draft @param {{ again: () => void, edit: () => void, discard: () => void }} actions
+ */
+function draftRow(draft, { again, edit, discard }) {
+    const row = make("li", { className: `message head own draft ${draft.state}` }, body("p", draft.text));
+    if (draft.state !== "failed") return row;
+    /** @param {string} label @param {string} className @param {() => void} act */
+    const button = (label, className, act) => {
+        const element = make("button", { type: "button", className }, label);
+        element.addEventListener("click", act);
+        return element;
+    };
+    row.append(make("p", { className: "fate" }, icon("warning"), make("span", {}, draft.reason ?? "Not sent."),
+        button("Send again", "plain", again), button("Edit", "bare", edit), button("Discard", "bare", discard)));
+    return row;
 }

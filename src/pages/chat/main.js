@@ -1,40 +1,45 @@
 /** Brings the parts of the page together: the address names the room, the session holds the state, views show it. */
 import { titleOf } from "./conversation.js";
-import { batched, copies, find, write } from "./dom.js";
+import { batched, copies, find, setText } from "./dom.js";
+import { Composer, NickForm, Status } from "./forms.js";
 import { Log } from "./log.js";
-import { panels, showMembers } from "./panels.js";
+import { panels, showMembers, Sidebar } from "./panels.js";
 import { Session } from "./session.js";
-import { Sidebar } from "./sidebar.js";
-import { Status } from "./status.js";
 import { hashOfRoom, roomOfHash, wrongRoom } from "./text.js";
-import { Composer, NickForm } from "./writing.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 /** @typedef {import("./session.js").Part} Part */
 
-/** Typing on a screen raises a keyboard, which nobody has asked for by choosing a room. */
+/** Without a keyboard, the focus in a text field raises one on the screen, which hides half of the conversation. */
 const hasKeyboard = matchMedia("(pointer: fine)");
-/** The port of terminals unless it was set otherwise; the page has no way to know. */
-const TCP_PORT = 8080;
+/** The page cannot know the port for terminals: it shows the default one where the server's other defaults hold. */
+const hasDefaultPorts = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) && location.port === "3000";
+const TERMINAL_COMMAND = "nc localhost 8080";
+/** The first visible one of these gets the focus when the focused element goes. */
+const FOCUS_ORDER = ["text", "rejoin", "token", "refused-retry", "scroller", "go-room", "open-rooms"];
 
 const main = find("main", HTMLElement);
 const changed = batched(render);
 const session = new Session(changed);
 const status = new Status(session);
-const sidebar = new Sidebar(session, leave);
+const sidebar = new Sidebar(session, goTo, leave);
 const nickForm = new NickForm(session, () => focusComposer());
 const composer = new Composer((conversation, text) => {
-    session.say(conversation, text);
+    const isTaken = session.say(conversation, text);
     log.toEnd();
+    return isTaken;
 });
 const log = new Log({
-    again: (draft) => session.current && session.sayAgain(session.current, draft),
-    discard: (draft) => {
-        if (session.current) session.discard(session.current, draft);
+    again(conversation, draft) {
+        session.sayAgain(conversation, draft);
         composer.focus();
     },
-    edit: (draft) => {
-        if (session.current) session.discard(session.current, draft);
+    discard(conversation, draft) {
+        session.discard(conversation, draft);
+        composer.focus();
+    },
+    edit(conversation, draft) {
+        session.discard(conversation, draft);
         composer.edit(draft.text);
     },
 }, () => changed("log"));
@@ -43,6 +48,7 @@ const drawers = panels(session);
 /** @param {Set<Part>} parts */
 function render(parts) {
     const { current } = session;
+    const focused = document.activeElement;
     if (parts.has("server")) status.update();
     if (parts.has("room") || parts.has("server")) showRoom();
     if (parts.has("log")) log.update();
@@ -51,26 +57,27 @@ function render(parts) {
     if (parts.has("nick")) nickForm.update();
     if (parts.has("rooms")) {
         sidebar.update();
-        write(document.head.querySelector("title") ?? main, titleOf(session.unread, current?.name ?? ""));
+        setText(document.head.querySelector("title") ?? main, titleOf(session.unread, current?.name ?? ""));
     }
+    if (focused && focused.getClientRects().length === 0) focusNext();
 }
 
-/** @type {Conversation | undefined} */
-let shown;
+/** The conversation that the page shows, which is the former one until the next rendering. @type {Conversation | undefined} */
+let rendered;
 
 function showRoom() {
     const { current, connection } = session;
     document.body.dataset.view = main.dataset.view = connection.state === "refused" || session.wantsToken ? "refused" : current ? "room" : "welcome";
-    write(find("title", HTMLElement), current?.name ?? "Roomcast");
-    for (const code of document.querySelectorAll(".nc")) write(code, `nc ${location.hostname.replace(/[[\]]/g, "")} ${TCP_PORT}\nJOIN ${current?.name ?? "lobby"}`);
+    setText(find("title", HTMLElement), current?.name ?? "Roomcast");
+    for (const code of document.querySelectorAll(".nc")) setText(code, `${TERMINAL_COMMAND}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
     find("left", HTMLElement).hidden = !isLeft;
     find("writing", HTMLElement).hidden = isLeft;
     find("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
     find("use-token", HTMLButtonElement).hidden = session.hasToken;
-    write(find("left-reason", HTMLElement), current?.reason ?? "");
+    setText(find("left-reason", HTMLElement), current?.reason ?? "");
     composer.show(current);
-    if (current !== shown) log.show(shown = current);
+    if (current !== rendered) log.show(rendered = current);
     else log.update();
     log.setBusy(current?.state === "joining");
     find("scroller", HTMLElement).ariaLabel = current ? `Conversation in ${current.name}` : "Conversation";
@@ -81,9 +88,16 @@ function navigate() {
     const name = roomOfHash(location.hash);
     const wrong = wrongRoom(name);
     sidebar.complain(wrong);
+    setText(find("welcome-error", HTMLElement), wrong ?? "");
     session.open(wrong ? "" : name);
     drawers.close();
     if (hasKeyboard.matches) queueMicrotask(() => requestAnimationFrame(focusComposer));
+}
+
+/** @param {string} name */
+function goTo(name) {
+    if (name === roomOfHash(location.hash)) navigate(); // the address stays, so that no event comes
+    else location.hash = hashOfRoom(name);
 }
 
 /** @param {Conversation} conversation */
@@ -101,6 +115,12 @@ function leave(conversation) {
 function focusComposer() {
     if (main.dataset.view === "room") composer.focus();
     else if (main.dataset.view === "refused") find("token", HTMLInputElement).focus();
+}
+
+function focusNext() {
+    const elements = FOCUS_ORDER.map((id) => find(id, HTMLElement));
+    const isUsable = (/** @type {HTMLElement} */ element) => element.getClientRects().length > 0 && (element.id !== "text" || hasKeyboard.matches);
+    elements.find(isUsable)?.focus({ preventScroll: true });
 }
 
 /** @param {number} step */
@@ -130,12 +150,18 @@ function pressed(event) {
 
 addEventListener("hashchange", navigate);
 addEventListener("keydown", pressed);
-find("rejoin", HTMLButtonElement).addEventListener("click", () => session.current && session.rejoin(session.current));
-find("leave", HTMLButtonElement).addEventListener("click", () => session.current && leave(session.current));
+find("rejoin", HTMLButtonElement).addEventListener("click", () => rendered && session.rejoin(rendered));
+find("leave", HTMLButtonElement).addEventListener("click", () => rendered && leave(rendered));
+find("rooms", HTMLElement).addEventListener("click", ({ target }) => {
+    const anchor = target instanceof Element && target.closest("a");
+    if (anchor && anchor.hash && anchor.hash === location.hash) navigate(); // closes the drawer
+});
 const link = () => location.origin + location.pathname + (session.current ? hashOfRoom(session.current.name) : "");
 copies(find("copy-link", HTMLButtonElement), link);
 for (const button of document.querySelectorAll("button.copy-nc")) {
-    if (button instanceof HTMLButtonElement) copies(button, () => button.closest(".terminal")?.querySelector("code")?.textContent ?? "");
+    const terminal = button.closest(".terminal");
+    if (terminal instanceof HTMLElement) terminal.hidden = !hasDefaultPorts;
+    if (button instanceof HTMLButtonElement) copies(button, () => terminal?.querySelector("code")?.textContent ?? "");
 }
 navigate();
 nickForm.update();

@@ -3,19 +3,22 @@ import { Roomcast, RoomcastError } from "/roomcast.js";
 import { Conversation } from "./conversation.js";
 import { wrongNick } from "./text.js";
 
+/** A room begins with this many of its newest messages. */
 const HISTORY = 100;
-/** The list of rooms is asked for this often while somebody looks. */
+/** The list of rooms is requested this often while the page is visible. */
 const ROOMS_INTERVAL_MS = 15_000;
+/** The key of the nick in the browser's storage. */
 const STORED_NICK = "roomcast.nick";
-/** Ends a connection that says nothing wrong but has no token, as it does in the reference server. */
+/** The close code for a guest where guests are not allowed, as in Centrifugo. */
 const NO_TOKEN_CODE = 3501;
-/** Errors of `connect` and codes of closing that a token, or another one, may cure. */
+/** Errors of `connect` and close codes after which the page asks for a token, or for another one. */
 const TOKEN_CODES = new Set([101, 103, 109, 110, 3500, 3507, 4010, 4011]);
 
 /** @typedef {import("../roomcast.js").Room} Room */
 /** @typedef {import("../roomcast.js").ServerStateEvent} ServerStateEvent */
 /** @typedef {import("./conversation.js").Draft} Draft */
-/** What views are told to look at again. @typedef {"server" | "rooms" | "room" | "log" | "drafts" | "members" | "nick"} Part */
+/** `error`: the server has refused the nick. @typedef {{ nick?: string, error?: { message: string, isTemporary?: boolean } }} NickEvent */
+/** A part of the state that views render. @typedef {"server" | "rooms" | "room" | "log" | "drafts" | "members" | "nick"} Part */
 
 export class Session {
     /** In the order of joining. @type {Map<string, Conversation>} */
@@ -34,11 +37,18 @@ export class Session {
     wantsToken = false;
     /** The name that others see, if known. @type {string | undefined} */
     label;
+    /** Why the server has refused the nick that this page had sent. @type {string | undefined} */
+    nickError;
+    /** Whether the server has let a guest in, so that one can go on without a token. */
+    #wasGuest = false;
+    /** Whether conversations still hold what a former server object has given, and would get it again. */
+    #isReplaced = false;
     /** @type {Map<string, Room>} */
     #rooms = new Map();
     #stopMembers = () => {};
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     #roomsTimer;
+    /** @type {Roomcast} */
     #server;
     #changed;
 
@@ -55,6 +65,7 @@ export class Session {
         this.#stopMembers();
         this.#stopMembers = () => {};
         this.current = name ? this.conversations.get(name) ?? this.#join(name) : undefined;
+        if (this.wantsToken) this.#setWantsToken(false);
         this.#listen();
         this.#seen();
         ["rooms", "room", "members", "log", "drafts"].forEach((part) => this.#changed(/** @type {Part} */ (part)));
@@ -62,6 +73,7 @@ export class Session {
 
     /** Joins a room once more that refused or removed this user. @param {Conversation} conversation */
     rejoin(conversation) {
+        if (conversation.state !== "left" || !this.#has(conversation)) return;
         conversation.clear();
         this.#enter(conversation);
         if (conversation === this.current) this.#listen();
@@ -71,6 +83,7 @@ export class Session {
 
     /** @param {Conversation} conversation */
     leave(conversation) {
+        if (!this.#has(conversation)) return;
         this.conversations.delete(conversation.name);
         this.#rooms.get(conversation.name)?.leave();
         this.#rooms.delete(conversation.name);
@@ -78,9 +91,11 @@ export class Session {
         this.#listLater(500);
     }
 
-    /** @param {Conversation} conversation @param {string} text */
+    /** Whether the text is sent or will be; `false` if too many texts wait. @param {Conversation} conversation @param {string} text */
     say(conversation, text) {
-        this.#publish(conversation, conversation.write(text));
+        const draft = conversation.addDraft(text, Date.now());
+        if (draft) this.#publish(conversation, draft);
+        return draft !== undefined;
     }
 
     /** @param {Conversation} conversation @param {Draft} draft */
@@ -99,25 +114,31 @@ export class Session {
     async rename(nick) {
         await this.#server.rename(nick);
         this.nick = nick;
+        this.nickError = undefined;
         storeNick(nick);
         this.#changed("nick");
     }
 
     /** Connects with a token, which is kept nowhere else. @param {string} token */
     useToken(token) {
-        this.#server.close();
-        this.hasToken = true;
         this.wantsToken = false;
-        this.label = undefined;
-        this.#server = this.#connect(token);
-        for (const conversation of this.conversations.values()) this.rejoin(conversation);
-        this.#changed("nick");
+        this.#replaceServer(token);
     }
 
-    /** @param {boolean} wantsToken */
-    askForToken(wantsToken) {
-        this.wantsToken = wantsToken;
-        this.#changed("server");
+    /** Shows the form for a token to a guest. */
+    askForToken() {
+        this.#setWantsToken(true);
+    }
+
+    /** Closes the form for a token. Connects without one if a token was refused. */
+    goOnAsGuest() {
+        this.#setWantsToken(false);
+        if (this.hasToken) this.#replaceServer(undefined);
+    }
+
+    /** Whether the form for a token can be closed. */
+    get canGoOnAsGuest() {
+        return this.wantsToken || (this.hasToken && this.#wasGuest);
     }
 
     retry() {
@@ -156,18 +177,31 @@ export class Session {
         }, delay);
     }
 
+    /** Connects as somebody else, and joins the same rooms. @param {string | undefined} token */
+    #replaceServer(token) {
+        const former = this.#server;
+        this.hasToken = token !== undefined;
+        this.label = undefined;
+        this.#isReplaced = true;
+        this.#server = this.#connect(token);
+        for (const conversation of this.conversations.values()) this.#enter(conversation);
+        former.close();
+        this.#listen();
+        this.#changed("room");
+        this.#changed("nick");
+    }
+
     /** @param {string} [token] */
     #connect(token) {
         const server = new Roomcast({ token, nick: token ? undefined : this.nick });
         server.on("state", (event) => {
-            if (server !== this.#server && this.#server) return; // the former one, which was closed
+            if (server !== this.#server) return; // it was replaced
             this.connection = event;
             if (event.state === "connected") this.#connected();
             this.#changed("server");
         });
-        server.on("nick", ({ nick }) => {
-            this.label = nick;
-            this.#changed("nick");
+        server.on("nick", (event) => {
+            if (server === this.#server) this.#named(event);
         });
         queueMicrotask(() => server.connect());
         return server;
@@ -175,7 +209,38 @@ export class Session {
 
     #connected() {
         this.wasConnected = true;
+        if (!this.hasToken) this.#wasGuest = true;
+        if (this.#isReplaced) {
+            this.conversations.forEach((conversation) => conversation.clear());
+            this.#changed("log");
+            this.#changed("drafts");
+            this.#changed("rooms");
+        }
+        this.#isReplaced = false;
         this.#listLater(0);
+    }
+
+    /** The server has accepted a nick, or has refused it. @param {NickEvent} event */
+    #named({ nick, error }) {
+        this.label = nick;
+        if (!error) this.nickError = undefined;
+        else if (this.nick) this.nickError = `The name “${this.nick}” was refused: ${error.message}.`;
+        if (error && !error.isTemporary) storeNick(this.nick = undefined);
+        const { current } = this;
+        if (nick && current?.members) current.members = renamed(current.members, nick);
+        this.#changed("nick");
+        this.#changed("members");
+    }
+
+    /** @param {boolean} wantsToken */
+    #setWantsToken(wantsToken) {
+        this.wantsToken = wantsToken;
+        this.#changed("server");
+    }
+
+    /** Whether the conversation is one of those that were not left. @param {Conversation} conversation */
+    #has(conversation) {
+        return this.conversations.get(conversation.name) === conversation;
     }
 
     /** @param {string} name */
@@ -208,8 +273,10 @@ export class Session {
             if (!isInView || document.hidden) this.#changed("rooms");
         });
         room.on("gap", () => {
+            if (!isPresent()) return;
             conversation.addGap();
             this.#changed("log");
+            this.#changed("drafts");
         });
     }
 
@@ -229,17 +296,17 @@ export class Session {
     async #publish(conversation, draft) {
         this.#changed("drafts");
         try {
-            const room = this.#rooms.get(conversation.name);
+            const room = this.#has(conversation) && this.#rooms.get(conversation.name);
             if (!room) throw new RoomcastError("left", "the room was left");
             await room.say(draft.text);
-            conversation.mark(draft, "sent");
+            conversation.markSent(draft);
         } catch (error) {
-            conversation.mark(draft, "failed", notSent(error));
+            conversation.markFailed(draft, notSent(error), error instanceof RoomcastError && error.code === "lost");
         }
         this.#changed("drafts");
     }
 
-    /** What is in view is read. */
+    /** The messages of the room in view are read as soon as the page is visible. */
     #seen() {
         if (document.hidden) return;
         this.current?.read();
@@ -253,6 +320,12 @@ function notIn(code = 0, reason = "no reason was given") {
     if (code === 103) return "You may not join this room.";
     if (code === 106) return "You are in as many rooms as this server allows. Leave another one first.";
     return `This room cannot be joined: ${reason}.`;
+}
+
+/** Members with the new name of this user. @param {import("./conversation.js").Member[]} members @param {string} name */
+function renamed(members, name) {
+    const all = members.map((member) => member.isOwn ? { ...member, name } : member);
+    return all.sort((one, other) => one.name.localeCompare(other.name));
 }
 
 /** @param {unknown} error */
@@ -279,9 +352,10 @@ function storedNick() {
     }
 }
 
-/** @param {string} nick */
+/** @param {string | undefined} nick */
 function storeNick(nick) {
     try {
-        localStorage.setItem(STORED_NICK, nick);
+        if (nick === undefined) localStorage.removeItem(STORED_NICK);
+        else localStorage.setItem(STORED_NICK, nick);
     } catch {}
 }

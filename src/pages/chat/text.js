@@ -1,8 +1,14 @@
 /** Pure: how texts, names and moments become what a page shows. Moments are in milliseconds since 1970. No DOM. */
 
-const CHARS_SHOWN_MAX = 1_500, LINES_SHOWN_MAX = 16;
+/** A text that is longer than this is cut, with a button that shows the rest. */
+const CHARS_SHOWN_MAX = 1_500;
+/** A text that has more lines than this is cut. */
+const LINES_SHOWN_MAX = 16;
+/** JSON that would be longer than this when indented is shown compact. */
+const INDENTED_CHARS_MAX = 4 * CHARS_SHOWN_MAX;
 /** A text that exceeds the limits by less than this factor is shown whole. */
 const CLIP_TOLERANCE = 1.25;
+/** Addresses behind this many in one text are no links. */
 const LINKS_MAX = 200;
 /** Ends at spaces, quotes, and at characters that turn the direction of writing, which could disguise an address. */
 const LINK = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"`\u0000-\u001f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
@@ -10,6 +16,7 @@ const TRAILING = new Set(".,;:!?'*_~…)]}");
 /** @type {Record<string, string>} */
 const OPENING = { ")": "(", "]": "[", "}": "{" };
 
+/** Limits of the server. */
 const ROOM_BYTES_MAX = 128, NICK_BYTES_MAX = 64;
 
 const MINUTE_MS = 60_000, DAY_MS = 86_400_000;
@@ -19,7 +26,7 @@ const fullFormat = lazy(() => new Intl.DateTimeFormat(undefined, { dateStyle: "f
 const weekdayFormat = lazy(() => new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long" }));
 const yearFormat = lazy(() => new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" }));
 
-/** What `clock` has said last. */
+/** The latest result of `clock`. */
 let latest = { minute: NaN, text: "" };
 
 /** @typedef {{ text: string, href?: string }} Segment */
@@ -81,9 +88,15 @@ export function initial(name) {
     return [...letter.toUpperCase()][0] ?? "";
 }
 
-/** What other programs publish, for a reader. @param {unknown} data */
-export function json(data) {
-    return JSON.stringify(data, null, 2) ?? "";
+/** Compact JSON, indented if it stays short: the indents of nested data can be many times longer than the data. @param {string} json */
+export function readable(json) {
+    if (json.length >= CHARS_SHOWN_MAX) return json;
+    try {
+        const indented = JSON.stringify(JSON.parse(json), null, 2);
+        return indented.length <= INDENTED_CHARS_MAX ? indented : json;
+    } catch {
+        return json;
+    }
 }
 
 /** @param {number} count @param {string} one @param {string} many */
