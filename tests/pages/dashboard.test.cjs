@@ -13,7 +13,7 @@ const { lineClient, sdkClient } = require("./helpers/people.cjs");
 
 const SETTINGS = { greeting: "", "token-secret-file": [], pages: "all" };
 // The browser writes these for the answer that asks for a key, of which the page reads the status only.
-const KEY_NEEDED = [/status of 40[13]/, /dashboard\/stats net::ERR_ABORTED/];
+const KEY_NEEDED = [/status of 40[13]/];
 
 async function start(defer, settings = {}, keys = {}) {
     const server = await Server.start({ ...SETTINGS, ...settings }, "", keys);
