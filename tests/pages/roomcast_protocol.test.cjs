@@ -223,7 +223,7 @@ test("a command may wait at the server for as long as an application may think, 
         now += ms;
         context.mock.timers.tick(ms);
     };
-    const lost = rejection(room.say("perhaps"));
+    const lost = room.say("perhaps").catch((error) => error);
     await connection.take("publish");
     page.dispatchEvent(new Event("online"));
     for (const ms of [34_000, 34_000]) {
