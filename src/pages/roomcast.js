@@ -8,19 +8,24 @@
  */
 
 import { Connection, RoomcastError, TIMER_MS_MAX } from "./pages/roomcast/connection.js";
-import { Emitter, emit, enter, lose, prepare, push } from "./pages/roomcast/events.js";
+import { Emitter, emit, enter, lose, prepare, push, relabel } from "./pages/roomcast/events.js";
 import { Room } from "./pages/roomcast/room.js";
 
 export { Room, RoomcastError };
 
 /** The delay before an attempt to connect or to join is between these, random, and longer after each failure. */
 const BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 20_000;
-/** An attempt to connect fails after this time: token, handshake and reply together. */
+/** An attempt to connect fails if token and handshake together take longer. The reply may wait for an application. */
 const ATTEMPT_MS_MAX = 10_000;
+/** A connection that has held for this time was a success: the next delay is short again. */
+const STABLE_MS = 10_000;
+/** The newest ids that this client has had tell its own messages; a history has no older ones that matter. */
+const CLIENT_IDS_MAX = 100;
 
 /** @typedef {"closed" | "connecting" | "connected" | "waiting" | "refused"} ServerState */
 /** @typedef {{ state: ServerState, code?: number, reason?: string, retryAt?: number }} ServerStateEvent */
-/** @typedef {{ state: ServerStateEvent, nick: { nick: string } }} ServerEvents */
+/** @typedef {{ nick?: string, error?: RoomcastError }} NickEvent */
+/** @typedef {{ state: ServerStateEvent, nick: NickEvent }} ServerEvents */
 /** @typedef {import("./pages/roomcast/room.js").Message} Message */
 /** @typedef {import("./pages/roomcast/room.js").Member} Member */
 /** @typedef {import("./pages/roomcast/connection.js").Timer} Timer */
@@ -44,7 +49,7 @@ export class Roomcast extends Emitter {
     #state = "closed";
     /** @type {Map<string, Room>} */
     #rooms = new Map();
-    /** All client ids that this object has had. @type {Set<string>} */
+    /** The newest client ids that this object has had, in order. @type {Set<string>} */
     #clientIds = new Set();
     /** @type {string | undefined} */
     #clientId;
@@ -53,7 +58,7 @@ export class Roomcast extends Emitter {
     /** @type {Connection | undefined} */
     #connection;
     #attempts = 0;
-    /** Ends an attempt that takes too long, or begins the next one. @type {Timer} */
+    /** Ends an attempt that takes too long, begins the next one, or counts a connection as stable. @type {Timer} */
     #timer;
     /** @type {Timer} */
     #refreshTimer;
@@ -99,9 +104,10 @@ export class Roomcast extends Emitter {
 
     /** Ends the connection. Rooms are joined again by the next `connect`. */
     close() {
-        this.#wish.abort();
+        const wish = this.#wish;
+        wish.abort();
         this.#drop("closed by this client");
-        this.#become({ state: "closed" });
+        if (wish === this.#wish) this.#become({ state: "closed" });
     }
 
     /** Connects at once, where state "waiting" has named a later time. */
@@ -168,7 +174,9 @@ export class Roomcast extends Emitter {
     }
 
     async #begin() {
+        const wish = this.#wish.signal;
         this.#drop("another attempt begins");
+        if (wish.aborted) return; // a listener has closed it
         const { signal } = this.#attempt;
         this.#timer = setTimeout(() => this.#wait(1006, "no connection in time"), ATTEMPT_MS_MAX);
         this.#rooms.forEach((room) => room[prepare]());
@@ -193,20 +201,23 @@ export class Roomcast extends Emitter {
 
     /** Says in one frame who this is, its nick and its rooms. @param {Connection} connection */
     #introduce(connection) {
+        clearTimeout(this.#timer);
         connection.send("connect", { token: this.#token, name: "roomcast.js" },
             (result) => this.#connected(connection, result),
             (error) => connection === this.#connection && this.#notConnected(error));
-        if (this.#wishedNick) this.#sendNick(connection, this.#wishedNick).catch(() => {});
+        if (this.#wishedNick) this.#sendNick(connection, this.#wishedNick).catch((error) => this.#nickRefused(error));
         this.#rooms.forEach((room) => room[enter](connection));
     }
 
     /** @param {Connection} connection @param {any} result */
     #connected(connection, result) {
-        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => (this.#attempts = 0), STABLE_MS);
         connection.expectPings(result);
-        this.#attempts = 0;
         this.#clientId = result.client;
+        this.#clientIds.delete(result.client);
         this.#clientIds.add(result.client);
+        const [oldest] = this.#clientIds;
+        if (this.#clientIds.size > CLIENT_IDS_MAX) this.#clientIds.delete(oldest);
         if (result.expires) this.#refreshIn(result.ttl);
         this.#become({ state: "connected" });
         for (const [room, subscribe] of Object.entries(result.subs ?? {})) this.#rooms.get(room)?.[push]({ subscribe });
@@ -234,10 +245,18 @@ export class Roomcast extends Emitter {
             connection.send("rpc", { method: "nick", data: { nick } }, ({ data }) => {
                 const isOther = this.#nick !== data.nick;
                 this.#nick = data.nick;
+                this.#rooms.forEach((room) => room[relabel](data.nick));
                 if (isOther) this[emit]("nick", { nick: data.nick });
                 resolve(data.nick);
             }, (error) => error.code === 108 ? resolve(undefined) : reject(error)); // 108: an older server
         });
+    }
+
+    /** The nick that was wished for on connecting is not to be had. @param {RoomcastError} error */
+    #nickRefused(error) {
+        if (error.code === "lost") return; // it is sent once more
+        this.#nick = undefined;
+        this[emit]("nick", { nick: undefined, error });
     }
 
     /** @param {number} seconds */
@@ -253,6 +272,7 @@ export class Roomcast extends Emitter {
             const token = await this.#getToken?.();
             if (signal.aborted) return;
             this.#token = token;
+            if (!token) return void this.#begin(); // only another connection is that of a guest
             const onResult = (/** @type {any} */ { expires, ttl }) => expires && this.#refreshIn(ttl);
             this.#connection?.send("refresh", { token }, onResult, (error) => {
                 if (signal.aborted) return;
@@ -266,8 +286,9 @@ export class Roomcast extends Emitter {
 
     /** @param {number | undefined} code @param {string} reason */
     #wait(code, reason) {
+        const { signal } = this.#wish;
         this.#drop(reason);
-        if (this.#wish.signal.aborted) return; // a listener has closed it
+        if (signal.aborted) return; // a listener has closed it, and may have connected anew
         const delay = this.#backoff(this.#attempts++);
         this.#timer = setTimeout(() => this.#begin(), delay);
         this.#become({ state: "waiting", code, reason, retryAt: Math.round(Date.now() + delay) });
@@ -275,8 +296,10 @@ export class Roomcast extends Emitter {
 
     /** @param {number} code @param {string} reason */
     #refuse(code, reason) {
-        this.#wish.abort();
+        const wish = this.#wish;
         this.#drop(reason);
+        if (wish.signal.aborted) return; // a listener has closed it, and may have connected anew
+        wish.abort();
         this.#become({ state: "refused", code, reason });
     }
 
@@ -285,10 +308,11 @@ export class Roomcast extends Emitter {
         clearTimeout(this.#timer);
         clearTimeout(this.#refreshTimer);
         this.#attempt.abort();
-        this.#attempt = new AbortController();
+        const attempt = this.#attempt = new AbortController();
         const connection = this.#connection;
         this.#connection = undefined;
-        this.#rooms.forEach((room) => room[lose]());
+        // A listener of one room may begin another attempt, for which all rooms are prepared.
+        this.#rooms.forEach((room) => attempt === this.#attempt && room[lose]());
         connection?.end(1000, reason);
     }
 

@@ -13,7 +13,7 @@ const { lineClient, sdkClient } = require("./helpers/people.cjs");
 
 const SETTINGS = { greeting: "", "token-secret-file": [], pages: "all" };
 // The browser writes these for the answer that asks for a key, of which the page reads the status only.
-const KEY_NEEDED = [/status of 40[13]/, /dashboard\/stats net::ERR_ABORTED/];
+const KEY_NEEDED = [/status of 40[13]/];
 
 async function start(defer, settings = {}, keys = {}) {
     const server = await Server.start({ ...SETTINGS, ...settings }, "", keys);
@@ -51,7 +51,7 @@ scenario("figures of a real load appear, and the page says that all is well", as
     defer(tom.close);
     const page = await Dashboard.open(visit, server.http);
     await page.untilLevel("ok");
-    assert.match(await page.verdict(), /[a-z]{3}.*\./, "the verdict is a sentence");
+    assert.match(await page.verdict(), /^All is well: .*\.$/);
     await page.untilTile("Clients", (value) => value === "5");
     await page.untilTile("Rooms", (value) => value === "2");
     await page.untilTile("Publishes", (value) => parseFloat(value) > 0);
@@ -61,7 +61,11 @@ scenario("figures of a real load appear, and the page says that all is well", as
     await page.untilRooms((rooms) => rooms.join() === "busy,quiet");
     await page.sortRoomsByRate();
     await page.untilRooms((rooms) => rooms[0] === "busy");
-    await page.visitor.until("the transports", () => /line|tcp/i.test(document.getElementById("transports").textContent) && /websocket/i.test(document.getElementById("transports").textContent));
+    await page.visitor.until("the transports", () => {
+        const rows = [...document.querySelectorAll("#transports tr")].map((row) => [...row.cells].map(({ textContent }) => textContent));
+        const amount = (transport) => rows.find(([name]) => name === transport)?.[1];
+        return amount("TCP") === "1" && amount("WebSocket") === "4";
+    });
     await page.visitor.screenshot("dashboard-desktop-light", { fullPage: true });
 });
 
@@ -109,7 +113,7 @@ scenario("a slow consumer that is cut shows, with the reason", async ({ visit, d
     while (!isCut) await mallory.publish({ text: "x".repeat(50_000) });
     await cut;
     await page.visitor.until("another verdict", () => document.getElementById("verdict").dataset.level !== "ok");
-    assert.match(await page.verdict(), /slow|cut|kept up|keep up|read/i);
+    assert.match(await page.verdict(), /1 client was cut in the last minute/);
     await page.visitor.screenshot("dashboard-desktop-slow", { fullPage: true });
     await page.visitor.assertAccessible("the dashboard with a slow consumer");
 });

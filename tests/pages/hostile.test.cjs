@@ -92,9 +92,9 @@ scenario("hostile nicks stand there as typed", async ({ visit, defer }) => {
     mallory.say("hello");
     await ada.untilTexts(["hello"]);
     const you = mallory.lines.all.find((line) => line.startsWith("You are "));
-    const label = you ? you.slice("You are ".length) : undefined;
+    assert.ok(you, `the server says the nick: ${mallory.lines.all}`);
     const [{ name }] = await ada.messages();
-    if (label) assert.equal(name, label);
+    assert.equal(name, you.slice("You are ".length));
     await ada.untilMembers((names) => names.length === 2 && names.includes(name));
     assert.equal(await made(ada), before);
 });

@@ -41,6 +41,13 @@ async function joinRoom(ada, connection, name, offset = 0) {
     return room;
 }
 
+// Everything that either end has sent up to now has arrived.
+async function settle(room, connection) {
+    const saying = room.say("fence");
+    connection.send({ id: (await connection.take("publish")).id, publish: {} });
+    await saying;
+}
+
 test("a connection begins with one frame: connect, nick, subscribes with histories", async () => {
     const ada = await client(fake.url, { nick: "ada" });
     const [one, two] = [join(ada, "one", { history: 5 }), join(ada, "two")];
@@ -140,7 +147,7 @@ test("a connect that fails for now is tried again, any other is refused", async 
     await reaches(ada, "connected");
 });
 
-test("delays grow to 20 seconds with jitter, and begin anew after a success", async () => {
+test("delays grow to 20 seconds with jitter, and begin anew after a connection that has held for a while", async (context) => {
     let jitter = 1;
     const ada = await client(fake.url, { isPatient: true, random: () => jitter });
     const delays = [];
@@ -154,13 +161,21 @@ test("delays grow to 20 seconds with jitter, and begin anew after a success", as
     jitter = 0;
     await fail();
     jitter = 1;
-    const connection = await fake.accept();
-    await connection.welcome();
-    await reaches(ada, "connected");
-    connection.socket.terminate();
-    const { retryAt } = await reaches(ada, "waiting");
-    delays.push(Math.round((retryAt - Date.now()) / 100) / 10);
-    assert.deepEqual(delays, [1, 1.5, 2.5, 4.5, 8.5, 16.5, 20, 20, 0.5, 1]);
+    const failConnected = async (context) => {
+        const connection = await fake.accept();
+        if (context) context.mock.timers.enable({ apis: ["setTimeout"] });
+        await connection.welcome();
+        await reaches(ada, "connected");
+        context?.mock.timers.tick(10_000);
+        context?.mock.timers.reset();
+        connection.socket.terminate();
+        const { retryAt } = await reaches(ada, "waiting");
+        delays.push(Math.round((retryAt - Date.now()) / 100) / 10);
+        ada.retry();
+    };
+    await failConnected();
+    await failConnected(context);
+    assert.deepEqual(delays, [1, 1.5, 2.5, 4.5, 8.5, 16.5, 20, 20, 0.5, 20, 1]);
 });
 
 test("a network or a reader that is back has it try at once, or check that the connection works", async () => {
@@ -198,21 +213,135 @@ test("pings are answered where the server wants it, and a server that is silent 
     assert.equal(ada.state, "waiting");
 });
 
-test("a connection in which no answer comes is made anew, unless other things come", async (context) => {
-    const { ada, connection } = await connect({ isPatient: true });
+test("a command may wait at the server for as long as an application may think, while the server pings", async (context) => {
+    const { ada, connection } = await connect({ isPatient: true }, { ping: 25, pong: true });
     const room = await joinRoom(ada, connection, "room");
+    let now = Math.ceil(performance.now());
+    context.mock.method(performance, "now", () => now);
     context.mock.timers.enable({ apis: ["setTimeout"] });
-    const lost = rejection(room.say("perhaps"));
+    const pass = (ms) => {
+        now += ms;
+        context.mock.timers.tick(ms);
+    };
+    const lost = room.say("perhaps").catch((error) => error);
     await connection.take("publish");
-    context.mock.timers.tick(4_999);
-    connection.send(published("room", 1));
-    await room.messages.count(1);
+    page.dispatchEvent(new Event("online"));
+    for (const ms of [34_000, 34_000]) {
+        pass(ms);
+        connection.send({});
+        await connection.take("pong");
+    }
+    pass(6_999);
+    assert.equal(ada.state, "connected");
+    pass(1);
+    assert.equal(ada.state, "waiting");
+    context.mock.timers.reset();
+    assert.equal((await lost).code, "lost");
+});
+
+test("a connection without anything to wait for is lost five seconds after the network is back, if nothing comes", async (context) => {
+    const { ada } = await connect({ isPatient: true });
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    page.dispatchEvent(new Event("online"));
     context.mock.timers.tick(4_999);
     assert.equal(ada.state, "connected");
     context.mock.timers.tick(1);
     assert.equal(ada.state, "waiting");
     context.mock.timers.reset();
-    assert.equal((await lost).code, "lost");
+});
+
+test("a listener that closes and connects again keeps its new connection", async () => {
+    for (const code of [3001, 3500]) {
+        const { ada, connection } = await connect({ isPatient: true });
+        const room = await joinRoom(ada, connection, "room");
+        room.on("state", ({ state }) => {
+            if (state !== "joining" || ada.wasRenewed) return;
+            ada.wasRenewed = true;
+            ada.close();
+            ada.connect();
+        });
+        connection.socket.close(code, "why");
+        const again = await fake.accept();
+        await again.welcome();
+        await reaches(ada, "connected");
+        assert.deepEqual(ada.states.all.slice(1).map(({ state }) => state), ["connected", "closed", "connecting", "connected"]);
+        ada.close();
+    }
+});
+
+test("a nick that is refused on connecting is told", async () => {
+    const ada = await client(fake.url, { nick: "a b" });
+    const nicks = new Record(ada, "nick");
+    const connection = await fake.accept();
+    await connection.welcome();
+    await connection.fail("rpc", 107);
+    const [{ nick, error }] = await nicks.count(1);
+    assert.deepEqual([nick, error.code, ada.nick], [undefined, 107, undefined]);
+});
+
+test("what was missed and what is live is new, the history on the first join is not", async () => {
+    const { ada, connection } = await connect();
+    const room = join(ada, "room", { history: 2 });
+    const admit = async (epoch, offset, offsets) => {
+        const { id } = await connection.take("subscribe");
+        connection.send({ id, subscribe: { ...POSITION, epoch, offset, was_recovering: true } });
+        connection.send({ id: (await connection.take("history")).id, history: { publications: offsets.map((each) => publication(each)) } });
+        await reaches(room, "joined");
+    };
+    const again = () => connection.send({ push: { channel: "room", unsubscribe: { code: 2500, reason: "insufficient state" } } });
+    await admit("one", 2, [2, 1]);
+    connection.send(published("room", 3));
+    await room.messages.count(3);
+    again();
+    await reaches(room, "joining");
+    await admit("one", 9, [9, 8]);
+    again();
+    await reaches(room, "joining");
+    await admit("two", 1, [1]);
+    assert.deepEqual(room.messages.all.map(({ offset, isLive, isNew }) => [offset, isLive, isNew]), [
+        [1, false, false], [2, false, false], [3, true, true], [8, false, true], [9, false, true], [1, false, true],
+    ]);
+});
+
+test("a hundred messages wait for a join, and no more", async () => {
+    const { ada } = await connect();
+    const room = join(ada, "room");
+    for (let n = 0; n < 100; n++) room.say("waits").catch(() => {});
+    const { code, isTemporary } = await rejection(room.say("too many"));
+    assert.deepEqual([code, isTemporary], ["busy", true]);
+});
+
+test("own members have the new label at once", async () => {
+    const { ada, connection } = await connect();
+    const room = await joinRoom(ada, connection, "room");
+    const members = new Record(room, "members");
+    const { id } = await connection.take("presence_stats");
+    connection.send({ id, presence_stats: { num_clients: 1 } });
+    const info = { client: ada.clientId, user: "", conn_info: { name: "~old" } };
+    connection.send({ id: (await connection.take("presence")).id, presence: { presence: { [ada.clientId]: info } } });
+    await members.count(1);
+    const renaming = ada.rename("new");
+    connection.send({ id: (await connection.take("rpc")).id, rpc: { data: { nick: "~new" } } });
+    await renaming;
+    assert.deepEqual(members.all.map(({ members: [{ name }] }) => name), ["~old", "~new"]);
+});
+
+test("without a token to go on with, another connection is made as a guest", async () => {
+    const tokens = ["ada's"];
+    const { connection } = await connect({ getToken: async () => tokens.shift() }, { expires: true, ttl: 0 });
+    await connection.ended;
+    const command = await (await fake.accept()).take("connect");
+    assert.equal(command.connect.token, undefined);
+});
+
+test("a listener that an earlier one has stopped does not hear of the same event", async () => {
+    const { ada, connection } = await connect();
+    const room = ada.join("room");
+    room.on("state", () => stop());
+    const stop = room.on("state", () => assert.fail("stopped"));
+    const states = new Record(room, "state");
+    await connection.admit("room", POSITION);
+    await states.count(1);
 });
 
 test("an attempt that takes too long is given up, in whatever it waits", async (context) => {
@@ -250,13 +379,16 @@ test("a join that fails for now is tried again, one that ends so begins anew wit
     assert.deepEqual(room.story, ["joined", "message 5", "joining", "message 6", "joined"]);
 });
 
-test("a room that is left while it waits to join again does not join", async () => {
+test("a room that is left while it waits to join again does not join", async (context) => {
     const { ada, connection } = await connect();
     const room = await joinRoom(ada, connection, "room");
+    context.mock.timers.enable({ apis: ["setTimeout"] });
     connection.send({ push: { channel: "room", unsubscribe: { code: 2500, reason: "insufficient state" } } });
     await reaches(room, "joining");
     room.leave();
     assert.deepEqual(room.states.all.map(({ state }) => state), ["joined", "joining", "left"]);
+    context.mock.timers.tick(20_000);
+    context.mock.timers.reset();
     const other = await joinRoom(ada, connection, "other");
     assert.deepEqual([other.state, connection.commands], ["joined", []]);
 });
@@ -352,19 +484,14 @@ test("rooms are listed over HTTP with the client's token, and an error has the s
 test("members of a large room are counted and not listed, and nobody asks while nobody listens", async (context) => {
     const { ada, connection } = await connect();
     const room = await joinRoom(ada, connection, "room");
+    await settle(room, connection);
     assert.deepEqual(connection.commands, []);
     context.mock.timers.enable({ apis: ["setTimeout"] });
     const count = async (num_clients) => connection.send({ id: (await connection.take("presence_stats")).id, presence_stats: { num_clients } });
     const heard = [];
     const stop = room.on("members", (event) => heard.push(event));
     await count(5_000);
-    const fence = async () => {
-        const pinged = once(fake.server.clients.values().next().value, "message");
-        const saying = room.say("fence");
-        await pinged;
-        connection.send({ id: (await connection.take("publish")).id, publish: {} });
-        await saying;
-    };
+    const fence = () => settle(room, connection);
     await fence();
     assert.deepEqual(heard, [{ count: 5_000 }]);
     connection.send(published("room", 1));
@@ -393,14 +520,14 @@ test("members are not asked for in a hidden page, nor without the right to it", 
     context.mock.timers.enable({ apis: ["setTimeout"] });
     document.hidden = true;
     room.on("members", () => {});
+    await settle(room, connection);
     assert.deepEqual(connection.commands, []);
     document.hidden = false;
     context.mock.timers.tick(5_000);
     await connection.fail("presence_stats", 103, false);
-    const pending = room.say("fence");
-    connection.send({ id: (await connection.take("publish")).id, publish: {} });
-    await pending;
-    context.mock.timers.tick(4_000);
+    await settle(room, connection);
+    context.mock.timers.tick(60_000);
+    await settle(room, connection);
     assert.deepEqual(connection.commands, []);
     context.mock.timers.reset();
 });

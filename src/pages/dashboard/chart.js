@@ -85,6 +85,8 @@ export class Chart {
         plot.addEventListener("pointermove", (event) => this.cursor.hover(this.#momentAt(event)));
         plot.addEventListener("pointerleave", () => this.cursor.hover(undefined));
         plot.addEventListener("pointerdown", (event) => this.cursor.pin(this.#momentAt(event)));
+        // The value text of a focused slider is read out on each change, so it must not follow the newest sample.
+        plot.addEventListener("focus", () => this.cursor.pin(this.cursor.moment ?? (this.#samples && this.#end)));
         plot.addEventListener("blur", () => this.cursor.pin(undefined));
         plot.addEventListener("keydown", (event) => this.#onKey(event));
         return plot;

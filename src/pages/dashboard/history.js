@@ -7,9 +7,6 @@
 
 export const SPAN_SECONDS = 600;
 
-/** A change of the server's start by more than this is a restart: both clocks are read a moment apart. */
-const START_TOLERANCE_MS = 5000;
-
 /** @returns {Samples} */
 const nothing = () => ({
     at: [],
@@ -30,24 +27,20 @@ export class History {
     samples = nothing();
     /** @type {number | undefined} the number of the newest sample, to be sent as `since`; undefined asks for all */
     since;
-    /** @type {number | undefined} Unix ms */
-    #startedAt;
 
     /** The Unix second of the newest sample, undefined before the first. */
     get end() {
         return this.samples.at.at(-1);
     }
 
-    /** @param {Stats} stats an answer to a request with `since` */
+    /**
+     * A server that was started meanwhile does not know `since`, and has sent all its samples.
+     * @param {Stats} stats an answer to a request with `since`
+     */
     merge(stats) {
         const { next, ...incoming } = stats.samples;
-        const startedAt = stats.now - stats.uptime * 1000;
-        const isRestarted = this.#startedAt !== undefined && Math.abs(startedAt - this.#startedAt) > START_TOLERANCE_MS;
-        const isBehind = this.since !== undefined && next < this.since;
-        const hadAll = this.since === undefined;
         this.#append(incoming);
-        this.since = !hadAll && (isRestarted || isBehind) ? undefined : next;
-        this.#startedAt = startedAt;
+        this.since = next;
     }
 
     /** @param {Samples} incoming */

@@ -1,7 +1,7 @@
 // One plot of a chart: its lines or bars over ten minutes, with a value axis. It reads no pointer and no key.
 
 import { html, setAttribute, setProperty, setText, svg } from "./dom.js";
-import { text } from "./format.js";
+import { count, text } from "./format.js";
 import { HEIGHT, WIDTH, axis, bars, greatest, line } from "./plot.js";
 
 /** @typedef {import("./stats.js").Samples} Samples */
@@ -55,8 +55,9 @@ export class Panel {
      * @param {number} end Unix seconds at the right edge
      */
     update(samples, end) {
-        const { kind, least, top: fixed, series } = this.definition;
-        const { top, ticks } = axis(fixed ?? Math.max(...series.map(({ key }) => greatest(samples[key]))), fixed ?? least);
+        const { kind, format, least, top: fixed, series } = this.definition;
+        const most = fixed ?? Math.max(...series.map(({ key }) => greatest(samples[key])));
+        const { top, ticks } = axis(most, fixed ?? least, format === count);
         this.#label(top, ticks);
         for (const shape of this.shapes) {
             const values = samples[shape.series.key];

@@ -8,20 +8,22 @@ export const HEIGHT = 100;
 /** A silence longer than this many samples breaks the line. */
 const BREAK_SAMPLES = 3;
 
-/** The newest value may be so many samples old. */
+/** A value is shown as the present one for up to this many samples. */
 const FRESH_SAMPLES = 10;
 
 /** @typedef {(number | null)[]} Values */
 
 /**
- * The top of an axis from 0, and its ticks: 1, 2, 2.5 or 5 times a power of ten apart, at most four.
+ * The top of an axis from 0, and its ticks: 1, 2, 2.5 or 5 times a power of ten apart, at most five.
  * @param {number} most the greatest value to be shown
  * @param {number} [least] the top is no lower, so that noise near 0 does not fill the plot
+ * @param {boolean} [isWhole] the ticks are whole numbers
  */
-export function axis(most, least = 1) {
+export function axis(most, least = 1, isWhole = false) {
     const wanted = Math.max(most, least);
     const power = 10 ** Math.floor(Math.log10(wanted / 4));
-    const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size * 4 >= wanted * (1 - 1e-9)) ?? wanted;
+    const sizes = [1, 2, 2.5, 5, 10].map((factor) => factor * power).filter((size) => !isWhole || Number.isInteger(size));
+    const step = sizes.find((size) => size * 4 >= wanted * (1 - 1e-9)) ?? wanted;
     const steps = Math.ceil(wanted / step - 1e-9);
     return { top: step * steps, ticks: Array.from({ length: steps + 1 }, (_, index) => step * index) };
 }

@@ -12,7 +12,7 @@
 /**
  * @typedef {object} Environment
  * @property {(url: string, options: { headers: Record<string, string>, signal: AbortSignal, cache: "no-store" }) =>
- *     Promise<{ status: number, json: () => Promise<any> }>} fetch
+ *     Promise<{ status: number, json: () => Promise<any>, text: () => Promise<string> }>} fetch
  * @property {(run: () => void, ms: number) => unknown} setTimeout
  * @property {(timer: any) => void} clearTimeout
  * @property {() => number} now monotonic, in ms
@@ -27,6 +27,7 @@
  */
 
 /** @typedef {{ status: number, stats?: Stats }} Answer */
+/** @typedef {string | undefined} Key */
 
 const PATH = "/dashboard/stats";
 const INTERVAL_MS = 1000;
@@ -42,7 +43,7 @@ export class Poller {
     #isKeyRefused = false;
     #isPaused = false;
     #failures = 0;
-    /** @type {string | undefined} kept here only, and gone with the page */
+    /** @type {Key} kept here only, and gone with the page */
     #key;
     #isAsking = false;
     /** @type {unknown} */
@@ -61,15 +62,21 @@ export class Poller {
         return this.#isPaused;
     }
 
-    /** Asks at once, unless an answer is awaited or the page is hidden. */
+    /**
+     * Asks at once, unless an answer is awaited or the page is hidden.
+     * @returns {Promise<void>}
+     */
     async ask() {
         if (this.#isAsking || this.#isPaused) return;
         const { now } = this.environment;
         this.environment.clearTimeout(this.#timer);
         const started = now();
         this.#isAsking = true;
-        const answer = await this.#request();
+        const key = this.#key;
+        const answer = await this.#request(key);
         this.#isAsking = false;
+        const isRefused = answer?.status === 401 || answer?.status === 403;
+        if (isRefused && this.#key !== key) return this.ask(); // another key was given meanwhile
         try {
             this.#receive(answer);
         } finally {
@@ -91,8 +98,11 @@ export class Poller {
         void this.ask();
     }
 
-    /** @returns {Promise<Answer | undefined>} undefined for none in time */
-    async #request() {
+    /**
+     * @param {Key} key
+     * @returns {Promise<Answer | undefined>} undefined for none in time
+     */
+    async #request(key) {
         const { fetch, setTimeout, clearTimeout } = this.environment;
         const since = this.listener.since();
         const tooLate = new AbortController();
@@ -100,9 +110,11 @@ export class Poller {
         try {
             const url = since === undefined ? PATH : `${PATH}?since=${since}`;
             /** @type {Record<string, string>} */
-            const headers = this.#key === undefined ? {} : { "X-API-Key": this.#key };
+            const headers = key === undefined ? {} : { "X-API-Key": key };
             const answer = await fetch(url, { headers, signal: tooLate.signal, cache: "no-store" });
-            return { status: answer.status, stats: answer.status === 200 ? await answer.json() : undefined };
+            if (answer.status === 200) return { status: 200, stats: await answer.json() };
+            await answer.text(); // Chromium reports a request with an unread body as aborted
+            return { status: answer.status };
         } catch {
             return undefined;
         } finally {

@@ -37,7 +37,7 @@ const TILES = [
     { name: "Memory", key: "memory_bytes", format: bytes, least: 1_000_000, now: ({ memory_bytes }) => memory_bytes },
 ];
 
-/** A small line has one point per so many seconds. */
+/** The seconds between two points of a small line. */
 const THIN_SECONDS = 5;
 
 /** @param {Tile} tile */

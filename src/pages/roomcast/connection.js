@@ -1,11 +1,19 @@
 /** One connection of the client module: commands, answers and pings over a WebSocket. It never connects again. */
 
-/** A connection is lost if nothing comes for this time while an answer is awaited, */
-const SILENCE_MS_MAX = 5_000;
-/** or if one answer takes this long: a server delays clients that publish too fast, but it does answer, */
-const ANSWER_MS_MAX = 30_000;
-/** or if the server's ping is late by this time. */
+/**
+ * The connection is lost if the server's ping is late by this time. The server pings a client whose command waits, so
+ * a late answer alone says nothing about the network.
+ */
 const PING_DELAY_MS_MAX = 10_000;
+/** The connection is lost if nothing comes for this time after `check`, unless a command may wait at the server. */
+const CHECK_MS_MAX = 5_000;
+/**
+ * The connection is lost if the server is at one command for longer than this. It executes the commands of a client one
+ * after another, and may ask an application about one for up to a minute (`hook-timeout`).
+ */
+const ANSWER_MS_MAX = 75_000;
+/** The commands that may wait at the server: it asks an application about them, or delays a client that is too fast. */
+const SLOW_METHODS = new Set(["connect", "subscribe", "publish", "rpc", "refresh"]);
 /** Commands share a frame up to this length, which is below the limit (`message-bytes`) of any likely server. */
 const FRAME_CHARS_MAX = 16_384;
 /** The longest time that timers take. */
@@ -19,11 +27,11 @@ export const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** Why something was not done, or may not have been. */
 export class RoomcastError extends Error {
-    /** @param {number | "offline" | "left" | "lost"} code @param {string} message @param {boolean} isTemporary */
+    /** @param {number | "offline" | "left" | "busy" | "lost"} code @param {string} message @param {boolean} isTemporary */
     constructor(code, message, isTemporary = false) {
         super(message);
         this.name = "RoomcastError";
-        /** The server's number, or a word of this module: "offline" and "left" mean not done, "lost" perhaps done. */
+        /** The server's number, or a word of this module: "lost" means perhaps done, the others mean not done. */
         this.code = code;
         /** Whether the same may succeed later. */
         this.isTemporary = isTemporary;
@@ -39,7 +47,10 @@ export class Connection {
     #isEnded = false;
     #newestId = 0;
     #answersPings = false;
-    #silenceMsMax = TIMER_MS_MAX;
+    #silenceMsMax = Infinity;
+    /** The connection is lost if nothing has come by this time, of `performance.now()`. */
+    #dueAt = Infinity;
+    #answeredAt = 0;
     /** @type {Map<number, Pending>} */
     #pending = new Map();
     /** @type {string[]} */
@@ -74,15 +85,20 @@ export class Connection {
         if (this.#pending.size === 1) this.#watch();
     }
 
-    /** Checks whether the connection still works, which ends if it does not. */
+    /**
+     * Checks whether the connection still works, and ends it if it does not. Behind a command that may wait at the
+     * server, a ping is answered late as well, so then only the pings of the server tell.
+     */
     check() {
+        const mayWait = [...this.#pending.values()].some(({ method }) => SLOW_METHODS.has(method));
         this.send("ping", {}, () => {}, () => {});
+        if (!mayWait) this.#expectWithin(CHECK_MS_MAX);
     }
 
     /** @param {{ ping?: number, pong?: boolean }} connected */
     expectPings({ ping = 0, pong = false }) {
         this.#answersPings = pong;
-        this.#silenceMsMax = ping ? ping * 1000 + PING_DELAY_MS_MAX : TIMER_MS_MAX;
+        this.#silenceMsMax = ping ? ping * 1000 + PING_DELAY_MS_MAX : Infinity;
     }
 
     /** @param {number} code @param {string} reason */
@@ -132,7 +148,7 @@ export class Connection {
         for (const reply of replies) {
             if (!this.#isEnded) this.#take(reply);
         }
-        if (!this.#isEnded) this.#watch();
+        if (!this.#isEnded) this.#expectWithin(this.#silenceMsMax);
     }
 
     /** @param {any} reply */
@@ -141,16 +157,24 @@ export class Connection {
         if (!reply.id) return this.#answersPings && this.#transmit("{}");
         const pending = this.#pending.get(reply.id);
         this.#pending.delete(reply.id);
+        this.#answeredAt = performance.now();
         if (!reply.error) return pending?.onResult(reply[pending.method] ?? {});
         const { code, message, temporary } = reply.error;
         pending?.onError(new RoomcastError(code, message, temporary));
     }
 
+    /** @param {number} ms */
+    #expectWithin(ms) {
+        this.#dueAt = performance.now() + ms;
+        this.#watch();
+    }
+
     #watch() {
         clearTimeout(this.#timer);
         const [oldest] = this.#pending.values();
-        const answerMs = oldest && oldest.sentAt + ANSWER_MS_MAX - performance.now();
-        const silenceMs = answerMs ? Math.min(SILENCE_MS_MAX, answerMs) : this.#silenceMsMax;
-        this.#timer = setTimeout(() => this.end(1006, "the server does not answer"), Math.min(silenceMs, TIMER_MS_MAX));
+        const answerDueAt = oldest ? Math.max(oldest.sentAt, this.#answeredAt) + ANSWER_MS_MAX : Infinity;
+        const ms = Math.min(this.#dueAt, answerDueAt) - performance.now();
+        if (ms === Infinity) return;
+        this.#timer = setTimeout(() => this.end(1006, "the server does not answer"), Math.min(ms, TIMER_MS_MAX));
     }
 }

@@ -1,8 +1,9 @@
 /** Events of the client module's classes. */
 
-// What the classes of the module call of each other. Who uses the module does not have these names.
+// Symbols for methods that are private to the module.
 export const emit = Symbol("emit"), hears = Symbol("hears");
 export const prepare = Symbol("prepare"), enter = Symbol("enter"), push = Symbol("push"), lose = Symbol("lose");
+export const relabel = Symbol("relabel");
 
 /** @template {Record<string, any>} Events */
 export class Emitter {
@@ -30,9 +31,10 @@ export class Emitter {
      * @template {keyof Events} Name @param {Name} name @param {Events[Name]} event
      */
     [emit](name, event) {
-        for (const { listener } of this.#entries.filter((entry) => entry.name === name)) {
+        for (const entry of this.#entries.filter((entry) => entry.name === name)) {
+            if (!this.#entries.includes(entry)) continue; // an earlier listener has stopped it
             try {
-                listener(event);
+                entry.listener(event);
             } catch (error) {
                 (globalThis.reportError ?? console.error)(error);
             }

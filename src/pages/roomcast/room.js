@@ -1,16 +1,19 @@
 /** A room of the client module: where it stands on each connection, its messages and its members. */
 
 import { Connection, RoomcastError } from "./connection.js";
-import { Emitter, emit, enter, hears, lose, prepare, push } from "./events.js";
+import { Emitter, emit, enter, hears, lose, prepare, push, relabel } from "./events.js";
 
 /** Of a room with more members, only their number is asked for. */
 const MEMBERS_LISTED_MAX = 200;
+/** The publishes that may wait for a join. */
+const UNSENT_MAX = 100;
+/** The time between two questions for members is between these. */
 const MEMBERS_DELAY_MS_MIN = 5_000, MEMBERS_DELAY_MS_MAX = 60_000;
 
 /** @typedef {"joining" | "joined" | "left"} RoomState */
 /** @typedef {{ state: RoomState, code?: number, reason?: string, recovered?: boolean }} RoomStateEvent */
 /** @typedef {{ client: string, user: string, name: string, isOwn: boolean }} Member */
-/** @typedef {{ offset?: number, time?: number, text?: string, data: any, isLive: boolean } & Member} Message */
+/** @typedef {{ offset?: number, time?: number, text?: string, data: any, isLive: boolean, isNew: boolean } & Member} Message */
 /** @typedef {{ count: number, members?: Member[] }} MembersEvent */
 /** @typedef {{ state: RoomStateEvent, message: Message, gap: {}, members: MembersEvent }} RoomEvents */
 /** @typedef {{ connection: Connection, isMember: boolean, top: number, epoch?: string, held?: any[] }} Membership */
@@ -72,6 +75,7 @@ export class Room extends Emitter {
         return new Promise((resolve, reject) => {
             if (this.#state === "left") throw new RoomcastError("left", "the room was left");
             if (!this.#unsent) throw new RoomcastError("offline", "not connected", true);
+            if (this.#unsent.length >= UNSENT_MAX) throw new RoomcastError("busy", "too many messages wait for the join", true);
             this.#unsent.push({ data, resolve, reject });
             if (this.#state === "joined") this.#sendAll();
         });
@@ -103,11 +107,14 @@ export class Room extends Emitter {
         const membership = this.#membership;
         if (subscribe && membership) this.#entered(membership, subscribe);
         if (!membership?.isMember) return; // it belongs to a former membership
-        if (pub) membership.held ? membership.held.push(pub) : this.#deliver(pub, true);
+        if (pub) membership.held ? membership.held.push(pub) : this.#deliver(pub, { isLive: true, isNew: true });
         if (join) this.#roster.joined(join.info);
         if (leave) this.#roster.left(leave.info);
         if (unsubscribe) this.#expelled(unsubscribe.code, unsubscribe.reason);
     }
+
+    /** This client has another label. @param {string} label */
+    [relabel](label) { this.#roster.relabel(label); }
 
     /** The connection was lost. */
     [lose]() {
@@ -160,11 +167,15 @@ export class Room extends Emitter {
         this.#catchUp(membership, publications, isResuming ? !isGap : undefined);
     }
 
-    /** @param {Membership} membership @param {any[]} publications @param {boolean | undefined} recovered */
+    /**
+     * Gives what was not given before. What comes on coming back (`recovered` is a boolean) is new to the application.
+     * @param {Membership} membership @param {any[]} publications @param {boolean | undefined} recovered
+     */
     #catchUp(membership, publications, recovered) {
         for (const publication of publications) {
             if (membership !== this.#membership) return; // a listener has left the room
-            this.#deliver(publication, recovered || publication.offset > membership.top);
+            const isLive = recovered || publication.offset > membership.top;
+            this.#deliver(publication, { isLive, isNew: isLive || recovered === false });
         }
         if (membership !== this.#membership) return;
         this.#offset = Math.max(this.#offset, membership.top);
@@ -184,14 +195,18 @@ export class Room extends Emitter {
         }
     }
 
-    /** Gives a message, unless it was given before. @param {any} publication @param {boolean} isLive */
-    #deliver({ offset, time, data, info }, isLive) {
+    /**
+     * Gives a message, unless it was given before. Offsets of pushes have no holes: a server disconnects a slow client
+     * that counts offsets, whatever its policy is, and never drops a push of it (docs/decisions/0030).
+     * @param {any} publication @param {{ isLive: boolean, isNew: boolean }} kind
+     */
+    #deliver({ offset, time, data, info }, { isLive, isNew }) {
         if (offset <= this.#offset) return;
         this.#offset = offset ?? this.#offset;
         const text = [data?.text, data].find((value) => typeof value === "string");
         const author = memberOf(info, this.#host.isOwn);
         if (isLive) this.#roster.heard(author);
-        this[emit]("message", { offset, time, text, data, ...author, isLive });
+        this[emit]("message", { offset, time, text, data, ...author, isLive, isNew });
     }
 
     /** @param {RoomcastError} error */
@@ -296,6 +311,13 @@ class Roster {
     heard(author) {
         const known = this.#members?.get(author.client);
         if (this.#members && known && known.name !== author.name) this.#tell(this.#members.set(author.client, author));
+    }
+
+    /** @param {string} label */
+    relabel(label) {
+        const own = [...this.#members?.values() ?? []].filter(({ isOwn, name }) => isOwn && name !== label);
+        for (const member of own) this.#members?.set(member.client, { ...member, name: label });
+        if (this.#members && own.length > 0) this.#tell(this.#members);
     }
 
     #count() {
