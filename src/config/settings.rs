@@ -223,7 +223,7 @@ pub struct Settings {
     ///
     /// As in `chat.example,chat.example:8443`: only pages of these count as pages of the same host. Without it any name
     /// does, but on a connection to a loopback address only loopback names, because anybody can make a name resolve to
-    /// 127.0.0.1.
+    /// 127.0.0.1. There rooms are read under these names, loopback names and addresses alone.
     #[arg(long, help_heading = "HTTP", value_name = "HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// CIDRs of trusted proxies, as in 10.0.0.0/8,192.168.1.7.

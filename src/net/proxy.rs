@@ -40,6 +40,11 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether all of them are on this machine, or there are none.
+    pub fn are_on_this_machine(&self) -> bool {
+        self.networks.iter().all(|network| network.network().is_loopback() && network.broadcast().is_loopback())
+    }
+
     /// Whether a connection from there begins with a PROXY header.
     pub fn sends_header(&self, peer: SocketAddr) -> bool {
         self.send_header && self.trusts(peer.ip())

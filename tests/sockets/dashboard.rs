@@ -1,7 +1,9 @@
 //! The figures of the dashboard: what they show of a real conversation, and who may read them.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
 use harness::{Blast, Client, Endpoint, Head, Http, Lines, Program, Transport, at_once, until};
-use roomcast::config::WebPages;
+use roomcast::config::{ProxyProtocol, Settings, WebPages};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -206,6 +208,63 @@ fn a_trusted_proxy_on_the_same_machine_is_no_browser_there() {
 }
 
 #[test]
+fn settings_that_name_something_elsewhere_leave_the_figures_to_keys() {
+    let status = |change: fn(&mut Settings)| {
+        let server = TestServer::start(Shape::ONE, change);
+        ask(server.http, "GET /dashboard/stats", "1.1", "Host: localhost\r\n").0.status
+    };
+    for elsewhere in [
+        (|settings| settings.hosts = vec!["chat.example".into()]) as fn(&mut Settings),
+        |settings| settings.allowed_origins = vec!["https://chat.example".into()],
+        |settings| settings.allowed_origins = vec!["*".into()],
+        |settings| settings.trusted_proxies = vec!["10.0.0.0/8".into()],
+        |settings| settings.trusted_proxies = vec!["::1".into(), "0.0.0.0/0".into()],
+    ] {
+        assert_eq!(status(elsewhere), 401);
+    }
+    let of_this_machine = |settings: &mut Settings| {
+        settings.hosts = vec!["localhost".into(), "[::1]:3000".into()];
+        settings.allowed_origins = vec!["http://127.0.0.1:5173".into()];
+        settings.trusted_proxies = vec!["::1".into(), "127.0.0.2".into()];
+    };
+    assert_eq!(status(of_this_machine), 200);
+}
+
+/// An address of this machine that is no loopback address, if it has one.
+fn address_in_a_network() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Sends nothing: the system only chooses the address that it would send from.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if !address.is_loopback() => Some(address),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_loopback_name_that_was_asked_for_at_an_address_of_the_network_shows_no_figures() {
+    let Some(address) = address_in_a_network() else {
+        eprintln!("skipped: this machine has loopback addresses alone");
+        return;
+    };
+    let server = TestServer::start(Shape::ONE, |settings| settings.http = (address, 0).into());
+    assert_eq!(ask(server.http, "GET /dashboard/stats", "1.1", "Host: localhost\r\n").0.status, 401);
+}
+
+#[test]
+fn whoever_a_proxy_announces_with_a_header_is_no_browser_on_the_same_machine() {
+    let server = TestServer::start(Shape::ONE, |settings| {
+        settings.trusted_proxies = vec!["127.0.0.1".into()];
+        settings.proxy_protocol = ProxyProtocol::Http;
+    });
+    let mut client = Http::connect(server.http);
+    client.send(
+        "PROXY TCP4 192.0.2.7 198.51.100.1 4711 3000\r\nGET /dashboard/stats HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
+    assert_eq!(client.answer().0.status, 401);
+}
+
+#[test]
 fn an_api_key_that_may_read_the_state_of_the_server_reads_the_figures_from_anywhere() {
     let served = Served::plain(Shape::ONE);
     let Served { backend, reader, teams, .. } = &served;
@@ -231,12 +290,14 @@ fn an_api_key_that_may_read_the_state_of_the_server_reads_the_figures_from_anywh
 
 #[test]
 fn the_setting_shows_the_figures_to_everybody_or_to_nobody() {
-    for (pages, local, elsewhere) in [(WebPages::All, 200, 200), (WebPages::Chat, 200, 401), (WebPages::Off, 404, 404)]
+    for (pages, local, address, rebound) in
+        [(WebPages::All, 200, 200, 403), (WebPages::Chat, 200, 401, 401), (WebPages::Off, 404, 404, 404)]
     {
         let server = TestServer::start(Shape::ONE, |settings| settings.pages = pages);
         let status =
             |host: &str| ask(server.http, "GET /dashboard/stats", "1.1", &format!("Host: {host}\r\n")).0.status;
-        assert_eq!((status("localhost"), status("chat.example")), (local, elsewhere), "{pages:?}");
+        let statuses = ["localhost", "192.0.2.1:3000", "evil.example"].map(status);
+        assert_eq!(statuses, [local, address, rebound], "{pages:?}");
     }
 }
 

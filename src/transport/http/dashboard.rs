@@ -5,26 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode, Version};
 use serde_json::json;
 
 use super::HttpServer;
 use super::body::{Answer, typed};
-use super::origin::is_loopback;
+use super::forwarded::is_forwarded;
+use super::origin::is_loopback_asked_for;
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::requests::HttpConnection;
 use super::rooms::value;
 use crate::auth::api_keys::ApiRight;
-use crate::config::{HostName, WebPages};
+use crate::config::WebPages;
 use crate::stats::Stats;
 use crate::transport::metrics::RefusalReason;
 
 const JSON: &str = "application/json";
-
-/// Headers by which proxies say for whom they ask begin with this, or are among the others.
-const FORWARDING_PREFIX: &str = "x-forwarded-";
-const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 
 /// The figures with all samples in JSON, and what they were made of.
 pub struct WholeFigures(Arc<Stats>, Bytes);
@@ -69,44 +66,46 @@ impl HttpServer {
     /// Checks that whoever asks may read the figures.
     ///
     /// # Errors
-    /// The request does not come from this machine, and has no key that may read the state of the server.
+    /// The setting does not show them to whoever asks, and there is no key that may read the state of the server.
     fn authorise(&self, request: &Request<Incoming>, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
-        if self.context.pages == WebPages::All || self.is_of_this_machine(request, connection) {
-            return Ok(());
-        }
+        let shown = match self.context.pages {
+            WebPages::All => self.check_host(request.headers(), connection),
+            WebPages::Chat | WebPages::Off => self.check_machine(request, connection),
+        };
+        let Err(not_shown) = shown else { return Ok(()) };
         match self.key_of(request) {
             Ok(key) if key.may(ApiRight::Info, None) => Ok(()),
             Ok(_) => {
                 let text = "this key may not read the state of the server: it needs the right info";
                 Err(RefusedRequest(RefusalReason::Rights, StatusCode::FORBIDDEN, text.into()))
             }
-            Err(RefusedRequest(reason, status, text)) if text.is_empty() => {
-                let text = "the figures are for browsers on the machine of the server, under a loopback name and \
-                            without a proxy, and for API keys with the right info: send one as X-API-Key";
-                Err(RefusedRequest(reason, status, text.into()))
-            }
+            Err(RefusedRequest(_, _, text)) if text.is_empty() => Err(not_shown),
             Err(refused) => Err(refused),
         }
     }
 
-    /// Whether a request was made on this machine, and not for somebody elsewhere. Any site can make its name resolve
+    /// Checks that a request was made on this machine, and not for somebody elsewhere. A server that its settings put
+    /// behind a proxy or under a public name takes no request for one of its own machine. Any site can make its name resolve
     /// to a loopback address (DNS rebinding), so the name must be a loopback name. A proxy on this machine is
     /// recognised by its headers, by HTTP/1.0, which nginx speaks where nobody says otherwise, or since it is a trusted
     /// proxy.
-    fn is_of_this_machine<B>(&self, request: &Request<B>, connection: &HttpConnection<'_>) -> bool {
-        let headers = request.headers();
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(HostName::parse);
-        connection.is_over_loopback
-            && !self.context.proxies.trusts(connection.peer)
+    fn check_machine<B>(&self, request: &Request<B>, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
+        let (context, headers) = (&self.context, request.headers());
+        let is_of_this_machine = connection.is_over_loopback
+            && context.origins.are_of_this_machine()
+            && context.proxies.are_on_this_machine()
+            && !context.proxies.trusts(connection.peer)
             && request.version() == Version::HTTP_11
-            && host.is_some_and(|host| is_loopback(&host.name))
-            && !is_through_proxy(headers)
+            && is_loopback_asked_for(headers)
+            && !is_forwarded(headers);
+        if is_of_this_machine {
+            return Ok(());
+        }
+        let text = "the figures are for API keys with the right info: send one as X-API-Key. Browsers on the machine of \
+                    the server need none, under a loopback name and without a proxy, if hosts, allowed-origins and \
+                    trusted-proxies name nothing elsewhere";
+        Err(RefusedRequest(RefusalReason::ApiKey, StatusCode::UNAUTHORIZED, text.into()))
     }
-}
-
-fn is_through_proxy(headers: &HeaderMap) -> bool {
-    let is_of_proxy = |name: &str| name.starts_with(FORWARDING_PREFIX) || FORWARDING_HEADERS.contains(&name);
-    headers.keys().any(|name| is_of_proxy(name.as_str()))
 }
 
 /// The number of the newest sample that the page has.

@@ -12,6 +12,10 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// The host for which the proxy was asked.
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
+/// The headers by which proxies say that they forward begin with this, or are among the others.
+const FORWARDING_PREFIX: &str = "x-forwarded-";
+const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "via", "x-real-ip"];
+
 /// The client that a request was made for: going back from the peer, the first address that is no trusted proxy.
 pub fn forwarded_for(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let lists = headers.get_all(FORWARDED_FOR).iter().rev().map(HeaderValue::to_str);
@@ -24,9 +28,10 @@ pub fn forwarded_for(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap
     client
 }
 
-/// Whether a request claims to be forwarded. A web page cannot make its browser claim so in a handshake.
+/// Whether a request claims to be forwarded. A web page cannot make its browser claim so in a WebSocket handshake.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED_HOST)
+    let is_of_proxy = |name: &str| name.starts_with(FORWARDING_PREFIX) || FORWARDING_HEADERS.contains(&name);
+    headers.keys().any(|name| is_of_proxy(name.as_str()))
 }
 
 /// The host for which the first of the proxies was asked, if they forward it.

@@ -41,10 +41,10 @@ impl OriginRules {
     /// Whether the page may connect: there is none, it is of the host that was asked for, or its origin is listed.
     pub fn allow(&self, headers: &HeaderMap, reached: Reached<'_>) -> bool {
         let host = match reached {
-            Reached::Forwarded(Some(host)) => Some(host),
-            _ => headers.get(HOST).and_then(|host| host.to_str().ok()),
+            Reached::Forwarded(Some(host)) => HostName::parse(host),
+            _ => asked_host(headers),
         };
-        let host = host.and_then(HostName::parse).map(|host| with_forwarded_port(host, headers, reached));
+        let host = host.map(|host| with_forwarded_port(host, headers, reached));
         headers.get_all(ORIGIN).iter().all(|origin| match &self.origins {
             Origins::Any => true,
             Origins::SameHostAnd(listed) => {
@@ -54,8 +54,39 @@ impl OriginRules {
         })
     }
 
+    /// Whether a page that reads from its own host may read this answer. Browsers name no origin then, and over plain HTTP
+    /// nothing else tells them from other clients. So over loopback, where any site may have led its name, the host that
+    /// was asked for must be a loopback name, an address, which no site can lead elsewhere, or one that the settings name.
+    pub fn allow_reading(&self, headers: &HeaderMap, reached: Reached<'_>) -> bool {
+        let is_own = |name: &str| is_loopback(name) || is_address(name) || self.is_named(name);
+        reached != Reached::OverLoopback
+            || headers.contains_key(ORIGIN)
+            || !headers.contains_key(HOST)
+            || asked_host(headers).is_some_and(|host| is_own(&host.name))
+    }
+
+    /// Whether the settings name this host, as one of the server or as the origin of pages.
+    fn is_named(&self, name: &str) -> bool {
+        let is_of_page = |origin: &String| Page::parse(origin).is_some_and(|page| page.host.name == name);
+        let is_listed = match &self.origins {
+            Origins::Any => true,
+            Origins::SameHostAnd(listed) => listed.iter().any(is_of_page),
+        };
+        is_listed || self.hosts.iter().any(|host| host.name == name)
+    }
+
+    /// Whether the settings name no host and no page but those of this machine.
+    pub fn are_of_this_machine(&self) -> bool {
+        let is_of_this_machine = |origin: &String| Page::parse(origin).is_some_and(|page| is_loopback(&page.host.name));
+        let are_pages = match &self.origins {
+            Origins::Any => false,
+            Origins::SameHostAnd(listed) => listed.iter().all(is_of_this_machine),
+        };
+        are_pages && self.hosts.iter().all(|host| is_loopback(&host.name))
+    }
+
     fn is_of_host(&self, origin: &HeaderValue, host: &HostName, reached: Reached<'_>) -> bool {
-        let Some(page) = Page::parse(origin) else { return false };
+        let Some(page) = origin.to_str().ok().and_then(Page::parse) else { return false };
         if self.is_tls && !page.is_https() && !matches!(reached, Reached::Forwarded(_)) {
             return false;
         }
@@ -80,8 +111,7 @@ struct Page {
 }
 
 impl Page {
-    fn parse(origin: &HeaderValue) -> Option<Self> {
-        let origin = origin.to_str().ok()?;
+    fn parse(origin: &str) -> Option<Self> {
         let schemes = [("http://", 80), ("https://", HTTPS_PORT)];
         let (host, default_port) =
             schemes.into_iter().find_map(|(scheme, port)| Some((origin.strip_prefix(scheme)?, port)))?;
@@ -115,12 +145,30 @@ fn with_forwarded_port(host: HostName, headers: &HeaderMap, reached: Reached<'_>
     HostName { port: host.port.or(port), ..host }
 }
 
+/// Whether the host that was asked for is a loopback name or address.
+pub fn is_loopback_asked_for(headers: &HeaderMap) -> bool {
+    asked_host(headers).is_some_and(|host| is_loopback(&host.name))
+}
+
+/// The host that was asked for, as the request says itself.
+fn asked_host(headers: &HeaderMap) -> Option<HostName> {
+    HostName::parse(headers.get(HOST)?.to_str().ok()?)
+}
+
 /// Whether a name is a loopback name (RFC 6761 §6.3) or address.
-pub fn is_loopback(name: &str) -> bool {
-    let address = match name.strip_prefix('[') {
+fn is_loopback(name: &str) -> bool {
+    let is_loopback = address(name).is_some_and(|address| address.to_canonical().is_loopback());
+    is_loopback || name == "localhost" || name.ends_with(".localhost")
+}
+
+fn is_address(name: &str) -> bool {
+    address(name).is_some()
+}
+
+/// The address that stands in place of a name.
+fn address(name: &str) -> Option<IpAddr> {
+    match name.strip_prefix('[') {
         Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => name.parse().ok(),
-    };
-    let is_loopback = address.is_some_and(|address: IpAddr| address.to_canonical().is_loopback());
-    is_loopback || name == "localhost" || name.ends_with(".localhost")
+    }
 }

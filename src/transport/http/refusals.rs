@@ -118,12 +118,13 @@ impl HttpServer {
         if reason == RefusalReason::Origin
             && let Some(times) = self.origin_refusals.count()
         {
-            warn!(
-                times,
-                origin,
-                host,
-                "pages of another origin were refused: if they are yours, add their origin to allowed-origins"
-            );
+            let text = match summary.origin {
+                Some(_) => {
+                    "pages of another origin were refused: if they are yours, add their origin to allowed-origins"
+                }
+                None => "requests over loopback for another host were refused: if it is yours, add it to hosts",
+            };
+            warn!(times, origin, host, "{text}");
         }
     }
 }

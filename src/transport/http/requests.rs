@@ -180,6 +180,9 @@ impl HttpServer {
     ) -> Result<Answer, RefusedRequest> {
         let body_bytes_max = rule.body_bytes_max(self.context.streams.frame_bytes_max);
         check(&request, body_bytes_max)?;
+        if rule.is_read_by_pages(request.method()) {
+            self.check_host(request.headers(), connection)?;
+        }
         if request.method() == Method::OPTIONS {
             let mut answer = empty(StatusCode::NO_CONTENT);
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(rule.methods));
@@ -234,19 +237,34 @@ impl HttpServer {
 
     /// Checks the origin of the page that has sent the request, if one has.
     fn check_origin(&self, headers: &HeaderMap, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
-        let is_proxy = self.context.proxies.trusts(connection.peer);
-        let reached = if is_proxy && is_forwarded(headers) {
+        if !self.context.origins.allow(headers, self.reached(headers, connection)) {
+            let text = "pages of this Origin may not connect: see allowed-origins\n";
+            return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text.into()));
+        }
+        Ok(())
+    }
+
+    /// Checks the host that was asked for, where a page may read the answer and browsers name no origin.
+    pub(super) fn check_host(
+        &self,
+        headers: &HeaderMap,
+        connection: &HttpConnection<'_>,
+    ) -> Result<(), RefusedRequest> {
+        if !self.context.origins.allow_reading(headers, self.reached(headers, connection)) {
+            let text = "over loopback this Host may be anybody's: list it in hosts, or the proxy in trusted-proxies\n";
+            return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text.into()));
+        }
+        Ok(())
+    }
+
+    fn reached<'h>(&self, headers: &'h HeaderMap, connection: &HttpConnection<'_>) -> Reached<'h> {
+        if self.context.proxies.trusts(connection.peer) && is_forwarded(headers) {
             Reached::Forwarded(forwarded_host(headers))
         } else if connection.is_over_loopback {
             Reached::OverLoopback
         } else {
             Reached::Directly
-        };
-        if !self.context.origins.allow(headers, reached) {
-            let text = "pages of this Origin may not connect: see allowed-origins\n";
-            return Err(RefusedRequest(RefusalReason::Origin, StatusCode::FORBIDDEN, text.into()));
         }
-        Ok(())
     }
 
     /// Checks the limits of the address that a trusted proxy names.

@@ -64,6 +64,9 @@ enum Pages {
     All,
     /// Pages whose origin may not connect are refused, since the route acts for the user of the browser.
     OfAllowedOrigins,
+    /// The same, and a page of a host that is not the server's own is refused too where it reads with GET, since browsers
+    /// then name no origin.
+    OfOwnHosts,
 }
 
 /// The longest body of a request.
@@ -110,11 +113,11 @@ static ROUTES: [RouteRule; 19] = [
     rule("/ws/", Route::TextWebSocket, "GET,OPTIONS", Pages::OfAllowedOrigins, NO_BODY),
     rule("/connection/websocket", Route::CentrifugeWebSocket, "GET,OPTIONS", Pages::OfAllowedOrigins, NO_BODY),
     rule("/connection/http_stream", Route::HttpStream, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
-    rule("/connection/sse", Route::Sse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
-    rule("/connection/uni_sse", Route::UniSse, "GET,POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::Frame),
+    rule("/connection/sse", Route::Sse, "GET,POST,OPTIONS", Pages::OfOwnHosts, BodyMax::Frame),
+    rule("/connection/uni_sse", Route::UniSse, "GET,POST,OPTIONS", Pages::OfOwnHosts, BodyMax::Frame),
     rule("/emulation", Route::Emulation, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::EscapedFrame),
-    rule("/rooms", Route::Rooms, READ, Pages::OfAllowedOrigins, NO_BODY),
-    rule("/rooms/*", Route::Room, READ, Pages::OfAllowedOrigins, NO_BODY),
+    rule("/rooms", Route::Rooms, READ, Pages::OfOwnHosts, NO_BODY),
+    rule("/rooms/*", Route::Room, READ, Pages::OfOwnHosts, NO_BODY),
     rule("/api/openapi.json", Route::ApiDescription, READ, Pages::OfAllowedOrigins, NO_BODY),
     rule("/api/*", Route::Api, "POST,OPTIONS", Pages::OfAllowedOrigins, BodyMax::ApiCall),
 ];
@@ -149,7 +152,12 @@ impl RouteRule {
 
     /// Whether requests of pages whose origin may not connect are refused.
     pub fn refuses_other_pages(&self) -> bool {
-        self.pages == Pages::OfAllowedOrigins
+        self.pages != Pages::All
+    }
+
+    /// Whether a page may read what the method answers without its browser naming an origin.
+    pub fn is_read_by_pages(&self, method: &Method) -> bool {
+        self.pages == Pages::OfOwnHosts && (method == Method::GET || method == Method::HEAD)
     }
 
     /// Bytes of the longest body, where a frame has `frame_bytes_max`.
