@@ -21,6 +21,9 @@ const MEDIA_TYPES: [(&str, &str); 4] = [
     ("svg", "image/svg+xml"),
 ];
 
+/// The client module, which is served with its comments, since people read it.
+const READ_BY_PEOPLE: &str = "roomcast";
+
 /// Files whose paths at the server are not those below `src/pages`.
 const PATHS: [(&str, &str); 3] =
     [("chat/index.html", "/"), ("dashboard/index.html", "/dashboard"), ("roomcast.js", "/roomcast.js")];
@@ -57,9 +60,14 @@ fn row(file: &Path, root: &Path, out: &Path) -> Option<String> {
     let name = file.strip_prefix(root).ok()?.to_str().expect("names of pages are text");
     let own_path = PATHS.iter().find(|(named, _)| *named == name);
     let path = own_path.map_or_else(|| format!("/pages/{name}"), |(_, path)| (*path).to_owned());
-    let bytes = fs::read(file).expect("a page can be read");
+    let source = fs::read_to_string(file).expect("a page can be read");
+    let is_code = extension == "js" || extension == "css";
+    let text = if is_code && !name.starts_with(READ_BY_PEOPLE) { without_comments(&source) } else { source };
+    let bytes = text.into_bytes();
     // No page has a `+` in its name.
-    let gzip_file = out.join(format!("{}.gz", name.replace('/', "+")));
+    let plain_file = out.join(name.replace('/', "+"));
+    fs::write(&plain_file, &bytes).expect("a page can be written");
+    let gzip_file = plain_file.with_extension(format!("{}.gz", extension.display()));
     fs::write(&gzip_file, compressed(&bytes)).expect("a compressed page can be written");
     let mut checksum = Crc::new();
     checksum.update(&bytes);
@@ -67,9 +75,30 @@ fn row(file: &Path, root: &Path, out: &Path) -> Option<String> {
     let tag = format!("{:08x}-{:x}", checksum.sum(), bytes.len());
     Some(format!(
         "    Page {{\n        path: {path:?},\n        media_type: {media_type:?},\n        \
-         bytes: include_bytes!({file:?}),\n        gzip: include_bytes!({gzip_file:?}),\n        \
+         bytes: include_bytes!({plain_file:?}),\n        gzip: include_bytes!({gzip_file:?}),\n        \
          etag: \"\\\"{tag}\\\"\",\n        gzip_etag: \"\\\"{tag}-gzip\\\"\",\n    }},\n"
     ))
+}
+
+/// A script or a style sheet without the comments at the beginnings of lines.
+fn without_comments(text: &str) -> String {
+    let (mut kept, mut is_inside) = (String::new(), false);
+    for line in text.lines() {
+        is_inside |= line.trim_start().starts_with("/*");
+        let code = match line.split_once("*/") {
+            Some((_, behind)) if is_inside => {
+                is_inside = false;
+                behind
+            }
+            _ if is_inside => "",
+            _ => line,
+        };
+        if !code.trim().is_empty() && !code.trim_start().starts_with("//") {
+            kept.push_str(code);
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// The bytes as gzip, in the same bytes at each build: the header has neither time nor name.

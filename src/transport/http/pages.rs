@@ -19,11 +19,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Keeps windows of other origins, which have opened a page or which it has opened, from reaching it.
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// The headers of every file. A browser asks before each use whether its copy is still the newest.
-const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (REFERRER_POLICY, "no-referrer")];
+/// A browser asks before each use of a file whether its copy is still the newest.
+const ALWAYS_ASKED: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
 
 /// Further headers of HTML.
-const DOCUMENT_HEADERS: [(HeaderName, &str); 2] = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
+const DOCUMENT_HEADERS: [(HeaderName, &str); 3] =
+    [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin"), (REFERRER_POLICY, "no-referrer")];
 
 /// The answer to a request for a page, which may be that the browser has it.
 ///
@@ -36,7 +37,7 @@ pub fn answer_page<B>(request: &Request<B>) -> Result<Answer, RefusedRequest> {
     let mut answer =
         if has_newest(request.headers(), etag) { empty(StatusCode::NOT_MODIFIED) } else { whole(page, is_gzip) };
     let of_document = DOCUMENT_HEADERS.into_iter().filter(|_| page.media_type.starts_with("text/html"));
-    let headers = HEADERS.into_iter().chain(of_document).chain([(ETAG, etag)]);
+    let headers = [ALWAYS_ASKED, (ETAG, etag)].into_iter().chain(of_document);
     answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
     Ok(answer)
 }
