@@ -115,7 +115,7 @@ struct Answer<'a> {
 }
 
 impl Stats {
-    /// Whether at most [`SAMPLES_FEW`] samples are behind this number, and all of them are kept.
+    /// Whether few samples are behind this number, and all of them are kept.
     pub fn has_few_behind(&self, number: u64) -> bool {
         self.samples.index_behind(number).is_some_and(|index| self.samples.len() - index <= SAMPLES_FEW)
     }

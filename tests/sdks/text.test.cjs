@@ -59,6 +59,6 @@ inEachDialect("a line client and an SDK hear each other", async (dialect) => {
     ]);
     assert.match(line.lines.data[10], /^\[client-\d+\] from nobody$/);
     const { clients } = await ada.presence();
-    assert.deepEqual(Object.values(clients).map(({ connInfo }) => connInfo?.name ?? null).filter(Boolean), ["~tom"]);
+    assert.deepEqual(Object.values(clients).map(({ connInfo }) => connInfo?.name ?? null).filter(Boolean).sort(), ["Ada", "~tom"]);
     line.close();
 });
