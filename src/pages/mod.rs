@@ -8,7 +8,7 @@ pub struct Page {
     pub path: &'static str,
     /// The value of `Content-Type`.
     pub media_type: &'static str,
-    /// The file as it is.
+    /// The file as it is; of scripts and style sheets of the pages without the comments on lines of their own.
     pub bytes: &'static [u8],
     /// The file compressed as gzip.
     pub gzip: &'static [u8],
