@@ -256,7 +256,7 @@ test("the title names the room and counts what is unread", async () => {
 test("the page asks for every module at once, before the first of them has run", () => {
     const page = fs.readFileSync(path.join(folder, "index.html"), "utf8");
     const modules = (name) => fs.readdirSync(name).filter((file) => file.endsWith(".js")).sort();
-    const expected = ["/roomcast.js", ...modules(path.join(folder, "..", "roomcast")).map((file) => `/pages/roomcast/${file}`),
+    const expected = ["/roomcast.js", ...modules(path.join(folder, "..", "roomcast")).map((file) => `/pages/roomcast/${file}`), "/pages/elements.js",
         ...modules(folder).filter((file) => file !== "main.js").map((file) => `/pages/chat/${file}`)];
     assert.deepEqual([...page.matchAll(/rel="modulepreload" href="([^"]+)"/g)].map(([, address]) => address), expected);
 });

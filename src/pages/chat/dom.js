@@ -2,16 +2,6 @@
 import { initial } from "./text.js";
 
 /**
- * The element of the page with this id.
- * @template {Element} T @param {string} id @param {new () => T} type @returns {T}
- */
-export function find(id, type) {
-    const element = document.getElementById(id);
-    if (!(element instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
-    return element;
-}
-
-/**
  * @template {keyof HTMLElementTagNameMap} Tag @param {Tag} tag @param {Partial<HTMLElementTagNameMap[Tag]>} [properties]
  * @param {(Node | string)[]} children @returns {HTMLElementTagNameMap[Tag]}
  */
@@ -38,11 +28,6 @@ export function monogram(name) {
     const element = make("span", { className: "monogram", ariaHidden: "true" }, letter);
     if (!letter) element.append(icon("signal"));
     return element;
-}
-
-/** Sets a text where it differs, so that an equal text is not announced or painted again. @param {Element} element @param {string} text */
-export function setText(element, text) {
-    if (element.textContent !== text) element.textContent = text;
 }
 
 /**

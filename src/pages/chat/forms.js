@@ -1,5 +1,5 @@
 /** The forms for a message, a nick and a token, and the line that says how the connection is. */
-import { find, setText } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { wrongNick } from "./text.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -9,9 +9,9 @@ const TOO_MANY = "Too many messages wait or have failed. Send them again or disc
 
 /** The field for a message. Enter sends, and each room keeps its own unsent text. */
 export class Composer {
-    #form = find("composer", HTMLFormElement);
-    #field = find("text", HTMLTextAreaElement);
-    #error = find("composer-error", HTMLElement);
+    #form = byId("composer", HTMLFormElement);
+    #field = byId("text", HTMLTextAreaElement);
+    #error = byId("composer-error", HTMLElement);
     /** @type {Conversation | undefined} */
     #conversation;
 
@@ -81,13 +81,13 @@ export function isComposing(event) {
 
 /** The name of a guest: asked for once, gently, and changed at any time. */
 export class NickForm {
-    #form = find("nick-form", HTMLFormElement);
-    #field = find("nick", HTMLInputElement);
-    #error = find("nick-error", HTMLElement);
-    #title = find("nick-title", HTMLElement);
-    #cancel = find("nick-cancel", HTMLButtonElement);
-    #me = find("me", HTMLButtonElement);
-    #name = find("me-name", HTMLElement);
+    #form = byId("nick-form", HTMLFormElement);
+    #field = byId("nick", HTMLInputElement);
+    #error = byId("nick-error", HTMLElement);
+    #title = byId("nick-title", HTMLElement);
+    #cancel = byId("nick-cancel", HTMLButtonElement);
+    #me = byId("me", HTMLButtonElement);
+    #name = byId("me-name", HTMLElement);
     #session;
     #closed;
     /** The refusal that the form has shown. @type {string | undefined} */
@@ -185,11 +185,11 @@ const CAUSES = {
 
 /** The line that says how the connection is, and the panel of a server that has refused for good. */
 export class Status {
-    #line = find("state", HTMLElement);
-    #text = find("state-text", HTMLElement);
-    #countdown = find("state-countdown", HTMLElement);
-    #retry = find("retry", HTMLButtonElement);
-    #token = find("token", HTMLInputElement);
+    #line = byId("state", HTMLElement);
+    #text = byId("state-text", HTMLElement);
+    #countdown = byId("state-countdown", HTMLElement);
+    #retry = byId("retry", HTMLButtonElement);
+    #token = byId("token", HTMLInputElement);
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     #timer;
     #wasLost = false;
@@ -199,10 +199,10 @@ export class Status {
     constructor(session) {
         this.#session = session;
         this.#retry.addEventListener("click", () => session.retry());
-        find("refused-retry", HTMLButtonElement).addEventListener("click", () => session.retry());
-        find("use-token", HTMLButtonElement).addEventListener("click", () => session.askForToken());
-        find("token-cancel", HTMLButtonElement).addEventListener("click", () => session.goOnAsGuest());
-        find("token-form", HTMLFormElement).addEventListener("submit", (event) => {
+        byId("refused-retry", HTMLButtonElement).addEventListener("click", () => session.retry());
+        byId("use-token", HTMLButtonElement).addEventListener("click", () => session.askForToken());
+        byId("token-cancel", HTMLButtonElement).addEventListener("click", () => session.goOnAsGuest());
+        byId("token-form", HTMLFormElement).addEventListener("submit", (event) => {
             event.preventDefault();
             const token = this.#token.value.trim();
             this.#token.value = "";
@@ -252,11 +252,11 @@ export class Status {
         this.#wasLost = false;
         this.#show("none", "");
         const [title, reason] = refusal(this.#session);
-        setText(find("refused-title", HTMLElement), title);
-        setText(find("refused-reason", HTMLElement), reason);
-        find("token-form", HTMLFormElement).hidden = !needsToken;
-        find("refused-retry", HTMLButtonElement).hidden = needsToken;
-        find("token-cancel", HTMLButtonElement).hidden = !canGoOnAsGuest;
+        setText(byId("refused-title", HTMLElement), title);
+        setText(byId("refused-reason", HTMLElement), reason);
+        byId("token-form", HTMLFormElement).hidden = !needsToken;
+        byId("refused-retry", HTMLButtonElement).hidden = needsToken;
+        byId("token-cancel", HTMLButtonElement).hidden = !canGoOnAsGuest;
     }
 
     /** @param {"none" | "first" | "trying" | "lost" | "back"} state @param {string} text */

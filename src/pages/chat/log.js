@@ -3,7 +3,8 @@
  * strangers wrote is only ever a text node or the address of a link.
  */
 import { beginsDay, beginsGroup, ENTRIES_MAX } from "./conversation.js";
-import { find, hide, icon, make, monogram, setRows, setText } from "./dom.js";
+import { hide, icon, make, monogram, setRows } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { clipped, clock, counted, dayLabel, dayOf, full, readable, segments, untilMidnight } from "./text.js";
 
 /** More rows than this are made in several frames. */
@@ -23,14 +24,14 @@ const ANNOUNCED_PER_SECOND_MAX = 3;
 /** @typedef {{ again: DraftAction, edit: DraftAction, discard: DraftAction }} DraftActions */
 
 export class Log {
-    #scroller = find("scroller", HTMLElement);
-    #log = find("log", HTMLElement);
-    #list = find("messages", HTMLOListElement);
-    #drafts = find("drafts", HTMLOListElement);
-    #start = find("start", HTMLElement);
-    #newest = find("newest", HTMLButtonElement);
-    #newestText = find("newest-text", HTMLElement);
-    #empty = find("empty", HTMLElement);
+    #scroller = byId("scroller", HTMLElement);
+    #log = byId("log", HTMLElement);
+    #list = byId("messages", HTMLOListElement);
+    #drafts = byId("drafts", HTMLOListElement);
+    #start = byId("start", HTMLElement);
+    #newest = byId("newest", HTMLButtonElement);
+    #newestText = byId("newest-text", HTMLElement);
+    #empty = byId("empty", HTMLElement);
     /** @type {Conversation | undefined} */
     #conversation;
     #generation = 0;

@@ -1,6 +1,7 @@
 /** Brings the parts of the page together: the address names the room, the session holds the state, views show it. */
 import { titleOf } from "./conversation.js";
-import { batched, copies, find, setText } from "./dom.js";
+import { batched, copies } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { Composer, NickForm, Status } from "./forms.js";
 import { Log } from "./log.js";
 import { panels, showMembers, Sidebar } from "./panels.js";
@@ -18,7 +19,7 @@ const TERMINAL_COMMAND = "nc localhost 8080";
 /** The first visible one of these gets the focus when the focused element goes. */
 const FOCUS_ORDER = ["text", "rejoin", "token", "refused-retry", "scroller", "go-room", "open-rooms"];
 
-const main = find("main", HTMLElement);
+const main = byId("main", HTMLElement);
 const changed = batched(render);
 const session = new Session(changed);
 const status = new Status(session);
@@ -68,19 +69,19 @@ let rendered;
 function showRoom() {
     const { current, connection } = session;
     document.body.dataset.view = main.dataset.view = connection.state === "refused" || session.wantsToken ? "refused" : current ? "room" : "welcome";
-    setText(find("title", HTMLElement), current?.name ?? "Roomcast");
+    setText(byId("title", HTMLElement), current?.name ?? "Roomcast");
     for (const code of document.querySelectorAll(".nc")) setText(code, `${TERMINAL_COMMAND}\nJOIN ${current?.name ?? "lobby"}`);
     const isLeft = current?.state === "left";
-    find("left", HTMLElement).hidden = !isLeft;
-    find("writing", HTMLElement).hidden = isLeft;
-    find("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
-    find("use-token", HTMLButtonElement).hidden = session.hasToken;
-    setText(find("left-reason", HTMLElement), current?.reason ?? "");
+    byId("left", HTMLElement).hidden = !isLeft;
+    byId("writing", HTMLElement).hidden = isLeft;
+    byId("bottom", HTMLElement).classList.toggle("alone", isLeft && current.entries.length === 0);
+    byId("use-token", HTMLButtonElement).hidden = session.hasToken;
+    setText(byId("left-reason", HTMLElement), current?.reason ?? "");
     composer.show(current);
     if (current !== rendered) log.show(rendered = current);
     else log.update();
     log.setBusy(current?.state === "joining");
-    find("scroller", HTMLElement).ariaLabel = current ? `Conversation in ${current.name}` : "Conversation";
+    byId("scroller", HTMLElement).ariaLabel = current ? `Conversation in ${current.name}` : "Conversation";
 }
 
 /** Goes where the address says. */
@@ -88,7 +89,7 @@ function navigate() {
     const name = roomOfHash(location.hash);
     const wrong = wrongRoom(name);
     sidebar.complain(wrong);
-    setText(find("welcome-error", HTMLElement), wrong ?? "");
+    setText(byId("welcome-error", HTMLElement), wrong ?? "");
     session.open(wrong ? "" : name);
     drawers.close();
     if (hasKeyboard.matches) queueMicrotask(() => requestAnimationFrame(focusComposer));
@@ -114,11 +115,11 @@ function leave(conversation) {
 
 function focusComposer() {
     if (main.dataset.view === "room") composer.focus();
-    else if (main.dataset.view === "refused") find("token", HTMLInputElement).focus();
+    else if (main.dataset.view === "refused") byId("token", HTMLInputElement).focus();
 }
 
 function focusNext() {
-    const elements = FOCUS_ORDER.map((id) => find(id, HTMLElement));
+    const elements = FOCUS_ORDER.map((id) => byId(id, HTMLElement));
     const isUsable = (/** @type {HTMLElement} */ element) => element.getClientRects().length > 0 && (element.id !== "text" || hasKeyboard.matches);
     elements.find(isUsable)?.focus({ preventScroll: true });
 }
@@ -150,14 +151,14 @@ function pressed(event) {
 
 addEventListener("hashchange", navigate);
 addEventListener("keydown", pressed);
-find("rejoin", HTMLButtonElement).addEventListener("click", () => rendered && session.rejoin(rendered));
-find("leave", HTMLButtonElement).addEventListener("click", () => rendered && leave(rendered));
-find("rooms", HTMLElement).addEventListener("click", ({ target }) => {
+byId("rejoin", HTMLButtonElement).addEventListener("click", () => rendered && session.rejoin(rendered));
+byId("leave", HTMLButtonElement).addEventListener("click", () => rendered && leave(rendered));
+byId("rooms", HTMLElement).addEventListener("click", ({ target }) => {
     const anchor = target instanceof Element && target.closest("a");
     if (anchor && anchor.hash && anchor.hash === location.hash) navigate(); // closes the drawer
 });
 const link = () => location.origin + location.pathname + (session.current ? hashOfRoom(session.current.name) : "");
-copies(find("copy-link", HTMLButtonElement), link);
+copies(byId("copy-link", HTMLButtonElement), link);
 for (const button of document.querySelectorAll("button.copy-nc")) {
     const terminal = button.closest(".terminal");
     if (terminal instanceof HTMLElement) terminal.hidden = !hasDefaultPorts;

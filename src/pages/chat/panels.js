@@ -1,5 +1,6 @@
 /** The panels beside the conversation, for rooms and for members: columns where there is space, drawers where there is not. */
-import { find, icon, make, monogram, setRows, setText } from "./dom.js";
+import { icon, make, monogram, setRows } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { counted, hashOfRoom, wrongRoom } from "./text.js";
 
 /** The list shows this many rooms. Typing finds the others. */
@@ -12,13 +13,13 @@ const OTHERS_SHOWN_MAX = 100;
 
 /** The rooms: those that were joined, with what is unread, the others, and the field that goes to any. */
 export class Sidebar {
-    #field = find("go-room", HTMLInputElement);
-    #error = find("go-error", HTMLElement);
-    #hint = find("go-hint", HTMLElement);
-    #joined = find("joined", HTMLUListElement);
-    #others = find("others", HTMLUListElement);
-    #noOthers = find("no-others", HTMLElement);
-    #menuBadge = find("menu-badge", HTMLElement);
+    #field = byId("go-room", HTMLInputElement);
+    #error = byId("go-error", HTMLElement);
+    #hint = byId("go-hint", HTMLElement);
+    #joined = byId("joined", HTMLUListElement);
+    #others = byId("others", HTMLUListElement);
+    #noOthers = byId("no-others", HTMLElement);
+    #menuBadge = byId("menu-badge", HTMLElement);
     /** @type {Map<Conversation, Row>} */
     #rows = new Map();
     #session;
@@ -30,12 +31,12 @@ export class Sidebar {
         this.#session = session;
         this.#goTo = goTo;
         this.#leave = leave;
-        find("go", HTMLFormElement).addEventListener("submit", (event) => {
+        byId("go", HTMLFormElement).addEventListener("submit", (event) => {
             event.preventDefault();
             this.#go();
         });
         this.#field.addEventListener("input", () => this.#typed());
-        find("refresh", HTMLButtonElement).addEventListener("click", () => session.list());
+        byId("refresh", HTMLButtonElement).addEventListener("click", () => session.list());
     }
 
     focusField() {
@@ -54,7 +55,7 @@ export class Sidebar {
         const elsewhere = unread - (current?.unread ?? 0);
         this.#menuBadge.hidden = elsewhere === 0;
         setText(this.#menuBadge, short(elsewhere));
-        find("joined-section", HTMLElement).hidden = conversations.size === 0;
+        byId("joined-section", HTMLElement).hidden = conversations.size === 0;
         this.#listOthers();
     }
 
@@ -143,8 +144,8 @@ const roomsFit = matchMedia("(min-width: 48rem)"), membersFit = matchMedia("(min
 
 /** Lays the panels out: columns where there is space, drawers where there is not. @param {Session} session */
 export function panels(session) {
-    const rooms = find("rooms", HTMLElement), members = find("members", HTMLElement);
-    const openRooms = find("open-rooms", HTMLButtonElement), openMembers = find("open-members", HTMLButtonElement);
+    const rooms = byId("rooms", HTMLElement), members = byId("members", HTMLElement);
+    const openRooms = byId("open-rooms", HTMLButtonElement), openMembers = byId("open-members", HTMLButtonElement);
 
     const lay = () => {
         rooms.popover = roomsFit.matches ? null : "auto";
@@ -191,9 +192,9 @@ function isShown(panel) {
     return panel.popover !== null && panel.matches(":popover-open");
 }
 
-const memberList = find("member-list", HTMLUListElement);
-const memberNote = find("member-note", HTMLElement);
-const memberCount = find("member-count", HTMLElement);
+const memberList = byId("member-list", HTMLUListElement);
+const memberNote = byId("member-note", HTMLElement);
+const memberCount = byId("member-count", HTMLElement);
 /** The members that the list shows, as JSON. */
 let listedMembers = "";
 

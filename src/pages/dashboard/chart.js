@@ -2,7 +2,8 @@
 //
 // The plot is a slider for assistive technology: arrow keys move the moment, and its value text says what was then.
 
-import { List, html, setAttribute, setProperty, setText } from "./dom.js";
+import { List, html, setAttribute, setProperty } from "./dom.js";
+import { setText } from "../elements.js";
 import { NONE, clock, duration, text } from "./format.js";
 import { SPAN_SECONDS } from "./history.js";
 import { Panel } from "./panel.js";

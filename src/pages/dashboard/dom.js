@@ -43,31 +43,6 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /**
- * The element of the page with an id.
- * @template {HTMLElement} Kind
- * @param {string} id
- * @param {new () => Kind} kind
- * @returns {Kind}
- */
-export function byId(id, kind) {
-    const element = document.getElementById(id);
-    if (!(element instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
-    return element;
-}
-
-/**
- * Writes only what has changed, so that nothing is laid out or announced again without need.
- * @param {Element} element
- * @param {string} text
- */
-export function setText(element, text) {
-    const { firstChild } = element;
-    if (firstChild instanceof Text) {
-        if (firstChild.data !== text) firstChild.data = text;
-    } else element.textContent = text;
-}
-
-/**
  * @param {Element} element
  * @param {string} name
  * @param {string} value

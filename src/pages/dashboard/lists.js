@@ -1,6 +1,7 @@
 // The lists below the charts: transports, endings, rooms, workers, budgets and totals.
 
-import { List, byId, html, setAttribute, setProperty, setText, svg } from "./dom.js";
+import { List, html, setAttribute, setProperty, svg } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { bytes, count, percent, rate, text } from "./format.js";
 import { reasonName, transportName } from "./words.js";
 

@@ -1,7 +1,7 @@
 // The dashboard: one request a second becomes one update of the page.
 
 import { makeCharts } from "./charts.js";
-import { byId } from "./dom.js";
+import { byId } from "../elements.js";
 import { History } from "./history.js";
 import { makeLists } from "./lists.js";
 import { Poller } from "./poller.js";

@@ -1,6 +1,7 @@
 // One plot of a chart: its lines or bars over ten minutes, with a value axis. It reads no pointer and no key.
 
-import { html, setAttribute, setProperty, setText, svg } from "./dom.js";
+import { html, setAttribute, setProperty, svg } from "./dom.js";
+import { setText } from "../elements.js";
 import { count, text } from "./format.js";
 import { HEIGHT, WIDTH, axis, bars, greatest, line } from "./plot.js";
 

@@ -2,7 +2,8 @@
 //
 // Assistive technology hears of the verdict when its level changes, and not of figures in its sentences.
 
-import { List, byId, html, setAttribute, setText } from "./dom.js";
+import { List, html, setAttribute } from "./dom.js";
+import { byId, setText } from "../elements.js";
 import { clock, date, duration } from "./format.js";
 import { SPAN_SECONDS } from "./history.js";
 import { levelWord } from "./words.js";

@@ -1,6 +1,7 @@
 // The main figures, each with a small line of the last ten minutes.
 
-import { html, setAttribute, setText, svg } from "./dom.js";
+import { html, setAttribute, svg } from "./dom.js";
+import { setText } from "../elements.js";
 import { NONE, bytes, count, rate, seconds, text } from "./format.js";
 import { HEIGHT, WIDTH, axis, greatest, line, newest, thinned } from "./plot.js";
 
