@@ -49,6 +49,7 @@
 //! | 4 | [`session`] | one client: its rooms and what it does there, and the protocol handlers on top |
 //! | 3 | [`broker`] | rooms, what they remember, and shards; knows no socket |
 //! | 2 | [`writer`] | outboxes and the write side of clients; knows no room |
+//! | 2 | [`backplane`] | the stream that orders the publications of all nodes, and their questions to each other |
 //! | 2 | [`access`] | reads the rules, and the files of tokens' keys and API keys |
 //! | 2 | [`hooks`] | asks the application before clients connect, join or publish |
 //! | 1 | [`auth`] | tokens, API keys and the rules of rooms: who may do what |
@@ -66,6 +67,7 @@
 pub mod access;
 pub mod api;
 pub mod auth;
+pub mod backplane;
 pub mod broker;
 pub mod commands;
 pub mod config;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 24] = [
+const FLOORS: [(&str, u8); 25] = [
     ("main", 9),
     ("server", 8),
     ("commands", 8),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u8); 24] = [
     ("session", 4),
     ("broker", 3),
     ("access", 2),
+    ("backplane", 2),
     ("hooks", 2),
     ("writer", 2),
     ("net", 1),

@@ -11,8 +11,9 @@ use super::requests::{BroadcastRequest, PublishRequest};
 use super::results::{Answer, BroadcastResult, PublishResult};
 use super::{Api, ApiError, json_on_one_line};
 use crate::auth::api_keys::ApiRight;
-use crate::broker::{IdempotencyKey, ServerPublish};
+use crate::broker::ServerPublish;
 use crate::protocol::command::CommandError;
+use crate::protocol::idempotency_key::IdempotencyKey;
 use crate::protocol::names::RoomName;
 use crate::protocol::publication::{Data, Publisher, PublisherKind, Tags};
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::busiest::BusiestRooms;
-use super::idempotency::{IdempotencyKey, KeyReused};
+use super::idempotency::KeyReused;
 use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
 use super::room::{Member, MemberCount};
 use crate::auth::rules::RoomRules;
@@ -15,6 +15,7 @@ use crate::config::Who;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::RequestId;
+use crate::protocol::idempotency_key::IdempotencyKey;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Offset, Position, Since};

@@ -2,11 +2,11 @@
 //! Plain synchronous code; never reads a clock itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::protocol::idempotency_key::IdempotencyKey;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::Position;
 
@@ -22,17 +22,6 @@ pub const KEY_BYTES: usize = 250;
 
 /// The table and the queue keep space for this many keys, however few there are.
 const KEYS_KEPT: usize = 64;
-
-/// The text by which a client marks the repeats of one publish: 1 to 128 bytes of UTF-8. Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(Arc<str>);
-
-/// A key that breaks its rule. The text shows both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("idempotency key of {bytes} bytes: 1 to {} bytes", IdempotencyKey::BYTES_MAX)]
-pub struct KeyError {
-    bytes: usize,
-}
 
 /// A key that was used for another publish in the same room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -58,25 +47,6 @@ pub struct SeenKeys {
     /// Each of the keys once, the oldest first.
     by_age: VecDeque<(Instant, RoomKey)>,
     bytes: usize,
-}
-
-impl IdempotencyKey {
-    /// The longest key, in bytes.
-    pub const BYTES_MAX: usize = 128;
-
-    /// Parses a key.
-    ///
-    /// # Errors
-    /// The key is empty or too long.
-    pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let is_valid = (1..=Self::BYTES_MAX).contains(&text.len());
-        if is_valid { Ok(Self(text.into())) } else { Err(KeyError { bytes: text.len() }) }
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl SeenKeys {

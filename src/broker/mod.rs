@@ -32,9 +32,7 @@ pub use command::{
 };
 pub use handle::{Broker, Request, ShardMailbox, ShardSenders, WeakShards};
 pub use history::{Evicted, History, RECLAIM_STEPS_MAX, Reclaimed};
-pub use idempotency::{
-    FirstPublish, IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyError, KeyReused, SeenKeys,
-};
+pub use idempotency::{FirstPublish, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, KeyReused, SeenKeys};
 pub use in_flight::{ClientWindow, InFlightPermit, LongReplyTurn, Uncharged};
 pub use limits::ShardRules;
 pub use listing_cache::{AGE_MAX as LIST_AGE_MAX, ListingBudget};

@@ -2,6 +2,7 @@
 //! all of it.
 
 mod arguments;
+mod cluster;
 mod file;
 mod help;
 mod hooks;
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use arguments::{API_KEY_VARIABLE, Invocation, InvocationError, ServerToAsk, Task, log_format};
+pub use cluster::{ClusterRules, NatsServer};
 pub use hooks::{HookPolicy, HookRules};
 pub use hosts::{HostName, Origins};
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
@@ -66,6 +68,8 @@ pub struct Config {
     pub tls: Option<TlsRules>,
     /// The application that is asked what clients may do; `None` where no hook is on.
     pub hooks: Option<HookRules>,
+    /// The cluster of which the server is a node; `None` where it is alone.
+    pub cluster: Option<ClusterRules>,
     /// The part that applies to every client.
     pub rules: Rules,
 }

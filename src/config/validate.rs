@@ -78,6 +78,7 @@ impl TryFrom<Settings> for Config {
             access: access(&settings)?,
             tls: tls(&settings)?,
             hooks: hooks(&settings)?,
+            cluster: None,
             rules: Rules::try_from(settings)?,
         })
     }

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod disconnect;
 pub mod error_code;
 pub mod event;
+pub mod idempotency_key;
 pub mod json;
 pub mod lines;
 pub mod listing;

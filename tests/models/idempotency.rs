@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roomcast::broker::{FirstPublish, IdempotencyKey, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, SeenKeys};
+use roomcast::broker::{FirstPublish, KEY_AGE_MAX, KEY_BYTES, KEYS_BYTES_MAX, SeenKeys};
+use roomcast::protocol::idempotency_key::IdempotencyKey;
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 
 use crate::common::room;

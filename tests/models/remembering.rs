@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, IdempotencyKey, Join, KeyReused, Now, PresenceCount, ReplyTo, Reservation, ServerPublish,
-    Shard, ShardCommand, ShardRules,
+    Act, Batch, Farewell, Join, KeyReused, Now, PresenceCount, ReplyTo, Reservation, ServerPublish, Shard,
+    ShardCommand, ShardRules,
 };
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::RequestId;
+use roomcast::protocol::idempotency_key::IdempotencyKey;
 use roomcast::protocol::names::RoomName;
 use roomcast::protocol::position::{Epoch, Offset, Position, Since, UnixMillis};
 use roomcast::protocol::publication::Data;
