@@ -39,6 +39,7 @@ pub struct Load {
     nodes: Vec<NodeAddress>,
     key: String,
     is_over: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
     listeners: Vec<Counted<Vec<Heard>>>,
     publishers: Vec<Counted<Vec<Vec<(String, Outcome)>>>>,
 }
@@ -69,8 +70,8 @@ impl Load {
     #[track_caller]
     pub fn start_with(nodes: &Nodes, staying: Staying) -> Self {
         let (key, is_over) = (nodes.key.clone(), Arc::new(AtomicBool::new(false)));
-        let mut load =
-            Self { nodes: nodes.addresses(), key, is_over, listeners: Vec::new(), publishers: Vec::new() };
+        let (listeners, publishers, refused) = (Vec::new(), Vec::new(), Arc::default());
+        let mut load = Self { nodes: nodes.addresses(), key, is_over, refused, listeners, publishers };
         let [text, told]: [Vec<usize>; 2] =
             [true, false].map(|is_text| (0..Kind::ALL.len()).filter(|&kind| is_text == is_text_kind(kind)).collect());
         // Members that are told places come first, so that the place of every text is known.
@@ -111,8 +112,8 @@ impl Load {
                 let room = ROOMS[(node + number) % ROOMS.len()];
                 let name = format!("{way:?}{node}");
                 let publisher = Publisher::new(way, &name, room, &self.nodes, node, &self.key);
-                let is_over = Arc::clone(&self.is_over);
-                let publish = move |acknowledged: &AtomicUsize| publisher.publish(acknowledged, &is_over);
+                let (is_over, refused) = (Arc::clone(&self.is_over), Arc::clone(&self.refused));
+                let publish = move |acknowledged: &AtomicUsize| publisher.publish(acknowledged, &refused, &is_over);
                 self.publishers.push(spawn(name, room, publish));
             }
         }
@@ -127,6 +128,13 @@ impl Load {
         };
         let before = counts();
         until(|| counts().into_iter().zip(&before).all(|(now, before)| now >= before + texts));
+    }
+
+    /// Waits until a publisher is told that what it publishes is not published.
+    #[track_caller]
+    pub fn until_refused(&self) {
+        let before = self.refused.load(Ordering::Acquire);
+        until(|| self.refused.load(Ordering::Acquire) > before);
     }
 
     /// Ends publishers and listeners, and compares what they have heard and were told.

@@ -50,6 +50,8 @@ struct Texts<'a> {
     published: Published,
     /// Counts what is acknowledged.
     acknowledged: &'a AtomicUsize,
+    /// Counts what is refused.
+    refused: &'a AtomicUsize,
     /// Ends it.
     is_over: &'a AtomicBool,
 }
@@ -68,8 +70,10 @@ impl Texts<'_> {
             let text = format!("{} {number}", self.name);
             self.published.push((text.clone(), Outcome::Unknown));
             let outcome = publish(&text)?;
-            if let Outcome::Acknowledged(_) = outcome {
-                self.acknowledged.fetch_add(1, Ordering::Release);
+            match outcome {
+                Outcome::Acknowledged(_) => _ = self.acknowledged.fetch_add(1, Ordering::Release),
+                Outcome::Refused => _ = self.refused.fetch_add(1, Ordering::Release),
+                Outcome::Unknown => {}
             }
             self.published.last_mut().expect("it was pushed").1 = outcome;
             thread::sleep(PACE);
@@ -85,11 +89,11 @@ impl Publisher {
     }
 
     /// Publishes until it is over. Returns what each connection has published.
-    pub fn publish(mut self, acknowledged: &AtomicUsize, is_over: &AtomicBool) -> Vec<Published> {
+    pub fn publish(mut self, acknowledged: &AtomicUsize, refused: &AtomicUsize, is_over: &AtomicBool) -> Vec<Published> {
         let mut connections = Vec::new();
         while !is_over.load(Ordering::Acquire) {
             let name = format!("{}.{}", self.name, connections.len());
-            let mut texts = Texts { name, published: Vec::new(), acknowledged, is_over };
+            let mut texts = Texts { name, published: Vec::new(), acknowledged, refused, is_over };
             // Ends with the publisher, or where it is cut.
             let _ = match self.way {
                 Way::Text => self.as_text_client(&mut texts),
