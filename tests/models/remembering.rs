@@ -22,7 +22,6 @@ use crate::common::{
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
-
 const NO_HISTORY: LimitsOfRoom = LimitsOfRoom { history_messages_max: 0, ..ROOM_LIMITS };
 
 /// A shard with one room that matters, and the lines that its clients get.
