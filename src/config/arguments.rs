@@ -187,10 +187,11 @@ impl Invocation {
             &mut settings.token_secret_file,
             &mut settings.token_public_key_file,
             &mut settings.token_jwks_file,
-            &mut settings.hook_networks,
+            &mut settings.hooks.hook_networks,
         ] {
             *list = list.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         }
+        settings.nats.cluster.retain(|server| !server.0.is_empty());
         let sources = Sources(given.into_iter().map(|(setting, entry)| (setting, entry.source)).collect());
         Ok(Self { settings, sources, task, warnings })
     }
@@ -357,6 +358,8 @@ mod tests {
         let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
-        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(parse(&["--config", file.path().to_str().unwrap()]).settings, settings);
     }
 }
