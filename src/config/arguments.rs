@@ -281,6 +281,7 @@ fn refusal(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Invocati
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return InvocationError::Print(error.to_string()),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => wrong_value(error, source),
         ErrorKind::UnknownArgument => unknown_flag(error),
+        ErrorKind::InvalidSubcommand => misplaced_url(error),
         _ => None,
     };
     InvocationError::Wrong(told.unwrap_or_else(|| {
@@ -319,6 +320,12 @@ fn unknown_flag(error: &clap::Error) -> Option<String> {
     let command = command();
     let meant = did_you_mean(flag.strip_prefix("--")?, command.get_arguments().filter_map(Arg::get_long), as_flag);
     Some(format!("no flag {flag}: {}", meant.unwrap_or_else(|| "see --help".to_owned())))
+}
+
+/// What is said of a URL that stands where a task would: it may hold a password, so it is not repeated.
+fn misplaced_url(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else { return None };
+    word.contains("://").then(|| "a URL belongs behind a flag, and commas without blanks separate several".to_owned())
 }
 
 #[cfg(test)]

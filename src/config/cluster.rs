@@ -45,7 +45,7 @@ pub struct ClusterSettings {
     /// Clusters that share a NATS have different names. 1 to 32 letters, digits, - and _.
     #[arg(long, help_heading = "Cluster", value_name = "TEXT", default_value = NAME)]
     pub cluster_name: String,
-    /// PEM file of authorities from which the certificate of NATS may come, besides those that the system trusts.
+    /// PEM file of the authorities from which the certificate of NATS may come (default: those that the system trusts).
     #[arg(long, help_heading = "Cluster", value_name = "PATH")]
     pub cluster_ca: Option<PathBuf>,
     /// PEM file of the certificate by which the node proves to NATS who it is.
@@ -75,7 +75,7 @@ pub struct ClusterRules {
     pub login: Option<NatsLogin>,
     /// The name of the cluster: that of its stream, and the first part of its subjects.
     pub name: String,
-    /// PEM file of the authorities that NATS' certificate may come from, beside those that the system trusts.
+    /// PEM file of the authorities that NATS' certificate may come from; `None` for those that the system trusts.
     pub authorities: Option<PathBuf>,
     /// PEM files of the certificate and the key by which the node proves to NATS who it is.
     pub certificate: Option<(PathBuf, PathBuf)>,
