@@ -56,12 +56,12 @@ pub struct ClusterSettings {
     pub cluster_key: Option<PathBuf>,
     /// Copies of the stream: 1, 3 or 5 (default: 3 where NATS is a cluster, else 1).
     ///
-    /// With three copies any one server of NATS may fail. It applies where the stream does not exist yet.
+    /// With three copies any one server of NATS may fail. A stream that exists keeps the copies that it has.
     #[arg(long, help_heading = "Cluster", value_name = "COUNT")]
     pub cluster_replicas: Option<u8>,
     /// Disk space of the stream on each server that has a copy; the oldest messages are dropped beyond it.
     ///
-    /// It holds what a node reads as it starts, and what one that was away has missed.
+    /// It holds what a node reads as it starts, and what one that was away has missed. A stream that exists keeps its size.
     #[arg(long, help_heading = "Cluster", value_name = "SIZE", default_value = STREAM_BYTES)]
     pub cluster_stream_bytes: Size,
 }
@@ -171,9 +171,10 @@ impl Serialize for NatsServer {
 
 pub(super) fn cluster(settings: &Settings, access: &AccessRules) -> Result<Option<ClusterRules>, ConfigError> {
     let nats = &settings.nats;
-    let Some((servers, login)) = servers(&nats.cluster)? else {
+    let (servers, login) = servers(&nats.cluster)?;
+    if servers.is_empty() {
         return alone(nats).map(|()| None);
-    };
+    }
     Ok(Some(ClusterRules {
         servers,
         login,
@@ -208,8 +209,8 @@ fn alone(nats: &ClusterSettings) -> Result<(), ConfigError> {
     }
 }
 
-/// The servers and the login that they share; `None` where none is listed.
-fn servers(listed: &[NatsServer]) -> Result<Option<(Vec<NatsServer>, Option<NatsLogin>)>, ConfigError> {
+/// The servers without their login, and the login that they share.
+fn servers(listed: &[NatsServer]) -> Result<(Vec<NatsServer>, Option<NatsLogin>), ConfigError> {
     const RULE: &str = "URLs of NATS servers, as in nats://10.0.0.1:4222,nats://10.0.0.2:4222, or tls://; in front of the \
         host user:password@ or token@, where %2C is a comma and %40 is an @";
     // A comma in a password ends an entry, and the next begins with the rest of the password.
@@ -217,7 +218,7 @@ fn servers(listed: &[NatsServer]) -> Result<Option<(Vec<NatsServer>, Option<Nats
     let wrong = |server: &NatsServer| ConfigError::new("cluster", if has_login { HIDDEN } else { &server.0 }, RULE);
     let parsed = listed.iter().map(|server| server.parse().ok_or_else(|| wrong(server)));
     let parsed: Vec<_> = parsed.collect::<Result<_, _>>()?;
-    let Some((_, login)) = parsed.first().cloned() else { return Ok(None) };
+    let login = parsed.first().and_then(|(_, login)| login.clone());
     for (server, (_, own)) in listed.iter().zip(&parsed) {
         let rule = match own {
             Some(NatsLogin::Token(token)) if token == HIDDEN => {
@@ -228,7 +229,7 @@ fn servers(listed: &[NatsServer]) -> Result<Option<(Vec<NatsServer>, Option<Nats
         };
         return Err(ConfigError::new("cluster", server, rule));
     }
-    Ok(Some((parsed.into_iter().map(|(url, _)| NatsServer(url)).collect(), login)))
+    Ok((parsed.into_iter().map(|(url, _)| NatsServer(url)).collect(), login))
 }
 
 fn name(name: &str) -> Result<String, ConfigError> {
