@@ -19,7 +19,7 @@ mod nats;
 // Members of all transports on two and three nodes.
 mod together;
 // Presence, lists, counts, events and orders of the application over nodes.
-mod presence;
+mod peers;
 // Starts that are refused.
 mod refused;
 // NATS is killed, stopped, full, or loses its stream.

@@ -192,6 +192,5 @@ fn outcome_of_error(error: &str) -> io::Result<Outcome> {
         return Err(cut());
     }
     assert!(error.starts_with("unavailable") || error.contains("\"code\":100"), "{error}");
-    // TODO words of the product
-    Ok(if error.contains("unknown") { Outcome::Unknown } else { Outcome::Refused })
+    Ok(if error.contains("may be published yet") { Outcome::Unknown } else { Outcome::Refused })
 }

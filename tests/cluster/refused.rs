@@ -89,7 +89,6 @@ fn settings_of_a_cluster_that_cannot_be_are_refused() {
         (&["--cluster", "nats://127.0.0.1:4222", "--cluster-name", "a.b"], "cluster-name"),
         (&["--cluster", "nats://127.0.0.1:4222", "--cluster-replicas", "2"], "cluster-replicas"),
         (&["--cluster", "nats://ada:secret@"], "cluster"),
-        (&["--cluster", "nats://127.0.0.1:4222", "--cluster-credentials", "/nowhere"], "/nowhere"),
         (&["--cluster", "nats://127.0.0.1:4222", "--cluster-ca", "/nowhere"], "/nowhere"),
     ] {
         let said = refused(arguments);
