@@ -1,7 +1,9 @@
 //! Starts that are refused, with what would be right.
 
-use harness::{Ended, NatsOptions, NatsServer, OLD_NATS, Program};
+use harness::{Client, Ended, NatsOptions, NatsServer, OLD_NATS, Program, Transport};
 use serde_json::{Value, json};
+
+use crate::nodes::Nodes;
 
 /// Runs a node that does not start. Returns what it says.
 #[track_caller]
@@ -62,15 +64,39 @@ fn wrong_credentials_are_refused_and_never_shown() {
     assert!(!log.iter().any(|line| line.contains("secret")), "{log:?}");
 }
 
+/// The permissions of a node in docs/cluster.md.
+fn documented_permissions() -> String {
+    let document = include_str!("../../docs/cluster.md");
+    let (_, behind) = document.split_once("permissions: {").expect("permissions");
+    let (permissions, _) = behind.split_once("\n        }").expect("an end");
+    format!("permissions: {{{permissions}\n }}")
+}
+
+fn with_permissions(permissions: &str) -> Option<NatsServer> {
+    let (credentials, permissions) = (Some(("ada", "secret")), permissions.to_owned());
+    NatsServer::start_with(NatsOptions { credentials, permissions, ..NatsOptions::default() })
+}
+
 #[test]
-fn a_user_who_may_not_use_jetstream_is_refused() {
-    let options = NatsOptions {
-        credentials: Some(("ada", "secret")),
-        permissions: r#"permissions: { publish: { deny: ["$JS.API.STREAM.CREATE.>"] } }"#,
-        ..NatsOptions::default()
-    };
-    let Some(nats) = NatsServer::start_with(options) else { return };
-    refused(&["--cluster", &nats.url()]);
+fn a_node_does_with_the_rights_that_the_document_gives_it_and_not_with_fewer() {
+    let documented = documented_permissions();
+    let Some(nats) = with_permissions(&documented) else { return };
+    let nodes = Nodes::start(&nats, 2);
+    let mut member = Client::member(&nodes.nodes[0], Transport::Tcp, "a", "member");
+    nodes.backend(1).publish("a", "hello");
+    member.expect("[backend] hello");
+    member.request_until("LIST", r#"Rooms: ["a"]"#);
+    assert_eq!(nodes.backend(1).result("presence_stats", json!({ "channel": "a" }))["num_clients"], 1);
+    for (right, fewer) in [
+        ("subscribe", documented.replace("subscribe: { allow: [\"roomcast.>\", ", "subscribe: { allow: [")),
+        ("create", documented.replace("\"$JS.API.STREAM.CREATE.roomcast\", ", "")),
+        ("publish", documented.replace("                \"roomcast.>\"\n", "")),
+    ] {
+        assert_ne!(fewer, documented, "{right}");
+        let Some(nats) = with_permissions(&fewer) else { return };
+        let said = refused(&["--cluster", &nats.url()]);
+        assert!(said.contains("roomcast"), "{right}: {said}");
+    }
 }
 
 #[test]

@@ -36,14 +36,14 @@ pub struct NatsOptions {
     /// The user and the password that clients must have.
     pub credentials: Option<(&'static str, &'static str)>,
     /// Further lines of the user's permissions, in the configuration's words.
-    pub permissions: &'static str,
+    pub permissions: String,
     /// The folder of the store, if it is not one of the server's own.
     pub store: Option<PathBuf>,
 }
 
 impl Default for NatsOptions {
     fn default() -> Self {
-        Self { version: NATS, credentials: None, permissions: "", store: None }
+        Self { version: NATS, credentials: None, permissions: String::new(), store: None }
     }
 }
 
@@ -253,7 +253,7 @@ fn configuration(options: &NatsOptions, folder: &TempDir, name: &str, host: Ipv4
     let store = options.store.clone().unwrap_or_else(|| folder.path().join("store"));
     let log = folder.path().join("log");
     let users = options.credentials.map(|(user, password)| {
-        let permissions = options.permissions;
+        let permissions = &options.permissions;
         format!("authorization {{ users: [{{ user: {user}, password: {password}, {permissions} }}] }}")
     });
     format!(
