@@ -1,6 +1,8 @@
 //! The NATS servers of these tests do what the tests think they do.
 
-use harness::{Forwarder, NATS, NatsClient, NatsCluster, NatsOptions, NatsServer, OLD_NATS, OLDEST_NATS, at_once, until};
+use harness::{
+    Forwarder, NATS, NatsClient, NatsCluster, NatsOptions, NatsServer, OLD_NATS, OLDEST_NATS, at_once, until,
+};
 use serde_json::{Value, json};
 
 fn stream(replicas: u8) -> Value {
