@@ -1,5 +1,7 @@
 //! The shards, as the thread sees them: where an entry goes, and what each is told.
 
+use tokio::sync::oneshot;
+
 use super::super::entry::{Entry, ProposalError};
 use super::super::feed::{Followed, Placed, Reached, ShardFeed};
 use super::super::publishing::ProposalId;
@@ -41,10 +43,17 @@ impl Shards {
         }
     }
 
-    /// Tells all shards in which epoch the stream goes on, and from where.
+    /// Tells all shards in which epoch the stream goes on, and from where. Returns once they do.
     pub(super) async fn restart(&self, epoch: Epoch, horizon: Offset) {
+        let mut telling = Vec::with_capacity(self.feeds.len());
         for shard in 0..self.feeds.len() {
-            self.tell(shard, Followed::Restarted { epoch, horizon }).await;
+            let (told, begun_anew) = oneshot::channel();
+            self.tell(shard, Followed::Restarted { epoch, horizon, told }).await;
+            telling.push(begun_anew);
+        }
+        for begun_anew in telling {
+            // A shard that has ended does not answer.
+            let _ = begun_anew.await;
         }
         self.reached.advance(horizon);
     }
