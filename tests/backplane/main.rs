@@ -6,3 +6,4 @@ mod faults;
 mod order;
 mod peers;
 mod refusals;
+mod traffic;
