@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Process, Signal, until};
@@ -72,6 +72,11 @@ impl NatsServer {
         let server = Self::spawn(installed(options.version)?, options, "alone", free_loopback(), "");
         server.wait_until_ready();
         Some(server)
+    }
+
+    /// An address on which nobody listens.
+    pub fn free_address() -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(free_loopback()), CLIENT_PORT)
     }
 
     fn spawn(program: PathBuf, options: NatsOptions, name: &str, host: Ipv4Addr, cluster: &str) -> Self {
@@ -182,6 +187,19 @@ impl NatsCluster {
     /// The URLs for `--cluster`.
     pub fn url(&self) -> String {
         self.servers.iter().map(NatsServer::url).collect::<Vec<String>>().join(",")
+    }
+
+    /// Waits until all servers have all of this stream.
+    #[track_caller]
+    pub fn until_replicated(&self, stream: &str) {
+        until(|| {
+            let info = self.servers.iter().find_map(|server| server.try_client().ok()?.stream(stream));
+            info.is_some_and(|info| {
+                let replicas = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+                let is_current = |replica: &Value| replica["current"] == true && replica["offline"] != true;
+                replicas.len() == self.servers.len() - 1 && replicas.iter().all(is_current)
+            })
+        });
     }
 
     /// The server that leads this stream, by its place in `servers`.
