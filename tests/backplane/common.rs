@@ -6,7 +6,7 @@ use std::time::Duration;
 use roomcast::backplane::entry::{Entry, Proposal, ProposalError, Publish};
 use roomcast::backplane::feed::{FeedMailbox, Followed, Placed, Proposer, Reached, feed};
 use roomcast::backplane::{BackplaneError, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared, start};
-use roomcast::config::{ClusterRules, NatsServer};
+use roomcast::config::{ClusterRules, NatsLogin, NatsServer};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
@@ -25,9 +25,17 @@ pub struct Node {
     pub metrics: Arc<BackplaneMetrics>,
 }
 
-pub fn rules(url: &str) -> ClusterRules {
+/// The rules of a node that reaches NATS at these URLs, each with the same login or none.
+pub fn rules(urls: &str) -> ClusterRules {
+    let (mut servers, mut login) = (Vec::new(), None);
+    for url in urls.split(',') {
+        let (front, host) = url.strip_prefix("nats://").unwrap().rsplit_once('@').unwrap_or(("", url));
+        login = front.split_once(':').map(|(user, password)| NatsLogin::User(user.to_owned(), password.to_owned()));
+        servers.push(NatsServer(format!("nats://{}", host.trim_start_matches("nats://"))));
+    }
     ClusterRules {
-        servers: url.split(',').map(|url| NatsServer(url.to_owned())).collect(),
+        servers,
+        login,
         name: "roomcast".to_owned(),
         authorities: None,
         certificate: None,

@@ -133,7 +133,10 @@ fn outcome(followed: &Followed) -> Option<(u64, Result<Offset, ProposalError>)> 
 /// Notes what a shard is told. Returns whether it is the end.
 fn note(segments: &mut Vec<Segment>, followed: Followed) -> bool {
     match followed {
-        Followed::Restarted { epoch, horizon } => segments.push(Segment { epoch, horizon, followed: Vec::new() }),
+        Followed::Restarted { epoch, horizon, told } => {
+            segments.push(Segment { epoch, horizon, followed: Vec::new() });
+            told.send(()).expect("the thread waits");
+        }
         Followed::Placed(Placed { offset, entry, .. }) => {
             let text = text(&entry);
             if text == END {

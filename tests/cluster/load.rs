@@ -88,8 +88,7 @@ impl Load {
             for &number in kinds {
                 let (kind, room) = (Kind::ALL[number], ROOMS[(node + number) % ROOMS.len()]);
                 let listener = Listener::new(kind, room, &self.nodes, node, LAST, staying);
-                let listener =
-                    spawn(format!("{kind:?} of node {node}"), room, move |count| listener.listen(count));
+                let listener = spawn(format!("{kind:?} of node {node}"), room, move |count| listener.listen(count));
                 self.listeners.push(listener);
             }
         }

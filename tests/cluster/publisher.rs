@@ -89,7 +89,12 @@ impl Publisher {
     }
 
     /// Publishes until it is over. Returns what each connection has published.
-    pub fn publish(mut self, acknowledged: &AtomicUsize, refused: &AtomicUsize, is_over: &AtomicBool) -> Vec<Published> {
+    pub fn publish(
+        mut self,
+        acknowledged: &AtomicUsize,
+        refused: &AtomicUsize,
+        is_over: &AtomicBool,
+    ) -> Vec<Published> {
         let mut connections = Vec::new();
         while !is_over.load(Ordering::Acquire) {
             let name = format!("{}.{}", self.name, connections.len());

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use async_nats::{Event, Message, Subscriber};
+use async_nats::{Event, Message};
 use aws_lc_rs::rand;
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use tracing::{error, info, warn};
 
-use super::super::links::{LeaderAnswer, message};
+use super::super::links::{LeaderAnswer, waiting};
 use super::super::messages::{ReadPart, acknowledgement, read_part, stored};
 use super::super::stream::StreamError;
 use super::super::subjects::InboxTopic;
@@ -166,8 +165,7 @@ impl Task {
                 error!(stream, horizon = horizon.0, "the stream has dropped what this node has not followed");
             }
         }
-        self.life += 1;
-        self.read_ends = 0;
+        self.void_reads();
         self.publishing.restarted(Instant::now());
         self.shards.restart(epoch, horizon).await;
         self.node.metrics.restarts.add(1);
@@ -187,11 +185,6 @@ impl Task {
             _ => {}
         }
     }
-}
-
-/// The next message of a subscription, if one waits.
-fn waiting(subscription: &mut Subscriber) -> Option<Message> {
-    message(subscription).now_or_never()
 }
 
 fn random() -> u64 {
