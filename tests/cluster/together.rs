@@ -4,8 +4,8 @@ use std::io::Write;
 use std::thread;
 
 use harness::{
-    Centrifuge, CentrifugeTransport, Client, EventStream, Lines, NatsOptions, NatsServer, OLDEST_NATS, Program, Transport,
-    at_once, until,
+    Centrifuge, CentrifugeTransport, Client, EventStream, Lines, NatsOptions, NatsServer, OLDEST_NATS, Program,
+    Transport, at_once, until,
 };
 use serde_json::{Value, json};
 
@@ -148,12 +148,13 @@ fn thousands_of_messages_at_once_keep_one_order() {
     let Some(nats) = NatsServer::start() else { return };
     let nodes = Nodes::start(&nats, 2);
     let talk = |node: usize| {
-        let (listener, publisher) = (Lines::member(nodes.nodes[node].tcp, "a"), Lines::member(nodes.nodes[node].tcp, "a"));
-        let (lines, output) = (0..LINES).map(|number| format!("{node} {number}\n")).collect::<String>(), publisher.write_half());
+        let (listener, publisher) =
+            (Lines::member(nodes.nodes[node].tcp, "a"), Lines::member(nodes.nodes[node].tcp, "a"));
+        let lines: String = (0..LINES).map(|number| format!("{node} {number}\n")).collect();
+        let output = publisher.write_half();
         thread::spawn(move || (&output).write_all(lines.as_bytes()).expect("a server that reads"));
-        [listener, publisher].map(|mut member| {
-            thread::spawn(move || (0..2 * LINES).map(|_| member.line()).collect::<Vec<String>>())
-        })
+        [listener, publisher]
+            .map(|mut member| thread::spawn(move || (0..2 * LINES).map(|_| member.line()).collect::<Vec<String>>()))
     };
     let heard = [0, 1].map(talk).into_iter().flatten().map(|thread| thread.join().expect("it heard all"));
     let heard: Vec<Vec<String>> = heard.collect();
