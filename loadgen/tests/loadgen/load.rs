@@ -111,7 +111,7 @@ impl Measured {
 }
 
 /// The faults that make a load fail.
-const FAULTS: [&str; 5] = ["lost", "duplicated", "reordered", "stray", "damaged"];
+const FAULTS: [&str; 6] = ["lost", "duplicated", "reordered", "overtaken", "stray", "damaged"];
 
 /// A number anywhere in JSON.
 #[track_caller]

@@ -17,7 +17,7 @@ impl Trial {
     }
 
     fn publishes(&mut self, numbers: std::ops::Range<u32>) {
-        numbers.for_each(|number| assert_eq!(self.0.publish(due(number)), number));
+        numbers.for_each(|number| assert_eq!(self.0.publish(due(number), 0), number));
     }
 
     fn receives(&mut self, member: u32, numbers: &[u32]) -> Vec<Receipt> {

@@ -86,7 +86,7 @@ impl Model {
     fn publish(&mut self) {
         let due = Nanos(self.now.0.saturating_sub(self.random.u64(..20)));
         let due = self.dues.last().map_or(due, |&before| due.max(before));
-        let number = self.checker.publish(due);
+        let number = self.checker.publish(due, 0);
         self.dues.push(due);
         let members = self.clients.iter_mut().filter(|client| client.state.is_in_room());
         members.for_each(|client| client.unread.push_back(Sent::Message(number)));
