@@ -193,8 +193,7 @@ mod tests {
     #[test]
     fn clients_come_back_at_targets_of_their_scheme_or_else_of_their_kind_of_position() {
         let after = |targets: &[(&str, u32)]| -> Vec<Vec<u8>> {
-            let weighted =
-                |&(target, weight): &(&str, u32)| WeightedTarget { target: target.parse().unwrap(), weight };
+            let weighted = |&(target, weight): &(&str, u32)| WeightedTarget { target: target.parse().unwrap(), weight };
             failover_targets(&targets.iter().map(weighted).collect::<Vec<_>>())
         };
         let (a, b, c) = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3");

@@ -67,7 +67,13 @@ pub struct LoadArguments {
     /// Readers of sse:// cannot publish, so the default for them is the WebSocket of their server. api:// publishes by the
     /// server API with the key of --api-key-file, and the time to each answer is reported. With --in-flight N such a
     /// connection has up to N requests on their way.
-    #[arg(long, value_name = "TARGET,…", conflicts_with = "publishers", value_delimiter = ',', help_heading = "Clients")]
+    #[arg(
+        long,
+        value_name = "TARGET,…",
+        conflicts_with = "publishers",
+        value_delimiter = ',',
+        help_heading = "Clients"
+    )]
     pub publish_over: Vec<Target>,
     /// File with the key of the server API, for api:// targets
     #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Clients")]

@@ -68,7 +68,8 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
         table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
     }
     if counts.disconnected > 0 {
-        let reasons = format!("{} clients disconnected, {}", counts.disconnected, format_reasons(&reconnects.disconnected));
+        let reasons =
+            format!("{} clients disconnected, {}", counts.disconnected, format_reasons(&reconnects.disconnected));
         table.add("failover", format!("{reasons}; {} back at another target", counts.moved));
         table.add("", format!("{came_back}, {others}"));
     }

@@ -16,15 +16,15 @@ const ROOMS: [&str; 6] = ["--clients", "72", "--rooms", "12", "--rate", "240"];
 /// Gives up soon when something never comes.
 const IMPATIENT: [&str; 2] = ["--patience", "2s"];
 
-/// A delivery in the middle, to a member on the second node that does not publish.
-const HERE: At = At { client: 1, delivery: 4 };
+/// A delivery in the middle, to the member that came last and does not set the pace.
+const HERE: At = At { client: 3, delivery: 4 };
 
 /// Measures nodes with these faults.
 #[track_caller]
 fn measure_nodes(count: usize, wire: Wire, script: &[Fault], arguments: &[&[&str]]) -> Measured {
     let nodes = Fake::start_nodes(count, wire, script);
-    let targets = nodes.targets().join(",");
-    measure("--targets", &[&[&targets[..]], &arguments.concat()[..], &IMPATIENT].concat())
+    let targets = format!("--targets={}", nodes.targets().join(","));
+    measure(&targets, &[&arguments.concat()[..], &IMPATIENT].concat())
 }
 
 /// Numbers of clients that were disconnected, came back to another node, have what they missed, and are still away.
@@ -54,7 +54,8 @@ fn clients_that_a_node_disconnects_come_back_at_another_one_and_miss_nothing() {
         measured.expect_all(6);
         expect_moved(&measured, [24, 24, 24, 0]);
         assert_eq!(measured.number("/rooms/reconnects/times/count"), 24.0, "{measured:?}");
-        assert_eq!(measured.number("/rooms/reconnects/reasons/shutdown"), 24.0, "{measured:?}");
+        let reasons = measured.report["rooms"]["reconnects"]["reasons"].as_object().expect("reasons");
+        assert!(reasons.keys().all(|reason| reason.contains("shutdown")), "{measured:?}");
     });
 }
 
@@ -82,7 +83,7 @@ fn each_fault_of_a_replay_on_another_node_is_counted_and_no_other() {
     let doubled = (Fault::DoubleTheLastOfTheFirstReplay, "duplicated", "doubled");
     at_once([lost, doubled], |(fault, counted, of_return)| {
         // The member that is disconnected misses the very message with which that happens.
-        let script = [fault, Fault::Close(HERE)];
+        let script = [fault, Fault::CloseAReader(7)];
         let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &["--failover"]]);
         measured.expect_only(counted, 1);
         assert_eq!(measured.number(&format!("/rooms/reconnects/{of_return}")), 1.0, "{measured:?}");
@@ -110,8 +111,7 @@ fn a_message_on_its_way_to_a_node_that_ends_is_not_accepted_and_not_lost() {
 
 #[test]
 fn a_client_that_nobody_takes_back_is_a_fault() {
-    // The node that stops is the only one with clients. It takes no client back, nor does the other one.
-    let script = [Fault::Close(HERE), Fault::RefuseAllToResume];
+    let script = [Fault::CloseAReader(7), Fault::RefuseAllToResume];
     let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &["--failover"]]);
     measured.expect_fault("1 of 1 clients did not come back: closed without a word (1)");
     expect_moved(&measured, [1, 0, 0, 1]);
@@ -119,7 +119,7 @@ fn a_client_that_nobody_takes_back_is_a_fault() {
 
 #[test]
 fn a_client_that_one_node_does_not_take_back_tries_the_next() {
-    let script = [Fault::Close(HERE), Fault::RefuseTheFirstToResume];
+    let script = [Fault::CloseAReader(7), Fault::RefuseTheFirstToResume];
     let measured = measure_nodes(3, Wire::Lines, &script, &[&ONE_ROOM, &["--failover"]]);
     measured.expect_clean();
     measured.expect_all(4);
@@ -139,9 +139,9 @@ fn clients_that_are_cut_come_back_at_another_node() {
 #[test]
 fn clients_change_their_transport_if_no_other_target_has_the_same() {
     let server = Server::roomcast();
-    let targets = [server.tcp(), server.websocket()].join(",");
+    let targets = format!("--targets={},{}", server.tcp(), server.websocket());
     let cuts = ["--reconnect", "1@200ms", "--away", "100ms", "--failover"];
-    let measured = measure("--targets", &[&[&targets[..]], &ROOMS[..], &cuts].concat());
+    let measured = measure(&targets, &[&ROOMS[..], &cuts].concat());
     measured.expect_clean();
     measured.expect_all(6);
     let number = |of: &str| measured.number(&format!("/rooms/reconnects/{of}"));

@@ -3,6 +3,7 @@
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
 mod answers;
+mod nodes;
 mod resuming;
 mod script;
 mod wire;
@@ -265,34 +266,6 @@ impl Server {
     fn take_fault(&mut self, is_wanted: impl Fn(&Fault) -> bool) -> bool {
         let place = self.script.iter().position(is_wanted);
         place.map(|place| self.script.remove(place)).is_some()
-    }
-
-    fn publish_by(&mut self, client: usize, text: &str) {
-        let Some(room) = self.clients[client].room.clone() else { return };
-        let number = self.messages;
-        if self.take_fault(|fault| matches!(fault, Fault::RefuseMessage(message) if *message == number)) {
-            self.messages += 1;
-            return self.promise(client, Act::Send("ERR unavailable for now\n".to_owned()));
-        }
-        if self.take_fault(|fault| matches!(fault, Fault::SwallowMessageAndClose(message) if *message == number)) {
-            self.messages += 1;
-            let last = self.dismiss(client, "");
-            return last.into_iter().for_each(|act| self.promise(client, act));
-        }
-        self.publish(&room, text);
-        if self.take_fault(|fault| matches!(fault, Fault::StopNode(message) if *message == number)) {
-            self.stop_node(self.clients[client].node);
-        }
-    }
-
-    /// Ends all connections of a node.
-    fn stop_node(&mut self, node: usize) {
-        for client in 0..self.clients.len() {
-            if self.clients[client].node == node && self.clients[client].room.is_some() {
-                let last = self.dismiss(client, "ERR closed shutdown\n");
-                last.into_iter().for_each(|act| self.promise(client, act));
-            }
-        }
     }
 
     fn publish(&mut self, room: &str, text: &str) {

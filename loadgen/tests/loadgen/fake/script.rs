@@ -47,6 +47,8 @@ pub enum Fault {
     RefuseMessage(usize),
     /// This message reaches nobody, and the connection of its sender is closed without a word.
     SwallowMessageAndClose(usize),
+    /// In place of this message, a member that did not send it is disconnected.
+    CloseAReader(usize),
     /// Behind this message, the node of its sender ends all of its connections and takes new ones again.
     StopNode(usize),
     /// Every token is refused.

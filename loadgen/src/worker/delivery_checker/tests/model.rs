@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::*;
 
 /// The first one publishes and stays. Of the others, those with odd numbers leave and join again, and those with even
-/// numbers are cut once and come back with their position.
+/// numbers are cut again and again and come back with their position.
 const MEMBERS: u32 = 7;
 
 /// Publications after which a member that was away is told of a gap.
@@ -55,7 +55,8 @@ enum Sent {
     /// The answer to a leave that was sent at this time.
     Left(Nanos),
     Resumed,
-    Gap,
+    /// The number of the message behind the gap.
+    Gap(u32),
 }
 
 impl Model {
@@ -113,14 +114,23 @@ impl Model {
                 client.next = published;
                 client.state = State::Member;
             }
-            State::Left | State::Back => {}
+            State::Left => {}
+            State::Back => {
+                let was_answered = !client.unread.iter().any(|sent| matches!(sent, Sent::Resumed));
+                client.unread.clear();
+                client.state = State::Cut;
+                if was_answered {
+                    assert_eq!(self.checker.cut(member), 0, "{:?}", self.checker);
+                }
+            }
             State::Cut => {
                 client.unread.push_back(Sent::Resumed);
-                if published - client.next > RETAINED {
-                    client.unread.push_back(Sent::Gap);
-                    client.next = published;
+                let mut next = client.next;
+                if published - next > RETAINED {
+                    client.unread.push_back(Sent::Gap(published));
+                    next = published;
                 }
-                client.unread.extend((client.next..published).map(Sent::Message));
+                client.unread.extend((next..published).map(Sent::Message));
                 client.state = State::Back;
             }
         }
@@ -139,7 +149,10 @@ impl Model {
             Some(Sent::Joined) => self.checker.join(member, self.now),
             Some(Sent::Left(asked)) => self.checker.leave(member, asked),
             Some(Sent::Resumed) => self.checker.resume(member, self.now),
-            Some(Sent::Gap) => self.checker.excuse_missed(member),
+            Some(Sent::Gap(next)) => {
+                client.next = next;
+                self.checker.excuse_missed(member);
+            }
         }
     }
 
