@@ -5,6 +5,7 @@
 //! unexpected.
 
 mod doubts;
+mod early;
 mod resuming;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Nanos;
 use crate::latency::Latencies;
+use crate::messages::Tally;
 use crate::payload::Payload;
 use crate::room_order::RoomOrder;
 use doubts::Doubt;
@@ -50,6 +52,10 @@ pub struct DeliveryChecker {
     doubts: BTreeMap<u32, Doubt>,
     /// Refused messages of each sender.
     refusals: HashMap<u32, u64>,
+    /// Deliveries to members that joined, of which the place in the order is not known yet.
+    early: BTreeMap<u32, Vec<(Payload, Nanos)>>,
+    /// Faults among deliveries that were kept.
+    late_faults: Vec<Receipt>,
 }
 
 /// What is known of one message.
@@ -105,6 +111,20 @@ pub enum Receipt {
     Damaged,
 }
 
+impl Receipt {
+    /// Counts a fault that counted as a delivery in order when it came.
+    pub fn correct(self, tally: &mut Tally) {
+        match self {
+            Self::InOrder => return,
+            Self::Reordered => return tally.reordered += 1,
+            Self::Duplicate => tally.duplicated += 1,
+            Self::Stray => tally.stray += 1,
+            Self::Damaged => tally.damaged += 1,
+        }
+        tally.received -= 1;
+    }
+}
+
 impl DeliveryChecker {
     /// A room with this many members, none of them joined.
     pub fn new(members: usize, is_published_here: bool) -> Self {
@@ -143,6 +163,7 @@ impl DeliveryChecker {
     /// Records that a member has left that sent its leave at `asked`. It must have received what others received
     /// before.
     pub fn leave(&mut self, member: u32, asked: Nanos) {
+        self.early.remove(&member);
         self.lost += self.missing(member, |message| message.first <= asked);
         self.skipped.remove(&member);
         self.members[member as usize].presence = Presence::Absent;
@@ -150,12 +171,14 @@ impl DeliveryChecker {
 
     /// Stops checking a member.
     pub fn ignore(&mut self, member: u32) {
+        self.early.remove(&member);
         self.members[member as usize].presence = Presence::Absent;
         self.skipped.remove(&member);
     }
 
     /// Records a disconnect. Messages that are published later need not reach the member.
     pub fn disconnect(&mut self, member: u32, now: Nanos) {
+        self.early.remove(&member);
         let presence = &mut self.members[member as usize].presence;
         if *presence == Presence::Joined {
             self.lost += self.missing(member, |_| true);
@@ -193,13 +216,18 @@ impl DeliveryChecker {
         if message.intended != payload.intended || payload.intended > now {
             return Receipt::Damaged;
         }
-        let receipt = match self.members[member as usize].presence {
+        let presence = self.members[member as usize].presence;
+        let receipt = match presence {
             Presence::Absent | Presence::Away | Presence::AwayJoined | Presence::Disconnected(_) => Receipt::Stray,
+            Presence::Joined if self.keep_early(member, payload, now) => return Receipt::InOrder,
             Presence::Joined => self.receive_first(member, payload.number),
             Presence::Receiving => self.receive_unexpected(member, payload.number),
         };
         if matches!(receipt, Receipt::InOrder | Receipt::Reordered) {
             self.messages[payload.number as usize].count(now);
+        }
+        if !self.early.is_empty() {
+            self.settle_known();
         }
         receipt
     }
@@ -316,6 +344,7 @@ impl DeliveryChecker {
     /// Whether every member has received every message.
     pub fn is_complete(&self) -> bool {
         self.order.len() + self.doubts.len() == self.published as usize
+            && self.early.is_empty()
             && self.lost_in_silence() == 0
             && self.skipped.values().all(BTreeSet::is_empty)
             && self.members.iter().enumerate().all(|(member, place)| match place.presence {

@@ -353,7 +353,9 @@ impl Worker {
         result.tally.unanswered = self.waiting_for_answer();
         let measured = |intended| self.measured.contains(&intended);
         let mut spreads = Latencies::default();
-        for room in &self.rooms {
+        for room in &mut self.rooms {
+            room.checker.settle_all();
+            room.checker.late_faults().iter().for_each(|fault| fault.correct(&mut result.tally));
             result.tally.lost += room.checker.lost_deliveries();
             result.tally.stray += room.checker.unpublished();
             result.tally.received -= room.checker.unpublished();

@@ -31,6 +31,7 @@ impl DeliveryChecker {
     /// Records that a member which has resumed was told of a gap. It must receive the messages that were due after its
     /// join was answered.
     pub fn excuse_missed(&mut self, member: u32) {
+        self.early.remove(&member);
         let Some(since) = self.resumed.remove(&member) else { return };
         self.skipped.remove(&member);
         let place = &mut self.members[member as usize];
