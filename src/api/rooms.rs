@@ -53,7 +53,7 @@ impl Api<'_> {
         if page.since.is_some_and(|since| is_in_order && !found.follows(since.offset)) {
             return Err(CommandError::Unrecoverable { room }.into());
         }
-        let PageOfRoom { publications, position } = found;
+        let PageOfRoom { publications, position, .. } = found;
         Ok(HistoryResult {
             publications: publications.into_iter().map(PublicationInfo::from).collect(),
             epoch: position.map(|position| position.epoch.to_string()).unwrap_or_default(),
@@ -64,7 +64,7 @@ impl Api<'_> {
     pub(super) async fn remove_history(&self, RoomRequest { channel }: RoomRequest) -> Result<EmptyResult, ApiError> {
         let room = self.room(ApiRight::HistoryRemove, channel)?;
         self.require_history(&room)?;
-        self.context.broker.remove_history(room).await;
+        self.context.broker.remove_history(room).await?;
         Ok(EmptyResult {})
     }
 

@@ -21,6 +21,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
+use crate::backplane::CaughtUp;
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub access: Arc<Access>,
     /// The application that hooks ask; `None` where none is on.
     pub application: Option<Arc<Application>>,
+    /// Clients are accepted once the node has caught up with its cluster; `None` where the server is alone.
+    pub caught_up: Option<CaughtUp>,
     /// The ways of commands to all workers.
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
@@ -121,14 +124,13 @@ impl Worker {
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
-        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } =
-            shared;
+        let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
+        let Shared { caught_up, emulation, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
         let lines = Listener::new(lines, connection_limit.clone())?;
         let http = Listener::new(http, connection_limit.clone())?;
-        let _ = send_ready.send(Handle::current().metrics());
         let own = usize::from(index.0);
         let memory = MemoryUse::default();
         spawn_local(memory.clone().trim());
@@ -180,6 +182,10 @@ impl Worker {
             streams,
             tasks: tasks.clone(),
         });
+        if let Some(mut caught_up) = caught_up {
+            caught_up.wait().await;
+        }
+        let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
         acceptor.accept_lines(lines, context).await;
         tasks.close();
