@@ -4,4 +4,6 @@
 
 pub mod entry;
 pub mod feed;
+pub mod peers;
+pub mod questions;
 pub mod signal;

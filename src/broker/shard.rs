@@ -56,7 +56,7 @@ pub struct Shard {
     pub(super) counted: Option<(Instant, RoomCounts)>,
     /// When somebody last looked for the busiest rooms.
     pub(super) last_look: Option<Instant>,
-    presence: PresenceEvents,
+    pub(super) presence: PresenceEvents,
     waiting: WaitingRooms,
     waiting_joins: WaitingJoins,
 }
@@ -202,12 +202,13 @@ impl Shard {
                 let position = self.publish(now, *publish, batch);
                 batch.acknowledge_later(Ack::Published(answer, position));
             }
-            ShardCommand::Presence(room, answer) => {
-                batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room)));
+            ShardCommand::Presence(room, peers, answer) => {
+                batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room, &peers)));
             }
-            ShardCommand::PresenceCount(room, answer) => {
-                batch.acknowledge_later(Ack::PresenceCount(answer, self.presence_count(&room)));
+            ShardCommand::PresenceCount(room, peers, answer) => {
+                batch.acknowledge_later(Ack::PresenceCount(answer, self.presence_count(&room, &peers)));
             }
+            ShardCommand::Peer(command) => self.obey_peer(command, batch),
             ShardCommand::Page(room, page, answer) => {
                 batch.acknowledge_later(Ack::Page(answer, self.page_of(&room, &page)));
             }
