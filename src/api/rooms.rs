@@ -53,7 +53,7 @@ impl Api<'_> {
         if page.since.is_some_and(|since| is_in_order && !found.follows(since.offset)) {
             return Err(CommandError::Unrecoverable { room }.into());
         }
-        let PageOfRoom { publications, position } = found;
+        let PageOfRoom { publications, position, .. } = found;
         Ok(HistoryResult {
             publications: publications.into_iter().map(PublicationInfo::from).collect(),
             epoch: position.map(|position| position.epoch.to_string()).unwrap_or_default(),

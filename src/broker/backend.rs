@@ -104,7 +104,8 @@ impl Shard {
     pub(super) fn page_of(&self, name: &RoomName, page: &Page) -> Result<PageOfRoom, CommandError> {
         let Some(room) = self.rooms.get(name) else { return Ok(PageOfRoom::default()) };
         let publications = self.publications(name, room, page)?.into_iter().cloned().collect();
-        Ok(PageOfRoom { publications, position: Some(room.log.position()) })
+        let position = Some(room.log.position());
+        Ok(PageOfRoom { publications, position, forgotten: room.log.forgotten() })
     }
 
     /// Drops everything that a room retains. Its position stays while it has members.

@@ -54,8 +54,8 @@ impl Shard {
         let seconds = last_look.map(|last_look| now.instant.saturating_duration_since(last_look).as_secs_f64());
         let mut found = BusiestRooms::default();
         for (room, state) in &mut self.rooms {
-            let offset = state.log.position().offset.0;
-            let published = offset - std::mem::replace(&mut state.offset_at_look, offset);
+            let so_far = state.log.published();
+            let published = so_far - std::mem::replace(&mut state.published_at_look, so_far);
             let rate = seconds.filter(|&seconds| seconds > 0.0).map_or(0.0, |seconds| published as f64 / seconds);
             let members = state.members_len();
             let activity = || RoomActivity { room: room.clone(), members, rate };

@@ -121,13 +121,15 @@ pub struct PageOfRoom {
     pub publications: Vec<Publication>,
     /// The room's last publication; `None` if there is no such room.
     pub position: Option<Position>,
+    /// Everything after this offset is retained.
+    pub forgotten: Offset,
 }
 
 impl PageOfRoom {
     /// Whether a page in the room's order has what directly follows an offset, or nothing follows it.
     pub fn follows(&self, since: Offset) -> bool {
         let last = self.position.map_or(Offset(0), |position| position.offset);
-        self.publications.first().map_or(last == since, |first| first.offset == since.next())
+        (self.forgotten..=last).contains(&since)
     }
 }
 

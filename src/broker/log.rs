@@ -24,14 +24,27 @@ const PUBLICATIONS_KEPT: usize = 4;
 pub struct RoomLog {
     epoch: Epoch,
     last: Offset,
+    /// Publications so far.
+    published: u64,
+    /// Everything after it is retained. What was published up to it is not, or never was.
+    forgotten: Offset,
     /// The limits of the room, of which the log itself uses those of history.
     pub(super) limits: Arc<LimitsOfRoom>,
-    /// Without holes, up to the last one, each with the time at which it was appended.
+    /// All after `forgotten`, each with the time at which it was appended.
     retained: VecDeque<(Publication, Instant)>,
     /// The bytes of all data that is retained.
     data_bytes: usize,
     /// The time under which [`History`](super::History) has queued the room. No publication is too old before it.
     pub(super) queued_at: Option<Instant>,
+}
+
+/// Where a log begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LogBegin {
+    /// Everything after it that is published to the room comes into the log.
+    pub forgotten: Offset,
+    /// Nothing was published to the room after it and up to here.
+    pub last: Offset,
 }
 
 /// What one log retains, or all of them.
@@ -61,7 +74,29 @@ pub enum Unrecovered {
 impl RoomLog {
     /// The log of a new room.
     pub fn new(epoch: Epoch, limits: Arc<LimitsOfRoom>) -> Self {
-        Self { epoch, last: Offset::default(), limits, retained: VecDeque::new(), data_bytes: 0, queued_at: None }
+        Self::beginning_at(epoch, LogBegin::default(), limits)
+    }
+
+    /// The log of a room that is new here, in an order that has begun before.
+    pub(super) fn beginning_at(epoch: Epoch, begin: LogBegin, limits: Arc<LimitsOfRoom>) -> Self {
+        let LogBegin { forgotten, last } = begin;
+        Self { epoch, last, published: 0, forgotten, limits, retained: VecDeque::new(), data_bytes: 0, queued_at: None }
+    }
+
+    /// Goes on in another epoch. The log must be empty.
+    pub(super) fn begin_anew(&mut self, epoch: Epoch, LogBegin { forgotten, last }: LogBegin) {
+        debug_assert!(self.is_empty(), "what is retained is of the epoch before");
+        (self.epoch, self.forgotten, self.last) = (epoch, forgotten, last);
+    }
+
+    /// The number of publications so far, whether they are retained or not.
+    pub(super) fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// The offset after which everything is retained.
+    pub fn forgotten(&self) -> Offset {
+        self.forgotten
     }
 
     /// The position of the last publication, whether it is retained or not.
@@ -105,11 +140,13 @@ impl RoomLog {
         if since.epoch.is_some_and(|epoch| epoch != self.epoch) {
             return Err(Unrecovered::OtherEpoch);
         }
-        let missed = self.last.0.checked_sub(since.offset.0).ok_or(Unrecovered::Ahead)?;
-        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
-        if missed > self.retained.len() {
+        if since.offset > self.last {
+            return Err(Unrecovered::Ahead);
+        }
+        if since.offset < self.forgotten {
             return Err(Unrecovered::Trimmed);
         }
+        let missed = self.retained.len() - self.index_after(since.offset);
         if missed > messages_max {
             return Err(Unrecovered::TooMany);
         }
@@ -141,8 +178,6 @@ impl RoomLog {
         messages_max: usize,
         bytes_max: usize,
     ) -> Vec<&Publication> {
-        let first = self.last.0 + 1 - self.retained.len() as u64;
-        let index = |offset: u64| (offset.saturating_sub(first) as usize).min(self.retained.len());
         let publications =
             |range| self.retained.range::<std::ops::Range<usize>>(range).map(|(publication, _)| publication);
         let mut bytes_left = bytes_max;
@@ -152,10 +187,10 @@ impl RoomLog {
             left.is_some()
         };
         if is_reverse {
-            let end = since.map_or(self.retained.len(), |since| index(since.0));
+            let end = since.map_or(self.retained.len(), |since| self.index_after(Offset(since.0.saturating_sub(1))));
             publications(0..end).rev().take(messages_max).take_while(&mut fits).collect()
         } else {
-            let start = since.map_or(0, |since| index(since.0.saturating_add(1)));
+            let start = since.map_or(0, |since| self.index_after(since));
             publications(start..self.retained.len()).take(messages_max).take_while(&mut fits).collect()
         }
     }
@@ -167,10 +202,12 @@ impl RoomLog {
 
     /// Appends the next publication. The oldest ones give way, so that no more are retained than the room may.
     pub(super) fn append(&mut self, publication: Publication, at: Instant) {
-        debug_assert_eq!(publication.offset, self.next_offset(), "offsets are dense");
+        debug_assert!(publication.offset > self.last, "offsets rise");
         self.last = publication.offset;
+        self.published += 1;
         let messages_max = self.limits.history_messages_max;
         if messages_max == 0 {
+            self.forgotten = self.last;
             return;
         }
         // They give way first, so that a full queue does not grow.
@@ -194,12 +231,19 @@ impl RoomLog {
     pub(super) fn clear(&mut self) {
         self.retained = VecDeque::new();
         self.data_bytes = 0;
+        self.forgotten = self.last;
     }
 
     fn pop_front(&mut self) {
         if let Some((publication, _)) = self.retained.pop_front() {
             self.data_bytes -= publication.bytes();
+            self.forgotten = publication.offset;
         }
+    }
+
+    /// The index of the first publication that is retained after an offset. Logarithmic in what is retained.
+    fn index_after(&self, offset: Offset) -> usize {
+        self.retained.partition_point(|(publication, _)| publication.offset <= offset)
     }
 
     fn newest(&self, count: usize) -> impl ExactSizeIterator<Item = &Publication> {

@@ -9,7 +9,7 @@ use super::log::RoomLog;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Offset, Position};
+use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 use crate::writer::Frames;
 
@@ -32,10 +32,9 @@ pub(super) enum Form {
     Parts,
 }
 
-/// The publications of a room from one offset up to another, back to back.
+/// The newest publications of a room up to one of them, back to back.
 #[derive(Clone, Debug)]
 struct Replay {
-    first: Offset,
     /// The place of the last one. A room that vanished and came back may reach the same offset with other publications.
     last: Position,
     bytes: Bytes,
@@ -54,12 +53,11 @@ impl Replays {
         publications: impl ExactSizeIterator<Item = &'a Publication>,
     ) -> Frames {
         let (last, count) = (log.position(), publications.len());
-        let first = Offset(last.offset.0 + 1 - count as u64);
         let key = (room.clone(), form);
         let replay = self.kept.remove(&key).inspect(|replay| self.bytes -= replay.bytes.len());
-        let replay = replay.filter(|replay| replay.last == last && replay.first <= first);
-        let replay = replay.unwrap_or_else(|| Replay::encode(room, form, first, last, publications));
-        let frames = replay.from(first);
+        let replay = replay.filter(|replay| replay.last == last && replay.ends.len() >= count);
+        let replay = replay.unwrap_or_else(|| Replay::encode(room, form, last, publications));
+        let frames = replay.newest(count);
         if replay.bytes.len() > KEPT_BYTES_MAX {
             return frames;
         }
@@ -91,7 +89,6 @@ impl Replay {
     fn encode<'a>(
         room: &RoomName,
         (dialect, form): (Dialect, Form),
-        first: Offset,
         last: Position,
         publications: impl Iterator<Item = &'a Publication>,
     ) -> Self {
@@ -103,12 +100,12 @@ impl Replay {
             }
             ends.push(u32::try_from(bytes.len()).expect("a replay is shorter than 4 GiB"));
         }
-        Self { first, last, bytes: bytes.into(), ends }
+        Self { last, bytes: bytes.into(), ends }
     }
 
-    /// The publications from that offset on.
-    fn from(&self, first: Offset) -> Frames {
-        let skipped = (first.0 - self.first.0) as usize;
+    /// The newest `count` of the publications.
+    fn newest(&self, count: usize) -> Frames {
+        let skipped = self.ends.len() - count;
         let start = skipped.checked_sub(1).map_or(0, |before| self.ends[before]);
         let inner = &self.ends[skipped..self.ends.len().saturating_sub(1)];
         Frames::replies(self.bytes.slice(start as usize..), inner.iter().map(|&end| end - start).collect())

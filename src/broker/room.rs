@@ -74,8 +74,8 @@ pub struct Room {
     members: FxHashMap<Address, Membership>,
     /// Sorted by dialect, so that audiences that share an encoding are adjacent.
     audiences: Vec<Audience>,
-    /// The offset of the last publication when somebody last looked for the busiest rooms.
-    pub(super) offset_at_look: u64,
+    /// The publications so far when somebody last looked for the busiest rooms.
+    pub(super) published_at_look: u64,
     /// Places that are reserved for clients that leave another room first.
     pub(super) reserved: usize,
     member_count: MemberCount,
@@ -108,7 +108,7 @@ impl Room {
         Self {
             members: FxHashMap::default(),
             audiences: Vec::new(),
-            offset_at_look: 0,
+            published_at_look: 0,
             reserved: 0,
             member_count: MemberCount::default(),
             listing_cache: None,

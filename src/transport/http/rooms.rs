@@ -299,7 +299,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<Since> {
 }
 
 /// The answer with a part of a room's history.
-fn history(room: &RoomName, PageOfRoom { publications, position }: &PageOfRoom) -> Vec<u8> {
+fn history(room: &RoomName, PageOfRoom { publications, position, .. }: &PageOfRoom) -> Vec<u8> {
     let mut json = b"{\"room\":".to_vec();
     write_string(room.as_str(), &mut json);
     json.extend_from_slice(b",\"publications\":[");
