@@ -1,9 +1,9 @@
 //! What nodes ask each other and answer, as JSON. A node that does not know a question says so, since the nodes of a
 //! cluster are replaced one after the other.
 
+use std::hash::Hasher;
 #[expect(deprecated, reason = "SipHash 2-4, the same in every version")]
 use std::hash::SipHasher;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use bytes::Bytes;

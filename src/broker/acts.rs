@@ -87,7 +87,11 @@ impl Shard {
                 }
                 batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
             }
-            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(..) | Act::PresenceCount(..) => {
+            Act::Reply(_)
+            | Act::PublishFromOutside(..)
+            | Act::Page(..)
+            | Act::Presence(..)
+            | Act::PresenceCount(..) => {
                 unreachable!("it was handled above")
             }
         }

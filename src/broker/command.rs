@@ -92,6 +92,14 @@ impl Act {
         matches!(self, Self::Publish(..) | Self::PublishFromOutside(..))
     }
 
+    /// Takes what other nodes have answered, if its reply needs it.
+    pub fn hear(&mut self, answers: PeerAnswers) {
+        match self {
+            Self::Members(.., peers) | Self::Presence(.., peers) | Self::PresenceCount(_, peers) => *peers = answers,
+            _ => {}
+        }
+    }
+
     /// Where the client's turn belongs, if the reply may be long.
     pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
         match self {

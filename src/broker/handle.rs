@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::future::{JoinAll, join_all};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
@@ -68,10 +68,7 @@ impl Shards {
     }
 
     /// The answers of all shards, which are asked at once.
-    pub(super) fn request_all<T>(
-        &self,
-        command: impl Fn(oneshot::Sender<T>) -> ShardCommand,
-    ) -> impl Future<Output = Vec<T>> + use<T, impl Fn> {
+    pub(super) fn request_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> ShardCommand) -> JoinAll<Request<T>> {
         join_all(self.handles.iter().map(|shard| shard.request(&command)).collect::<Vec<_>>())
     }
 }
@@ -85,6 +82,10 @@ impl ShardHandle {
     pub(super) fn request<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
         let (sender, answer) = oneshot::channel();
         Request { sending: self.mailbox.send(command(sender)), answer }
+    }
+
+    pub(super) fn send(&self, command: ShardCommand) -> Sending {
+        self.mailbox.send(command)
     }
 }
 

@@ -211,8 +211,7 @@ impl PeerAnswers {
 
     /// The members of a room on other nodes.
     pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Publisher>> + Clone {
-        let members = |answer: &'_ Answer| if let Answer::Presence(members) = answer { Some(members) } else { None };
-        self.iter().filter_map(members).flatten()
+        self.iter().flat_map(|answer| if let Answer::Presence(members) = answer { &members[..] } else { &[] })
     }
 
     /// The number of the members of a room on nodes that have too many to name them.
@@ -238,16 +237,18 @@ impl PeerAnswers {
     /// The rooms of other nodes with the numbers of their members; `None` if a node has too many for an answer.
     pub fn channels(&self) -> Option<impl Iterator<Item = (&RoomName, usize)>> {
         let is_whole = self.iter().all(|answer| *answer != Answer::TooLong);
-        let channels = |answer: &'_ Answer| if let Answer::Channels(rooms) = answer { Some(rooms) } else { None };
-        is_whole.then(|| self.iter().filter_map(channels).flatten().map(|(room, members)| (room, *members)))
+        let channels =
+            self.iter().flat_map(|answer| if let Answer::Channels(rooms) = answer { &rooms[..] } else { &[] });
+        is_whole.then(|| channels.map(|(room, members)| (room, *members)))
     }
 }
 
 impl Broker {
-    /// The broker of a worker whose server is a node of a cluster with these others.
+    /// The broker of a worker whose server may be a node of a cluster with these others.
     #[must_use]
-    pub fn with_peers(self, peers: Peers) -> Self {
-        Self { peers: Some(PeerRooms::new(peers)), ..self }
+    pub fn with_peers(mut self, peers: Option<Peers>) -> Self {
+        self.peers = peers.map(PeerRooms::new);
+        self
     }
 
     /// The other nodes; `None` where the server is alone.

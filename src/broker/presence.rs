@@ -20,7 +20,7 @@ pub(super) struct PresenceEvents {
     /// Rooms with many members whose number has changed since it was told, and where that was.
     recounted: HashMap<RoomName, Changed>,
     /// The way to other nodes; `None` where the server is alone.
-    signals: Option<Proposer>,
+    pub signals: Option<Proposer>,
 }
 
 /// Where members have come or gone.
@@ -31,8 +31,8 @@ enum Changed {
 }
 
 impl PresenceEvents {
-    pub fn new(members_max: usize, signals: Option<Proposer>) -> Self {
-        Self { members_max, recounted: HashMap::new(), signals }
+    pub fn new(members_max: usize) -> Self {
+        Self { members_max, recounted: HashMap::new(), signals: None }
     }
 
     /// A client has joined. It is told of itself, as the others are.

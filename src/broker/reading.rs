@@ -90,7 +90,8 @@ impl Shard {
     /// The number of the members, and of the users that they are, with those of other nodes.
     pub(super) fn presence_count(&self, name: &RoomName, peers: &PeerAnswers) -> PresenceCount {
         let room = self.rooms.get(name);
-        let users: FxHashSet<&UserId> = room.into_iter().flat_map(Room::publishers).map(|member| &member.user).collect();
+        let users: FxHashSet<&UserId> =
+            room.into_iter().flat_map(Room::publishers).map(|member| &member.user).collect();
         peers.count(room.map_or(0, Room::members_len), &users)
     }
 

@@ -21,6 +21,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
+use crate::api::Node;
+use crate::backplane::peers::Peers;
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -69,6 +71,10 @@ pub(crate) struct Shared {
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
     pub emulation: EmulationSenders,
+    /// What the server API says of this process.
+    pub node: Node,
+    /// The other nodes; `None` where the server is alone.
+    pub peers: Option<Peers>,
     pub drain: Drain,
 }
 
@@ -121,8 +127,8 @@ impl Worker {
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
-        let Shared { metrics, rules, tls, access, application, commands: workers_commands, emulation, drain, .. } =
-            shared;
+        let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
+        let Shared { emulation, node, peers, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -153,7 +159,7 @@ impl Worker {
         let clients = Rc::new(Clients::default());
         spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
-            broker: senders.broker(),
+            broker: senders.broker().with_peers(peers),
             access,
             hooks: application.map(|application| hooks(application, workers, &metrics.hooks[own])),
             clients,
@@ -178,6 +184,7 @@ impl Worker {
             buffer: ReadBuffer::new(memory, input_guard, sockets),
             handshakes: Rc::new(Handshakes::new(tls)),
             streams,
+            node,
             tasks: tasks.clone(),
         });
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
