@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::results::{Answer, EmptyResult};
 use super::to_json;
+use crate::broker::PublishError;
 use crate::protocol::centrifuge::codes::error_code;
 use crate::protocol::command::CommandError;
 use crate::session::orders::NotObeyed;
@@ -89,6 +90,15 @@ impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         let (code, words, _) = error_code(&error);
         Self { code, message: format!("{words}: {error}") }
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::KeyReused(error) => Self::conflict(error),
+            PublishError::Unavailable(error) => error.into(),
+        }
     }
 }
 

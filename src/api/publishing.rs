@@ -91,7 +91,7 @@ impl Api<'_> {
         let has_position = is_retained && self.retains(&room);
         let data = Data::Json(data);
         let publish = ServerPublish { room, publisher, data, read_at: came_at, is_retained, key, permit: None };
-        let position = self.context.broker.publish(publish).await.map_err(ApiError::conflict)?;
+        let position = self.context.broker.publish(publish).await?;
         Ok(match position.filter(|_| has_position) {
             Some(position) => {
                 PublishResult { offset: Some(position.offset.0), epoch: Some(position.epoch.to_string()) }

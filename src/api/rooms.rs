@@ -65,7 +65,7 @@ impl Api<'_> {
     pub(super) async fn remove_history(&self, RoomRequest { channel }: RoomRequest) -> Result<EmptyResult, ApiError> {
         let room = self.room(ApiRight::HistoryRemove, channel)?;
         self.require_history(&room)?;
-        self.context.broker.remove_history(room).await;
+        self.context.broker.remove_history(room).await?;
         Ok(EmptyResult {})
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::entry::{Entry, Proposal, ProposalError};
 use super::signal::Signal;
@@ -38,6 +38,8 @@ pub enum Followed {
         epoch: Epoch,
         /// The last offset that nobody can have any more.
         horizon: Offset,
+        /// Answered once the shard goes on in that epoch.
+        told: oneshot::Sender<()>,
     },
     /// News of another node.
     Signal(Signal),

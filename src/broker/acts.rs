@@ -1,45 +1,36 @@
 //! What members do in their rooms: publishing, asking for what is remembered, resuming.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::batch::Batch;
+use super::cluster::{Outstanding, Waiter};
 use super::command::{Act, Join, JoinReply, MemberCommand, PresenceCount, ReplyTo};
-use super::history::History;
 use super::in_flight::{LongReplyTurn, Uncharged};
 use super::log::Unrecovered;
 use super::now::Now;
+use super::order::{Proposal, RoomOrder};
 use super::replays::Form;
-use super::room::Room;
 use super::shard::Shard;
+use crate::backplane::entry::Publish;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::event::{Event, JoinedAt, Recovery};
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Position, Since};
-use crate::protocol::publication::{Data, Publication, Publisher};
+use crate::protocol::position::Since;
 use crate::writer::{Address, Frames};
-
-/// The order of one room, and what is remembered of it.
-pub(super) struct RoomOrder<'a> {
-    pub name: &'a RoomName,
-    pub room: &'a mut Room,
-    pub history: &'a mut History,
-}
-
-/// A publication that has no place in the order yet.
-pub(super) struct Proposal {
-    pub publisher: Arc<Publisher>,
-    pub data: Data,
-    /// When the data was read from its publisher's socket.
-    pub read_at: Instant,
-}
 
 impl Shard {
     /// Handles a command of a member. One that is in the room no more is told so.
     pub(super) fn member(&mut self, now: Now, command: MemberCommand, batch: &mut Batch) {
-        let MemberCommand { room: name, from, act, .. } = command;
-        let Some(act) = self.act_from_outside(now, &name, from, act, batch) else { return };
+        let MemberCommand { room: name, from, act, permit } = command;
+        let (act, permit) = match act {
+            Act::PublishFromOutside(publish, uncharged) => {
+                self.charge_outsider(&name, from.address, &uncharged);
+                return self.publish_for_client(now, name, *publish, (from, permit), batch);
+            }
+            act => (act, permit),
+        };
+        let Some(act) = self.act_from_outside(&name, from, act, batch) else { return };
         let room = self.rooms.get_mut(&name);
         let Some((member, room)) = room.and_then(|room| Some((Arc::clone(room.member(from.address)?), room))) else {
             return batch.reply(from, &Event::JoinFirst);
@@ -47,8 +38,12 @@ impl Shard {
         match act {
             Act::Publish(data, read_at) => {
                 let proposal = Proposal { publisher: member, data, read_at };
+                if self.cluster.is_some() {
+                    let outstanding = Outstanding { waiter: Waiter::Member(from), read_at, _permit: permit };
+                    return self.propose(now, Publish::of(name, proposal), outstanding, batch);
+                }
                 let order = RoomOrder { name: &name, room, history: &mut self.history };
-                order.propose(now, proposal, batch);
+                order.publish(now, proposal, batch);
                 if from.request.is_some() {
                     batch.reply_position(from, &Event::Accepted);
                 }
@@ -69,7 +64,10 @@ impl Shard {
                 let labels = labels.truncated_to(self.message_bytes_max.saturating_sub(prefix_bytes));
                 batch.reply_in_turn(from, &Event::Members(&name, &labels), turn);
             }
-            Act::Position => batch.reply_position(from, &Event::Position(&name, room.log.position())),
+            Act::Position => {
+                let position = self.position_of(&name);
+                batch.reply_position(from, &Event::Position(&name, position));
+            }
             Act::History(messages, turn) => {
                 let mut messages = messages.min(self.recovery_messages_max);
                 let bytes_max = self.replay_bytes_max;
@@ -85,7 +83,8 @@ impl Shard {
                         break;
                     }
                 }
-                batch.reply_position(from, &Event::HistoryEnd(&name, room.log.position()));
+                let position = self.position_of(&name);
+                batch.reply_position(from, &Event::HistoryEnd(&name, position));
             }
             Act::Reply(_)
             | Act::PublishFromOutside(..)
@@ -98,21 +97,9 @@ impl Shard {
     }
 
     /// Handles an act for which its client need not be a member. Returns any other act.
-    fn act_from_outside(
-        &mut self,
-        now: Now,
-        name: &RoomName,
-        from: ReplyTo,
-        act: Act,
-        batch: &mut Batch,
-    ) -> Option<Act> {
+    fn act_from_outside(&mut self, name: &RoomName, from: ReplyTo, act: Act, batch: &mut Batch) -> Option<Act> {
         match act {
             Act::Reply(bytes) => batch.reply_encoded(from.address, bytes),
-            Act::PublishFromOutside(publish, uncharged) => {
-                self.charge_outsider(name, from.address, &uncharged);
-                self.publish_for_client(now, name, *publish, batch);
-                batch.reply(from, &Event::Accepted);
-            }
             Act::Page(page, turn) => self.page(name, from, *page, turn, batch),
             Act::Presence(turn, uncharged, peers) => {
                 self.charge_outsider(name, from.address, &uncharged);
@@ -188,7 +175,7 @@ impl Shard {
         let log = &self.rooms[name].log;
         JoinedAt {
             room: name,
-            position: log.position(),
+            position: self.position_of(name),
             is_recoverable: log.is_retaining() && join.may_recover,
             recovery,
             expires_in: join.expires_in,
@@ -204,6 +191,7 @@ impl Shard {
         reply: JoinReply,
         since: Since,
     ) -> Result<Option<Frames>, Unrecovered> {
+        let since = self.within_log(name, since);
         let log = &self.rooms.get(name).expect("the room that is joined").log;
         let bytes_max = self.replay_bytes_max;
         let missed = log.missed_since(since, self.recovery_messages_max, bytes_max);
@@ -229,24 +217,5 @@ impl Shard {
         if self.history.is_over_budget() {
             self.reclaim(now);
         }
-    }
-}
-
-impl RoomOrder<'_> {
-    /// Hands a publication that may be published over to the order of its room. A server that is alone is that order, so
-    /// the publication is applied at once.
-    pub fn propose(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
-        self.apply(now, proposal, batch)
-    }
-
-    /// Gives a publication its place in the order, fans it out and remembers it. Nothing else changes what was published.
-    fn apply(self, now: Now, proposal: Proposal, batch: &mut Batch) -> Position {
-        let Self { name, room, history } = self;
-        let Proposal { publisher, data, read_at } = proposal;
-        let publication = Publication { offset: room.log.next_offset(), published_at: now.unix, publisher, data };
-        let epoch = room.log.position().epoch;
-        batch.deliver(room.audiences_by_dialect(), &Event::Published(name, epoch, &publication), read_at);
-        history.append(name, &mut room.log, publication, now.instant);
-        room.log.position()
     }
 }

@@ -5,13 +5,16 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::acts::{Proposal, RoomOrder};
+use super::answers::{Ack, Answer, PublishError};
 use super::batch::Batch;
-use super::command::{Page, PageOfRoom, RoomCounts, ServerPublish};
+use super::cluster::{NextEntry, Outstanding, Waiter};
+use super::command::{Page, PageOfRoom, ReplyTo, RoomCounts, ServerPublish};
 use super::idempotency::{FirstPublish, KeyReused};
+use super::in_flight::InFlightPermit;
 use super::now::Now;
-use super::room::Room;
+use super::order::{Place, Proposal, RoomOrder, new_room};
 use super::shard::Shard;
+use crate::backplane::entry::Publish;
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
@@ -23,29 +26,49 @@ const COUNTS_AGE_MAX: Duration = Duration::from_millis(500);
 
 impl Shard {
     /// Publishes for an application. A repeat of a publish is answered with the position of the first.
-    ///
-    /// # Errors
-    /// The key was used for another publish.
     pub(super) fn publish(
         &mut self,
         now: Now,
         publish: ServerPublish,
+        answer: Answer<Result<Option<Position>, PublishError>>,
+        batch: &mut Batch,
+    ) {
+        let ServerPublish { room, publisher, data, read_at, is_retained, key, permit } = publish;
+        let publish = Publish { room, publisher, data, is_retained, key };
+        if self.cluster.is_some() {
+            let outstanding = Outstanding { waiter: Waiter::Backend(answer), read_at, _permit: permit };
+            return self.propose(now, publish, outstanding, batch);
+        }
+        let published = self.publish_keyed(now, publish, (now.instant, None), read_at, batch);
+        batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
+    }
+
+    /// Publishes once for each key, in a cluster at a place of the stream. The time is by which keys age.
+    ///
+    /// # Errors
+    /// The key was used for another publish.
+    pub(super) fn publish_keyed(
+        &mut self,
+        now: Now,
+        publish: Publish,
+        (at, place): (Instant, Option<Place>),
+        read_at: Instant,
         batch: &mut Batch,
     ) -> Result<Option<Position>, KeyReused> {
-        let ServerPublish { room: name, publisher, data, read_at, is_retained, key, .. } = publish;
+        let Publish { room: name, publisher, data, is_retained, key } = publish;
         let keyed = key.map(|key| (key, self.epochs.fingerprint(&publisher, &data, is_retained)));
         if let Some((key, content)) = &keyed
-            && let Some(first) = self.keys.first(now.instant, &name, key)
+            && let Some(first) = self.keys.first(at, &name, key)
         {
             return if first.content == *content { Ok(Some(first.position)) } else { Err(KeyReused) };
         }
         let proposal = Proposal { publisher, data, read_at };
         let position = match is_retained {
-            true => self.publish_in_order(now, &name, proposal, batch),
+            true => self.publish_in_order(now, &name, proposal, place, batch),
             false => self.publish_without_offset(now, &name, proposal, batch),
         };
         if let (Some((key, content)), Some(position)) = (keyed, position) {
-            self.keys.remember(now.instant, &name, &key, FirstPublish { position, content });
+            self.keys.remember(at, &name, &key, FirstPublish { position, content });
         }
         self.reclaim_excess(now);
         Ok(position)
@@ -55,12 +78,19 @@ impl Shard {
     pub(super) fn publish_for_client(
         &mut self,
         now: Now,
-        name: &RoomName,
+        name: RoomName,
         (publisher, data, read_at): (Arc<Publisher>, Data, Instant),
+        (from, permit): (ReplyTo, Option<InFlightPermit>),
         batch: &mut Batch,
     ) {
-        self.publish_in_order(now, name, Proposal { publisher, data, read_at }, batch);
+        let proposal = Proposal { publisher, data, read_at };
+        if self.cluster.is_some() {
+            let outstanding = Outstanding { waiter: Waiter::Outsider(from), read_at, _permit: permit };
+            return self.propose(now, Publish::of(name, proposal), outstanding, batch);
+        }
+        self.publish_in_order(now, &name, proposal, None, batch);
         self.reclaim_excess(now);
+        batch.reply(from, &Event::Accepted);
     }
 
     /// Publishes in a room that has members or retains what is published; there is no other room to publish in.
@@ -69,19 +99,26 @@ impl Shard {
         now: Now,
         name: &RoomName,
         proposal: Proposal,
+        place: Option<Place>,
         batch: &mut Batch,
     ) -> Option<Position> {
         let room = match self.rooms.entry(name.clone()) {
             Entry::Occupied(room) => room.into_mut(),
-            Entry::Vacant(place) => {
+            Entry::Vacant(vacant) => {
                 let limits = self.limits.of(name);
                 if limits.history_messages_max == 0 {
                     return None;
                 }
-                place.insert(Room::new(self.epochs.draw(now, name), limits))
+                let order = (&mut self.epochs, self.cluster.as_ref());
+                let next = NextEntry(place.map(|place| place.offset));
+                vacant.insert(new_room(now, name, order, limits, next))
             }
         };
-        Some(RoomOrder { name, room, history: &mut self.history }.propose(now, proposal, batch))
+        let order = RoomOrder { name, room, history: &mut self.history };
+        Some(match place {
+            Some(place) => order.apply(place, proposal, batch),
+            None => order.publish(now, proposal, batch),
+        })
     }
 
     /// Publishes to the members of the moment, which do not miss it if they resume. Returns the room's position.
@@ -104,12 +141,25 @@ impl Shard {
     pub(super) fn page_of(&self, name: &RoomName, page: &Page) -> Result<PageOfRoom, CommandError> {
         let Some(room) = self.rooms.get(name) else { return Ok(PageOfRoom::default()) };
         let publications = self.publications(name, room, page)?.into_iter().cloned().collect();
-        let position = Some(room.log.position());
+        let position = Some(self.position_of(name));
         Ok(PageOfRoom { publications, position, forgotten: room.log.forgotten() })
     }
 
     /// Drops everything that a room retains. Its position stays while it has members.
-    pub(super) fn remove_history(&mut self, name: &RoomName) {
+    pub(super) fn remove_history(
+        &mut self,
+        name: RoomName,
+        answer: Answer<Result<(), CommandError>>,
+        batch: &mut Batch,
+    ) {
+        if self.cluster.is_some() {
+            return self.propose_removal(name, answer, batch);
+        }
+        self.forget_history(&name);
+        batch.acknowledge_later(Ack::Removed(answer, Ok(())));
+    }
+
+    pub(super) fn forget_history(&mut self, name: &RoomName) {
         if let Some(room) = self.rooms.get_mut(name) {
             self.history.forget(name, &mut room.log);
             self.remove_unused(name);

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Ack, ReplyTo};
+use super::answers::Ack;
+use super::command::ReplyTo;
 use super::in_flight::LongReplyTurn;
 use super::room::Audience;
 use crate::protocol::dialect::Dialect;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
+use super::answers::{Answer, PublishError};
 use super::busiest::BusiestRooms;
-use super::idempotency::KeyReused;
 use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
 use super::peers::{PeerAnswers, PeerCommand};
 use super::room::{Member, MemberCount};
 use crate::auth::rules::RoomRules;
+use crate::backplane::feed::Placed;
 use crate::config::Who;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::Dialect;
@@ -294,9 +294,6 @@ pub struct Joined {
     pub member_count: MemberCount,
 }
 
-/// Where the answer to a command goes, once the writers have all output of the commands before it.
-type Answer<T> = oneshot::Sender<T>;
-
 /// A command to a shard.
 #[derive(Debug)]
 pub enum ShardCommand {
@@ -311,7 +308,7 @@ pub enum ShardCommand {
     Member(MemberCommand),
     /// Publishes for an application. The answer is the position of the publication, or of the first with the same key;
     /// `None` if the room has no members and no history.
-    Publish(Box<ServerPublish>, Answer<Result<Option<Position>, KeyReused>>),
+    Publish(Box<ServerPublish>, Answer<Result<Option<Position>, PublishError>>),
     /// The members of a room as others see them, in no order, or that they are too many.
     Presence(RoomName, PeerAnswers, Answer<Result<Vec<Arc<Publisher>>, CommandError>>),
     /// The number of the members of a room.
@@ -319,7 +316,9 @@ pub enum ShardCommand {
     /// A part of what a room retains, for a reader that is no client.
     Page(RoomName, Page, Answer<Result<PageOfRoom, CommandError>>),
     /// Drops everything that a room retains.
-    RemoveHistory(RoomName, Answer<()>),
+    RemoveHistory(RoomName, Answer<Result<(), CommandError>>),
+    /// The next entry of the stream for a room of the shard, in a cluster.
+    Placed(Placed),
     /// The rooms with members, and the number of the members of each.
     CountMembers(Answer<RoomCounts>),
     /// The busiest rooms.
@@ -340,6 +339,7 @@ impl ShardCommand {
             Self::Leave(room, address, ..) => Some((room, Some(*address))),
             Self::Publish(publish, _) => Some((&publish.room, None)),
             Self::RemoveHistory(room, _) => Some((room, None)),
+            Self::Placed(placed) => Some((placed.entry.room(), None)),
             Self::Reserve(..)
             | Self::Join(..)
             | Self::Presence(..)
@@ -353,45 +353,33 @@ impl ShardCommand {
         }
     }
 
-    /// Whether it publishes.
-    pub(super) fn is_publish(&self) -> bool {
+    /// The room, and up to where its client has it, if that matters.
+    pub(super) fn resumes(&self) -> Option<(&RoomName, Since)> {
+        let (room, since) = match self {
+            Self::Join(join, _) => (&join.room, join.since),
+            Self::Reserve(room, since, _) => (room, *since),
+            Self::Page(room, page, _) => (room, page.since),
+            _ => return None,
+        };
+        since.map(|since| (room, since))
+    }
+
+    /// Makes its client resume from another place.
+    pub(super) fn resume_from(&mut self, place: Since) {
         match self {
-            Self::Publish(..) => true,
-            Self::Member(command) => command.act.is_publish(),
-            _ => false,
+            Self::Join(join, _) => join.since = Some(place),
+            Self::Reserve(_, since, _) => *since = Some(place),
+            Self::Page(_, page, _) => page.since = Some(place),
+            _ => {}
         }
     }
-}
 
-/// An answer that is due once the batch is with the writers. An enum, since a boxed closure would allocate for each.
-#[derive(Debug)]
-pub(super) enum Ack {
-    Reserved(Answer<Result<Reserved, CommandError>>, Result<Reserved, CommandError>),
-    Joined(Answer<Result<Joined, CommandError>>, Result<Joined, CommandError>),
-    Done(Answer<()>),
-    Published(Answer<Result<Option<Position>, KeyReused>>, Result<Option<Position>, KeyReused>),
-    Presence(Answer<Result<Vec<Arc<Publisher>>, CommandError>>, Result<Vec<Arc<Publisher>>, CommandError>),
-    PresenceCount(Answer<PresenceCount>, PresenceCount),
-    Page(Answer<Result<PageOfRoom, CommandError>>, Result<PageOfRoom, CommandError>),
-    Counted(Answer<RoomCounts>, RoomCounts),
-    Busiest(Answer<BusiestRooms>, BusiestRooms),
-    Rooms(Answer<Arc<Listing<RoomName>>>, Arc<Listing<RoomName>>),
-}
-
-impl Ack {
-    /// Sends the answer. A client that has gone meanwhile needs none.
-    pub fn send(self) {
+    /// Whether it publishes, or has its place among what is published.
+    pub(super) fn is_publish(&self) -> bool {
         match self {
-            Self::Reserved(answer, reserved) => drop(answer.send(reserved)),
-            Self::Joined(answer, joined) => drop(answer.send(joined)),
-            Self::Done(answer) => drop(answer.send(())),
-            Self::Published(answer, position) => drop(answer.send(position)),
-            Self::Presence(answer, members) => drop(answer.send(members)),
-            Self::PresenceCount(answer, count) => drop(answer.send(count)),
-            Self::Page(answer, page) => drop(answer.send(page)),
-            Self::Counted(answer, counts) => drop(answer.send(counts)),
-            Self::Busiest(answer, rooms) => drop(answer.send(rooms)),
-            Self::Rooms(answer, rooms) => drop(answer.send(rooms)),
+            Self::Publish(..) | Self::Placed(_) => true,
+            Self::Member(command) => command.act.is_publish(),
+            _ => false,
         }
     }
 }

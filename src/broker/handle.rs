@@ -14,23 +14,25 @@ use futures_util::future::{JoinAll, join_all};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
+use super::answers::PublishError;
 use super::busiest::BusiestRooms;
+use super::cluster::ClusterLink;
 use super::command::{
     Farewell, Join, Joined, MemberCommand, Page, PageOfRoom, PresenceCount, Reserved, RoomCounts, ServerPublish,
     ShardCommand, Viewer,
 };
-use super::idempotency::KeyReused;
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::limits::ShardRules;
 use super::peers::{PeerAnswers, PeerRooms};
 use super::room_limiter::RoomLimiter;
 use super::shard::Shard;
 use crate::auth::rules::RoomRules;
+use crate::backplane::feed::{FeedMailbox, Proposer, Reached, ShardFeed, feed};
 use crate::mailbox::{Full, Mailbox, Sending};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Position, Since};
+use crate::protocol::position::{Epoch, Position, Since};
 use crate::protocol::publication::Publisher;
 use crate::writer::Address;
 
@@ -58,13 +60,11 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the
-    /// lowest and the highest, in which its rooms must still differ.
+    /// The shard of a room, and other bits of the room's hash.
     pub(super) fn of(&self, room: &RoomName) -> (&ShardHandle, u64) {
         let Self { handles, keys, .. } = self;
         let hash = keys.hash_one(room);
-        let middle = (hash >> 32) as u32;
-        (&handles[middle as usize % handles.len()], hash >> 8)
+        (&handles[shard_index(hash, handles.len())], hash >> 8)
     }
 
     /// The answers of all shards, which are asked at once.
@@ -98,12 +98,31 @@ pub struct ShardMailbox {
     keys: RandomState,
     room_limiter: RoomLimiter,
     rules: ShardRules,
+    /// `None` where the server is alone.
+    cluster: Option<(ClusterLink, FeedMailbox)>,
 }
 
 impl ShardMailbox {
     /// The shard that the mailbox is for, without rooms.
     pub fn shard(&self) -> Shard {
-        Shard::new(self.keys.clone(), self.room_limiter.clone(), self.rules.clone())
+        let shard = Shard::new(self.keys.clone(), self.room_limiter.clone(), self.rules.clone());
+        match &self.cluster {
+            Some((link, _)) => shard.in_cluster(link.clone()),
+            None => shard,
+        }
+    }
+
+    /// Makes the shard a part of a cluster. The feed is what the backplane tells it.
+    pub fn join_cluster(&mut self, proposer: Proposer, epoch: Epoch, reached: Reached) -> ShardFeed {
+        let (feed, mailbox) = feed(reached);
+        let link = ClusterLink { proposer, shard: usize::from(self.index.0), epoch };
+        self.cluster = Some((link, mailbox));
+        feed
+    }
+
+    /// What the backplane tells the shard; `None` where the server is alone.
+    pub fn take_feed(&mut self) -> Option<FeedMailbox> {
+        self.cluster.take().map(|(_, feed)| feed)
     }
 
     /// Waits for the next command; `None` when every sender is gone.
@@ -141,12 +160,18 @@ impl ShardSenders {
             let (sender, commands) = mpsc::channel(commands_max);
             handles.push(ShardHandle { mailbox: Mailbox::new(sender), window: ShardWindow::new() });
             let (keys, room_limiter, rules) = (keys.clone(), room_limiter.clone(), rules.clone());
-            mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules });
+            mailboxes.push(ShardMailbox { index, commands, keys, room_limiter, rules, cluster: None });
         }
         let (recovery_messages_max, replay_bytes_max) = (rules.history.recovery_messages_max, rules.replay_bytes_max);
         let history_messages_max = rules.rooms.history_messages_max().into();
         let shards = Shards { handles, keys, recovery_messages_max, replay_bytes_max, history_messages_max };
         (Self { shards: shards.into() }, mailboxes)
+    }
+
+    /// What finds the shard of a room. It does not keep the shards alive.
+    pub fn router(&self) -> Box<dyn Fn(&RoomName) -> usize + Send> {
+        let (keys, shards) = (self.shards.keys.clone(), self.shards.handles.len());
+        Box::new(move |room| shard_index(keys.hash_one(room), shards))
     }
 
     /// A handle that does not keep the shards alive.
@@ -240,8 +265,8 @@ impl Broker {
     /// have too much in flight.
     ///
     /// # Errors
-    /// The key was used for another publish.
-    pub async fn publish(&self, mut publish: ServerPublish) -> Result<Option<Position>, KeyReused> {
+    /// The key was used for another publish, or the cluster takes no publications.
+    pub async fn publish(&self, mut publish: ServerPublish) -> Result<Option<Position>, PublishError> {
         let (shard, room_hash) = self.shard_of(&publish.room);
         publish.permit =
             Some(shard.window.enter_room(room_hash, publish.data.bytes() + publish.publisher.tags_bytes()).await);
@@ -265,8 +290,8 @@ impl Broker {
         self.shard_of(&room).0.request(move |answer| ShardCommand::Page(room, page, answer))
     }
 
-    /// Drops everything that a room retains.
-    pub fn remove_history(&self, room: RoomName) -> Request<()> {
+    /// Drops everything that a room retains, on all nodes of a cluster.
+    pub fn remove_history(&self, room: RoomName) -> Request<Result<(), CommandError>> {
         self.shard_of(&room).0.request(move |answer| ShardCommand::RemoveHistory(room, answer))
     }
 
@@ -331,6 +356,13 @@ impl Broker {
     fn shard_of(&self, room: &RoomName) -> (&ShardHandle, u64) {
         self.shards.of(room)
     }
+}
+
+/// The shard follows from the middle bits of a room's hash: its own map uses the lowest and the highest, in which its rooms
+/// must still differ.
+fn shard_index(hash: u64, shards: usize) -> usize {
+    let middle = (hash >> 32) as u32;
+    middle as usize % shards
 }
 
 /// A request to a shard, which was sent or waits for room in the shard's mailbox. Small, since thousands of clients that

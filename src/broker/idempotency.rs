@@ -95,6 +95,11 @@ impl SeenKeys {
         }
     }
 
+    /// Forgets all keys.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     fn forget_oldest(&mut self) {
         let Some((_, key)) = self.by_age.pop_front() else { return };
         self.publishes.remove(&key);

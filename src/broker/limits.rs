@@ -95,6 +95,10 @@ impl Shard {
     /// waits for a walk over all rooms.
     pub(super) fn apply_rules(&mut self, now: Now, rules: Arc<RoomRules>) {
         self.limits.replace(rules, self.rooms.keys().cloned());
+        if let Some(cluster) = &mut self.cluster {
+            // What they let a room retain was dropped until now.
+            cluster.raise_horizon(cluster.position());
+        }
         self.continue_sweep(now);
     }
 

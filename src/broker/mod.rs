@@ -2,10 +2,14 @@
 //! writers and bytes, never a socket.
 
 mod acts;
+mod admission;
+mod answers;
 mod backend;
 mod batch;
 mod busiest;
+mod cluster;
 mod command;
+mod following;
 mod for_peers;
 mod handle;
 mod history;
@@ -16,6 +20,7 @@ mod listing_cache;
 mod log;
 mod metrics;
 mod now;
+mod order;
 mod peers;
 mod presence;
 mod reading;
@@ -26,6 +31,7 @@ mod shard;
 mod task;
 mod waiting;
 
+pub use answers::PublishError;
 pub use batch::Batch;
 pub use busiest::{BUSIEST_ROOMS_MAX, BusiestRooms, RoomActivity};
 pub use command::{

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::command::{Act, MemberCommand, PresenceCount, RoomCounts, Viewer};
 use super::handle::Broker;
 use super::listing_cache::AGE_MAX as LIST_AGE_MAX;
-use crate::backplane::peers::Peers;
+use crate::backplane::Peers;
 use crate::backplane::questions::{Answer, Question, UserKey};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;

@@ -20,7 +20,7 @@ pub(super) struct PresenceEvents {
     /// Rooms with many members whose number has changed since it was told, and where that was.
     recounted: HashMap<RoomName, Changed>,
     /// The way to other nodes; `None` where the server is alone.
-    pub signals: Option<Proposer>,
+    signals: Option<Proposer>,
 }
 
 /// Where members have come or gone.
@@ -33,6 +33,11 @@ enum Changed {
 impl PresenceEvents {
     pub fn new(members_max: usize) -> Self {
         Self { members_max, recounted: HashMap::new(), signals: None }
+    }
+
+    /// The same in a cluster, whose other nodes are signalled what happens here.
+    pub fn signalling(self, signals: Proposer) -> Self {
+        Self { signals: Some(signals), ..self }
     }
 
     /// A client has joined. It is told of itself, as the others are.

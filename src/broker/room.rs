@@ -105,6 +105,11 @@ impl Audience {
 impl Room {
     /// A room without members that remembers nothing.
     pub fn new(epoch: Epoch, limits: Arc<LimitsOfRoom>) -> Self {
+        Self::with_log(RoomLog::new(epoch, limits))
+    }
+
+    /// A room without members.
+    pub(super) fn with_log(log: RoomLog) -> Self {
         Self {
             members: FxHashMap::default(),
             audiences: Vec::new(),
@@ -112,7 +117,7 @@ impl Room {
             reserved: 0,
             member_count: MemberCount::default(),
             listing_cache: None,
-            log: RoomLog::new(epoch, limits),
+            log,
         }
     }
 

@@ -3,18 +3,20 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answers::Ack;
 use super::batch::Batch;
-use super::command::{Ack, Farewell, Join, Joined, Reservation, Reserved, RoomCounts, ShardCommand, Viewer};
+use super::cluster::{Cluster, ClusterLink};
+use super::command::{Farewell, Join, Joined, Reservation, Reserved, RoomCounts, ShardCommand, Viewer};
 use super::history::{Evicted, History, Reclaimed};
 use super::idempotency::SeenKeys;
 use super::limits::{RuledLimits, ShardRules};
 use super::listing_cache::{ListingBudget, ListingCache};
 use super::log::{ROOM_BYTES, Retained};
 use super::now::Now;
+use super::order::{Epochs, new_room};
 use super::presence::PresenceEvents;
 use super::replays::Replays;
 use super::room::Room;
@@ -23,9 +25,8 @@ use super::waiting::{WaitingJoins, WaitingRooms};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
-use crate::protocol::position::{Epoch, Since};
-use crate::protocol::publication::{Data, Publisher};
-use crate::writer::{Address, WriterIndex};
+use crate::protocol::position::Since;
+use crate::writer::Address;
 
 /// The table of rooms keeps space for this many, however few there are.
 const ROOMS_KEPT: usize = 64;
@@ -38,6 +39,8 @@ pub struct Shard {
     /// The rooms in which a place is taken or reserved.
     active_rooms: usize,
     pub(super) epochs: Epochs,
+    /// `None` where the server is alone.
+    pub(super) cluster: Option<Cluster>,
     /// The longest list that a client gets, in bytes.
     pub(super) message_bytes_max: usize,
     /// The most publications that a client gets at once, and the most bytes of them.
@@ -57,8 +60,8 @@ pub struct Shard {
     /// When somebody last looked for the busiest rooms.
     pub(super) last_look: Option<Instant>,
     pub(super) presence: PresenceEvents,
-    waiting: WaitingRooms,
-    waiting_joins: WaitingJoins,
+    pub(super) waiting: WaitingRooms,
+    pub(super) waiting_joins: WaitingJoins,
 }
 
 /// The joins with a position, by what came of them.
@@ -70,32 +73,12 @@ pub struct Recoveries {
     pub unrecovered: u64,
 }
 
-/// Draws the epochs of rooms.
-#[derive(Debug)]
-pub(super) struct Epochs {
-    keys: RandomState,
-    /// Epochs that were drawn so far, so that no two are alike.
-    created: u64,
-}
-
-impl Epochs {
-    /// The epoch of a room that is created now.
-    pub fn draw(&mut self, now: Now, room: &RoomName) -> Epoch {
-        self.created += 1;
-        Epoch::new(now.unix, self.keys.hash_one((room, self.created)))
-    }
-
-    /// What tells two publishes apart.
-    pub fn fingerprint(&self, publisher: &Publisher, data: &Data, is_retained: bool) -> u64 {
-        self.keys.hash_one((data, &publisher.kind, is_retained))
-    }
-}
-
 impl Shard {
     /// A shard without rooms. All shards of a server share the random keys and the limiter.
     pub fn new(keys: RandomState, room_limiter: RoomLimiter, rules: ShardRules) -> Self {
         Self {
-            epochs: Epochs { keys: keys.clone(), created: 0 },
+            epochs: Epochs::new(keys.clone()),
+            cluster: None,
             rooms: HashMap::with_hasher(keys),
             active_rooms: 0,
             message_bytes_max: rules.message_bytes_max,
@@ -117,38 +100,10 @@ impl Shard {
         }
     }
 
-    /// Returns the command if it may be handled now. A message to a room whose writers have too much to write is queued in
-    /// the shard, with everything that must stay behind it, until [`Self::next_waiting`] returns it; so is a join with a
-    /// position while its own writer has. `has_room` says whether a writer has room for a message to this many members.
-    pub fn admit(
-        &mut self,
-        command: ShardCommand,
-        has_room: impl Fn(WriterIndex, usize) -> bool,
-    ) -> Option<ShardCommand> {
-        if let ShardCommand::Join(join, _) = &command {
-            return self.waiting_joins.admit(join.resumes_on(), command, has_room);
-        }
-        let Some((room, sender)) = command.in_room() else { return Some(command) };
-        let must_wait = !self.waiting.is_empty() && self.waiting.must_wait_behind(room, sender, &command);
-        if must_wait || !may_go(&self.rooms, &command, &has_room) {
-            self.waiting.push(room.clone(), sender, command);
-            return None;
-        }
-        Some(command)
-    }
-
-    /// A command that has waited and may be handled now; the rooms take turns, and joins take turns with the rooms.
-    pub fn next_waiting(&mut self, has_room: impl Fn(WriterIndex, usize) -> bool) -> Option<ShardCommand> {
-        let Self { rooms, waiting, waiting_joins, .. } = self;
-        if let Some(join) = waiting_joins.pop_in_turn(!waiting.is_empty(), &has_room) {
-            return Some(join);
-        }
-        waiting.pop(|command| may_go(rooms, command, &has_room)).or_else(|| waiting_joins.pop_in_turn(false, &has_room))
-    }
-
-    /// Whether commands wait for writers.
-    pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || !self.waiting_joins.is_empty()
+    /// The same shard as a part of a cluster.
+    pub(super) fn in_cluster(self, link: ClusterLink) -> Self {
+        let presence = self.presence.signalling(link.proposer.clone());
+        Self { cluster: Some(Cluster::new(link, Now::read())), presence, ..self }
     }
 
     /// The number of rooms that have members, or places reserved for some.
@@ -180,6 +135,13 @@ impl Shard {
     /// Handles one command and adds its output to the batch.
     pub fn step(&mut self, now: Now, command: ShardCommand, batch: &mut Batch) {
         batch.begin_command();
+        let Some(cluster) = &mut self.cluster else { return self.execute(now, command, batch) };
+        if let Some(command) = cluster.admit(command, &self.waiting) {
+            self.execute(now, command, batch);
+        }
+    }
+
+    pub(super) fn execute(&mut self, now: Now, command: ShardCommand, batch: &mut Batch) {
         match command {
             ShardCommand::Member(command) => self.member(now, command, batch),
             ShardCommand::Reserve(room, since, answer) => {
@@ -198,10 +160,7 @@ impl Shard {
                 self.apply_rules(now, rules);
                 batch.acknowledge_later(Ack::Done(answer));
             }
-            ShardCommand::Publish(publish, answer) => {
-                let position = self.publish(now, *publish, batch);
-                batch.acknowledge_later(Ack::Published(answer, position));
-            }
+            ShardCommand::Publish(publish, answer) => self.publish(now, *publish, answer, batch),
             ShardCommand::Presence(room, peers, answer) => {
                 batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room, &peers)));
             }
@@ -212,10 +171,8 @@ impl Shard {
             ShardCommand::Page(room, page, answer) => {
                 batch.acknowledge_later(Ack::Page(answer, self.page_of(&room, &page)));
             }
-            ShardCommand::RemoveHistory(room, answer) => {
-                self.remove_history(&room);
-                batch.acknowledge_later(Ack::Done(answer));
-            }
+            ShardCommand::RemoveHistory(room, answer) => self.remove_history(room, answer, batch),
+            ShardCommand::Placed(placed) => self.follow(now, placed, batch),
             ShardCommand::CountMembers(answer) => {
                 batch.acknowledge_later(Ack::Counted(answer, self.count_members(now)));
             }
@@ -236,7 +193,7 @@ impl Shard {
     /// if [`Self::continue_sweep`] is due after other commands have had their turn.
     pub fn sweep(&mut self, now: Now, batch: &mut Batch) -> bool {
         batch.begin_command();
-        self.keys.expire(now.instant);
+        self.expire_keys(now);
         self.replays.forget();
         self.counted = None;
         self.presence.tell_counts(&mut self.rooms, batch);
@@ -258,12 +215,14 @@ impl Shard {
 
     fn reserve(&mut self, now: Now, name: RoomName, since: Option<Since>) -> Result<Reserved, CommandError> {
         let (messages_max, bytes_max) = (self.recovery_messages_max, self.replay_bytes_max);
-        let (_, room) = self.room_with_place(now, name, None)?;
+        let (name, room) = self.room_with_place(now, name, None)?;
         room.reserved += 1;
-        let log = &room.log;
+        let since = since.map(|since| self.within_log(&name, since));
+        let log = &self.rooms[&name].log;
         let missed = since.and_then(|since| log.missed_since(since, messages_max, bytes_max).ok());
         let missed = missed.map(|missed| missed.cloned().collect());
-        let reserved = Reserved { position: log.position(), is_recoverable: log.is_retaining(), missed };
+        let position = self.position_of(&name);
+        let reserved = Reserved { position, is_recoverable: log.is_retaining(), missed };
         match since {
             None => {}
             Some(_) if reserved.missed.is_some() => self.recoveries.recovered += 1,
@@ -317,7 +276,9 @@ impl Shard {
             }
             self.active_rooms += 1;
         }
-        let room = entry.or_insert_with_key(|name| Room::new(self.epochs.draw(now, name), self.limits.of(name)));
+        let order = (&mut self.epochs, self.cluster.as_ref());
+        let room = entry
+            .or_insert_with_key(|name| new_room(now, name, order, self.limits.of(name), self.waiting.next_entry(name)));
         let members_max = room.limits().members_max;
         if places_taken >= members_max && !address.is_some_and(|address| room.contains(address)) {
             return Err(CommandError::TooManyMembers { room: name, members_max });
@@ -358,7 +319,10 @@ impl Shard {
     /// Removes a room without members that remembers nothing.
     pub(super) fn remove_unused(&mut self, name: &RoomName) {
         if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0 && room.log.is_empty()) {
-            self.rooms.remove(name);
+            let room = self.rooms.remove(name).expect("it was just found");
+            if let Some(cluster) = self.cluster.as_mut().filter(|_| room.log.is_retaining()) {
+                cluster.raise_horizon(room.log.forgotten());
+            }
             let kept = ROOMS_KEPT.max(2 * self.rooms.len());
             if self.rooms.capacity() > 4 * kept {
                 self.rooms.shrink_to(kept);
@@ -376,23 +340,5 @@ impl Shard {
 
     pub(super) fn invalidate_listings(&mut self) {
         self.listing_caches.iter_mut().for_each(ListingCache::invalidate);
-    }
-}
-
-/// Whether the writers have room for the output of a command: for a message all writers of its room, for a reply the
-/// client's writer, which then only needs memory. Every other command may always go.
-fn may_go(
-    rooms: &HashMap<RoomName, Room, RandomState>,
-    command: &ShardCommand,
-    has_room: &impl Fn(WriterIndex, usize) -> bool,
-) -> bool {
-    match command {
-        command if command.is_publish() => {
-            let room = command.in_room().and_then(|(room, _)| rooms.get(room));
-            let audiences = room.map_or(&[][..], Room::audiences);
-            audiences.iter().all(|audience| has_room(audience.writer, audience.members()))
-        }
-        ShardCommand::Member(command) => has_room(command.from.address.writer, 0),
-        _ => true,
     }
 }

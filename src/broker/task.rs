@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{SelectAll, select_all};
 use tokio::sync::futures::OwnedNotified;
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::batch::Batch;
 use super::command::ShardCommand;
@@ -16,6 +16,7 @@ use super::handle::ShardMailbox;
 use super::metrics::ShardMetrics;
 use super::now::Now;
 use super::shard::Shard;
+use crate::backplane::feed::{FeedMailbox, Followed};
 use crate::fault;
 use crate::memory::{MemoryShare, MemoryUse};
 use crate::writer::WriterIndex;
@@ -23,6 +24,9 @@ use crate::writer::handle::BatchSender;
 
 /// The time between two sweeps over what is remembered. While nothing is, no timer runs.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time between two looks whether the node has caught up with clients that have seen more.
+const BEHIND_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Commands that are looked at for one batch, whether they are handled or wait.
 const SORTED_COMMANDS_MAX: usize = 4_096;
@@ -35,7 +39,9 @@ enum Step {
     Waited(ShardCommand),
     /// What is remembered must be looked at.
     Sweep,
-    /// A writer has made room.
+    /// The backplane has news.
+    Followed(Followed),
+    /// A writer has made room, or clients may have waited long enough for the node to catch up.
     Freed,
     /// Nothing more comes from the mailbox.
     Closed,
@@ -46,6 +52,8 @@ pub struct ShardTask {
     shard: Shard,
     mailbox: ShardMailbox,
     mailbox_open: bool,
+    /// `None` where the server is alone, or once the backplane has ended.
+    feed: Option<FeedMailbox>,
     /// Read once for each batch.
     now: Now,
     next_sweep: Instant,
@@ -62,7 +70,7 @@ pub struct ShardTask {
 impl ShardTask {
     /// A shard without rooms.
     pub fn new(
-        mailbox: ShardMailbox,
+        mut mailbox: ShardMailbox,
         writers: Vec<BatchSender>,
         metrics: Arc<ShardMetrics>,
         memory: &MemoryUse,
@@ -70,6 +78,7 @@ impl ShardTask {
         let (shard, memory) = (mailbox.shard(), memory.share());
         Self {
             shard,
+            feed: mailbox.take_feed(),
             mailbox,
             mailbox_open: true,
             now: Now::read(),
@@ -91,6 +100,7 @@ impl ShardTask {
                 Step::Command(command) => self.handle(command, &mut batch),
                 Step::Waited(command) => self.shard.step(self.now, command, &mut batch),
                 Step::Sweep => self.sweep(&mut batch),
+                Step::Followed(followed) => self.hear(followed, &mut batch),
                 Step::Freed | Step::Closed => {}
             }
             fault::inject("shard");
@@ -113,11 +123,14 @@ impl ShardTask {
             return Some(Step::Sweep);
         }
         let sweep = sleep_until(self.next_sweep.into());
+        let is_behind = self.shard.is_behind();
         if !self.shard.is_waiting() {
             self.freed = None;
             return tokio::select! {
                 command = self.mailbox.next() => command.map(Step::Command),
                 () = sweep, if needs_sweep => Some(Step::Sweep),
+                step = heard(&mut self.feed), if self.feed.is_some() => Some(step),
+                () = sleep(BEHIND_INTERVAL), if is_behind => Some(Step::Freed),
             };
         }
         if self.freed.is_none() {
@@ -142,6 +155,8 @@ impl ShardTask {
                 Step::Freed
             }
             () = sweep, if needs_sweep => Step::Sweep,
+            step = heard(&mut self.feed), if self.feed.is_some() => step,
+            () = sleep(BEHIND_INTERVAL), if is_behind => Step::Freed,
         })
     }
 
@@ -161,6 +176,7 @@ impl ShardTask {
         let mut sorted = 0;
         let mut may_go_on = self.freed.is_none();
         while !batch.is_full() && sorted < SORTED_COMMANDS_MAX {
+            let has_heard = self.hear_next(batch);
             let waited = if may_go_on && self.shard.is_waiting() {
                 self.shard.next_waiting(has_room(&self.writers, Some(batch)))
             } else {
@@ -170,10 +186,35 @@ impl ShardTask {
             waited.into_iter().for_each(|command| self.shard.step(self.now, command, batch));
             match self.mailbox.try_next() {
                 Some(command) => self.handle(command, batch),
-                None if !may_go_on => return,
+                None if !may_go_on && !has_heard => return,
                 None => {}
             }
             sorted += 1;
+        }
+    }
+
+    /// Handles the next news of the backplane. False if there is none; then the shard is where the backplane is.
+    fn hear_next(&mut self, batch: &mut Batch) -> bool {
+        let Some(feed) = &mut self.feed else { return false };
+        // Read before the look: what is told after the look is not included.
+        let reached = feed.reached();
+        match feed.try_next() {
+            Some(followed) => {
+                self.hear(followed, batch);
+                true
+            }
+            None => {
+                self.shard.reach(self.now, reached);
+                false
+            }
+        }
+    }
+
+    /// Handles news of the backplane. An entry waits for the writers of its room, as a publish does.
+    fn hear(&mut self, followed: Followed, batch: &mut Batch) {
+        match followed {
+            Followed::Placed(placed) => self.handle(ShardCommand::Placed(placed), batch),
+            followed => self.shard.hear(self.now, followed, batch),
         }
     }
 
@@ -193,6 +234,17 @@ impl ShardTask {
         self.metrics.rooms.set(self.shard.active_rooms() as u64);
         self.metrics.count_history(self.shard.retained(), self.shard.evicted(), self.shard.recoveries());
         self.memory.set(self.shard.memory_bytes());
+    }
+}
+
+/// Waits for news of the backplane, or for its end.
+async fn heard(feed: &mut Option<FeedMailbox>) -> Step {
+    match feed.as_mut().expect("only a shard of a cluster hears").next().await {
+        Some(followed) => Step::Followed(followed),
+        None => {
+            *feed = None;
+            Step::Freed
+        }
     }
 }
 

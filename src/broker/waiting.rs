@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::cluster::NextEntry;
 use super::command::ShardCommand;
 use crate::protocol::names::RoomName;
 use crate::writer::{Address, WriterIndex};
@@ -49,6 +50,30 @@ impl WaitingRooms {
         self.rooms.get(room).is_some_and(|queue| {
             command.is_publish() || sender.is_some_and(|sender| queue.senders.contains_key(&sender))
         })
+    }
+
+    /// The first entry of the stream that waits for its room. Linear in the commands in front of it.
+    pub fn next_entry(&self, room: &RoomName) -> NextEntry {
+        let offset = |command: &ShardCommand| match command {
+            ShardCommand::Placed(placed) => Some(placed.offset),
+            _ => None,
+        };
+        NextEntry(self.rooms.get(room).and_then(|queue| queue.commands.iter().find_map(offset)))
+    }
+
+    /// Takes all entries of the stream that wait, room by room.
+    pub fn take_placed(&mut self) -> Vec<ShardCommand> {
+        let mut taken = Vec::new();
+        for queue in self.rooms.values_mut() {
+            let (placed, others): (Vec<_>, _) =
+                queue.commands.drain(..).partition(|command| matches!(command, ShardCommand::Placed(_)));
+            taken.extend(placed);
+            queue.commands = others.into();
+        }
+        self.rooms.retain(|_, queue| !queue.commands.is_empty());
+        self.turns.retain(|room| self.rooms.contains_key(room));
+        self.handled = 0;
+        taken
     }
 
     /// Adds a command behind all that wait for its room.

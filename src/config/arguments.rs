@@ -187,10 +187,11 @@ impl Invocation {
             &mut settings.token_secret_file,
             &mut settings.token_public_key_file,
             &mut settings.token_jwks_file,
-            &mut settings.hook_networks,
+            &mut settings.hooks.hook_networks,
         ] {
             *list = list.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         }
+        settings.nats.cluster.retain(|server| !server.0.is_empty());
         let sources = Sources(given.into_iter().map(|(setting, entry)| (setting, entry.source)).collect());
         Ok(Self { settings, sources, task, warnings })
     }
@@ -280,6 +281,7 @@ fn refusal(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Invocati
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return InvocationError::Print(error.to_string()),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => wrong_value(error, source),
         ErrorKind::UnknownArgument => unknown_flag(error),
+        ErrorKind::InvalidSubcommand => misplaced_url(error),
         _ => None,
     };
     InvocationError::Wrong(told.unwrap_or_else(|| {
@@ -320,6 +322,12 @@ fn unknown_flag(error: &clap::Error) -> Option<String> {
     Some(format!("no flag {flag}: {}", meant.unwrap_or_else(|| "see --help".to_owned())))
 }
 
+/// What is said of a URL that stands where a task would: it may hold a password, so it is not repeated.
+fn misplaced_url(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else { return None };
+    word.contains("://").then(|| "a URL belongs behind a flag, and commas without blanks separate several".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +365,8 @@ mod tests {
         let settings = Settings { shards: Some(3), ready_file: Some("ready".into()), ..Settings::default() };
         let text = toml::to_string(&settings).unwrap();
         assert!(text.contains("message-bytes = \"64KiB\"\n"), "{text}");
-        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(parse(&["--config", file.path().to_str().unwrap()]).settings, settings);
     }
 }

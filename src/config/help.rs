@@ -68,7 +68,7 @@ pub(super) fn settings_page(is_markdown: bool) -> String {
     let mut page = String::new();
     if is_markdown {
         page += "# Settings\n\n\
-            Written by `roomcast settings --markdown` from the doc comments in `src/config/settings.rs`.\n\n";
+            Written by `roomcast settings --markdown` from the doc comments in `src/config`.\n\n";
     }
     for paragraph in INTRODUCTION.split("\n\n") {
         wrap(&mut page, paragraph, "", PAGE_WIDTH);
@@ -104,7 +104,7 @@ fn markdown_group(page: &mut String, heading: &str, group: &[Arg]) {
 
 /// The text with links to the other pages, which the help names by their paths.
 fn linked(text: &str) -> String {
-    let pages = ["hooks.md", "operating.md", "protocol.md", "proxies.md"];
+    let pages = ["cluster.md", "hooks.md", "operating.md", "protocol.md", "proxies.md"];
     pages.iter().fold(text.to_owned(), |text, page| text.replace(&format!("docs/{page}"), &format!("[{page}]({page})")))
 }
 

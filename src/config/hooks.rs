@@ -3,17 +3,50 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use hyper::Uri;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::validate::within;
-use super::{ConfigError, Settings, Span, hosts};
+use super::{ConfigError, Span, hosts};
 
 const TIMEOUT_MIN: Span = Span(Duration::from_millis(1));
 const TIMEOUT_MAX: Span = Span(Duration::from_secs(60));
 const CONCURRENCY_MAX: usize = 1 << 16;
+
+/// The settings of hooks, not validated yet.
+#[derive(Clone, Debug, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HookSettings {
+    /// URL at which the application is asked before clients connect, join or publish.
+    ///
+    /// As in `https://app.example/hook`. docs/hooks.md describes questions and answers. A change of any of these settings needs
+    /// a restart.
+    #[arg(long, help_heading = "Hooks", value_name = "URL")]
+    pub hook_url: Option<String>,
+    /// File of the secret that signs the questions, of at least 32 bytes.
+    #[arg(long, help_heading = "Hooks", value_name = "PATH")]
+    pub hook_secret_file: Option<PathBuf>,
+    /// Whether the application is asked before a client connects: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_connect: HookPolicy,
+    /// Whether the application is asked before a client joins a room: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_join: HookPolicy,
+    /// Whether the application is asked before a client publishes: off, deny or allow.
+    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
+    pub hook_publish: HookPolicy,
+    /// Longest time from a question to its answer, at most 1m.
+    #[arg(long, help_heading = "Hooks", value_name = "DURATION", default_value = "2s")]
+    pub hook_timeout: Span,
+    /// Questions at once; further ones wait in order.
+    #[arg(long, help_heading = "Hooks", value_name = "COUNT", default_value = "64")]
+    pub hook_concurrency: usize,
+    /// CIDRs of networks that are not public and in which the application may be, as in 127.0.0.1,10.1.0.0/16.
+    #[arg(long, help_heading = "Hooks", value_name = "CIDR", value_delimiter = ',')]
+    pub hook_networks: Vec<String>,
+}
 
 /// The application that is asked before clients connect, join or publish.
 #[derive(Clone, Debug)]
@@ -37,7 +70,7 @@ pub struct HookRules {
 }
 
 /// Whether the application is asked, and what holds when it gives no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookPolicy {
     /// It is not asked.
@@ -48,7 +81,7 @@ pub enum HookPolicy {
     Allow,
 }
 
-pub(super) fn hooks(settings: &Settings) -> Result<Option<HookRules>, ConfigError> {
+pub(super) fn hooks(settings: &HookSettings) -> Result<Option<HookRules>, ConfigError> {
     let on = [
         ("hook-connect", settings.hook_connect),
         ("hook-join", settings.hook_join),
@@ -98,20 +131,19 @@ fn url_of(text: &str) -> Result<Uri, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Settings};
 
     fn settings() -> Settings {
-        Settings {
-            hook_url: Some("https://app.example/hook".into()),
-            hook_secret_file: Some("hook.secret".into()),
-            hook_join: HookPolicy::Deny,
-            ..Settings::default()
-        }
+        let mut settings = Settings::default();
+        settings.hooks.hook_url = Some("https://app.example/hook".into());
+        settings.hooks.hook_secret_file = Some("hook.secret".into());
+        settings.hooks.hook_join = HookPolicy::Deny;
+        settings
     }
 
-    fn refused(change: impl FnOnce(&mut Settings)) -> String {
+    fn refused(change: impl FnOnce(&mut HookSettings)) -> String {
         let mut settings = settings();
-        change(&mut settings);
+        change(&mut settings.hooks);
         Config::try_from(settings).unwrap_err().to_string()
     }
 

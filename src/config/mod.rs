@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use arguments::{API_KEY_VARIABLE, Invocation, InvocationError, ServerToAsk, Task, log_format};
-pub use cluster::{ClusterRules, NatsServer};
-pub use hooks::{HookPolicy, HookRules};
+pub use cluster::{ClusterRules, ClusterSettings, NatsLogin, NatsServer};
+pub use hooks::{HookPolicy, HookRules, HookSettings};
 pub use hosts::{HostName, Origins};
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
 pub use settings::Settings;
@@ -273,7 +273,7 @@ pub struct HttpLimits {
 }
 
 /// Labels of line clients without a nick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Labels {
     /// The address of a client on the same host, which tells nobody anything; else as `id`.
@@ -285,7 +285,7 @@ pub enum Labels {
 }
 
 /// Whether the workers share one table of file descriptors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DescriptorTables {
     /// All workers share one table.
@@ -295,7 +295,7 @@ pub enum DescriptorTables {
 }
 
 /// Policy for a client that does not keep up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlowPolicy {
     /// The client is cut.
@@ -305,7 +305,7 @@ pub enum SlowPolicy {
 }
 
 /// Ports at which trusted proxies begin each connection with a PROXY header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyProtocol {
     /// Neither port.
@@ -319,7 +319,7 @@ pub enum ProxyProtocol {
 }
 
 /// The server's own web pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WebPages {
     /// No page is served.
@@ -331,7 +331,7 @@ pub enum WebPages {
 }
 
 /// Clients without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Anonymous {
     /// They may do what the rules allow to anyone.
@@ -341,7 +341,7 @@ pub enum Anonymous {
 }
 
 /// Ports that speak TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsPorts {
     /// Neither port.
@@ -355,7 +355,7 @@ pub enum TlsPorts {
 }
 
 /// Least important level that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// Only what ends the server.
@@ -369,7 +369,7 @@ pub enum LogLevel {
 }
 
 /// Format of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// Text for people.

@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::rules::RuleSettings;
 use super::values::{ListenAddress, Size, Span};
 use super::{
-    Anonymous, DescriptorTables, HookPolicy, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy, TlsPorts, WebPages,
+    Anonymous, ClusterSettings, DescriptorTables, HookSettings, Labels, LogFormat, LogLevel, ProxyProtocol, SlowPolicy,
+    TlsPorts, WebPages,
 };
 
 /// Every setting, not validated yet: [`Config`](super::Config) is the validated form.
-#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Settings {
     /// Address for line clients; port 0 is any free port.
     ///
@@ -315,33 +316,14 @@ pub struct Settings {
     #[arg(long, help_heading = "Tokens", value_name = "PATH")]
     pub api_keys_file: Option<PathBuf>,
 
-    /// URL at which the application is asked before clients connect, join or publish.
-    ///
-    /// As in `https://app.example/hook`. docs/hooks.md describes questions and answers. A change of any of these settings needs
-    /// a restart.
-    #[arg(long, help_heading = "Hooks", value_name = "URL")]
-    pub hook_url: Option<String>,
-    /// File of the secret that signs the questions, of at least 32 bytes.
-    #[arg(long, help_heading = "Hooks", value_name = "PATH")]
-    pub hook_secret_file: Option<PathBuf>,
-    /// Whether the application is asked before a client connects: off, deny or allow.
-    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
-    pub hook_connect: HookPolicy,
-    /// Whether the application is asked before a client joins a room: off, deny or allow.
-    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
-    pub hook_join: HookPolicy,
-    /// Whether the application is asked before a client publishes: off, deny or allow.
-    #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
-    pub hook_publish: HookPolicy,
-    /// Longest time from a question to its answer, at most 1m.
-    #[arg(long, help_heading = "Hooks", value_name = "DURATION", default_value = "2s")]
-    pub hook_timeout: Span,
-    /// Questions at once; further ones wait in order.
-    #[arg(long, help_heading = "Hooks", value_name = "COUNT", default_value = "64")]
-    pub hook_concurrency: usize,
-    /// CIDRs of networks that are not public and in which the application may be, as in 127.0.0.1,10.1.0.0/16.
-    #[arg(long, help_heading = "Hooks", value_name = "CIDR", value_delimiter = ',')]
-    pub hook_networks: Vec<String>,
+    /// The settings of hooks.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub hooks: HookSettings,
+    /// The settings of a cluster.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub nats: ClusterSettings,
 
     /// Time for which a stopping server still accepts clients.
     ///

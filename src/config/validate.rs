@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::cluster::cluster;
 use super::hooks::hooks;
 use super::rules::room_rules;
 use super::{
@@ -22,7 +23,7 @@ const MESSAGE_BYTES_MAX: Size = Size(16 * 1024 * 1024);
 const DEFLATE_BYTES_MAX: Size = Size(u16::MAX as usize);
 const OUTBOX_BYTES_MAX: Size = Size(1024 * 1024 * 1024);
 const OUTBOX_MESSAGES_MAX: usize = 1 << 20;
-const BUDGET_MAX: Size = Size(1 << 40);
+pub(super) const BUDGET_MAX: Size = Size(1 << 40);
 const CLIENTS_MAX: usize = 1 << 24;
 const ROOMS_PER_CLIENT_MAX: usize = 1 << 16;
 const HISTORY_MESSAGES_MAX: usize = 1 << 20;
@@ -53,6 +54,7 @@ impl TryFrom<Settings> for Config {
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
         let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
         let shards = within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?;
+        let access = access(&settings)?;
         Ok(Self {
             tcp: resolved("tcp", &settings.tcp)?,
             http: resolved("http", &settings.http)?,
@@ -75,10 +77,10 @@ impl TryFrom<Settings> for Config {
             drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
-            access: access(&settings)?,
             tls: tls(&settings)?,
-            hooks: hooks(&settings)?,
-            cluster: None,
+            hooks: hooks(&settings.hooks)?,
+            cluster: cluster(&settings, &access)?,
+            access,
             rules: Rules::try_from(settings)?,
         })
     }
@@ -179,7 +181,7 @@ fn access(settings: &Settings) -> Result<AccessRules, ConfigError> {
             audience: settings.token_audience.clone(),
             leeway: within("token-leeway", settings.token_leeway, Span(Duration::ZERO)..=LEEWAY_MAX)?.0,
         },
-        has_connect_hook: settings.hook_connect != HookPolicy::Off,
+        has_connect_hook: settings.hooks.hook_connect != HookPolicy::Off,
         token_grace: within("token-grace", settings.token_grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
         token_in_query: settings.token_in_query,
         api_keys_file: settings.api_keys_file.clone(),

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::api::{ApiError, Node, NodeResult};
 use crate::auth::pattern::Pattern;
-use crate::backplane::peers::{PeerMailbox, Peers};
+use crate::backplane::{PeerMailbox, Peers};
 use crate::backplane::questions::{Answer, Question, USERS_MAX, UserKey};
 use crate::broker::{RoomUsers, Viewer, WeakShards};
 use crate::protocol::command::CommandError;
@@ -48,8 +48,9 @@ pub struct ClusterNode {
 }
 
 impl ClusterNode {
-    /// Works for the other nodes until the backplane ends. `restarts` counts the times that the stream has lost something.
-    pub async fn run(&self, mut questions: PeerMailbox, mut restarts: watch::Receiver<u64>) {
+    /// Works for the other nodes until the backplane ends. `restarts` counts the times
+    /// that the shards have begun anew.
+    pub async fn run(self, questions: PeerMailbox, mut restarts: watch::Receiver<u64>) {
         let mut answering = FuturesUnordered::new();
         let mut ending = FuturesUnordered::new();
         let mut telling = FuturesUnordered::new();
@@ -58,8 +59,8 @@ impl ClusterNode {
         restarts.mark_unchanged();
         loop {
             tokio::select! {
-                question = questions.next(), if answering.len() < ANSWERS_MAX => {
-                    let Some((question, answer)) = question else { return };
+                question = questions.recv_async(), if answering.len() < ANSWERS_MAX => {
+                    let Ok((question, answer)) = question else { return };
                     answering.push(async move {
                         let _ = answer.send(self.answer(&question).await.encode());
                     });
@@ -134,12 +135,9 @@ impl ClusterNode {
         }
     }
 
-    /// Ends the connections of all clients, once every shard has begun anew: a client that comes back before would be in the
-    /// rooms of before.
+    /// Ends the connections of all clients. Every shard has begun anew already.
     async fn end_clients(&self) {
         warn!("the cluster has lost what clients could resume from: all clients are to join anew");
-        // A shard looks at what the backplane says before it takes a command.
-        let _begun_anew = self.shards.counts().await;
         self.workers.end_all(Disconnect::InsufficientState).await;
     }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod control;
 mod descriptors;
+mod joining;
 mod ready_file;
 mod reload;
 mod sampling;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -22,11 +23,13 @@ use tracing::{info, warn};
 
 pub use self::control::Control;
 use self::descriptors::Descriptors;
+use self::joining::Membership;
 pub use self::reload::Reloader;
 use self::sampling::Sampler;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
 use crate::api::Node;
+use crate::backplane::Prepared;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
 use crate::hooks::Application;
@@ -77,12 +80,13 @@ pub async fn run(
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
-    let metrics = ServerMetrics::new(config.workers, config.shards, clients_max);
+    let metrics = ServerMetrics::new(config.workers, config.shards, config.cluster.is_some(), clients_max);
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
     access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let application = application(&config)?;
     let has_tokens = !access.tokens.is_empty();
+    let cluster = joining::prepare(&config, metrics.backplane.as_ref(), &shutdown).await?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -94,10 +98,10 @@ pub async fn run(
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
     let (publisher, stats) = watch::channel(Arc::default());
-    let Started { mut workers, shards, commands } =
-        start(&config, descriptors, listeners, asked, (&metrics, stats), tls.server(), &drain)?;
+    let Started { mut workers, shards, commands, membership } =
+        start(&config, descriptors, listeners, asked, (&metrics, stats), (tls.server(), cluster), &drain)?;
     let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
-    match become_ready(&mut workers, bound, config.ready_file.as_deref()).await {
+    match become_ready(&mut workers, bound, config.ready_file.as_deref(), &shutdown).await {
         Ok(runtimes) => sampler.watch_workers(runtimes),
         Err(error) => {
             // What they have handed over must be dropped before they end. The threads that did start end by themselves.
@@ -135,6 +139,9 @@ pub async fn run(
     let cut_before = Counts::of(&metrics.writers).cut;
     sampler.forget_workers();
     sampler.run_during(stop(workers, &drain, config.grace)).await?;
+    if let Some(membership) = membership {
+        membership.end().await;
+    }
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
@@ -200,10 +207,15 @@ async fn become_ready(
     workers: &mut [RunningWorker],
     bound: BoundAddresses,
     ready_file: Option<&Path>,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<Vec<RuntimeMetrics>> {
     let mut runtimes = Vec::new();
     for worker in workers {
-        match (&mut worker.ready).await {
+        let ready = tokio::select! {
+            ready = &mut worker.ready => ready,
+            () = shutdown.cancelled() => bail!("asked to stop before it was ready"),
+        };
+        match ready {
             Ok(runtime) => runtimes.push(runtime),
             Err(_) => (&mut worker.ended).await?.context("cannot start a worker")?,
         }
@@ -217,6 +229,8 @@ struct Started {
     workers: Vec<RunningWorker>,
     shards: WeakShards,
     commands: WorkerSenders,
+    /// `None` where the server is alone.
+    membership: Option<Membership>,
 }
 
 fn start(
@@ -225,7 +239,7 @@ fn start(
     listeners: impl Iterator<Item = (TcpListener, TcpListener)>,
     (access, application): (Arc<Access>, Option<Arc<Application>>),
     (metrics, stats): (&ServerMetrics, watch::Receiver<Arc<Stats>>),
-    tls: watch::Receiver<TlsServer>,
+    (tls, cluster): (watch::Receiver<TlsServer>, Option<Prepared>),
     drain: &Drain,
 ) -> anyhow::Result<Started> {
     let (shards, mut shard_mailboxes) =
@@ -238,8 +252,10 @@ fn start(
     let connection_limit = ConnectionLimit::new(metrics.clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
-        DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers),
+        DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers + u16::from(cluster.is_some())),
     };
+    let follow = |prepared| joining::follow(prepared, &shards, &mut shard_mailboxes, tables.pop());
+    let (caught_up, membership) = cluster.map(follow).unzip();
     let shared = Shared {
         workers: config.workers,
         shards,
@@ -252,6 +268,7 @@ fn start(
         tls,
         access,
         application,
+        caught_up,
         commands: commands.clone(),
         node: Node::new(emulation.node()),
         emulation,
@@ -279,7 +296,7 @@ fn start(
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok(Started { workers: running, shards: weak_shards, commands })
+    Ok(Started { workers: running, shards: weak_shards, commands, membership })
 }
 
 /// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so

@@ -91,30 +91,34 @@ fn reloaded(running: &Settings, read: &Settings) -> Settings {
     }
 }
 
-/// The names of the settings that differ.
+/// The names of the settings that differ. The password of NATS, which is not in the tables, belongs to `cluster`.
 fn differences(one: &Settings, other: &Settings) -> anyhow::Result<Vec<String>> {
     let table = |settings| toml::Table::try_from(settings).context("cannot compare the settings");
-    let (one, other) = (table(one)?, table(other)?);
-    let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
-    Ok(names.filter(|name| one.get(*name) != other.get(*name)).cloned().collect())
+    let tables = (table(one)?, table(other)?);
+    let names = tables.0.keys().chain(tables.1.keys().filter(|name| !tables.0.contains_key(*name)));
+    let has_other_nats = one.nats.cluster != other.nats.cluster;
+    let differs = |name: &str| tables.0.get(name) != tables.1.get(name) || (name == "cluster" && has_other_nats);
+    Ok(names.filter(|name| differs(name)).cloned().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Anonymous;
+    use crate::config::{Anonymous, NatsServer};
 
     #[test]
     fn a_reload_applies_what_it_says_and_nothing_else() {
-        let running = Settings { backlog: 1, ..Settings::default() };
-        let read = Settings {
+        let mut running = Settings { backlog: 1, ..Settings::default() };
+        let mut read = Settings {
             backlog: 2,
             anonymous: Anonymous::Deny,
             token_issuer: Some("issuer".into()),
             ..Settings::default()
         };
+        read.nats.cluster = vec![NatsServer("nats://new-password@a".into())];
+        running.nats.cluster = vec![NatsServer("nats://password@a".into())];
         let next = reloaded(&running, &read);
         assert_eq!(differences(&running, &next).unwrap(), ["anonymous", "token-issuer"]);
-        assert_eq!(differences(&next, &read).unwrap(), ["backlog"]);
+        assert_eq!(differences(&next, &read).unwrap(), ["backlog", "cluster"]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::api::ApiMetrics;
+use crate::backplane::BackplaneMetrics;
 use crate::broker::ShardMetrics;
 use crate::hooks::HookMetrics;
 use crate::log;
@@ -29,6 +30,8 @@ pub struct ServerMetrics {
     pub access: Vec<Arc<AccessMetrics>>,
     /// By the index of the worker.
     pub hooks: Vec<Arc<HookMetrics>>,
+    /// `None` where the server is alone.
+    pub backplane: Option<Arc<BackplaneMetrics>>,
     /// The connection limit.
     pub clients_max: usize,
     /// When the certificate ends, in Unix seconds; 0 without TLS.
@@ -37,8 +40,9 @@ pub struct ServerMetrics {
 
 impl ServerMetrics {
     /// Counters at zero.
-    pub fn new(workers: u16, shards: u16, clients_max: usize) -> Self {
+    pub fn new(workers: u16, shards: u16, is_cluster: bool, clients_max: usize) -> Self {
         Self {
+            backplane: is_cluster.then(Arc::default),
             writers: (0..workers).map(|_| Arc::default()).collect(),
             shards: (0..shards).map(|_| Arc::default()).collect(),
             transports: (0..workers).map(|_| Arc::default()).collect(),

@@ -22,7 +22,7 @@ use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
 use crate::api::Node;
-use crate::backplane::peers::Peers;
+use crate::backplane::{CaughtUp, Peers};
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub access: Arc<Access>,
     /// The application that hooks ask; `None` where none is on.
     pub application: Option<Arc<Application>>,
+    /// Clients are accepted once the node has caught up with its cluster; `None` where the server is alone.
+    pub caught_up: Option<CaughtUp>,
     /// The ways of commands to all workers.
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
@@ -128,13 +130,12 @@ impl Worker {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
         let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
-        let Shared { emulation, node, peers, drain, .. } = shared;
+        let Shared { caught_up, emulation, node, peers, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
         let lines = Listener::new(lines, connection_limit.clone())?;
         let http = Listener::new(http, connection_limit.clone())?;
-        let _ = send_ready.send(Handle::current().metrics());
         let own = usize::from(index.0);
         let memory = MemoryUse::default();
         spawn_local(memory.clone().trim());
@@ -187,6 +188,10 @@ impl Worker {
             node,
             tasks: tasks.clone(),
         });
+        if let Some(mut caught_up) = caught_up {
+            caught_up.wait().await;
+        }
+        let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
         acceptor.accept_lines(lines, context).await;
         tasks.close();

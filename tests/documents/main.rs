@@ -6,3 +6,5 @@ mod links;
 mod metrics_table;
 /// `docs/settings.md`, with what `roomcast settings --markdown` prints.
 mod settings_page;
+/// Variables of the environment in documents and examples, with those that the program reads.
+mod variables;

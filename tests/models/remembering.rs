@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, Join, KeyReused, Now, PeerAnswers, PresenceCount, ReplyTo, Reservation, ServerPublish, Shard,
-    ShardCommand, ShardRules,
+    Act, Batch, Farewell, Join, KeyReused, Now, PeerAnswers, PresenceCount, PublishError, ReplyTo, Reservation, ServerPublish,
+    Shard, ShardCommand, ShardRules,
 };
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::compression::Compression;
@@ -22,7 +22,6 @@ use crate::common::{
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
-
 const NO_HISTORY: LimitsOfRoom = LimitsOfRoom { history_messages_max: 0, ..ROOM_LIMITS };
 
 /// A shard with one room that matters, and the lines that its clients get.
@@ -90,7 +89,7 @@ impl Fixture {
         self.try_publish(text, key).expect("a key that was not used for another publish")
     }
 
-    fn try_publish(&mut self, text: &str, key: Option<&str>) -> Result<Option<Position>, KeyReused> {
+    fn try_publish(&mut self, text: &str, key: Option<&str>) -> Result<Option<Position>, PublishError> {
         let publish = ServerPublish {
             is_retained: true,
             room: name(),
@@ -328,7 +327,7 @@ fn an_application_publishes_without_being_in_the_room_and_a_repeat_is_published_
     assert_eq!(fixture.publish("to nobody", Some("key")), Some(first));
     let second = Position { offset: Offset(2), ..first };
     assert_eq!(fixture.publish("other", Some("other key")), Some(second));
-    assert_eq!(fixture.try_publish("third", Some("other key")), Err(KeyReused));
+    assert_eq!(fixture.try_publish("third", Some("other key")), Err(PublishError::KeyReused(KeyReused)));
     assert_eq!(fixture.lines_of(1), ["Joined room-0", "[app] to nobody", "[app] other"]);
     fixture.pass(5 * 60 * SECOND);
     assert_eq!(fixture.publish("to nobody", Some("key")), Some(Position { offset: Offset(3), ..first }));

@@ -1,15 +1,16 @@
 //! The built binary's command line: refused arguments, and the order in which settings override each other.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use harness::{Ended, Process, Program};
-use roomcast::config::Settings;
+use roomcast::config::{Invocation, Settings};
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 27] = [
+const REFUSED: [(&[&str], &[&str]); 29] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
     (&["--colour", "red"], &["no flag --colour: see --help"]),
@@ -42,6 +43,8 @@ const REFUSED: [(&[&str], &[&str]); 27] = [
         &["--ping-interval", "60s", "--pong-timeout", "30s"],
         &["--pong-timeout 30s: 2m to 1day, at least twice --ping-interval 1m"],
     ),
+    (&["--cluster", "nats://localhost, other:4222"], &["--cluster other:4222: URLs of NATS servers, as in nats://"]),
+    (&["--cluster-replicas", "3"], &["--cluster-replicas 3: needs cluster, the servers of the NATS"]),
     (&["--proxy-protocol", "tcp"], &["--proxy-protocol tcp: needs trusted-proxies, the networks of the proxies"]),
     (
         &["--proxy-protocol", "both", "--trusted-proxies", " ,"],
@@ -218,7 +221,8 @@ fn checked(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 
 #[track_caller]
 fn effective(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
-    toml::from_str(&checked(arguments, variables)).expect("settings")
+    let (_folder, path) = settings_file(&checked(arguments, variables));
+    Invocation::parse([OsStr::new("roomcast"), OsStr::new("--config"), path.as_os_str()]).expect("settings").settings
 }
 
 #[test]
@@ -239,6 +243,29 @@ fn check_config_prints_what_can_be_given_back() {
     }
     assert_eq!(effective(&[], &[]), Settings::default());
     assert_eq!(effective(&arguments.concat(), &[]).greeting, "Grüß \"dich\"");
+}
+
+/// Arguments that are refused although they hold a password, in the ways in which people mistype a list.
+const WITH_PASSWORDS: [&[&str]; 5] = [
+    &["--cluster", "nats://ada:secret@a", "nats://ada:secret@b"],
+    &["--cluster", "ada:secret@a"],
+    &["--cluster=nats://ada:sec,secret@a"],
+    &["--clster=nats://ada:secret@a"],
+    &["nats://ada:secret@a"],
+];
+
+#[test]
+fn no_password_of_nats_is_displayed() {
+    let urls = "nats://ada:secret@a,nats://ada:secret@b";
+    let text = checked(&[], &[("ROOMCAST_CLUSTER", urls)]);
+    assert!(text.contains("cluster = [\"nats://…@a:4222\", \"nats://…@b:4222\"]\n"), "{text}");
+    let (_folder, path) = settings_file(&text);
+    expect_refusal(&Program::run(&["--config", path.to_str().unwrap()]), &["check-config leaves the login out"]);
+    for arguments in WITH_PASSWORDS {
+        let output = Program::run(arguments);
+        assert_eq!(output.code, Some(2), "{}", output.err);
+        assert!(!output.err.contains("secret"), "{}", output.err);
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A reader of server-sent events, by the rules of the HTML standard (§9.2.6), which remembers the last id as an
 //! `EventSource` does.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
-use super::{Body, Endpoint, Http};
+use super::{Body, Endpoint, Http, Stream};
 
 /// An event as it was dispatched. Comments, and events without data, are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,11 +29,19 @@ impl EventStream<Body> {
     /// Requests a stream at this path, with further header lines.
     #[track_caller]
     pub fn open(server: impl Into<Endpoint>, path: &str, headers: &str) -> Self {
-        let mut client = Http::connect(server);
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
-        let head = client.head();
-        assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{path}");
-        Self::of(Body::new(client, &head))
+        Self::try_open(server, path, headers).expect("a stream of events")
+    }
+
+    /// Requests a stream of a server that may be gone, or refuse.
+    pub fn try_open(server: impl Into<Endpoint>, path: &str, headers: &str) -> io::Result<Self> {
+        let stream = Stream::try_connect(server.into())?;
+        write!(&stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")?;
+        let mut client = Http::on(stream);
+        let head = client.try_head()?;
+        match (head.status, head.header("content-type")) {
+            (200, Some("text/event-stream")) => Ok(Self::of(Body::new(client, &head))),
+            other => Err(io::Error::other(format!("{path}: {other:?}"))),
+        }
     }
 }
 

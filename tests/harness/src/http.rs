@@ -22,14 +22,20 @@ impl Head {
     /// Reads it up to the empty line.
     #[track_caller]
     pub fn read(from: &mut impl BufRead) -> Self {
-        let mut lines = from.lines().map(|line| line.expect("a head")).take_while(|line| !line.is_empty());
-        let first = lines.next().expect("an answer, not the end");
+        Self::try_read(from).expect("an answer, not the end")
+    }
+
+    /// Reads it up to the empty line, from a server that may be gone.
+    pub fn try_read(from: &mut impl BufRead) -> io::Result<Self> {
+        let lines = from.lines().take_while(|line| !line.as_ref().is_ok_and(String::is_empty));
+        let mut lines = lines.collect::<io::Result<Vec<String>>>()?.into_iter();
+        let first = lines.next().ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).expect(&first);
         let header = |line: String| {
             let (name, value) = line.split_once(": ").expect("a header");
             (name.to_ascii_lowercase(), value.to_owned())
         };
-        Self { status: status.parse().expect("a status"), headers: lines.map(header).collect() }
+        Ok(Self { status: status.parse().expect("a status"), headers: lines.map(header).collect() })
     }
 
     /// The value of a header, by its name in lower case.
@@ -86,6 +92,11 @@ impl Http {
     #[track_caller]
     pub fn head(&mut self) -> Head {
         Head::read(&mut self.0)
+    }
+
+    /// The head of the next answer of a server that may be gone.
+    pub fn try_head(&mut self) -> io::Result<Head> {
+        Head::try_read(&mut self.0)
     }
 
     /// The next answer.

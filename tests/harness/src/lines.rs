@@ -26,6 +26,11 @@ impl Lines {
         Self::of(Stream::connect(server.into()))
     }
 
+    /// Connects to a server that may be gone.
+    pub fn try_connect(server: impl Into<Endpoint>) -> io::Result<Self> {
+        Stream::try_connect(server.into()).map(Self::of)
+    }
+
     /// Connects with a receive buffer of a few KiB and reads nothing.
     #[track_caller]
     pub fn connect_short_of_buffer(server: impl Into<Endpoint>) -> Self {
@@ -91,13 +96,18 @@ impl Lines {
     /// The next line without its end, or `None` at the end of the stream.
     #[track_caller]
     pub fn line_or_end(&mut self) -> Option<String> {
+        self.try_line().expect("a whole line or the end")
+    }
+
+    /// The same from a server that may be gone in the middle of a line.
+    pub fn try_line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line or the end");
-        if line.is_empty() {
-            return None;
+        self.0.read_line(&mut line)?;
+        match line.pop() {
+            None => Ok(None),
+            Some('\n') => Ok(Some(line)),
+            Some(_) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{line:?} has no end"))),
         }
-        assert_eq!(line.pop(), Some('\n'), "{line:?} has no end");
-        Some(line)
     }
 
     /// The next line without its end.

@@ -36,7 +36,12 @@ impl Stream {
     /// Connects. The handshake of TLS is done with the first read or write.
     #[track_caller]
     pub fn connect(server: Endpoint) -> Self {
-        Self::over(TcpStream::connect(server).expect("a server that accepts"), server)
+        Self::try_connect(server).expect("a server that accepts")
+    }
+
+    /// Connects to a server that may be gone.
+    pub fn try_connect(server: Endpoint) -> io::Result<Self> {
+        Ok(Self::over(TcpStream::connect(server)?, server))
     }
 
     /// A connection on this socket.

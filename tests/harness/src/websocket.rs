@@ -63,6 +63,17 @@ impl WebSocket {
         Self::upgraded(client)
     }
 
+    /// Connects with this handshake to a server that may be gone, or refuse.
+    pub fn try_upgrade(server: impl Into<Endpoint>, handshake: impl AsRef<[u8]>) -> io::Result<Self> {
+        let connection = Stream::try_connect(server.into())?;
+        (&connection).write_all(handshake.as_ref())?;
+        let mut stream = BufReader::new(connection);
+        match Head::try_read(&mut stream)?.status {
+            101 => Ok(Self { stream, closed: None, may_be_compressed: false }),
+            status => Err(io::Error::other(format!("status {status}"))),
+        }
+    }
+
     /// Reads the answer to a handshake that was sent.
     #[track_caller]
     pub fn upgraded(client: Http) -> Self {
@@ -113,15 +124,21 @@ impl WebSocket {
     /// The first byte and the payload of the next frame, or `None` at the end of the stream.
     #[track_caller]
     pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        if self.stream.fill_buf().expect("a frame or the end").is_empty() {
-            return None;
+        self.try_frame().expect("a whole frame or the end")
+    }
+
+    /// The same from a server that may be gone in the middle of a frame.
+    #[track_caller]
+    pub fn try_frame(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
+        if self.stream.fill_buf()?.is_empty() {
+            return Ok(None);
         }
-        let [first, short] = self.take();
+        let [first, short] = self.take()?;
         let reserved = if self.may_be_compressed { 0x30 } else { 0x70 };
         assert_eq!(first & (FINAL | reserved), FINAL, "§5.2: no reserved bits; and this server sends no fragments");
         let (form, length) = match short {
-            126 => (LengthForm::Two, u16::from_be_bytes(self.take()).into()),
-            127 => (LengthForm::Eight, u64::from_be_bytes(self.take()) as usize),
+            126 => (LengthForm::Two, u16::from_be_bytes(self.take()?).into()),
+            127 => (LengthForm::Eight, u64::from_be_bytes(self.take()?) as usize),
             short => (LengthForm::None, short.into()),
         };
         assert_eq!(
@@ -130,15 +147,14 @@ impl WebSocket {
             "§5.1: a server masks nothing; §5.2: a length is as short as can be"
         );
         let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).expect("a whole frame");
-        Some((first, payload))
+        self.stream.read_exact(&mut payload)?;
+        Ok(Some((first, payload)))
     }
 
-    #[track_caller]
-    fn take<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
+    fn take<const LENGTH: usize>(&mut self) -> io::Result<[u8; LENGTH]> {
         let mut bytes = [0; LENGTH];
-        self.stream.read_exact(&mut bytes).expect("a whole frame");
-        bytes
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// All bytes up to the end of the stream, or up to where a reset has destroyed it.

@@ -113,6 +113,7 @@ impl Ledger {
             | ShardCommand::CountMembers(_)
             | ShardCommand::Busiest(_)
             | ShardCommand::Peer(_)
+            | ShardCommand::Placed(_)
             | ShardCommand::Rules(..) => {
                 unreachable!("clients do not send it")
             }

@@ -131,7 +131,7 @@ fn a_client_is_who_the_application_says_with_its_rights_and_rooms() {
     } });
     over_all(|kind| {
         let hooked = Hooked::start(Shape::ONE, |settings| {
-            settings.hook_connect = HookPolicy::Deny;
+            settings.hooks.hook_connect = HookPolicy::Deny;
             settings.rules = vec![RuleSettings::new("team:*", Who::Token)];
         });
         match kind {
@@ -175,7 +175,7 @@ fn a_name_that_comes_from_the_application_stays() {
 fn a_client_with_a_token_is_asked_about_with_its_user_and_an_answer_replaces_the_token() {
     let (_folder, secret) = secret_file();
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_connect = HookPolicy::Deny;
+        settings.hooks.hook_connect = HookPolicy::Deny;
         settings.token_secret_file = vec![secret.to_str().expect("a path").into()];
     });
     let mut client = Centrifuge::open(hooked.server.http, Encoding::Json);
@@ -193,7 +193,7 @@ fn a_client_with_a_token_is_asked_about_with_its_user_and_an_answer_replaces_the
 fn a_membership_gives_rights_and_is_what_others_see() {
     over_all(|kind| {
         let hooked = Hooked::start(Shape::ONE, |settings| {
-            settings.hook_join = HookPolicy::Deny;
+            settings.hooks.hook_join = HookPolicy::Deny;
             settings.rules = vec![RuleSettings::new("a", Who::Token), RuleSettings::new("b", Who::Nobody)];
         });
         let mut member = Member::connect(&hooked.server, kind);
@@ -250,7 +250,7 @@ fn rooms_that_a_listening_client_names_are_asked_about_and_those_that_the_applic
 #[test]
 fn a_reader_over_plain_http_is_asked_about_twice_and_its_membership_gives_the_right() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        (settings.hook_connect, settings.hook_join) = (HookPolicy::Deny, HookPolicy::Deny);
+        (settings.hooks.hook_connect, settings.hooks.hook_join) = (HookPolicy::Deny, HookPolicy::Deny);
         settings.rules = vec![RuleSettings::new("a", Who::Token)];
     });
     let open = || {
@@ -337,8 +337,8 @@ fn a_question_holds_up_its_client_alone_and_keeps_the_order_of_its_commands() {
 #[test]
 fn so_many_questions_are_asked_at_once_and_others_wait_in_order() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
-        settings.hook_concurrency = 2;
+        settings.hooks.hook_publish = HookPolicy::Deny;
+        settings.hooks.hook_concurrency = 2;
     });
     let mut members: Vec<Member> = (0..5).map(|_| Member::of_a(&hooked.server, Kind::Text(Transport::Tcp))).collect();
     let mut held = Vec::new();

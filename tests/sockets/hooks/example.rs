@@ -40,7 +40,7 @@ fn the_example_of_the_documents_verifies_and_decides() {
         BufReader::new(program.0.stdout.take().expect("its output")).read_line(&mut port).expect("a port");
         let server = TestServer::start(Shape::ONE, |settings| {
             hook(settings, &folder, format!("http://127.0.0.1:{}/hook", port.trim()));
-            (settings.hook_join, settings.hook_publish) = (HookPolicy::Deny, HookPolicy::Deny);
+            (settings.hooks.hook_join, settings.hooks.hook_publish) = (HookPolicy::Deny, HookPolicy::Deny);
         });
         let mut client = Client::connect(&server, Transport::Tcp);
         if knows_secret {

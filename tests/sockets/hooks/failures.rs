@@ -39,7 +39,7 @@ fn wrong_answers() -> Vec<Vec<u8>> {
 fn a_wrong_answer_is_as_good_as_none() {
     at_once(wrong_answers(), |wrong| {
         for (policy, kind) in [(HookPolicy::Deny, Kind::Centrifuge), (HookPolicy::Allow, Kind::Text(Transport::Tcp))] {
-            let hooked = Hooked::start(Shape::ONE, |settings| settings.hook_publish = policy);
+            let hooked = Hooked::start(Shape::ONE, |settings| settings.hooks.hook_publish = policy);
             let mut member = Member::of_a(&hooked.server, kind);
             let publish = member.begin_publish("hello");
             hooked.question("publish").answer_bytes(wrong.clone());
@@ -57,8 +57,8 @@ fn a_wrong_answer_is_as_good_as_none() {
 fn a_connection_that_ends_or_a_late_answer_is_decided_by_the_policy() {
     over_all(|kind| {
         let hooked = Hooked::start(Shape::ONE, |settings| {
-            (settings.hook_join, settings.hook_publish) = (HookPolicy::Allow, HookPolicy::Deny);
-            settings.hook_timeout = Span(Duration::from_millis(200));
+            (settings.hooks.hook_join, settings.hooks.hook_publish) = (HookPolicy::Allow, HookPolicy::Deny);
+            settings.hooks.hook_timeout = Span(Duration::from_millis(200));
         });
         let mut member = Member::connect(&hooked.server, kind);
         let join = member.begin_join("a");
@@ -108,7 +108,7 @@ fn nobody_connects_through_an_application_that_fails_unless_the_policy_allows_it
         drop(hooked.question("connect"));
         let lines = client.lines_until_closed(Disconnect::Refused);
         assert_eq!(lines, [unavailable(Kind::Text(transport))]);
-        let hooked = Hooked::start(Shape::ONE, |settings| settings.hook_connect = HookPolicy::Allow);
+        let hooked = Hooked::start(Shape::ONE, |settings| settings.hooks.hook_connect = HookPolicy::Allow);
         let mut client = Client::open(&hooked.server, transport);
         drop(hooked.question("connect"));
         client.expect(harness::WELCOME);
@@ -119,7 +119,7 @@ fn nobody_connects_through_an_application_that_fails_unless_the_policy_allows_it
 fn a_client_that_is_disconnected_waits_for_no_answer() {
     over_all(|kind| {
         let hooked = Hooked::start(Shape::ONE, |settings| {
-            (settings.hook_connect, settings.hook_publish) = (HookPolicy::Deny, HookPolicy::Deny);
+            (settings.hooks.hook_connect, settings.hooks.hook_publish) = (HookPolicy::Deny, HookPolicy::Deny);
         });
         let mut member = hooked.connect_as_alice(kind);
         member.begin_publish("x");
@@ -152,9 +152,10 @@ fn a_server_that_stops_still_asks_about_what_it_has_read() {
 fn an_address_that_is_not_public_is_refused_at_the_start_unless_it_is_listed() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = |url: &str, networks: &[&str]| {
-        let mut settings = Settings { hook_join: HookPolicy::Deny, ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.hooks.hook_join = HookPolicy::Deny;
         hook(&mut settings, &folder, url.to_owned());
-        settings.hook_networks = networks.iter().map(|&network| network.into()).collect();
+        settings.hooks.hook_networks = networks.iter().map(|&network| network.into()).collect();
         let config = Config::try_from(settings).expect("settings within their rules");
         roomcast::server::check(&config).map_err(|error| error.to_string())
     };
@@ -174,7 +175,7 @@ fn a_name_of_an_address_that_is_not_listed_is_never_connected_to() {
     for (networks, is_asked) in [(vec![], false), (vec!["127.0.0.0/8".to_owned(), "::1".to_owned()], true)] {
         let server = TestServer::start(Shape::ONE, |settings| {
             hook(settings, &folder, by_name.clone());
-            (settings.hook_publish, settings.hook_networks) = (HookPolicy::Deny, networks);
+            (settings.hooks.hook_publish, settings.hooks.hook_networks) = (HookPolicy::Deny, networks);
         });
         let kind = Kind::Text(Transport::Tcp);
         let mut member = Member::of_a(&server, kind);

@@ -27,7 +27,7 @@ fn lines_of(client: Http) -> Vec<String> {
 #[test]
 fn a_client_beyond_its_rate_causes_no_questions() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
+        settings.hooks.hook_publish = HookPolicy::Deny;
         (settings.deliveries_per_second, settings.deliveries_burst) = (1, 1);
     });
     let mut members: Vec<Member> = (0..100).map(|_| Member::of_a(&hooked.server, Kind::Centrifuge)).collect();
@@ -53,7 +53,7 @@ fn a_client_beyond_its_rate_causes_no_questions() {
 #[test]
 fn a_text_client_beyond_its_rate_waits_and_is_asked_about_then() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
+        settings.hooks.hook_publish = HookPolicy::Deny;
         (settings.deliveries_per_second, settings.deliveries_burst) = (20, 1);
     });
     let mut member = Member::of_a(&hooked.server, Kind::Text(Transport::Tcp));
@@ -72,8 +72,8 @@ fn a_text_client_beyond_its_rate_waits_and_is_asked_about_then() {
 fn questions_that_get_no_place_in_time_are_no_failures_of_the_application() {
     let kind = Kind::Text(Transport::Tcp);
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
-        (settings.hook_concurrency, settings.hook_timeout) = (1, Span(Duration::from_secs(1)));
+        settings.hooks.hook_publish = HookPolicy::Deny;
+        (settings.hooks.hook_concurrency, settings.hooks.hook_timeout) = (1, Span(Duration::from_secs(1)));
     });
     let mut members: Vec<Member> = (0..20).map(|_| Member::of_a(&hooked.server, kind)).collect();
     let waiting: Vec<Command> = members.iter_mut().map(|member| member.begin_publish("waits")).collect();
@@ -94,7 +94,7 @@ fn questions_that_get_no_place_in_time_are_no_failures_of_the_application() {
 fn the_bodies_of_questions_are_bounded_in_bytes_and_others_wait_in_order() {
     const BYTES: usize = 1_000_000;
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
+        settings.hooks.hook_publish = HookPolicy::Deny;
         settings.message_bytes = Size(BYTES + 100);
     });
     let mut members: Vec<Member> =
@@ -120,7 +120,7 @@ fn the_bodies_of_questions_are_bounded_in_bytes_and_others_wait_in_order() {
 #[test]
 fn the_time_to_connect_stops_while_the_application_is_asked() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_connect = HookPolicy::Deny;
+        settings.hooks.hook_connect = HookPolicy::Deny;
         settings.header_timeout = Span(Duration::from_secs(1));
     });
     let mut asked = Centrifuge::open(hooked.server.http, Encoding::Json);
@@ -136,7 +136,7 @@ fn the_time_to_connect_stops_while_the_application_is_asked() {
 #[test]
 fn a_client_is_not_cut_for_silence_while_the_application_is_asked() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
-        settings.hook_publish = HookPolicy::Deny;
+        settings.hooks.hook_publish = HookPolicy::Deny;
         settings.ping_interval = Span(Duration::from_millis(100));
         settings.pong_timeout = Span(Duration::from_secs(1));
     });

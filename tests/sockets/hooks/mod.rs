@@ -104,9 +104,9 @@ enum Wish {
 impl Wish {
     fn policy(self, settings: &mut Settings) -> &mut HookPolicy {
         match self {
-            Self::Connect => &mut settings.hook_connect,
-            Self::Join => &mut settings.hook_join,
-            Self::Publish => &mut settings.hook_publish,
+            Self::Connect => &mut settings.hooks.hook_connect,
+            Self::Join => &mut settings.hooks.hook_join,
+            Self::Publish => &mut settings.hooks.hook_publish,
         }
     }
 }
@@ -115,10 +115,10 @@ impl Wish {
 fn hook(settings: &mut Settings, folder: &TempDir, url: String) {
     let secret = folder.path().join("hook.secret");
     fs::write(&secret, SECRET).expect("a file");
-    settings.hook_url = Some(url);
-    settings.hook_secret_file = Some(secret);
-    settings.hook_networks = vec!["127.0.0.1".into()];
-    settings.hook_timeout = Span(Duration::from_secs(60));
+    settings.hooks.hook_url = Some(url);
+    settings.hooks.hook_secret_file = Some(secret);
+    settings.hooks.hook_networks = vec!["127.0.0.1".into()];
+    settings.hooks.hook_timeout = Span(Duration::from_secs(60));
 }
 
 /// A kind of client.

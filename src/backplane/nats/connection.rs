@@ -1,0 +1,229 @@
+//! The connection to NATS: its options, TLS, and what the library says about it. The library connects again by itself.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use aws_lc_rs::rand;
+use futures_util::FutureExt;
+use hyper_rustls::ConfigBuilderExt;
+use percent_encoding::percent_decode_str;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::error::{BackplaneError, is_of_tls, with_causes};
+use crate::config::{ClusterRules, NatsServer};
+
+/// The time from one ping to the next. A server that misses two is taken for dead.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The time for one attempt to connect.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time for an answer of the JetStream API.
+pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(1);
+
+/// About the pause from the second attempt to connect on. The first is made at once.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// The messages of one subscription that wait for the thread. One more is dropped.
+const SUBSCRIPTION_CAPACITY: usize = 1_024;
+
+/// Events that wait for the thread.
+const EVENTS_MAX: usize = 64;
+
+/// The time for the connection to say what it has still to say.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What is needed to connect, read once.
+#[derive(Clone)]
+pub(super) struct Dialing {
+    addresses: Vec<ServerAddr>,
+    options: Options,
+}
+
+#[derive(Clone)]
+struct Options {
+    name: String,
+    tls: ClientConfig,
+    user: Option<(String, Option<String>)>,
+}
+
+/// A connection, and what the library says about it.
+pub(super) struct Connection {
+    pub client: Client,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Dialing {
+    /// Reads the files and URLs of the settings.
+    pub(super) fn new(rules: &ClusterRules, node_name: &str) -> Result<Self, BackplaneError> {
+        let mut addresses = Vec::new();
+        let mut user = None;
+        for server in &rules.servers {
+            let (address, credentials) = address(server)?;
+            addresses.push(address);
+            user = user.or(credentials);
+        }
+        let is_needed = addresses.iter().any(ServerAddr::tls_required);
+        Ok(Self {
+            addresses,
+            options: Options { name: node_name.to_owned(), tls: tls_config(rules, is_needed)?, user },
+        })
+    }
+
+    /// Connects once.
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
+        self.connect_with(|options| options).await
+    }
+
+    /// Connects as soon as that is possible. Returns at once.
+    pub(super) async fn connect_in_time(&self) -> Result<Connection, ConnectError> {
+        self.connect_with(ConnectOptions::retry_on_initial_connect).await
+    }
+
+    async fn connect_with(
+        &self,
+        set: impl FnOnce(ConnectOptions) -> ConnectOptions,
+    ) -> Result<Connection, ConnectError> {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let options = ConnectOptions::new()
+            .name(&self.options.name)
+            .tls_client_config(self.options.tls.clone())
+            .ping_interval(PING_INTERVAL)
+            .connection_timeout(CONNECT_WITHIN)
+            .request_timeout(Some(REQUEST_WITHIN))
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .ignore_discovered_servers()
+            .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::ZERO } else { reconnect_pause() })
+            .event_callback(move |event| {
+                let sender = sender.clone();
+                async move { drop(sender.send(event).await) }
+            });
+        let options = match &self.options.user {
+            Some((user, Some(password))) => options.user_and_password(user.clone(), password.clone()),
+            Some((token, None)) => options.token(token.clone()),
+            None => options,
+        };
+        let client = set(options).connect(&self.addresses[..]).await?;
+        Ok(Connection { client, events })
+    }
+}
+
+impl Connection {
+    pub(super) fn is_up(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Connections that were made so far. Events may be dropped, and this number is not.
+    pub(super) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// The next event; `None` once the connection is closed for good.
+    pub(super) async fn event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// What the server has complained about since.
+    pub(super) fn complaint(&mut self) -> Option<String> {
+        let mut complaint = None;
+        while let Some(Some(event)) = self.event().now_or_never() {
+            if let Event::ServerError(error) = event {
+                complaint = Some(error.to_string());
+            }
+        }
+        complaint
+    }
+
+    /// Sends what is to be sent, and closes the socket.
+    pub(super) async fn close(self) {
+        let Self { client, mut events } = self;
+        // Fails if the connection is closed already.
+        let _ = client.drain().await;
+        drop(client);
+        let closed = async { while events.recv().await.is_some() {} };
+        // A server that was stopped takes nothing. Its socket is closed with the runtime.
+        let _ = timeout(CLOSE_WITHIN, closed).await;
+    }
+}
+
+/// Whether another attempt makes no sense.
+pub(super) fn final_error(error: &ConnectError, rules: &ClusterRules) -> Option<BackplaneError> {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            Some(BackplaneError::Credentials { servers: servers(rules) })
+        }
+        _ if is_of_tls(error) => Some(BackplaneError::Tls(with_causes(error))),
+        _ => None,
+    }
+}
+
+/// The servers of the settings, without passwords.
+pub(super) fn servers(rules: &ClusterRules) -> String {
+    rules.servers.iter().map(NatsServer::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The address of a server without its credentials, which the library logs, and these.
+fn address(server: &NatsServer) -> Result<(ServerAddr, Option<(String, Option<String>)>), BackplaneError> {
+    let error = |cause: String| BackplaneError::Url { server: server.to_string(), cause };
+    let address: ServerAddr = server.0.parse().map_err(|_| error("no URL of a NATS server".to_owned()))?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let credentials = address.username().map(|user| (decoded(user), address.password().map(decoded)));
+    let (scheme, host) = (address.scheme(), address.host());
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let bare = format!("{scheme}://{host}:{}", address.port());
+    Ok((bare.parse().map_err(|_| error("no host".to_owned()))?, credentials))
+}
+
+/// TLS by the authorities of the settings, or else by those that the system trusts.
+fn tls_config(rules: &ClusterRules, is_needed: bool) -> Result<ClientConfig, BackplaneError> {
+    let builder = || {
+        let builder = ClientConfig::builder_with_provider(default_provider().into());
+        builder.with_safe_default_protocol_versions().map_err(|error| BackplaneError::Tls(error.to_string()))
+    };
+    let with_roots = match &rules.authorities {
+        Some(path) => builder()?.with_root_certificates(authorities(path)?),
+        None => match builder()?.with_native_roots() {
+            Ok(builder) => builder,
+            Err(error) if is_needed => return Err(BackplaneError::Tls(error.to_string())),
+            // Nobody speaks TLS, unless the server asks for it, which then fails.
+            Err(_) => builder()?.with_root_certificates(RootCertStore::empty()),
+        },
+    };
+    let Some((certificate, key)) = &rules.certificate else { return Ok(with_roots.with_no_client_auth()) };
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+    with_roots.with_client_auth_cert(chain, key).map_err(|error| BackplaneError::Tls(error.to_string()))
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, BackplaneError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| file_error(path, error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BackplaneError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|error| file_error(path, error))?;
+    if certificates.is_empty() { Err(file_error(path, "no certificate in PEM")) } else { Ok(certificates) }
+}
+
+fn file_error(path: &Path, cause: impl ToString) -> BackplaneError {
+    BackplaneError::File { path: path.display().to_string(), cause: cause.to_string() }
+}
+
+/// Between half the pause and one and a half, so that nodes do not come all at once.
+fn reconnect_pause() -> Duration {
+    let mut random = [0];
+    rand::fill(&mut random).expect("the system has random bytes");
+    RECONNECT_PAUSE / 2 + RECONNECT_PAUSE * u32::from(random[0]) / 255
+}

@@ -1,0 +1,133 @@
+//! Why a node cannot be one of its cluster, in words for its operator: what is wrong, and what would be right.
+
+use std::error::Error;
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why a node cannot be one of its cluster.
+#[derive(Debug, Error)]
+pub enum BackplaneError {
+    /// No server was found in time.
+    #[error("no NATS server at {servers} within {seconds} s: {cause}: start NATS, or correct --cluster")]
+    Unreachable {
+        /// The servers of the settings, without passwords.
+        servers: String,
+        /// How long they were looked for.
+        seconds: u64,
+        /// What came of the last attempt.
+        cause: String,
+    },
+    /// The server does not know the user.
+    #[error("NATS at {servers} refuses the credentials: --cluster nats://user:password@host or nats://token@host")]
+    Credentials {
+        /// The servers of the settings, without passwords.
+        servers: String,
+    },
+    /// The user may not do what a node does.
+    #[error("NATS does not permit what a node needs: {cause}: the user needs {subjects}, $JS.API.> and _INBOX.>")]
+    Permission {
+        /// What the server has said.
+        cause: String,
+        /// The subjects of the cluster.
+        subjects: String,
+    },
+    /// The server cannot read many messages at once.
+    #[error("NATS server {server} has version {version}, and a cluster needs 2.11 or later")]
+    Version {
+        /// The name of the server.
+        server: String,
+        /// Its version.
+        version: String,
+    },
+    /// There is no JetStream.
+    #[error("NATS at {servers} has no JetStream: {cause}: start it with --jetstream, and allow the account to use it")]
+    JetStream {
+        /// The servers of the settings, without passwords.
+        servers: String,
+        /// What the server has said.
+        cause: String,
+    },
+    /// Messages may be longer than NATS takes.
+    #[error(
+        "NATS takes messages of at most {max_payload} bytes, and a node sends up to {needed}: \
+         raise max_payload of NATS, or lower message-bytes"
+    )]
+    Payload {
+        /// The limit of the server.
+        max_payload: usize,
+        /// The longest message of a node.
+        needed: usize,
+    },
+    /// A stream has the name, and it is not one of this server's.
+    #[error(
+        "the stream {name} of NATS is not one of Roomcast: {difference}: take another --cluster-name, or delete it"
+    )]
+    Foreign {
+        /// The name.
+        name: String,
+        /// What is not as it should be.
+        difference: String,
+    },
+    /// The stream cannot be made or changed.
+    #[error("NATS does not {act} the stream {name}: {cause}{remedy}")]
+    Stream {
+        /// What was tried.
+        act: &'static str,
+        /// The name of the stream.
+        name: String,
+        /// What the server has said.
+        cause: String,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// TLS cannot be set up, or the other side proves nothing.
+    #[error("TLS to NATS: {0}")]
+    Tls(String),
+    /// A file of the settings cannot be read.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+    /// The URL of a server is none.
+    #[error("--cluster {server}: {cause}")]
+    Url {
+        /// The server, without its password.
+        server: String,
+        /// Why.
+        cause: String,
+    },
+    /// The thread has ended.
+    #[error("the thread of the backplane has ended")]
+    Ended,
+}
+
+/// An error with what has caused it.
+pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    fmt::from_fn(|out| {
+        write!(out, "{error}")?;
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(out, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    })
+    .to_string()
+}
+
+/// Whether TLS has caused the error.
+pub(super) fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,212 @@
+//! A shard in a cluster: it proposes what its clients publish, and applies what the stream says, its own publications and
+//! those of other nodes alike.
+
+use std::time::{Duration, Instant};
+
+use super::answers::{Ack, Answer, PublishError};
+use super::batch::Batch;
+use super::cluster::{Outstanding, Waiter};
+use super::idempotency::KeyReused;
+use super::log::LogBegin;
+use super::now::Now;
+use super::order::{Place, Proposal};
+use super::shard::Shard;
+use crate::backplane::entry::{Entry, ProposalError, Publish};
+use crate::backplane::feed::{Followed, Placed};
+use crate::protocol::command::CommandError;
+use crate::protocol::event::Event;
+use crate::protocol::names::RoomName;
+use crate::protocol::position::{Epoch, Offset, Position, Since};
+
+/// How far the clocks of the nodes and of NATS may be apart for all nodes to forget a key at the same place.
+const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(60);
+
+impl Publish {
+    /// What a client publishes to a room.
+    pub(super) fn of(room: RoomName, Proposal { publisher, data, .. }: Proposal) -> Self {
+        Self { room, publisher, data, is_retained: true, key: None }
+    }
+}
+
+impl From<ProposalError> for CommandError {
+    fn from(error: ProposalError) -> Self {
+        Self::Unavailable(match error {
+            ProposalError::Unavailable => {
+                "the cluster takes no messages now, and this one is not published: try again later"
+            }
+            ProposalError::Unknown => "the cluster has not answered in time: the message may be published yet",
+        })
+    }
+}
+
+impl Shard {
+    /// Proposes what is published. The backplane says later what came of it.
+    pub(super) fn propose(&mut self, now: Now, publish: Publish, outstanding: Outstanding, batch: &mut Batch) {
+        let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        if let Err(waiter) = cluster.propose(Entry::Publish(publish), outstanding) {
+            refuse(waiter, ProposalError::Unavailable, batch);
+            self.reclaim_excess(now);
+        }
+    }
+
+    /// Proposes to drop everything that a room retains.
+    pub(super) fn propose_removal(
+        &mut self,
+        room: RoomName,
+        answer: Answer<Result<(), CommandError>>,
+        batch: &mut Batch,
+    ) {
+        let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        let outstanding = Outstanding { waiter: Waiter::Remover(answer), read_at: Instant::now(), _permit: None };
+        if let Err(waiter) = cluster.propose(Entry::RemoveHistory(room), outstanding) {
+            refuse(waiter, ProposalError::Unavailable, batch);
+        }
+    }
+
+    /// Handles news of the backplane that has no place in a room.
+    pub fn hear(&mut self, now: Now, followed: Followed, batch: &mut Batch) {
+        batch.begin_command();
+        match followed {
+            Followed::Placed(placed) => self.follow(now, placed, batch),
+            Followed::Failed(number, error) => {
+                let outstanding = self.cluster.as_mut().and_then(|cluster| cluster.settle(number));
+                if let Some(outstanding) = outstanding {
+                    refuse(outstanding.waiter, error, batch);
+                }
+                self.execute_released(now, batch);
+            }
+            Followed::Restarted { epoch, horizon, told } => {
+                self.restart(now, epoch, horizon, batch);
+                let _ = told.send(());
+            }
+            Followed::Signal(signal) => self.presence.changed_elsewhere(signal, &mut self.rooms, batch),
+        }
+    }
+
+    /// Everything up to here was heard. Clients that have waited for it may go on.
+    pub fn reach(&mut self, now: Now, reached: Offset) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.advance(reached);
+            cluster.look_ahead(now.instant, &self.waiting);
+        }
+    }
+
+    /// Whether clients wait for the node to catch up.
+    pub fn is_behind(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_behind())
+    }
+
+    /// Applies an entry at its place, then tells who has proposed it.
+    pub(super) fn follow(&mut self, now: Now, placed: Placed, batch: &mut Batch) {
+        let Placed { offset, stored_at, entry, proposal, .. } = placed;
+        let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        let at = cluster.instant_of(stored_at);
+        let outstanding = proposal.and_then(|number| cluster.settle(number));
+        let is_own = outstanding.is_some();
+        match entry {
+            Entry::Publish(publish) => {
+                let read_at = outstanding.as_ref().map_or(now.instant, |outstanding| outstanding.read_at);
+                let time = Now { instant: now.instant, unix: stored_at };
+                let place = Place { offset, at, published_at: stored_at };
+                let published = self.publish_keyed(time, publish, (at, Some(place)), read_at, batch);
+                if let Some(outstanding) = outstanding {
+                    self.answer(outstanding.waiter, offset, published, batch);
+                }
+            }
+            Entry::RemoveHistory(room) => {
+                self.forget_history(&room);
+                if let Some(Outstanding { waiter: Waiter::Remover(answer), .. }) = outstanding {
+                    batch.acknowledge_later(Ack::Removed(answer, Ok(())));
+                }
+            }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.advance(offset);
+        }
+        if is_own {
+            self.execute_released(now, batch);
+        }
+    }
+
+    /// Tells who has published that it is published. In a room that is nowhere on this node it has a place all the same.
+    fn answer(
+        &self,
+        waiter: Waiter,
+        offset: Offset,
+        published: Result<Option<Position>, KeyReused>,
+        batch: &mut Batch,
+    ) {
+        match waiter {
+            Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
+            Waiter::Member(_) | Waiter::Remover(_) => {}
+            Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
+            Waiter::Backend(answer) => {
+                let cluster = self.cluster.as_ref().expect("a shard of a cluster");
+                let here = Position { epoch: cluster.epoch(), offset };
+                let published = published.map(|position| Some(position.unwrap_or(here)));
+                batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
+            }
+        }
+    }
+
+    /// The position of a room: up to here a member that is told so has everything.
+    pub(super) fn position_of(&self, name: &RoomName) -> Position {
+        let position = self.rooms[name].log.position();
+        let Some(cluster) = &self.cluster else { return position };
+        let applied = cluster.applied(self.waiting.next_entry(name));
+        Position { offset: position.offset.max(applied), ..position }
+    }
+
+    /// A place up to which a client has everything, as the log of the room knows it: between the last publication and the
+    /// position of the room nothing was published.
+    pub(super) fn within_log(&self, name: &RoomName, since: Since) -> Since {
+        if self.cluster.is_none() || since.offset > self.position_of(name).offset {
+            return since;
+        }
+        Since { offset: since.offset.min(self.rooms[name].log.position().offset), ..since }
+    }
+
+    /// Forgets keys that are too old. In a cluster the times of the stream decide when an entry is applied, so that all
+    /// nodes agree, and this only frees memory.
+    pub(super) fn expire_keys(&mut self, now: Now) {
+        let age = if self.cluster.is_some() { CLOCK_DIFFERENCE_MAX } else { Duration::ZERO };
+        if let Some(until) = now.instant.checked_sub(age) {
+            self.keys.expire(until);
+        }
+    }
+
+    /// Goes on in another epoch. What the rooms retain is of the one before, and so is what waits for writers.
+    fn restart(&mut self, now: Now, epoch: Epoch, horizon: Offset, batch: &mut Batch) {
+        for command in self.waiting.take_placed() {
+            self.execute(now, command, batch);
+        }
+        let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        cluster.restart(epoch, horizon);
+        for (name, room) in &mut self.rooms {
+            self.history.forget(name, &mut room.log);
+            room.log.begin_anew(epoch, LogBegin { forgotten: horizon, last: horizon });
+        }
+        self.keys.forget();
+        self.replays.forget();
+        self.rooms.retain(|_, room| room.places_taken() > 0);
+    }
+
+    /// Executes the commands that have waited for publications of their clients.
+    fn execute_released(&mut self, now: Now, batch: &mut Batch) {
+        while let Some(command) = self.cluster.as_mut().and_then(|cluster| cluster.next_released()) {
+            self.execute(now, command, batch);
+        }
+    }
+}
+
+/// Tells who has proposed that nothing, or nothing yet, came of it.
+fn refuse(waiter: Waiter, error: ProposalError, batch: &mut Batch) {
+    let error = CommandError::from(error);
+    match waiter {
+        Waiter::Member(to) | Waiter::Outsider(to) => batch.reply(to, &Event::Error(&error)),
+        Waiter::Backend(answer) => {
+            batch.acknowledge_later(Ack::Published(answer, Err(PublishError::Unavailable(error))));
+        }
+        Waiter::Remover(answer) => batch.acknowledge_later(Ack::Removed(answer, Err(error))),
+    }
+}
