@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
+use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::control::Control;
+use self::cluster::ClusterNode;
 use self::descriptors::Descriptors;
 use self::joining::Membership;
 pub use self::reload::Reloader;
@@ -256,6 +258,12 @@ fn start(
     };
     let follow = |prepared| joining::follow(prepared, &shards, &mut shard_mailboxes, tables.pop());
     let (caught_up, membership) = cluster.map(follow).unzip();
+    let node = Node::new(emulation.node());
+    if let Some(Membership { peers, questions, restarts, .. }) = &membership {
+        let (shards, workers) = (weak_shards.clone(), commands.clone());
+        let node = ClusterNode { shards, workers, node: node.clone(), peers: peers.clone() };
+        spawn_local(node.run(questions.clone(), restarts.clone()));
+    }
     let shared = Shared {
         workers: config.workers,
         shards,
@@ -270,9 +278,9 @@ fn start(
         application,
         caught_up,
         commands: commands.clone(),
-        node: Node::new(emulation.node()),
+        node,
         emulation,
-        peers: None,
+        peers: membership.as_ref().map(|membership: &Membership| membership.peers.clone()),
         drain: drain.clone(),
     };
     let mut running = Vec::new();

@@ -92,6 +92,9 @@ impl ServerMetrics {
         AccessMetrics::expose(&self.access, &mut out);
         HookMetrics::expose(&self.hooks, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
+        if let Some(backplane) = &self.backplane {
+            backplane.expose(&mut out);
+        }
         out.gauge(
             "roomcast_tls_certificate_not_after_seconds",
             "When the certificate ends, in seconds since 1970; 0 without TLS.",
