@@ -22,8 +22,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use self::control::Control;
 use self::cluster::ClusterNode;
+pub use self::control::Control;
 use self::descriptors::Descriptors;
 use self::joining::Membership;
 pub use self::reload::Reloader;
