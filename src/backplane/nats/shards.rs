@@ -45,6 +45,8 @@ impl Shards {
 
     /// Tells all shards in which epoch the stream goes on, and from where. Returns once they do.
     pub(super) async fn restart(&self, epoch: Epoch, horizon: Offset) {
+        // First: a shard that begins anew must not take a place of the stream before for one that it has reached.
+        self.reached.advance(horizon);
         let mut telling = Vec::with_capacity(self.feeds.len());
         for shard in 0..self.feeds.len() {
             let (told, begun_anew) = oneshot::channel();
@@ -55,7 +57,6 @@ impl Shards {
             // A shard that has ended does not answer.
             let _ = begun_anew.await;
         }
-        self.reached.advance(horizon);
     }
 
     /// Tells a shard what has happened on another node, unless the shard has too much to do.
