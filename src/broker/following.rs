@@ -175,20 +175,29 @@ impl Shard {
         }
     }
 
-    /// Goes on in another epoch. What the rooms retain is of the one before, and so is what waits for writers.
+    /// Goes on in another epoch, or behind a hole. What the rooms retain is from before, and so is what waits for writers.
+    /// No member stays: until its connection is closed it would get what follows, and resume from there as if it had
+    /// what is missing.
     fn restart(&mut self, now: Now, epoch: Epoch, horizon: Offset, batch: &mut Batch) {
         for command in self.waiting.take_placed() {
             self.execute(now, command, batch);
         }
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
         cluster.restart(epoch, horizon);
+        let mut vacated = Vec::new();
         for (name, room) in &mut self.rooms {
             self.history.forget(name, &mut room.log);
             room.log.begin_anew(epoch, LogBegin { forgotten: horizon, last: horizon });
+            if room.has_members() && room.reserved == 0 {
+                vacated.push(name.clone());
+            }
+            room.remove_members();
         }
+        vacated.iter().for_each(|name| self.vacated(name));
+        self.rooms.retain(|_, room| room.places_taken() > 0);
+        self.invalidate_listings();
         self.keys.forget();
         self.replays.forget();
-        self.rooms.retain(|_, room| room.places_taken() > 0);
     }
 
     /// Executes the commands that have waited for publications of their clients.

@@ -308,7 +308,7 @@ impl Shard {
     }
 
     /// The last place in the room was given up.
-    fn vacated(&mut self, name: &RoomName) {
+    pub(super) fn vacated(&mut self, name: &RoomName) {
         self.active_rooms -= 1;
         self.room_limiter.release_room();
         self.remove_unused(name);
