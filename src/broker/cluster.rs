@@ -127,7 +127,7 @@ impl Cluster {
         self.position
     }
 
-    /// Everything up to here was applied. Clients that have waited for it may go on.
+    /// Everything up to here was applied.
     pub fn advance(&mut self, position: Offset) {
         self.position = self.position.max(position);
     }

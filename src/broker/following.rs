@@ -83,12 +83,19 @@ impl Shard {
         }
     }
 
-    /// Everything up to here was heard. Clients that have waited for it may go on.
-    pub fn reach(&mut self, now: Now, reached: Offset) {
+    /// Everything up to here was heard.
+    pub fn reach(&mut self, reached: Offset) {
         if let Some(cluster) = &mut self.cluster {
             cluster.advance(reached);
-            cluster.look_ahead(now.instant, &self.waiting);
         }
+    }
+
+    /// Lets clients go on that the node has caught up with, or that have waited long enough. True if some may. Linear in
+    /// the clients that wait; to be called once for each batch, also while there is always news.
+    pub fn look_ahead(&mut self, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        cluster.look_ahead(now.instant, &self.waiting);
+        cluster.has_caught_up()
     }
 
     /// Whether clients wait for the node to catch up.

@@ -105,6 +105,10 @@ impl ShardTask {
             }
             fault::inject("shard");
             self.fill(&mut batch);
+            if self.shard.look_ahead(self.now) {
+                // They wait for no writer.
+                self.freed = None;
+            }
             self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
             for (writer, entries) in batch.take_entries() {
                 self.writers[usize::from(writer.0)].deliver(entries).await;
@@ -204,7 +208,7 @@ impl ShardTask {
                 true
             }
             None => {
-                self.shard.reach(self.now, reached);
+                self.shard.reach(reached);
                 false
             }
         }
