@@ -67,6 +67,10 @@ impl Shard {
             true => self.publish_in_order(now, &name, proposal, place, batch),
             false => self.publish_without_offset(now, &name, proposal, batch),
         };
+        // In a cluster it has a place also where no room is, and all nodes remember the key.
+        let here = self.cluster.as_ref().zip(place);
+        let here = here.map(|(cluster, place)| Position { epoch: cluster.epoch(), offset: place.offset });
+        let position = position.or(here);
         if let (Some((key, content)), Some(position)) = (keyed, position) {
             self.keys.remember(at, &name, &key, FirstPublish { position, content });
         }

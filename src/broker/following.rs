@@ -117,7 +117,7 @@ impl Shard {
                 let place = Place { offset, at, published_at: stored_at };
                 let published = self.publish_keyed(time, publish, (at, Some(place)), read_at, batch);
                 if let Some(outstanding) = outstanding {
-                    self.answer(outstanding.waiter, offset, published, batch);
+                    answer(outstanding.waiter, published, batch);
                 }
             }
             Entry::RemoveHistory(room) => {
@@ -132,27 +132,6 @@ impl Shard {
         }
         if is_own {
             self.execute_released(now, batch);
-        }
-    }
-
-    /// Tells who has published that it is published. In a room that is nowhere on this node it has a place all the same.
-    fn answer(
-        &self,
-        waiter: Waiter,
-        offset: Offset,
-        published: Result<Option<Position>, KeyReused>,
-        batch: &mut Batch,
-    ) {
-        match waiter {
-            Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
-            Waiter::Member(_) | Waiter::Remover(_) => {}
-            Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
-            Waiter::Backend(answer) => {
-                let cluster = self.cluster.as_ref().expect("a shard of a cluster");
-                let here = Position { epoch: cluster.epoch(), offset };
-                let published = published.map(|position| Some(position.unwrap_or(here)));
-                batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
-            }
         }
     }
 
@@ -211,6 +190,18 @@ impl Shard {
     fn execute_released(&mut self, now: Now, batch: &mut Batch) {
         while let Some(command) = self.cluster.as_mut().and_then(|cluster| cluster.next_released()) {
             self.execute(now, command, batch);
+        }
+    }
+}
+
+/// Tells who has published that it is published.
+fn answer(waiter: Waiter, published: Result<Option<Position>, KeyReused>, batch: &mut Batch) {
+    match waiter {
+        Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
+        Waiter::Member(_) | Waiter::Remover(_) => {}
+        Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
+        Waiter::Backend(answer) => {
+            batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
         }
     }
 }
