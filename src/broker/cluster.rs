@@ -182,6 +182,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// The proposals that have no place yet, the oldest first.
+    pub fn outstanding(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.outstanding.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
     /// Takes a proposal whose outcome is known. `None` if its waiter was answered already.
     pub fn settle(&mut self, number: u64) -> Option<Outstanding> {
         let outstanding = self.outstanding.remove(&number)?;

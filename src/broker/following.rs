@@ -83,6 +83,13 @@ impl Shard {
         }
     }
 
+    /// The backplane has ended. Nobody will tell what comes of the proposals that have no place yet.
+    pub fn lose_backplane(&mut self, now: Now, batch: &mut Batch) {
+        for number in self.cluster.as_ref().map(|cluster| cluster.outstanding()).unwrap_or_default() {
+            self.hear(now, Followed::Failed(number, ProposalError::Unknown), batch);
+        }
+    }
+
     /// Everything up to here was heard.
     pub fn reach(&mut self, reached: Offset) {
         if let Some(cluster) = &mut self.cluster {

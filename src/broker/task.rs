@@ -41,6 +41,8 @@ enum Step {
     Sweep,
     /// The backplane has news.
     Followed(Followed),
+    /// The backplane has ended.
+    FeedEnded,
     /// A writer has made room, or clients may have waited long enough for the node to catch up.
     Freed,
     /// Nothing more comes from the mailbox.
@@ -101,6 +103,7 @@ impl ShardTask {
                 Step::Waited(command) => self.shard.step(self.now, command, &mut batch),
                 Step::Sweep => self.sweep(&mut batch),
                 Step::Followed(followed) => self.hear(followed, &mut batch),
+                Step::FeedEnded => self.shard.lose_backplane(self.now, &mut batch),
                 Step::Freed | Step::Closed => {}
             }
             fault::inject("shard");
@@ -247,7 +250,7 @@ async fn heard(feed: &mut Option<FeedMailbox>) -> Step {
         Some(followed) => Step::Followed(followed),
         None => {
             *feed = None;
-            Step::Freed
+            Step::FeedEnded
         }
     }
 }
