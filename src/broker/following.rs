@@ -176,6 +176,9 @@ impl Shard {
             self.execute(now, command, batch);
         }
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        if cluster.epoch() != epoch {
+            self.keys.forget();
+        }
         cluster.restart(epoch, horizon);
         let mut vacated = Vec::new();
         for (name, room) in &mut self.rooms {
@@ -189,7 +192,6 @@ impl Shard {
         vacated.iter().for_each(|name| self.vacated(name));
         self.rooms.retain(|_, room| room.places_taken() > 0);
         self.invalidate_listings();
-        self.keys.forget();
         self.replays.forget();
     }
 
