@@ -83,12 +83,26 @@ impl Shard {
         }
     }
 
-    /// Everything up to here was heard. Clients that have waited for it may go on.
-    pub fn reach(&mut self, now: Now, reached: Offset) {
+    /// The backplane has ended. Nobody will tell what comes of the proposals that have no place yet.
+    pub fn lose_backplane(&mut self, now: Now, batch: &mut Batch) {
+        for number in self.cluster.as_ref().map(|cluster| cluster.outstanding()).unwrap_or_default() {
+            self.hear(now, Followed::Failed(number, ProposalError::Unknown), batch);
+        }
+    }
+
+    /// Everything up to here was heard.
+    pub fn reach(&mut self, reached: Offset) {
         if let Some(cluster) = &mut self.cluster {
             cluster.advance(reached);
-            cluster.look_ahead(now.instant, &self.waiting);
         }
+    }
+
+    /// Lets clients go on that the node has caught up with, or that have waited long enough. True if some may. Linear in
+    /// the clients that wait; to be called once for each batch, also while there is always news.
+    pub fn look_ahead(&mut self, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        cluster.look_ahead(now.instant, &self.waiting);
+        cluster.has_caught_up()
     }
 
     /// Whether clients wait for the node to catch up.
@@ -110,7 +124,7 @@ impl Shard {
                 let place = Place { offset, at, published_at: stored_at };
                 let published = self.publish_keyed(time, publish, (at, Some(place)), read_at, batch);
                 if let Some(outstanding) = outstanding {
-                    self.answer(outstanding.waiter, offset, published, batch);
+                    answer(outstanding.waiter, published, batch);
                 }
             }
             Entry::RemoveHistory(room) => {
@@ -125,27 +139,6 @@ impl Shard {
         }
         if is_own {
             self.execute_released(now, batch);
-        }
-    }
-
-    /// Tells who has published that it is published. In a room that is nowhere on this node it has a place all the same.
-    fn answer(
-        &self,
-        waiter: Waiter,
-        offset: Offset,
-        published: Result<Option<Position>, KeyReused>,
-        batch: &mut Batch,
-    ) {
-        match waiter {
-            Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
-            Waiter::Member(_) | Waiter::Remover(_) => {}
-            Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
-            Waiter::Backend(answer) => {
-                let cluster = self.cluster.as_ref().expect("a shard of a cluster");
-                let here = Position { epoch: cluster.epoch(), offset };
-                let published = published.map(|position| Some(position.unwrap_or(here)));
-                batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
-            }
         }
     }
 
@@ -175,26 +168,49 @@ impl Shard {
         }
     }
 
-    /// Goes on in another epoch. What the rooms retain is of the one before, and so is what waits for writers.
+    /// Goes on in another epoch, or behind a hole. What the rooms retain is from before, and so is what waits for writers.
+    /// No member stays: until its connection is closed it would get what follows, and resume from there as if it had
+    /// what is missing.
     fn restart(&mut self, now: Now, epoch: Epoch, horizon: Offset, batch: &mut Batch) {
         for command in self.waiting.take_placed() {
             self.execute(now, command, batch);
         }
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        if cluster.epoch() != epoch {
+            self.keys.forget();
+        }
         cluster.restart(epoch, horizon);
+        let mut vacated = Vec::new();
         for (name, room) in &mut self.rooms {
             self.history.forget(name, &mut room.log);
             room.log.begin_anew(epoch, LogBegin { forgotten: horizon, last: horizon });
+            if room.has_members() && room.reserved == 0 {
+                vacated.push(name.clone());
+            }
+            room.remove_members();
         }
-        self.keys.forget();
-        self.replays.forget();
+        vacated.iter().for_each(|name| self.vacated(name));
         self.rooms.retain(|_, room| room.places_taken() > 0);
+        self.invalidate_listings();
+        self.replays.forget();
     }
 
     /// Executes the commands that have waited for publications of their clients.
     fn execute_released(&mut self, now: Now, batch: &mut Batch) {
         while let Some(command) = self.cluster.as_mut().and_then(|cluster| cluster.next_released()) {
             self.execute(now, command, batch);
+        }
+    }
+}
+
+/// Tells who has published that it is published.
+fn answer(waiter: Waiter, published: Result<Option<Position>, KeyReused>, batch: &mut Batch) {
+    match waiter {
+        Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
+        Waiter::Member(_) | Waiter::Remover(_) => {}
+        Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
+        Waiter::Backend(answer) => {
+            batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
         }
     }
 }
