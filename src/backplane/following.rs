@@ -243,9 +243,12 @@ impl Following {
         }
     }
 
-    /// There is a connection again: the leader is asked first.
+    /// There is a connection again: the leader is asked first. What has come before its turn is void, since NATS may have
+    /// lost it and have something else in its place.
     pub fn connected(&mut self, now: Instant) {
         self.leader.reconnected(now);
+        self.early.clear();
+        (self.early_bytes, self.known) = (0, 0);
         (self.reading, self.empty_reads, self.target) = (None, 0, None);
     }
 

@@ -89,6 +89,11 @@ impl BackplaneMetrics {
         (self.sequence.get(), self.lag_messages.get())
     }
 
+    /// Whether there is a connection to NATS.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.get() == 1
+    }
+
     /// Notes the state. One that is unavailable already stays so since then.
     pub(super) fn set_state(&self, state: BackplaneState) {
         let word = match (state, self.state()) {

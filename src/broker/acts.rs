@@ -57,8 +57,9 @@ impl Shard {
                 batch.reply(from, &Event::Authenticated(&publisher.user));
                 room.rename(from.address, publisher);
             }
-            Act::Members(asked_at, turn) => {
-                let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
+            Act::Members(asked_at, turn, peers) => {
+                let labels = room.labels(asked_at, &mut self.listing_budget);
+                let labels = peers.labels(labels).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();
                 let labels = labels.truncated_to(self.message_bytes_max.saturating_sub(prefix_bytes));
                 batch.reply_in_turn(from, &Event::Members(&name, &labels), turn);
@@ -85,7 +86,11 @@ impl Shard {
                 let position = self.position_of(&name);
                 batch.reply_position(from, &Event::HistoryEnd(&name, position));
             }
-            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(..) | Act::PresenceCount(_) => {
+            Act::Reply(_)
+            | Act::PublishFromOutside(..)
+            | Act::Page(..)
+            | Act::Presence(..)
+            | Act::PresenceCount(..) => {
                 unreachable!("it was handled above")
             }
         }
@@ -96,13 +101,13 @@ impl Shard {
         match act {
             Act::Reply(bytes) => batch.reply_encoded(from.address, bytes),
             Act::Page(page, turn) => self.page(name, from, *page, turn, batch),
-            Act::Presence(turn, uncharged) => {
+            Act::Presence(turn, uncharged, peers) => {
                 self.charge_outsider(name, from.address, &uncharged);
-                self.presence(name, from, turn, batch);
+                self.presence(name, from, turn, &peers, batch);
             }
-            Act::PresenceCount(uncharged) => {
+            Act::PresenceCount(uncharged, peers) => {
                 self.charge_outsider(name, from.address, &uncharged);
-                let PresenceCount { clients, users } = self.presence_count(name);
+                let PresenceCount { clients, users } = self.presence_count(name, &peers);
                 batch.reply(from, &Event::PresenceCount { clients, users });
             }
             act => return Some(act),

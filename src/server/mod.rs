@@ -1,5 +1,6 @@
 //! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it composes.
 
+mod cluster;
 mod control;
 mod descriptors;
 mod joining;
@@ -27,6 +28,7 @@ pub use self::reload::Reloader;
 use self::sampling::Sampler;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
+use crate::api::Node;
 use crate::backplane::Prepared;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
@@ -268,7 +270,9 @@ fn start(
         application,
         caught_up,
         commands: commands.clone(),
+        node: Node::new(emulation.node()),
         emulation,
+        peers: None,
         drain: drain.clone(),
     };
     let mut running = Vec::new();

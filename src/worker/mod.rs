@@ -21,7 +21,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
-use crate::backplane::CaughtUp;
+use crate::api::Node;
+use crate::backplane::{CaughtUp, Peers};
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -72,6 +73,10 @@ pub(crate) struct Shared {
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
     pub emulation: EmulationSenders,
+    /// What the server API says of this process.
+    pub node: Node,
+    /// The other nodes; `None` where the server is alone.
+    pub peers: Option<Peers>,
     pub drain: Drain,
 }
 
@@ -125,7 +130,7 @@ impl Worker {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
         let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
-        let Shared { caught_up, emulation, drain, .. } = shared;
+        let Shared { caught_up, emulation, node, peers, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -155,7 +160,7 @@ impl Worker {
         let clients = Rc::new(Clients::default());
         spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
-            broker: senders.broker(),
+            broker: senders.broker().with_peers(peers),
             access,
             hooks: application.map(|application| hooks(application, workers, &metrics.hooks[own])),
             clients,
@@ -180,6 +185,7 @@ impl Worker {
             buffer: ReadBuffer::new(memory, input_guard, sockets),
             handshakes: Rc::new(Handshakes::new(tls)),
             streams,
+            node,
             tasks: tasks.clone(),
         });
         if let Some(mut caught_up) = caught_up {

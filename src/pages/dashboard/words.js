@@ -26,6 +26,7 @@ const REASONS = {
     "handshake-timeout": "A handshake without an end",
     "io-error": "Network error",
     "out-of-step": "Out of step with the log",
+    "insufficient-state": "The cluster lost its log",
     "not-available": "Asked for what is not here",
     done: "HTTP requests answered",
     upgraded: "Became a WebSocket client",
