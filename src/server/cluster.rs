@@ -13,8 +13,8 @@ use tracing::warn;
 
 use crate::api::{ApiError, Node, NodeResult};
 use crate::auth::pattern::Pattern;
-use crate::backplane::{PeerMailbox, Peers};
 use crate::backplane::questions::{Answer, Question, USERS_MAX, UserKey};
+use crate::backplane::{PeerMailbox, Peers};
 use crate::broker::{RoomUsers, Viewer, WeakShards};
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;

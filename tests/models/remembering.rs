@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use roomcast::broker::{
-    Act, Batch, Farewell, Join, KeyReused, Now, PeerAnswers, PresenceCount, PublishError, ReplyTo, Reservation, ServerPublish,
-    Shard, ShardCommand, ShardRules,
+    Act, Batch, Farewell, Join, KeyReused, Now, PeerAnswers, PresenceCount, PublishError, ReplyTo, Reservation,
+    ServerPublish, Shard, ShardCommand, ShardRules,
 };
 use roomcast::config::{HistoryLimits, LimitsOfRoom};
 use roomcast::protocol::compression::Compression;
