@@ -150,12 +150,13 @@ pub struct Node {
 impl Node {
     /// This process, which starts now, with a number that no other process has.
     pub fn new(number: u64) -> Self {
-        Self {
-            uid: format!("{number:016x}"),
-            name: read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned(),
-            started_at: Instant::now(),
-        }
+        Self { uid: format!("{number:016x}"), name: node_name(), started_at: Instant::now() }
     }
+}
+
+/// The name of the host, as the kernel tells it.
+pub fn node_name() -> String {
+    read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned()
 }
 
 /// The server as one call sees it. It holds the broker, so it is dropped once the call is answered.

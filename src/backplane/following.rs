@@ -179,7 +179,7 @@ impl Following {
     }
 
     /// The next envelope, once it is there.
-    pub fn next(&mut self) -> Option<Next> {
+    pub fn take_next(&mut self) -> Option<Next> {
         let first = self.early.first_entry().filter(|first| *first.key() == self.next && self.leader.is_verified)?;
         let Stored { sequence, stored_at, bytes } = first.remove();
         self.early_bytes -= bytes.len();

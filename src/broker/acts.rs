@@ -57,7 +57,8 @@ impl Shard {
                 batch.reply(from, &Event::Authenticated(&publisher.user));
                 room.rename(from.address, publisher);
             }
-            Act::Members(asked_at, turn, peers) => {
+            Act::Members(request, turn) => {
+                let (asked_at, peers) = *request;
                 let labels = room.labels(asked_at, &mut self.listing_budget);
                 let labels = peers.labels(labels).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();
@@ -68,24 +69,7 @@ impl Shard {
                 let position = self.position_of(&name);
                 batch.reply_position(from, &Event::Position(&name, position));
             }
-            Act::History(messages, turn) => {
-                let mut messages = messages.min(self.recovery_messages_max);
-                let bytes_max = self.replay_bytes_max;
-                while messages > 0
-                    && let newest = room.log.latest(messages, bytes_max)
-                    && newest.len() > 0
-                {
-                    messages = newest.len() / 2;
-                    let frames = self.replays.newest(&name, (from.dialect, Form::Messages), &room.log, newest);
-                    // What is encoded may be longer than its data, by a label for each line.
-                    if frames.bytes().len() <= bytes_max {
-                        batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
-                        break;
-                    }
-                }
-                let position = self.position_of(&name);
-                batch.reply_position(from, &Event::HistoryEnd(&name, position));
-            }
+            Act::History(messages, turn) => self.newest(&name, from, messages, turn, batch),
             Act::Reply(_)
             | Act::PublishFromOutside(..)
             | Act::Page(..)
@@ -94,6 +78,34 @@ impl Shard {
                 unreachable!("it was handled above")
             }
         }
+    }
+
+    /// Replies with the newest publications, as many of them as fit, and with the position behind them.
+    fn newest(
+        &mut self,
+        name: &RoomName,
+        from: ReplyTo,
+        messages: usize,
+        turn: Option<LongReplyTurn>,
+        batch: &mut Batch,
+    ) {
+        let log = &self.rooms[name].log;
+        let mut messages = messages.min(self.recovery_messages_max);
+        let bytes_max = self.replay_bytes_max;
+        while messages > 0
+            && let newest = log.latest(messages, bytes_max)
+            && newest.len() > 0
+        {
+            messages = newest.len() / 2;
+            let frames = self.replays.newest(name, (from.dialect, Form::Messages), log, newest);
+            // What is encoded may be longer than its data, by a label for each line.
+            if frames.bytes().len() <= bytes_max {
+                batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
+                break;
+            }
+        }
+        let position = self.position_of(name);
+        batch.reply_position(from, &Event::HistoryEnd(name, position));
     }
 
     /// Handles an act for which its client need not be a member. Returns any other act.

@@ -54,7 +54,7 @@ pub enum Act {
     /// Publishes. The time is when the data was read from the member's socket.
     Publish(Data, Instant),
     /// Replies with the labels of the members. The time is when the client asked.
-    Members(Instant, Option<LongReplyTurn>, PeerAnswers),
+    Members(Box<(Instant, PeerAnswers)>, Option<LongReplyTurn>),
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
     History(usize, Option<LongReplyTurn>),
     /// Publishes for a client that is no member, as others see it.
@@ -95,7 +95,8 @@ impl Act {
     /// Takes what other nodes have answered, if its reply needs it.
     pub fn hear(&mut self, answers: PeerAnswers) {
         match self {
-            Self::Members(.., peers) | Self::Presence(.., peers) | Self::PresenceCount(_, peers) => *peers = answers,
+            Self::Members(members, _) => members.1 = answers,
+            Self::Presence(.., peers) | Self::PresenceCount(_, peers) => *peers = answers,
             _ => {}
         }
     }
@@ -103,7 +104,7 @@ impl Act {
     /// Where the client's turn belongs, if the reply may be long.
     pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
         match self {
-            Self::Members(_, turn, _) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn, ..) => {
+            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn, ..) => {
                 Some(turn)
             }
             _ => None,

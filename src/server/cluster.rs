@@ -57,16 +57,17 @@ impl ClusterNode {
         let mut recounts = interval(RECOUNT_INTERVAL);
         recounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         restarts.mark_unchanged();
+        let node = &self;
         loop {
             tokio::select! {
                 question = questions.recv_async(), if answering.len() < ANSWERS_MAX => {
                     let Ok((question, answer)) = question else { return };
                     answering.push(async move {
-                        let _ = answer.send(self.answer(&question).await.encode());
+                        let _ = answer.send(node.answer(&question).await.encode());
                     });
                 }
-                Ok(()) = restarts.changed() => ending.push(self.end_clients()),
-                _ = recounts.tick(), if telling.is_empty() => telling.push(self.tell_counts()),
+                Ok(()) = restarts.changed() => ending.push(node.end_clients()),
+                _ = recounts.tick(), if telling.is_empty() => telling.push(node.tell_counts()),
                 Some(()) = answering.next() => {}
                 Some(()) = ending.next() => {}
                 Some(()) = telling.next() => {}

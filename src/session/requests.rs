@@ -138,7 +138,7 @@ impl Session {
         if let Err(error) = self.permit(Action::Presence, room) {
             return self.wait(Waiting::Refused(error));
         }
-        let act = Act::Members(Instant::now(), None, PeerAnswers::default());
+        let act = Act::Members(Box::new((Instant::now(), PeerAnswers::default())), None);
         self.send_asked(self.command(room, act, request))
     }
 

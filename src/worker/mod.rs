@@ -145,12 +145,7 @@ impl Worker {
             WriterTask::new(writers[own].clone(), writer, counts, limits, drain.clone(), &memory);
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
-        for mailbox in shards {
-            let counts = metrics.shards[usize::from(mailbox.index.0)].clone();
-            spawn_local(tasks.track_future(ShardTask::new(mailbox, writers.clone(), counts, &memory).run()));
-        }
-        // From here on only the shards send to other workers' writers: when the shards have ended, so do the writers.
-        drop(writers);
+        start_shards(shards, writers, &metrics, &memory, &tasks);
         let input = rules.input.of_one_worker(workers);
         let streams = Streams::new(index.0, emulation, input.budget, rules.message_bytes_max);
         spawn_local(tasks.track_future(Rc::clone(&streams).run_until_stop(emulated, drain.clone())));
@@ -188,9 +183,7 @@ impl Worker {
             node,
             tasks: tasks.clone(),
         });
-        if let Some(mut caught_up) = caught_up {
-            caught_up.wait().await;
-        }
+        CaughtUp::wait(caught_up).await;
         let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
         acceptor.accept_lines(lines, context).await;
@@ -201,6 +194,20 @@ impl Worker {
         drop(serving);
         drain.served().await;
         Ok(())
+    }
+}
+
+/// Starts shards. From here on only they send to other workers' writers: when they have ended, so do the writers.
+fn start_shards(
+    shards: Vec<ShardMailbox>,
+    writers: Vec<BatchSender>,
+    metrics: &ServerMetrics,
+    memory: &MemoryUse,
+    tasks: &TaskTracker,
+) {
+    for mailbox in shards {
+        let counts = metrics.shards[usize::from(mailbox.index.0)].clone();
+        spawn_local(tasks.track_future(ShardTask::new(mailbox, writers.clone(), counts, memory).run()));
     }
 }
 

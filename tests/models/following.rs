@@ -214,7 +214,7 @@ impl Model {
 
     /// Follows what can be followed: without a gap.
     fn follow(&mut self) {
-        while let Some(next) = self.following.next() {
+        while let Some(next) = self.following.take_next() {
             assert_eq!(next.sequence, self.next);
             self.next += 1;
             let followed = match next.envelope.unwrap() {

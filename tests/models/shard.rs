@@ -182,7 +182,7 @@ impl Pair {
         self.step(ShardCommand::Member(command(
             room,
             address,
-            MemberAct::Members(Instant::now(), None, PeerAnswers::default()),
+            MemberAct::Members(Box::new((Instant::now(), PeerAnswers::default())), None),
         )));
     }
 

@@ -49,7 +49,7 @@ impl Task {
     }
 
     async fn follow(&mut self) {
-        while let Some(Next { sequence, stored_at, envelope }) = self.following.next() {
+        while let Some(Next { sequence, stored_at, envelope }) = self.following.take_next() {
             self.node.metrics.envelopes_followed.add(1);
             match envelope {
                 Ok(Some(envelope)) => self.place(sequence, stored_at, envelope).await,
