@@ -64,7 +64,8 @@ fn members_of_a_node_that_has_stood_still_miss_nothing() {
 #[ignore = "slow: says more than the stream keeps"]
 fn members_of_a_node_that_has_missed_more_than_the_stream_keeps_come_back_with_a_gap() {
     let Some(nats) = NatsServer::start() else { return };
-    let nodes = Nodes::start_with(&nats.url(), 2, &["--cluster-stream-bytes=16MiB"]);
+    let nodes =
+        Nodes::start_with(&nats.url(), 2, &["--cluster-stream-bytes=16MiB", "--ping-interval=1h", "--pong-timeout=2h"]);
     let mut text = Client::member(&nodes.nodes[1], Transport::Tcp, "a", "text");
     let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
     let position = text.request("POSITION").strip_prefix("Position ").expect("a position").to_owned();

@@ -171,7 +171,7 @@ fn the_longest_messages_with_the_longest_tags_reach_other_nodes() {
     let nodes = Nodes::start(&nats, 2);
     let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
     let mut backend = nodes.backend(0);
-    let long = "\u{e4}".repeat(32_000);
+    let long = "\u{e4}".repeat(20_000);
     for number in 0..20 {
         let tags: Value = (0..100).map(|tag| (format!("{tag}"), Value::from("x".repeat(200)))).collect();
         let call = json!({ "channel": "a", "data": { "text": long }, "tags": tags });
