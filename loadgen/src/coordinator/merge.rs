@@ -68,6 +68,7 @@ impl Merged {
 #[derive(Default)]
 pub struct MergedReconnects {
     counts: ReconnectCounts,
+    disconnected: Reasons,
     failed: Reasons,
     /// When the first client was due to reconnect and when the last one was back.
     returned: Option<(Nanos, Nanos)>,
@@ -79,6 +80,7 @@ pub struct MergedReconnects {
 impl MergedReconnects {
     fn add(&mut self, result: ReconnectResult) {
         self.counts += result.counts;
+        add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.failed, &result.failed);
         self.times.add(&result.times);
         self.beside_before.add(&result.beside_before);
@@ -92,6 +94,7 @@ impl MergedReconnects {
         let (before, during) = (self.beside_before.quantiles(), self.beside_during.quantiles());
         ReconnectReport {
             counts: self.counts,
+            disconnected: self.disconnected.clone(),
             failed: self.failed.clone(),
             all_back_seconds: self.returned.filter(|_| are_all_back).map(|(begin, end)| end.since(begin).as_secs_f64()),
             times: self.times.quantiles(),

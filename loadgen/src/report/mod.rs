@@ -107,11 +107,14 @@ pub struct GroupReport {
     pub answers: Quantiles,
 }
 
-/// Clients that were cut during the load, and how they came back.
+/// Clients that lost their connection during the load, and how they came back.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ReconnectReport {
     #[serde(flatten)]
     pub counts: ReconnectCounts,
+    /// Why the server disconnected clients that then came back or tried to.
+    #[serde(rename = "reasons")]
+    pub disconnected: Reasons,
     /// Why clients did not come back.
     pub failed: Reasons,
     /// Seconds from when the first client was due to reconnect until the last one was back; `None` if some were not.
@@ -234,12 +237,13 @@ impl ConnectReport {
 
 impl GroupReport {
     fn find_faults(&self) -> Vec<String> {
-        let Tally { lost, duplicated, reordered, stray, damaged, unsaid, unanswered, .. } = self.tally;
+        let Tally { lost, duplicated, reordered, overtaken, stray, damaged, unsaid, unanswered, .. } = self.tally;
         let of = format!("of {} deliveries", self.expected);
         let counted = [
             (lost, format!("{of} lost")),
             (duplicated, format!("{of} duplicated")),
             (reordered, format!("{of} reordered")),
+            (overtaken, "messages that a later one of the same connection has overtaken".to_owned()),
             (stray, format!("{of} in a room where they do not belong")),
             (damaged, format!("{of} damaged")),
             (unsaid, "messages that no client was there to publish".to_owned()),
@@ -259,11 +263,12 @@ impl GroupReport {
 
 impl ReconnectReport {
     fn find_faults(&self) -> Vec<String> {
-        let ReconnectCounts { cut, away, untold, doubled, .. } = self.counts;
+        let ReconnectCounts { cut, disconnected, away, untold, doubled, .. } = self.counts;
+        let gone = cut + disconnected;
         let counted = [
             (untold, "of the lost deliveries untold: neither replayed nor told as a gap".to_owned()),
             (doubled, "of the duplicates for clients that had come back".to_owned()),
-            (away, format!("of {cut} clients did not come back: {}", self.reasons_to_stay_away())),
+            (away, format!("of {gone} clients did not come back: {}", self.reasons_to_stay_away())),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         counted.map(|(count, what)| format!("{count} {what}")).collect()
