@@ -11,6 +11,7 @@ mod waiting;
 mod wire;
 
 // Each of these compares one part with its model, under random inputs.
+mod envelope;
 mod following;
 mod history;
 mod idempotency;
