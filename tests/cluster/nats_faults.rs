@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
-use harness::{Client, NatsCluster, NatsOptions, NatsServer, Transport, at_once, until};
+use harness::{Client, NatsCluster, NatsOptions, NatsServer, Transport, at_once, metrics, until};
 use serde_json::json;
 
 use crate::load::{Load, Summary};
@@ -82,6 +82,21 @@ fn what_was_acknowledged_is_there_after_the_leader_of_the_stream_was_killed() {
 }
 
 #[test]
+#[ignore = "slow: a leader stands still for seconds"]
+fn late_copies_of_a_leader_that_has_stood_still_are_passed_over() {
+    let Some(nats) = NatsCluster::start() else { return };
+    let nodes = Nodes::start_with(&nats.url(), 2, &[]);
+    let summary = survive(&nodes, |load| {
+        let leader = nats.leader(STREAM);
+        nats.servers[leader].stop();
+        load.until_all_go_on(TEXTS);
+        nats.servers[leader].go_on();
+        nats.until_replicated(STREAM);
+    });
+    expect_nobody_cut(summary);
+}
+
+#[test]
 #[ignore = "slow: servers are restarted one by one"]
 fn nodes_go_on_while_each_server_of_nats_is_killed_in_turn() {
     let Some(mut nats) = NatsCluster::start() else { return };
@@ -122,6 +137,25 @@ fn members_come_back_with_a_gap_after_nats_has_lost_its_store() {
         nats.restart();
     });
     assert!(summary.gaps > 0, "{summary:?}");
+}
+
+#[test]
+#[ignore = "slow: NATS is away for seconds"]
+fn the_metrics_say_when_nats_is_away_and_how_far_a_node_is_behind() {
+    let Some(mut nats) = NatsServer::start() else { return };
+    let nodes = Nodes::start(&nats, 2);
+    let metric = |name: &str| metrics(nodes.nodes[0].http)[&format!("roomcast_backplane_{name}")];
+    nodes.backend(1).publish("a", "hello");
+    until(|| metric("publications_followed_total") == 1.0 && metric("peers") == 1.0);
+    assert_eq!(["connected", "following", "connects_total", "lag_messages"].map(metric), [1.0, 1.0, 1.0, 0.0]);
+    nats.kill();
+    until(|| metric("connected") == 0.0 && metric("following") == 0.0);
+    assert_eq!(nodes.backend(0).error("publish", json!({ "channel": "a", "data": 1 })).0, 100);
+    assert_eq!(metrics(nodes.nodes[0].http)["roomcast_backplane_refused_total{reason=\"unavailable\"}"], 1.0);
+    nats.restart();
+    until(|| metric("connected") == 1.0 && metric("following") == 1.0);
+    assert_eq!((metric("connects_total"), metric("restarts_total")), (2.0, 0.0));
+    until(|| metric("peers") == 1.0);
 }
 
 #[test]

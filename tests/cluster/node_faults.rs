@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use harness::{Forwarder, NatsServer, Signal, at_once, until};
+use harness::{Centrifuge, Client, Disconnect, Forwarder, NatsServer, Signal, Transport, at_once, until};
 
 use crate::load::{Load, Summary};
 use crate::nodes::Nodes;
@@ -58,6 +58,28 @@ fn members_of_a_node_that_has_stood_still_miss_nothing() {
         nodes.nodes[1].while_stopped(|| thread::sleep(Duration::from_secs(20)));
     });
     assert_eq!(summary.gaps, 0, "{summary:?}");
+}
+
+#[test]
+#[ignore = "slow: says more than the stream keeps"]
+fn members_of_a_node_that_has_missed_more_than_the_stream_keeps_come_back_with_a_gap() {
+    let Some(nats) = NatsServer::start() else { return };
+    let nodes = Nodes::start_with(&nats.url(), 2, &["--cluster-stream-bytes=16MiB"]);
+    let mut text = Client::member(&nodes.nodes[1], Transport::Tcp, "a", "text");
+    let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
+    let position = text.request("POSITION").strip_prefix("Position ").expect("a position").to_owned();
+    let mut backend = nodes.backend(0);
+    let long = "x".repeat(60_000);
+    nodes.nodes[1].while_stopped(|| (0..400).for_each(|_| drop(backend.publish("a", &long))));
+    let (_, (code, reason)) = sdk.until_closed();
+    assert_eq!((code, reason.as_str()), (3010, "insufficient state"));
+    assert_eq!(text.lines_until_closed(Disconnect::InsufficientState).len(), 0);
+    let mut text = Client::connect(&nodes.nodes[1], Transport::Tcp);
+    text.send(&format!("JOIN a since={position}"));
+    text.expect("Joined a");
+    text.expect("GAP unknown");
+    backend.publish("a", "on");
+    text.expect("[backend] on");
 }
 
 /// How a node is cut off from NATS.

@@ -39,7 +39,7 @@ fn a_stream_of_that_name_that_is_not_a_clusters_own_is_refused_and_left_as_it_is
             "future",
             json!({
                 "name": "future", "subjects": ["future.log"], "storage": "file", "allow_direct": true,
-                "republish": { "src": ">", "dest": "future.feed" }, "metadata": { "roomcast.format": "2" },
+                "republish": { "src": "future.log", "dest": "future.feed" }, "metadata": { "roomcast.format": "2" },
             }),
         ),
     ] {

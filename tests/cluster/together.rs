@@ -1,10 +1,11 @@
 //! Members of all transports on two and three nodes.
 
+use std::io::Write;
 use std::thread;
 
 use harness::{
-    Centrifuge, CentrifugeTransport, Client, EventStream, NatsOptions, NatsServer, OLDEST_NATS, Program, Transport,
-    at_once, until,
+    Centrifuge, CentrifugeTransport, Client, EventStream, Lines, NatsOptions, NatsServer, OLDEST_NATS, Program,
+    Transport, at_once, until,
 };
 use serde_json::{Value, json};
 
@@ -123,17 +124,67 @@ fn all_nodes_have_the_same_histories_and_positions() {
     let first = one.result("publish", call.clone());
     // A repeat is one on every node, also on one that has not heard the first yet.
     assert_eq!(two.result("publish", call.clone()), first);
+    let reused = json!({ "channel": "a", "data": { "text": "another" }, "idempotency_key": "key" });
+    assert_eq!([&mut one, &mut two].map(|node| node.error("publish", reused.clone()).0), [113, 113]);
     let second = two.publish("a", "second");
     let other = one.publish("b", "elsewhere");
     assert!(first["epoch"] == second["epoch"] && first["epoch"] == other["epoch"], "{first} {second} {other}");
     let read = json!({ "channel": "a", "limit": -1 });
     until(|| one.result("history", read.clone())["publications"].as_array().map(Vec::len) == Some(2));
-    assert_eq!(one.result("history", read.clone()), two.result("history", read.clone()));
+    let [history, same] = [&mut one, &mut two].map(|node| node.result("history", read.clone()));
+    assert_eq!((&history["epoch"], &history["publications"]), (&same["epoch"], &same["publications"]));
     one.result("history_remove", json!({ "channel": "a" }));
     until(|| two.result("history", read.clone())["publications"] == json!([]));
     let third = two.publish("a", "third");
-    let left = one.result("history", read.clone());
-    assert_eq!((&left["offset"], left["publications"].as_array().map(Vec::len)), (&third["offset"], Some(1)));
+    until(|| {
+        let left = one.result("history", read.clone());
+        left["publications"] == json!([{ "data": { "text": "third" }, "offset": third["offset"] }])
+    });
+}
+
+#[test]
+fn thousands_of_messages_at_once_keep_one_order() {
+    const LINES: usize = 10_000;
+    let Some(nats) = NatsServer::start() else { return };
+    let nodes = Nodes::start(&nats, 2);
+    let talk = |node: usize| {
+        let (listener, publisher) =
+            (Lines::member(nodes.nodes[node].tcp, "a"), Lines::member(nodes.nodes[node].tcp, "a"));
+        let lines: String = (0..LINES).map(|number| format!("{node} {number}\n")).collect();
+        let output = publisher.write_half();
+        thread::spawn(move || (&output).write_all(lines.as_bytes()).expect("a server that reads"));
+        [listener, publisher]
+            .map(|mut member| thread::spawn(move || (0..2 * LINES).map(|_| member.line()).collect::<Vec<String>>()))
+    };
+    let heard = [0, 1].map(talk).into_iter().flatten().map(|thread| thread.join().expect("it heard all"));
+    let heard: Vec<Vec<String>> = heard.collect();
+    assert!(heard.iter().all(|lines| *lines == heard[0]), "two members heard different orders");
+    for node in 0..2 {
+        let of_node = heard[0].iter().filter_map(|line| line.split_once("] ")?.1.strip_prefix(&format!("{node} ")));
+        assert!(of_node.eq((0..LINES).map(|number| number.to_string())), "of node {node}");
+    }
+}
+
+#[test]
+fn the_longest_messages_with_the_longest_tags_reach_other_nodes() {
+    let Some(nats) = NatsServer::start() else { return };
+    let nodes = Nodes::start(&nats, 2);
+    let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
+    let mut backend = nodes.backend(0);
+    let long = "\u{e4}".repeat(32_000);
+    for number in 0..20 {
+        let tags: Value = (0..100).map(|tag| (format!("{tag}"), Value::from("x".repeat(200)))).collect();
+        let call = json!({ "channel": "a", "data": { "text": long }, "tags": tags });
+        backend.result("publish", call);
+        let push = sdk.push();
+        assert_eq!((&push["pub"]["data"]["text"], &push["pub"]["tags"]), (&json!(long), &tags), "{number}");
+    }
+    let skipped = json!({ "channel": "a", "data": { "text": "skipped" }, "skip_history": true });
+    assert_eq!(backend.result("publish", skipped), json!({}));
+    let push = sdk.push();
+    assert_eq!((&push["pub"]["data"]["text"], &push["pub"]["offset"]), (&json!("skipped"), &Value::Null));
+    let history = backend.result("history", json!({ "channel": "a", "limit": 1, "reverse": true }));
+    assert_eq!(history["publications"][0]["data"]["text"], long);
 }
 
 #[test]

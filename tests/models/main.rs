@@ -11,9 +11,11 @@ mod waiting;
 mod wire;
 
 // Each of these compares one part with its model, under random inputs.
+mod following;
 mod history;
 mod idempotency;
 mod log;
+mod publishing;
 mod room;
 mod sealed;
 mod shard;

@@ -24,6 +24,9 @@ pub const OLDEST_NATS: &str = "2.11.11";
 /// A version that is too old. Debian's package has it.
 pub const OLD_NATS: &str = "2.9.10";
 
+/// A further user and its password, where there are users.
+const ADMINISTRATOR: (&str, &str) = ("administrator", "of-the-tests");
+
 const CLIENT_PORT: u16 = 4222;
 
 const ROUTE_PORT: u16 = 6222;
@@ -93,14 +96,14 @@ impl NatsServer {
         format!("nats://{}{}", credentials.unwrap_or_default(), self.address)
     }
 
-    /// A client with the credentials.
+    /// A client that may do everything.
     #[track_caller]
     pub fn client(&self) -> NatsClient {
         self.try_client().expect("a server that accepts")
     }
 
     fn try_client(&self) -> std::io::Result<NatsClient> {
-        NatsClient::connect(self.address, self.options.credentials)
+        NatsClient::connect(self.address, self.options.credentials.map(|_| ADMINISTRATOR))
     }
 
     /// Waits until it answers requests of JetStream.
@@ -254,7 +257,9 @@ fn configuration(options: &NatsOptions, folder: &TempDir, name: &str, host: Ipv4
     let log = folder.path().join("log");
     let users = options.credentials.map(|(user, password)| {
         let permissions = &options.permissions;
-        format!("authorization {{ users: [{{ user: {user}, password: {password}, {permissions} }}] }}")
+        let user = format!("{{ user: {user}, password: {password}, {permissions} }}");
+        let (name, password) = ADMINISTRATOR;
+        format!("authorization {{ users: [{user}, {{ user: {name}, password: {password} }}] }}")
     });
     format!(
         "server_name: {name}\nlisten: \"{host}:{CLIENT_PORT}\"\nlog_file: {log:?}\n{cluster}\n{}\n\
