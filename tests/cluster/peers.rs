@@ -145,7 +145,7 @@ fn a_revoked_token_is_refused_by_all_nodes() {
     let mut client = guarded.connect(1, &claims);
     guarded.nodes.backend(0).result("revoke_token", json!({ "uid": "token-7" }));
     let (_, (code, _)) = client.until_closed();
-    assert_eq!(code, 3500);
+    assert_eq!(code, 3503);
     for node in &guarded.nodes.nodes {
         let mut client = Centrifuge::open(node.http, Encoding::Json);
         client.send(json!({ "id": 1, "connect": { "token": token(&claims) } }).to_string());
