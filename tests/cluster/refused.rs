@@ -94,6 +94,7 @@ fn a_node_does_with_the_rights_that_the_document_gives_it_and_not_with_fewer() {
     ] {
         assert_ne!(fewer, documented, "{right}");
         let Some(nats) = with_permissions(&fewer) else { return };
+        println!("without the right to {right}");
         let said = refused(&["--cluster", &nats.url()]);
         assert!(said.contains("roomcast"), "{right}: {said}");
     }
