@@ -352,14 +352,14 @@ impl Worker {
         let mut result = std::mem::take(&mut self.counters.result);
         result.tally.unanswered = self.waiting_for_answer();
         let measured = |intended| self.measured.contains(&intended);
-        let mut spreads = Latencies::default();
+        let (mut spreads, mut unaccepted) = (Latencies::default(), Latencies::default());
         for room in &mut self.rooms {
             room.checker.settle_all();
             room.checker.late_faults().iter().for_each(|fault| fault.correct(&mut result.tally));
             result.tally.lost += room.checker.lost_deliveries();
             result.tally.stray += room.checker.unpublished();
             result.tally.received -= room.checker.unpublished();
-            result.tally.unaccepted += room.checker.unaccepted();
+            room.checker.unaccepted().for_each(|age| unaccepted.record(age));
             result.tally.overtaken += room.checker.overtaken();
             if room.is_whole {
                 room.checker.record_spreads(measured, &mut spreads);
@@ -369,6 +369,8 @@ impl Worker {
         }
         result.reconnects = self.take_reconnects();
         result.spreads = spreads.counts();
+        result.tally.unaccepted = unaccepted.count();
+        result.unaccepted = unaccepted.counts();
         result.lags = self.counters.lags.counts();
         result.answers = self.counters.answers.counts();
         result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;
