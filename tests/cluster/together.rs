@@ -265,7 +265,7 @@ fn a_node_that_starts_later_knows_what_was_said_before() {
     let read = json!({ "channel": "a", "limit": -1 });
     let history = nodes.backend(1).result("history", read.clone());
     assert_eq!(history["publications"].as_array().map(Vec::len), Some(300));
-    assert_eq!(history, backend.result("history", read));
+    assert_eq!(history["publications"], backend.result("history", read)["publications"]);
     let mut sdk = Centrifuge::connect(nodes.nodes[1].http, None);
     let since = &published[99];
     let request = json!({ "channel": "a", "recover": true, "epoch": since["epoch"], "offset": since["offset"] });
