@@ -71,8 +71,7 @@ pub struct Node {
 impl Node {
     pub fn new(number: usize, (shards, writers): (usize, usize), rules: ShardRules, epoch: Epoch) -> Self {
         let limiter = RoomLimiter::new(usize::MAX);
-        let (senders, mut mailboxes) =
-            ShardSenders::with_capacity(SHARD_COMMANDS_MAX, shards as u16, &limiter, rules);
+        let (senders, mut mailboxes) = ShardSenders::with_capacity(SHARD_COMMANDS_MAX, shards as u16, &limiter, rules);
         let ((proposer, proposals), reached) = (proposals(), Reached::default());
         let feeds: Vec<ShardFeed> = mailboxes
             .iter_mut()
@@ -187,7 +186,11 @@ impl Node {
         match random.below(8) {
             0..3 => {
                 for _ in 0..=random.below(4) {
-                    self.proposals.proposals.try_recv().into_iter().for_each(|proposal| self.outbound.collect(proposal));
+                    self.proposals
+                        .proposals
+                        .try_recv()
+                        .into_iter()
+                        .for_each(|proposal| self.outbound.collect(proposal));
                 }
             }
             3..5 => self.outbound.send(1 + random.below(3)),
@@ -219,7 +222,7 @@ impl Node {
 
     /// Nothing is on its way, but for what the stream has and the node has not.
     pub fn is_idle(&self, stream: &Stream) -> bool {
-        let has_all = self.following.as_ref().is_none_or(|following| {
+        let has_all = self.following.as_ref().is_some_and(|following| {
             let is_newest = following.life == stream.lives.len() - 1 && following.next == stream.life().entries.len();
             is_newest && following.telling.is_empty()
         });
