@@ -46,6 +46,7 @@ Examples:
   loadgen --spawn 'target/release/roomcast --workers 1' --slo p99=50ms
   loadgen --mix tcp=50,ws=50 --giant 10000@4 --churn 200 --slow 0.05
   loadgen --clients 12800 --rate 1280 --reconnect 0.8@5s --away 5s --duration 20s
+  loadgen --targets tcp://127.0.0.1:8080,tcp://127.0.0.1:8081 --failover --duration 60s
 
 -h lists the common options, --help all of them.";
 
@@ -113,6 +114,19 @@ pub struct TargetArguments {
     /// An echo server returns each line to its sender (use as many --rooms as --clients) or to all (use --rooms 1).
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,
+    /// The same as one list, for the nodes of a cluster: tcp://127.0.0.1:8080,tcp://127.0.0.1:8081
+    ///
+    /// The members of each room are spread evenly over all targets. What all of them receive is compared with one order
+    /// of the room.
+    #[arg(long = "targets", id = "list", value_name = "TARGET,…", value_delimiter = ',', conflicts_with = "targets")]
+    pub list: Vec<Target>,
+}
+
+impl TargetArguments {
+    /// All targets, however they were given.
+    pub fn all(&self) -> &[Target] {
+        if self.list.is_empty() { &self.targets } else { &self.list }
+    }
 }
 
 /// Arguments of `find-capacity`.

@@ -113,7 +113,7 @@ fn run(arguments: &CapacityArguments, load: u32, interrupts: &Receiver<()>) -> a
         Vary::Clients => wanted.clients = Some(load),
         Vary::Rate => wanted.rate = Some(f64::from(load)),
     }
-    let measured = run_once(&wanted.workload(&arguments.targets.targets)?, &arguments.server, interrupts)?;
+    let measured = run_once(&wanted.workload(arguments.targets.all())?, &arguments.server, interrupts)?;
     let latency = measured.latencies.quantile(arguments.slo.quantile());
     let generator_limited = measured.report.generator.limited.is_some();
     let connects = &measured.report.connects;
@@ -262,7 +262,7 @@ fn table_page(arguments: &CapacityArguments, steps: &[Step], began: String, verd
         height: 300.0,
     };
     let names = Columns::of(arguments).names;
-    let targets: Vec<String> = arguments.targets.targets.iter().map(ToString::to_string).collect();
+    let targets: Vec<String> = arguments.targets.all().iter().map(ToString::to_string).collect();
     TablePage {
         kind: "Search for the capacity",
         title: if targets.is_empty() { LINES.to_owned() } else { targets.join(", ") },

@@ -16,7 +16,7 @@ use crate::workload::Workload;
 
 /// Runs the command.
 pub fn measure(arguments: &MeasureArguments, interrupts: &Receiver<()>) -> anyhow::Result<Verdict> {
-    let workload = arguments.load.workload(&arguments.targets.targets)?;
+    let workload = arguments.load.workload(arguments.targets.all())?;
     let mut files = Files::open(&arguments.output)?;
     let mut measurement = run_once(&workload, &arguments.server, interrupts)?;
     if let Some(objective) = &arguments.output.slo {
@@ -40,7 +40,12 @@ pub fn run_once(
 ) -> anyhow::Result<Measurement> {
     let targets: Vec<_> = workload.targets.iter().map(|weighted| &weighted.target).collect();
     let spawned = server.spawn.as_deref().map(|command| SpawnedServer::start(command, &targets)).transpose()?;
-    let server_process = server_process(server, spawned.as_ref(), &workload.targets[0].target)?;
+    let server_process = if workload.settings.failover && spawned.is_none() && server.pid.is_none() {
+        // The process may end during the load, and others do its work.
+        None
+    } else {
+        server_process(server, spawned.as_ref(), &workload.targets[0].target)?
+    };
     let context = RunContext { server: server_process.as_ref(), interrupts, command: &command_line() };
     let measurement = coordinator::run(workload, &context).map_err(|error| explain(error, workload))?;
     spawned.map_or(Ok(()), SpawnedServer::stop)?;

@@ -87,7 +87,9 @@ pub struct WorkerResult {
     pub lags: HistogramCounts,
     /// Time from when a measured message was due until the answer to its publish, where publishes are answered.
     pub answers: HistogramCounts,
-    /// Clients that were cut and came back; `None` if none was to be cut.
+    /// Time from when a message was due until its sender lost its connection, for messages that nobody received.
+    pub unaccepted: HistogramCounts,
+    /// Clients that lost their connection and came back; `None` if none was to come back.
     pub reconnects: Option<ReconnectResult>,
     /// Message orders observed in rooms that are split over several processes.
     pub room_orders: Vec<(u32, RoomOrder)>,
@@ -104,6 +106,12 @@ pub struct Tally {
     pub published: u64,
     /// Messages that the kernel did not accept at once.
     pub blocked: u64,
+    /// Publishes that the target refused because it could not take any at the moment.
+    pub unavailable: u64,
+    /// Messages that nobody received and of which the sender lost its connection first.
+    pub unaccepted: u64,
+    /// Messages that stand in the order of a room behind a later one of the same connection.
+    pub overtaken: u64,
     /// Messages that were due while no client was ready to publish them.
     pub unsaid: u64,
     /// Joins, leaves and publishes that were never answered.
@@ -136,6 +144,9 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
         self.blocked += other.blocked;
+        self.unavailable += other.unavailable;
+        self.unaccepted += other.unaccepted;
+        self.overtaken += other.overtaken;
         self.unsaid += other.unsaid;
         self.unanswered += other.unanswered;
         self.received += other.received;
@@ -152,10 +163,12 @@ impl AddAssign for Tally {
     }
 }
 
-/// Clients of one worker that were cut, and how they came back.
+/// Clients of one worker that lost their connection, and how they came back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReconnectResult {
     pub counts: ReconnectCounts,
+    /// Why the server disconnected clients that then came back or tried to.
+    pub disconnected: Reasons,
     /// Why clients did not come back.
     pub failed: Reasons,
     /// When the first client was due to reconnect and when the last one was back.
@@ -169,11 +182,15 @@ pub struct ReconnectResult {
     pub beside_during: HistogramCounts,
 }
 
-/// Counters of clients that were cut.
+/// Counters of clients that lost their connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconnectCounts {
-    /// Clients that were cut.
+    /// Clients that were cut on purpose.
     pub cut: u64,
+    /// Connections that the server ended and whose clients were to come back elsewhere.
+    pub disconnected: u64,
+    /// Returns to another target than before.
+    pub moved: u64,
     /// Clients that came back and received everything that they had missed.
     pub recovered: u64,
     /// Clients that came back and were told of a gap.
@@ -192,9 +209,19 @@ pub struct ReconnectCounts {
     pub tls_resumed: u64,
 }
 
+impl ReconnectCounts {
+    /// Counts the untold messages of one client that came back.
+    pub fn add_untold(&mut self, messages: u64) {
+        self.untold += messages;
+        self.deceived += u64::from(messages > 0);
+    }
+}
+
 impl AddAssign for ReconnectCounts {
     fn add_assign(&mut self, other: Self) {
         self.cut += other.cut;
+        self.disconnected += other.disconnected;
+        self.moved += other.moved;
         self.recovered += other.recovered;
         self.told += other.told;
         self.deceived += other.deceived;

@@ -52,6 +52,13 @@ impl Scheme {
         self.has_tokens() || self == Self::Sse
     }
 
+    /// Whether a position of this scheme is understood by the other one, and its clients can do the same there.
+    pub fn resumes_as(self, other: Self) -> bool {
+        let is_text = |scheme| matches!(scheme, Self::Tcp | Self::WebSocket);
+        let is_centrifuge = |scheme| matches!(scheme, Self::Centrifuge | Self::CentrifugeProtobuf);
+        self == other || (is_text(self) && is_text(other)) || (is_centrifuge(self) && is_centrifuge(other))
+    }
+
     /// The path of a target that names none.
     fn default_path(self) -> &'static str {
         match self {

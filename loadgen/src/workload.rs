@@ -74,6 +74,8 @@ pub struct WorkloadSettings {
     pub slow: f64,
     /// Clients that are cut and come back.
     pub reconnect: Option<Reconnect>,
+    /// Whether clients that lose their connection come back at another target.
+    pub failover: bool,
     /// Seed of all random choices.
     pub seed: u64,
     /// Messages that the bare loop sends in one write. A server decides for itself.
@@ -138,6 +140,24 @@ impl Reconnect {
     }
 }
 
+/// For each target, the targets at which its clients come back when they have lost it, in the order of the list behind
+/// it: those of the same scheme, or else those with the same kind of positions. Only separate publishers come back at
+/// a target of weight 0.
+pub fn failover_targets(targets: &[WeightedTarget]) -> Vec<Vec<u8>> {
+    let of_target = |index: usize| -> Vec<u8> {
+        let own = &targets[index];
+        let others = |is_like: fn(&Target, &Target) -> bool| -> Vec<u8> {
+            let behind = (1..targets.len()).map(|ahead| (index + ahead) % targets.len());
+            let can_be = |other: &WeightedTarget| (own.weight == 0) == (other.weight == 0);
+            let fits = |other: &WeightedTarget| can_be(other) && is_like(&own.target, &other.target);
+            behind.filter(|&other| fits(&targets[other])).map(|other| other as u8).collect()
+        };
+        let alike = others(|own, other| own.scheme == other.scheme && own.address != other.address);
+        if alike.is_empty() { others(|own, other| own.scheme.resumes_as(other.scheme)) } else { alike }
+    };
+    (0..targets.len()).map(of_target).collect()
+}
+
 #[cfg(test)]
 impl Workload {
     /// A small workload to start from.
@@ -153,6 +173,7 @@ impl Workload {
             churn: 0.0,
             slow: 0.0,
             reconnect: None,
+            failover: false,
             seed: 1,
             messages_per_write: 1,
             room_prefix: "room".to_owned(),
@@ -168,6 +189,22 @@ impl Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_come_back_at_targets_of_their_scheme_or_else_of_their_kind_of_position() {
+        let after = |targets: &[(&str, u32)]| -> Vec<Vec<u8>> {
+            let weighted = |&(target, weight): &(&str, u32)| WeightedTarget { target: target.parse().unwrap(), weight };
+            failover_targets(&targets.iter().map(weighted).collect::<Vec<_>>())
+        };
+        let (a, b, c) = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3");
+        let (websocket, json) = ("ws://127.0.0.1:4", "centrifuge+ws://127.0.0.1:4");
+        assert_eq!(after(&[(a, 1), (b, 1), (c, 1)]), [[1, 2], [2, 0], [0, 1]]);
+        assert_eq!(after(&[(a, 1), (websocket, 1), (b, 1)]), [vec![2], vec![2, 0], vec![0]]);
+        assert_eq!(after(&[(a, 1), (websocket, 1), (json, 1)]), [vec![1], vec![0], vec![]]);
+        let readers = [("sse://127.0.0.1:4", 1), ("sse://127.0.0.1:5", 1)];
+        let with_publishers = [&readers[..], &[(websocket, 0), ("ws://127.0.0.1:5", 0)]].concat();
+        assert_eq!(after(&with_publishers), [[1], [0], [3], [2]]);
+    }
 
     #[test]
     fn the_rooms_that_are_cut_are_the_share_and_spread_evenly() {

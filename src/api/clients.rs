@@ -8,10 +8,11 @@ use super::requests::{
     StreamPosition, SubscribeRequest, UnsubscribeRequest,
 };
 use super::results::EmptyResult;
-use super::{Api, ApiError, json_on_one_line};
+use super::{Api, ApiError, json_on_one_line, raw, to_json};
 use crate::auth::api_keys::ApiRight;
 use crate::auth::revocations::Revocation;
 use crate::auth::{INFO_BYTES_MAX, UnixSeconds};
+use crate::backplane::questions::{Answer, Question};
 use crate::broker::Now;
 use crate::protocol::centrifuge::command::Resume;
 use crate::protocol::command::CommandError;
@@ -78,23 +79,48 @@ impl Api<'_> {
 
     async fn revoke(&self, revocation: &Revocation) -> Result<EmptyResult, ApiError> {
         self.permit(ApiRight::Disconnect, None)?;
-        if self.context.workers.revoke(revocation).await {
-            return Ok(EmptyResult {});
-        }
-        Err(ApiError::limit("too much is revoked: connections have ended, but the token is valid for new ones"))
+        let elsewhere = self.have_peers_do(Question::Revoke(revocation.clone()));
+        let (is_remembered, elsewhere) = tokio::join!(self.context.workers.revoke(revocation), elsewhere);
+        if is_remembered { elsewhere } else { Err(ApiError::not_remembered()) }
     }
 
     /// Has clients obey; nobody does if the client is none of this server.
     async fn order(&self, addressee: Option<Addressee>, order: Order) -> Result<EmptyResult, ApiError> {
         if let Some(addressee) = addressee {
-            tokio::select! {
+            let elsewhere = self.have_peers_do(Question::Order(raw(to_json(&(&addressee, &order)))));
+            let everywhere = async {
+                let (here, elsewhere) = tokio::join!(self.context.workers.order(addressee, order), elsewhere);
+                here.map_err(ApiError::from).and(elsewhere)
+            };
+            return tokio::select! {
                 biased;
-                obeyed = self.context.workers.order(addressee, order) => obeyed?,
+                obeyed = everywhere => obeyed,
                 // Everybody waits for this call to end before they leave.
-                () = self.context.drain.stopping() => return Err(ApiError::stopping()),
-            }
+                () = self.context.drain.stopping() => Err(ApiError::stopping()),
+            };
         }
         Ok(EmptyResult {})
+    }
+
+    /// Has all other nodes do something, if there are others.
+    ///
+    /// # Errors
+    /// The first of those why a node has not done it, or a node has not answered.
+    async fn have_peers_do(&self, question: Question) -> Result<EmptyResult, ApiError> {
+        let Some(peers) = self.context.broker.peers() else { return Ok(EmptyResult {}) };
+        if !self.context.broker.reaches_peers() {
+            return Err(ApiError::internal("NATS is unavailable, and other nodes did not hear of it: try again"));
+        }
+        let nodes = peers.nodes().len();
+        let answers = peers.ask(question.encode()).await;
+        for answer in &answers {
+            match Answer::decode(answer) {
+                Answer::Done => {}
+                Answer::Refused { code, message } => return Err(ApiError { code, message }),
+                _ => return Err(ApiError::internal("a node of another version cannot do it")),
+            }
+        }
+        if answers.len() < nodes { Err(ApiError::unanswered(nodes - answers.len())) } else { Ok(EmptyResult {}) }
     }
 }
 

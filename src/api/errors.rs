@@ -42,8 +42,18 @@ impl ApiError {
     }
 
     /// The server could not do it now; another try may help.
-    fn internal(text: impl Display) -> Self {
+    pub(super) fn internal(text: impl Display) -> Self {
         Self { code: 100, message: format!("internal server error: {text}") }
+    }
+
+    /// Some nodes may not have done it. Whoever asks again does no harm.
+    pub(super) fn unanswered(nodes: usize) -> Self {
+        Self::internal(format_args!("{nodes} of the other nodes did not answer: try again"))
+    }
+
+    /// A token that is revoked can be used again.
+    pub fn not_remembered() -> Self {
+        Self::limit("too much is revoked: connections have ended, but the token is valid for new ones")
     }
 
     /// The server stops, and does not begin or wait for it.

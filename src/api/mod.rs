@@ -12,6 +12,7 @@ mod results;
 mod rooms;
 
 use std::borrow::Cow;
+use std::fs::read_to_string;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +32,7 @@ use self::requests::{
     InvalidateUserTokensRequest, Json, PublishRequest, RefreshRequest, RevokeTokenRequest, RoomRequest,
     SubscribeRequest, UnsubscribeRequest,
 };
+pub use self::results::NodeResult;
 use self::results::{
     BatchResult, BroadcastResult, ChannelsResult, EmptyResult, HistoryResult, InfoResult, PresenceResult,
     PresenceStatsResult, PublishResult,
@@ -42,6 +44,9 @@ use crate::protocol::command::CommandError;
 use crate::protocol::names::RoomName;
 use crate::session::SessionContext;
 use crate::session::centrifuge::commands::room;
+
+/// The name of the host, as the kernel tells it.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// The methods of the API. Each is a path, `/api/<name>`, and a name of a call within a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -132,7 +137,7 @@ pub enum Reply {
 }
 
 /// What `info` says of this process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// The name of this life of the process.
     pub uid: String,
@@ -140,6 +145,18 @@ pub struct Node {
     pub name: String,
     /// When it has started.
     pub started_at: Instant,
+}
+
+impl Node {
+    /// This process, which starts now, with a number that no other process has.
+    pub fn new(number: u64) -> Self {
+        Self { uid: format!("{number:016x}"), name: node_name(), started_at: Instant::now() }
+    }
+}
+
+/// The name of the host, as the kernel tells it.
+pub fn node_name() -> String {
+    read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned()
 }
 
 /// The server as one call sees it. It holds the broker, so it is dropped once the call is answered.

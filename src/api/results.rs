@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
+use super::Node;
 use super::errors::ApiError;
+use crate::broker::RoomCounts;
 use crate::protocol::publication::{Data, Publication, Publisher, PublisherKind};
 
 /// The result of a method, or why it has none.
@@ -117,7 +119,7 @@ pub struct ChannelsResult {
 }
 
 /// A room with members.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ChannelInfo {
     /// Members.
     pub num_clients: usize,
@@ -126,12 +128,12 @@ pub struct ChannelInfo {
 /// The state of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InfoResult {
-    /// This server.
+    /// This server first, and all other nodes of its cluster that have answered within 0.2 s.
     pub nodes: Vec<NodeResult>,
 }
 
 /// The state of a process.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Node)]
 pub struct NodeResult {
     /// The name of this life of the process.
@@ -139,7 +141,7 @@ pub struct NodeResult {
     /// The name of the host.
     pub name: String,
     /// The version of the server.
-    pub version: &'static str,
+    pub version: String,
     /// Clients that are connected.
     pub num_clients: usize,
     /// Different users that have proved who they are.
@@ -158,6 +160,23 @@ pub struct BatchResult {
     /// One for each call, in their order: the result under the name of the method, or an error.
     #[schema(no_recursion, value_type = Vec<super::Reply>)]
     pub replies: Vec<Box<RawValue>>,
+}
+
+impl NodeResult {
+    /// The state of this process, with the clients, the users that they are, and the rooms with members by shard.
+    pub fn new(node: &Node, (num_clients, num_users): (usize, usize), counts: &[RoomCounts]) -> Self {
+        let members = counts.iter().flat_map(|counts| counts.iter()).map(|(_, members)| members);
+        Self {
+            uid: node.uid.clone(),
+            name: node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            num_clients,
+            num_users,
+            num_subs: members.sum(),
+            num_channels: counts.iter().map(|counts| counts.len()).sum(),
+            uptime: node.started_at.elapsed().as_secs(),
+        }
+    }
 }
 
 impl From<&Arc<Publisher>> for ClientInfo {

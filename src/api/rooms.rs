@@ -10,6 +10,7 @@ use super::results::{
 use super::{Api, ApiError};
 use crate::auth::api_keys::ApiRight;
 use crate::auth::pattern::Pattern;
+use crate::backplane::questions::{Answer, Question};
 use crate::broker::{PageOfRoom, PresenceCount};
 use crate::protocol::centrifuge::command::History;
 use crate::protocol::command::CommandError;
@@ -74,36 +75,33 @@ impl Api<'_> {
         ChannelsRequest { pattern }: ChannelsRequest,
     ) -> Result<ChannelsResult, ApiError> {
         self.permit(ApiRight::Channels, None)?;
-        let pattern = pattern.filter(|pattern| !pattern.is_empty()).map(|pattern| Pattern::new(&pattern));
-        let counts = self.context.broker.counts().await;
-        let rooms = counts.iter().flat_map(|counts| counts.iter());
-        let matching = rooms.filter(|(room, _)| pattern.as_ref().is_none_or(|pattern| pattern.matches(room)));
-        let channels: BTreeMap<_, _> = matching
-            .take(CHANNELS_MAX + 1)
-            .map(|(room, members)| (room.as_str().to_owned(), ChannelInfo { num_clients: *members }))
-            .collect();
-        if channels.len() > CHANNELS_MAX {
-            return Err(ApiError::limit(format_args!("more than {CHANNELS_MAX} rooms: give a narrower pattern")));
+        let pattern = pattern.filter(|pattern| !pattern.is_empty());
+        let (counts, others) = self.context.broker.channels(pattern.clone()).await;
+        let too_many = || ApiError::limit(format_args!("more than {CHANNELS_MAX} rooms: give a narrower pattern"));
+        let pattern = pattern.map(|pattern| Pattern::new(&pattern));
+        let own = counts.iter().flat_map(|counts| counts.iter()).map(|(room, members)| (room, *members));
+        let own = own.filter(|(room, _)| pattern.as_ref().is_none_or(|pattern| pattern.matches(room)));
+        let mut channels = BTreeMap::<String, ChannelInfo>::new();
+        for (room, members) in own.chain(others.channels().ok_or_else(too_many)?) {
+            channels.entry(room.as_str().to_owned()).or_default().num_clients += members;
+            if channels.len() > CHANNELS_MAX {
+                return Err(too_many());
+            }
         }
         Ok(ChannelsResult { channels })
     }
 
     pub(super) async fn info(&self) -> Result<InfoResult, ApiError> {
         self.permit(ApiRight::Info, None)?;
-        let (num_clients, num_users) = self.context.workers.count().await;
-        let counts = self.context.broker.counts().await;
-        let members = counts.iter().flat_map(|counts| counts.iter()).map(|(_, members)| members);
-        Ok(InfoResult {
-            nodes: vec![NodeResult {
-                uid: self.node.uid.clone(),
-                name: self.node.name.clone(),
-                version: env!("CARGO_PKG_VERSION"),
-                num_clients,
-                num_users,
-                num_subs: members.sum(),
-                num_channels: counts.iter().map(|counts| counts.len()).sum(),
-                uptime: self.node.started_at.elapsed().as_secs(),
-            }],
-        })
+        let clients = self.context.workers.count().await;
+        let mut nodes = vec![NodeResult::new(self.node, clients, &self.context.broker.counts().await)];
+        if let Some(peers) = self.context.broker.peers() {
+            let answers = peers.ask(Question::Info.encode()).await;
+            nodes.extend(answers.iter().filter_map(|answer| match Answer::decode(answer) {
+                Answer::Info(node) => serde_json::from_value::<NodeResult>(node).ok(),
+                _ => None,
+            }));
+        }
+        Ok(InfoResult { nodes })
     }
 }

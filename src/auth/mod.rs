@@ -17,5 +17,5 @@ pub mod tokens;
 pub use claim_types::{BASE64, INFO_BYTES_MAX};
 
 /// A time as tokens have it: seconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct UnixSeconds(pub u64);

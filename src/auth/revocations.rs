@@ -4,6 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::UnixSeconds;
 use super::token::{SubscriptionToken, Token};
 use crate::protocol::publication::UserId;
@@ -12,7 +14,7 @@ use crate::protocol::publication::UserId;
 const REVOCATIONS_MAX: usize = 100_000;
 
 /// What is revoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revocation {
     /// Every token of a user that was issued before that time, or that does not say when.
     User(UserId, UnixSeconds),

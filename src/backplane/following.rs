@@ -179,7 +179,7 @@ impl Following {
     }
 
     /// The next envelope, once it is there.
-    pub fn next(&mut self) -> Option<Next> {
+    pub fn take_next(&mut self) -> Option<Next> {
         let first = self.early.first_entry().filter(|first| *first.key() == self.next && self.leader.is_verified)?;
         let Stored { sequence, stored_at, bytes } = first.remove();
         self.early_bytes -= bytes.len();
@@ -243,9 +243,12 @@ impl Following {
         }
     }
 
-    /// There is a connection again: the leader is asked first.
+    /// There is a connection again: the leader is asked first. What has come before its turn is void, since NATS may have
+    /// lost it and have something else in its place.
     pub fn connected(&mut self, now: Instant) {
         self.leader.reconnected(now);
+        self.early.clear();
+        (self.early_bytes, self.known) = (0, 0);
         (self.reading, self.empty_reads, self.target) = (None, 0, None);
     }
 

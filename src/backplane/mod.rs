@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod nats;
 pub mod peers;
 pub mod publishing;
+pub mod questions;
 pub mod repeats;
 pub mod signal;
 pub mod stream;

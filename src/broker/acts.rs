@@ -57,8 +57,10 @@ impl Shard {
                 batch.reply(from, &Event::Authenticated(&publisher.user));
                 room.rename(from.address, publisher);
             }
-            Act::Members(asked_at, turn) => {
-                let labels = room.labels(asked_at, &mut self.listing_budget).including(&member.label);
+            Act::Members(request, turn) => {
+                let (asked_at, peers) = *request;
+                let labels = room.labels(asked_at, &mut self.listing_budget);
+                let labels = peers.labels(labels).including(&member.label);
                 let prefix_bytes = "Members of : ".len() + name.as_str().len();
                 let labels = labels.truncated_to(self.message_bytes_max.saturating_sub(prefix_bytes));
                 batch.reply_in_turn(from, &Event::Members(&name, &labels), turn);
@@ -67,28 +69,43 @@ impl Shard {
                 let position = self.position_of(&name);
                 batch.reply_position(from, &Event::Position(&name, position));
             }
-            Act::History(messages, turn) => {
-                let mut messages = messages.min(self.recovery_messages_max);
-                let bytes_max = self.replay_bytes_max;
-                while messages > 0
-                    && let newest = room.log.latest(messages, bytes_max)
-                    && newest.len() > 0
-                {
-                    messages = newest.len() / 2;
-                    let frames = self.replays.newest(&name, (from.dialect, Form::Messages), &room.log, newest);
-                    // What is encoded may be longer than its data, by a label for each line.
-                    if frames.bytes().len() <= bytes_max {
-                        batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
-                        break;
-                    }
-                }
-                let position = self.position_of(&name);
-                batch.reply_position(from, &Event::HistoryEnd(&name, position));
-            }
-            Act::Reply(_) | Act::PublishFromOutside(..) | Act::Page(..) | Act::Presence(..) | Act::PresenceCount(_) => {
+            Act::History(messages, turn) => self.newest(&name, from, messages, turn, batch),
+            Act::Reply(_)
+            | Act::PublishFromOutside(..)
+            | Act::Page(..)
+            | Act::Presence(..)
+            | Act::PresenceCount(..) => {
                 unreachable!("it was handled above")
             }
         }
+    }
+
+    /// Replies with the newest publications, as many of them as fit, and with the position behind them.
+    fn newest(
+        &mut self,
+        name: &RoomName,
+        from: ReplyTo,
+        messages: usize,
+        turn: Option<LongReplyTurn>,
+        batch: &mut Batch,
+    ) {
+        let log = &self.rooms[name].log;
+        let mut messages = messages.min(self.recovery_messages_max);
+        let bytes_max = self.replay_bytes_max;
+        while messages > 0
+            && let newest = log.latest(messages, bytes_max)
+            && newest.len() > 0
+        {
+            messages = newest.len() / 2;
+            let frames = self.replays.newest(name, (from.dialect, Form::Messages), log, newest);
+            // What is encoded may be longer than its data, by a label for each line.
+            if frames.bytes().len() <= bytes_max {
+                batch.reply_frames(from.address, frames.holding(turn.map(|turn| turn.0)));
+                break;
+            }
+        }
+        let position = self.position_of(name);
+        batch.reply_position(from, &Event::HistoryEnd(name, position));
     }
 
     /// Handles an act for which its client need not be a member. Returns any other act.
@@ -96,13 +113,13 @@ impl Shard {
         match act {
             Act::Reply(bytes) => batch.reply_encoded(from.address, bytes),
             Act::Page(page, turn) => self.page(name, from, *page, turn, batch),
-            Act::Presence(turn, uncharged) => {
+            Act::Presence(turn, uncharged, peers) => {
                 self.charge_outsider(name, from.address, &uncharged);
-                self.presence(name, from, turn, batch);
+                self.presence(name, from, turn, &peers, batch);
             }
-            Act::PresenceCount(uncharged) => {
+            Act::PresenceCount(uncharged, peers) => {
                 self.charge_outsider(name, from.address, &uncharged);
-                let PresenceCount { clients, users } = self.presence_count(name);
+                let PresenceCount { clients, users } = self.presence_count(name, &peers);
                 batch.reply(from, &Event::PresenceCount { clients, users });
             }
             act => return Some(act),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::answers::{Answer, PublishError};
 use super::busiest::BusiestRooms;
 use super::in_flight::{InFlightPermit, LongReplyTurn, Uncharged};
+use super::peers::{PeerAnswers, PeerCommand};
 use super::room::{Member, MemberCount};
 use crate::auth::rules::RoomRules;
 use crate::backplane::feed::Placed;
@@ -53,7 +54,7 @@ pub enum Act {
     /// Publishes. The time is when the data was read from the member's socket.
     Publish(Data, Instant),
     /// Replies with the labels of the members. The time is when the client asked.
-    Members(Instant, Option<LongReplyTurn>),
+    Members(Box<(Instant, PeerAnswers)>, Option<LongReplyTurn>),
     /// Replies with at most this many of the newest publications, oldest first, and with the position behind them.
     History(usize, Option<LongReplyTurn>),
     /// Publishes for a client that is no member, as others see it.
@@ -61,9 +62,9 @@ pub enum Act {
     /// Replies with a part of what the room retains; the client need not be a member.
     Page(Box<Page>, Option<LongReplyTurn>),
     /// Replies with the members as others see them; the client need not be one.
-    Presence(Option<LongReplyTurn>, Uncharged),
+    Presence(Option<LongReplyTurn>, Uncharged, PeerAnswers),
     /// Replies with the number of the members; the client need not be one.
-    PresenceCount(Uncharged),
+    PresenceCount(Uncharged, PeerAnswers),
     /// Replies with the position up to which everything is on its way to the member.
     Position,
     /// Makes this the member as others see it, and replies with the label. Dialects whose replies repeat a name for the
@@ -91,10 +92,19 @@ impl Act {
         matches!(self, Self::Publish(..) | Self::PublishFromOutside(..))
     }
 
+    /// Takes what other nodes have answered, if its reply needs it.
+    pub fn hear(&mut self, answers: PeerAnswers) {
+        match self {
+            Self::Members(members, _) => members.1 = answers,
+            Self::Presence(.., peers) | Self::PresenceCount(_, peers) => *peers = answers,
+            _ => {}
+        }
+    }
+
     /// Where the client's turn belongs, if the reply may be long.
     pub fn long_reply_turn(&mut self) -> Option<&mut Option<LongReplyTurn>> {
         match self {
-            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn, _) => {
+            Self::Members(_, turn) | Self::History(_, turn) | Self::Page(_, turn) | Self::Presence(turn, ..) => {
                 Some(turn)
             }
             _ => None,
@@ -301,9 +311,9 @@ pub enum ShardCommand {
     /// `None` if the room has no members and no history.
     Publish(Box<ServerPublish>, Answer<Result<Option<Position>, PublishError>>),
     /// The members of a room as others see them, in no order, or that they are too many.
-    Presence(RoomName, Answer<Result<Vec<Arc<Publisher>>, CommandError>>),
+    Presence(RoomName, PeerAnswers, Answer<Result<Vec<Arc<Publisher>>, CommandError>>),
     /// The number of the members of a room.
-    PresenceCount(RoomName, Answer<PresenceCount>),
+    PresenceCount(RoomName, PeerAnswers, Answer<PresenceCount>),
     /// A part of what a room retains, for a reader that is no client.
     Page(RoomName, Page, Answer<Result<PageOfRoom, CommandError>>),
     /// Drops everything that a room retains.
@@ -318,6 +328,8 @@ pub enum ShardCommand {
     Rooms(Instant, Viewer, Answer<Arc<Listing<RoomName>>>),
     /// Applies other rules: to new rooms and to some of the others before the answer, to the rest within seconds.
     Rules(Arc<RoomRules>, Answer<()>),
+    /// What other nodes have to do with the rooms.
+    Peer(PeerCommand),
 }
 
 impl ShardCommand {
@@ -337,7 +349,8 @@ impl ShardCommand {
             | Self::CountMembers(_)
             | Self::Busiest(_)
             | Self::Rooms(..)
-            | Self::Rules(..) => None,
+            | Self::Rules(..)
+            | Self::Peer(_) => None,
         }
     }
 

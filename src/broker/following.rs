@@ -79,7 +79,7 @@ impl Shard {
                 self.restart(now, epoch, horizon, batch);
                 let _ = told.send(());
             }
-            Followed::Signal(_) => {}
+            Followed::Signal(signal) => self.presence.changed_elsewhere(signal, &mut self.rooms, batch),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::future::{JoinAll, join_all};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::ShardIndex;
@@ -23,6 +23,7 @@ use super::command::{
 };
 use super::in_flight::{ClientWindow, ShardWindow};
 use super::limits::ShardRules;
+use super::peers::{PeerAnswers, PeerRooms};
 use super::room_limiter::RoomLimiter;
 use super::shard::Shard;
 use crate::auth::rules::RoomRules;
@@ -49,7 +50,7 @@ pub struct ShardSenders {
 }
 
 /// All shards as their senders see them.
-struct Shards {
+pub(super) struct Shards {
     handles: Vec<ShardHandle>,
     keys: RandomState,
     recovery_messages_max: usize,
@@ -58,15 +59,33 @@ struct Shards {
     history_messages_max: AtomicUsize,
 }
 
-struct ShardHandle {
+impl Shards {
+    /// The shard of a room, and other bits of the room's hash.
+    pub(super) fn of(&self, room: &RoomName) -> (&ShardHandle, u64) {
+        let Self { handles, keys, .. } = self;
+        let hash = keys.hash_one(room);
+        (&handles[shard_index(hash, handles.len())], hash >> 8)
+    }
+
+    /// The answers of all shards, which are asked at once.
+    pub(super) fn request_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> ShardCommand) -> JoinAll<Request<T>> {
+        join_all(self.handles.iter().map(|shard| shard.request(&command)).collect::<Vec<_>>())
+    }
+}
+
+pub(super) struct ShardHandle {
     mailbox: Mailbox<ShardCommand>,
     window: ShardWindow,
 }
 
 impl ShardHandle {
-    fn request<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
+    pub(super) fn request<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ShardCommand) -> Request<T> {
         let (sender, answer) = oneshot::channel();
         Request { sending: self.mailbox.send(command(sender)), answer }
+    }
+
+    pub(super) fn send(&self, command: ShardCommand) -> Sending {
+        self.mailbox.send(command)
     }
 }
 
@@ -163,13 +182,13 @@ impl ShardSenders {
     /// The broker of the worker that calls this.
     pub fn broker(self) -> Broker {
         let collecting = Arc::new(Semaphore::new(COLLECTING_MAX));
-        Broker { shards: self.shards, merged: Rc::default(), collecting }
+        Broker { shards: self.shards, merged: Rc::default(), collecting, peers: None }
     }
 }
 
 /// The way to all shards while they live, for what is done to a server that runs.
 #[derive(Clone)]
-pub struct WeakShards(Weak<Shards>);
+pub struct WeakShards(pub(super) Weak<Shards>);
 
 impl WeakShards {
     /// Applies other rules to the rooms of all shards. When it returns, they hold for each room that is created. Rooms that
@@ -186,10 +205,10 @@ impl WeakShards {
     /// The busiest rooms of all shards, which are asked at once. None once the shards have ended.
     pub async fn busiest(&self) -> BusiestRooms {
         let Some(shards) = self.0.upgrade() else { return BusiestRooms::default() };
-        let requests: Vec<_> = shards.handles.iter().map(|shard| shard.request(ShardCommand::Busiest)).collect();
+        let requests = shards.request_all(ShardCommand::Busiest);
         // A shard answers whatever is in its mailbox before it ends.
         drop(shards);
-        join_all(requests).await.into_iter().fold(BusiestRooms::default(), BusiestRooms::merge)
+        requests.await.into_iter().fold(BusiestRooms::default(), BusiestRooms::merge)
     }
 }
 
@@ -202,6 +221,8 @@ pub struct Broker {
     merged: Rc<RefCell<[MergedListing; Viewer::COUNT]>>,
     /// The clients that may hold what they have missed in several rooms.
     collecting: Arc<Semaphore>,
+    /// The other nodes; `None` where the server is alone.
+    pub(super) peers: Option<Rc<PeerRooms>>,
 }
 
 /// The listings of all shards merged into one, which is reused until one of them changes.
@@ -252,14 +273,16 @@ impl Broker {
         shard.request(move |answer| ShardCommand::Publish(Box::new(publish), answer)).await
     }
 
-    /// The members of a room as others see them, in no order: as many as one client gets at once, or an error.
-    pub fn presence(&self, room: RoomName) -> Request<Result<Vec<Arc<Publisher>>, CommandError>> {
-        self.shard_of(&room).0.request(move |answer| ShardCommand::Presence(room, answer))
+    pub(super) fn own_presence(
+        &self,
+        room: RoomName,
+        others: PeerAnswers,
+    ) -> Request<Result<Vec<Arc<Publisher>>, CommandError>> {
+        self.shards.of(&room).0.request(move |answer| ShardCommand::Presence(room, others, answer))
     }
 
-    /// The number of the members of a room, and of the users that they are.
-    pub fn count_presence(&self, room: RoomName) -> Request<PresenceCount> {
-        self.shard_of(&room).0.request(move |answer| ShardCommand::PresenceCount(room, answer))
+    pub(super) fn own_presence_count(&self, room: RoomName, others: PeerAnswers) -> Request<PresenceCount> {
+        self.shards.of(&room).0.request(move |answer| ShardCommand::PresenceCount(room, others, answer))
     }
 
     /// A part of what a room retains, for a reader that is no client.
@@ -272,13 +295,9 @@ impl Broker {
         self.shard_of(&room).0.request(move |answer| ShardCommand::RemoveHistory(room, answer))
     }
 
-    /// The rooms with members, and the number of the members of each, as they were a moment ago. By shard.
+    /// The rooms with members on this node, and the number of the members of each, as they were a moment ago. By shard.
     pub async fn counts(&self) -> Vec<RoomCounts> {
-        let mut counts = Vec::with_capacity(self.shards.handles.len());
-        for shard in &self.shards.handles {
-            counts.push(shard.request(ShardCommand::CountMembers).await);
-        }
-        counts
+        self.shards.request_all(ShardCommand::CountMembers).await
     }
 
     /// Sends a member's command without waiting.
@@ -324,28 +343,23 @@ impl Broker {
         history_messages_max.load(Ordering::Relaxed).min(*recovery_messages_max)
     }
 
-    /// Lists the rooms of all shards that have members and that the viewer may know of. The listing is at most `LIST_AGE_MAX` old.
-    pub async fn rooms(&self, viewer: Viewer) -> Arc<Listing<RoomName>> {
-        let mut parts = Vec::with_capacity(self.shards.handles.len());
-        for shard in &self.shards.handles {
-            parts.push(shard.request(move |answer| ShardCommand::Rooms(Instant::now(), viewer, answer)).await);
-        }
+    /// Lists the rooms of all shards that have members and that the viewer may know of. The listing is at most
+    /// `LIST_AGE_MAX` old.
+    pub(super) async fn own_rooms(&self, viewer: Viewer) -> Arc<Listing<RoomName>> {
+        let parts = self.shards.request_all(|answer| ShardCommand::Rooms(Instant::now(), viewer, answer)).await;
         if let [only] = &parts[..] {
             return Arc::clone(only);
         }
         self.merged.borrow_mut()[viewer as usize].of(parts)
     }
 
-    /// The shard of a room, and other bits of the room's hash. The shard follows from the middle bits: its own map uses the
-    /// lowest and the highest, in which its rooms must still differ.
     fn shard_of(&self, room: &RoomName) -> (&ShardHandle, u64) {
-        let Shards { handles, keys, .. } = &*self.shards;
-        let hash = keys.hash_one(room);
-        (&handles[shard_index(hash, handles.len())], hash >> 8)
+        self.shards.of(room)
     }
 }
 
-/// The shard follows from the middle bits of a room's hash.
+/// The shard follows from the middle bits of a room's hash: its own map uses the lowest and the highest, in which its rooms
+/// must still differ.
 fn shard_index(hash: u64, shards: usize) -> usize {
     let middle = (hash >> 32) as u32;
     middle as usize % shards

@@ -7,12 +7,13 @@ use rustc_hash::FxHashSet;
 use super::batch::Batch;
 use super::command::{Page, PresenceCount, ReplyTo};
 use super::in_flight::LongReplyTurn;
+use super::peers::{PeerAnswers, RoomUsers};
 use super::room::Room;
 use super::shard::Shard;
 use crate::protocol::command::CommandError;
 use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
-use crate::protocol::publication::{Publication, Publisher};
+use crate::protocol::publication::{Publication, Publisher, UserId};
 
 /// What a member takes in a list of members beside its texts, in bytes: at least what any dialect writes.
 const MEMBER_BYTES: usize = 96;
@@ -63,31 +64,47 @@ impl Shard {
     }
 
     /// Replies with all members, or refuses a list that is too long for one reply.
-    pub(super) fn presence(&self, name: &RoomName, to: ReplyTo, turn: Option<LongReplyTurn>, batch: &mut Batch) {
-        match self.members_of(name) {
+    pub(super) fn presence(
+        &self,
+        name: &RoomName,
+        to: ReplyTo,
+        turn: Option<LongReplyTurn>,
+        peers: &PeerAnswers,
+        batch: &mut Batch,
+    ) {
+        match self.members_of(name, peers) {
             Ok(members) => batch.reply_in_turn(to, &Event::Presence(&members), turn),
             Err(error) => batch.reply(to, &Event::Error(&error)),
         }
     }
 
-    /// The members of a room.
+    /// The members of a room, with those of other nodes.
     ///
     /// # Errors
-    /// The list is longer than what one client gets at once.
-    pub(super) fn members_of(&self, name: &RoomName) -> Result<Vec<Arc<Publisher>>, CommandError> {
-        let Some(room) = self.rooms.get(name) else { return Ok(Vec::new()) };
-        let (bytes, bytes_max): (usize, _) = (room.publishers().map(bytes_of).sum(), self.replay_bytes_max);
-        if bytes > bytes_max {
-            return Err(CommandError::PresenceTooLong { members: room.member_count().members(), bytes_max });
+    /// The list is longer than what one client gets at once, or than what a node gives at once.
+    pub(super) fn members_of(&self, name: &RoomName, peers: &PeerAnswers) -> Result<Vec<Arc<Publisher>>, CommandError> {
+        let own = || self.rooms.get(name).into_iter().flat_map(Room::publishers).chain(peers.members());
+        let (bytes, bytes_max): (usize, _) = (own().map(bytes_of).sum(), self.replay_bytes_max);
+        let left_out = peers.members_left_out();
+        if bytes > bytes_max || left_out > 0 {
+            return Err(CommandError::PresenceTooLong { members: own().count() + left_out, bytes_max });
         }
-        Ok(room.presence())
+        Ok(own().cloned().collect())
     }
 
-    /// The number of the members, and of the users that they are.
-    pub(super) fn presence_count(&self, name: &RoomName) -> PresenceCount {
-        let Some(room) = self.rooms.get(name) else { return PresenceCount::default() };
-        let users: FxHashSet<&str> = room.publishers().map(|member| member.user.as_str()).collect();
-        PresenceCount { clients: room.member_count().members(), users: users.len() }
+    /// The number of the members, and of the users that they are, with those of other nodes.
+    pub(super) fn presence_count(&self, name: &RoomName, peers: &PeerAnswers) -> PresenceCount {
+        let room = self.rooms.get(name);
+        let users: FxHashSet<&UserId> =
+            room.into_iter().flat_map(Room::publishers).map(|member| &member.user).collect();
+        peers.count(room.map_or(0, Room::members_len), &users)
+    }
+
+    /// The users of a room, each once, and the number of its members.
+    pub(super) fn users(&self, name: &RoomName) -> RoomUsers {
+        let Some(room) = self.rooms.get(name) else { return RoomUsers::default() };
+        let users: FxHashSet<&UserId> = room.publishers().map(|member| &member.user).collect();
+        RoomUsers { clients: room.members_len(), users: users.into_iter().cloned().collect() }
     }
 }
 

@@ -214,11 +214,6 @@ impl Room {
         self.members.get(&address).map(|membership| &membership.publisher)
     }
 
-    /// All members as others see them, in no order. Linear in the members.
-    pub fn presence(&self) -> Vec<Arc<Publisher>> {
-        self.publishers().cloned().collect()
-    }
-
     /// All members as others see them, in no order.
     pub(super) fn publishers(&self) -> impl Iterator<Item = &Arc<Publisher>> {
         self.members.values().map(|membership| &membership.publisher)

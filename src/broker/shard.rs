@@ -59,7 +59,7 @@ pub struct Shard {
     pub(super) counted: Option<(Instant, RoomCounts)>,
     /// When somebody last looked for the busiest rooms.
     pub(super) last_look: Option<Instant>,
-    presence: PresenceEvents,
+    pub(super) presence: PresenceEvents,
     pub(super) waiting: WaitingRooms,
     pub(super) waiting_joins: WaitingJoins,
 }
@@ -102,7 +102,8 @@ impl Shard {
 
     /// The same shard as a part of a cluster.
     pub(super) fn in_cluster(self, link: ClusterLink) -> Self {
-        Self { cluster: Some(Cluster::new(link, Now::read())), ..self }
+        let presence = self.presence.signalling(link.proposer.clone());
+        Self { cluster: Some(Cluster::new(link, Now::read())), presence, ..self }
     }
 
     /// The number of rooms that have members, or places reserved for some.
@@ -160,12 +161,13 @@ impl Shard {
                 batch.acknowledge_later(Ack::Done(answer));
             }
             ShardCommand::Publish(publish, answer) => self.publish(now, *publish, answer, batch),
-            ShardCommand::Presence(room, answer) => {
-                batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room)));
+            ShardCommand::Presence(room, peers, answer) => {
+                batch.acknowledge_later(Ack::Presence(answer, self.members_of(&room, &peers)));
             }
-            ShardCommand::PresenceCount(room, answer) => {
-                batch.acknowledge_later(Ack::PresenceCount(answer, self.presence_count(&room)));
+            ShardCommand::PresenceCount(room, peers, answer) => {
+                batch.acknowledge_later(Ack::PresenceCount(answer, self.presence_count(&room, &peers)));
             }
+            ShardCommand::Peer(command) => self.obey_peer(command, batch),
             ShardCommand::Page(room, page, answer) => {
                 batch.acknowledge_later(Ack::Page(answer, self.page_of(&room, &page)));
             }

@@ -14,8 +14,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 pub use throttle::LogThrottle;
 
@@ -53,10 +54,11 @@ pub fn start(level: LevelFilter, is_json: bool) -> io::Result<()> {
     if LOG.set(Log { queue, is_json }).is_err() {
         return Ok(());
     }
+    let queue = || LOG.get().expect("set above");
     // Colours on a terminal only: a file or a pipe would get escape codes around every field.
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(|| LOG.get().expect("set above"))
+        .with_writer(queue.with_filter(is_shown))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     if is_json {
@@ -65,6 +67,11 @@ pub fn start(level: LevelFilter, is_json: bool) -> io::Result<()> {
         log.init();
     }
     thread::Builder::new().name("log".into()).spawn(move || write_lines(&queued, &mut io::stderr())).map(drop)
+}
+
+/// Whether a line is for the operator. The client of NATS tells at length of what the server tells itself.
+fn is_shown(line: &Metadata<'_>) -> bool {
+    *line.level() == Level::ERROR || !line.target().starts_with("async_nats")
 }
 
 /// Writes the last message of the process, such as why it could not start: without a timestamp, or as JSON if the log

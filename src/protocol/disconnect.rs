@@ -1,9 +1,11 @@
 //! Why a connection ended: the one table that the log, the metric label, the last line and the close code read.
 
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
 /// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Disconnect {
     /// The client closed its side, or its input ended.
@@ -36,6 +38,8 @@ pub enum Disconnect {
     MessageTimeout,
     /// The client cannot be kept in step with a room that the server has had it join: it is to come back and resume.
     OutOfStep,
+    /// The cluster has lost what clients could resume from, so that all of them are to come back and join anew.
+    InsufficientState,
     /// The client has asked for what this server does not have, in a way that leaves no place for a reply.
     NotAvailable,
     /// The client's token is not valid, names another user than before, or did not come in time.
@@ -80,6 +84,7 @@ impl Disconnect {
             Self::OutOfStep => Some(4015),
             Self::NotAvailable => Some(4016),
             Self::Refused => Some(4017),
+            Self::InsufficientState => Some(4018),
         }
     }
 

@@ -93,6 +93,13 @@ impl<T: Ord + AsRef<str> + Clone> Listing<T> {
         Self::capped(names, more, BYTES_MAX)
     }
 
+    /// The listing together with names from elsewhere, of which `more` are not known. Each name is shown as often as it is
+    /// given.
+    pub fn with(&self, others: impl IntoIterator<Item = T>, more: usize) -> Self {
+        let names = self.names.iter().cloned().chain(others).collect();
+        Self::capped(names, self.more + more, BYTES_MAX)
+    }
+
     /// The listing itself, or a shorter one if it has more bytes than that.
     pub fn truncated_to(self: Arc<Self>, bytes_max: usize) -> Arc<Self> {
         if self.json.len() <= bytes_max {

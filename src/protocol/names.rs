@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
@@ -26,7 +27,8 @@ enum Spaces {
 
 /// The name of a room: 1 to 128 bytes of UTF-8 in Unicode NFC, without spaces, control characters or characters that
 /// show nothing. Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
@@ -47,6 +49,14 @@ impl RoomName {
     }
 }
 
+impl TryFrom<String> for RoomName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
 impl AsRef<str> for RoomName {
     fn as_ref(&self) -> &str {
         self.as_str()
@@ -55,7 +65,7 @@ impl AsRef<str> for RoomName {
 
 /// The text in front of a member's messages: an address, a number or a nick. It does not identify the member. Clones
 /// share the text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Label(Arc<str>);
 
 impl Label {

@@ -3,18 +3,20 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub u64);
 
 /// The place of a publication in its room: the first of an epoch has 1, each one more than the one before, the same for
 /// every member. 0 is before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Offset(pub u64);
 
 /// One life of a room. A room that vanished and came back has a later epoch, so that nobody resumes there with an offset
 /// that means another publication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(u64);
 
 /// The place in the order of a room up to which a client has everything. Written as `<epoch>-<offset>`, 30 characters
@@ -28,7 +30,7 @@ pub struct Position {
 }
 
 /// Up to where a client that resumes has a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Since {
     /// The life of the room; `None` if the client knows none, and takes any.
     pub epoch: Option<Epoch>,

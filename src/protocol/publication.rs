@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::names::Label;
 use super::position::{Offset, UnixMillis};
 
@@ -24,7 +26,7 @@ pub struct Publication {
 
 /// A client as others see it: in front of its messages, in presence, in join and leave events. Shared by all of its
 /// publications.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {
     /// The connection.
     pub client: ClientId,
@@ -41,7 +43,7 @@ pub struct Publisher {
 }
 
 /// What kind of publisher it is, and what only that kind has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PublisherKind {
     /// A client that all others call by its label: it speaks text, or has a name from its token or by choice.
     NamedClient,
@@ -52,15 +54,15 @@ pub enum PublisherKind {
 }
 
 /// Texts by which an application describes a publication, by name. Clones share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tags(Option<Arc<[(String, String)]>>);
 
 /// The number of a connection, drawn at random, unlike that of any other on this server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientId(pub u64);
 
 /// The name of a user. Clones share the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UserId(Option<Arc<str>>);
 
 /// What a publication holds. A value of JSON is never parsed on its way to clients that read JSON.

@@ -1,37 +1,38 @@
 //! How the server becomes a node of a cluster as it starts: the stream first, then the shards that follow it.
 
-use std::fs::read_to_string;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::ClusterNode;
+use crate::api::Node;
 use crate::backplane::feed::Reached;
 use crate::backplane::{self, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared};
-use crate::broker::{ShardMailbox, ShardSenders};
+use crate::broker::{ShardMailbox, ShardSenders, WeakShards};
 use crate::config::Config;
+use crate::session::workers::WorkerSenders;
 use crate::worker::DescriptorTable;
-
-/// The name of the host, as the kernel tells it.
-const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// The time for the backplane to end once nothing uses it. It sends for at most two seconds what is in flight.
 const END_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// What a server that has joined a cluster does for it, and hears from it.
+/// A server that has joined a cluster.
 pub(super) struct Membership {
     /// The other nodes.
     pub peers: Peers,
-    /// What they ask.
-    pub questions: PeerMailbox,
-    /// Rises each time that the shards were told that the stream has restarted.
-    pub restarts: watch::Receiver<u64>,
+    questions: PeerMailbox,
+    restarts: watch::Receiver<u64>,
     ended: oneshot::Receiver<()>,
 }
+
+/// The end of the backplane.
+pub(super) struct BackplaneEnd(oneshot::Receiver<()>);
 
 /// Finds the stream of the cluster, or creates it; `None` where the server is alone.
 ///
@@ -40,11 +41,11 @@ pub(super) struct Membership {
 pub(super) async fn prepare(
     config: &Config,
     metrics: Option<&Arc<BackplaneMetrics>>,
+    node_name: String,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<Prepared>> {
     let (Some(rules), Some(metrics)) = (&config.cluster, metrics) else { return Ok(None) };
-    let name = read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned();
-    let starting = backplane::start(rules.clone(), Arc::clone(metrics), name)?;
+    let starting = backplane::start(rules.clone(), Arc::clone(metrics), node_name)?;
     tokio::select! {
         prepared = starting.prepared() => Ok(Some(prepared?)),
         () = shutdown.cancelled() => Err(anyhow!("asked to stop while it looked for NATS")),
@@ -70,8 +71,17 @@ pub(super) fn follow(
 }
 
 impl Membership {
+    /// Works for the other nodes from here on, until the backplane ends.
+    pub fn serve(self, shards: WeakShards, workers: WorkerSenders, node: Node) -> BackplaneEnd {
+        let Self { peers, questions, restarts, ended } = self;
+        spawn_local(ClusterNode { shards, workers, node, peers }.run(questions, restarts));
+        BackplaneEnd(ended)
+    }
+}
+
+impl BackplaneEnd {
     /// Waits until the stream has what this node has published last. The shards must have ended.
-    pub async fn end(self) {
-        let _ = timeout(END_TIME_MAX, self.ended).await;
+    pub async fn wait(self) {
+        let _ = timeout(END_TIME_MAX, self.0).await;
     }
 }

@@ -1,5 +1,6 @@
 //! The composition root: configuration → workers → wait for the shutdown → drain. Owns nothing of what it composes.
 
+mod cluster;
 mod control;
 mod descriptors;
 mod joining;
@@ -22,11 +23,12 @@ use tracing::{info, warn};
 
 pub use self::control::Control;
 use self::descriptors::Descriptors;
-use self::joining::Membership;
+use self::joining::{BackplaneEnd, Membership};
 pub use self::reload::Reloader;
 use self::sampling::Sampler;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
+use crate::api::{Node, node_name};
 use crate::backplane::Prepared;
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
 use crate::config::{Config, ConfigError, DescriptorTables};
@@ -84,7 +86,7 @@ pub async fn run(
     access.warnings.iter().for_each(|warning| warn!("{warning}"));
     let application = application(&config)?;
     let has_tokens = !access.tokens.is_empty();
-    let cluster = joining::prepare(&config, metrics.backplane.as_ref(), &shutdown).await?;
+    let cluster = joining::prepare(&config, metrics.backplane.as_ref(), node_name(), &shutdown).await?;
     let lines = listen(config.tcp, "tcp", &config)?;
     let http = listen(config.http, "http", &config)?;
     // Not before the addresses are bound: it may be the file of a server that runs.
@@ -96,7 +98,7 @@ pub async fn run(
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
     let (publisher, stats) = watch::channel(Arc::default());
-    let Started { mut workers, shards, commands, membership } =
+    let Started { mut workers, shards, commands, backplane_end } =
         start(&config, descriptors, listeners, asked, (&metrics, stats), (tls.server(), cluster), &drain)?;
     let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
     match become_ready(&mut workers, bound, config.ready_file.as_deref(), &shutdown).await {
@@ -137,8 +139,8 @@ pub async fn run(
     let cut_before = Counts::of(&metrics.writers).cut;
     sampler.forget_workers();
     sampler.run_during(stop(workers, &drain, config.grace)).await?;
-    if let Some(membership) = membership {
-        membership.end().await;
+    if let Some(backplane_end) = backplane_end {
+        backplane_end.wait().await;
     }
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
@@ -228,7 +230,7 @@ struct Started {
     shards: WeakShards,
     commands: WorkerSenders,
     /// `None` where the server is alone.
-    membership: Option<Membership>,
+    backplane_end: Option<BackplaneEnd>,
 }
 
 fn start(
@@ -268,9 +270,13 @@ fn start(
         application,
         caught_up,
         commands: commands.clone(),
+        node: Node::new(emulation.node()),
         emulation,
+        peers: membership.as_ref().map(|membership: &Membership| membership.peers.clone()),
         drain: drain.clone(),
     };
+    let serve = |membership: Membership| membership.serve(weak_shards.clone(), commands.clone(), shared.node.clone());
+    let backplane_end = membership.map(serve);
     let mut running = Vec::new();
     for (index, ((((lines, http), commands), writer), emulated)) in (0..).zip(own) {
         let table = tables.pop();
@@ -292,7 +298,7 @@ fn start(
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok(Started { workers: running, shards: weak_shards, commands, membership })
+    Ok(Started { workers: running, shards: weak_shards, commands, backplane_end })
 }
 
 /// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::orders::{Addressee, CloseWords, Duty, NotObeyed, Obeyed, ObeyedAnswer, Order};
 use crate::memory::shrink;
+use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::{ClientId, UserId};
 use crate::writer::Slot;
 use crate::writer::handle::WriterHandle;
@@ -67,6 +68,11 @@ impl Clients {
     /// The clients, and the users that have proved who they are.
     pub fn count(&self) -> (usize, Vec<UserId>) {
         (self.by_id.borrow().len(), self.users.borrow().keys().cloned().collect())
+    }
+
+    /// Ends the connections of all clients that have begun theirs.
+    pub fn end_all(&self, reason: Disconnect, writer: &WriterHandle) {
+        self.by_id.borrow().values().for_each(|slot| writer.disconnect(*slot, reason));
     }
 
     /// Gives an order to all clients that are addressed. Each of them answers once it has obeyed.

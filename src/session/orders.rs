@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -21,7 +22,7 @@ use crate::protocol::position::Since;
 use crate::protocol::publication::{ClientId, UserId};
 
 /// The clients that an order is for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Addressee {
     /// Only clients of this user; the empty one is anyone.
     pub user: UserId,
@@ -32,7 +33,7 @@ pub struct Addressee {
 }
 
 /// What is done with clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Their connections end for this reason, in words of the application's own if it has some. No client can delay it.
     End(Disconnect, Option<CloseWords>),
@@ -41,7 +42,7 @@ pub enum Order {
 }
 
 /// What a client has to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Duty {
     /// Join a room and read it, whatever its rule says.
     Join(Box<JoinOrder>),
@@ -57,7 +58,7 @@ pub enum Duty {
 }
 
 /// The room that clients have to join, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JoinOrder {
     /// The room.
     pub room: RoomName,
@@ -73,7 +74,7 @@ pub struct JoinOrder {
 }
 
 /// Words of an application for the end of a connection: a code that tells an SDK whether to come back, and a reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseWords {
     code: u16,
     reason: Box<str>,

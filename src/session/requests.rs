@@ -8,7 +8,7 @@ use super::memberships::Membership;
 use super::waiting::{Answer, Paused, Waiting};
 use super::{Outcome, Session};
 use crate::auth::rights::Action;
-use crate::broker::{Act, MemberCommand, Page, ReplyTo, Viewer};
+use crate::broker::{Act, MemberCommand, Page, PeerAnswers, ReplyTo, Viewer};
 use crate::protocol::command::CommandError;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
@@ -95,13 +95,13 @@ impl Session {
 
     /// Asks a room for its members as others see them, as far as the client may cause as many deliveries. The room replies.
     pub fn request_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        let act = Act::Presence(None, self.window.uncharged());
+        let act = Act::Presence(None, self.window.uncharged(), PeerAnswers::default());
         self.request_members(room, act, request)
     }
 
     /// Asks a room for the number of its members, as [`Self::request_presence`] does.
     pub fn count_presence(&mut self, room: &RoomName, request: Option<RequestId>) -> Outcome {
-        let act = Act::PresenceCount(self.window.uncharged());
+        let act = Act::PresenceCount(self.window.uncharged(), PeerAnswers::default());
         self.request_members(room, act, request)
     }
 
@@ -138,7 +138,8 @@ impl Session {
         if let Err(error) = self.permit(Action::Presence, room) {
             return self.wait(Waiting::Refused(error));
         }
-        self.send_to_room(self.command(room, Act::Members(Instant::now(), None), request))
+        let act = Act::Members(Box::new((Instant::now(), PeerAnswers::default())), None);
+        self.send_asked(self.command(room, act, request))
     }
 
     /// Gives the client another label in all rooms that it is in, the last of which replies with it. A name that comes

@@ -175,7 +175,7 @@ impl Session {
         let room = &command.room;
         match command.act {
             Act::Page(..) => return self.permit(Action::History, room),
-            Act::Presence(..) | Act::PresenceCount(_) => return self.permit(Action::Presence, room),
+            Act::Presence(..) | Act::PresenceCount(..) => return self.permit(Action::Presence, room),
             _ => self.permit(Action::Join, room)?,
         }
         match command.act {

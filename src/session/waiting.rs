@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
@@ -14,7 +15,7 @@ use super::Session;
 use super::asking::{Asked, PublishRequest};
 use super::pass::Pass;
 use super::rate_limiter::RateLimiter;
-use crate::broker::{Join, Joined, LongReplyTurn, MemberCommand, Request, Reserved};
+use crate::broker::{Asking, Join, Joined, LongReplyTurn, MemberCommand, Request, Reserved};
 use crate::config::DeliveryLimits;
 use crate::protocol::command::CommandError;
 use crate::protocol::disconnect::Disconnect;
@@ -69,6 +70,8 @@ pub(super) enum Waiting {
     Turn(Box<TurnWait>),
     /// The application is asked first.
     Asked(Box<Asked>),
+    /// The other nodes are asked first.
+    Peers(Box<PeersWait>),
     /// It waits for nothing, and is told like what is refused later.
     Refused(CommandError),
     /// As `Refused`, of a connect.
@@ -109,6 +112,12 @@ pub(super) struct Joining {
     pub pass: Option<Box<Pass>>,
 }
 
+/// A command whose reply needs what other nodes say.
+pub(super) struct PeersWait {
+    command: MemberCommand,
+    asking: Asking,
+}
+
 /// What waits until its client may cause more deliveries.
 pub(super) enum Paused {
     Command(MemberCommand),
@@ -131,6 +140,7 @@ impl Session {
             Some(Waiting::Refused(error)) => Poll::Ready(Finished::Refused(error)),
             Some(Waiting::NotAdmitted(error)) => Poll::Ready(Finished::NotAdmitted(error)),
             Some(Waiting::Asked(asked)) => self.poll_asked(asked, context),
+            Some(Waiting::Peers(wait)) => self.poll_peers(wait, context),
             Some(Waiting::Pausing(pause)) => self.poll_pause(pause, context),
             Some(Waiting::Turn(wait)) => self.poll_turn(wait, context),
             Some(Waiting::Answer(mut answer)) => {
@@ -209,6 +219,14 @@ impl Session {
         self.send_in_order(iter::once(command))
     }
 
+    /// Sends a command of a member, once the other nodes have said what its reply needs.
+    pub(super) fn send_asked(&mut self, command: MemberCommand) -> Outcome {
+        match self.context.broker.ask_for(&command) {
+            Some(asking) => self.wait(Waiting::Peers(Box::new(PeersWait { command, asking }))),
+            None => self.send_to_room(command),
+        }
+    }
+
     /// Sends commands of a member, each to its room, or waits while the client has too much on its way.
     pub(super) fn send_in_order(&mut self, mut commands: impl Iterator<Item = MemberCommand> + 'static) -> Outcome {
         while let Some(command) = commands.next() {
@@ -228,7 +246,7 @@ impl Session {
     /// Sends a command of a member once the client may cause these deliveries.
     pub(super) fn send_charged(&mut self, command: MemberCommand, deliveries: usize, now: Instant) -> Outcome {
         match self.charge(deliveries, now) {
-            Ok(()) => self.send_to_room(command),
+            Ok(()) => self.send_asked(command),
             Err(time) => self.pause(Paused::Command(command), deliveries, time),
         }
     }
@@ -304,6 +322,24 @@ impl Session {
         self.poll_again(outcome, context)
     }
 
+    /// A client that is disconnected gets no reply any more.
+    fn poll_peers(&mut self, mut wait: Box<PeersWait>, context: &mut Context<'_>) -> Poll<Finished> {
+        if let Err(error) = self.permit_late(&wait.command) {
+            return Poll::Ready(Finished::Refused(error));
+        }
+        match self.context.writer.poll_disconnect(self.slot, context) {
+            Poll::Ready(reason) if reason != Disconnect::Shutdown => return Poll::Ready(Finished::Sent),
+            _ => {}
+        }
+        let Poll::Ready(answers) = wait.asking.poll_unpin(context) else {
+            self.waiting = Some(Waiting::Peers(wait));
+            return Poll::Pending;
+        };
+        wait.command.act.hear(answers);
+        let outcome = self.send_to_room(wait.command);
+        self.poll_again(outcome, context)
+    }
+
     fn poll_pause(&mut self, mut pause: Box<Pause>, context: &mut Context<'_>) -> Poll<Finished> {
         let permitted = match &pause.paused {
             Paused::Command(command) => self.permit_late(command),
@@ -327,7 +363,7 @@ impl Session {
             (Poll::Pending, _) => {}
         }
         let outcome = match pause.paused {
-            Paused::Command(command) => self.send_to_room(command),
+            Paused::Command(command) => self.send_asked(command),
             Paused::Publish(publish) => self.publish_charged(publish, Instant::now()),
         };
         self.poll_again(outcome, context)

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::orders::{Addressee, NotObeyed, Obeyed, Order};
 use crate::access::Access;
 use crate::auth::revocations::Revocation;
+use crate::protocol::disconnect::Disconnect;
 use crate::protocol::publication::UserId;
 
 /// Commands that wait for a worker.
@@ -26,6 +27,8 @@ pub enum WorkerCommand {
     Revoke(Revocation, oneshot::Sender<bool>),
     /// Gives an order to clients.
     Order(Arc<(Addressee, Order)>, oneshot::Sender<Vec<Obeyed>>),
+    /// Ends the connections of all clients for this reason.
+    EndAll(Disconnect, oneshot::Sender<()>),
     /// Counts the clients, and lists the users that have proved who they are.
     Count(oneshot::Sender<(usize, Vec<UserId>)>),
 }
@@ -68,6 +71,11 @@ impl WorkerSenders {
             result
         };
         timeout(ORDER_TIME_MAX, all).await.unwrap_or(Err(NotObeyed::Busy))
+    }
+
+    /// Ends the connections of all clients for this reason.
+    pub async fn end_all(&self, reason: Disconnect) {
+        self.request_all(|answer| WorkerCommand::EndAll(reason, answer)).await;
     }
 
     /// Counts the clients of all workers, and the users that have proved who they are.

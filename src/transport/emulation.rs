@@ -97,17 +97,19 @@ pub(super) struct StreamMailbox {
     waiting: Rc<Waiting>,
 }
 
+impl EmulationSenders {
+    /// The number of this life of the process.
+    pub fn node(&self) -> u64 {
+        self.node
+    }
+}
+
 impl Streams {
     /// A worker without streams. Bodies of requests take at most this many bytes at once, until they are executed.
     pub fn new(worker: u16, senders: EmulationSenders, budget_bytes: usize, frame_bytes_max: usize) -> Rc<Self> {
         let budget_bytes = budget_bytes.min(Semaphore::MAX_PERMITS);
         let budget = Arc::new(Semaphore::new(budget_bytes));
         Rc::new(Self { worker, senders, open: RefCell::default(), budget, budget_bytes, frame_bytes_max })
-    }
-
-    /// The number of this life of the process.
-    pub fn node(&self) -> u64 {
-        self.senders.node
     }
 
     /// Takes frames from other workers, and its own, until the server stops.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Node;
 use crate::auth::tokens::Token;
 use crate::config::{Labels, ProxyProtocol, Rules};
 use crate::net::accept::{Accepted, Listener};
@@ -45,6 +46,8 @@ pub struct ClientAcceptor {
     pub buffer: Rc<ReadBuffer>,
     pub handshakes: Rc<Handshakes>,
     pub streams: Rc<Streams>,
+    /// What the server API says of this process.
+    pub node: Node,
     /// The tasks that must have ended before the worker ends.
     pub tasks: TaskTracker,
 }
@@ -178,6 +181,7 @@ impl ClientAcceptor {
             sessions: Rc::downgrade(context),
             deflate_bytes_min: self.rules.deflate_bytes_min,
             streams: Rc::clone(&self.streams),
+            node: self.node.clone(),
         };
         let context = Rc::downgrade(context);
         let is_until_end = self.rules.probes_until_end;

@@ -41,6 +41,10 @@ pub(super) async fn keep_up_to_date(
                 Some(WorkerCommand::Order(order, answer)) => {
                     let _ = answer.send(clients.give(&order.0, &order.1, &writer));
                 }
+                Some(WorkerCommand::EndAll(reason, answer)) => {
+                    clients.end_all(reason, &writer);
+                    let _ = answer.send(());
+                }
                 Some(WorkerCommand::Count(answer)) => drop(answer.send(clients.count())),
                 None => is_open = false,
             },

@@ -21,7 +21,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use self::acceptor::ClientAcceptor;
 use self::access::keep_up_to_date;
 use crate::access::Access;
-use crate::backplane::CaughtUp;
+use crate::api::Node;
+use crate::backplane::{CaughtUp, Peers};
 use crate::broker::{Now, ShardMailbox, ShardSenders, ShardTask};
 use crate::config::Rules;
 use crate::hooks::{Application, HookMetrics, Hooks};
@@ -72,6 +73,10 @@ pub(crate) struct Shared {
     pub commands: WorkerSenders,
     /// The ways of commands to the streams of all workers.
     pub emulation: EmulationSenders,
+    /// What the server API says of this process.
+    pub node: Node,
+    /// The other nodes; `None` where the server is alone.
+    pub peers: Option<Peers>,
     pub drain: Drain,
 }
 
@@ -125,7 +130,7 @@ impl Worker {
         let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
         let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
-        let Shared { caught_up, emulation, drain, .. } = shared;
+        let Shared { caught_up, emulation, node, peers, drain, .. } = shared;
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -140,12 +145,7 @@ impl Worker {
             WriterTask::new(writers[own].clone(), writer, counts, limits, drain.clone(), &memory);
         let writer_task = spawn_local(writer_task.run());
         let tasks = TaskTracker::new();
-        for mailbox in shards {
-            let counts = metrics.shards[usize::from(mailbox.index.0)].clone();
-            spawn_local(tasks.track_future(ShardTask::new(mailbox, writers.clone(), counts, &memory).run()));
-        }
-        // From here on only the shards send to other workers' writers: when the shards have ended, so do the writers.
-        drop(writers);
+        start_shards(shards, writers, &metrics, &memory, &tasks);
         let input = rules.input.of_one_worker(workers);
         let streams = Streams::new(index.0, emulation, input.budget, rules.message_bytes_max);
         spawn_local(tasks.track_future(Rc::clone(&streams).run_until_stop(emulated, drain.clone())));
@@ -155,7 +155,7 @@ impl Worker {
         let clients = Rc::new(Clients::default());
         spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
-            broker: senders.broker(),
+            broker: senders.broker().with_peers(peers.zip(metrics.backplane.clone())),
             access,
             hooks: application.map(|application| hooks(application, workers, &metrics.hooks[own])),
             clients,
@@ -180,11 +180,10 @@ impl Worker {
             buffer: ReadBuffer::new(memory, input_guard, sockets),
             handshakes: Rc::new(Handshakes::new(tls)),
             streams,
+            node,
             tasks: tasks.clone(),
         });
-        if let Some(mut caught_up) = caught_up {
-            caught_up.wait().await;
-        }
+        CaughtUp::wait(caught_up).await;
         let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
         acceptor.accept_lines(lines, context).await;
@@ -195,6 +194,20 @@ impl Worker {
         drop(serving);
         drain.served().await;
         Ok(())
+    }
+}
+
+/// Starts shards. From here on only they send to other workers' writers: when they have ended, so do the writers.
+fn start_shards(
+    shards: Vec<ShardMailbox>,
+    writers: Vec<BatchSender>,
+    metrics: &ServerMetrics,
+    memory: &MemoryUse,
+    tasks: &TaskTracker,
+) {
+    for mailbox in shards {
+        let counts = metrics.shards[usize::from(mailbox.index.0)].clone();
+        spawn_local(tasks.track_future(ShardTask::new(mailbox, writers.clone(), counts, memory).run()));
     }
 }
 

@@ -12,9 +12,12 @@ mod waiting;
 mod wire;
 
 // Each of these compares one part with its model, under random inputs.
+mod envelope;
+mod following;
 mod history;
 mod idempotency;
 mod log;
+mod publishing;
 mod room;
 mod sealed;
 mod shard;

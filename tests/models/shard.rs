@@ -7,7 +7,7 @@ use std::time::Instant;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roomcast::broker::Viewer;
-use roomcast::broker::{Act as MemberAct, Batch, Farewell, Joined, Now, Shard, ShardCommand};
+use roomcast::broker::{Act as MemberAct, Batch, Farewell, Joined, Now, PeerAnswers, Shard, ShardCommand};
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::event::Event;
@@ -179,7 +179,11 @@ impl Pair {
             }
             None => self.expect(address, &Event::JoinFirst),
         }
-        self.step(ShardCommand::Member(command(room, address, MemberAct::Members(Instant::now(), None))));
+        self.step(ShardCommand::Member(command(
+            room,
+            address,
+            MemberAct::Members(Box::new((Instant::now(), PeerAnswers::default())), None),
+        )));
     }
 
     fn list(&mut self) {

@@ -62,13 +62,19 @@ pub struct LoadArguments {
     /// Which clients publish: any member of a room, its first, or an additional connection for each room
     #[arg(long, default_value = "members", hide_short_help = true, help_heading = "Clients")]
     pub publishers: Publishers,
-    /// Target to which one more connection for each room connects and publishes, for example api://127.0.0.1:3000
+    /// Targets to which one more connection for each room connects and publishes, for example api://127.0.0.1:3000
     ///
     /// Readers of sse:// cannot publish, so the default for them is the WebSocket of their server. api:// publishes by the
     /// server API with the key of --api-key-file, and the time to each answer is reported. With --in-flight N such a
     /// connection has up to N requests on their way.
-    #[arg(long, value_name = "TARGET", conflicts_with = "publishers", help_heading = "Clients")]
-    pub publish_over: Option<Target>,
+    #[arg(
+        long,
+        value_name = "TARGET,…",
+        conflicts_with = "publishers",
+        value_delimiter = ',',
+        help_heading = "Clients"
+    )]
+    pub publish_over: Vec<Target>,
     /// File with the key of the server API, for api:// targets
     #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Clients")]
     pub api_key_file: Option<PathBuf>,
@@ -131,6 +137,7 @@ impl LoadArguments {
         self.check_tokens(&targets)?;
         let reconnect = self.reconnects.reconnect((clients, rooms), self.duration, &targets)?;
         let (targets, publishers) = self.with_publishers(targets)?;
+        self.reconnects.check_failover(&targets)?;
         self.tls.check(targets.iter().any(|weighted| weighted.target.is_tls))?;
         Ok(Workload {
             targets,
@@ -153,21 +160,25 @@ impl LoadArguments {
         Ok(targets)
     }
 
-    /// Adds the target over which others than the members publish, if there is one, and says who publishes.
+    /// Adds the targets over which others than the members publish, if there are any, and says who publishes.
     fn with_publishers(&self, mut targets: Vec<WeightedTarget>) -> anyhow::Result<(Vec<WeightedTarget>, Publishers)> {
-        let readers = targets.iter().find(|weighted| weighted.target.scheme == Scheme::Sse);
-        ensure!(self.churn == 0.0 || readers.is_none(), "--churn: readers of sse:// leave by their end alone");
+        let readers = targets.iter().filter(|weighted| weighted.target.scheme == Scheme::Sse);
+        let readers: Vec<_> = readers.map(|weighted| weighted.target.websocket()).collect();
+        ensure!(self.churn == 0.0 || readers.is_empty(), "--churn: readers of sse:// leave by their end alone");
         let is_api = |weighted: &WeightedTarget| weighted.target.scheme == Scheme::Api;
         ensure!(!targets.iter().any(is_api), "api:// only publishes: it is a target of --publish-over");
-        let target = self.publish_over.clone().or_else(|| readers.map(|readers| readers.target.websocket()));
-        let Some(target) = target else { return Ok((targets, self.publishers)) };
-        ensure!(
-            !matches!(target.scheme, Scheme::Sse | Scheme::Echo),
-            "--publish-over {target}: it cannot publish to a room"
-        );
+        let publishing = if self.publish_over.is_empty() { readers } else { self.publish_over.clone() };
+        if publishing.is_empty() {
+            return Ok((targets, self.publishers));
+        }
         let key = self.api_key_file.as_deref().map(tokens::read_api_key).transpose()?;
-        ensure!(target.scheme != Scheme::Api || key.is_some(), "--publish-over {target}: it needs --api-key-file PATH");
-        targets.push(WeightedTarget { target, weight: 0 });
+        for target in publishing {
+            let cannot_publish = matches!(target.scheme, Scheme::Sse | Scheme::Echo);
+            ensure!(!cannot_publish, "--publish-over {target}: it cannot publish to a room");
+            let has_key = target.scheme != Scheme::Api || key.is_some();
+            ensure!(has_key, "--publish-over {target}: it needs --api-key-file PATH");
+            targets.push(WeightedTarget { target, weight: 0 });
+        }
         Ok((targets, Publishers::Apart))
     }
 
@@ -200,6 +211,7 @@ impl LoadArguments {
             churn: self.churn,
             slow: self.slow,
             reconnect: None,
+            failover: self.reconnects.failover,
             seed: self.seed,
             messages_per_write: 1,
             room_prefix: room_prefix(),
@@ -254,7 +266,7 @@ mod tests {
     fn workload(words: &[&str]) -> anyhow::Result<Workload> {
         let words = ["loadgen"].iter().chain(words);
         let measure = Arguments::try_parse_from(words)?.measure;
-        measure.load.workload(&measure.targets.targets)
+        measure.load.workload(measure.targets.all())
     }
 
     #[test]
@@ -269,6 +281,16 @@ mod tests {
         let mixed = workload(&["--mix", "tcp=80,ws=20", "ws://127.0.0.1:9/ws"]).unwrap();
         let shares: Vec<_> = mixed.targets.iter().map(|share| (share.target.to_string(), share.weight)).collect();
         assert_eq!(shares, [(LINES.to_owned(), 80), ("ws://127.0.0.1:9/ws".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn a_list_of_targets_is_that_of_the_nodes_of_a_cluster() {
+        let nodes = workload(&["--targets", "tcp://127.0.0.1:1,ws://127.0.0.1:2,tcp://127.0.0.1:3", "--failover"]);
+        let nodes = nodes.unwrap();
+        let shares: Vec<_> = nodes.targets.iter().map(|share| (share.target.to_string(), share.weight)).collect();
+        let shares: Vec<_> = shares.iter().map(|(target, weight)| (&target[..], *weight)).collect();
+        assert_eq!(shares, [("tcp://127.0.0.1:1", 1), ("ws://127.0.0.1:2/ws", 1), ("tcp://127.0.0.1:3", 1)]);
+        assert!(nodes.settings.failover);
     }
 
     #[test]
@@ -301,6 +323,12 @@ mod tests {
             (&["--reconnect", "0.5", "--clients", "5", "--rooms", "5"], "nobody is cut"),
             (&["--reconnect", "0.5@9s"], "comes back at 10s, but --duration is 10s"),
             (&["--away", "1s"], "--reconnect"),
+            (&["--failover"], "tcp://127.0.0.1:8080: no other target has positions like it"),
+            (&["--failover", "tcp://127.0.0.1:1", "sse://127.0.0.1:2"], "no other target has positions like it"),
+            (&["--failover", "nats://127.0.0.1:1", "nats://127.0.0.1:2"], "has no positions to resume from"),
+            (&["--failover", "--in-flight", "1"], "cannot be used with"),
+            (&["--failover", "--churn", "1"], "cannot be used with"),
+            (&["--targets", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"], "cannot be used with"),
             (&["api://127.0.0.1:1"], "a target of --publish-over"),
             (&["--publish-over", "api://127.0.0.1:1"], "it needs --api-key-file PATH"),
             (&["--publish-over", "sse://127.0.0.1:1"], "it cannot publish to a room"),

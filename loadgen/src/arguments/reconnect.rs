@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use crate::target::WITH_POSITIONS;
-use crate::workload::{CutFrom, Reconnect, WeightedTarget};
+use crate::workload::{CutFrom, Reconnect, WeightedTarget, failover_targets};
 
-/// Clients that are cut during the load and come back with their position.
+/// Clients that lose their connection during the load and come back with their position.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Reconnects")]
 pub struct ReconnectArguments {
@@ -29,6 +29,14 @@ pub struct ReconnectArguments {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     #[arg(requires = "reconnect", hide_short_help = true)]
     pub cut_over: Duration,
+    /// A client whose connection the server ends comes back at another target with its position
+    ///
+    /// That is no fault, as when the nodes of a cluster are restarted one after the other. Everything that it missed must
+    /// come, once and in the order of the room. It comes back at the next target of the same scheme or, if there is only
+    /// one, of the same kind of position. It sends nothing again: a message that nobody receives and of which the sender
+    /// lost its connection first counts as not accepted, and not as lost. Clients of --reconnect change their target too.
+    #[arg(long, conflicts_with_all = ["in_flight", "churn", "slow"])]
+    pub failover: bool,
 }
 
 /// The value of `--reconnect`.
@@ -48,12 +56,7 @@ impl ReconnectArguments {
         targets: &[WeightedTarget],
     ) -> anyhow::Result<Option<Reconnect>> {
         let Some(ShareAndTime { share, at }) = self.reconnect else { return Ok(None) };
-        for WeightedTarget { target, .. } in targets {
-            ensure!(
-                target.scheme.has_positions(),
-                "--reconnect: {target} has no positions to resume from; {WITH_POSITIONS} have"
-            );
-        }
+        check_positions("--reconnect", targets)?;
         let Self { away, cut_over: over, cut: from, .. } = *self;
         let reconnect = Reconnect { share, at: at.unwrap_or(duration / 2), over, away, from };
         ensure!(rooms < clients, "--reconnect: in rooms of one member nobody is cut");
@@ -70,6 +73,28 @@ impl ReconnectArguments {
         );
         Ok(Some(reconnect))
     }
+}
+
+impl ReconnectArguments {
+    /// Checks that clients have other targets to come back at.
+    pub fn check_failover(&self, targets: &[WeightedTarget]) -> anyhow::Result<()> {
+        if !self.failover {
+            return Ok(());
+        }
+        check_positions("--failover", targets)?;
+        for (WeightedTarget { target, .. }, others) in targets.iter().zip(failover_targets(targets)) {
+            ensure!(!others.is_empty(), "--failover: {target}: no other target has positions like it");
+        }
+        Ok(())
+    }
+}
+
+fn check_positions(flag: &str, targets: &[WeightedTarget]) -> anyhow::Result<()> {
+    for WeightedTarget { target, .. } in targets {
+        let has_positions = target.scheme.has_positions();
+        ensure!(has_positions, "{flag}: {target} has no positions to resume from; {WITH_POSITIONS} have");
+    }
+    Ok(())
 }
 
 fn parse_share_and_time(text: &str) -> anyhow::Result<ShareAndTime> {

@@ -19,6 +19,8 @@ pub struct Merged {
     pub lags: Latencies,
     /// Time from the intended time of a message to the answer to its publish.
     pub answers: Latencies,
+    /// Time from the intended time of a message that nobody received until its sender lost its connection.
+    pub unaccepted: Latencies,
     pub tally: Tally,
     pub disconnected: Reasons,
     /// Refused commands by reason.
@@ -36,6 +38,7 @@ impl Merged {
         self.spreads.add(&result.spreads);
         self.lags.add(&result.lags);
         self.answers.add(&result.answers);
+        self.unaccepted.add(&result.unaccepted);
         add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.refused, &result.refused);
         if let Some(reconnects) = result.reconnects {
@@ -68,6 +71,7 @@ impl Merged {
 #[derive(Default)]
 pub struct MergedReconnects {
     counts: ReconnectCounts,
+    disconnected: Reasons,
     failed: Reasons,
     /// When the first client was due to reconnect and when the last one was back.
     returned: Option<(Nanos, Nanos)>,
@@ -79,6 +83,7 @@ pub struct MergedReconnects {
 impl MergedReconnects {
     fn add(&mut self, result: ReconnectResult) {
         self.counts += result.counts;
+        add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.failed, &result.failed);
         self.times.add(&result.times);
         self.beside_before.add(&result.beside_before);
@@ -92,6 +97,7 @@ impl MergedReconnects {
         let (before, during) = (self.beside_before.quantiles(), self.beside_during.quantiles());
         ReconnectReport {
             counts: self.counts,
+            disconnected: self.disconnected.clone(),
             failed: self.failed.clone(),
             all_back_seconds: self.returned.filter(|_| are_all_back).map(|(begin, end)| end.since(begin).as_secs_f64()),
             times: self.times.quantiles(),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use crate::assignment::{Assignment, RoomGroup};
 use crate::bare::BareLoop;
@@ -118,6 +118,9 @@ impl<'a> Run<'a> {
         // Measured before any client connects.
         let server = context.server.map(ServerUsage::begin).transpose()?;
         let assignments = workload.assignments(descriptors::connections_max()?);
+        // Only the process that publishes to a room knows which messages may never come.
+        let are_whole = assignments.iter().flat_map(|assignment| &assignment.rooms).all(|room| room.is_whole);
+        ensure!(are_whole || !workload.settings.failover, "--failover: a room is too large for one process");
         let processes = ChildProcesses::start(WORKER, &assignments)?;
         let connects =
             ConnectReport { clients: assignments.iter().map(Assignment::connections).sum(), ..Default::default() };

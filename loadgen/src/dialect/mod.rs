@@ -146,6 +146,12 @@ pub fn of(scheme: Scheme) -> &'static dyn Dialect {
     }
 }
 
+/// Whether a refusal says that the server cannot publish at the moment: `ERR unavailable` of the text protocol, or the
+/// temporary error 100 of the Centrifuge protocol and of the server API.
+pub fn is_unavailable(reason: &str) -> bool {
+    reason.starts_with("unavailable") || reason.ends_with(", error 100") || reason.contains("\"code\":100,")
+}
+
 /// The beginning of some JSON up to the end of the first text that `loadgen` published, and what comes behind it. Other
 /// programs' publications have none, and what the server adds before a text never has its first byte.
 #[inline]

@@ -105,13 +105,18 @@ pub struct GroupReport {
     pub spread: Quantiles,
     /// Time from the intended time of a message to the answer to its publish; empty where publishes are not answered.
     pub answers: Quantiles,
+    /// Time from when a message was due until its sender lost its connection, for messages that nobody received.
+    pub unaccepted: Quantiles,
 }
 
-/// Clients that were cut during the load, and how they came back.
+/// Clients that lost their connection during the load, and how they came back.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ReconnectReport {
     #[serde(flatten)]
     pub counts: ReconnectCounts,
+    /// Why the server disconnected clients that then came back or tried to.
+    #[serde(rename = "reasons")]
+    pub disconnected: Reasons,
     /// Why clients did not come back.
     pub failed: Reasons,
     /// Seconds from when the first client was due to reconnect until the last one was back; `None` if some were not.
@@ -234,15 +239,18 @@ impl ConnectReport {
 
 impl GroupReport {
     fn find_faults(&self) -> Vec<String> {
-        let Tally { lost, duplicated, reordered, stray, damaged, unsaid, unanswered, .. } = self.tally;
+        // A server that has disconnected all members of a room could not have let them publish.
+        let are_gone = self.reconnects.as_ref().is_some_and(|reconnects| reconnects.counts.disconnected > 0);
+        let Tally { lost, duplicated, reordered, overtaken, stray, damaged, unsaid, unanswered, .. } = self.tally;
         let of = format!("of {} deliveries", self.expected);
         let counted = [
             (lost, format!("{of} lost")),
             (duplicated, format!("{of} duplicated")),
             (reordered, format!("{of} reordered")),
+            (overtaken, "messages that a later one of the same connection has overtaken".to_owned()),
             (stray, format!("{of} in a room where they do not belong")),
             (damaged, format!("{of} damaged")),
-            (unsaid, "messages that no client was there to publish".to_owned()),
+            (if are_gone { 0 } else { unsaid }, "messages that no client was there to publish".to_owned()),
             (unanswered, "joins, leaves or publishes that were never answered".to_owned()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
@@ -259,11 +267,12 @@ impl GroupReport {
 
 impl ReconnectReport {
     fn find_faults(&self) -> Vec<String> {
-        let ReconnectCounts { cut, away, untold, doubled, .. } = self.counts;
+        let ReconnectCounts { cut, disconnected, away, untold, doubled, .. } = self.counts;
+        let gone = cut + disconnected;
         let counted = [
             (untold, "of the lost deliveries untold: neither replayed nor told as a gap".to_owned()),
             (doubled, "of the duplicates for clients that had come back".to_owned()),
-            (away, format!("of {cut} clients did not come back: {}", self.reasons_to_stay_away())),
+            (away, format!("of {gone} clients did not come back: {}", self.reasons_to_stay_away())),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         counted.map(|(count, what)| format!("{count} {what}")).collect()

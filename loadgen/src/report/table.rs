@@ -2,7 +2,7 @@
 
 use comfy_table::Color;
 
-use super::{ConnectReport, GeneratorReport, GroupReport, ReconnectReport, Report, ServerReport};
+use super::{ConnectReport, GeneratorReport, GroupReport, ReconnectReport, Report, ServerReport, format_reasons};
 use crate::latency::Quantiles;
 use crate::output::NamedRows;
 
@@ -40,6 +40,16 @@ fn add_group(table: &mut NamedRows, name: &str, group: &GroupReport) {
         table.add("", format!("{} had to wait: the target did not read", tally.blocked));
     }
     table.add("deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
+    if tally.unavailable > 0 {
+        table.add("", format!("{} refused as unavailable", tally.unavailable));
+    }
+    if tally.unaccepted > 0 {
+        let due = format!("due up to {} ms before the connection ended", time(group.unaccepted.max));
+        table.add("", format!("{} not accepted, {due}", tally.unaccepted));
+    }
+    if tally.unsaid > 0 {
+        table.add("", format!("{} due while no client was there to publish them", tally.unsaid));
+    }
     let counted = format!("lost {}, duplicated {}, reordered {}", tally.lost, tally.duplicated, tally.reordered);
     let other = format!("stray {}, damaged {}", tally.stray, tally.damaged);
     table.add("", format!("{counted}, {other}"));
@@ -60,7 +70,15 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
     let ReconnectReport { counts, times, beside_before, beside_during, .. } = reconnects;
     let came_back = format!("{} have what they missed, {} told of a gap", counts.recovered, counts.told);
     let others = format!("{} deceived, {} still away", counts.deceived, counts.away);
-    table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
+    if counts.cut > 0 || counts.disconnected == 0 {
+        table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
+    }
+    if counts.disconnected > 0 {
+        let reasons =
+            format!("{} clients disconnected, {}", counts.disconnected, format_reasons(&reconnects.disconnected));
+        table.add("failover", format!("{reasons}; {} back at another target", counts.moved));
+        table.add("", format!("{came_back}, {others}"));
+    }
     let counted = format!("untold {}, duplicated {}", counts.untold, counts.doubled);
     table.add("", format!("{} missed messages replayed; {counted}", counts.replayed));
     if counts.tls_resumed > 0 {

@@ -52,6 +52,8 @@ pub struct Client {
     tls_config: Option<Arc<ClientConfig>>,
     /// Index of the target.
     pub target: u8,
+    /// Number of the connection, which no other connection of this process has.
+    pub connection: u32,
     pub stage: Stage,
     /// Index of the room in this process.
     pub room: u32,
@@ -59,7 +61,7 @@ pub struct Client {
     pub member: Option<u32>,
     /// When the client began to connect or to join.
     pub since: Nanos,
-    /// Only in a client that is to be cut, which never publishes.
+    /// Only in a client that comes back when it has lost its connection.
     pub resumption: Option<Box<Resumption>>,
     /// When the messages were due of which the publishes are not answered yet. Empty where publishes are not answered.
     pub unanswered: VecDeque<Nanos>,
@@ -100,6 +102,7 @@ impl Client {
             tls,
             tls_config,
             target,
+            connection: 0,
             stage,
             room,
             member,
@@ -268,9 +271,14 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the client is in its room and stays there.
+    /// Whether the client is in its room and is not to be cut.
     pub fn stays(&self) -> bool {
-        self.stage == Stage::Ready && self.resumption.is_none()
+        self.stage == Stage::Ready && !self.is_to_be_cut()
+    }
+
+    /// Whether the client is to be cut on purpose.
+    pub fn is_to_be_cut(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_to_be_cut)
     }
 
     /// Whether there are unsent bytes.

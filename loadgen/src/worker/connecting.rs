@@ -25,6 +25,8 @@ const CONNECTING_MAX: usize = 1_000;
 
 /// Progress of the connect phase.
 pub struct ConnectPhase {
+    /// Connections so far, also those of clients that come back.
+    connections: u32,
     /// Clients that have started to connect.
     begun: usize,
     /// Clients that have joined or failed.
@@ -46,6 +48,7 @@ impl ConnectPhase {
     pub fn new(assignment: &Assignment, total: usize) -> Self {
         let now = Nanos::now();
         Self {
+            connections: 0,
             begun: 0,
             done: 0,
             total,
@@ -86,23 +89,27 @@ pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (V
     let mut clients = Vec::new();
     let mut rooms = Vec::new();
     for (index, room) in (0..).zip(&assignment.rooms) {
-        let target = |member: u32| pattern[(room.first_member + member) as usize % pattern.len()];
+        // Each room begins at another target, so that the targets have as many clients where the rooms are small.
+        let shift = room.number + room.first_member;
+        let target = |member: u32| pattern[(shift + member) as usize % pattern.len()];
         let first = clients.len() as u32;
-        clients.extend((0..room.members).map(|member| {
-            let mut client = Client::new(target(member), index, Some(member));
-            if reconnects.cuts(member, room.turn, &mut random) {
-                client.resumption = Some(Box::new(Resumption::new(member)));
-            }
+        let client = |target: u8, member: Option<u32>, is_to_be_cut: bool| {
+            let mut client = Client::new(target, index, member);
+            let returns = member.filter(|_| is_to_be_cut || assignment.settings.failover);
+            client.resumption = returns.map(|member| Box::new(Resumption::new(member, is_to_be_cut)));
             client
-        }));
+        };
+        clients.extend(
+            (0..room.members)
+                .map(|member| client(target(member), Some(member), reconnects.cuts(member, room.turn, &mut random))),
+        );
         let apart = assignment.settings.publishers == Publishers::Apart && room.is_published_here();
         let mut members = room.members;
         let separate_publisher = apart.then_some(clients.len() as u32);
         if apart {
-            let through = assignment.targets.iter().position(|weighted| weighted.weight == 0);
-            let target = through.map_or(target(0), |index| index as u8);
+            let target = publishing_target(&assignment.targets, room.number).unwrap_or(target(0));
             let is_member = dialect::of(assignment.targets[usize::from(target)].target.scheme).publishing_needs_join();
-            clients.push(Client::new(target, index, is_member.then_some(room.members)));
+            clients.push(client(target, is_member.then_some(room.members), false));
             members += u32::from(is_member);
         }
         rooms.push(Room {
@@ -122,6 +129,13 @@ pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (V
         });
     }
     (rooms, clients)
+}
+
+/// The target of a room's separate publisher, by turns; `None` if no target is only for publishers.
+fn publishing_target(targets: &[WeightedTarget], room: u32) -> Option<u8> {
+    let only_publish: Vec<u8> =
+        (0..).zip(targets).filter(|(_, weighted)| weighted.weight == 0).map(|(index, _)| index).collect();
+    only_publish.get(room as usize % only_publish.len().max(1)).copied()
 }
 
 /// What opens the connections over TLS, for each target that needs it.
@@ -157,9 +171,7 @@ impl Worker {
         for _ in 0..self.connecting.allowance(now) {
             let index = self.connecting.begun;
             self.connecting.begun += 1;
-            let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
-            let (source, watch) = (self.assignment.source_of(index), (self.poll.registry(), Token(index)));
-            if let Err(error) = self.clients[index].connect(target.address, source, now, watch) {
+            if let Err(error) = self.connect(index, now) {
                 self.fail_to_connect(index, &error)?;
             }
         }
@@ -167,6 +179,15 @@ impl Worker {
             self.give_up_waiting()?;
         }
         Ok(())
+    }
+
+    /// Starts to connect a client to its target.
+    pub(super) fn connect(&mut self, index: usize, now: Nanos) -> io::Result<()> {
+        let client = &mut self.clients[index];
+        let address = self.assignment.targets[usize::from(client.target)].target.address;
+        client.connection = self.connecting.connections;
+        self.connecting.connections += 1;
+        client.connect(address, self.assignment.source_of(index), now, (self.poll.registry(), Token(index)))
     }
 
     /// Records that a client has joined.
@@ -271,7 +292,8 @@ mod tests {
             clients.iter().filter(|client| client.room == room).map(|client| client.target).collect()
         };
         assert_eq!(targets([50, 50], 0), [0, 1, 0, 1, 0]);
-        assert_eq!(targets([1, 4], 1), [1, 1, 0, 1, 1]);
+        assert_eq!(targets([50, 50], 1), [1, 0, 1, 0, 1], "rooms begin by turns");
+        assert_eq!(targets([1, 4], 1), [1, 0, 1, 1, 1]);
     }
 
     #[test]

@@ -4,15 +4,19 @@
 //! it there. In the common case a delivery costs one comparison; the checker searches only when something is
 //! unexpected.
 
+mod doubts;
+mod early;
 mod resuming;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::clock::Nanos;
 use crate::latency::Latencies;
+use crate::messages::Tally;
 use crate::payload::Payload;
 use crate::room_order::RoomOrder;
+use doubts::Doubt;
 
 /// Maximum distance from the last known message at which a number is accepted in a room that another process publishes
 /// to.
@@ -20,6 +24,9 @@ const AHEAD_MAX: usize = 1 << 20;
 
 /// Intended time of a message that has not been seen.
 const UNKNOWN: Nanos = Nanos(u64::MAX);
+
+/// Sender of a message that another process published.
+const ELSEWHERE: u32 = u32::MAX;
 
 /// The deliveries of one room, as the members in this process received them.
 #[derive(Debug, Default)]
@@ -39,6 +46,16 @@ pub struct DeliveryChecker {
     is_published_here: bool,
     /// Deliveries that members lost before they left.
     lost: u64,
+    /// Messages published here that no member has received, without those in doubt.
+    unreceived: BTreeSet<u32>,
+    /// Messages published here that no member has received and that may never come.
+    doubts: BTreeMap<u32, Doubt>,
+    /// Refused messages of each sender.
+    refusals: HashMap<u32, u64>,
+    /// Deliveries to members that joined, of which the place in the order is not known yet.
+    early: BTreeMap<u32, Vec<(Payload, Nanos)>>,
+    /// Faults among deliveries that were kept.
+    late_faults: Vec<Receipt>,
 }
 
 /// What is known of one message.
@@ -48,6 +65,8 @@ struct Message {
     first: Nanos,
     last: Nanos,
     received: u32,
+    /// The connection that published it, or [`ELSEWHERE`].
+    sender: u32,
 }
 
 /// The progress of one member.
@@ -71,8 +90,10 @@ enum Presence {
     Receiving,
     /// Disconnected at this time.
     Disconnected(Nanos),
-    /// Cut on purpose, and not back yet.
+    /// Disconnected and expected back with its position. It had received a delivery, or nothing that it missed was due.
     Away,
+    /// As [`Self::Away`], but without a delivery since it joined.
+    AwayJoined,
 }
 
 /// The classification of one delivery.
@@ -90,6 +111,20 @@ pub enum Receipt {
     Damaged,
 }
 
+impl Receipt {
+    /// Counts a fault that counted as a delivery in order when it came.
+    pub fn correct(self, tally: &mut Tally) {
+        match self {
+            Self::InOrder => return,
+            Self::Reordered => return tally.reordered += 1,
+            Self::Duplicate => tally.duplicated += 1,
+            Self::Stray => tally.stray += 1,
+            Self::Damaged => tally.damaged += 1,
+        }
+        tally.received -= 1;
+    }
+}
+
 impl DeliveryChecker {
     /// A room with this many members, none of them joined.
     pub fn new(members: usize, is_published_here: bool) -> Self {
@@ -97,11 +132,13 @@ impl DeliveryChecker {
         Self { members: vec![empty; members], is_published_here, ..Self::default() }
     }
 
-    /// Records a message to be published and returns its number.
-    pub fn publish(&mut self, intended: Nanos) -> u32 {
+    /// Records a message that this connection is to publish, and returns its number.
+    pub fn publish(&mut self, intended: Nanos, sender: u32) -> u32 {
         let number = self.published;
         self.published += 1;
-        self.message_mut(number).intended = intended;
+        let message = self.message_mut(number);
+        (message.intended, message.sender) = (intended, sender);
+        self.unreceived.insert(number);
         number
     }
 
@@ -126,6 +163,7 @@ impl DeliveryChecker {
     /// Records that a member has left that sent its leave at `asked`. It must have received what others received
     /// before.
     pub fn leave(&mut self, member: u32, asked: Nanos) {
+        self.early.remove(&member);
         self.lost += self.missing(member, |message| message.first <= asked);
         self.skipped.remove(&member);
         self.members[member as usize].presence = Presence::Absent;
@@ -133,12 +171,14 @@ impl DeliveryChecker {
 
     /// Stops checking a member.
     pub fn ignore(&mut self, member: u32) {
+        self.early.remove(&member);
         self.members[member as usize].presence = Presence::Absent;
         self.skipped.remove(&member);
     }
 
     /// Records a disconnect. Messages that are published later need not reach the member.
     pub fn disconnect(&mut self, member: u32, now: Nanos) {
+        self.early.remove(&member);
         let presence = &mut self.members[member as usize].presence;
         if *presence == Presence::Joined {
             self.lost += self.missing(member, |_| true);
@@ -176,20 +216,26 @@ impl DeliveryChecker {
         if message.intended != payload.intended || payload.intended > now {
             return Receipt::Damaged;
         }
-        let receipt = match self.members[member as usize].presence {
-            Presence::Absent | Presence::Away | Presence::Disconnected(_) => Receipt::Stray,
+        let presence = self.members[member as usize].presence;
+        let receipt = match presence {
+            Presence::Absent | Presence::Away | Presence::AwayJoined | Presence::Disconnected(_) => Receipt::Stray,
+            Presence::Joined if self.keep_early(member, payload, now) => return Receipt::InOrder,
             Presence::Joined => self.receive_first(member, payload.number),
             Presence::Receiving => self.receive_unexpected(member, payload.number),
         };
         if matches!(receipt, Receipt::InOrder | Receipt::Reordered) {
             self.messages[payload.number as usize].count(now);
         }
+        if !self.early.is_empty() {
+            self.settle_known();
+        }
         receipt
     }
 
     fn message_mut(&mut self, number: u32) -> &mut Message {
         if number as usize >= self.messages.len() {
-            let unknown = Message { intended: UNKNOWN, first: Nanos(u64::MAX), last: Nanos(0), received: 0 };
+            let (first, last) = (Nanos(u64::MAX), Nanos(0));
+            let unknown = Message { intended: UNKNOWN, first, last, received: 0, sender: ELSEWHERE };
             self.messages.resize(number as usize + 1, unknown);
         }
         &mut self.messages[number as usize]
@@ -245,6 +291,9 @@ impl DeliveryChecker {
     /// Inserts a message into the order. Members that are further did not receive it in its place.
     fn insert(&mut self, place: usize, number: u32) {
         self.order.insert(place, number);
+        if !self.unreceived.remove(&number) {
+            self.doubts.remove(&number);
+        }
         for member in 0..self.members.len() {
             let Member { presence, position, since } = self.members[member];
             if position as usize <= place || presence == Presence::Absent {
@@ -252,7 +301,7 @@ impl DeliveryChecker {
             }
             self.members[member].position += 1;
             // Members that joined after it was due need not receive it.
-            if presence != Presence::Joined && self.intended(number) > since {
+            if !matches!(presence, Presence::Joined | Presence::AwayJoined) && self.intended(number) > since {
                 self.skip(member as u32, vec![number]);
             }
         }
@@ -282,7 +331,7 @@ impl DeliveryChecker {
         let message = |&number: &u32| &self.messages[number as usize];
         let skipped = self.skipped.get(&member).map_or(0, BTreeSet::len);
         let ahead = match presence {
-            Presence::Absent | Presence::Away => return 0,
+            Presence::Absent | Presence::Away | Presence::AwayJoined => return 0,
             Presence::Joined => self.order.iter().rev().map(message).take_while(|message| message.intended > since),
             Presence::Receiving | Presence::Disconnected(_) => {
                 let ahead = self.order[position as usize..].iter().filter(|number| is_for_it(message(number)));
@@ -294,10 +343,12 @@ impl DeliveryChecker {
 
     /// Whether every member has received every message.
     pub fn is_complete(&self) -> bool {
-        self.order.len() == self.published as usize
+        self.order.len() + self.doubts.len() == self.published as usize
+            && self.early.is_empty()
+            && self.lost_in_silence() == 0
             && self.skipped.values().all(BTreeSet::is_empty)
             && self.members.iter().enumerate().all(|(member, place)| match place.presence {
-                Presence::Absent | Presence::Away | Presence::Disconnected(_) => true,
+                Presence::Absent | Presence::Away | Presence::AwayJoined | Presence::Disconnected(_) => true,
                 Presence::Joined => self.missing(member as u32, |_| true) == 0,
                 Presence::Receiving => place.position as usize == self.order.len(),
             })
@@ -317,19 +368,18 @@ impl DeliveryChecker {
             }
             _ => self.missing(member, |_| true),
         });
+        let unreceived = |is_for_it: &dyn Fn(Nanos) -> bool| {
+            self.unreceived.iter().filter(|number| is_for_it(self.intended(**number))).count() as u64
+        };
+        let seen_or_in_doubt = (self.order.len() + self.doubts.len()) as u64;
+        let unseen = u64::from(self.published).saturating_sub(seen_or_in_doubt) + self.lost_in_silence();
         let unseen = self.members.iter().map(|member| match member.presence {
-            Presence::Absent | Presence::Away => 0,
-            Presence::Joined => self.unseen().filter(|message| message.intended > member.since).count() as u64,
-            Presence::Receiving => u64::from(self.published).saturating_sub(self.order.len() as u64),
-            Presence::Disconnected(at) => self.unseen().filter(|message| message.intended <= at).count() as u64,
+            Presence::Absent | Presence::Away | Presence::AwayJoined => 0,
+            Presence::Joined => unreceived(&|intended| intended > member.since),
+            Presence::Receiving => unseen,
+            Presence::Disconnected(at) => unreceived(&|intended| intended <= at),
         });
         self.lost + missing.sum::<u64>() + unseen.sum::<u64>()
-    }
-
-    /// Messages that were published here and that no member received.
-    fn unseen(&self) -> impl Iterator<Item = &Message> {
-        let known = self.messages.iter().filter(|message| message.received == 0);
-        known.filter(|message| message.intended != UNKNOWN)
     }
 
     /// Records the time from the first to the last delivery of each measured message.

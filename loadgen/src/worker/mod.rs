@@ -7,6 +7,7 @@ mod connecting;
 mod coordinator_pipe;
 mod counters;
 mod delivery_checker;
+mod failover;
 mod publishing;
 mod receiving;
 mod reconnecting;
@@ -35,6 +36,7 @@ use crate::priority;
 use crate::schedule::Schedule;
 use crate::tls::TlsConnector;
 use crate::tokens;
+use crate::workload::failover_targets;
 use churn::Churn;
 pub use client::{Client, SendResult, Stage};
 use connecting::ConnectPhase;
@@ -86,6 +88,8 @@ struct Worker {
     /// The server API with the key of this load.
     api: &'static Api,
     rooms: Vec<Room>,
+    /// For each target, where its clients come back.
+    failover_targets: Vec<Vec<u8>>,
     phase: Phase,
     connecting: ConnectPhase,
     schedule: Option<Schedule>,
@@ -171,6 +175,7 @@ impl Worker {
             random: assignment.random(),
             churn: Churn::new(assignment.settings.churn * assignment.fraction),
             reconnects,
+            failover_targets: failover_targets(&assignment.targets),
             assignment,
             poll,
             timer,
@@ -317,8 +322,7 @@ impl Worker {
         matches!(self.phase, Phase::Sending { .. } | Phase::Sent | Phase::Draining { .. })
     }
 
-    /// Number of joins, leaves and publishes that are not answered yet, without the joins of clients that come back after a
-    /// cut.
+    /// Number of joins, leaves and publishes that are not answered yet, without the joins of clients that come back.
     fn waiting_for_answer(&self) -> u64 {
         let is_asking = |client: &&Client| {
             client.resumption.is_none() && matches!(client.stage, Stage::Joining | Stage::Leaving(_))
@@ -348,11 +352,15 @@ impl Worker {
         let mut result = std::mem::take(&mut self.counters.result);
         result.tally.unanswered = self.waiting_for_answer();
         let measured = |intended| self.measured.contains(&intended);
-        let mut spreads = Latencies::default();
-        for room in &self.rooms {
+        let (mut spreads, mut unaccepted) = (Latencies::default(), Latencies::default());
+        for room in &mut self.rooms {
+            room.checker.settle_all();
+            room.checker.late_faults().iter().for_each(|fault| fault.correct(&mut result.tally));
             result.tally.lost += room.checker.lost_deliveries();
             result.tally.stray += room.checker.unpublished();
             result.tally.received -= room.checker.unpublished();
+            room.checker.unaccepted().for_each(|age| unaccepted.record(age));
+            result.tally.overtaken += room.checker.overtaken();
             if room.is_whole {
                 room.checker.record_spreads(measured, &mut spreads);
             } else {
@@ -361,6 +369,8 @@ impl Worker {
         }
         result.reconnects = self.take_reconnects();
         result.spreads = spreads.counts();
+        result.tally.unaccepted = unaccepted.count();
+        result.unaccepted = unaccepted.counts();
         result.lags = self.counters.lags.counts();
         result.answers = self.counters.answers.counts();
         result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;

@@ -94,10 +94,10 @@ impl Worker {
         let mut out = std::mem::take(&mut self.write_buffer);
         out.clear();
         let mut text = Vec::with_capacity(self.assignment.settings.size);
-        let dialect = self.dialect(publisher);
+        let (dialect, sender) = (self.dialect(publisher), self.clients[publisher].connection);
         let room = &mut self.rooms[room];
         for _ in 0..count {
-            let number = room.checker.publish(intended);
+            let number = room.checker.publish(intended, sender);
             text.clear();
             Payload { room: room.number, number, intended }.write(self.assignment.settings.size, &mut text);
             text[PAYLOAD_BYTES_MIN..][..self.words.len()].copy_from_slice(&self.words);
@@ -122,6 +122,13 @@ impl Worker {
         due.filter(|due| self.measured.contains(due))
             .into_iter()
             .for_each(|due| self.counters.answers.record(now.since(due)));
+    }
+
+    /// Counts a publish that the server has refused because it cannot take any at the moment.
+    pub(super) fn count_unavailable(&mut self, index: usize) {
+        let client = &self.clients[index];
+        self.rooms[client.room as usize].checker.refuse(client.connection);
+        self.counters.result.tally.unavailable += 1;
     }
 
     /// The client that publishes the next message; `None` if none is left.

@@ -18,7 +18,7 @@ pub(super) struct MessageReceiver<'a> {
     room: &'a mut Room,
     counters: &'a mut Counters,
     reconnects: &'a mut Reconnects,
-    /// Only of a client that is to be cut.
+    /// Only of a client that comes back when it has lost its connection.
     resumption: Option<&'a mut Resumption>,
     measured: &'a Range<Nanos>,
     /// Bytes of every message.

@@ -1,10 +1,8 @@
-//! Members that are cut during the load and come back with their position. Each is cut once, by a reset at any byte of
-//! its input. They never publish, so no message is lost on its way to the server.
+//! Members that lose their connection during the load and come back with their position. Some are cut on purpose, once
+//! and by a reset at any byte of their input. Those never publish, so no message is lost on its way to the server.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-
-use mio::Token;
 
 use super::client::{Client, Stage};
 use super::connecting::reason_of;
@@ -24,12 +22,16 @@ const AT_ONCE_MAX: usize = 64;
 pub struct Reconnects {
     /// What to do; `None` if no client is to be cut.
     reconnect: Option<Reconnect>,
+    /// Whether clients come back that the server has disconnected.
+    has_failover: bool,
     /// The clients to cut, in order of time.
     cuts: VecDeque<(Nanos, u32)>,
-    /// The clients to reconnect, in order of time.
-    returns: VecDeque<(Nanos, u32)>,
-    /// Clients that were cut and may still come back.
-    expected: u32,
+    /// The clients to reconnect.
+    pub returns: BTreeSet<(Nanos, u32)>,
+    /// When the server must have let in each client that comes back, and when that began to connect, in order of time.
+    pub attempts: VecDeque<(Nanos, u32, Nanos)>,
+    /// Clients that have lost their connection and may still come back.
+    pub expected: u32,
     /// When the first client is cut.
     cuts_begin: Nanos,
     /// When the first client is due to reconnect.
@@ -51,8 +53,10 @@ impl Reconnects {
     pub fn new(assignment: &Assignment) -> Self {
         Self {
             reconnect: assignment.settings.reconnect.filter(|_| assignment.group == RoomGroup::Rooms),
+            has_failover: assignment.settings.failover,
             cuts: VecDeque::new(),
-            returns: VecDeque::new(),
+            returns: BTreeSet::new(),
+            attempts: VecDeque::new(),
             expected: 0,
             cuts_begin: Nanos(u64::MAX),
             returns_begin: Nanos(u64::MAX),
@@ -100,8 +104,9 @@ impl Reconnects {
 
     /// When the next client is cut or reconnects.
     pub fn next(&self) -> Nanos {
-        let firsts = [self.cuts.front(), self.returns.front()];
-        firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Nanos(u64::MAX))
+        let (cut, attempt) = (self.cuts.front().map(|(due, _)| *due), self.attempts.front().map(|(due, ..)| *due));
+        let firsts = [cut, attempt, self.returns.first().map(|(due, _)| *due)];
+        firsts.into_iter().flatten().min().unwrap_or(Nanos(u64::MAX))
     }
 
     /// Whether no client is still to be cut or to come back.
@@ -132,14 +137,13 @@ impl Reconnects {
 
     /// The result, given the number of untold messages of each client that is back.
     fn take_result(&mut self, untold: impl Iterator<Item = u64>) -> Option<ReconnectResult> {
-        self.reconnect?;
+        if self.reconnect.is_none() && !self.has_failover {
+            return None;
+        }
         let mut result = std::mem::take(&mut self.result);
         let counts = &mut result.counts;
-        for messages in untold.filter(|messages| *messages > 0) {
-            counts.untold += messages;
-            counts.deceived += 1;
-        }
-        counts.away = counts.cut - counts.recovered - counts.told;
+        untold.for_each(|messages| counts.add_untold(messages));
+        counts.away = counts.cut + counts.disconnected - counts.recovered - counts.told;
         counts.recovered -= counts.deceived;
         result.returned = self.all_back.filter(|_| counts.cut > 0).map(|all_back| (self.returns_begin, all_back));
         result.times = self.times.counts();
@@ -152,7 +156,7 @@ impl Reconnects {
 impl Worker {
     /// Plans the cuts when the load starts.
     pub(super) fn plan_reconnects(&mut self) {
-        let chosen = (0..).zip(&self.clients).filter(|(_, client)| client.resumption.is_some());
+        let chosen = (0..).zip(&self.clients).filter(|(_, client)| client.is_to_be_cut());
         let chosen = chosen.map(|(index, _)| index).collect();
         self.reconnects.plan(self.measured.start, chosen, &mut self.random);
     }
@@ -165,10 +169,12 @@ impl Worker {
             self.publish_if_due();
         }
         for _ in 0..AT_ONCE_MAX {
-            let Some((_, index)) = self.reconnects.returns.pop_front_if(|(due, _)| *due <= now) else { break };
-            self.reconnect(index as usize, now)?;
+            let Some(&next) = self.reconnects.returns.first().filter(|(due, _)| *due <= now) else { break };
+            self.reconnects.returns.remove(&next);
+            self.reconnect(next.1 as usize, now)?;
             self.publish_if_due();
         }
+        self.end_late_attempts(now)?;
         match self.reconnects.all_back {
             Some(at) if !std::mem::replace(&mut self.reconnects.is_told, true) => {
                 self.coordinator.send(&WorkerEvent::AllBack(at))
@@ -188,27 +194,26 @@ impl Worker {
         let client = &mut clients[index];
         let away = reconnects.reconnect.map_or(Duration::ZERO, |reconnect| reconnect.away);
         if let (Some(resumption), Some(member), Stage::Ready) = (&mut client.resumption, client.member, client.stage) {
-            resumption.cut(due + away);
+            resumption.lose(client.target, due + away);
             client.close();
-            rooms[client.room as usize].checker.cut(member);
+            reconnects.result.counts.add_untold(rooms[client.room as usize].checker.cut(member));
             counters.clients -= 1;
             reconnects.result.counts.cut += 1;
             reconnects.expected += 1;
-            reconnects.returns.push_back((due + away, index as u32));
+            reconnects.returns.insert((due + away, index as u32));
         }
         reconnects.note_if_all_are_back(now);
     }
 
     fn reconnect(&mut self, index: usize, now: Nanos) -> anyhow::Result<()> {
-        let target = &self.assignment.targets[usize::from(self.clients[index].target)].target;
-        let (source, watch) = (self.assignment.source_of(index), (self.poll.registry(), Token(index)));
-        match self.clients[index].connect(target.address, source, now, watch) {
+        self.choose_target(index, now);
+        match self.connect(index, now) {
             Ok(()) => Ok(()),
             Err(error) => self.end(index, reason_of(&error), now),
         }
     }
 
-    /// Joins the room of a client that is to be cut, with its position if it was cut already, and requests a position
+    /// Joins the room of a client that comes back, with its position if it was there already, and requests a position
     /// behind that. Returns false for any other client.
     pub(super) fn join_and_request_position(&mut self, index: usize, now: Nanos) -> anyhow::Result<bool> {
         let Some(resumption) = self.clients[index].resumption.clone() else { return Ok(false) };
@@ -218,17 +223,21 @@ impl Worker {
         self.request(index, Stage::Joining, join, now).map(|()| true)
     }
 
-    /// Handles the answer to the join of a client that is to be cut or was cut. It is ready only once it has its
-    /// position. Returns false for any other client.
+    /// Handles the answer to the join of a client that comes back. It is ready only once it has its position. Returns
+    /// false for any other client.
     pub(super) fn join_answered(&mut self, index: usize, now: Nanos) -> bool {
         let client = &mut self.clients[index];
         let has_resumed_tls = client.has_resumed_tls();
         let (Some(resumption), Some(member)) = (&mut client.resumption, client.member) else { return false };
         if resumption.stage == CutStage::Away {
+            let has_position = resumption.position().is_some();
             resumption.resume();
             self.reconnects.result.counts.tls_resumed += u64::from(has_resumed_tls);
             self.rooms[client.room as usize].checker.resume(member, now);
             self.counters.clients += 1;
+            if !has_position {
+                self.handle_gap(index);
+            }
         }
         true
     }
@@ -265,6 +274,7 @@ impl Worker {
             CutStage::Told => reconnects.result.counts.told += 1,
             CutStage::Away | CutStage::Back => return Ok(()),
         }
+        reconnects.result.counts.moved += u64::from(client.target != resumption.left);
         resumption.stage = CutStage::Back;
         reconnects.expect_one_less(now);
         Ok(())
@@ -280,7 +290,7 @@ impl Worker {
         }
     }
 
-    /// The result of all cuts, when nothing is on its way any more; `None` if no client was to be cut.
+    /// The result of all returns, when nothing is on its way any more; `None` if no client was to come back.
     pub(super) fn take_reconnects(&mut self) -> Option<ReconnectResult> {
         let Self { clients, rooms, reconnects, .. } = self;
         let is_back = |client: &&Client| client.resumption.as_ref().is_some_and(|own| own.stage == CutStage::Back);
@@ -296,8 +306,7 @@ impl Worker {
     pub(super) fn fail_to_return(&mut self, index: usize, reason: &str, now: Nanos) -> bool {
         let Some(resumption) = self.clients[index].resumption.as_ref() else { return false };
         let is_away = resumption.stage == CutStage::Away;
-        let is_returning = matches!(resumption.stage, CutStage::Away | CutStage::Replaying | CutStage::Told);
-        if self.phase == Phase::Over || !is_returning {
+        if self.phase == Phase::Over || !resumption.is_returning() {
             return is_away;
         }
         add_reason(&mut self.reconnects.result.failed, reason.to_owned());

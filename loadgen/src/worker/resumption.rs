@@ -8,10 +8,16 @@ use crate::dialect::Position;
 /// has already, so it is far below the 100 messages that Roomcast keeps of a room by default.
 const MESSAGES_PER_POSITION: u32 = 32;
 
-/// The memory of one client that is to be cut.
+/// The memory of one client that comes back when it has lost its connection.
 #[derive(Clone, Debug)]
 pub struct Resumption {
     pub stage: CutStage,
+    /// Whether the client is to be cut on purpose. It then never publishes.
+    pub is_to_be_cut: bool,
+    /// The target to which the client was connected last.
+    pub left: u8,
+    /// Failed attempts to come back since the connection was lost.
+    pub attempts: u32,
     /// The text of the last position that the server told; empty before the first.
     position: Vec<u8>,
     /// The offset of the last message, or of that position, if the server tells offsets.
@@ -24,16 +30,16 @@ pub struct Resumption {
     has_requested: bool,
     /// Messages at the beginning of the replay that the client has already.
     to_skip: u32,
-    /// When the client is due to reconnect.
+    /// When the client was first due to reconnect.
     pub due: Nanos,
 }
 
-/// The stage of a client that is to be cut.
+/// The stage of a client that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutStage {
-    /// Not cut yet.
+    /// Has never lost its connection.
     Before,
-    /// Cut, and not in its room again.
+    /// Has lost its connection, and is not in its room again.
     Away,
     /// In its room again; the answer to the `POSITION` behind the join is still to come. Everything before that answer
     /// is the replay.
@@ -47,9 +53,12 @@ pub enum CutStage {
 impl Resumption {
     /// The memory of a client that has not joined yet and requests its first position behind its join. The members of a
     /// room request their further positions by turns.
-    pub fn new(member: u32) -> Self {
+    pub fn new(member: u32, is_to_be_cut: bool) -> Self {
         Self {
             stage: CutStage::Before,
+            is_to_be_cut,
+            left: 0,
+            attempts: 0,
             position: Vec::new(),
             offset: None,
             since_position: 0,
@@ -105,10 +114,15 @@ impl Resumption {
         false
     }
 
-    /// Notes that the client is cut and when it is due to reconnect.
-    pub fn cut(&mut self, due: Nanos) {
+    /// Notes that the client has lost its connection to a target and when it is due to reconnect. One that was not back
+    /// yet keeps the time at which it was due first.
+    pub fn lose(&mut self, left: u8, due: Nanos) {
+        if !self.is_returning() {
+            self.due = due;
+        }
         self.stage = CutStage::Away;
-        self.due = due;
+        self.left = left;
+        self.attempts = 0;
     }
 
     /// Notes that the client is in its room again and has requested a position behind its join.
@@ -118,10 +132,16 @@ impl Resumption {
         self.has_requested = true;
     }
 
-    /// Notes that the server has told of a gap, so it repeats nothing.
+    /// Notes that the server has told of a gap, so it repeats nothing. The position before the gap is of no use any more.
     pub fn tell_of_gap(&mut self) {
         self.stage = CutStage::Told;
+        self.position.clear();
         self.to_skip = 0;
+    }
+
+    /// Whether the client is on its way back: it has lost its connection and has not everything yet.
+    pub fn is_returning(&self) -> bool {
+        matches!(self.stage, CutStage::Away | CutStage::Replaying | CutStage::Told)
     }
 
     /// Whether a delivery now belongs to the replay.
@@ -149,7 +169,7 @@ mod tests {
 
     #[test]
     fn positions_are_requested_by_turns_and_one_at_a_time() {
-        let mut resumption = Resumption::new(30);
+        let mut resumption = Resumption::new(30, true);
         hear(&mut resumption, 40);
         assert!(!resumption.requests_position(), "the one behind the join is not answered yet");
         resumption.remember(told(b"e-40"));
@@ -163,11 +183,11 @@ mod tests {
 
     #[test]
     fn what_came_behind_the_last_position_is_skipped_in_the_replay_and_nothing_else() {
-        let mut resumption = Resumption::new(0);
+        let mut resumption = Resumption::new(0, true);
         assert_eq!(resumption.position(), None);
         resumption.remember(told(b"e-7"));
         hear(&mut resumption, 3);
-        resumption.cut(Nanos(5));
+        resumption.lose(0, Nanos(5));
         resumption.resume();
         assert_eq!(resumption.position(), Some(told(b"e-7")));
         assert_eq!(hear(&mut resumption, 10), 3);
@@ -177,14 +197,14 @@ mod tests {
 
     #[test]
     fn offsets_make_a_position_of_each_message() {
-        let mut resumption = Resumption::new(0);
+        let mut resumption = Resumption::new(0, true);
         resumption.remember(Position { text: b"epoch", offset: Some(7) });
         for offset in 8..=100 {
             assert!(!resumption.has_already());
             resumption.advance(offset);
         }
         assert!(!resumption.requests_position());
-        resumption.cut(Nanos(5));
+        resumption.lose(0, Nanos(5));
         resumption.resume();
         assert_eq!(resumption.position(), Some(Position { text: b"epoch", offset: Some(100) }));
         assert_eq!(hear(&mut resumption, 10), 0);
@@ -193,7 +213,7 @@ mod tests {
     #[test]
     fn nothing_is_skipped_behind_a_gap_or_behind_the_replay() {
         for ends_replay in [Resumption::tell_of_gap, |resumption: &mut Resumption| resumption.remember(told(b"e-9"))] {
-            let mut resumption = Resumption::new(0);
+            let mut resumption = Resumption::new(0, true);
             resumption.remember(told(b"e-7"));
             hear(&mut resumption, 3);
             resumption.resume();

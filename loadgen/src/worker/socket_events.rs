@@ -185,7 +185,9 @@ impl Worker {
         let mut inflater = std::mem::take(&mut self.inflater);
         let decoded = match inflater.inflate_all(&input[used..]) {
             Ok((length, plain)) => self.decode_all_plain(index, plain, now).map(|_| used + length),
-            Err(error) => self.end(index, format!("does not speak the dialect: {:?}", error.0), now).map(|()| used),
+            Err(error) => {
+                self.end_for_good(index, format!("does not speak the dialect: {:?}", error.0), now).map(|()| used)
+            }
         };
         self.inflater = inflater;
         decoded
@@ -222,7 +224,8 @@ impl Worker {
             }
             match dialect.decode(opened, &input[used..]) {
                 Ok(None) if input.len() - used > dialect::FRAME_BYTES_MAX => {
-                    self.end(index, format!("says more than {} bytes at once", dialect::FRAME_BYTES_MAX), now)?;
+                    let reason = format!("says more than {} bytes at once", dialect::FRAME_BYTES_MAX);
+                    self.end_for_good(index, reason, now)?;
                 }
                 Ok(None) => break,
                 Ok(Some((length, Incoming::HandshakeDone))) if self.target(index).is_deflated => {
@@ -233,7 +236,9 @@ impl Worker {
                     used += length;
                     self.handle(index, incoming, now)?;
                 }
-                Err(error) => self.end(index, format!("does not speak the dialect: {:?}", error.0), now)?,
+                Err(error) => {
+                    self.end_for_good(index, format!("does not speak the dialect: {:?}", error.0), now)?;
+                }
             }
         }
         Ok(used)
@@ -244,7 +249,7 @@ impl Worker {
         if inflate::is_accepted(answer) {
             return self.authenticate(index, now);
         }
-        self.end(index, "the server declines permessage-deflate".to_owned(), now)
+        self.end_for_good(index, "the server declines permessage-deflate".to_owned(), now)
     }
 
     fn handle(&mut self, index: usize, incoming: Incoming<'_>, now: Nanos) -> anyhow::Result<()> {
@@ -276,7 +281,11 @@ impl Worker {
             }
             Incoming::Refused(reason) => {
                 self.count_answer(index, now);
-                add_reason(&mut self.counters.result.refused, reason);
+                if dialect::is_unavailable(&reason) {
+                    self.count_unavailable(index);
+                } else {
+                    add_reason(&mut self.counters.result.refused, reason);
+                }
             }
             Incoming::Published => self.count_answer(index, now),
             Incoming::Closed(reason) => self.end(index, reason, now)?,
@@ -314,8 +323,14 @@ impl Worker {
         }
     }
 
-    /// Ends a client: it has failed to connect or was disconnected.
+    /// Ends the connection of a client that failed to connect or was disconnected. With `--failover` it comes back at
+    /// another target.
     pub(super) fn end(&mut self, index: usize, reason: String, now: Nanos) -> anyhow::Result<()> {
+        if self.fail_over(index, &reason, now) { Ok(()) } else { self.end_for_good(index, reason, now) }
+    }
+
+    /// Ends a client that does not come back.
+    pub(super) fn end_for_good(&mut self, index: usize, reason: String, now: Nanos) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
         if matches!(client.stage, Stage::Ended | Stage::Stalled) {
             return Ok(());

@@ -3,6 +3,7 @@
 //! It never sleeps: late lines wait in one queue in the order of their times, so that no delay adds to another.
 
 mod answers;
+mod nodes;
 mod resuming;
 mod script;
 mod wire;
@@ -24,9 +25,9 @@ const HAPPENS_WITHIN: Duration = Duration::from_secs(30);
 /// Events that are not handled yet. Clients that send more have to wait, as with any server.
 const HAPPENINGS_MAX: usize = 64;
 
-/// A server. Ends when dropped.
+/// A server, or several that share all rooms. Ends when dropped.
 pub struct Fake {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     wire: Wire,
     happen: SyncSender<Happening>,
     seen: Receiver<Seen>,
@@ -40,25 +41,39 @@ impl Fake {
 
     /// Listens on a free port.
     pub fn start_speaking(wire: Wire, script: &[Fault]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
+        Self::start_nodes(1, wire, script)
+    }
+
+    /// Listens on this many free ports, as the nodes of a cluster do that have the same rooms.
+    pub fn start_nodes(count: usize, wire: Wire, script: &[Fault]) -> Self {
         let (happen, happenings) = sync_channel(HAPPENINGS_MAX);
         let (see, seen) = channel();
-        let server = Server { wire, script: script.to_vec(), see, ..Server::new() };
-        let accepted = happen.clone();
-        thread::spawn(move || accept(wire, &listener, &accepted));
+        let server = Server { wire, script: script.to_vec(), see, happen: Some(happen.clone()), ..Server::new() };
+        let listen = |node| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let address = listener.local_addr().expect("a bound socket");
+            let accepted = happen.clone();
+            thread::spawn(move || accept(wire, node, &listener, &accepted));
+            address
+        };
+        let addresses = (0..count).map(listen).collect();
         thread::spawn(move || server.serve(&happenings));
-        Self { address, wire, happen, seen }
+        Self { addresses, wire, happen, seen }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
     }
 
     /// Its address as a target.
     pub fn target(&self) -> String {
-        format!("{}://{}", self.wire.scheme(), self.address)
+        self.targets().swap_remove(0)
+    }
+
+    /// The addresses of all nodes as targets.
+    pub fn targets(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("{}://{address}", self.wire.scheme())).collect()
     }
 
     /// Waits for this many events of a kind.
@@ -81,31 +96,29 @@ impl Drop for Fake {
     fn drop(&mut self) {
         // Fails only if the server has panicked, which its test notices.
         let _ = self.happen.send(Happening::End);
-        // The listener ends at its next client, since the server has ended.
-        let _ = TcpStream::connect(self.address);
+        // Each listener ends at its next client, since the server has ended.
+        self.addresses.iter().for_each(|address| drop(TcpStream::connect(address)));
     }
 }
 
 /// An event for the server.
 enum Happening {
-    /// A client whose messages are compressed or not.
-    Accepted(TcpStream, bool),
+    /// A client of this node, its input, and whether its messages are compressed.
+    Accepted(usize, BufReader<TcpStream>, bool),
     Heard(usize, String),
     Ended(usize),
     End,
 }
 
-fn accept(wire: Wire, listener: &TcpListener, happen: &SyncSender<Happening>) {
-    for (client, stream) in listener.incoming().enumerate() {
+fn accept(wire: Wire, node: usize, listener: &TcpListener, happen: &SyncSender<Happening>) {
+    for stream in listener.incoming() {
         let stream = stream.expect("a client");
         stream.set_nodelay(true).expect("an option");
-        let mut input = BufReader::new(stream.try_clone().expect("a descriptor"));
+        let mut input = BufReader::new(stream);
         let is_deflated = wire.accept(&mut input);
-        if happen.send(Happening::Accepted(stream, is_deflated)).is_err() {
+        if happen.send(Happening::Accepted(node, input, is_deflated)).is_err() {
             return;
         }
-        let happen = happen.clone();
-        thread::spawn(move || listen(wire, client, input, &happen));
     }
 }
 
@@ -127,6 +140,7 @@ enum Act {
 }
 
 struct Client {
+    node: usize,
     stream: TcpStream,
     is_deflated: bool,
     room: Option<String>,
@@ -143,6 +157,8 @@ struct Server {
     wire: Wire,
     script: Vec<Fault>,
     see: Sender<Seen>,
+    /// What its clients say; `None` once it has ended.
+    happen: Option<SyncSender<Happening>>,
     clients: Vec<Client>,
     /// Members in the order in which they joined.
     rooms: BTreeMap<String, Vec<usize>>,
@@ -163,6 +179,7 @@ impl Server {
             wire: Wire::Lines,
             script: Vec::new(),
             see: channel().0,
+            happen: None,
             clients: Vec::new(),
             rooms: BTreeMap::new(),
             histories: BTreeMap::new(),
@@ -182,7 +199,7 @@ impl Server {
                 None => happenings.recv().map_err(RecvTimeoutError::from),
             };
             match happening {
-                Ok(Happening::Accepted(stream, is_deflated)) => self.let_in(stream, is_deflated),
+                Ok(Happening::Accepted(node, input, is_deflated)) => self.let_in(node, input, is_deflated),
                 Ok(Happening::Heard(client, line)) => self.hear(client, &line),
                 Ok(Happening::Ended(client)) => self.lose_sight_of(client),
                 Ok(Happening::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -192,9 +209,13 @@ impl Server {
         }
     }
 
-    fn let_in(&mut self, stream: TcpStream, is_deflated: bool) {
-        let last_due = Instant::now();
-        self.clients.push(Client { stream, is_deflated, room: None, deliveries: 0, held: None, last_due });
+    fn let_in(&mut self, node: usize, input: BufReader<TcpStream>, is_deflated: bool) {
+        let (last_due, client, wire) = (Instant::now(), self.clients.len(), self.wire);
+        let stream = input.get_ref().try_clone().expect("a descriptor");
+        self.clients.push(Client { node, stream, is_deflated, room: None, deliveries: 0, held: None, last_due });
+        if let Some(happen) = self.happen.clone() {
+            thread::spawn(move || listen(wire, client, input, &happen));
+        }
     }
 
     fn lose_sight_of(&mut self, client: usize) {
@@ -245,12 +266,6 @@ impl Server {
     fn take_fault(&mut self, is_wanted: impl Fn(&Fault) -> bool) -> bool {
         let place = self.script.iter().position(is_wanted);
         place.map(|place| self.script.remove(place)).is_some()
-    }
-
-    fn publish_by(&mut self, client: usize, text: &str) {
-        if let Some(room) = self.clients[client].room.clone() {
-            self.publish(&room, text);
-        }
     }
 
     fn publish(&mut self, room: &str, text: &str) {

@@ -12,6 +12,9 @@ mod faults;
 // Clients that are cut and come back with their position.
 mod reconnects;
 
+// Clients on several nodes, which come back at another one.
+mod failover;
+
 // The same over the Centrifuge protocol, and compressed messages.
 mod centrifuge;
 

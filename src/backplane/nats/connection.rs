@@ -1,5 +1,6 @@
 //! The connection to NATS: its options, TLS, and what the library says about it. The library connects again by itself.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use aws_lc_rs::rand;
 use futures_util::FutureExt;
 use hyper_rustls::ConfigBuilderExt;
-use percent_encoding::percent_decode_str;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::{BackplaneError, is_of_tls, with_causes};
-use crate::config::{ClusterRules, NatsServer};
+use crate::config::{ClusterRules, NatsLogin, NatsServer};
 
 /// The time from one ping to the next. A server that misses two is taken for dead.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,17 +42,11 @@ const EVENTS_MAX: usize = 64;
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is needed to connect, read once.
-#[derive(Clone)]
 pub(super) struct Dialing {
     addresses: Vec<ServerAddr>,
-    options: Options,
-}
-
-#[derive(Clone)]
-struct Options {
     name: String,
     tls: ClientConfig,
-    user: Option<(String, Option<String>)>,
+    login: Option<NatsLogin>,
 }
 
 /// A connection, and what the library says about it.
@@ -64,18 +58,10 @@ pub(super) struct Connection {
 impl Dialing {
     /// Reads the files and URLs of the settings.
     pub(super) fn new(rules: &ClusterRules, node_name: &str) -> Result<Self, BackplaneError> {
-        let mut addresses = Vec::new();
-        let mut user = None;
-        for server in &rules.servers {
-            let (address, credentials) = address(server)?;
-            addresses.push(address);
-            user = user.or(credentials);
-        }
+        let addresses = addresses(rules)?;
         let is_needed = addresses.iter().any(ServerAddr::tls_required);
-        Ok(Self {
-            addresses,
-            options: Options { name: node_name.to_owned(), tls: tls_config(rules, is_needed)?, user },
-        })
+        let (name, tls, login) = (node_name.to_owned(), tls_config(rules, is_needed)?, rules.login.clone());
+        Ok(Self { addresses, name, tls, login })
     }
 
     /// Connects once.
@@ -94,8 +80,8 @@ impl Dialing {
     ) -> Result<Connection, ConnectError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let options = ConnectOptions::new()
-            .name(&self.options.name)
-            .tls_client_config(self.options.tls.clone())
+            .name(&self.name)
+            .tls_client_config(self.tls.clone())
             .ping_interval(PING_INTERVAL)
             .connection_timeout(CONNECT_WITHIN)
             .request_timeout(Some(REQUEST_WITHIN))
@@ -106,9 +92,9 @@ impl Dialing {
                 let sender = sender.clone();
                 async move { drop(sender.send(event).await) }
             });
-        let options = match &self.options.user {
-            Some((user, Some(password))) => options.user_and_password(user.clone(), password.clone()),
-            Some((token, None)) => options.token(token.clone()),
+        let options = match &self.login {
+            Some(NatsLogin::User(user, password)) => options.user_and_password(user.clone(), password.clone()),
+            Some(NatsLogin::Token(token)) => options.token(token.clone()),
             None => options,
         };
         let client = set(options).connect(&self.addresses[..]).await?;
@@ -170,16 +156,13 @@ pub(super) fn servers(rules: &ClusterRules) -> String {
     rules.servers.iter().map(NatsServer::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The address of a server without its credentials, which the library logs, and these.
-fn address(server: &NatsServer) -> Result<(ServerAddr, Option<(String, Option<String>)>), BackplaneError> {
-    let error = |cause: String| BackplaneError::Url { server: server.to_string(), cause };
-    let address: ServerAddr = server.0.parse().map_err(|_| error("no URL of a NATS server".to_owned()))?;
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let credentials = address.username().map(|user| (decoded(user), address.password().map(decoded)));
-    let (scheme, host) = (address.scheme(), address.host());
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let bare = format!("{scheme}://{host}:{}", address.port());
-    Ok((bare.parse().map_err(|_| error("no host".to_owned()))?, credentials))
+/// The addresses of the servers, which hold no login: the library logs them.
+fn addresses(rules: &ClusterRules) -> Result<Vec<ServerAddr>, BackplaneError> {
+    let address = |server: &NatsServer| {
+        let wrong = |error: io::Error| BackplaneError::Url { server: server.to_string(), cause: error.to_string() };
+        server.0.parse().map_err(wrong)
+    };
+    rules.servers.iter().map(address).collect()
 }
 
 /// TLS by the authorities of the settings, or else by those that the system trusts.

@@ -95,7 +95,7 @@ pub enum BackplaneError {
     /// The URL of a server is none.
     #[error("--cluster {server}: {cause}")]
     Url {
-        /// The server, without its password.
+        /// The server, as the settings have it.
         server: String,
         /// Why.
         cause: String,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::{Client, ConnectError, HeaderMap, Message, SubscribeError, Subscriber, header, jetstream};
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -83,6 +83,11 @@ impl Links {
         &self.connection.client
     }
 
+    /// Drops what waits of the feed.
+    pub(super) fn drop_feed(&mut self) {
+        while waiting(&mut self.feed).is_some() {}
+    }
+
     /// Subscribes to the feed anew: what waits there is of a stream that is gone.
     pub(super) fn renew_feed(&mut self) {
         let subscribed = self.client().subscribe(self.subjects.feed.clone()).now_or_never();
@@ -138,6 +143,10 @@ impl Links {
 
 /// The next message of a subscription.
 pub(super) async fn message(subscription: &mut Subscriber) -> Message {
-    use futures_util::StreamExt;
     subscription.next().await.expect("a subscription lasts as long as its client")
+}
+
+/// The next message of a subscription, if one waits.
+pub(super) fn waiting(subscription: &mut Subscriber) -> Option<Message> {
+    message(subscription).now_or_never()
 }

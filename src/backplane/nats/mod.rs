@@ -151,9 +151,11 @@ impl CaughtUp {
         *self.0.borrow()
     }
 
-    /// Waits until it has, or the thread has ended.
-    pub async fn wait(&mut self) {
-        let _ = self.0.wait_for(|is_true| *is_true).await;
+    /// Waits until it has, or the thread has ended. A server that is alone has nothing to catch up with.
+    pub async fn wait(this: Option<Self>) {
+        if let Some(Self(mut receiver)) = this {
+            let _ = receiver.wait_for(|is_true| *is_true).await;
+        }
     }
 }
 

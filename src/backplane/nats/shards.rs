@@ -45,7 +45,7 @@ impl Shards {
 
     /// Tells all shards in which epoch the stream goes on, and from where. Returns once they do.
     pub(super) async fn restart(&self, epoch: Epoch, horizon: Offset) {
-        // First: a shard that begins anew must not take a place of the stream before for one that it has reached.
+        // Before the first shard goes on: it would take the place of before for one of the new epoch.
         self.reached.advance(horizon);
         let mut telling = Vec::with_capacity(self.feeds.len());
         for shard in 0..self.feeds.len() {

@@ -116,6 +116,8 @@ impl KnownNodes {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn node(id: u64, name: &str) -> PeerNode {
@@ -136,7 +138,7 @@ mod tests {
         assert_eq!(known.hear(&json(&b, false), start + ANNOUNCE_PERIOD), Heard::Known);
         assert_eq!(*known.all(), [b.clone(), a]);
         assert!(known.forget_silent(start + SILENCE_MAX));
-        assert_eq!(*known.all(), [b.clone()]);
+        assert_eq!(*known.all(), *slice::from_ref(&b));
         assert_eq!(known.hear(&json(&b, true), start), Heard::Left);
         assert_eq!(known.hear(&json(&b, true), start), Heard::Nothing);
     }

@@ -47,7 +47,7 @@ pub fn disconnect_code(reason: Disconnect) -> (u16, &'static str) {
         Disconnect::Shutdown => (3001, "shutdown"),
         Disconnect::TokenExpired => (3005, "connection expired"),
         Disconnect::SlowConsumer => (3008, "slow"),
-        Disconnect::OutOfStep => (3010, "insufficient state"),
+        Disconnect::OutOfStep | Disconnect::InsufficientState => (3010, "insufficient state"),
         Disconnect::PingTimeout => (3012, "no pong"),
         // The server is short of something, and the client is to come back later.
         Disconnect::TooManyConnections | Disconnect::InputBudget => (3013, "too many requests"),

@@ -85,7 +85,7 @@ impl HttpServer {
         let _publishing = self.context.drain.publishing();
         let context = self.sessions()?;
         debug!(key = key.name(), method = method.name(), "api call");
-        Ok(Api { context, key, node: &self.node }.answer(call).await)
+        Ok(Api { context, key, node: &self.context.node }.answer(call).await)
     }
 
     /// Lets a call with a valid key come to its answer on a full server as well. Where too many calls are kept already, it

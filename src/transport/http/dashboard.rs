@@ -50,7 +50,7 @@ impl HttpServer {
         self.context.counts.requests_for_figures.add(1);
         let stats = Arc::clone(&self.context.stats.borrow());
         if since.is_some_and(|since| stats.has_few_behind(since)) {
-            return stats.to_json(&self.node.name, since).into();
+            return stats.to_json(&self.context.node.name, since).into();
         }
         let newest = &mut *self.whole_figures.borrow_mut();
         if let Some(WholeFigures(made_of, json)) = newest
@@ -58,7 +58,7 @@ impl HttpServer {
         {
             return json.clone();
         }
-        let json = Bytes::from(stats.to_json(&self.node.name, None));
+        let json = Bytes::from(stats.to_json(&self.context.node.name, None));
         *newest = Some(WholeFigures(stats, json.clone()));
         json
     }

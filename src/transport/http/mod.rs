@@ -25,7 +25,6 @@ mod streams;
 mod subprotocol;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fs::read_to_string;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -84,9 +83,6 @@ const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head; more are answered with 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// The name of the host, as the kernel tells it.
-const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
-
 /// What the HTTP server of a worker works with.
 pub struct HttpContext {
     /// Says whether the server stops.
@@ -121,6 +117,8 @@ pub struct HttpContext {
     pub deflate_bytes_min: Option<NonZeroU16>,
     /// The streams for which commands come.
     pub streams: Rc<Streams>,
+    /// What the server API says of this process.
+    pub node: Node,
 }
 
 /// The HTTP server of a worker.
@@ -136,8 +134,6 @@ pub struct HttpServer {
     origin_refusals: LogThrottle,
     /// The memory of answers with history.
     history: Arc<Semaphore>,
-    /// What the server API says of this process.
-    node: Node,
     api_description: OnceCell<Bytes>,
     on_upgrade: Box<dyn Fn(Client, Upgrade)>,
 }
@@ -166,11 +162,6 @@ impl HttpServer {
     /// Sockets that were switched to WebSocket, or go on as streams, go to `on_upgrade`.
     pub fn new(context: HttpContext, on_upgrade: impl Fn(Client, Upgrade) + 'static) -> Self {
         Self {
-            node: Node {
-                uid: format!("{:016x}", context.streams.node()),
-                name: read_to_string(HOST_NAME_FILE).unwrap_or_default().trim().to_owned(),
-                started_at: Instant::now(),
-            },
             api_description: OnceCell::new(),
             context,
             metrics_text: RefCell::default(),

@@ -12,7 +12,7 @@ pub trait Addresses {
 }
 
 /// A transport of the text dialect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Lines over TCP.
     Tcp,

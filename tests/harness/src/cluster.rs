@@ -12,6 +12,7 @@ pub struct Cluster {
     /// The nodes.
     pub nodes: Vec<Program>,
     hosts: Vec<Ipv4Addr>,
+    /// The URLs of NATS. Empty for nodes that know of no other.
     url: String,
     arguments: Vec<String>,
 }
@@ -32,7 +33,7 @@ impl Cluster {
         Self::start_at(&nats.url(), nodes, arguments)
     }
 
-    /// Starts this many nodes, which reach NATS at these URLs.
+    /// Starts this many nodes, which reach NATS at these URLs; without a URL each is alone.
     #[track_caller]
     pub fn start_at(url: &str, nodes: usize, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -62,7 +63,8 @@ impl Cluster {
         let addresses = [format!("--tcp={host}:8080"), format!("--http={host}:3000")];
         let further = addresses.iter().chain(&self.arguments).map(String::as_str);
         let shape = SHAPES[place % SHAPES.len()];
-        let arguments: Vec<&str> = ["--cluster", url].into_iter().chain(shape).chain(further).collect();
+        let shared = if url.is_empty() { &[][..] } else { &["--cluster", url] };
+        let arguments: Vec<&str> = shared.iter().copied().chain(shape).chain(further).collect();
         Program::start(&arguments)
     }
 

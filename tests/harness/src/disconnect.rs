@@ -17,6 +17,7 @@ pub enum Disconnect {
     Kicked,
     MessageTimeout,
     Refused,
+    InsufficientState,
 }
 
 impl Disconnect {
@@ -36,6 +37,7 @@ impl Disconnect {
             Self::Kicked => (4012, "kicked"),
             Self::MessageTimeout => (4014, "message-timeout"),
             Self::Refused => (4017, "refused"),
+            Self::InsufficientState => (4018, "insufficient-state"),
         }
     }
 

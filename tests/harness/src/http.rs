@@ -42,6 +42,10 @@ impl Head {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
+
+    fn content_length(&self) -> usize {
+        self.header("content-length").map_or(0, |length| length.parse().expect("a length"))
+    }
 }
 
 /// One connection.
@@ -107,6 +111,14 @@ impl Http {
         (head, body)
     }
 
+    /// The next answer of a server that may be gone.
+    pub fn try_answer(&mut self) -> io::Result<(Head, String)> {
+        let head = self.try_head()?;
+        let mut body = vec![0; head.content_length()];
+        self.0.read_exact(&mut body)?;
+        Ok((head, String::from_utf8(body).expect("text")))
+    }
+
     /// The body behind a head.
     #[track_caller]
     pub fn body(&mut self, head: &Head) -> String {
@@ -116,8 +128,7 @@ impl Http {
     /// The body behind a head, which need not be text.
     #[track_caller]
     pub fn bytes(&mut self, head: &Head) -> Vec<u8> {
-        let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length"));
-        let mut body = vec![0; length];
+        let mut body = vec![0; head.content_length()];
         self.0.read_exact(&mut body).expect("a body");
         body
     }

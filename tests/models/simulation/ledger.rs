@@ -112,6 +112,7 @@ impl Ledger {
             | ShardCommand::RemoveHistory(..)
             | ShardCommand::CountMembers(_)
             | ShardCommand::Busiest(_)
+            | ShardCommand::Peer(_)
             | ShardCommand::Placed(_)
             | ShardCommand::Rules(..) => {
                 unreachable!("clients do not send it")

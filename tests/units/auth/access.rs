@@ -6,19 +6,16 @@ use std::path::Path;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use roomcast::access::Access;
-use roomcast::config::{Config, Settings};
 use roomcast::protocol::names::RoomName;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::keys::Pair;
-use super::{NOW, SECRET, ada, signed_with};
+use super::{NOW, SECRET, access_rules, ada, signed_with};
 
 fn load(folder: &TempDir, settings: &str) -> Result<Access, String> {
     let settings = settings.replace("FOLDER", folder.path().to_str().expect("a path in UTF-8"));
-    let settings: Settings = toml::from_str(&settings).expect("settings");
-    Access::load(&Config::try_from(settings).expect("settings within their rules").access)
-        .map_err(|error| error.to_string())
+    Access::load(&access_rules(&settings)).map_err(|error| error.to_string())
 }
 
 fn folder_with(files: &[(&str, &[u8])]) -> TempDir {

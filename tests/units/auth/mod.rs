@@ -9,18 +9,31 @@ mod keys;
 mod rights;
 mod subscriptions;
 
+use std::fs;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use roomcast::auth::UnixSeconds;
 use roomcast::auth::tokens::{Token, TokenChecks, TokenError, TokenVerifier};
+use roomcast::config::{AccessRules, Config, Invocation};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 /// The time at which the tests verify.
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// A secret of 32 bytes.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// Who may do what by the text of a settings file.
+fn access_rules(text: &str) -> AccessRules {
+    let file = NamedTempFile::new().expect("a file");
+    fs::write(&file, text).expect("a file");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let settings = Invocation::parse(["roomcast", "--config", path]).expect("settings").settings;
+    Config::try_from(settings).expect("settings within their rules").access
+}
 
 /// A verifier with the key `main`, which has the secret.
 fn verifier() -> TokenVerifier {

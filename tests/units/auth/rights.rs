@@ -7,7 +7,7 @@ use roomcast::config::{Config, RoomRule, RuleSettings, Settings, Who};
 use roomcast::protocol::names::RoomName;
 use serde_json::json;
 
-use super::accepted;
+use super::{accepted, access_rules};
 
 fn room(name: &str) -> RoomName {
     RoomName::parse(name).expect("a name within the rule")
@@ -15,9 +15,7 @@ fn room(name: &str) -> RoomName {
 
 /// The rules of a settings file.
 fn rules(text: &str) -> RoomRules {
-    let settings: Settings = toml::from_str(text).expect("settings");
-    let access = Config::try_from(settings).expect("settings within their rules").access;
-    RoomRules::from(&access)
+    RoomRules::from(&access_rules(text))
 }
 
 /// Which of join, publish, history and presence a client has, and whether it may publish from outside.

@@ -1,4 +1,4 @@
-//! Clients that were cut and came back, as rows of the page.
+//! Clients that lost their connection and came back, as rows of the page.
 
 use humantime::format_duration;
 
@@ -8,16 +8,19 @@ use crate::messages::ReconnectCounts;
 use crate::report::{ReconnectReport, Report, format_reasons};
 use crate::workload::{CutFrom, Reconnect};
 
-/// The counts; empty if no client was to be cut.
+/// The counts; empty if no client was to come back.
 pub fn rows(report: &Report) -> Vec<Row> {
     let Some(reconnects) = &report.rooms.reconnects else { return Vec::new() };
-    let ReconnectCounts { cut, recovered, told, deceived, away, replayed, doubled, untold, tls_resumed } =
-        reconnects.counts;
+    let counts = reconnects.counts;
+    let ReconnectCounts { cut, disconnected, moved, recovered, told, deceived, away, .. } = counts;
+    let ReconnectCounts { replayed, doubled, untold, tls_resumed, .. } = counts;
     let plain = |name, number: u64| Row::new(name, count(number));
     let fault = |name, number: u64| Row { is_bad: number > 0, ..Row::new(name, count(number)) };
     let mut rows: Vec<Row> = report.workload.settings.reconnect.iter().map(plan).collect();
     rows.extend([
         plain("Clients cut", cut),
+        plain("Clients disconnected", disconnected),
+        plain("Back at another target", moved),
         plain("Back with what they missed", recovered),
         plain("Told of a gap", told),
         fault("Back without what they missed, untold", deceived),
@@ -30,6 +33,9 @@ pub fn rows(report: &Report) -> Vec<Row> {
     rows.extend(reconnects.all_back_seconds.map(|seconds| Row::new("All back after", with_unit(seconds, "s"))));
     let ratio = |ratio| Row::new("Rooms beside, p99 during over before", significant(ratio));
     rows.extend(reconnects.beside_ratio.map(ratio));
+    if !reconnects.disconnected.is_empty() {
+        rows.push(Row::new("Disconnected", format_reasons(&reconnects.disconnected)));
+    }
     if !reconnects.failed.is_empty() {
         rows.push(Row { is_bad: true, ..Row::new("Failed", format_reasons(&reconnects.failed)) });
     }

@@ -166,6 +166,7 @@ impl Counts {
 fn cells(group: &GroupReport) -> Vec<(&'static str, Cell)> {
     let Tally { published, blocked, received, lost, duplicated, reordered, stray, damaged, churned, stalled, .. } =
         group.tally;
+    let Tally { unavailable, unaccepted, overtaken, .. } = group.tally;
     let good = |text: String| Cell { text, is_bad: false };
     let fault = |number: u64| Cell { text: count(number), is_bad: number > 0 };
     let offered = group.offered.map_or_else(|| "all that fits".to_owned(), significant);
@@ -175,11 +176,14 @@ fn cells(group: &GroupReport) -> Vec<(&'static str, Cell)> {
         ("Messages/s achieved", good(significant(group.achieved))),
         ("Deliveries/s", good(significant(group.deliveries))),
         ("Messages published", good(count(published))),
+        ("Messages refused as unavailable", good(count(unavailable))),
+        ("Messages not accepted before their connection ended", good(count(unaccepted))),
         ("Deliveries expected", good(count(group.expected))),
         ("Deliveries received", good(count(received))),
         ("Lost", fault(lost)),
         ("Duplicated", fault(duplicated)),
         ("Reordered", fault(reordered)),
+        ("Overtaken by a later one of their sender", fault(overtaken)),
         ("In a wrong room", fault(stray)),
         ("Damaged", fault(damaged)),
         ("Disconnected", fault(group.disconnected.values().sum())),

@@ -1,4 +1,4 @@
-//! Checks members that were cut on purpose and resume: every message between the cut and the return must come exactly
+//! Checks members that lose their connection and resume: every message between the cut and the return must come exactly
 //! once and in the order of the room, unless the server has told of a gap.
 
 use super::{DeliveryChecker, Member, Presence, Receipt};
@@ -6,24 +6,32 @@ use crate::clock::Nanos;
 use crate::payload::Payload;
 
 impl DeliveryChecker {
-    /// Records that a member was cut. Nothing may reach it, and it misses nothing for good, until it returns.
+    /// Records that a member has lost its connection. Nothing may reach it, and it misses nothing for good, until it
+    /// returns.
     ///
-    /// What it has skipped so far is lost, because the server resumes behind that.
-    pub fn cut(&mut self, member: u32) {
-        self.lost += self.skipped.remove(&member).map_or(0, |numbers| numbers.len() as u64);
-        self.members[member as usize].presence = Presence::Away;
+    /// What it has skipped so far is lost, because the server resumes behind that. Returns how much of this it had missed
+    /// while it was away before, and was never told of.
+    pub fn cut(&mut self, member: u32) -> u64 {
+        let skipped = self.skipped.remove(&member).unwrap_or_default();
+        self.lost += skipped.len() as u64;
+        let presence = &mut self.members[member as usize].presence;
+        *presence = if *presence == Presence::Joined { Presence::AwayJoined } else { Presence::Away };
+        let Some(since) = self.resumed.remove(&member) else { return 0 };
+        skipped.iter().filter(|number| self.intended(**number) <= since).count() as u64
     }
 
     /// Records that the join with a position was answered. The next delivery must be the first message that the member
     /// has missed.
     pub fn resume(&mut self, member: u32, now: Nanos) {
-        self.members[member as usize].presence = Presence::Receiving;
+        let presence = &mut self.members[member as usize].presence;
+        *presence = if *presence == Presence::AwayJoined { Presence::Joined } else { Presence::Receiving };
         self.resumed.insert(member, now);
     }
 
     /// Records that a member which has resumed was told of a gap. It must receive the messages that were due after its
     /// join was answered.
     pub fn excuse_missed(&mut self, member: u32) {
+        self.early.remove(&member);
         let Some(since) = self.resumed.remove(&member) else { return };
         self.skipped.remove(&member);
         let place = &mut self.members[member as usize];

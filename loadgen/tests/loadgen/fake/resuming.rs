@@ -16,7 +16,8 @@ impl Server {
 
     /// Lets a client in again and sends what it has missed, with the faults of the script.
     pub(super) fn resume(&mut self, client: usize, room: &str, position: &str) {
-        if self.take_fault(|fault| matches!(fault, Fault::RefuseTheFirstToResume)) {
+        let refuses_all = self.script.iter().any(|fault| matches!(fault, Fault::RefuseAllToResume));
+        if refuses_all || self.take_fault(|fault| matches!(fault, Fault::RefuseTheFirstToResume)) {
             return self.promise(client, Act::Close);
         }
         let offset = position.strip_prefix(EPOCH).and_then(|rest| rest.strip_prefix('-')?.parse::<usize>().ok());

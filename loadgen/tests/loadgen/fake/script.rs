@@ -33,6 +33,8 @@ pub enum Fault {
     AnswerNoPosition,
     /// The first client to come back with a position is disconnected.
     RefuseTheFirstToResume,
+    /// Each client to come back with a position is disconnected.
+    RefuseAllToResume,
     /// The first client to come back is told of a gap, although everything could be had.
     TellTheFirstToResumeOfAGap,
     /// The first client to come back gets nothing of what it has missed and is not told of it.
@@ -41,6 +43,14 @@ pub enum Fault {
     LoseTheLastOfTheFirstReplay,
     /// The first replay has its last message twice.
     DoubleTheLastOfTheFirstReplay,
+    /// This message is refused as unavailable and reaches nobody.
+    RefuseMessage(usize),
+    /// This message reaches nobody, and the connection of its sender is closed without a word.
+    SwallowMessageAndClose(usize),
+    /// In place of this message, a member that did not send it is disconnected.
+    CloseAReader(usize),
+    /// Behind this message, the node of its sender ends all of its connections and takes new ones again.
+    StopNode(usize),
     /// Every token is refused.
     RefuseTokens,
     /// Nothing is ever answered.

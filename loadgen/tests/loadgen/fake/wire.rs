@@ -100,6 +100,15 @@ impl Wire {
         }
     }
 
+    /// The last words of a server that stops.
+    pub fn shutdown(self) -> &'static str {
+        match self {
+            Self::Lines => "ERR closed shutdown\n",
+            Self::Centrifuge => r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#,
+            Self::Http => "",
+        }
+    }
+
     /// The answer to a token, and a ping behind it where the server sends pings.
     pub fn authenticated(self, is_refused: bool) -> Vec<String> {
         let answers = match (self, is_refused) {

@@ -45,7 +45,7 @@ pub(super) struct Task {
     /// Connections that were noticed; each is noticed as up once.
     connects: u64,
     is_up: bool,
-    /// Streams that were followed: the answers of reads from the one before are void.
+    /// Rises with each connection and each stream. The answers to reads of the one before are void.
     life: u64,
     /// Ends of reads that were taken, and what they have found is not followed.
     read_ends: u32,
@@ -126,7 +126,11 @@ impl Task {
         self.shards.restart(self.following.epoch(), self.following.reached()).await;
         while !self.has_ended() {
             let wake = self.wake().await;
-            self.accept(wake).await;
+            // What has come is of the connection before.
+            let is_void = self.notice_connection() && matches!(wake, Wake::Feed(_));
+            if !is_void {
+                self.accept(wake).await;
+            }
             self.turn().await;
         }
         self.end().await;

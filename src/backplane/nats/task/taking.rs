@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use async_nats::{Event, Message, Subscriber};
+use async_nats::{Event, Message};
 use aws_lc_rs::rand;
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use tracing::{error, info, warn};
 
-use super::super::links::{LeaderAnswer, message};
+use super::super::links::{LeaderAnswer, waiting};
 use super::super::messages::{ReadPart, acknowledgement, read_part, stored};
 use super::super::stream::StreamError;
 use super::super::subjects::InboxTopic;
@@ -16,7 +15,7 @@ use super::Task;
 use crate::backplane::entry::{Proposal, ProposalError};
 use crate::backplane::envelope::{append_signal, decode_signals, seal_signals};
 use crate::backplane::following::{Restart, RestartCause, Source, Verdict};
-use crate::backplane::publishing::{ENVELOPE_BYTES, ProposalId};
+use crate::backplane::publishing::{ENTRIES_MAX, ENVELOPE_BYTES, ProposalId};
 use crate::backplane::signal::Signal;
 
 /// Messages of one subscription that are taken in one turn.
@@ -24,18 +23,16 @@ const TURN_MAX: usize = 256;
 
 impl Task {
     pub(super) fn take_feed(&mut self, first: Message) {
-        let now = Instant::now();
-        let mut taken = Some(first);
+        self.take_republished(first);
         for _ in 0..TURN_MAX {
-            let Some(message) = taken else { return };
-            if let Some(stored) = stored(message) {
-                self.following.take(stored, Source::Feed, now);
-            }
-            taken = waiting(&mut self.links.feed);
+            let Some(message) = waiting(&mut self.links.feed) else { return };
+            self.take_republished(message);
         }
-        // The last one that was taken from the subscription.
-        if let Some(stored) = taken.and_then(stored) {
-            self.following.take(stored, Source::Feed, now);
+    }
+
+    fn take_republished(&mut self, message: Message) {
+        if let Some(stored) = stored(message) {
+            self.following.take(stored, Source::Feed, Instant::now());
         }
     }
 
@@ -105,14 +102,18 @@ impl Task {
 
     /// Takes this proposal and those that wait, as far as there is room in the next envelope.
     pub(super) async fn take_proposals(&mut self, first: Proposal) {
-        let now = Instant::now();
-        let mut taken = Some(first);
-        while let Some(proposal) = taken {
-            let id = ProposalId { shard: proposal.shard, number: proposal.number };
-            if let Err(error) = self.publishing.propose(proposal, now) {
-                self.fail(&[id], error).await;
-            }
-            taken = self.publishing.is_open(now).then(|| self.mailbox.proposals.try_recv().ok()).flatten();
+        self.take_proposal(first).await;
+        for _ in 0..ENTRIES_MAX {
+            let is_open = self.publishing.is_open(Instant::now());
+            let Some(proposal) = is_open.then(|| self.mailbox.proposals.try_recv().ok()).flatten() else { return };
+            self.take_proposal(proposal).await;
+        }
+    }
+
+    async fn take_proposal(&mut self, proposal: Proposal) {
+        let id = ProposalId { shard: proposal.shard, number: proposal.number };
+        if let Err(error) = self.publishing.propose(proposal, Instant::now()) {
+            self.fail(&[id], error).await;
         }
     }
 
@@ -164,8 +165,7 @@ impl Task {
                 error!(stream, horizon = horizon.0, "the stream has dropped what this node has not followed");
             }
         }
-        self.life += 1;
-        self.read_ends = 0;
+        self.void_reads();
         self.publishing.restarted(Instant::now());
         self.shards.restart(epoch, horizon).await;
         self.node.metrics.restarts.add(1);
@@ -185,11 +185,6 @@ impl Task {
             _ => {}
         }
     }
-}
-
-/// The next message of a subscription, if one waits.
-fn waiting(subscription: &mut Subscriber) -> Option<Message> {
-    message(subscription).now_or_never()
 }
 
 fn random() -> u64 {

@@ -15,32 +15,41 @@ use crate::backplane::stream::StoredAt;
 impl Task {
     /// Does everything that can be done now.
     pub(super) async fn turn(&mut self) {
-        self.notice_connection();
         self.follow().await;
         self.publish().await;
         self.ask();
         self.tell_state();
     }
 
-    /// Notes when the connection was made or lost. A connection that was lost and made again in between is a new one.
-    fn notice_connection(&mut self) {
+    /// Notes when the connection was made or lost. One that was lost and made again in between is a new one. Returns
+    /// whether there is a new one: whatever has come from the stream before is void.
+    pub(super) fn notice_connection(&mut self) -> bool {
         let now = Instant::now();
         let (is_up, connects) = (self.links.connection.is_up(), self.links.connection.connects());
-        if is_up && (!self.is_up || connects > self.connects) {
+        let is_new = is_up && connects > self.connects;
+        if is_new {
             self.connects = connects;
             self.following.connected(now);
             self.publishing.connected(now);
-            self.read_ends = 0;
+            self.void_reads();
+            self.links.drop_feed();
         } else if !is_up {
             self.publishing.disconnected(now);
         }
         self.is_up = is_up;
         self.node.metrics.is_connected.set(is_up.into());
         self.node.metrics.connects.set(connects);
+        is_new
+    }
+
+    /// What was asked for is not taken any more.
+    pub(super) fn void_reads(&mut self) {
+        self.life += 1;
+        self.read_ends = 0;
     }
 
     async fn follow(&mut self) {
-        while let Some(Next { sequence, stored_at, envelope }) = self.following.next() {
+        while let Some(Next { sequence, stored_at, envelope }) = self.following.take_next() {
             self.node.metrics.envelopes_followed.add(1);
             match envelope {
                 Ok(Some(envelope)) => self.place(sequence, stored_at, envelope).await,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Process, Signal, until};
@@ -24,6 +24,9 @@ pub const OLDEST_NATS: &str = "2.11.11";
 /// A version that is too old. Debian's package has it.
 pub const OLD_NATS: &str = "2.9.10";
 
+/// A further user and its password, where there are users.
+const ADMINISTRATOR: (&str, &str) = ("administrator", "of-the-tests");
+
 const CLIENT_PORT: u16 = 4222;
 
 const ROUTE_PORT: u16 = 6222;
@@ -36,14 +39,14 @@ pub struct NatsOptions {
     /// The user and the password that clients must have.
     pub credentials: Option<(&'static str, &'static str)>,
     /// Further lines of the user's permissions, in the configuration's words.
-    pub permissions: &'static str,
+    pub permissions: String,
     /// The folder of the store, if it is not one of the server's own.
     pub store: Option<PathBuf>,
 }
 
 impl Default for NatsOptions {
     fn default() -> Self {
-        Self { version: NATS, credentials: None, permissions: "", store: None }
+        Self { version: NATS, credentials: None, permissions: String::new(), store: None }
     }
 }
 
@@ -74,6 +77,11 @@ impl NatsServer {
         Some(server)
     }
 
+    /// An address on which nobody listens.
+    pub fn free_address() -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(free_loopback()), CLIENT_PORT)
+    }
+
     fn spawn(program: PathBuf, options: NatsOptions, name: &str, host: Ipv4Addr, cluster: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(config_of(&folder), configuration(&options, &folder, name, host, cluster)).expect("a file");
@@ -88,14 +96,14 @@ impl NatsServer {
         format!("nats://{}{}", credentials.unwrap_or_default(), self.address)
     }
 
-    /// A client with the credentials.
+    /// A client that may do everything.
     #[track_caller]
     pub fn client(&self) -> NatsClient {
         self.try_client().expect("a server that accepts")
     }
 
     fn try_client(&self) -> std::io::Result<NatsClient> {
-        NatsClient::connect(self.address, self.options.credentials)
+        NatsClient::connect(self.address, self.options.credentials.map(|_| ADMINISTRATOR))
     }
 
     /// Waits until it answers requests of JetStream.
@@ -184,6 +192,19 @@ impl NatsCluster {
         self.servers.iter().map(NatsServer::url).collect::<Vec<String>>().join(",")
     }
 
+    /// Waits until all servers have all of this stream.
+    #[track_caller]
+    pub fn until_replicated(&self, stream: &str) {
+        until(|| {
+            let info = self.servers.iter().find_map(|server| server.try_client().ok()?.stream(stream));
+            info.is_some_and(|info| {
+                let replicas = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+                let is_current = |replica: &Value| replica["current"] == true && replica["offline"] != true;
+                replicas.len() == self.servers.len() - 1 && replicas.iter().all(is_current)
+            })
+        });
+    }
+
     /// The server that leads this stream, by its place in `servers`.
     #[track_caller]
     pub fn leader(&self, stream: &str) -> usize {
@@ -235,8 +256,10 @@ fn configuration(options: &NatsOptions, folder: &TempDir, name: &str, host: Ipv4
     let store = options.store.clone().unwrap_or_else(|| folder.path().join("store"));
     let log = folder.path().join("log");
     let users = options.credentials.map(|(user, password)| {
-        let permissions = options.permissions;
-        format!("authorization {{ users: [{{ user: {user}, password: {password}, {permissions} }}] }}")
+        let permissions = &options.permissions;
+        let user = format!("{{ user: {user}, password: {password}, {permissions} }}");
+        let (name, password) = ADMINISTRATOR;
+        format!("authorization {{ users: [{user}, {{ user: {name}, password: {password} }}] }}")
     });
     format!(
         "server_name: {name}\nlisten: \"{host}:{CLIENT_PORT}\"\nlog_file: {log:?}\n{cluster}\n{}\n\

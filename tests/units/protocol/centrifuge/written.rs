@@ -368,6 +368,7 @@ fn the_reasons_of_endings_fit_a_close_frame_and_are_no_json() {
         (Disconnect::TokenExpired, 3005),
         (Disconnect::SlowConsumer, 3008),
         (Disconnect::OutOfStep, 3010),
+        (Disconnect::InsufficientState, 3010),
         (Disconnect::PingTimeout, 3012),
         (Disconnect::TokenInvalid, 3500),
         (Disconnect::ProtocolError, 3501),
