@@ -110,13 +110,18 @@ impl Shard {
         self.cluster.as_ref().is_some_and(|cluster| cluster.is_behind())
     }
 
-    /// Applies an entry at its place, then tells who has proposed it.
+    /// Applies an entry, then executes the commands that have waited for it.
     pub(super) fn follow(&mut self, now: Now, placed: Placed, batch: &mut Batch) {
+        self.apply(now, placed, batch);
+        self.execute_released(now, batch);
+    }
+
+    /// Applies an entry at its place, then tells who has proposed it.
+    fn apply(&mut self, now: Now, placed: Placed, batch: &mut Batch) {
         let Placed { offset, stored_at, entry, proposal, .. } = placed;
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
         let at = cluster.instant_of(stored_at);
         let outstanding = proposal.and_then(|number| cluster.settle(number));
-        let is_own = outstanding.is_some();
         match entry {
             Entry::Publish(publish) => {
                 let read_at = outstanding.as_ref().map_or(now.instant, |outstanding| outstanding.read_at);
@@ -136,9 +141,6 @@ impl Shard {
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.advance(offset);
-        }
-        if is_own {
-            self.execute_released(now, batch);
         }
     }
 
@@ -172,9 +174,10 @@ impl Shard {
     /// No member stays: until its connection is closed it would get what follows, and resume from there as if it had
     /// what is missing.
     fn restart(&mut self, now: Now, epoch: Epoch, horizon: Offset, batch: &mut Batch) {
-        for command in self.waiting.take_placed() {
-            self.execute(now, command, batch);
-        }
+        let waiting = self.waiting.take_placed();
+        waiting.into_iter().for_each(|placed| self.apply(now, placed, batch));
+        // Not in between: they would be told a position behind entries that are still to be applied.
+        self.execute_released(now, batch);
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
         if cluster.epoch() != epoch {
             self.keys.forget();

@@ -149,3 +149,20 @@ fn a_publication_is_in_flight_until_it_has_its_place() {
     assert!(window.emptied().now_or_never().is_some());
     assert!(matches!(two.entry, Entry::Publish(_)));
 }
+
+#[test]
+fn a_position_is_told_behind_all_entries_that_have_waited() {
+    let mut node = ClusterNode::new();
+    let member = client(ON_FIRST, 1);
+    node.join(0, member, None);
+    node.say(0, member, "own");
+    let own = node.proposal().expect("proposed");
+    node.is_full.set(true);
+    node.place_own(5_000, own);
+    node.place(6_000, crate::cluster_node::say(0, "other"));
+    node.act(0, member, Act::Position);
+    node.restart(crate::cluster_node::OTHER_EPOCH, 4_095);
+    let lines = node.received(member);
+    assert_eq!(lines[..3], ["Joined room-0", "[L] own", "[other] other"]);
+    assert!(lines[3].ends_with("6000"), "{lines:?}");
+}

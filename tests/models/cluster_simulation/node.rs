@@ -222,7 +222,7 @@ impl Node {
 
     /// Nothing is on its way, but for what the stream has and the node has not.
     pub fn is_idle(&self, stream: &Stream) -> bool {
-        let has_all = self.following.as_ref().is_none_or(|following| {
+        let has_all = self.following.as_ref().is_some_and(|following| {
             let is_newest = following.life == stream.lives.len() - 1 && following.next == stream.life().entries.len();
             is_newest && following.telling.is_empty()
         });
