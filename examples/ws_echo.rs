@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use roomcast::api::Node;
 use roomcast::broker::{RoomLimiter, ShardRules, ShardSenders};
 use roomcast::config::{
     AddressLimits, Config, InputRules, KeepaliveRules, Origins, OutboxLimits, Settings, Size, SlowPolicy, WebPages,
@@ -202,6 +203,7 @@ async fn serve(
         // There are no streams, so no command ever comes for one.
         streams: Streams::new(0, emulation_mailboxes(1).0, INPUT.budget, message_bytes_max),
         handshakes: Rc::new(Handshakes::new(watch::channel(TlsServer::default()).1)),
+        node: Node::new(0),
     };
     let server = Rc::new(HttpServer::new(http, move |client, upgrade| {
         // Streams without WebSocket are closed.

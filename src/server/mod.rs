@@ -80,7 +80,10 @@ pub async fn run(
 ) -> anyhow::Result<Counts> {
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
-    let metrics = ServerMetrics::new(config.workers, config.shards, config.cluster.is_some(), clients_max);
+    let metrics = ServerMetrics {
+        backplane: config.cluster.as_ref().map(|_| Arc::default()),
+        ..ServerMetrics::new(config.workers, config.shards, clients_max)
+    };
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
     access.warnings.iter().for_each(|warning| warn!("{warning}"));

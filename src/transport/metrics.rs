@@ -39,10 +39,10 @@ pub struct ServerMetrics {
 }
 
 impl ServerMetrics {
-    /// Counters at zero.
-    pub fn new(workers: u16, shards: u16, is_cluster: bool, clients_max: usize) -> Self {
+    /// Counters of a server that is alone, at zero.
+    pub fn new(workers: u16, shards: u16, clients_max: usize) -> Self {
         Self {
-            backplane: is_cluster.then(Arc::default),
+            backplane: None,
             writers: (0..workers).map(|_| Arc::default()).collect(),
             shards: (0..shards).map(|_| Arc::default()).collect(),
             transports: (0..workers).map(|_| Arc::default()).collect(),
