@@ -1,6 +1,7 @@
 //! All nodes follow one order.
 
 use harness::{NatsOptions, NatsServer, OLDEST_NATS};
+use roomcast::backplane::CaughtUp;
 use roomcast::backplane::entry::{Entry, Proposal};
 use roomcast::backplane::feed::Followed;
 use roomcast::backplane::signal::{MemberChange, Signal};
@@ -40,11 +41,9 @@ async fn a_node_that_starts_later_follows_the_stream_from_its_beginning() {
         }
         let followed = first.texts(5_000).await;
         let mut second = Node::start(&nats.url()).await;
-        let Followed::Restarted { epoch, horizon, told } = second.next().await else { panic!("no beginning") };
-        told.send(()).unwrap();
-        assert_eq!((epoch, horizon.0), (first.epoch, 4_095));
+        assert_eq!((second.epoch, second.horizon.0), (first.epoch, 4_095));
         assert_eq!(second.texts(5_000).await, followed);
-        second.caught_up.wait().await;
+        CaughtUp::wait(Some(second.caught_up.clone())).await;
         assert!(second.shards[0].reached() >= followed[4_999].0);
     }
 }
@@ -84,7 +83,7 @@ async fn an_entry_goes_to_the_shard_of_its_room_and_a_signal_to_that_of_other_no
 async fn a_node_whose_proposers_are_gone_sends_what_it_has_and_ends() {
     let Some(nats) = NatsServer::start() else { return };
     let (mut a, mut b) = (Node::start(&nats.url()).await, Node::start(&nats.url()).await);
-    a.caught_up.wait().await;
+    CaughtUp::wait(Some(a.caught_up.clone())).await;
     for number in 0..100 {
         a.propose(number, "last words");
     }
