@@ -87,7 +87,9 @@ pub struct WorkerResult {
     pub lags: HistogramCounts,
     /// Time from when a measured message was due until the answer to its publish, where publishes are answered.
     pub answers: HistogramCounts,
-    /// Clients that were cut and came back; `None` if none was to be cut.
+    /// Time from when a message was due until its sender lost its connection, for messages that nobody received.
+    pub unaccepted: HistogramCounts,
+    /// Clients that lost their connection and came back; `None` if none was to come back.
     pub reconnects: Option<ReconnectResult>,
     /// Message orders observed in rooms that are split over several processes.
     pub room_orders: Vec<(u32, RoomOrder)>,

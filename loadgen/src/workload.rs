@@ -140,6 +140,12 @@ impl Reconnect {
     }
 }
 
+/// Whether the targets are several servers, as far as that can be told: two of them have the same scheme.
+pub fn has_several_nodes(targets: &[WeightedTarget]) -> bool {
+    let is_other = |one: &Target, other: &Target| one.scheme == other.scheme && one.address != other.address;
+    targets.iter().any(|one| targets.iter().any(|other| is_other(&one.target, &other.target)))
+}
+
 /// For each target, the targets at which its clients come back when they have lost it, in the order of the list behind
 /// it: those of the same scheme, or else those with the same kind of positions. Only separate publishers come back at
 /// a target of weight 0.
@@ -198,6 +204,9 @@ mod tests {
         };
         let (a, b, c) = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3");
         let (websocket, json) = ("ws://127.0.0.1:4", "centrifuge+ws://127.0.0.1:4");
+        let weighted = |target: &str| WeightedTarget { target: target.parse().unwrap(), weight: 1 };
+        assert!(has_several_nodes(&[a, websocket, b].map(weighted)));
+        assert!(!has_several_nodes(&[a, websocket, json].map(weighted)));
         assert_eq!(after(&[(a, 1), (b, 1), (c, 1)]), [[1, 2], [2, 0], [0, 1]]);
         assert_eq!(after(&[(a, 1), (websocket, 1), (b, 1)]), [vec![2], vec![2, 0], vec![0]]);
         assert_eq!(after(&[(a, 1), (websocket, 1), (json, 1)]), [vec![1], vec![0], vec![]]);

@@ -108,6 +108,9 @@ impl Api<'_> {
     /// The first of those why a node has not done it, or a node has not answered.
     async fn have_peers_do(&self, question: Question) -> Result<EmptyResult, ApiError> {
         let Some(peers) = self.context.broker.peers() else { return Ok(EmptyResult {}) };
+        if !self.context.broker.reaches_peers() {
+            return Err(ApiError::internal("NATS is unavailable, and other nodes did not hear of it: try again"));
+        }
         let nodes = peers.nodes().len();
         let answers = peers.ask(question.encode()).await;
         for answer in &answers {

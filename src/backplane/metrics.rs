@@ -94,6 +94,16 @@ impl BackplaneMetrics {
         self.is_connected.get() == 1
     }
 
+    /// The other nodes that have been heard of lately.
+    pub fn peers(&self) -> u64 {
+        self.peers.get()
+    }
+
+    /// Time from the last message that was followed to the last of the stream.
+    pub fn lag(&self) -> Duration {
+        Duration::from_nanos(self.lag_nanoseconds.get())
+    }
+
     /// Notes the state. One that is unavailable already stays so since then.
     pub(super) fn set_state(&self, state: BackplaneState) {
         let word = match (state, self.state()) {

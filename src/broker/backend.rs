@@ -11,6 +11,7 @@ use super::cluster::{NextEntry, Outstanding, Waiter};
 use super::command::{Page, PageOfRoom, ReplyTo, RoomCounts, ServerPublish};
 use super::idempotency::{FirstPublish, KeyReused};
 use super::in_flight::InFlightPermit;
+use super::log::LogBegin;
 use super::now::Now;
 use super::order::{Place, Proposal, RoomOrder, new_room};
 use super::shard::Shard;
@@ -67,6 +68,10 @@ impl Shard {
             true => self.publish_in_order(now, &name, proposal, place, batch),
             false => self.publish_without_offset(now, &name, proposal, batch),
         };
+        // In a cluster it has a place also where no room is, and all nodes remember the key.
+        let here = self.cluster.as_ref().zip(place);
+        let here = here.map(|(cluster, place)| Position { epoch: cluster.epoch(), offset: place.offset });
+        let position = position.or(here);
         if let (Some((key, content)), Some(position)) = (keyed, position) {
             self.keys.remember(at, &name, &key, FirstPublish { position, content });
         }
@@ -137,12 +142,25 @@ impl Shard {
         Some(position)
     }
 
-    /// A part of what a room retains. A room that does not exist has no position.
-    pub(super) fn page_of(&self, name: &RoomName, page: &Page) -> Result<PageOfRoom, CommandError> {
-        let Some(room) = self.rooms.get(name) else { return Ok(PageOfRoom::default()) };
+    /// A part of what a room retains.
+    pub(super) fn page_of(&mut self, name: &RoomName, page: &Page) -> Result<PageOfRoom, CommandError> {
+        let Some(room) = self.rooms.get(name) else { return self.page_of_nothing(name, page) };
         let publications = self.publications(name, room, page)?.into_iter().cloned().collect();
         let position = Some(self.position_of(name));
         Ok(PageOfRoom { publications, position, forgotten: room.log.forgotten() })
+    }
+
+    /// The page of a room that is not here. Only in a cluster it has a position: it may have been on another node.
+    pub(super) fn page_of_nothing(&mut self, name: &RoomName, page: &Page) -> Result<PageOfRoom, CommandError> {
+        let Some(cluster) = &self.cluster else { return Ok(PageOfRoom::default()) };
+        let epoch = cluster.epoch();
+        if page.since.is_some_and(|since| since.epoch.is_some_and(|since| since != epoch)) {
+            return Err(CommandError::Unrecoverable { room: name.clone() });
+        }
+        let is_retaining = self.limits.of(name).history_messages_max > 0;
+        let LogBegin { forgotten, last } = cluster.log_begin(is_retaining, self.waiting.next_entry(name));
+        let position = Some(Position { epoch, offset: last });
+        Ok(PageOfRoom { publications: Vec::new(), position, forgotten })
     }
 
     /// Drops everything that a room retains. Its position stays while it has members.

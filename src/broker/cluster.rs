@@ -127,7 +127,7 @@ impl Cluster {
         self.position
     }
 
-    /// Everything up to here was applied. Clients that have waited for it may go on.
+    /// Everything up to here was applied.
     pub fn advance(&mut self, position: Offset) {
         self.position = self.position.max(position);
     }
@@ -180,6 +180,13 @@ impl Cluster {
         }
         self.outstanding.insert(number, outstanding);
         Ok(())
+    }
+
+    /// The proposals that have no place yet, the oldest first.
+    pub fn outstanding(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.outstanding.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Takes a proposal whose outcome is known. `None` if its waiter was answered already.

@@ -83,12 +83,26 @@ impl Shard {
         }
     }
 
-    /// Everything up to here was heard. Clients that have waited for it may go on.
-    pub fn reach(&mut self, now: Now, reached: Offset) {
+    /// The backplane has ended. Nobody will tell what comes of the proposals that have no place yet.
+    pub fn lose_backplane(&mut self, now: Now, batch: &mut Batch) {
+        for number in self.cluster.as_ref().map(|cluster| cluster.outstanding()).unwrap_or_default() {
+            self.hear(now, Followed::Failed(number, ProposalError::Unknown), batch);
+        }
+    }
+
+    /// Everything up to here was heard.
+    pub fn reach(&mut self, reached: Offset) {
         if let Some(cluster) = &mut self.cluster {
             cluster.advance(reached);
-            cluster.look_ahead(now.instant, &self.waiting);
         }
+    }
+
+    /// Lets clients go on that the node has caught up with, or that have waited long enough. True if some may. Linear in
+    /// the clients that wait; to be called once for each batch, also while there is always news.
+    pub fn look_ahead(&mut self, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        cluster.look_ahead(now.instant, &self.waiting);
+        cluster.has_caught_up()
     }
 
     /// Whether clients wait for the node to catch up.
@@ -96,13 +110,18 @@ impl Shard {
         self.cluster.as_ref().is_some_and(|cluster| cluster.is_behind())
     }
 
-    /// Applies an entry at its place, then tells who has proposed it.
+    /// Applies an entry, then executes the commands that have waited for it.
     pub(super) fn follow(&mut self, now: Now, placed: Placed, batch: &mut Batch) {
+        self.apply(now, placed, batch);
+        self.execute_released(now, batch);
+    }
+
+    /// Applies an entry at its place, then tells who has proposed it.
+    fn apply(&mut self, now: Now, placed: Placed, batch: &mut Batch) {
         let Placed { offset, stored_at, entry, proposal, .. } = placed;
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
         let at = cluster.instant_of(stored_at);
         let outstanding = proposal.and_then(|number| cluster.settle(number));
-        let is_own = outstanding.is_some();
         match entry {
             Entry::Publish(publish) => {
                 let read_at = outstanding.as_ref().map_or(now.instant, |outstanding| outstanding.read_at);
@@ -110,7 +129,7 @@ impl Shard {
                 let place = Place { offset, at, published_at: stored_at };
                 let published = self.publish_keyed(time, publish, (at, Some(place)), read_at, batch);
                 if let Some(outstanding) = outstanding {
-                    self.answer(outstanding.waiter, offset, published, batch);
+                    answer(outstanding.waiter, published, batch);
                 }
             }
             Entry::RemoveHistory(room) => {
@@ -122,30 +141,6 @@ impl Shard {
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.advance(offset);
-        }
-        if is_own {
-            self.execute_released(now, batch);
-        }
-    }
-
-    /// Tells who has published that it is published. In a room that is nowhere on this node it has a place all the same.
-    fn answer(
-        &self,
-        waiter: Waiter,
-        offset: Offset,
-        published: Result<Option<Position>, KeyReused>,
-        batch: &mut Batch,
-    ) {
-        match waiter {
-            Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
-            Waiter::Member(_) | Waiter::Remover(_) => {}
-            Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
-            Waiter::Backend(answer) => {
-                let cluster = self.cluster.as_ref().expect("a shard of a cluster");
-                let here = Position { epoch: cluster.epoch(), offset };
-                let published = published.map(|position| Some(position.unwrap_or(here)));
-                batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
-            }
         }
     }
 
@@ -175,26 +170,50 @@ impl Shard {
         }
     }
 
-    /// Goes on in another epoch. What the rooms retain is of the one before, and so is what waits for writers.
+    /// Goes on in another epoch, or behind a hole. What the rooms retain is from before, and so is what waits for writers.
+    /// No member stays: until its connection is closed it would get what follows, and resume from there as if it had
+    /// what is missing.
     fn restart(&mut self, now: Now, epoch: Epoch, horizon: Offset, batch: &mut Batch) {
-        for command in self.waiting.take_placed() {
-            self.execute(now, command, batch);
-        }
+        let waiting = self.waiting.take_placed();
+        waiting.into_iter().for_each(|placed| self.apply(now, placed, batch));
+        // Not in between: they would be told a position behind entries that are still to be applied.
+        self.execute_released(now, batch);
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
+        if cluster.epoch() != epoch {
+            self.keys.forget();
+        }
         cluster.restart(epoch, horizon);
+        let mut vacated = Vec::new();
         for (name, room) in &mut self.rooms {
             self.history.forget(name, &mut room.log);
             room.log.begin_anew(epoch, LogBegin { forgotten: horizon, last: horizon });
+            if room.has_members() && room.reserved == 0 {
+                vacated.push(name.clone());
+            }
+            room.remove_members();
         }
-        self.keys.forget();
-        self.replays.forget();
+        vacated.iter().for_each(|name| self.vacated(name));
         self.rooms.retain(|_, room| room.places_taken() > 0);
+        self.invalidate_listings();
+        self.replays.forget();
     }
 
     /// Executes the commands that have waited for publications of their clients.
     fn execute_released(&mut self, now: Now, batch: &mut Batch) {
         while let Some(command) = self.cluster.as_mut().and_then(|cluster| cluster.next_released()) {
             self.execute(now, command, batch);
+        }
+    }
+}
+
+/// Tells who has published that it is published.
+fn answer(waiter: Waiter, published: Result<Option<Position>, KeyReused>, batch: &mut Batch) {
+    match waiter {
+        Waiter::Member(to) if to.request.is_some() => batch.reply_position(to, &Event::Accepted),
+        Waiter::Member(_) | Waiter::Remover(_) => {}
+        Waiter::Outsider(to) => batch.reply(to, &Event::Accepted),
+        Waiter::Backend(answer) => {
+            batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
         }
     }
 }

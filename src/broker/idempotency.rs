@@ -43,8 +43,9 @@ type RoomKey = (RoomName, IdempotencyKey);
 /// The keys that a shard has seen.
 #[derive(Debug, Default)]
 pub struct SeenKeys {
-    publishes: HashMap<RoomKey, FirstPublish>,
-    /// Each of the keys once, the oldest first.
+    /// With the time of the first publish.
+    publishes: HashMap<RoomKey, (Instant, FirstPublish)>,
+    /// In the order in which they came. A key that was used again when it was too old is there twice.
     by_age: VecDeque<(Instant, RoomKey)>,
     bytes: usize,
 }
@@ -65,21 +66,21 @@ impl SeenKeys {
         self.bytes
     }
 
-    /// The first publish with this key, if the key is remembered.
-    pub fn first(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey) -> Option<FirstPublish> {
-        self.expire(now);
-        self.publishes.get(&(room.clone(), key.clone())).copied()
+    /// The first publish with this key, if the key is remembered and not too old. Only the two times decide, so that all
+    /// nodes of a cluster agree, whatever else they have remembered or forgotten meanwhile.
+    pub fn first(&self, now: Instant, room: &RoomName, key: &IdempotencyKey) -> Option<FirstPublish> {
+        let (at, publish) = self.publishes.get(&(room.clone(), key.clone()))?;
+        (now.saturating_duration_since(*at) < KEY_AGE_MAX).then_some(*publish)
     }
 
     /// Remembers the key of a publication. A key that is remembered already keeps its first publish.
     pub fn remember(&mut self, now: Instant, room: &RoomName, key: &IdempotencyKey, publish: FirstPublish) {
-        self.expire(now);
-        let key = (room.clone(), key.clone());
-        if self.publishes.contains_key(&key) {
+        if self.first(now, room, key).is_some() {
             return;
         }
+        let key = (room.clone(), key.clone());
         self.bytes += bytes(&key);
-        self.publishes.insert(key.clone(), publish);
+        self.publishes.insert(key.clone(), (now, publish));
         self.by_age.push_back((now, key));
         while self.bytes > KEYS_BYTES_MAX {
             self.forget_oldest();
@@ -101,8 +102,10 @@ impl SeenKeys {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((_, key)) = self.by_age.pop_front() else { return };
-        self.publishes.remove(&key);
+        let Some((at, key)) = self.by_age.pop_front() else { return };
+        if self.publishes.get(&key).is_some_and(|(newest, _)| *newest == at) {
+            self.publishes.remove(&key);
+        }
         self.bytes -= bytes(&key);
         let kept = KEYS_KEPT.max(2 * self.len());
         if self.publishes.capacity() > 4 * kept {

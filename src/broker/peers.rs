@@ -18,8 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use super::command::{Act, MemberCommand, PresenceCount, RoomCounts, Viewer};
 use super::handle::Broker;
 use super::listing_cache::AGE_MAX as LIST_AGE_MAX;
-use crate::backplane::Peers;
 use crate::backplane::questions::{Answer, Question, UserKey};
+use crate::backplane::{BackplaneMetrics, BackplaneState, Peers};
 use crate::protocol::command::CommandError;
 use crate::protocol::listing::Listing;
 use crate::protocol::names::{Label, RoomName};
@@ -74,6 +74,7 @@ pub enum PeerCommand {
 /// and the answers to some are kept for a moment.
 pub(super) struct PeerRooms {
     peers: Peers,
+    backplane: Arc<BackplaneMetrics>,
     key: UserKey,
     asked: RefCell<HashMap<Bytes, Asked>>,
     swept_at: Cell<Instant>,
@@ -104,10 +105,11 @@ struct MergedRooms {
 }
 
 impl PeerRooms {
-    fn new(peers: Peers) -> Rc<Self> {
+    fn new(peers: Peers, backplane: Arc<BackplaneMetrics>) -> Rc<Self> {
         let random = RandomState::new();
         Rc::new(Self {
             peers,
+            backplane,
             key: UserKey(random.hash_one(0), random.hash_one(1)),
             asked: RefCell::default(),
             swept_at: Cell::new(Instant::now()),
@@ -246,14 +248,20 @@ impl PeerAnswers {
 impl Broker {
     /// The broker of a worker whose server may be a node of a cluster with these others.
     #[must_use]
-    pub fn with_peers(mut self, peers: Option<Peers>) -> Self {
-        self.peers = peers.map(PeerRooms::new);
+    pub fn with_peers(mut self, peers: Option<(Peers, Arc<BackplaneMetrics>)>) -> Self {
+        self.peers = peers.map(|(peers, backplane)| PeerRooms::new(peers, backplane));
         self
     }
 
     /// The other nodes; `None` where the server is alone.
     pub fn peers(&self) -> Option<&Peers> {
         self.peers.as_ref().map(|rooms| &rooms.peers)
+    }
+
+    /// Whether other nodes can be asked now, if there are others.
+    pub fn reaches_peers(&self) -> bool {
+        let Some(peers) = &self.peers else { return true };
+        !matches!(peers.backplane.state(), BackplaneState::Unavailable { .. })
     }
 
     /// Asks the other nodes what the reply to a command needs to be whole, if there are others.

@@ -20,19 +20,24 @@ const MEMBER_BYTES: usize = 96;
 
 impl Shard {
     /// Replies with a part of what a room retains. A room that does not exist has no position, and a client may resume
-    /// there from its first publication.
+    /// there from its first publication; in a cluster it has one.
     pub(super) fn page(
-        &self,
+        &mut self,
         name: &RoomName,
         to: ReplyTo,
         page: Page,
         turn: Option<LongReplyTurn>,
         batch: &mut Batch,
     ) {
-        let Some(room) = self.rooms.get(name) else { return batch.reply(to, &Event::History(&[], None)) };
+        let Some(room) = self.rooms.get(name) else {
+            return match self.page_of_nothing(name, &page) {
+                Ok(nothing) => batch.reply(to, &Event::History(&[], nothing.position)),
+                Err(error) => batch.reply(to, &Event::Error(&error)),
+            };
+        };
         match self.publications(name, room, &page) {
             Ok(publications) => {
-                let position = room.log.position();
+                let position = self.position_of(name);
                 batch.reply_in_turn(to, &Event::History(&publications, Some(position)), turn);
             }
             Err(error) => batch.reply(to, &Event::Error(&error)),

@@ -190,6 +190,13 @@ impl Room {
         Some(publisher)
     }
 
+    /// Removes all members.
+    pub(super) fn remove_members(&mut self) {
+        self.members = FxHashMap::default();
+        self.audiences = Vec::new();
+        self.members_changed();
+    }
+
     /// Changes what others see of a member, but for what the application says about it in this room. Does nothing if it
     /// is not in.
     pub fn rename(&mut self, address: Address, mut publisher: Arc<Publisher>) {

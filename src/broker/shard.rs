@@ -310,7 +310,7 @@ impl Shard {
     }
 
     /// The last place in the room was given up.
-    fn vacated(&mut self, name: &RoomName) {
+    pub(super) fn vacated(&mut self, name: &RoomName) {
         self.active_rooms -= 1;
         self.room_limiter.release_room();
         self.remove_unused(name);
@@ -320,7 +320,10 @@ impl Shard {
     pub(super) fn remove_unused(&mut self, name: &RoomName) {
         if self.rooms.get(name).is_some_and(|room| room.places_taken() == 0 && room.log.is_empty()) {
             let room = self.rooms.remove(name).expect("it was just found");
-            if let Some(cluster) = self.cluster.as_mut().filter(|_| room.log.is_retaining()) {
+            // By the newest rules, under which the room comes back. It may have had earlier ones.
+            if let Some(cluster) = &mut self.cluster
+                && self.limits.of(name).history_messages_max > 0
+            {
                 cluster.raise_horizon(room.log.forgotten());
             }
             let kept = ROOMS_KEPT.max(2 * self.rooms.len());

@@ -41,6 +41,8 @@ enum Step {
     Sweep,
     /// The backplane has news.
     Followed(Followed),
+    /// The backplane has ended.
+    FeedEnded,
     /// A writer has made room, or clients may have waited long enough for the node to catch up.
     Freed,
     /// Nothing more comes from the mailbox.
@@ -101,10 +103,15 @@ impl ShardTask {
                 Step::Waited(command) => self.shard.step(self.now, command, &mut batch),
                 Step::Sweep => self.sweep(&mut batch),
                 Step::Followed(followed) => self.hear(followed, &mut batch),
+                Step::FeedEnded => self.shard.lose_backplane(self.now, &mut batch),
                 Step::Freed | Step::Closed => {}
             }
             fault::inject("shard");
             self.fill(&mut batch);
+            if self.shard.look_ahead(self.now) {
+                // They wait for no writer.
+                self.freed = None;
+            }
             self.metrics.mailbox_commands.set(self.mailbox.waiting() as u64);
             for (writer, entries) in batch.take_entries() {
                 self.writers[usize::from(writer.0)].deliver(entries).await;
@@ -204,7 +211,7 @@ impl ShardTask {
                 true
             }
             None => {
-                self.shard.reach(self.now, reached);
+                self.shard.reach(reached);
                 false
             }
         }
@@ -243,7 +250,7 @@ async fn heard(feed: &mut Option<FeedMailbox>) -> Step {
         Some(followed) => Step::Followed(followed),
         None => {
             *feed = None;
-            Step::Freed
+            Step::FeedEnded
         }
     }
 }

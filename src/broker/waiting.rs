@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::cluster::NextEntry;
 use super::command::ShardCommand;
+use crate::backplane::feed::Placed;
 use crate::protocol::names::RoomName;
 use crate::writer::{Address, WriterIndex};
 
@@ -62,13 +63,15 @@ impl WaitingRooms {
     }
 
     /// Takes all entries of the stream that wait, room by room.
-    pub fn take_placed(&mut self) -> Vec<ShardCommand> {
+    pub fn take_placed(&mut self) -> Vec<Placed> {
         let mut taken = Vec::new();
         for queue in self.rooms.values_mut() {
-            let (placed, others): (Vec<_>, _) =
-                queue.commands.drain(..).partition(|command| matches!(command, ShardCommand::Placed(_)));
-            taken.extend(placed);
-            queue.commands = others.into();
+            for command in std::mem::take(&mut queue.commands) {
+                match command {
+                    ShardCommand::Placed(placed) => taken.push(placed),
+                    other => queue.commands.push_back(other),
+                }
+            }
         }
         self.rooms.retain(|_, queue| !queue.commands.is_empty());
         self.turns.retain(|room| self.rooms.contains_key(room));

@@ -56,7 +56,6 @@ impl ClusterNode {
         let mut telling = FuturesUnordered::new();
         let mut recounts = interval(RECOUNT_INTERVAL);
         recounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        restarts.mark_unchanged();
         let node = &self;
         loop {
             tokio::select! {

@@ -272,7 +272,7 @@ fn start(
         commands: commands.clone(),
         node: Node::new(emulation.node()),
         emulation,
-        peers: membership.as_ref().map(|membership| membership.peers.clone()),
+        peers: membership.as_ref().map(|membership: &Membership| membership.peers.clone()),
         drain: drain.clone(),
     };
     let serve = |membership: Membership| membership.serve(weak_shards.clone(), commands.clone(), shared.node.clone());

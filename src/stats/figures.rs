@@ -9,7 +9,7 @@ use strum::VariantArray;
 use super::lately::Lately;
 use super::samples::{Columns, Sample, Samples};
 use super::verdict::{DELIVERIES_SECONDS, LOAD_SAMPLES, Signs, Verdict};
-use super::{Dropped, Limits, Moment, Totals, rounded};
+use super::{ClusterFigures, Dropped, Limits, Moment, Totals, rounded};
 use crate::protocol::dialect::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::protocol::names::RoomName;
@@ -41,6 +41,9 @@ pub struct Stats {
     top_rooms: TopRooms,
     /// Empty while the server stops.
     workers: Vec<WorkerFigures>,
+    /// Left out where the server is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterFigures>,
     #[serde(skip)]
     samples: Samples,
 }
@@ -178,6 +181,7 @@ impl Recorder {
             ended: self.ended(totals),
             top_rooms,
             workers: workers.map(|(&load, &clients)| WorkerFigures { load: rounded(load, 3), clients }).collect(),
+            cluster: totals.cluster,
             samples: self.samples.clone(),
         }
     }
@@ -215,6 +219,7 @@ impl Recorder {
             certificate_ends_in: (not_after > 0).then(|| not_after - (moment.unix_millis / 1_000).cast_signed()),
             hooks: self.lately.unanswered(),
             log_lines_dropped: self.lately.rise(|totals| totals.log_lines_dropped),
+            cluster: totals.cluster,
         }
     }
 }

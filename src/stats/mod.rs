@@ -54,6 +54,33 @@ pub struct Totals {
     pub certificate_not_after: u64,
     /// Requests for the figures of the dashboard.
     pub requests_for_figures: u64,
+    /// How the node stands in its cluster; `None` where the server is alone.
+    pub cluster: Option<ClusterFigures>,
+}
+
+/// How a node stands in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct ClusterFigures {
+    /// Nodes that were heard of lately, this one among them.
+    pub nodes: u64,
+    /// How it stands to the stream.
+    pub state: ClusterState,
+    /// Messages of the stream that it has not followed.
+    pub lag_messages: u64,
+    /// Seconds from the last message that it has followed to the last of the stream.
+    pub lag_seconds: f64,
+}
+
+/// How a node stands to the stream of its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterState {
+    /// It follows.
+    Following,
+    /// It is behind.
+    CatchingUp,
+    /// NATS cannot be reached or stores nothing, and publishes are refused.
+    Unavailable,
 }
 
 /// Deliveries that will never be made, by reason.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::phrases::{Shown, count, grouped, percent, was};
-use super::{Refused, Unanswered};
+use super::{ClusterFigures, ClusterState, Refused, Unanswered};
 
 /// Samples, one a second, through which a worker must have been busy.
 pub(super) const LOAD_SAMPLES: usize = 5;
@@ -101,6 +101,8 @@ pub(super) struct Signs {
     pub hooks: Unanswered,
     /// Log lines that were lost in the last minute.
     pub log_lines_dropped: u64,
+    /// `None` where the server is alone.
+    pub cluster: Option<ClusterFigures>,
 }
 
 impl Signs {
@@ -109,6 +111,7 @@ impl Signs {
             self.places(),
             self.descriptors(),
             self.certificate(),
+            self.cluster(),
             self.application(),
             self.load(),
             self.deliveries(),
@@ -189,6 +192,22 @@ impl Signs {
             };
             (Level::Warning, format!("The TLS certificate ends in {left}: replace its files and send SIGHUP."))
         })
+    }
+
+    fn cluster(&self) -> Option<(Level, String)> {
+        let ClusterFigures { state, lag_messages, .. } = self.cluster?;
+        match state {
+            ClusterState::Following => None,
+            ClusterState::CatchingUp => {
+                let behind = count(lag_messages, "message");
+                let text = format!("The node is catching up with its cluster: the stream has {behind} more.");
+                Some((Level::Warning, text))
+            }
+            ClusterState::Unavailable => {
+                let text = "NATS is unavailable: publishes are refused, and this node knows of no other. Look at NATS.";
+                Some((Level::Critical, text.to_owned()))
+            }
+        }
     }
 
     fn application(&self) -> Option<(Level, String)> {
@@ -302,10 +321,14 @@ mod tests {
         }
     }
 
+    fn cluster(state: ClusterState) -> ClusterFigures {
+        ClusterFigures { nodes: 3, state, lag_messages: 1_200, lag_seconds: 0.5 }
+    }
+
     #[test]
     fn a_verdict_has_a_level_and_a_sentence_with_figures() {
         type Change = fn(&mut Signs);
-        let cases: [(Change, Level, &str); 29] = [
+        let cases: [(Change, Level, &str); 32] = [
             (|_| {}, Ok, "All is well: 15 000 clients, 99 % of deliveries within 2.5 ms, nobody is cut."),
             (|signs| signs.p99 = None, Ok, "All is well: 15 000 clients, nothing to deliver in the last 10 seconds, "),
             (|signs| signs.clients = 0, Ok, "All is well: no clients, "),
@@ -343,6 +366,9 @@ mod tests {
             (|signs| signs.hooks.failed = 2, Warning, "The application has not answered 2 questions of hooks"),
             (|signs| signs.hooks.circuit_open = 45, Critical, "45 questions had no answer in the last minute."),
             (|signs| signs.log_lines_dropped = 1, Warning, "1 log line was lost"),
+            (|signs| signs.cluster = Some(cluster(ClusterState::Following)), Ok, "All is well: "),
+            (|signs| signs.cluster = Some(cluster(ClusterState::CatchingUp)), Warning, "the stream has 1 200 messages"),
+            (|signs| signs.cluster = Some(cluster(ClusterState::Unavailable)), Critical, "publishes are refused"),
         ];
         for (change, level, sentence) in cases {
             let mut signs = well();

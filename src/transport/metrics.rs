@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::api::ApiMetrics;
-use crate::backplane::BackplaneMetrics;
+use crate::backplane::{BackplaneMetrics, BackplaneState};
 use crate::broker::ShardMetrics;
 use crate::hooks::HookMetrics;
 use crate::log;
@@ -14,7 +14,7 @@ use crate::metrics::{Counter, Exposition};
 use crate::net::NoPermit;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::access::AccessMetrics;
-use crate::stats::{Refused, Totals};
+use crate::stats::{ClusterFigures, ClusterState, Refused, Totals};
 use crate::writer::{OtherConnections, WriterMetrics};
 
 /// The counters of all workers.
@@ -62,6 +62,7 @@ impl ServerMetrics {
             hooks: HookMetrics::unanswered(&self.hooks),
             log_lines_dropped: log::lines_dropped(),
             certificate_not_after: self.certificate_not_after.get(),
+            cluster: self.backplane.as_deref().map(cluster),
             ..Totals::default()
         };
         WriterMetrics::add_to(&self.writers, &mut totals);
@@ -92,6 +93,9 @@ impl ServerMetrics {
         AccessMetrics::expose(&self.access, &mut out);
         HookMetrics::expose(&self.hooks, &mut out);
         ShardMetrics::expose(&self.shards, &mut out);
+        if let Some(backplane) = &self.backplane {
+            backplane.expose(&mut out);
+        }
         out.gauge(
             "roomcast_tls_certificate_not_after_seconds",
             "When the certificate ends, in seconds since 1970; 0 without TLS.",
@@ -104,6 +108,20 @@ impl ServerMetrics {
         );
         out.process();
         out.into_text()
+    }
+}
+
+/// How the node stands in its cluster.
+fn cluster(backplane: &BackplaneMetrics) -> ClusterFigures {
+    ClusterFigures {
+        nodes: backplane.peers() + 1,
+        state: match backplane.state() {
+            BackplaneState::Following => ClusterState::Following,
+            BackplaneState::CatchingUp => ClusterState::CatchingUp,
+            BackplaneState::Unavailable { .. } => ClusterState::Unavailable,
+        },
+        lag_messages: backplane.place().1,
+        lag_seconds: backplane.lag().as_secs_f64(),
     }
 }
 

@@ -155,7 +155,7 @@ impl Worker {
         let clients = Rc::new(Clients::default());
         spawn_local(keep_up_to_date(Rc::clone(&access), Rc::clone(&clients), commands, writer.clone(), drain.clone()));
         let context = Rc::new(SessionContext {
-            broker: senders.broker().with_peers(peers),
+            broker: senders.broker().with_peers(peers.zip(metrics.backplane.clone())),
             access,
             hooks: application.map(|application| hooks(application, workers, &metrics.hooks[own])),
             clients,

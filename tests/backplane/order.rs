@@ -43,7 +43,7 @@ async fn a_node_that_starts_later_follows_the_stream_from_its_beginning() {
         let mut second = Node::start(&nats.url()).await;
         assert_eq!((second.epoch, second.horizon.0), (first.epoch, 4_095));
         assert_eq!(second.texts(5_000).await, followed);
-        CaughtUp::wait(Some(second.caught_up.clone())).await;
+        CaughtUp::wait(Some(second.caught_up)).await;
         assert!(second.shards[0].reached() >= followed[4_999].0);
     }
 }

@@ -31,8 +31,8 @@ async fn wrong_credentials_are_refused_and_not_told() {
 
 #[tokio::test]
 async fn what_the_user_may_not_do_is_told() {
-    let (credentials, permissions) =
-        (Some(("roomcast", "secret")), "permissions: { subscribe: \"_INBOX.>\" }".to_owned());
+    let credentials = Some(("roomcast", "secret"));
+    let permissions = "permissions: { subscribe: \"_INBOX.>\" }".to_owned();
     let options = NatsOptions { credentials, permissions, ..Default::default() };
     let Some(nats) = NatsServer::start_with(options) else { return };
     let text = refusal(rules(&nats.url())).await;

@@ -67,15 +67,15 @@ impl Record {
     }
 
     fn order(&self) -> Order {
-        let mut order = Order::new();
+        let mut order: BTreeMap<Place, (&str, &str)> = BTreeMap::new();
         for (name, heard) in &self.members {
             for heard in heard {
                 let Heard::Said { text, place: Some(place) } = heard else { continue };
-                let other = order.insert(place.clone(), text.clone());
-                assert!(other.is_none_or(|other| other == *text), "{name} hears another text at {place:?}: {text:?}");
+                let (first, before) = order.entry(place.clone()).or_insert((name, text));
+                assert_eq!(*before, text, "{name} hears another text at {place:?} than {first}");
             }
         }
-        order
+        order.into_iter().map(|(place, (_, text))| (place, text.to_owned())).collect()
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "hears another text at")]
+    #[should_panic(expected = "further hears another text at (\"e\", 7) than told")]
     fn two_texts_in_one_place_are_found() {
         room(vec![CAME, said("c", 7), text("over")]).check("over");
     }

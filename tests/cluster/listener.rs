@@ -157,7 +157,8 @@ impl Listener {
     }
 
     fn is_at(&mut self, place: Place) {
-        assert!(self.repeated.is_empty(), "told {place:?} ahead of what was heard before: {:?}", self.repeated);
+        let (resume, repeated) = (&self.resume, &self.repeated);
+        assert!(repeated.is_empty(), "told {place:?} ahead of what was heard behind {resume:?}: {repeated:?}");
         self.heard.push(Heard::Position(place.clone()));
         self.resume = Some(place);
         self.behind.clear();

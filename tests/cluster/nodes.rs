@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
+use std::thread;
 
 use harness::{Cluster, Http, NatsServer, NodeAddress, Program, Stream};
 use serde_json::{Value, json};
@@ -55,6 +56,16 @@ impl Nodes {
     /// The backend of an application, which talks to this node.
     pub fn backend(&self, node: usize) -> Backend {
         Backend::new(self.addresses()[node], &self.key)
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for (number, node) in self.nodes.iter().enumerate() {
+                eprintln!("the log of node {number}:\n{}", node.log.so_far().join("\n"));
+            }
+        }
     }
 }
 

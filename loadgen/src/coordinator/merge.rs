@@ -19,6 +19,8 @@ pub struct Merged {
     pub lags: Latencies,
     /// Time from the intended time of a message to the answer to its publish.
     pub answers: Latencies,
+    /// Time from the intended time of a message that nobody received until its sender lost its connection.
+    pub unaccepted: Latencies,
     pub tally: Tally,
     pub disconnected: Reasons,
     /// Refused commands by reason.
@@ -36,6 +38,7 @@ impl Merged {
         self.spreads.add(&result.spreads);
         self.lags.add(&result.lags);
         self.answers.add(&result.answers);
+        self.unaccepted.add(&result.unaccepted);
         add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.refused, &result.refused);
         if let Some(reconnects) = result.reconnects {

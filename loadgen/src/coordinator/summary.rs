@@ -70,6 +70,7 @@ impl Run<'_> {
             curve: merged.latencies.curve(),
             spread: merged.spreads.quantiles(),
             answers: merged.answers.quantiles(),
+            unaccepted: merged.unaccepted.quantiles(),
         })
     }
 

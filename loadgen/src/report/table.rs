@@ -40,9 +40,15 @@ fn add_group(table: &mut NamedRows, name: &str, group: &GroupReport) {
         table.add("", format!("{} had to wait: the target did not read", tally.blocked));
     }
     table.add("deliveries/s", format!("{deliveries:.0}; {} in all", tally.received));
-    if tally.unavailable > 0 || tally.unaccepted > 0 {
-        let unaccepted = format!("{} not accepted before their connection ended", tally.unaccepted);
-        table.add("", format!("{} refused as unavailable, {unaccepted}", tally.unavailable));
+    if tally.unavailable > 0 {
+        table.add("", format!("{} refused as unavailable", tally.unavailable));
+    }
+    if tally.unaccepted > 0 {
+        let due = format!("due up to {} ms before the connection ended", time(group.unaccepted.max));
+        table.add("", format!("{} not accepted, {due}", tally.unaccepted));
+    }
+    if tally.unsaid > 0 {
+        table.add("", format!("{} due while no client was there to publish them", tally.unsaid));
     }
     let counted = format!("lost {}, duplicated {}, reordered {}", tally.lost, tally.duplicated, tally.reordered);
     let other = format!("stray {}, damaged {}", tally.stray, tally.damaged);

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use crate::clock::Nanos;
 use crate::latency::Latencies;
-use crate::messages::Tally;
 use crate::payload::Payload;
 use crate::room_order::RoomOrder;
 use doubts::Doubt;
@@ -109,20 +108,6 @@ pub enum Receipt {
     Stray,
     /// Its intended time differs from that of the message.
     Damaged,
-}
-
-impl Receipt {
-    /// Counts a fault that counted as a delivery in order when it came.
-    pub fn correct(self, tally: &mut Tally) {
-        match self {
-            Self::InOrder => return,
-            Self::Reordered => return tally.reordered += 1,
-            Self::Duplicate => tally.duplicated += 1,
-            Self::Stray => tally.stray += 1,
-            Self::Damaged => tally.damaged += 1,
-        }
-        tally.received -= 1;
-    }
 }
 
 impl DeliveryChecker {

@@ -52,7 +52,7 @@ impl Worker {
         resumption.lose(client.target, now);
         let untold = checker.cut(member);
         result.counts.add_untold(if was_back { untold } else { 0 });
-        checker.sender_disconnected(client.connection);
+        checker.sender_disconnected(client.connection, now);
         add_reason(&mut result.disconnected, reason.to_owned());
         result.counts.disconnected += u64::from(!was_returning);
         reconnects.expected += u32::from(!was_returning);
@@ -74,7 +74,7 @@ impl Worker {
         let Some(resumption) = client.resumption.as_ref().filter(|_| self.assignment.settings.failover) else { return };
         let others = &self.failover_targets[usize::from(resumption.left)];
         let turn = resumption.attempts as usize % (others.len() + 1);
-        let next = (index / self.assignment.targets.len() + turn) % others.len().max(1);
+        let next = (index + turn) % others.len().max(1);
         client.target = others.get(next).copied().filter(|_| turn < others.len()).unwrap_or(resumption.left);
         self.reconnects.attempts.push_back((now + BACK_WITHIN, index as u32, now));
     }

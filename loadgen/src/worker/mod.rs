@@ -11,6 +11,7 @@ mod failover;
 mod publishing;
 mod receiving;
 mod reconnecting;
+mod results;
 mod resumption;
 mod socket_events;
 
@@ -29,14 +30,13 @@ use crate::assignment::Assignment;
 use crate::clock::{Nanos, processor_time};
 use crate::dialect::Api;
 use crate::inflate::Inflater;
-use crate::latency::Latencies;
-use crate::messages::{Progress, WorkerCommand, WorkerEvent};
+use crate::messages::{WorkerCommand, WorkerEvent};
 use crate::payload::{self, PAYLOAD_BYTES_MIN};
 use crate::priority;
 use crate::schedule::Schedule;
 use crate::tls::TlsConnector;
 use crate::tokens;
-use crate::workload::failover_targets;
+use crate::workload::{failover_targets, has_several_nodes};
 use churn::Churn;
 pub use client::{Client, SendResult, Stage};
 use connecting::ConnectPhase;
@@ -90,6 +90,7 @@ struct Worker {
     rooms: Vec<Room>,
     /// For each target, where its clients come back.
     failover_targets: Vec<Vec<u8>>,
+    has_several_nodes: bool,
     phase: Phase,
     connecting: ConnectPhase,
     schedule: Option<Schedule>,
@@ -176,6 +177,7 @@ impl Worker {
             churn: Churn::new(assignment.settings.churn * assignment.fraction),
             reconnects,
             failover_targets: failover_targets(&assignment.targets),
+            has_several_nodes: has_several_nodes(&assignment.targets),
             assignment,
             poll,
             timer,
@@ -329,50 +331,6 @@ impl Worker {
         };
         let publishes: usize = self.clients.iter().map(|client| client.unanswered.len()).sum();
         (self.clients.iter().filter(is_asking).count() + publishes) as u64
-    }
-
-    fn send_progress(&mut self) -> anyhow::Result<()> {
-        let received = self.counters.result.tally.received;
-        let deliveries = received - std::mem::replace(&mut self.counters.received_before, received);
-        let latencies = self.counters.latencies.take();
-        let now = Nanos::now();
-        let over = now.since(std::mem::replace(&mut self.progress_told, now));
-        self.coordinator.send(&WorkerEvent::Progress(Progress {
-            clients: self.counters.clients,
-            deliveries,
-            over,
-            latencies,
-        }))
-    }
-
-    fn send_result(&mut self) -> anyhow::Result<()> {
-        self.phase = Phase::Over;
-        // No progress follows the result, which has taken all counters.
-        self.next_progress = Nanos(u64::MAX);
-        let mut result = std::mem::take(&mut self.counters.result);
-        result.tally.unanswered = self.waiting_for_answer();
-        let measured = |intended| self.measured.contains(&intended);
-        let mut spreads = Latencies::default();
-        for room in &mut self.rooms {
-            room.checker.settle_all();
-            room.checker.late_faults().iter().for_each(|fault| fault.correct(&mut result.tally));
-            result.tally.lost += room.checker.lost_deliveries();
-            result.tally.stray += room.checker.unpublished();
-            result.tally.received -= room.checker.unpublished();
-            result.tally.unaccepted += room.checker.unaccepted();
-            result.tally.overtaken += room.checker.overtaken();
-            if room.is_whole {
-                room.checker.record_spreads(measured, &mut spreads);
-            } else {
-                result.room_orders.push((room.number, room.checker.room_order(measured)));
-            }
-        }
-        result.reconnects = self.take_reconnects();
-        result.spreads = spreads.counts();
-        result.lags = self.counters.lags.counts();
-        result.answers = self.counters.answers.counts();
-        result.processor_nanos = processor_time().saturating_sub(self.counters.processor_before).as_nanos() as u64;
-        self.coordinator.send(&WorkerEvent::Result(Box::new(result)))
     }
 
     /// Sets the timer to the next event of the schedule.

@@ -41,6 +41,15 @@ export interface Ending {
     lately: number;
 }
 
+export interface Cluster {
+    /** Nodes that were heard of lately, this one among them. */
+    nodes: number;
+    state: "following" | "catching-up" | "unavailable";
+    /** Messages of the stream that the node has not followed. */
+    lag_messages: number;
+    lag_seconds: number;
+}
+
 export interface Stats {
     version: string;
     /** The name of the host. */
@@ -69,6 +78,8 @@ export interface Stats {
     top_rooms: { by_members: Room[]; by_rate: Room[] };
     /** The load is from 0 to 1. */
     workers: { load: number; clients: number }[];
+    /** Only of a node of a cluster. */
+    cluster?: Cluster;
     /** `next` is the number to pass as `since`. */
     samples: Samples & { next: number };
 }

@@ -6,7 +6,7 @@ import { List, html, setAttribute } from "./dom.js";
 import { byId, setText } from "../elements.js";
 import { clock, date, duration } from "./format.js";
 import { SPAN_SECONDS } from "./history.js";
-import { levelWord } from "./words.js";
+import { clusterPhrase, levelWord } from "./words.js";
 
 /** @typedef {import("./stats.js").Stats} Stats */
 /** @typedef {import("./poller.js").State} State */
@@ -48,6 +48,8 @@ export class Status {
         setText(byId("version", HTMLElement), stats.version);
         setText(byId("uptime", HTMLElement), duration(stats.uptime));
         setAttribute(byId("uptime", HTMLElement), "title", `since ${date(stats.now - stats.uptime * 1000)}`);
+        byId("cluster-fact", HTMLElement).hidden = stats.cluster === undefined;
+        if (stats.cluster) setText(byId("cluster", HTMLElement), clusterPhrase(stats.cluster));
         document.title = `${level === "ok" ? "" : `${levelWord(level)}: `}${stats.node} · Roomcast dashboard`;
         this.#since.hidden = stats.uptime >= SPAN_SECONDS;
         setText(this.#since, `The server started ${duration(stats.uptime)} ago.`);

@@ -38,6 +38,16 @@ export const transportName = (transport) => (Object.hasOwn(TRANSPORTS, transport
 /** @param {string} reason */
 export const reasonName = (reason) => (Object.hasOwn(REASONS, reason) ? REASONS[reason] : reason);
 
+/**
+ * A node among others, as in `3 nodes`, and how far it is behind if it is.
+ * @param {import("./stats.js").Cluster} cluster
+ */
+export const clusterPhrase = ({ nodes, state, lag_messages }) => {
+    if (state === "unavailable") return "no NATS";
+    const behind = state === "catching-up" ? `, ${lag_messages} messages behind` : "";
+    return `${nodes} ${nodes === 1 ? "node" : "nodes"}${behind}`;
+};
+
 /** @type {Record<string, string>} */
 const LEVELS = { ok: "OK", warning: "Warning", critical: "Critical" };
 

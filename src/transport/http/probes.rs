@@ -7,6 +7,7 @@ use hyper::StatusCode;
 
 use super::HttpServer;
 use super::body::{Answer, text, typed};
+use crate::backplane::BackplaneState;
 use crate::metrics::Exposition;
 use crate::net::NoPermit;
 
@@ -27,7 +28,12 @@ impl HttpServer {
         } else if is_full {
             text(StatusCode::SERVICE_UNAVAILABLE, "full")
         } else {
-            text(StatusCode::OK, "ready")
+            match self.context.metrics.backplane.as_ref().map(|backplane| backplane.state()) {
+                None | Some(BackplaneState::Following) => text(StatusCode::OK, "ready"),
+                Some(BackplaneState::CatchingUp) => text(StatusCode::SERVICE_UNAVAILABLE, "catching up"),
+                // Clients are served from what was followed, and NATS may be away for all nodes alike.
+                Some(BackplaneState::Unavailable { .. }) => text(StatusCode::OK, "degraded: NATS is unavailable"),
+            }
         }
     }
 

@@ -55,6 +55,11 @@ impl Log {
         self.until(phrase).pop().expect("a line with the phrase")
     }
 
+    /// The lines that have come and were not taken yet.
+    pub fn so_far(&self) -> Vec<String> {
+        self.0.try_iter().collect()
+    }
+
     /// The lines up to the end.
     #[track_caller]
     pub fn rest(&self) -> Vec<String> {

@@ -73,24 +73,7 @@ impl Server {
         let rooms = rooms_in_turn(&senders, &mut mailboxes, rooms);
         let writers: Vec<_> = (0..writers).map(|_| WriterTask::new(outbox)).collect();
         let drain = Drain::default();
-        let context = |(index, writer): (u16, &WriterTask)| {
-            Rc::new(SessionContext {
-                broker: senders.clone().broker(),
-                access: Rc::new(WorkerAccess::open()),
-                hooks: None,
-                clients: Rc::new(Clients::default()),
-                workers: worker_mailboxes(0).0,
-                writer: writer.handle.clone(),
-                writer_index: WriterIndex(index),
-                greeting: "Welcome".to_owned(),
-                message_bytes_max: MESSAGE_BYTES_MAX,
-                rooms_max,
-                deliveries: None,
-                spent: SPENT.clone(),
-                ping_interval: Duration::from_secs(30),
-                drain: drain.clone(),
-            })
-        };
+        let context = |worker| context(&senders, worker, rooms_max, &drain);
         Self {
             contexts: (0..).zip(&writers).map(context).collect(),
             shards: mailboxes.into_iter().map(|mailbox| ShardTask::new(mailbox, writers.len())).collect(),
@@ -147,6 +130,31 @@ impl Server {
     pub fn is_idle(&self) -> bool {
         self.shards.iter().all(ShardTask::is_idle) && self.writers.iter().all(WriterTask::is_idle)
     }
+}
+
+/// What the sessions of one worker share.
+pub fn context(
+    senders: &ShardSenders,
+    (index, writer): (u16, &WriterTask),
+    rooms_max: usize,
+    drain: &Drain,
+) -> Rc<SessionContext> {
+    Rc::new(SessionContext {
+        broker: senders.clone().broker(),
+        access: Rc::new(WorkerAccess::open()),
+        hooks: None,
+        clients: Rc::new(Clients::default()),
+        workers: worker_mailboxes(0).0,
+        writer: writer.handle.clone(),
+        writer_index: WriterIndex(index),
+        greeting: "Welcome".to_owned(),
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        rooms_max,
+        deliveries: None,
+        spent: SPENT.clone(),
+        ping_interval: Duration::from_secs(30),
+        drain: drain.clone(),
+    })
 }
 
 /// Names of equal length, chosen so that the shards have the rooms in turn. Which shard a name belongs to is random in

@@ -159,7 +159,7 @@ impl ShardTask {
 
 /// Whether a writer has room for a message to this many members, behind what the batch already holds for it. It has none
 /// while more than its bound is on its way to sockets that are not blocked.
-fn has_room<'a>(writers: &'a [WriterTask], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + Copy + 'a {
+pub fn has_room<'a>(writers: &'a [WriterTask], batch: &'a Batch) -> impl Fn(WriterIndex, usize) -> bool + Copy + 'a {
     move |index, targets| {
         let (writer, in_batch) = (&writers[usize::from(index.0)], batch.deliveries(index));
         let is_small = targets <= LOAD.small_audience;
@@ -200,7 +200,7 @@ impl WriterTask {
     }
 
     /// Hands over a shard's entries, which wait while the mailbox is full.
-    fn deliver(&mut self, entries: Vec<Entry>) -> LocalBoxFuture<'static, ()> {
+    pub fn deliver(&mut self, entries: Vec<Entry>) -> LocalBoxFuture<'static, ()> {
         self.handed_over += deliveries(&entries);
         let batches = self.batches.clone();
         async move { batches.deliver(entries).await }.boxed_local()

@@ -1,25 +1,28 @@
 //! Messages that nobody has received and that may never come, because the server refused them or because their sender
 //! lost its connection. Whatever one member receives was accepted, so it must reach all others too.
 
-use super::{DeliveryChecker, ELSEWHERE};
 use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{DeliveryChecker, ELSEWHERE};
+use crate::clock::Nanos;
 
 /// Why a message may never come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// The server has refused a message of its sender, which may be this one.
     Refused,
-    /// The connection of its sender ended first.
-    Disconnected,
+    /// The connection of its sender ended first, at this time.
+    Disconnected(Nanos),
 }
 
 impl DeliveryChecker {
     /// Records that a connection has ended. The server may never have read what it sent last.
-    pub fn sender_disconnected(&mut self, sender: u32) {
-        self.doubt(sender, Doubt::Disconnected);
+    pub fn sender_disconnected(&mut self, sender: u32, now: Nanos) {
+        self.doubt(sender, Doubt::Disconnected(now));
         let of_sender = |number: &u32| self.messages[*number as usize].sender == sender;
         let doubts = self.doubts.iter_mut().filter(|(number, _)| of_sender(number));
-        doubts.for_each(|(_, doubt)| *doubt = Doubt::Disconnected);
+        doubts.for_each(|(_, doubt)| *doubt = Doubt::Disconnected(now));
         self.refusals.remove(&sender);
     }
 
@@ -35,9 +38,13 @@ impl DeliveryChecker {
         doubts.extend(doubtful.map(|number| (number, doubt)));
     }
 
-    /// Messages that nobody received and of which the sender lost its connection before it had them back.
-    pub fn unaccepted(&self) -> u64 {
-        self.doubts.values().filter(|doubt| **doubt == Doubt::Disconnected).count() as u64
+    /// For each message that nobody received and of which the sender lost its connection first, the time from when it was
+    /// due until then.
+    pub fn unaccepted(&self) -> impl Iterator<Item = Duration> {
+        self.doubts.iter().filter_map(|(number, doubt)| match doubt {
+            Doubt::Disconnected(at) => Some(at.since(self.intended(*number))),
+            Doubt::Refused => None,
+        })
     }
 
     /// Messages that nobody received although their connection was refused fewer messages than that.

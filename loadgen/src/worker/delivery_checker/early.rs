@@ -5,6 +5,7 @@
 
 use super::{DeliveryChecker, Presence, Receipt};
 use crate::clock::Nanos;
+use crate::messages::Tally;
 use crate::payload::Payload;
 
 impl DeliveryChecker {
@@ -56,5 +57,19 @@ impl DeliveryChecker {
     /// Faulty deliveries that counted as in order when they came.
     pub fn late_faults(&self) -> &[Receipt] {
         &self.late_faults
+    }
+}
+
+impl Receipt {
+    /// Counts a fault that counted as a delivery in order when it came.
+    pub fn correct(self, tally: &mut Tally) {
+        match self {
+            Self::InOrder => return,
+            Self::Reordered => return tally.reordered += 1,
+            Self::Duplicate => tally.duplicated += 1,
+            Self::Stray => tally.stray += 1,
+            Self::Damaged => tally.damaged += 1,
+        }
+        tally.received -= 1;
     }
 }

@@ -158,8 +158,9 @@ fn what_a_sender_had_on_its_way_when_its_connection_ended_is_not_lost_unless_som
     trial.0.publish(due(2), 7);
     trial.publishes(3..4);
     trial.receives(0, &[0, 1]);
-    trial.0.sender_disconnected(7);
-    assert_eq!(trial.0.unaccepted(), 1, "message 2: message 1 was received");
+    trial.0.sender_disconnected(7, due(5));
+    let ages: Vec<_> = trial.0.unaccepted().collect();
+    assert_eq!(ages, [due(5).since(due(2))], "message 2: message 1 was received");
     trial.receives(0, &[3]);
     assert_eq!(trial.receives(1, &[0, 3]), [Receipt::InOrder; 2]);
     assert_eq!((trial.0.lost_deliveries(), trial.0.is_complete()), (1, false), "message 1 is owed to all");
@@ -170,8 +171,8 @@ fn what_a_sender_had_on_its_way_when_its_connection_ended_is_not_lost_unless_som
 #[test]
 fn what_comes_after_its_sender_has_gone_is_owed_to_all() {
     let mut trial = Trial::of(2, 2);
-    trial.0.sender_disconnected(0);
-    assert_eq!(trial.0.unaccepted(), 2);
+    trial.0.sender_disconnected(0, due(5));
+    assert_eq!(trial.0.unaccepted().count(), 2);
     assert_eq!(trial.faults(&[(0, &[1]), (1, &[])]), (1, 0, 0));
 }
 
