@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast::backplane::entry::{Entry, Proposal, ProposalError, Publish};
+use roomcast::backplane::entry::{Entry, Proposal, Publish};
 use roomcast::backplane::feed::{FeedMailbox, Followed, Placed, Proposer, Reached, feed};
 use roomcast::backplane::{BackplaneError, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared, start};
 use roomcast::config::{ClusterRules, NatsLogin, NatsServer};
@@ -15,6 +15,8 @@ use tokio::sync::{oneshot, watch};
 /// A node of which the test is the shards.
 pub struct Node {
     pub epoch: Epoch,
+    /// The last offset before what is read at the start.
+    pub horizon: Offset,
     pub proposer: Option<Proposer>,
     pub peers: Peers,
     pub questions: PeerMailbox,
@@ -56,11 +58,19 @@ impl Node {
         let prepared = start(rules, Arc::clone(&metrics), "node".to_owned()).unwrap().prepared().await?;
         let Prepared { epoch, proposer, peers, questions, restarts, ended, begin } = prepared;
         let reached = Reached::default();
-        let (feeds, mailboxes) = (0..shards).map(|_| feed(reached.clone())).unzip();
+        let (feeds, mut mailboxes): (_, Vec<FeedMailbox>) = (0..shards).map(|_| feed(reached.clone())).unzip();
         let shard_of = move |room: &RoomName| room.as_str().len() % shards;
         let caught_up = begin.follow(feeds, reached, Box::new(shard_of), Box::pin(async { Ok(()) }));
-        let proposer = Some(proposer);
-        Ok(Self { epoch, proposer, peers, questions, restarts, ended, shards: mailboxes, caught_up, metrics })
+        let mut horizon = Offset(0);
+        for mailbox in &mut mailboxes {
+            let Some(Followed::Restarted { horizon: begin, told, .. }) = mailbox.next().await else {
+                panic!("no begin")
+            };
+            horizon = begin;
+            told.send(()).expect("the thread waits");
+        }
+        let (proposer, shards) = (Some(proposer), mailboxes);
+        Ok(Self { epoch, horizon, proposer, peers, questions, restarts, ended, shards, caught_up, metrics })
     }
 
     /// Proposes a text, as the only shard.
@@ -82,19 +92,6 @@ impl Node {
                 Followed::Placed(placed) => return placed,
                 Followed::Failed(number, error) => panic!("{number}: {error:?}"),
                 Followed::Restarted { .. } | Followed::Signal(_) => {}
-            }
-        }
-    }
-
-    /// What comes of this proposal of the only shard.
-    pub async fn outcome(&mut self, wanted: u64) -> Result<Offset, ProposalError> {
-        loop {
-            match self.next().await {
-                Followed::Placed(Placed { proposal: Some(number), offset, .. }) if number == wanted => {
-                    return Ok(offset);
-                }
-                Followed::Failed(number, error) if number == wanted => return Err(error),
-                _ => {}
             }
         }
     }

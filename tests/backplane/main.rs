@@ -6,4 +6,5 @@ mod faults;
 mod order;
 mod peers;
 mod refusals;
+mod tls;
 mod traffic;

@@ -90,7 +90,7 @@ async fn publish(
     mut node: Node,
     is_over: Arc<AtomicBool>,
 ) -> (Vec<Segment>, HashMap<String, Result<Offset, ProposalError>>) {
-    let (mut segments, mut outcomes, mut proposed) = (Vec::new(), HashMap::new(), Vec::new());
+    let (mut segments, mut outcomes, mut proposed) = (vec![Segment::new(&node)], HashMap::new(), Vec::new());
     let mut ticks = interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -117,8 +117,9 @@ async fn publish(
 }
 
 async fn follow(mut node: Node) -> Vec<Segment> {
-    let mut segments = Vec::new();
+    let mut segments = vec![Segment::new(&node)];
     while !note(&mut segments, node.next().await) {}
+    assert_eq!(*node.restarts.borrow() as usize, segments.len() - 1, "others are told of restarts");
     segments
 }
 
@@ -147,6 +148,12 @@ fn note(segments: &mut Vec<Segment>, followed: Followed) -> bool {
         Followed::Failed(..) | Followed::Signal(_) => {}
     }
     false
+}
+
+impl Segment {
+    fn new(node: &Node) -> Self {
+        Self { epoch: node.epoch, horizon: node.horizon, followed: Vec::new() }
+    }
 }
 
 impl Told {

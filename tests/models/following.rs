@@ -161,7 +161,7 @@ impl Model {
         *number += u64::from(!is_repeat);
         let number = *number;
         let mut entries = BytesMut::new();
-        append_entry(Entry::RemoveHistory(RoomName::parse("room").unwrap()), &mut entries);
+        append_entry(Entry::RemoveHistory(RoomName::parse("room").expect("a name")), &mut entries);
         self.clock += 1;
         let bytes = seal(NodeId(node), number, &entries);
         let stored = Stored { sequence: self.last() + 1, stored_at: StoredAt(self.clock), bytes };
@@ -217,7 +217,7 @@ impl Model {
         while let Some(next) = self.following.take_next() {
             assert_eq!(next.sequence, self.next);
             self.next += 1;
-            let followed = match next.envelope.unwrap() {
+            let followed = match next.envelope.expect("an envelope") {
                 Some(envelope) => {
                     let (node, number) = (envelope.node.0, envelope.number);
                     assert!(number > self.highest[node as usize], "{node} {number} comes again or too late");

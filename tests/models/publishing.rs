@@ -86,7 +86,7 @@ impl Model {
     fn propose(&mut self) {
         self.proposed += 1;
         let number = self.proposed;
-        let entry = Entry::RemoveHistory(RoomName::parse(&number.to_string()).unwrap());
+        let entry = Entry::RemoveHistory(RoomName::parse(&number.to_string()).expect("a name"));
         if let Err(error) = self.publishing.propose(Proposal { shard: 3, number, entry }, self.now) {
             self.end(number, Outcome::Failed(error));
         }
@@ -112,7 +112,7 @@ impl Model {
         if is_repeat {
             return;
         }
-        let rooms: Vec<u64> = envelope.entries.iter().map(|entry| entry.room().as_str().parse().unwrap()).collect();
+        let rooms: Vec<u64> = envelope.entries.iter().map(number_of).collect();
         let proposals = self.publishing.seen(envelope.number);
         assert!(proposals.is_empty() || proposals.iter().map(|id| id.number).eq(rooms.iter().copied()));
         for id in proposals {
@@ -125,7 +125,7 @@ impl Model {
         loop {
             match self.publishing.step(self.now) {
                 PublishStep::Send { number, bytes, is_repeat } => {
-                    let envelope = Envelope::decode(bytes).unwrap();
+                    let envelope = Envelope::decode(bytes).expect("an envelope");
                     assert_eq!((envelope.node, envelope.number), (NodeId(1), number));
                     if is_repeat {
                         assert_eq!(self.sent, Some((number, envelope)), "repeats are the same");
@@ -164,7 +164,7 @@ impl Model {
         assert_eq!(self.outcomes.len() as u64, self.proposed, "each proposal has an outcome");
         let mut numbers = HashSet::new();
         let first = self.stream.iter().filter(|envelope| numbers.insert(envelope.number));
-        let rooms = first.flat_map(|envelope| &envelope.entries).map(|entry| entry.room().as_str().parse().unwrap());
+        let rooms = first.flat_map(|envelope| &envelope.entries).map(number_of);
         let order: Vec<u64> = rooms.collect();
         assert!(order.is_sorted_by(|one, next| one < next), "{order:?}");
         for (number, outcome) in &self.outcomes {
@@ -175,6 +175,11 @@ impl Model {
             }
         }
     }
+}
+
+/// The number of the proposal, by which its room is called.
+fn number_of(entry: &Entry) -> u64 {
+    entry.room().as_str().parse().expect("a number")
 }
 
 proptest! {

@@ -160,9 +160,11 @@ impl Stream {
 
     fn refused(&self, act: &'static str, error: &async_nats::jetstream::Error) -> StreamError {
         let remedy = match error.error_code() {
-            ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::CLUSTER_NO_PEERS | ErrorCode::INSUFFICIENT_RESOURCES => {
-                return StreamError::NotYet(error.to_string());
-            }
+            // NATS is starting; or another node has just made the stream, which is then looked at.
+            ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NO_PEERS
+            | ErrorCode::INSUFFICIENT_RESOURCES
+            | ErrorCode::STREAM_NAME_EXIST => return StreamError::NotYet(error.to_string()),
             ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
                 let (servers, cause) = (self.servers.clone(), error.to_string());
                 return StreamError::Final(BackplaneError::JetStream { servers, cause });

@@ -51,7 +51,9 @@ pub(super) struct Task {
     read_ends: u32,
     /// When the publisher has something to do by itself.
     publish_at: Option<Instant>,
+    /// Until when it waits for what is in flight, once every proposer is gone.
     ends_by: Option<Instant>,
+    takes_signals: bool,
     throttles: Throttles,
 }
 
@@ -116,6 +118,7 @@ impl Task {
             read_ends: 0,
             publish_at: None,
             ends_by: None,
+            takes_signals: true,
             throttles: Throttles::default(),
         })
     }
@@ -140,14 +143,13 @@ impl Task {
         let now = Instant::now();
         let asks_at = self.is_up.then(|| self.following.due_at());
         let due_at = [asks_at, self.publish_at, self.ends_by, Some(now + LOOK_PERIOD)].into_iter().flatten().min();
-        let has_proposers = self.ends_by.is_none();
-        let takes_proposals = has_proposers && self.publishing.is_open(now);
+        let takes_proposals = self.ends_by.is_none() && self.publishing.is_open(now);
         let links = &mut self.links;
         tokio::select! {
             message = message(&mut links.feed) => Wake::Feed(message),
             message = message(&mut links.inbox_messages) => Wake::Inbox(message),
             proposal = self.mailbox.proposals.recv_async(), if takes_proposals => Wake::Proposal(proposal),
-            signal = self.mailbox.signals.recv_async(), if has_proposers => Wake::Signal(signal),
+            signal = self.mailbox.signals.recv_async(), if self.takes_signals => Wake::Signal(signal),
             message = message(&mut links.signals) => Wake::Signals(message),
             answer = links.leader_answers.recv() => Wake::Leader(answer),
             event = links.connection.event() => Wake::Event(event),
@@ -163,9 +165,8 @@ impl Task {
             Wake::Leader(Some(answer)) => self.take_leader_answer(answer).await,
             Wake::Proposal(Ok(proposal)) => self.take_proposals(proposal).await,
             Wake::Signal(Ok(signal)) => self.send_signals(signal),
-            Wake::Proposal(Err(_)) | Wake::Signal(Err(_)) => {
-                self.ends_by.get_or_insert(Instant::now() + END_WITHIN);
-            }
+            Wake::Signal(Err(_)) => self.takes_signals = false,
+            Wake::Proposal(Err(_)) => self.ends_by = Some(Instant::now() + END_WITHIN),
             Wake::Event(Some(event)) => self.take_event(&event),
             Wake::Event(None) | Wake::Leader(None) | Wake::Time => {}
         }
@@ -173,8 +174,7 @@ impl Task {
 
     /// Whether nothing is left to be sent, or the time for it is over.
     fn has_ended(&self) -> bool {
-        self.ends_by
-            .is_some_and(|by| Instant::now() >= by || self.publishing.is_idle() && self.mailbox.proposals.is_empty())
+        self.ends_by.is_some_and(|by| Instant::now() >= by || self.publishing.is_idle())
     }
 
     /// Says goodbye and closes the connection.

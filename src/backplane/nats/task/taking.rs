@@ -69,9 +69,15 @@ impl Task {
     }
 
     fn take_acknowledgement(&mut self, number: u64, message: &Message) {
-        let now = Instant::now();
-        let Err(cause) = acknowledgement(message) else { return self.publishing.stored(number, now) };
-        self.publishing.refused(number, now);
+        match acknowledgement(message) {
+            Ok(()) => self.publishing.stored(number, Instant::now()),
+            Err(cause) => self.note_refusal(number, &cause),
+        }
+    }
+
+    /// The envelope is sent again later.
+    pub(super) fn note_refusal(&mut self, number: u64, cause: &str) {
+        self.publishing.refused(number, Instant::now());
         if let Some(times) = self.throttles.refused.count() {
             warn!(times, cause, "NATS does not store an envelope: it is sent again");
         }

@@ -86,7 +86,7 @@ impl Task {
                     let count = if is_repeat { &metrics.envelopes_repeated } else { &metrics.envelopes_published };
                     count.add(1);
                     if !self.links.send_envelope(number, bytes) {
-                        self.publishing.refused(number, now);
+                        self.note_refusal(number, "the connection takes nothing, or not so much");
                     }
                 }
                 PublishStep::Fail(proposals, error) => self.fail(&proposals, error).await,

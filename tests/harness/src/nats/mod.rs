@@ -40,13 +40,15 @@ pub struct NatsOptions {
     pub credentials: Option<(&'static str, &'static str)>,
     /// Further lines of the user's permissions, in the configuration's words.
     pub permissions: String,
+    /// Further lines of the configuration.
+    pub further: String,
     /// The folder of the store, if it is not one of the server's own.
     pub store: Option<PathBuf>,
 }
 
 impl Default for NatsOptions {
     fn default() -> Self {
-        Self { version: NATS, credentials: None, permissions: String::new(), store: None }
+        Self { version: NATS, credentials: None, permissions: String::new(), further: String::new(), store: None }
     }
 }
 
@@ -255,6 +257,7 @@ fn config_of(folder: &TempDir) -> PathBuf {
 fn configuration(options: &NatsOptions, folder: &TempDir, name: &str, host: Ipv4Addr, cluster: &str) -> String {
     let store = options.store.clone().unwrap_or_else(|| folder.path().join("store"));
     let log = folder.path().join("log");
+    let further = &options.further;
     let users = options.credentials.map(|(user, password)| {
         let permissions = &options.permissions;
         let user = format!("{{ user: {user}, password: {password}, {permissions} }}");
@@ -262,7 +265,7 @@ fn configuration(options: &NatsOptions, folder: &TempDir, name: &str, host: Ipv4
         format!("authorization {{ users: [{user}, {{ user: {name}, password: {password} }}] }}")
     });
     format!(
-        "server_name: {name}\nlisten: \"{host}:{CLIENT_PORT}\"\nlog_file: {log:?}\n{cluster}\n{}\n\
+        "server_name: {name}\nlisten: \"{host}:{CLIENT_PORT}\"\nlog_file: {log:?}\n{cluster}\n{further}\n{}\n\
          jetstream {{ store_dir: {store:?}, max_file_store: 4GB, max_memory_store: 64MB }}\n",
         users.unwrap_or_default()
     )
