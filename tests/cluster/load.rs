@@ -34,6 +34,9 @@ impl<T> Counted<T> {
     }
 }
 
+/// What a publisher has sent to each room, and what came of it.
+type Sent = Vec<Vec<(String, Outcome)>>;
+
 /// Listeners and publishers at work.
 pub struct Load {
     nodes: Vec<NodeAddress>,
@@ -41,7 +44,7 @@ pub struct Load {
     is_over: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
     listeners: Vec<Counted<Vec<Heard>>>,
-    publishers: Vec<Counted<Vec<Vec<(String, Outcome)>>>>,
+    publishers: Vec<Counted<Sent>>,
 }
 
 /// What the members and publishers have been through.
