@@ -54,8 +54,11 @@ async fn an_entry_goes_to_the_shard_of_its_room_and_a_signal_to_that_of_other_no
     let (a, mut b) = (Node::start(&nats.url()).await, Node::try_start(rules(&nats.url()), 2).await.unwrap());
     let [proposer, _] = [a.proposer.as_ref().unwrap(), b.proposer.as_ref().unwrap()];
     for (number, room) in ["x", "xx", "xxx"].into_iter().enumerate() {
-        let entry =
-            if number == 1 { Entry::RemoveHistory(RoomName::parse(room).unwrap()) } else { entry(room, "text") };
+        let entry = if number == 1 {
+            Entry::RemoveHistory(RoomName::parse(room).expect("a room"))
+        } else {
+            entry(room, "text")
+        };
         proposer.try_propose(Proposal { shard: 0, number: number as u64, entry }).unwrap();
     }
     let mut rooms = [Vec::new(), Vec::new()];

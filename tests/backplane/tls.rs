@@ -8,7 +8,7 @@ use super::common::{Node, rules};
 
 /// A server that asks for TLS and for a certificate, behind an address for which its own is valid.
 fn start() -> Option<(NatsServer, Forwarder, CertificateFiles, TempDir)> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let files = Identity::of_this_host().write(folder.path());
     let CertificateFiles { ca, certificate, key } = &files;
     // Others than nodes, as the harness, are let in without.
@@ -37,7 +37,7 @@ async fn a_node_and_nats_speak_tls_by_their_certificates() {
 #[tokio::test]
 async fn a_server_that_proves_nothing_is_refused() {
     let Some((_nats, forwarder, files, _folder)) = start() else { return };
-    let other = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().expect("a folder");
     let authorities = Some(Identity::self_signed(&["localhost"]).write(other.path()).ca);
     let certificate = Some((files.certificate, files.key));
     let rules = ClusterRules { authorities, certificate, ..tls_rules(&forwarder) };
