@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::checker::{Heard, Outcome, Record};
 use crate::listener::{Kind, Listener, Staying};
 use crate::nodes::{Backend, Nodes};
-use crate::publisher::{Publisher, Way};
+use crate::publisher::{Published, Publisher, Way};
 
 const ROOMS: [&str; 2] = ["a", "b"];
 
@@ -41,7 +41,7 @@ pub struct Load {
     is_over: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
     listeners: Vec<Counted<Vec<Heard>>>,
-    publishers: Vec<Counted<Vec<Vec<(String, Outcome)>>>>,
+    publishers: Vec<Counted<Vec<Published>>>,
 }
 
 /// What the members and publishers have been through.
