@@ -129,7 +129,7 @@ impl Listener {
             } else if let Some((label, text)) = line.split_once("] ") {
                 assert!(label.starts_with('['), "{line}");
                 self.hears_text(text, count)?;
-                if self.behind.len() >= POSITION_EVERY && self.behind.len().is_multiple_of(POSITION_EVERY) {
+                if !self.behind.is_empty() && self.behind.len().is_multiple_of(POSITION_EVERY) {
                     wire.send("POSITION")?;
                 }
             } else if line != "GAP unknown" {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::checker::{Heard, Outcome, Record};
 use crate::listener::{Kind, Listener, Staying};
 use crate::nodes::{Backend, Nodes};
-use crate::publisher::{Publisher, Way};
+use crate::publisher::{Published, Publisher, Way};
 
 const ROOMS: [&str; 2] = ["a", "b"];
 
@@ -34,9 +34,6 @@ impl<T> Counted<T> {
     }
 }
 
-/// What a publisher has sent to each room, and what came of it.
-type Sent = Vec<Vec<(String, Outcome)>>;
-
 /// Listeners and publishers at work.
 pub struct Load {
     nodes: Vec<NodeAddress>,
@@ -44,7 +41,7 @@ pub struct Load {
     is_over: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
     listeners: Vec<Counted<Vec<Heard>>>,
-    publishers: Vec<Counted<Sent>>,
+    publishers: Vec<Counted<Vec<Published>>>,
 }
 
 /// What the members and publishers have been through.

@@ -31,7 +31,7 @@ impl Way {
 }
 
 /// The texts of one connection.
-type Published = Vec<(String, Outcome)>;
+pub type Published = Vec<(String, Outcome)>;
 
 /// One publisher.
 pub struct Publisher {

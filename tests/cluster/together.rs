@@ -147,16 +147,15 @@ fn thousands_of_messages_at_once_keep_one_order() {
     const LINES: usize = 10_000;
     let Some(nats) = NatsServer::start() else { return };
     let nodes = Nodes::start(&nats, 2);
-    let talk = |node: usize| {
-        let (listener, publisher) =
-            (Lines::member(nodes.nodes[node].tcp, "a"), Lines::member(nodes.nodes[node].tcp, "a"));
+    // All are members before the first line.
+    let members = [0, 0, 1, 1].map(|node: usize| Lines::member(nodes.nodes[node].tcp, "a"));
+    for (node, publisher) in members.iter().step_by(2).enumerate() {
         let lines: String = (0..LINES).map(|number| format!("{node} {number}\n")).collect();
         let output = publisher.write_half();
         thread::spawn(move || (&output).write_all(lines.as_bytes()).expect("a server that reads"));
-        [listener, publisher]
-            .map(|mut member| thread::spawn(move || (0..2 * LINES).map(|_| member.line()).collect::<Vec<String>>()))
-    };
-    let heard = [0, 1].map(talk).into_iter().flatten().map(|thread| thread.join().expect("it heard all"));
+    }
+    let listen = |mut member: Lines| thread::spawn(move || (0..2 * LINES).map(|_| member.line()).collect());
+    let heard = members.map(listen).into_iter().map(|thread| thread.join().expect("it heard all"));
     let heard: Vec<Vec<String>> = heard.collect();
     assert!(heard.iter().all(|lines| *lines == heard[0]), "two members heard different orders");
     for node in 0..2 {
