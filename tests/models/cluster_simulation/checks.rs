@@ -7,11 +7,11 @@ use roomcast::protocol::names::RoomName;
 use roomcast::protocol::position::{Epoch, Offset, Position};
 
 use super::clients::{Bookmark, Client, Sent};
-use super::stream::{Stream, text};
+use super::stream::{Rooms, Stream, text};
 
 /// What the rooms got in each life of the stream.
 pub struct Truth {
-    lives: Vec<(Epoch, BTreeMap<RoomName, Vec<(Offset, String)>>)>,
+    lives: Vec<(Epoch, Rooms)>,
     /// The texts that are in the stream, and those whose publishers were told that they are not or may not be.
     stored: BTreeSet<String>,
     failed: BTreeSet<String>,

@@ -84,7 +84,7 @@ impl Client {
             ending: None,
             writer: node.writers[usize::from(address.writer.0)].handle.clone(),
             commands: random.below(40),
-            stays: number % 4 == 0,
+            stays: number.is_multiple_of(4),
             last_words: vec!["QUIT", "POSITION"],
         }
     }

@@ -62,6 +62,9 @@ pub struct Outbound {
     pub is_down: bool,
 }
 
+/// The offset and the line of each publication, by room.
+pub type Rooms = BTreeMap<RoomName, Vec<(Offset, String)>>;
+
 /// A proposal that has no place, or has none yet.
 pub type Failed = (usize, u64, ProposalError);
 
@@ -89,7 +92,7 @@ impl Life {
     }
 
     /// What the rooms get: the offset and the line of each publication, in order, without the repeats of a key.
-    pub fn rooms(&self) -> BTreeMap<RoomName, Vec<(Offset, String)>> {
+    pub fn rooms(&self) -> Rooms {
         let (mut rooms, mut keys) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
         for Stored { offset, stored_at, entry, .. } in &self.entries {
             let Entry::Publish(publish) = entry else { continue };
@@ -109,8 +112,8 @@ impl Life {
 
     /// The last removal of what a room retains.
     pub fn removed(&self, room: &RoomName) -> Offset {
-        let removals = self.entries.iter().filter(|stored| stored.entry == Entry::RemoveHistory(room.clone()));
-        removals.last().map_or(Offset(0), |stored| stored.offset)
+        let mut removals = self.entries.iter().filter(|stored| stored.entry == Entry::RemoveHistory(room.clone()));
+        removals.next_back().map_or(Offset(0), |stored| stored.offset)
     }
 }
 
