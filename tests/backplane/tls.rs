@@ -8,7 +8,7 @@ use super::common::{Node, rules};
 
 /// A server that asks for TLS and for a certificate, behind an address for which its own is valid.
 fn start() -> Option<(NatsServer, Forwarder, CertificateFiles, TempDir)> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let files = Identity::of_this_host().write(folder.path());
     let CertificateFiles { ca, certificate, key } = &files;
     // Others than nodes, as the harness, are let in without.

@@ -80,10 +80,10 @@ pub async fn traffic<T: Send + 'static>(urls: [&str; 2], act: impl FnOnce(Watch)
         watch.until_both_go_on();
         servers
     });
-    let _servers = acting.await.unwrap();
+    let _servers = acting.await.expect("no panic");
     is_over.store(true, Ordering::Relaxed);
-    let (publisher, outcomes) = publishing.await.unwrap();
-    Told { outcomes, publisher, follower: following.await.unwrap() }
+    let (publisher, outcomes) = publishing.await.expect("no panic");
+    Told { outcomes, publisher, follower: following.await.expect("no panic") }
 }
 
 async fn publish(
@@ -191,7 +191,7 @@ impl Told {
             assert!(followed.is_sorted_by(|one, next| one.0 < next.0));
             assert!(followed.first().is_none_or(|first| first.0 > *horizon));
             assert_eq!(followed.iter().map(|(_, text)| text).collect::<HashSet<_>>().len(), followed.len());
-            assert!(followed.is_sorted_by_key(|(_, text)| text.parse::<u64>().unwrap()));
+            assert!(followed.is_sorted_by_key(|(_, text)| text.parse::<u64>().expect("a number")));
         }
     }
 }
