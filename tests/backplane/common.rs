@@ -31,7 +31,7 @@ pub struct Node {
 pub fn rules(urls: &str) -> ClusterRules {
     let (mut servers, mut login) = (Vec::new(), None);
     for url in urls.split(',') {
-        let (front, host) = url.strip_prefix("nats://").expect("a URL of NATS").rsplit_once('@').unwrap_or(("", url));
+        let (front, host) = url.strip_prefix("nats://").expect("a URL").rsplit_once('@').unwrap_or(("", url));
         login = front.split_once(':').map(|(user, password)| NatsLogin::User(user.to_owned(), password.to_owned()));
         servers.push(NatsServer(format!("nats://{}", host.trim_start_matches("nats://"))));
     }
@@ -50,7 +50,7 @@ pub fn rules(urls: &str) -> ClusterRules {
 
 impl Node {
     pub async fn start(url: &str) -> Self {
-        Self::try_start(rules(url), 1).await.expect("a node")
+        Self::try_start(rules(url), 1).await.expect("a stream")
     }
 
     pub async fn try_start(rules: ClusterRules, shards: usize) -> Result<Self, BackplaneError> {
@@ -76,7 +76,8 @@ impl Node {
     /// Proposes a text, as the only shard.
     pub fn propose(&self, number: u64, text: &str) {
         let proposal = Proposal { shard: 0, number, entry: entry("room", text) };
-        self.proposer.as_ref().expect("it has not ended").try_propose(proposal).expect("there is room");
+        let proposer = self.proposer.as_ref().expect("it has not ended");
+        proposer.try_propose(proposal).expect("room for it");
     }
 
     /// The next news of the only shard.
@@ -109,7 +110,7 @@ impl Node {
 
 pub fn entry(room: &str, text: &str) -> Entry {
     let publisher = Arc::new(Publisher::anonymous(ClientId(7), Label::generated("TCP-7")));
-    let (room, data) = (RoomName::parse(room).expect("a room"), Data::Text(text.into()));
+    let (room, data) = (RoomName::parse(room).expect("a name"), Data::Text(text.into()));
     Entry::Publish(Publish { room, publisher, data, is_retained: true, key: None })
 }
 

@@ -14,7 +14,7 @@ async fn until_knows(node: &Node, others: usize) {
 
 /// Answers the next question.
 async fn answer(node: &Node, expected: &str, answer: &'static str) {
-    let (question, answers) = node.questions.recv_async().await.expect("the thread lives");
+    let (question, answers) = node.questions.recv_async().await.expect("the thread runs");
     assert_eq!(question, expected);
     answers.send(Bytes::from(answer)).expect("the thread waits");
 }

@@ -37,7 +37,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         ".{0,200}".prop_map(|text: String| Data::Text(text.into())),
         (0..1_000_u32).prop_map(|number| Data::Json(format!("{{\"n\":{number}}}").into())),
     ];
-    let key = prop::option::of("[a-z]{1,128}".prop_map(|key| IdempotencyKey::parse(&key).unwrap()));
+    let key = prop::option::of("[a-z]{1,128}".prop_map(|key| IdempotencyKey::parse(&key).expect("a key")));
     let publish = (room(), publisher(), data, any::<bool>(), key)
         .prop_map(|(room, publisher, data, is_retained, key)| Publish { room, publisher, data, is_retained, key });
     prop_oneof![4 => publish.prop_map(Entry::Publish), 1 => room().prop_map(Entry::RemoveHistory)]
