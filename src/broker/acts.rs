@@ -40,7 +40,7 @@ impl Shard {
                 let proposal = Proposal { publisher: member, data, read_at };
                 if self.cluster.is_some() {
                     let outstanding = Outstanding { waiter: Waiter::Member(from), read_at, _permit: permit };
-                    return self.propose(now, Publish::of(name, proposal), outstanding, batch);
+                    return self.propose(Publish::of(name, proposal), outstanding, batch);
                 }
                 let order = RoomOrder { name: &name, room, history: &mut self.history };
                 order.publish(now, proposal, batch);

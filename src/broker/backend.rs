@@ -38,7 +38,7 @@ impl Shard {
         let publish = Publish { room, publisher, data, is_retained, key };
         if self.cluster.is_some() {
             let outstanding = Outstanding { waiter: Waiter::Backend(answer), read_at, _permit: permit };
-            return self.propose(now, publish, outstanding, batch);
+            return self.propose(publish, outstanding, batch);
         }
         let published = self.publish_keyed(now, publish, (now.instant, None), read_at, batch);
         batch.acknowledge_later(Ack::Published(answer, published.map_err(PublishError::from)));
@@ -91,7 +91,7 @@ impl Shard {
         let proposal = Proposal { publisher, data, read_at };
         if self.cluster.is_some() {
             let outstanding = Outstanding { waiter: Waiter::Outsider(from), read_at, _permit: permit };
-            return self.propose(now, Publish::of(name, proposal), outstanding, batch);
+            return self.propose(Publish::of(name, proposal), outstanding, batch);
         }
         self.publish_in_order(now, &name, proposal, None, batch);
         self.reclaim_excess(now);

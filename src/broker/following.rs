@@ -41,11 +41,10 @@ impl From<ProposalError> for CommandError {
 
 impl Shard {
     /// Proposes what is published. The backplane says later what came of it.
-    pub(super) fn propose(&mut self, now: Now, publish: Publish, outstanding: Outstanding, batch: &mut Batch) {
+    pub(super) fn propose(&mut self, publish: Publish, outstanding: Outstanding, batch: &mut Batch) {
         let cluster = self.cluster.as_mut().expect("a shard of a cluster");
         if let Err(waiter) = cluster.propose(Entry::Publish(publish), outstanding) {
             refuse(waiter, ProposalError::Unavailable, batch);
-            self.reclaim_excess(now);
         }
     }
 
