@@ -147,11 +147,17 @@ impl Process {
         });
     }
 
-    /// Stops all of its threads, wherever they are, while this runs.
+    /// Stops all of its threads, wherever they are. Returns once none of them does anything more.
     #[track_caller]
-    pub fn while_stopped(&self, meanwhile: impl FnOnce()) {
+    pub fn stop(&self) {
         self.signal(Signal::STOP);
         until(|| self.is_stopped());
+    }
+
+    /// Stops all of its threads while this runs.
+    #[track_caller]
+    pub fn while_stopped(&self, meanwhile: impl FnOnce()) {
+        self.stop();
         meanwhile();
         self.signal(Signal::CONT);
     }

@@ -133,7 +133,7 @@ impl NatsServer {
 
     /// Stops all of its threads.
     pub fn stop(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.stop();
     }
 
     /// Lets its threads go on.
