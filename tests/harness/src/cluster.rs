@@ -4,6 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::{Endpoint, NatsServer, Program, nats};
 
+/// The setting of the size of the stream.
+const STREAM_BYTES: &str = "--cluster-stream-bytes";
+
 /// The shapes that nodes take in turn: rooms must be the same whatever shards and workers a node has.
 const SHAPES: [[&str; 4]; 2] = [["--workers", "1", "--shards", "1"], ["--workers", "2", "--shards", "3"]];
 
@@ -63,7 +66,16 @@ impl Cluster {
         let addresses = [format!("--tcp={host}:8080"), format!("--http={host}:3000")];
         let further = addresses.iter().chain(&self.arguments).map(String::as_str);
         let shape = SHAPES[place % SHAPES.len()];
-        let shared = if url.is_empty() { &[][..] } else { &["--cluster", url] };
+        // NATS reserves the bytes of a stream: many tests at once, on a disk that may be rather full.
+        let is_sized = self.arguments.iter().any(|argument| argument.starts_with(STREAM_BYTES));
+        let shared = ["--cluster", url, STREAM_BYTES, "64MiB"];
+        let shared = &shared[..if url.is_empty() {
+            0
+        } else if is_sized {
+            2
+        } else {
+            4
+        }];
         let arguments: Vec<&str> = shared.iter().copied().chain(shape).chain(further).collect();
         Program::start(&arguments)
     }
