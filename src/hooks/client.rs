@@ -1,7 +1,5 @@
 //! The HTTP client of the application: POST, signed, bounded. It follows no redirect, since one could lead anywhere.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::Application;
 use super::addresses::AllowedResolver;
 use crate::auth::UnixSeconds;
+use crate::log::with_causes;
 
 /// Time for which an idle connection is kept. Shorter than servers keep theirs, so that no question is sent into a
 /// connection that the application is about to close.
@@ -99,20 +98,6 @@ fn max_age(headers: &HeaderMap) -> Duration {
         }
     }
     max_age.min(MAX_AGE_MAX)
-}
-
-/// An error with what has caused it: "client error" alone helps nobody.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    fmt::from_fn(|out| {
-        write!(out, "{error}")?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            write!(out, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    })
-    .to_string()
 }
 
 #[cfg(test)]

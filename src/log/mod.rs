@@ -6,7 +6,8 @@
 
 mod throttle;
 
-use std::fmt::Display;
+use std::error::Error;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -83,6 +84,20 @@ pub fn write_last(line: impl Display) {
         // A closed standard error is not a failure.
         None => drop(writeln!(io::stderr(), "{line}")),
     }
+}
+
+/// An error with what has caused it: "client error" alone helps nobody.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    fmt::from_fn(|out| {
+        write!(out, "{error}")?;
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(out, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    })
+    .to_string()
 }
 
 /// Waits until everything logged so far is written, for a second at most.

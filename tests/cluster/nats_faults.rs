@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
-use harness::{Client, NatsCluster, NatsOptions, NatsServer, Transport, at_once, metrics, until};
-use serde_json::json;
+use harness::{Client, Http, NatsCluster, NatsOptions, NatsServer, Transport, at_once, metrics, until};
+use serde_json::{Value, json};
 
 use crate::load::{Load, Summary};
 use crate::nodes::Nodes;
@@ -148,8 +148,16 @@ fn the_metrics_say_when_nats_is_away_and_how_far_a_node_is_behind() {
     nodes.backend(1).publish("a", "hello");
     until(|| metric("publications_followed_total") == 1.0 && metric("peers") == 1.0);
     assert_eq!(["connected", "following", "connects_total", "lag_messages"].map(metric), [1.0, 1.0, 1.0, 0.0]);
+    let ready = || Http::get(nodes.nodes[0].http, "/ready").1;
+    let shown = || {
+        let figures = Http::get(nodes.nodes[0].http, "/dashboard/stats").1;
+        serde_json::from_str::<Value>(&figures).expect("figures")["cluster"].clone()
+    };
+    until(|| shown()["state"] == "following" && shown()["nodes"] == 2);
+    assert_eq!(ready().trim_end(), "ready");
     nats.kill();
     until(|| metric("connected") == 0.0 && metric("following") == 0.0);
+    until(|| ready().trim_end() == "degraded: NATS is unavailable" && shown()["state"] == "unavailable");
     assert_eq!(nodes.backend(0).error("publish", json!({ "channel": "a", "data": 1 })).0, 100);
     assert_eq!(metrics(nodes.nodes[0].http)["roomcast_backplane_refused_total{reason=\"unavailable\"}"], 1.0);
     nats.restart();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Settings of all nodes.
-const ROOMY: [&str; 11] = [
+const ROOMY: [&str; 10] = [
     "--history-messages=1000000",
     "--recovery-messages=1000000",
     "--outbox-messages=1000000",
@@ -20,7 +20,6 @@ const ROOMY: [&str; 11] = [
     "--log=info",
     "--log-format=text",
     "--labels=id",
-    "--pages=off",
     "--clients-per-address=100000",
 ];
 

@@ -104,3 +104,19 @@ pub fn address(writer: u16, slot: Slot) -> Address {
 pub fn line(event: &Event<'_>) -> Vec<u8> {
     Dialect::TextLines.encode(event).to_vec()
 }
+
+/// Prints the call that reproduces a failed run of a simulation.
+pub struct PrintOnPanic {
+    pub seed: u64,
+    pub shards: usize,
+    pub writers: usize,
+}
+
+impl Drop for PrintOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seed, shards, writers } = self;
+            eprintln!("failed: run(0x{seed:x}, {shards}, {writers})");
+        }
+    }
+}

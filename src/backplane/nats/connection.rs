@@ -17,8 +17,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::error::{BackplaneError, is_of_tls, with_causes};
+use super::error::{BackplaneError, is_of_tls};
 use crate::config::{ClusterRules, NatsLogin, NatsServer};
+use crate::log::with_causes;
 
 /// The time from one ping to the next. A server that misses two is taken for dead.
 const PING_INTERVAL: Duration = Duration::from_secs(2);

@@ -1,7 +1,6 @@
 //! Why a node cannot be one of its cluster, in words for its operator: what is wrong, and what would be right.
 
 use std::error::Error;
-use std::fmt;
 
 use thiserror::Error;
 
@@ -103,20 +102,6 @@ pub enum BackplaneError {
     /// The thread has ended.
     #[error("the thread of the backplane has ended")]
     Ended,
-}
-
-/// An error with what has caused it.
-pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    fmt::from_fn(|out| {
-        write!(out, "{error}")?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            write!(out, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    })
-    .to_string()
 }
 
 /// Whether TLS has caused the error.

@@ -9,11 +9,12 @@ use tracing::warn;
 use super::super::publishing::ENVELOPE_BYTES;
 use super::super::stream::Inspection;
 use super::Node;
-use super::connection::{Connection, Dialing, final_error, servers};
-use super::error::{BackplaneError, with_causes};
+use super::connection::{Dialing, final_error, servers};
+use super::error::BackplaneError;
 use super::messages::inspection;
 use super::stream::{Stream, StreamError, check_version};
 use super::subjects::Subjects;
+use crate::log::with_causes;
 
 /// The time for NATS to be found and to make the stream.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ async fn try_open(node: &Node, dialing: &Dialing) -> Result<Inspection, StreamEr
         (_, Some(complaint)) if is_of_permissions(&complaint) => Err(permission_error(node, complaint)),
         (opened, Some(_)) => opened,
     };
-    close(connection).await;
+    connection.close().await;
     opened
 }
 
@@ -109,8 +110,4 @@ fn is_of_permissions(complaint: &str) -> bool {
 fn permission_error(node: &Node, cause: String) -> StreamError {
     let subjects = Subjects::new(&node.rules.name).all().join(", ");
     StreamError::Final(BackplaneError::Permission { cause, subjects })
-}
-
-async fn close(connection: Connection) {
-    connection.close().await;
 }

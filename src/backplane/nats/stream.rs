@@ -14,10 +14,11 @@ use tracing::{info, warn};
 
 use super::super::stream::Inspection;
 use super::connection::servers;
-use super::error::{BackplaneError, with_causes};
+use super::error::BackplaneError;
 use super::messages::{OneMessage, inspection};
 use super::subjects::Subjects;
 use crate::config::ClusterRules;
+use crate::log::with_causes;
 
 /// What marks a stream as one of this server, with the format of its messages.
 const FORMAT: (&str, &str) = ("roomcast.format", "1");

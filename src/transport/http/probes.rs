@@ -28,12 +28,9 @@ impl HttpServer {
         } else if is_full {
             text(StatusCode::SERVICE_UNAVAILABLE, "full")
         } else {
-            match self.context.metrics.backplane.as_ref().map(|backplane| backplane.state()) {
-                None | Some(BackplaneState::Following) => text(StatusCode::OK, "ready"),
-                Some(BackplaneState::CatchingUp) => text(StatusCode::SERVICE_UNAVAILABLE, "catching up"),
-                // Clients are served from what was followed, and NATS may be away for all nodes alike.
-                Some(BackplaneState::Unavailable { .. }) => text(StatusCode::OK, "degraded: NATS is unavailable"),
-            }
+            let (status, said) =
+                readiness_of(self.context.metrics.backplane.as_ref().map(|backplane| backplane.state()));
+            text(status, said)
         }
     }
 
@@ -53,5 +50,29 @@ impl HttpServer {
         let text = Bytes::from(self.context.metrics.expose());
         *newest = Some((Instant::now(), text.clone()));
         text
+    }
+}
+
+/// Whether a server whose backplane is in this state is ready; one without a backplane is alone.
+fn readiness_of(backplane: Option<BackplaneState>) -> (StatusCode, &'static str) {
+    match backplane {
+        None | Some(BackplaneState::Following) => (StatusCode::OK, "ready"),
+        Some(BackplaneState::CatchingUp) => (StatusCode::SERVICE_UNAVAILABLE, "catching up"),
+        // Clients are served from what was followed, and NATS may be away for all nodes alike.
+        Some(BackplaneState::Unavailable { .. }) => (StatusCode::OK, "degraded: NATS is unavailable"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_once_it_has_caught_up_and_stays_so_while_nats_is_away() {
+        let away = BackplaneState::Unavailable { since: Instant::now() };
+        let states = [None, Some(BackplaneState::CatchingUp), Some(BackplaneState::Following), Some(away)];
+        let answers = states.map(|state| (readiness_of(state).0.as_u16(), readiness_of(state).1));
+        let degraded = (200, "degraded: NATS is unavailable");
+        assert_eq!(answers, [(200, "ready"), (503, "catching up"), (200, "ready"), degraded]);
     }
 }

@@ -18,7 +18,7 @@ use self::checks::{Received, Truth};
 use self::clients::{Backend, Bookmark, Client};
 use self::node::Node;
 use self::stream::{Stream, stored_at};
-use crate::common::{ROOM_LIMITS, Random, limits_of_all, rules};
+use crate::common::{PrintOnPanic, ROOM_LIMITS, Random, limits_of_all, rules};
 use crate::simulation::tasks::WriterTask;
 use crate::wire::ALL;
 
@@ -289,22 +289,6 @@ impl World {
             if let Some(page) = futures_util::FutureExt::now_or_never(&mut page) {
                 return page.expect("no position was given");
             }
-        }
-    }
-}
-
-/// Prints the call that reproduces a failed run.
-struct PrintOnPanic {
-    seed: u64,
-    shards: usize,
-    writers: usize,
-}
-
-impl Drop for PrintOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { seed, shards, writers } = self;
-            eprintln!("failed: run(0x{seed:x}, {shards}, {writers})");
         }
     }
 }

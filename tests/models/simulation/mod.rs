@@ -22,7 +22,7 @@ use self::laws::finished;
 use self::server::{Server, Shape};
 use self::stream_check::{Bookmark, Received};
 use self::tasks::WriterTask;
-use crate::common::{ROOM_LIMITS, ROOMY, Random};
+use crate::common::{PrintOnPanic, ROOM_LIMITS, ROOMY, Random};
 use crate::wire::ALL;
 
 /// Limits that slow clients reach.
@@ -307,22 +307,6 @@ impl World {
         let addresses = self.clients.iter().map(|client| client.address);
         let memberships = addresses.flat_map(|address| self.server.ledger.memberships_of(address));
         memberships.filter_map(|membership| membership.missed.err())
-    }
-}
-
-/// Prints the call that reproduces a failed run.
-struct PrintOnPanic {
-    seed: u64,
-    shards: usize,
-    writers: usize,
-}
-
-impl Drop for PrintOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { seed, shards, writers } = self;
-            eprintln!("failed: run(0x{seed:x}, {shards}, {writers})");
-        }
     }
 }
 
