@@ -54,7 +54,7 @@ exec 3>&1 >/dev/null 2>/dev/null
 for program in $PROGRAMS; do eval "$program() { :; }"; done
 cargo() {
     case "$1 $*" in
-        run*" -p loadgen "*" -- "*) while [[ $1 != -- ]]; do shift; done; shift; say loadgen "$@" ;;
+        run*" -p loadgen "*"-- "*) while [[ $1 != -- ]]; do shift; done; shift; say loadgen "$@" ;;
         *) ;;
     esac
 }
