@@ -37,14 +37,14 @@ const RUN_BY: [(&str, &str, &str); 18] = [
 const CHECKED: [&str; 2] = ["console", "toml"];
 
 /// Programs of others in the documents. An unknown name is probably a mistake in writing.
-const PROGRAMS: &str = "apt-get cargo cat chmod curl dd dig docker dpkg git groupadd helm install journalctl kill kubectl \
-    ldd ls mkdir nats-server nc openssl pidof promtool rm rustup sed sha256sum sleep sudo systemctl systemd-analyze tar \
+const PROGRAMS: &str = "apt-get cargo cat chmod curl dd dig docker dpkg git groupadd helm install jq journalctl kill kubectl \
+    ldd ls mkdir nats-server nc openssl perf pidof promtool rm rustup sed sha256sum sleep strace sudo systemctl systemd-analyze tar taskset \
     tee useradd";
 
 /// A shell in which no program runs. Each call of ours is written to descriptor 3, a word a line, with an empty line at its
 /// end; so is each word that is no known program.
 const SHELL: &str = r#"
-PATH=
+PATH=/nowhere
 say() { printf '%s\n' "$@" '' >&3; }
 roomcast() { say roomcast "$@"; }
 loadgen() { say loadgen "$@"; }
