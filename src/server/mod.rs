@@ -7,17 +7,17 @@ mod joining;
 mod ready_file;
 mod reload;
 mod sampling;
+mod stopping;
 mod tls_files;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -47,9 +47,6 @@ use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
-/// How long clients are cut after the grace period.
-const CUT_WITHIN: Duration = Duration::from_secs(5);
-
 /// A hard limit below this is probably a default of the system (often 1024), not one for a server.
 const DESCRIPTORS_FEW: u64 = 4096;
 
@@ -62,8 +59,8 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
-/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
-/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns
+/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace
+/// period and five seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns
 /// the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
@@ -97,7 +94,7 @@ pub async fn run(
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
-    let drain = Drain::default();
+    let drain = Drain::new(config.drain_spread, config.cluster.is_some());
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
     let (publisher, stats) = watch::channel(Arc::default());
@@ -128,20 +125,8 @@ pub async fn run(
     };
     sampler.run_during(asked_to_stop).await;
     drop(tls);
-    drain.announce();
-    info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
-    if !config.drain_delay.is_zero() {
-        sampler.run_during(sleep(config.drain_delay)).await;
-    }
-    // While the addresses are still bound: the next server that binds them may use the same file.
-    if let Some(path) = &config.ready_file
-        && let Err(error) = ready_file::remove(path)
-    {
-        warn!(%error, path = %path.display(), "cannot remove the ready file");
-    }
     let cut_before = Counts::of(&metrics.writers).cut;
-    sampler.forget_workers();
-    sampler.run_during(stop(workers, &drain, config.grace)).await?;
+    stopping::stop(workers, &drain, &mut sampler, &metrics, &config).await?;
     if let Some(backplane_end) = backplane_end {
         backplane_end.wait().await;
     }
@@ -302,27 +287,4 @@ fn start(
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
     Ok(Started { workers: running, shards: weak_shards, commands, backplane_end })
-}
-
-/// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so
-/// the shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
-async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<()> {
-    let mut stopping = std::pin::pin!(async {
-        drain.stop_publishing().await;
-        collect(workers).await
-    });
-    if let Ok(stopped) = timeout(grace, &mut stopping).await {
-        return stopped;
-    }
-    warn!("the grace period is over");
-    drain.cut();
-    timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
-}
-
-async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<()> {
-    for worker in workers {
-        // Only a panic ends a worker without an answer, and in a server process that ends the process.
-        worker.ended.await.context("a worker has panicked")??;
-    }
-    Ok(())
 }

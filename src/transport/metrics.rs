@@ -70,14 +70,18 @@ impl ServerMetrics {
         totals
     }
 
+    /// The clients that are connected now.
+    pub fn clients(&self) -> u64 {
+        WriterMetrics::clients(&self.writers)
+    }
+
     /// The text of `GET /metrics`. Linear in workers and shards, constant in clients.
     pub fn expose(&self) -> String {
         let mut out = Exposition::default();
-        let clients = WriterMetrics::clients(&self.writers);
         out.gauge(
             "active_connections",
             "Clients that are connected now, over whichever transport; no plain HTTP.",
-            clients,
+            self.clients(),
         );
         // Untyped, since a counter's name would have to end with `_total`.
         let published = [(String::new(), ShardMetrics::published(&self.shards))];

@@ -24,7 +24,8 @@ impl HttpServer {
             Some(NoPermit::OutOfDescriptors) => true,
         };
         if self.context.drain.is_announced() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining")
+            let clients = self.context.metrics.clients();
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("draining: {clients} clients left"))
         } else if is_full {
             text(StatusCode::SERVICE_UNAVAILABLE, "full")
         } else {

@@ -229,9 +229,14 @@ impl HttpServer {
 
     /// Checks that the server takes clients, and this connection may be one.
     pub(super) fn check_open(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
-        if self.context.drain.is_stopping() {
+        if self.context.drain.is_turning_away() {
             return Err(RefusedRequest::draining());
         }
+        self.check_permit(connection)
+    }
+
+    /// Checks that the connection is not served without a permit.
+    pub(super) fn check_permit(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
         connection.no_permit.map_or(Ok(()), |no_permit| Err(no_permit.into()))
     }
 
