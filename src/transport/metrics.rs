@@ -8,6 +8,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use crate::api::ApiMetrics;
 use crate::backplane::{BackplaneMetrics, BackplaneState};
 use crate::broker::ShardMetrics;
+use crate::config::COMMIT;
 use crate::hooks::HookMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
@@ -90,8 +91,8 @@ impl ServerMetrics {
         let max =
             "TCP and WebSocket clients that the server lets in at most: max-clients, or what the descriptors allow.";
         out.gauge("roomcast_clients_max", max, self.clients_max as u64);
-        let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-        out.gauges("roomcast_build_info", "Always 1; the label says which version runs.", [(version, 1)]);
+        let build = format!("version=\"{}\",commit=\"{COMMIT}\"", env!("CARGO_PKG_VERSION"));
+        out.gauges("roomcast_build_info", "Always 1; the labels say what runs.", [(build, 1)]);
         WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), &mut out);
         TransportMetrics::expose(&self.transports, &mut out);
         AccessMetrics::expose(&self.access, &mut out);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::{Blast, Client, HANDSHAKE, Http, Lines, Transport, at_once, metrics, until};
-use roomcast::config::Span;
+use roomcast::config::{COMMIT, Span};
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -182,7 +182,10 @@ fn an_operator_sees_the_limit_the_version_and_the_process() {
     let server = TestServer::start(Shape::ONE, |settings| settings.max_clients = Some(42));
     let found = metrics(server.http);
     assert_eq!(found["roomcast_clients_max"], 42.0);
-    assert_eq!(found[&format!("roomcast_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
+    assert_eq!(
+        found[&format!("roomcast_build_info{{version=\"{}\",commit=\"{COMMIT}\"}}", env!("CARGO_PKG_VERSION"))],
+        1.0
+    );
     for name in ["cpu_seconds_total", "resident_memory_bytes", "virtual_memory_bytes", "start_time_seconds", "max_fds"]
     {
         assert!(found[&format!("process_{name}")] > 0.0, "{name}");
