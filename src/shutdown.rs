@@ -63,6 +63,11 @@ impl Drain {
         self.cutting.is_cancelled()
     }
 
+    /// Waits until load balancers see the server as draining.
+    pub async fn announced(&self) {
+        self.announced.cancelled().await;
+    }
+
     /// Waits until the server begins to stop.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
