@@ -1,128 +1,24 @@
 //! The built binary under a service manager: what it is told over the socket of sd_notify(3), and its watchdog.
 
-use std::net::{Shutdown, SocketAddr as SocketAddress};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
-use std::{fs, thread};
 
-use harness::{FAILSAFE, Http, Lines, Process, Program, Signal, WELCOME, at_once, built, until};
-use tempfile::TempDir;
-
-/// A service manager that hears what it is told. It reads at once, since a socket takes few messages.
-struct Manager {
-    socket: UnixDatagram,
-    address: String,
-    messages: Receiver<Message>,
-    folder: TempDir,
-}
-
-/// A message, line by line.
-type Message = Vec<String>;
-
-impl Manager {
-    /// A manager whose socket is a file.
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("notify");
-        Self::bound(UnixDatagram::bind(&path).expect("a socket"), path.to_str().expect("text").to_owned(), folder)
-    }
-
-    /// A manager whose socket has a name and no file.
-    fn without_a_file() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        // No other test has this folder.
-        let name = folder.path().to_str().expect("text").to_owned();
-        let address = SocketAddr::from_abstract_name(&name).expect("a name");
-        Self::bound(UnixDatagram::bind_addr(&address).expect("a socket"), format!("@{name}"), folder)
-    }
-
-    fn bound(socket: UnixDatagram, address: String, folder: TempDir) -> Self {
-        let (sender, messages) = channel();
-        let reader = socket.try_clone().expect("a descriptor");
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // An empty one is the end of the test.
-            while let Ok(length @ 1..) = reader.recv(&mut bytes) {
-                let text = String::from_utf8_lossy(&bytes[..length]);
-                let _ = sender.send(text.lines().map(str::to_owned).collect());
-            }
-        });
-        Self { socket, address, messages, folder }
-    }
-
-    /// The command of a server that it starts.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Program::command(arguments);
-        command.env("NOTIFY_SOCKET", &self.address);
-        command
-    }
-
-    /// The command of a server that it starts, and of which it expects to hear in this time.
-    fn watching_command(&self, microseconds: u32, arguments: &[&str]) -> Command {
-        let mut command = self.command(arguments);
-        command.env("WATCHDOG_USEC", microseconds.to_string());
-        command
-    }
-
-    /// The next message.
-    #[track_caller]
-    fn message(&self) -> Message {
-        self.messages.recv_timeout(FAILSAFE).expect("a message in time")
-    }
-
-    /// The messages up to the first with this line.
-    #[track_caller]
-    fn until(&self, line: &str) -> Vec<Message> {
-        let mut messages = Vec::new();
-        while !messages.last().is_some_and(|message: &Message| message.iter().any(|found| found == line)) {
-            messages.push(self.message());
-        }
-        messages
-    }
-
-    /// The first message with this line.
-    #[track_caller]
-    fn message_with(&self, line: &str) -> Message {
-        self.until(line).pop().expect("a message with the line")
-    }
-
-    /// The messages that have come and were not taken yet.
-    fn so_far(&self) -> Vec<Message> {
-        self.messages.try_iter().collect()
-    }
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// The value of a variable in a message.
-#[track_caller]
-fn value<'a>(message: &'a [String], variable: &str) -> &'a str {
-    let value = message.iter().find_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
-    value.unwrap_or_else(|| panic!("no {variable} in {message:?}"))
-}
-
-fn has(messages: &[Message], line: &str) -> bool {
-    messages.iter().flatten().any(|found| found == line)
-}
+use harness::{Http, Lines, Notice, Process, Program, ServiceManager, Signal, WELCOME, at_once, built, until};
 
 #[test]
 fn the_manager_hears_that_the_server_is_ready_once_both_ports_accept() {
-    for manager in [Manager::new(), Manager::without_a_file()] {
-        let ready_file = manager.folder.path().join("ready");
+    for manager in [ServiceManager::at_a_path(), ServiceManager::without_a_path()] {
+        let ready_file = manager.folder().join("ready");
         let mut command = manager.command(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", "2"]);
         let process = Process::start(command.arg("--ready-file").arg(&ready_file));
-        let ready = manager.message();
-        assert_eq!(ready[0], "READY=1");
-        assert_eq!(value(&ready, "MAINPID"), process.id().as_raw_pid().to_string());
-        assert_eq!(value(&ready, "STATUS"), "serving 0 clients, 0 rooms");
+        let ready = manager.notice();
+        assert!(ready.has("READY=1"), "{ready:?}");
+        assert_eq!(ready.value("MAINPID"), process.id().as_raw_pid().to_string());
+        assert_eq!(ready.value("STATUS"), "serving 0 clients, 0 rooms");
         let addresses = fs::read_to_string(ready_file).expect("it was written before");
-        let address = |listener| -> SocketAddress {
+        let address = |listener| -> SocketAddr {
             let address = addresses.lines().find_map(|line| line.strip_prefix(listener));
             address.and_then(|address| address.parse().ok()).expect("an address")
         };
@@ -133,17 +29,17 @@ fn the_manager_hears_that_the_server_is_ready_once_both_ports_accept() {
 
 #[test]
 fn of_a_start_that_fails_the_manager_hears_nothing() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let running = Program::start(&[]);
     let address = running.http.to_string();
     let failed = Process::run(&mut manager.command(&["--tcp", "127.0.0.1:0", "--http", &address]));
     assert_eq!(failed.code, Some(2));
-    assert_eq!(manager.so_far(), Vec::<Message>::new());
+    assert_eq!(manager.so_far(), Vec::<Notice>::new());
 }
 
 #[test]
 fn the_manager_hears_how_many_clients_there_are() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let program = Program::start_command(manager.command(&["--workers", "2"]));
     let _members = ["a", "a", "b"].map(|room| Lines::member(program.tcp, room));
     manager.until("STATUS=serving 3 clients, 2 rooms");
@@ -151,8 +47,8 @@ fn the_manager_hears_how_many_clients_there_are() {
 
 #[test]
 fn a_reload_is_told_with_its_time_and_its_end_also_when_it_fails() {
-    let manager = Manager::new();
-    let file = manager.folder.path().join("roomcast.toml");
+    let manager = ServiceManager::at_a_path();
+    let file = manager.folder().join("roomcast.toml");
     fs::write(&file, "backlog = 100\n").expect("a settings file");
     let program = Program::start_command(manager.command(&["--config", file.to_str().expect("text")]));
     manager.until("READY=1");
@@ -161,11 +57,11 @@ fn a_reload_is_told_with_its_time_and_its_end_also_when_it_fails() {
     for (settings, phrase) in [("backlog = 100\n", "reloaded"), ("backlog = 'what'\n", "nothing has changed")] {
         fs::write(&file, settings).expect("a settings file");
         program.signal(Signal::HUP);
-        let reloading = manager.message_with("RELOADING=1");
-        let at: u64 = value(&reloading, "MONOTONIC_USEC").parse().expect("a number");
+        let reloading = manager.notice_with("RELOADING=1");
+        let at: u64 = reloading.value("MONOTONIC_USEC").parse().expect("a number");
         assert!(at > last && at <= microseconds_since_boot(), "{reloading:?} after {last}");
         last = at;
-        assert_eq!(value(&manager.message_with("READY=1"), "STATUS"), "serving 1 clients, 1 rooms");
+        assert_eq!(manager.notice_with("READY=1").value("STATUS"), "serving 1 clients, 1 rooms");
         program.log.until(phrase);
     }
 }
@@ -180,13 +76,13 @@ fn microseconds_since_boot() -> u64 {
 
 #[test]
 fn while_it_stops_the_manager_is_asked_for_time_and_hears_who_is_left_and_that_all_threads_run() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let command = manager.watching_command(1_000_000, &["--workers", "2"]);
     let _program = Program::start_command_that_drains_for_hours(command, |program| program.signal(Signal::TERM));
-    assert_eq!(value(&manager.message_with("STOPPING=1"), "EXTEND_TIMEOUT_USEC"), "15000000");
+    assert_eq!(manager.notice_with("STOPPING=1").value("EXTEND_TIMEOUT_USEC"), "15000000");
     for _ in 0..2 {
-        let draining = manager.message_with("STATUS=draining: 1 clients left");
-        assert_eq!(value(&draining, "EXTEND_TIMEOUT_USEC"), "15000000");
+        let draining = manager.notice_with("STATUS=draining: 1 clients left");
+        assert_eq!(draining.value("EXTEND_TIMEOUT_USEC"), "15000000");
     }
     // The threads are probed anew after the first of these.
     for _ in 0..2 {
@@ -196,7 +92,7 @@ fn while_it_stops_the_manager_is_asked_for_time_and_hears_who_is_left_and_that_a
 
 #[test]
 fn the_watchdog_hears_again_and_again_that_all_threads_run() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let program = Program::start_command(manager.watching_command(100_000, &["--workers", "2"]));
     for _ in 0..5 {
         manager.until("WATCHDOG=1");
@@ -207,12 +103,12 @@ fn the_watchdog_hears_again_and_again_that_all_threads_run() {
 
 #[test]
 fn a_watchdog_is_heeded_by_the_process_that_it_is_for() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let started_for = |process: &str| {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &format!("WATCHDOG_PID={process} exec \"$0\"")]).arg(built("roomcast")).env_clear();
-        command.env("NOTIFY_SOCKET", &manager.address).env("WATCHDOG_USEC", "2");
-        Program::start_command(command)
+        command.env("WATCHDOG_USEC", "2");
+        Program::start_command(manager.starting(command))
     };
     let other = started_for("1");
     let mut heard = manager.until("READY=1");
@@ -220,7 +116,7 @@ fn a_watchdog_is_heeded_by_the_process_that_it_is_for() {
     other.signal(Signal::HUP);
     other.log.until("reloaded");
     heard.extend(manager.until("READY=1"));
-    assert!(!has(&heard, "WATCHDOG=1"), "{heard:?}");
+    assert!(!heard.iter().any(|notice| notice.has("WATCHDOG=1")), "{heard:?}");
     drop(other);
     let _own = started_for("$$");
     manager.until("WATCHDOG=1");
@@ -230,7 +126,7 @@ fn a_watchdog_is_heeded_by_the_process_that_it_is_for() {
 #[cfg(debug_assertions)]
 #[test]
 fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_the_worker() {
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let mut command = manager.watching_command(200_000, &["--workers", "2", "--shards", "1"]);
     command.env("ROOMCAST_FAULT", "stuck-shard");
     let program = Program::start_command(command);
@@ -242,7 +138,7 @@ fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_
     manager.so_far();
     program.signal(Signal::HUP);
     let heard = manager.until("RELOADING=1");
-    assert!(!has(&heard, "WATCHDOG=1"), "{heard:?}");
+    assert!(!heard.iter().any(|notice| notice.has("WATCHDOG=1")), "{heard:?}");
 }
 
 #[test]
@@ -290,7 +186,7 @@ fn full_socket(path: &str) -> UnixDatagram {
 #[test]
 fn a_manager_costs_no_thread_and_no_descriptor() {
     let alone = Program::start(&["--workers", "2"]);
-    let manager = Manager::new();
+    let manager = ServiceManager::at_a_path();
     let managed = Program::start_command(manager.watching_command(10_000_000, &["--workers", "2"]));
     manager.until("WATCHDOG=1");
     let count = |program: &Program, folder| {
