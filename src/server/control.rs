@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::service::ServiceManager;
 use super::tls_files::{Change, ReloadRequest};
 use crate::access::Access;
 use crate::broker::WeakShards;
@@ -16,6 +17,7 @@ pub struct Control {
     workers: WorkerSenders,
     certificate: mpsc::Sender<ReloadRequest>,
     access: Arc<Access>,
+    manager: ServiceManager,
 }
 
 impl Control {
@@ -24,13 +26,19 @@ impl Control {
         shards: WeakShards,
         certificate: mpsc::Sender<ReloadRequest>,
         access: Arc<Access>,
+        manager: ServiceManager,
     ) -> Self {
-        Self { shards, workers, certificate, access }
+        Self { shards, workers, certificate, access, manager }
     }
 
     /// What the server has begun with.
     pub(super) fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access)
+    }
+
+    /// Who hears of a reload.
+    pub(super) fn manager(&self) -> &ServiceManager {
+        &self.manager
     }
 
     /// Reads the files of the certificate again, and uses them for new connections from here on.

@@ -33,7 +33,9 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         let reloading = async {
             loop {
                 asked.notified().await;
+                self.control.manager().reloading().await;
                 self.reload_or_say_why().await;
+                self.control.manager().ready().await;
             }
         };
         shutdown.run_until_cancelled(reloading).await;

@@ -166,6 +166,8 @@ mod pings;
 mod binary;
 // Compressed messages of clients that share a room with others.
 mod deflate;
+// Under a service manager: what it is told, and its watchdog.
+mod service;
 // Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.
