@@ -43,7 +43,7 @@ use crate::probe::{Probe, probe};
 use crate::session::SpentDeliveries;
 use crate::session::workers::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
-use crate::stats::Stats;
+use crate::stats::{Limits, Stats};
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
 use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker, thread_name};
@@ -82,7 +82,7 @@ pub async fn run(
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics {
         backplane: config.cluster.as_ref().map(|_| Arc::default()),
-        ..ServerMetrics::new(config.workers, config.shards, clients_max)
+        ..ServerMetrics::new(config.workers, config.shards, limits(&config, clients_max))
     };
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
@@ -104,7 +104,7 @@ pub async fn run(
     let Started { mut workers, shards, commands, probes, backplane_end } =
         start(&config, descriptors, listeners, asked, (&metrics, stats), (tls.server(), cluster), &drain)?;
     let manager = ServiceManager::of_environment(&metrics, probes, &drain, stopping::time_max(&config));
-    let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
+    let mut sampler = Sampler::new(metrics.clone(), shards.clone(), drain.clone(), publisher);
     match become_ready(&mut workers, bound, config.ready_file.as_deref(), &shutdown).await {
         Ok(runtimes) => sampler.watch_workers(runtimes),
         Err(error) => {
@@ -121,7 +121,7 @@ pub async fn run(
         warn_of_open_ports(bound);
     }
     manager.ready().await;
-    on_bound(bound, Control::new(commands, shards, tls.requests(), access, manager));
+    on_bound(bound, Control::new(commands, shards, tls.requests(), access, manager, &metrics));
     let asked_to_stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -138,6 +138,16 @@ pub async fn run(
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
+}
+
+/// What the configuration and the system allow.
+fn limits(config: &Config, clients_max: usize) -> Limits {
+    Limits {
+        clients_max: clients_max as u64,
+        rooms_max: config.rooms_max as u64,
+        outbox_budget: config.rules.outbox.budget as u64,
+        history_budget: config.history.budget as u64,
+    }
 }
 
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
@@ -246,7 +256,8 @@ fn start(
         (0..config.workers).map(|index| probe(thread_name(index))).unzip();
     let (emulation, emulation_mailboxes) = emulation_mailboxes(config.workers);
     let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes).zip(probe_mailboxes);
-    let connection_limit = ConnectionLimit::new(metrics.clients_max);
+    let clients_max = usize::try_from(metrics.limits.clients_max).unwrap_or(usize::MAX);
+    let connection_limit = ConnectionLimit::new(clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
         DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers + u16::from(cluster.is_some())),
