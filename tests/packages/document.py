@@ -44,7 +44,7 @@ def docker(command, *arguments):
         case "compose":
             compose(*arguments)
         case "stop":
-            assert arguments == ("--time", "45", "roomcast"), arguments
+            assert arguments == ("-t", "45", "roomcast"), arguments
         case _:
             raise AssertionError(f"docker {command}")
 
