@@ -106,6 +106,8 @@ def belong_together(rendered):
     environment = {pair["name"]: pair.get("value", "") for pair in rendered.container["env"]}
     expect(environment["ROOMCAST_TCP"], f"0.0.0.0:{ports['lines']}")
     expect(environment["ROOMCAST_HTTP"], f"0.0.0.0:{ports['http']}")
+    paths = [mount["mountPath"] for mount in rendered.container["volumeMounts"]]
+    assert environment["ROOMCAST_CONFIG"] in paths, paths
     expect({port["targetPort"] for port in rendered["Service"]["ports"]}, set(ports))
     settings = tomllib.loads(rendered.settings)
     seconds = sum(int(settings[name].removesuffix("s")) for name in ("drain-delay", "drain-spread", "grace"))

@@ -3,7 +3,6 @@ and has the time for a stop that its settings ask for. `python3 tests/packages/c
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -18,10 +17,11 @@ def seconds(span):
 
 def settings_of(service, binary):
     """What applies, as the server itself says: its variables over the file that the service mounts."""
-    folder = next((mount["source"] for mount in service.get("volumes", []) if mount["target"] == "/etc/roomcast"), None)
-    flags = ["--config", str(pathlib.Path(folder, "roomcast.toml"))] if folder else []
-    environment = {**os.environ, **{name: value for name, value in service.get("environment", {}).items()}}
-    said = subprocess.run([binary, "check-config", *flags], env=environment, capture_output=True, text=True)
+    environment = {**os.environ, **service.get("environment", {})}
+    for mount in service.get("volumes", []):
+        # The file as it is called outside.
+        environment["ROOMCAST_CONFIG"] = environment["ROOMCAST_CONFIG"].replace(mount["target"], mount["source"], 1)
+    said = subprocess.run([binary, "check-config"], env=environment, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     return tomllib.loads(said.stdout)
 
