@@ -4,6 +4,8 @@
 mod links;
 /// The table of metrics in `docs/operating.md`, with what `GET /metrics` serves.
 mod metrics_table;
+/// The promises in `docs/reliability.md`, each with a test.
+mod promises;
 /// `docs/settings.md`, with what `roomcast settings --markdown` prints.
 mod settings_page;
 /// Variables of the environment in documents and examples, with those that the program reads.
