@@ -33,9 +33,9 @@ class Cluster:
 
     def start_nats(self):
         host, port = address(self.nats_address)
-        command = [self.nats_server, "--addr", host, "--port", str(port), "--jetstream", "--store_dir", str(self.folder / "nats")]
+        listen, store = ["--addr", host, "--port", str(port)], ["--jetstream", "--store_dir", str(self.folder / "nats")]
         with (self.folder / "nats.log").open("ab") as log:
-            self.nats = subprocess.Popen(command, stdout=log, stderr=log)
+            self.nats = subprocess.Popen([self.nats_server, *listen, *store], stdout=log, stderr=log)
         await_state("NATS does not accept", START_SECONDS, self.is_listening)
 
     def is_listening(self):
@@ -45,7 +45,7 @@ class Cluster:
     def load(self, number, seconds):
         """Arguments of `loadgen`: clients of all nodes that come back at the other one."""
         lines = [f"tcp://{node.lines}" for node in self.nodes]
-        http = [f"{scheme}://{node.http}{path}" for node in self.nodes for scheme, path in (("ws", "/ws"), ("centrifuge+ws", ""))]
+        http = [f"{scheme}://{node.http}" for node in self.nodes for scheme in ("ws", "centrifuge+ws")]
         load = ["--failover", "--clients", "200", "--rooms", "20", "--rate", "60", "--duration", f"{seconds}s"]
         return ["--targets", ",".join(lines + http), *load, "--seed", str(number), *COMMON]
 

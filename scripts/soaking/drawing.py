@@ -4,6 +4,8 @@ from statistics import median
 
 from drawn import BLUE, GREY, INK, ORANGE, WIDTH_INCHES, load_matplotlib, render, write_title
 
+from .judging import rounds_of
+
 HEIGHT_INCHES = 7.4
 # Samples beyond this number are drawn as medians of several.
 POINTS_MAX = 300
@@ -24,15 +26,20 @@ def draw(samples):
     """The figure as SVG."""
     pyplot, ticker = load_matplotlib()
     figure, panels = pyplot.subplots(len(PANELS), 1, figsize=(WIDTH_INCHES, HEIGHT_INCHES), sharex=True)
-    figure.subplots_adjust(left=0.095, right=0.87, top=0.905, bottom=0.065, hspace=0.17)
+    figure.subplots_adjust(left=0.095, right=0.835, top=0.905, bottom=0.065, hspace=0.17)
     rounds = max(sample["round"] for sample in samples)
-    about = f"{samples[-1]['seconds'] / SECONDS_PER_MINUTE:.0f} minutes, {rounds} rounds; shaded: quiet points, all clients gone"
+    minutes = samples[-1]["seconds"] / SECONDS_PER_MINUTE
+    about = f"{minutes:.0f} minutes, {rounds} rounds; shaded: all clients are gone; dots: the quiet points that are compared"
     write_title(figure, "Does anything grow while clients come, go and misbehave?", about)
     for axes, (label, lines) in zip(panels, PANELS):
         shade(axes, samples)
         axes.set_ylabel(label)
         for column, divisor, color, name in lines:
+            if samples[-1].get(column) is None:
+                continue
             draw_line(axes, samples, column, divisor, color, name)
+            if column.endswith("_private_bytes"):
+                mark_quiet_points(axes, samples, column, divisor, color)
         axes.legend(loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, handlelength=1, labelcolor=INK)
         axes.margins(x=0.01)
         if "latency" in label:
@@ -51,6 +58,13 @@ def draw_line(axes, samples, column, divisor, color, name):
     points = thinned([(sample["seconds"], sample[column]) for sample in samples if sample.get(column) is not None])
     minutes = [round(seconds / SECONDS_PER_MINUTE, 3) for seconds, _ in points]
     axes.plot(minutes, [value / divisor for _, value in points], color=color, linewidth=1.1, label=name)
+
+
+def mark_quiet_points(axes, samples, column, divisor, color):
+    """The values that are compared."""
+    minutes = [seconds / SECONDS_PER_MINUTE for seconds in rounds_of(samples, "quiet", "seconds")]
+    values = [value / divisor for value in rounds_of(samples, "quiet", column)]
+    axes.plot(minutes, values, "o", color=color, markersize=3)
 
 
 def thinned(points):

@@ -5,13 +5,12 @@ What they receive is not checked here; the loads of `loadgen` and the probe do t
 
 import asyncio
 import json
-import multiprocessing
 import random
 import socket
 import struct
 
 from . import hostile, wire
-from .probing import address
+from .probing import SPAWNED, address
 
 ROOMS = 20
 HOT_ROOM = "guests-hot"
@@ -29,9 +28,9 @@ class Guests:
     """The handle of one process."""
 
     def __init__(self, server, key, seed):
-        self.count = multiprocessing.Value("q", 0)
+        self.count = SPAWNED.Value("q", 0)
         arguments = (address(server.lines), address(server.http), key, seed, self.count)
-        self.process = multiprocessing.Process(target=run, args=arguments, daemon=True)
+        self.process = SPAWNED.Process(target=run, args=arguments, daemon=True)
 
     def start(self):
         self.process.start()

@@ -47,7 +47,8 @@ def deliveries(report):
 
 def mixed(main, number, seconds):
     """All transports in small rooms or in pairs, by turns, and a giant room; some come and go, some stop reading."""
-    targets = [f"tcp://{main.lines}", f"ws://{main.http}/ws", f"centrifuge+ws://{main.http}", f"centrifuge-protobuf+ws://{main.http}"]
+    schemes = ("ws", "centrifuge+ws", "centrifuge-protobuf+ws")
+    targets = [f"tcp://{main.lines}", *(f"{scheme}://{main.http}" for scheme in schemes)]
     rooms, giant = ("50", "800@1") if number % 2 else ("500", "1200@0.5")
     load = ["--clients", "1000", "--rooms", rooms, "--rate", "150", "--giant", giant, "--churn", "30", "--slow", "0.02"]
     return [*targets, *load, "--duration", f"{seconds}s", "--seed", str(number), *COMMON]
@@ -55,7 +56,7 @@ def mixed(main, number, seconds):
 
 def reconnecting(main, number, seconds):
     """Half of the clients are reset at any byte and resume from their positions."""
-    targets = [f"tcp://{main.lines}", f"ws://{main.http}/ws", f"centrifuge+ws://{main.http}"]
+    targets = [f"tcp://{main.lines}", f"ws://{main.http}", f"centrifuge+ws://{main.http}"]
     cut = ["--reconnect", "0.5@3s", "--away", "2s", "--cut", ("members", "rooms")[number % 2]]
     load = ["--clients", "500", "--rooms", "25", "--rate", "100", *cut]
     return [*targets, *load, "--duration", f"{seconds}s", "--seed", str(number), *COMMON]
@@ -70,13 +71,14 @@ def readers(main, number, seconds, key_file):
 
 def compressed(main, number, seconds):
     """WebSocket clients that agree to compression."""
+    targets = [f"ws://{main.http}", f"centrifuge+ws://{main.http}"]
     load = ["--clients", "200", "--rooms", "4", "--rate", "20", "--size", "1024", "--churn", "5", "--deflate"]
-    return [f"ws://{main.http}/ws", f"centrifuge+ws://{main.http}", *load, "--duration", f"{seconds}s", "--seed", str(number), *COMMON]
+    return [*targets, *load, "--duration", f"{seconds}s", "--seed", str(number), *COMMON]
 
 
 def encrypted(tls, number, seconds):
     """All transports over TLS; some are reset and resume their sessions of TLS and their rooms."""
-    targets = [f"tls://{tls.lines}", f"wss://{tls.http}/ws", f"centrifuge+wss://{tls.http}"]
+    targets = [f"tls://{tls.lines}", f"wss://{tls.http}", f"centrifuge+wss://{tls.http}"]
     load = ["--clients", "300", "--rooms", "15", "--rate", "45", "--reconnect", "0.4@3s", "--insecure"]
     return [*targets, *load, "--duration", f"{seconds}s", "--seed", str(number), *COMMON]
 

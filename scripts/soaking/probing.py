@@ -14,6 +14,8 @@ from statistics import quantiles
 
 from . import wire
 
+# Processes that are forked would share the sockets of this one, and keep them open.
+SPAWNED = multiprocessing.get_context("spawn")
 CLIENTS = 3
 ROOM = "probe"
 PUBLISH_SECONDS = 0.05
@@ -30,9 +32,9 @@ class Probe:
     """The handle: the last second's latencies, and what was wrong."""
 
     def __init__(self, server):
-        self.pipe, inner = multiprocessing.Pipe()
+        self.pipe, inner = SPAWNED.Pipe()
         addresses = (address(server.lines), address(server.http))
-        self.process = multiprocessing.Process(target=run, args=(inner, *addresses), daemon=True)
+        self.process = SPAWNED.Process(target=run, args=(inner, *addresses), daemon=True)
         self.last, self.received, self.faults = {}, 0, []
 
     def start(self):

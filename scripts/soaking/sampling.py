@@ -7,6 +7,8 @@ import time
 from .servers import added, not_conserved
 
 INTERVAL_SECONDS = 1.0
+# What a room remembers at most; see the settings in scripts/soak.
+HISTORY_MESSAGES_MAX = 100
 
 # Columns of the server that most clients are on, and the metric of each, which is added over its labels.
 METRICS = {
@@ -25,7 +27,7 @@ METRICS = {
     "recoveries": "roomcast_recoveries_total",
 }
 FOOTPRINT = ["private_bytes", "resident_bytes", "descriptors", "threads", "cpu_seconds"]
-LATENCIES = ["delivery_p50_ms", "delivery_p99_ms", "ping_p50_ms", "ping_p99_ms"]
+LATENCIES = ["delivery_p50_ms", "delivery_p99_ms", "ping_p50_ms", "ping_p99_ms", "health_ms"]
 
 
 def columns(servers):
@@ -72,8 +74,10 @@ class Sampler:
         """Takes one sample. `/health` must answer whatever the servers are doing."""
         sample = {"seconds": round(self.elapsed(), 1), "round": self.round, "phase": self.phase}
         main = self.servers[0]
+        asked = time.monotonic()
         if main.get("/health") != "OK":
             raise ValueError("/health of the server does not say OK")
+        sample["health_ms"] = round((time.monotonic() - asked) * 1e3, 1)
         metrics = main.metrics()
         sample |= {column: int(added(metrics, name)) for column, name in METRICS.items()}
         sample |= self.probe.latencies()
@@ -96,11 +100,12 @@ def value_of(name, cell):
     return None if cell == "" else int(cell) if name == "round" else float(cell)
 
 
-def unrest(metrics, probes, rooms):
-    """What keeps a server from being at a quiet point, in words, or nothing. `probes` are the clients that stay."""
+def unrest(metrics, clients, rooms):
+    """What keeps a server from being at a quiet point, in words, or nothing. `clients` and `rooms` are those that stay."""
     now = lambda column: int(added(metrics, METRICS[column]))
     # The request that asks is one connection itself; the sampler may have another one open.
-    expected = [("clients", probes, probes), ("rooms", rooms, rooms), ("http_connections", 1, 2), ("outbox_bytes", 0, 0)]
-    found = [f"{now(name)} {name}" for name, least, most in expected if not least <= now(name) <= most]
+    most = [("http_connections", 2), ("outbox_bytes", 0), ("history_messages", HISTORY_MESSAGES_MAX * rooms)]
+    found = [f"{now(name)} {name}" for name, expected in (("clients", clients), ("rooms", rooms)) if now(name) != expected]
+    found += [f"{now(name)} {name}" for name, bound in most if now(name) > bound]
     lost = not_conserved(metrics)
     return found + ([f"{lost:.0f} deliveries neither made nor dropped"] if lost else [])

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -14,6 +15,10 @@ STOP_SECONDS = 30
 # A request of the soak itself counts as unanswered after this time.
 ANSWER_SECONDS = 10
 POLL_SECONDS = 0.05
+
+# The certificates of a soak are made by itself.
+UNVERIFIED = ssl.create_default_context()
+UNVERIFIED.check_hostname, UNVERIFIED.verify_mode = False, ssl.CERT_NONE
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 # No line of a server's log may match this, whatever clients do.
@@ -38,8 +43,9 @@ def await_state(what, seconds, is_reached):
 class Server:
     """One server on free ports, or again on the ports of its last life. It runs in a folder and logs to `<name>.log` there."""
 
-    def __init__(self, program, folder, name, arguments):
+    def __init__(self, program, folder, name, arguments, is_encrypted=False):
         self.program, self.folder, self.name, self.arguments = program, folder, name, arguments
+        self.scheme = "https" if is_encrypted else "http"
         self.ready_file, self.log_file = folder / f"{name}.ready", folder / f"{name}.log"
         self.lines = self.http = "127.0.0.1:0"
         self.process = None
@@ -88,7 +94,7 @@ class Server:
 
     def get(self, path):
         """The body of a plain answer, on a connection of its own."""
-        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(f"{self.scheme}://{self.http}{path}", timeout=ANSWER_SECONDS, context=UNVERIFIED) as answer:
             return answer.read().decode()
 
     def metrics(self):

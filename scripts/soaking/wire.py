@@ -7,8 +7,9 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 def upgrade(path, headers=""):
     """The request for a WebSocket at `path`."""
-    key = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{key}{headers}\r\n".encode()
+    asked = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{asked}{key}{headers}\r\n".encode()
 
 
 def request(method, path, body=b"", headers=""):

@@ -102,6 +102,7 @@ class Samples(unittest.TestCase):
         quiet = {"active_connections": 3, "active_rooms": 1, "roomcast_http_connections": 1}
         self.assertEqual(sampling.unrest(quiet, 3, 1), [])
         self.assertEqual(sampling.unrest(quiet | {"active_connections": 4}, 3, 1), ["4 clients"])
+        self.assertEqual(sampling.unrest(quiet | {"roomcast_history_messages": 101}, 3, 1), ["101 history_messages"])
         unmade = quiet | {"roomcast_fanned_out_total": 7, 'roomcast_dropped_total{reason="slow"}': 2}
         self.assertEqual(sampling.unrest(unmade, 3, 1), ["5 deliveries neither made nor dropped"])
 
