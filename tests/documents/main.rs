@@ -1,5 +1,11 @@
 //! The documents say what is: each test compares one of them with the program or with the repository.
 
+/// The code blocks of the documents.
+mod blocks;
+/// The dialogs, and the programs in Python, with the built server.
+mod dialogs;
+/// Every example is run or checked: settings, command lines, and a table of who runs the rest.
+mod examples;
 /// Every link between documents, and every path and test that they name.
 mod links;
 /// The table of metrics in `docs/operating.md`, with what `GET /metrics` serves.
