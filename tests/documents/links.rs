@@ -13,7 +13,8 @@ const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 const FOLDERS: [&str; 7] = ["benches/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
 
 /// Tests that a document names begin with one of these, and go on with their module.
-pub const TESTS: [&str; 6] = ["backplane::", "cluster::", "conformance::", "models::", "sockets::", "units::"];
+pub const TESTS: [&str; 7] =
+    ["architecture::", "backplane::", "cluster::", "conformance::", "models::", "sockets::", "units::"];
 
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

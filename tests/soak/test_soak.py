@@ -44,6 +44,12 @@ class Slopes(unittest.TestCase):
         missed = [seed for seed in range(300) if not judge_slope("", memory(seed, 100 * KIB), MEMORY).wrong]
         self.assertEqual(missed, [])
 
+    def test_rounds_that_differ_by_turns_hide_no_leak_and_are_none(self):
+        turns = [index % 2 * 700 * KIB for index in range(ROUNDS - judging.WARM_UP)]
+        for per_round, verdict in ((100 * KIB, "grows"), (0, "")):
+            points = [own + other for own, other in zip(memory(1, per_round), turns)]
+            self.assertEqual(judge_slope("", points, MEMORY).wrong, verdict)
+
     def test_noise_alone_is_no_leak(self):
         for noise in (20 * KIB, 200 * KIB, 2 * MIB):
             found = [seed for seed in range(300) if judge_slope("", memory(seed, 0, noise), MEMORY).wrong]
