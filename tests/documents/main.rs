@@ -12,6 +12,8 @@ mod links;
 mod metrics_table;
 /// The alerts and the dashboard in `deploy/`, with `docs/monitoring.md`.
 mod monitoring;
+/// The promises in `docs/reliability.md`, each with a test.
+mod promises;
 /// `docs/settings.md`, with what `roomcast settings --markdown` prints.
 mod settings_page;
 /// Variables of the environment in documents and examples, with those that the program reads.
