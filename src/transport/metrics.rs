@@ -128,18 +128,15 @@ fn cluster(backplane: &BackplaneMetrics) -> ClusterFigures {
 /// Why a client or its request was refused. The word in logs and metric labels is the variant's name in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
-pub enum RefusalReason {
+pub(super) enum RefusalReason {
     /// The connection limit is reached.
     Full,
     /// The address has too many clients, or connects too fast.
     Address,
     /// The connection limit allows it, but there is no file descriptor.
     Descriptors,
-    /// The server stops.
     Draining,
-    /// A page of an origin that may not connect.
     Origin,
-    /// A path that nothing is served at.
     Path,
     /// The path does not support the method.
     Method,
@@ -167,11 +164,9 @@ pub enum RefusalReason {
     Rate,
     /// No `Host`, or several.
     Host,
-    /// A head that is longer than the limit.
     HeadTooLong,
     /// Bytes that are not HTTP, or not a PROXY header where one is required.
     Malformed,
-    /// A head, a body or a turn that did not come in time.
     Timeout,
 }
 

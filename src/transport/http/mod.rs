@@ -47,7 +47,7 @@ use self::dashboard::WholeFigures;
 pub use self::forwarded::forwarded_for;
 pub use self::origin::{OriginRules, Reached};
 use self::requests::{Admitted, HttpConnection};
-pub use self::room_request::{RoomQuery, room_of};
+pub use self::room_request::{RoomQuery, WrongRequest, room_of};
 use self::rooms::{ANSWERS_MAX, SHARES};
 use self::spare::{SPARE_TIME_MAX, Spare};
 use super::connection::{Client, ReadBuffer};

@@ -3,6 +3,7 @@
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 
 use super::refusals::RefusedRequest;
 use super::streams::decoded;
@@ -27,17 +28,45 @@ pub struct RoomQuery {
     pub is_live: bool,
 }
 
+/// A request that asks for no room, or for nothing of it. The text says what would be right.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum WrongRequest {
+    /// The path goes on behind the name of the room.
+    #[error("not found: a / in the name of a room is written %2F")]
+    Path,
+    /// The name of the room breaks its rule.
+    #[error("room{0}")]
+    Room(String),
+    /// A parameter stands twice, or its value breaks its rule.
+    #[error("{0}")]
+    Query(String),
+}
+
+impl From<WrongRequest> for RefusedRequest {
+    fn from(wrong: WrongRequest) -> Self {
+        let (reason, status) = match wrong {
+            WrongRequest::Path => (RefusalReason::Path, StatusCode::NOT_FOUND),
+            WrongRequest::Room(_) => (RefusalReason::Path, StatusCode::BAD_REQUEST),
+            WrongRequest::Query(_) => (RefusalReason::Query, StatusCode::BAD_REQUEST),
+        };
+        Self(reason, status, wrong.to_string().into())
+    }
+}
+
 impl RoomQuery {
     /// Parses the parameters that are known. Others may be for somebody in front of this server.
     ///
     /// # Errors
     /// A parameter stands twice, or its value breaks its rule.
-    pub fn parse(query: &str) -> Result<Self, RefusedRequest> {
+    pub fn parse(query: &str) -> Result<Self, WrongRequest> {
         let [since, limit, live] = [value(query, "since")?, value(query, "limit")?, value(query, "live")?];
         let since = match since {
             None => None,
             Some(text) => Some(Position::parse(&text).ok_or_else(|| {
-                wrong(format!("since={:?}: a position as the room tells it, 30 characters", shortened(&text)))
+                WrongRequest::Query(format!(
+                    "since={:?}: a position as the room tells it, 30 characters",
+                    shortened(&text)
+                ))
             })?),
         };
         let limit = match limit {
@@ -46,14 +75,14 @@ impl RoomQuery {
             Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 text.parse().unwrap_or(usize::MAX)
             }
-            Some(text) => return Err(wrong(format!("limit={:?}: a number from 1", shortened(&text)))),
+            Some(text) => return Err(WrongRequest::Query(format!("limit={:?}: a number from 1", shortened(&text)))),
         };
         if limit == 0 {
-            return Err(wrong("limit=0: a number from 1".to_owned()));
+            return Err(WrongRequest::Query("limit=0: a number from 1".to_owned()));
         }
         match live.as_deref() {
             None | Some("sse") => Ok(Self { since, limit, is_live: live.is_some() }),
-            Some(text) => Err(wrong(format!("live={:?}: there is live=sse", shortened(text)))),
+            Some(text) => Err(WrongRequest::Query(format!("live={:?}: there is live=sse", shortened(text)))),
         }
     }
 }
@@ -62,7 +91,7 @@ impl RoomQuery {
 ///
 /// # Errors
 /// It stands twice.
-pub fn value(query: &str, name: &str) -> Result<Option<String>, RefusedRequest> {
+pub fn value(query: &str, name: &str) -> Result<Option<String>, WrongRequest> {
     let mut values = query.split('&').filter_map(|parameter| {
         let (found, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         (found == name).then_some(value)
@@ -70,35 +99,27 @@ pub fn value(query: &str, name: &str) -> Result<Option<String>, RefusedRequest> 
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => Ok(Some(String::from_utf8_lossy(&decoded(value)).into_owned())),
-        (Some(_), Some(_)) => Err(wrong(format!("{name}: it stands once"))),
+        (Some(_), Some(_)) => Err(WrongRequest::Query(format!("{name}: it stands once"))),
     }
-}
-
-fn wrong(text: String) -> RefusedRequest {
-    RefusedRequest(RefusalReason::Query, StatusCode::BAD_REQUEST, text.into())
 }
 
 /// The room that a path names. Its name is decoded once.
 ///
 /// # Errors
 /// The path goes on behind the name, or the name is not percent-encoded UTF-8 or breaks the rule of room names.
-pub fn room_of(path: &str) -> Result<RoomName, RefusedRequest> {
+pub fn room_of(path: &str) -> Result<RoomName, WrongRequest> {
     let name = path.strip_prefix(PREFIX).unwrap_or_default();
     if name.contains('/') {
-        let text = "not found: a / in the name of a room is written %2F";
-        return Err(RefusedRequest(RefusalReason::Path, StatusCode::NOT_FOUND, text.into()));
+        return Err(WrongRequest::Path);
     }
     let is_encoded = name
         .split('%')
         .skip(1)
         .all(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
     let decoded = percent_decode_str(name).decode_utf8().ok().filter(|_| is_encoded);
-    let decoded = decoded.ok_or_else(|| bad_name("room: its name in the path is UTF-8, percent-encoded".to_owned()))?;
-    RoomName::parse(&decoded).map_err(|error| bad_name(format!("room {error}")))
-}
-
-fn bad_name(text: String) -> RefusedRequest {
-    RefusedRequest(RefusalReason::Path, StatusCode::BAD_REQUEST, text.into())
+    let decoded =
+        decoded.ok_or_else(|| WrongRequest::Room(": its name in the path is UTF-8, percent-encoded".to_owned()))?;
+    RoomName::parse(&decoded).map_err(|error| WrongRequest::Room(format!(" {error}")))
 }
 
 #[cfg(test)]
@@ -107,8 +128,9 @@ mod tests {
 
     #[test]
     fn a_room_in_a_path_is_decoded_once() {
-        let name =
-            |path: &str| room_of(path).map(|room| room.as_str().to_owned()).map_err(|refused| refused.1.as_u16());
+        let name = |path: &str| {
+            room_of(path).map(|room| room.as_str().to_owned()).map_err(|wrong| RefusedRequest::from(wrong).1.as_u16())
+        };
         for (path, room) in [
             ("/rooms/lobby", "lobby"),
             ("/rooms/team%3A7", "team:7"),

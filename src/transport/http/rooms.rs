@@ -116,8 +116,9 @@ impl HttpServer {
     }
 
     async fn read_room(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Result<Answer, Refused> {
-        let room = room_of(request.uri().path())?;
-        let query = RoomQuery::parse(request.uri().query().unwrap_or_default())?;
+        let room = room_of(request.uri().path()).map_err(RefusedRequest::from)?;
+        let query = request.uri().query().unwrap_or_default();
+        let query = RoomQuery::parse(query).map_err(RefusedRequest::from)?;
         self.check_open(connection)?;
         if query.is_live || accepts_events(request.headers()) {
             self.open_reader(room, &query, &request, connection)
