@@ -158,3 +158,20 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bytes_of_a_stop_are_encoded_once_for_each_dialect() {
+        let mut last = LastBytes::new(RetrySeconds(11));
+        let dialects = [Dialect::TextLines, Dialect::RoomEvents, Dialect::TextLines];
+        let [first, event, again] = dialects.map(|dialect| last.of(dialect, Disconnect::Shutdown).unwrap());
+        assert_eq!(first, "ERR closed shutdown retry=11\n");
+        assert_eq!((again.as_ptr(), again.len()), (first.as_ptr(), first.len()));
+        assert!(event.starts_with(b"43\r\nevent: closed\nretry: 11000\n"), "{event:?}");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::Quit).unwrap(), "Bye\n");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::ClosedByPeer), None);
+    }
+}
