@@ -139,6 +139,11 @@ impl Drain {
         }
     }
 
+    /// Waits until load balancers see the server as draining.
+    pub async fn announced(&self) {
+        self.announced.cancelled().await;
+    }
+
     /// Waits until a later phase has begun.
     pub async fn later_than(&self, phase: DrainPhase) {
         match phase {

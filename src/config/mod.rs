@@ -3,15 +3,19 @@
 
 mod arguments;
 mod cluster;
+mod default_file;
 mod file;
 mod help;
 mod hooks;
 mod hosts;
+mod man_pages;
 mod rules;
 mod settings;
 mod sources;
+mod tasks;
 mod validate;
 mod values;
+mod version;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -22,14 +26,17 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::Serialize;
 
-pub use arguments::{API_KEY_VARIABLE, Invocation, InvocationError, ServerToAsk, Task, log_format};
+pub use arguments::{Invocation, InvocationError, log_format};
 pub use cluster::{ClusterRules, ClusterSettings, NatsLogin, NatsServer};
 pub use hooks::{HookPolicy, HookRules, HookSettings};
 pub use hosts::{HostName, Origins};
+pub use man_pages::man_pages;
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
+pub use tasks::{API_KEY_VARIABLE, ServerToAsk, Task};
 pub use values::{ListenAddress, Size, Span, canonical};
+pub use version::COMMIT;
 
 /// The whole configuration of a server, every value within its rule.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ mod joining;
 mod ready_file;
 mod reload;
 mod sampling;
+mod service;
 mod stopping;
 mod tls_files;
 
@@ -26,6 +27,7 @@ use self::descriptors::Descriptors;
 use self::joining::{BackplaneEnd, Membership};
 pub use self::reload::Reloader;
 use self::sampling::Sampler;
+use self::service::ServiceManager;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
 use crate::api::{Node, node_name};
@@ -37,13 +39,14 @@ use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
+use crate::probe::{Probe, probe};
 use crate::session::SpentDeliveries;
 use crate::session::workers::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
-use crate::stats::Stats;
+use crate::stats::{Limits, Stats};
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
+use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker, thread_name};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
 
@@ -79,7 +82,7 @@ pub async fn run(
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics {
         backplane: config.cluster.as_ref().map(|_| Arc::default()),
-        ..ServerMetrics::new(config.workers, config.shards, clients_max)
+        ..ServerMetrics::new(config.workers, config.shards, limits(&config, clients_max))
     };
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
@@ -98,9 +101,10 @@ pub async fn run(
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
     let (publisher, stats) = watch::channel(Arc::default());
-    let Started { mut workers, shards, commands, backplane_end } =
+    let Started { mut workers, shards, commands, probes, backplane_end } =
         start(&config, descriptors, listeners, asked, (&metrics, stats), (tls.server(), cluster), &drain)?;
-    let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
+    let manager = ServiceManager::of_environment(&metrics, probes, &drain, stopping::time_max(&config));
+    let mut sampler = Sampler::new(metrics.clone(), shards.clone(), drain.clone(), publisher);
     match become_ready(&mut workers, bound, config.ready_file.as_deref(), &shutdown).await {
         Ok(runtimes) => sampler.watch_workers(runtimes),
         Err(error) => {
@@ -116,7 +120,8 @@ pub async fn run(
     if !has_tokens {
         warn_of_open_ports(bound);
     }
-    on_bound(bound, Control::new(commands, shards, tls.requests(), access));
+    manager.ready().await;
+    on_bound(bound, Control::new(commands, shards, tls.requests(), access, manager, &metrics));
     let asked_to_stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -133,6 +138,16 @@ pub async fn run(
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
+}
+
+/// What the configuration and the system allow.
+fn limits(config: &Config, clients_max: usize) -> Limits {
+    Limits {
+        clients_max: clients_max as u64,
+        rooms_max: config.rooms_max as u64,
+        outbox_budget: config.rules.outbox.budget as u64,
+        history_budget: config.history.budget as u64,
+    }
 }
 
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
@@ -217,6 +232,8 @@ struct Started {
     workers: Vec<RunningWorker>,
     shards: WeakShards,
     commands: WorkerSenders,
+    /// The ways of probes to all threads that must run.
+    probes: Vec<Probe>,
     /// `None` where the server is alone.
     backplane_end: Option<BackplaneEnd>,
 }
@@ -235,15 +252,19 @@ fn start(
     let weak_shards = shards.downgrade();
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let (commands, command_mailboxes) = worker_mailboxes(config.workers);
+    let (mut probes, probe_mailboxes): (Vec<_>, Vec<_>) =
+        (0..config.workers).map(|index| probe(thread_name(index))).unzip();
     let (emulation, emulation_mailboxes) = emulation_mailboxes(config.workers);
-    let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes);
-    let connection_limit = ConnectionLimit::new(metrics.clients_max);
+    let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes).zip(probe_mailboxes);
+    let clients_max = usize::try_from(metrics.limits.clients_max).unwrap_or(usize::MAX);
+    let connection_limit = ConnectionLimit::new(clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
         DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers + u16::from(cluster.is_some())),
     };
     let follow = |prepared| joining::follow(prepared, &shards, &mut shard_mailboxes, tables.pop());
     let (caught_up, membership) = cluster.map(follow).unzip();
+    probes.extend(membership.as_ref().map(|membership| membership.probe.clone()));
     let shared = Shared {
         workers: config.workers,
         shards,
@@ -266,7 +287,7 @@ fn start(
     let serve = |membership: Membership| membership.serve(weak_shards.clone(), commands.clone(), shared.node.clone());
     let backplane_end = membership.map(serve);
     let mut running = Vec::new();
-    for (index, ((((lines, http), commands), writer), emulated)) in (0..).zip(own) {
+    for (index, (((((lines, http), commands), writer), emulated), probes)) in (0..).zip(own) {
         let table = tables.pop();
         let worker = Worker {
             index: WriterIndex(index),
@@ -282,9 +303,10 @@ fn start(
             writer,
             commands,
             emulated,
+            probes,
             serving: drain.serving(),
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok(Started { workers: running, shards: weak_shards, commands, backplane_end })
+    Ok(Started { workers: running, shards: weak_shards, commands, probes, backplane_end })
 }

@@ -20,6 +20,11 @@ const CUT_WITHIN: Duration = Duration::from_secs(5);
 /// The time between two log lines that say how far the stop is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The longest time that a stop takes.
+pub(super) fn time_max(config: &Config) -> Duration {
+    config.drain_delay + config.drain_spread + config.grace + CUT_WITHIN
+}
+
 /// Stops the workers of a server, whose figures the sampler goes on to publish.
 ///
 /// # Errors

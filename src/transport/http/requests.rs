@@ -194,8 +194,8 @@ impl HttpServer {
             Route::Page => answer_page(&request),
             Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
-            Route::Ready => Ok(self.readiness(connection.no_permit)),
-            Route::Metrics => Ok(self.metrics()),
+            Route::Ready => Ok(self.answer_ready(connection.no_permit)),
+            Route::Metrics => Ok(self.metrics(connection.no_permit)),
             Route::TextWebSocket => {
                 self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
