@@ -2,6 +2,7 @@
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,16 +36,14 @@ impl LastBytes {
 
     /// What a client is sent last; `None` if it cannot be told, or was told already.
     fn of(&mut self, dialect: Dialect, reason: Disconnect) -> Option<Bytes> {
-        if let Disconnect::Shutdown = reason
-            && let Some(known) = self.of_stop.get(&dialect)
-        {
-            return Some(known.clone());
+        if reason != Disconnect::Shutdown {
+            return dialect.closing(reason, self.retry);
         }
-        let bytes = dialect.closing(reason, self.retry)?;
-        if let Disconnect::Shutdown = reason {
-            self.of_stop.insert(dialect, bytes.clone());
-        }
-        Some(bytes)
+        let bytes = match self.of_stop.entry(dialect) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(dialect.closing(reason, self.retry)?),
+        };
+        Some(bytes.clone())
     }
 }
 
