@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | 9 | `main` | the binary: arguments, logging, [`server::run`], exit code |
 //! | 8 | [`server`] | starts the workers and stops them in order |
-//! | 8 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
+//! | 8 | [`commands`] | what operators do besides serving: keys, tokens, health checks, drains; only for `main` |
 //! | 8 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
 //! | 7 | [`worker`] | one thread of the server |
 //! | 6 | [`transport`] | sockets: lines, WebSocket, HTTP and its streams; the read side of clients |

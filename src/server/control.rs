@@ -8,7 +8,9 @@ use super::service::ServiceManager;
 use super::tls_files::{Change, ReloadRequest};
 use crate::access::Access;
 use crate::broker::WeakShards;
+use crate::metrics::Counter;
 use crate::session::workers::WorkerSenders;
+use crate::transport::metrics::ServerMetrics;
 
 /// The way to all workers of a server that runs. Clones lead to the same server; one that has stopped does nothing.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub struct Control {
     certificate: mpsc::Sender<ReloadRequest>,
     access: Arc<Access>,
     manager: ServiceManager,
+    last_reload_failed: Arc<Counter>,
 }
 
 impl Control {
@@ -27,8 +30,10 @@ impl Control {
         certificate: mpsc::Sender<ReloadRequest>,
         access: Arc<Access>,
         manager: ServiceManager,
+        metrics: &ServerMetrics,
     ) -> Self {
-        Self { shards, workers, certificate, access, manager }
+        let last_reload_failed = Arc::clone(&metrics.last_reload_failed);
+        Self { shards, workers, certificate, access, manager, last_reload_failed }
     }
 
     /// What the server has begun with.
@@ -50,6 +55,11 @@ impl Control {
         let is_sent = self.certificate.send(answer).await.is_ok();
         // A server that stops gets no other certificate.
         if is_sent { answered.await.unwrap_or(Ok(Change::Unchanged)) } else { Ok(Change::Unchanged) }
+    }
+
+    /// Shows in the metrics whether the last reload has failed. For the reloader alone.
+    pub(super) fn show_reload(&self, has_failed: bool) {
+        self.last_reload_failed.set(has_failed.into());
     }
 
     /// The ways of orders to the clients of all workers.

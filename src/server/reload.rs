@@ -42,7 +42,9 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
     }
 
     async fn reload_or_say_why(&mut self) {
-        if let Err(error) = self.reload().await {
+        let outcome = self.reload().await;
+        self.control.show_reload(outcome.is_err());
+        if let Err(error) = outcome {
             error!("not reloaded, nothing has changed: {error:#}");
         }
     }

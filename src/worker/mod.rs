@@ -195,7 +195,10 @@ impl Worker {
         CaughtUp::wait(caught_up).await;
         let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
-        acceptor.accept_lines(lines, context).await;
+        acceptor.accept_lines(lines, Rc::clone(&context)).await;
+        // Calls over HTTP that come while clients end one after another need it, even where no session is left.
+        drain.stopping().await;
+        drop(context);
         tasks.close();
         tasks.wait().await;
         writer_task.await.expect("a panic ends the process");
