@@ -61,8 +61,9 @@
 //! | 0 | [`pages`] | the web pages inside the binary, compressed; knows no HTTP |
 //! | 0 | [`mailbox`] | the queue into a task |
 //! | 0 | [`memory`] | returns freed memory to the system after a peak |
+//! | 0 | [`probe`] | whether a thread still runs its tasks |
 //! | 0 | [`shutdown`] | the phases in which the server stops |
-//! | 0 | [`fault`] | deliberate panics for tests |
+//! | 0 | [`fault`] | deliberate faults for tests |
 
 pub mod access;
 pub mod api;
@@ -79,6 +80,7 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod pages;
+pub mod probe;
 pub mod process;
 pub mod protocol;
 pub mod server;

@@ -65,6 +65,8 @@ pub struct Config {
     pub backlog: u32,
     /// Time for which a stopping server still accepts.
     pub drain_delay: Duration,
+    /// Time over which a stop then ends its clients; zero where all end at once.
+    pub drain_spread: Duration,
     /// Longest time of a stop after that.
     pub grace: Duration,
     /// File for the bound addresses.

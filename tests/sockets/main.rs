@@ -74,6 +74,8 @@ mod crowds;
 mod drain;
 // Draining behind a load balancer, and beside the server that takes over.
 mod drain_delay;
+// Draining over a time: who is served meanwhile, and what everybody is told.
+mod drain_spread;
 // A process that is stopped for seconds under load, and goes on.
 mod pauses;
 // The web pages: where they are, in which encoding, and what they may do in a browser.
@@ -164,6 +166,8 @@ mod pings;
 mod binary;
 // Compressed messages of clients that share a room with others.
 mod deflate;
+// Under a service manager: what it is told, and its watchdog.
+mod service;
 // Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.
