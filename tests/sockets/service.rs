@@ -18,7 +18,7 @@ fn the_manager_hears_that_the_server_is_ready_once_both_ports_accept() {
         assert_eq!(ready.value("MAINPID"), process.id().as_raw_pid().to_string());
         assert_eq!(ready.value("STATUS"), "serving 0 clients, 0 rooms");
         let addresses = fs::read_to_string(ready_file).expect("it was written before");
-        let address = |listener| -> SocketAddr {
+        let address = |listener: &str| -> SocketAddr {
             let address = addresses.lines().find_map(|line| line.strip_prefix(listener));
             address.and_then(|address| address.parse().ok()).expect("an address")
         };
@@ -131,7 +131,7 @@ fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_
     command.env("ROOMCAST_FAULT", "stuck-shard");
     let program = Program::start_command(command);
     manager.until("WATCHDOG=1");
-    let mut client = Lines::connect(program.tcp);
+    let client = Lines::connect(program.tcp);
     client.send("JOIN a\n");
     let line = program.log.line_with("threads do not answer");
     assert!(line.contains("worker-0") && !line.contains("worker-1"), "{line}");
@@ -189,7 +189,7 @@ fn a_manager_costs_no_thread_and_no_descriptor() {
     let manager = ServiceManager::at_a_path();
     let managed = Program::start_command(manager.watching_command(10_000_000, &["--workers", "2"]));
     manager.until("WATCHDOG=1");
-    let count = |program: &Program, folder| {
+    let count = |program: &Program, folder: &str| {
         fs::read_dir(format!("/proc/{}/{folder}", program.id().as_raw_pid())).expect("a child that runs").count()
     };
     for folder in ["task", "fd"] {
