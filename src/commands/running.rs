@@ -37,7 +37,7 @@ impl Running {
         ensure!(!sockets.is_empty(), "no server listens at {http}: --http or --pid says which one is meant");
         let processes = all_processes().context("cannot read /proc")?;
         let pids: Vec<i32> =
-            processes.flatten().filter(|process| has_any(process, &sockets)).map(|found| found.pid).collect();
+            processes.flatten().filter(|found| has_any(found, &sockets) == Some(true)).map(|found| found.pid).collect();
         match pids[..] {
             [pid] => Self::open(pid),
             [] => {
@@ -64,11 +64,11 @@ impl Running {
         Ok(running)
     }
 
-    /// Whether it listens anywhere, or at an address of which this is true. A server that stops does not, once it accepts
-    /// no more clients.
-    pub(super) fn listens(&self, is_wanted: impl Fn(SocketAddr) -> bool) -> bool {
-        let process = Process::new(self.pid.as_raw_pid());
-        process.is_ok_and(|process| listening(is_wanted).is_ok_and(|sockets| has_any(&process, &sockets)))
+    /// Whether it listens at an address of which this is true; `None` where this cannot be read, as of another user's
+    /// process. A server that stops listens nowhere once it accepts no more clients.
+    pub(super) fn listens(&self, is_wanted: impl Fn(SocketAddr) -> bool) -> Option<bool> {
+        let process = Process::new(self.pid.as_raw_pid()).ok()?;
+        has_any(&process, &listening(is_wanted).ok()?)
     }
 
     /// Asks it to stop.
@@ -111,10 +111,10 @@ fn listening(is_wanted: impl Fn(SocketAddr) -> bool) -> anyhow::Result<HashSet<u
     Ok(listening.map(|entry| entry.inode).collect())
 }
 
-/// Whether the process has one of the sockets. The descriptors of another user's process cannot be read.
-fn has_any(process: &Process, sockets: &HashSet<u64>) -> bool {
-    let mut descriptors = process.fd().into_iter().flatten().flatten();
-    descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
+/// Whether the process has one of the sockets; `None` where its descriptors cannot be read.
+fn has_any(process: &Process, sockets: &HashSet<u64>) -> Option<bool> {
+    let mut descriptors = process.fd().ok()?.flatten();
+    Some(descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode))))
 }
 
 /// The name of the process's program, also when its file has been replaced since; that of the process where the program
