@@ -125,3 +125,23 @@ fn program_of(pid: i32) -> Option<String> {
     let name = path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
     name.or_else(|| process.stat().ok().map(|stat| stat.comm))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_at_every_address_is_found_at_each_of_them_and_others_at_their_own() {
+        for (listened, http, is_found) in [
+            ("127.0.0.1:3000", "127.0.0.1:3000", true),
+            ("0.0.0.0:3000", "127.0.0.1:3000", true),
+            ("[::]:3000", "127.0.0.1:3000", true),
+            ("[::ffff:127.0.0.1]:3000", "127.0.0.1:3000", true),
+            ("127.0.0.1:3000", "127.0.0.1:3001", false),
+            ("127.0.0.1:3000", "127.0.0.2:3000", false),
+            ("127.0.0.1:3000", "0.0.0.0:3000", false),
+        ] {
+            assert_eq!(covers(listened.parse().unwrap(), http.parse().unwrap()), is_found, "{listened} {http}");
+        }
+    }
+}
