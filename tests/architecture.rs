@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Module → floor. A module uses only lower floors, so those of one floor do not see each other.
-const FLOORS: [(&str, u8); 25] = [
+const FLOORS: [(&str, u8); 26] = [
     ("main", 9),
     ("server", 8),
     ("commands", 8),
@@ -29,6 +29,7 @@ const FLOORS: [(&str, u8); 25] = [
     ("memory", 0),
     ("metrics", 0),
     ("pages", 0),
+    ("probe", 0),
     ("shutdown", 0),
 ];
 

@@ -6,7 +6,7 @@ use super::connection::{Client, Connection, Executed, InputDecoder, ReadBuffer};
 use crate::net::stream::Stream;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::{Dialect, Transport};
-use crate::protocol::disconnect::Disconnect;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
 use crate::protocol::event::Event;
 use crate::protocol::lines::{DecodedLine, Line, LineDecoder, is_http, is_tls};
 use crate::protocol::publication::Publisher;
@@ -41,7 +41,8 @@ pub fn refuse(
 ) {
     context.writer.metrics.count_refused(Transport::Tcp, reason);
     if !awaits_handshake {
-        let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason)));
+        let retry = RetrySeconds(context.drain.retry_seconds());
+        let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason, retry)));
     }
     let _ = stream.try_finish();
     // Closed with unread input, the socket would send a reset in place of the end of the stream.

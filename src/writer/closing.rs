@@ -1,7 +1,10 @@
 //! Endings, one path for every reason: the message partly sent, what is still pending, the last line, the end of the stream,
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::Slot;
 use super::flush::WAITS;
@@ -10,11 +13,40 @@ use super::outbox::MessageCounts;
 use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
-use crate::protocol::disconnect::Disconnect;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
 
 /// How long a closing client may take nothing, and how long its input may go on after the end of the stream. Closed with
 /// unread input, a socket answers with a reset that may destroy the last line (RFC 9112 §9.6 has the same of HTTP).
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
+/// The last bytes for clients. Those of a stop, which ends thousands at once, are encoded once for each dialect.
+#[derive(Debug)]
+pub(super) struct LastBytes {
+    retry: RetrySeconds,
+    of_stop: BTreeMap<Dialect, Bytes>,
+}
+
+impl LastBytes {
+    /// Nothing is encoded yet. Clients are told to come back so long after a stop.
+    pub fn new(retry: RetrySeconds) -> Self {
+        Self { retry, of_stop: BTreeMap::new() }
+    }
+
+    /// What a client is sent last; `None` if it cannot be told, or was told already.
+    fn of(&mut self, dialect: Dialect, reason: Disconnect) -> Option<Bytes> {
+        if let Disconnect::Shutdown = reason
+            && let Some(known) = self.of_stop.get(&dialect)
+        {
+            return Some(known.clone());
+        }
+        let bytes = dialect.closing(reason, self.retry)?;
+        if let Disconnect::Shutdown = reason {
+            self.of_stop.insert(dialect, bytes.clone());
+        }
+        Some(bytes)
+    }
+}
 
 impl Closing {
     /// Restarts the deadline: the socket has taken something, or was not offered anything until now.
@@ -36,7 +68,7 @@ impl Writer {
         };
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
-        let last = row.cold.dialect.closing(reason).map(|bytes| self.share(Frames::reply(bytes)));
+        let last = self.last_bytes.of(row.cold.dialect, reason).map(|bytes| self.share(Frames::reply(bytes)));
         let added = usize::from(last.is_some());
         let dropped = self.change_outbox(slot, |row| {
             let dropped = if reason.keeps_deliveries() {

@@ -10,7 +10,7 @@ const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 
 /// Folders of the repository. A path in backticks that begins with one of them names a file or folder; `.rs` may be
 /// left out.
-const FOLDERS: [&str; 7] = ["benches/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
+const FOLDERS: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
 
 /// Tests that a document names begin with one of these, and go on with their module.
 pub const TESTS: [&str; 7] =

@@ -8,8 +8,10 @@ mod dialogs;
 mod examples;
 /// Every link between documents, and every path and test that they name.
 mod links;
-/// The table of metrics in `docs/operating.md`, with what `GET /metrics` serves.
+/// The tables of metrics in `docs/operating.md` and `docs/cluster.md`, with what `GET /metrics` serves.
 mod metrics_table;
+/// The alerts and the dashboard in `deploy/`, with `docs/monitoring.md`.
+mod monitoring;
 /// The promises in `docs/reliability.md`, each with a test.
 mod promises;
 /// `docs/settings.md`, with what `roomcast settings --markdown` prints.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Version};
@@ -19,9 +20,10 @@ use super::requests::{Admitted, HttpConnection};
 use super::streams::decoded;
 use super::{HttpServer, Upgrade};
 use crate::broker::PageOfRoom;
+use crate::protocol::disconnect::RetrySeconds;
 use crate::protocol::names::{RoomName, shortened};
 use crate::protocol::position::{Position, Since};
-use crate::protocol::room_events::{REFUSED, STOPPING, write_publication, write_string};
+use crate::protocol::room_events::{REFUSED, stopping, write_publication, write_string};
 use crate::session::SessionContext;
 use crate::session::outsider::{NotRead, Outsider};
 use crate::session::reader::Reading;
@@ -116,14 +118,14 @@ impl HttpServer {
         let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), summary);
         let is_for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if is_event_source && is_for_now {
-            return typed(
-                StatusCode::OK,
-                EVENT_STREAM,
-                if reason == RefusalReason::Draining { STOPPING } else { REFUSED },
-            );
+            let event = match reason {
+                RefusalReason::Draining => stopping(RetrySeconds(self.context.drain.retry_seconds())).into(),
+                _ => Bytes::from_static(REFUSED.as_bytes()),
+            };
+            return typed(StatusCode::OK, EVENT_STREAM, event);
         }
         if is_for_now {
-            answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+            answer.headers_mut().entry(RETRY_AFTER).or_insert(RETRY_SECONDS);
         }
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         *answer.body_mut() = problem(status, text.trim_end(), position).into();
@@ -133,10 +135,11 @@ impl HttpServer {
     async fn read_room(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Result<Answer, Refused> {
         let room = room_of(request.uri().path())?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        self.check_open(connection)?;
         if query.is_live || accepts_events(request.headers()) {
+            self.check_open(connection)?;
             self.open_reader(room, &query, &request, connection)
         } else {
+            self.check_permit(connection)?;
             self.answer_history(room, &query, &request, connection).await
         }
     }
