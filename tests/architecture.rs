@@ -292,8 +292,8 @@ fn the_protocol_does_no_io() {
 
 #[test]
 fn no_file_is_too_long_to_be_read() {
-    let folders =
-        ["src", "tests", "benches", "examples", "loadgen/src", "loadgen/tests"].map(|folder| (folder, sources(folder)));
+    let folders = ["src", "tests", "benches", "examples", "fuzz", "loadgen/src", "loadgen/tests"]
+        .map(|folder| (folder, sources(folder)));
     let pages = ("src/pages", files("src/pages", &["css", "html", "js"]));
     for (folder, sources) in folders.into_iter().chain([pages]) {
         for Source { path, text } in sources {

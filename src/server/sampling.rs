@@ -204,7 +204,7 @@ impl Looks {
 mod tests {
     use super::*;
     use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
-    use crate::config::Settings;
+    use crate::config::{Config, Settings};
     use crate::protocol::names::RoomName;
 
     fn found(rate: f64) -> BusiestRooms {

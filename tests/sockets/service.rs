@@ -131,7 +131,7 @@ fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_
     command.env("ROOMCAST_FAULT", "stuck-shard");
     let program = Program::start_command(command);
     manager.until("WATCHDOG=1");
-    let mut client = Lines::connect(program.tcp);
+    let client = Lines::connect(program.tcp);
     client.send("JOIN a\n");
     let line = program.log.line_with("threads do not answer");
     assert!(line.contains("worker-0") && !line.contains("worker-1"), "{line}");

@@ -32,7 +32,7 @@ mod websocket;
 pub use application::{Application, AskedQuestion, http_answer};
 pub use at_once::at_once;
 pub use blast::Blast;
-pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding, varint};
+pub use centrifuge::{Centrifuge, CentrifugeTransport, Encoding, protobuf_command, varint};
 pub use client::{Addresses, Client, Transport};
 pub use cluster::{Cluster, NodeAddress};
 pub use disconnect::Disconnect;
