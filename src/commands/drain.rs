@@ -10,8 +10,9 @@ use crate::config::Config;
 /// The time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the server may take for each part of what it says of its progress.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// How long the server may take for each part of what it says of its progress. A server that stops already and is too slow
+/// to say so would get a second signal.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What `/ready` answers from the beginning of a stop.
 const DRAINING: &str = "draining";

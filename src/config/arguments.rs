@@ -217,14 +217,11 @@ fn wrong_value(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Opti
 
 fn unknown_flag(error: &clap::Error) -> Option<String> {
     let ContextValue::String(flag) = error.get(ContextKind::InvalidArg)? else { return None };
-    let command = settings_only();
-    let meant = did_you_mean(flag.strip_prefix("--")?, command.get_arguments().filter_map(Arg::get_long), as_flag);
-    // The flags of a task alone are known to clap.
-    let of_task = || match error.get(ContextKind::SuggestedArg) {
-        Some(ContextValue::String(similar)) => Some(format!("did you mean {similar}?")),
-        _ => None,
-    };
-    Some(format!("no flag {flag}: {}", meant.or_else(of_task).unwrap_or_else(|| "see --help".to_owned())))
+    let command = command(false);
+    let commands = [&command].into_iter().chain(command.get_subcommands());
+    let flags = commands.flat_map(|command| command.get_arguments().filter_map(Arg::get_long));
+    let meant = did_you_mean(flag.strip_prefix("--")?, flags, as_flag);
+    Some(format!("no flag {flag}: {}", meant.unwrap_or_else(|| "see --help".to_owned())))
 }
 
 /// What is said of a URL that stands where a task would: it may hold a password, so it is not repeated.

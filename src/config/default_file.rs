@@ -63,6 +63,7 @@ const WIDTH: usize = 100;
 pub(super) fn default_file() -> String {
     let mut file = String::new();
     prose(&mut file, INTRODUCTION);
+    file.push('\n');
     let settings = Settings::arguments();
     for group in settings.chunk_by(|one, other| one.get_help_heading() == other.get_help_heading()) {
         title(&mut file, group[0].get_help_heading().unwrap_or_default());
@@ -87,6 +88,7 @@ pub(super) fn default_file() -> String {
 fn rule(file: &mut String) {
     prose(file, RULES);
     who_texts("").for_each(|who| prose(file, &who));
+    file.push('\n');
     *file += "# [[rule]]\n";
     for key in RuleSettings::arguments() {
         prose(file, &texts(&key).0);

@@ -69,6 +69,9 @@ Sizes are written `64KiB`, durations `30s`. Lists are separated by commas, or ar
 the entries do not count. An empty variable counts as unset, and a `ROOMCAST_` variable that is no setting is warned \
 about.";
 
+/// Clap's place for a flag without another is 999.
+const CONFIG_ORDER: usize = 998;
+
 /// The page fills the lines of the repository's documents; the help fits a terminal.
 const PAGE_WIDTH: usize = 120;
 const HELP_WIDTH: usize = 100;
@@ -132,7 +135,8 @@ fn of_task(setting: &Arg, task: &str) -> Option<Arg> {
     let read = READ_BY_TASKS.iter().find(|(other, _)| *other == task).map_or(&[][..], |(_, read)| read);
     let shown = setting.clone().hide_short_help(false);
     match name {
-        CONFIG => Some(shown),
+        // Behind the flags of the task, and in front of its help.
+        CONFIG => Some(shown.display_order(CONFIG_ORDER)),
         _ => read.contains(&name).then(|| shown.help_heading("Settings")),
     }
 }

@@ -55,7 +55,7 @@ pub fn man_pages() -> Vec<(String, String)> {
 pub(super) fn main_page() -> String {
     let mut command = shown_command().disable_help_subcommand(true).override_usage(FORMS);
     command.build();
-    let mut page = beginning(&command);
+    let page = beginning(&command);
     let mut roff = Roff::new();
     section(&mut roff, "TASKS");
     let tasks = command.get_subcommands().filter(|task| !task.is_hide_set());
@@ -79,27 +79,25 @@ pub(super) fn main_page() -> String {
     }
     roff.control("fi", []);
     see_also(&mut roff, &["roomcast.toml(5)"]);
-    page += &roff.render();
-    page
+    page + &in_ascii(&roff)
 }
 
 /// The page of a task.
 fn task_page(task: &Command) -> String {
-    let mut page = beginning(task);
+    let page = beginning(task);
     let mut roff = Roff::new();
     section(&mut roff, "OPTIONS");
     let (of_help, others): (Vec<&Arg>, Vec<&Arg>) =
         task.get_arguments().partition(|argument| argument.get_id() == "help");
     others.into_iter().chain(of_help).for_each(|argument| flag(&mut roff, argument));
     see_also(&mut roff, &["roomcast(1)", "roomcast.toml(5)"]);
-    page += &roff.render();
-    page
+    page + &in_ascii(&roff)
 }
 
 /// The page of the settings file.
 fn settings_file_page() -> String {
     let about = Command::new(SETTINGS_PAGE).about("settings of the Roomcast server");
-    let mut page = rendered(|page| {
+    let page = rendered(|page| {
         let man = man(about.clone()).section("5");
         man.render_title(page).and_then(|()| man.render_name_section(page))
     });
@@ -120,8 +118,7 @@ fn settings_file_page() -> String {
     paragraphs(&mut roff, "PP", ["Who may do something is one of these:"]);
     paragraphs(&mut roff, "IP", who_texts("`").collect::<Vec<_>>().iter().map(String::as_str));
     see_also(&mut roff, &["roomcast(1)"]);
-    page += &roff.render();
-    page
+    page + &in_ascii(&roff)
 }
 
 fn setting_entry(roff: &mut Roff, setting: &Arg) {
@@ -151,13 +148,13 @@ fn flag(roff: &mut Roff, argument: &Arg) {
         (None, value) => header.extend(value.map(italic)),
     }
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-    entry(roff, header, help.split("\n\n").flat_map(|paragraph| paragraph.split("\n- ")));
+    entry(roff, header, help.split('\n').filter(|line| !line.is_empty()).map(|line| line.trim_start_matches("- ")));
 }
 
 /// The title, the name, the forms and the description.
 fn beginning(command: &Command) -> String {
     let man = man(command.clone());
-    let mut page = rendered(|page| {
+    let page = rendered(|page| {
         man.render_title(page)
             .and_then(|()| man.render_name_section(page))
             .and_then(|()| man.render_synopsis_section(page))
@@ -166,8 +163,7 @@ fn beginning(command: &Command) -> String {
     let mut roff = Roff::new();
     section(&mut roff, "DESCRIPTION");
     paragraphs(&mut roff, "PP", about.split("\n\n"));
-    page += &roff.render();
-    page
+    page + &in_ascii(&roff)
 }
 
 fn man(command: Command) -> Man {
@@ -178,6 +174,15 @@ fn rendered(render: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String 
     let mut page = Vec::new();
     render(&mut page).expect("memory takes everything");
     String::from_utf8(page).expect("a page of texts")
+}
+
+/// Characters beyond ASCII as escapes, which every formatter knows.
+fn in_ascii(roff: &Roff) -> String {
+    let escaped = |character: char| match character {
+        '\0'..='\x7f' => character.to_string(),
+        _ => format!("\\[u{:04X}]", u32::from(character)),
+    };
+    roff.render().chars().map(escaped).collect()
 }
 
 fn section(roff: &mut Roff, title: &str) {

@@ -20,7 +20,7 @@ pub enum Task {
     /// Serve.
     #[command(skip)]
     Serve,
-    /// Print the effective settings, or what is wrong with them or with a file that they name
+    /// Print the effective settings, or what is wrong with them and their files
     CheckConfig {
         /// Print instead which rule applies to this room, and what a client may do there
         #[arg(long, value_name = "ROOM")]
@@ -78,7 +78,7 @@ pub enum Task {
         #[command(flatten)]
         server: ServerToAsk,
     },
-    /// List the rooms of a server that runs, each with its members, with an API key that may channels
+    /// List the rooms of a server that runs, with an API key that may channels
     Rooms {
         /// Only the rooms of this pattern, as in team:*
         pattern: Option<String>,

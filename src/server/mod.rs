@@ -62,9 +62,9 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
-/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace
-/// period and five seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns
-/// the totals of what was delivered.
+/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace period
+/// and five seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted.
+/// Returns the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
 /// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this

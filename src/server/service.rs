@@ -21,7 +21,7 @@ use crate::probe::Probe;
 use crate::shutdown::Drain;
 use crate::transport::metrics::ServerMetrics;
 
-/// News that wait for the task. Who has one more waits for it, a few seconds at most.
+/// News that wait for the task. One more waits for a few seconds at most: so long a manager may read nothing.
 const NEWS_MAX: usize = 8;
 
 /// The time between two looks at what a start has done.
@@ -40,7 +40,7 @@ const MORE_TIME: NotifyState<'static> = NotifyState::ExtendTimeoutUsec(15_000_00
 #[derive(Clone)]
 pub(super) struct ServiceManager(Option<mpsc::Sender<News>>);
 
-/// What the manager is told and the task cannot see by itself.
+/// What the task cannot see by itself.
 enum News {
     /// Clients are accepted, or a reload has ended.
     Ready,
@@ -58,7 +58,8 @@ impl ServiceManager {
         match NotifySocket::parse(&address) {
             Ok(socket) => {
                 let (sender, news) = mpsc::channel(NEWS_MAX);
-                let threads = sd_notify::watchdog_enabled().map(|told_within| Threads::new(probes, told_within));
+                let told_within = sd_notify::watchdog_enabled().filter(|told_within| !told_within.is_zero());
+                let threads = told_within.map(|told_within| Threads::new(probes, told_within));
                 let (metrics, drain) = (metrics.clone(), drain.clone());
                 spawn_local(Reporter::new(socket, news, metrics, threads, drain, stop_time_max).run());
                 Self(Some(sender))
@@ -94,7 +95,7 @@ enum Phase {
     /// It catches up with its cluster. The start has come as far as this message of the stream.
     Starting(u64),
     Serving,
-    /// It stops, and has done so by this time.
+    /// It stops since this time.
     Stopping(Instant),
 }
 
@@ -181,7 +182,7 @@ impl Reporter {
     }
 
     async fn stop(&mut self) {
-        (self.phase, self.ticks) = (Phase::Stopping(Instant::now() + self.stop_time_max), ticks(STOP_PERIOD));
+        (self.phase, self.ticks) = (Phase::Stopping(Instant::now()), ticks(STOP_PERIOD));
         self.tell_status(&[NotifyState::Stopping, MORE_TIME]).await;
     }
 
@@ -189,7 +190,7 @@ impl Reporter {
         match self.phase {
             Phase::Starting(before) => {
                 let place = self.metrics.backplane.as_ref().map_or(0, |backplane| backplane.place().0);
-                // Who does not come on is given no more time.
+                // A start that makes no progress is given no more time.
                 if place > before {
                     self.phase = Phase::Starting(place);
                     self.tell_status(&[MORE_TIME]).await;
@@ -197,7 +198,7 @@ impl Reporter {
             }
             Phase::Serving if self.status_now() == self.status => {}
             Phase::Serving => self.tell_status(&[]).await,
-            Phase::Stopping(by) if Instant::now() < by => self.tell_status(&[MORE_TIME]).await,
+            Phase::Stopping(since) if since.elapsed() < self.stop_time_max => self.tell_status(&[MORE_TIME]).await,
             Phase::Stopping(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use super::ready_file;
@@ -93,6 +93,7 @@ async fn logging_progress<T>(metrics: &ServerMetrics, stopping: impl Future<Outp
     let began_at = Instant::now();
     let log = || info!(clients = metrics.clients(), elapsed = ?began_at.elapsed(), "draining");
     let mut ticks = interval(PROGRESS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = std::pin::pin!(stopping);
     loop {
         tokio::select! {

@@ -2,6 +2,7 @@
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,16 +36,14 @@ impl LastBytes {
 
     /// What a client is sent last; `None` if it cannot be told, or was told already.
     fn of(&mut self, dialect: Dialect, reason: Disconnect) -> Option<Bytes> {
-        if let Disconnect::Shutdown = reason
-            && let Some(known) = self.of_stop.get(&dialect)
-        {
-            return Some(known.clone());
+        if reason != Disconnect::Shutdown {
+            return dialect.closing(reason, self.retry);
         }
-        let bytes = dialect.closing(reason, self.retry)?;
-        if let Disconnect::Shutdown = reason {
-            self.of_stop.insert(dialect, bytes.clone());
-        }
-        Some(bytes)
+        let bytes = match self.of_stop.entry(dialect) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(dialect.closing(reason, self.retry)?),
+        };
+        Some(bytes.clone())
     }
 }
 
@@ -156,5 +155,22 @@ impl Writer {
         for slot in self.slots.all() {
             self.close(slot, Disconnect::Shutdown, wire);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bytes_of_a_stop_are_encoded_once_for_each_dialect() {
+        let mut last = LastBytes::new(RetrySeconds(11));
+        let dialects = [Dialect::TextLines, Dialect::RoomEvents, Dialect::TextLines];
+        let [first, event, again] = dialects.map(|dialect| last.of(dialect, Disconnect::Shutdown).unwrap());
+        assert_eq!(first, "ERR closed shutdown retry=11\n");
+        assert_eq!((again.as_ptr(), again.len()), (first.as_ptr(), first.len()));
+        assert!(event.starts_with(b"43\r\nevent: closed\nretry: 11000\n"), "{event:?}");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::Quit).unwrap(), "Bye\n");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::ClosedByPeer), None);
     }
 }

@@ -80,7 +80,7 @@ mod tests {
         let order = |seed| spread(1_000, seed).take_due(TIME);
         assert_eq!(order(1), order(1));
         assert_ne!(order(1), order(2));
-        // Of the first tenth, as many are of each tenth of the table, within what chance does.
+        // The first tenth comes from both halves of the table alike, within what chance does.
         let mut spread = spread(1_000, 3);
         let first = spread.take_due(TIME / 10);
         let of_first_half = first.iter().filter(|slot| slot.index < 500).count();

@@ -33,7 +33,7 @@ fn of_a_node_whose_thread_for_nats_is_stuck_the_watchdog_hears_nothing_and_the_l
     command.env("ROOMCAST_FAULT", "stuck-proposals");
     let node = Program::start_command(command);
     manager.until("WATCHDOG=1");
-    let mut client = Lines::member(node.tcp, "a");
+    let client = Lines::member(node.tcp, "a");
     client.send("hello\n");
     let line = node.log.line_with("threads do not answer");
     assert!(line.contains("backplane") && !line.contains("worker"), "{line}");

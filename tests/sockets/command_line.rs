@@ -79,6 +79,12 @@ fn a_wrong_flag_ends_it_with_one_line_that_says_what_would_be_right() {
 }
 
 #[test]
+fn a_wrong_flag_or_name_of_a_task_is_answered_with_the_right_one() {
+    expect_refusal(&Program::run(&["drain", "--pdi", "1"]), &["no flag --pdi: did you mean --pid?"]);
+    expect_refusal(&Program::run(&["drian"]), &["'drian'", "'drain'"]);
+}
+
+#[test]
 fn more_clients_than_one_table_holds_name_the_setting_that_grants_them() {
     for (workers, room, remedies) in
         [("1", 236, " or lower max-clients"), ("2", 204, ", lower max-clients or use descriptor-tables per-worker")]

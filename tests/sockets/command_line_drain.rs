@@ -26,7 +26,7 @@ fn a_server_is_found_by_its_port_or_its_process_and_drained_to_its_end() {
         let (http, pid) = (program.http.to_string(), program.id().to_string());
         let named = if by_port { ["--http", &http] } else { ["--pid", &pid] };
         let (mut drain, out) = start(&named);
-        member.expect("ERR closed shutdown");
+        member.expect("ERR closed shutdown retry=1");
         member.expect_end();
         drop(member);
         assert_eq!(program.end().0, Some(0));

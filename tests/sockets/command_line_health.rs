@@ -71,7 +71,7 @@ fn a_port_that_speaks_tls_or_expects_a_proxy_header_of_this_machine_is_asked_in_
         expect_answer(&Program::run(&asked), "OK\n");
         if arguments == tls {
             expect_answer(&Program::run(&["health", "--url", &format!("https://{http}")]), "OK\n");
-            expect_failure(&Program::run(&["health", "--http", &http]), &["no answer from"]);
+            expect_failure(&Program::run(&["health", "--http", &http]), &["status 400: this port speaks TLS"]);
         }
     }
 }

@@ -178,7 +178,9 @@ fn the_manual_pages_have_every_setting_and_every_task_and_are_formatted_without_
         assert!(program.contains(&format!("roomcast-{task}")), "{task}");
     }
     for path in paths.lines().map(Path::new) {
-        for (program, arguments) in [("groff", &["-man", "-ww", "-Tutf8"][..]), ("man", &["--warnings", "-l"])] {
+        for (program, arguments) in
+            [("groff", &["-man", "-ww", "-Tutf8", "-P-cbou"][..]), ("man", &["--warnings", "-l"])]
+        {
             if let Some(ended) = read_by(program, arguments, path) {
                 assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", path.display());
                 assert!(ended.out.contains("SEE ALSO"), "{}", path.display());

@@ -18,7 +18,7 @@ fn the_manager_hears_that_the_server_is_ready_once_both_ports_accept() {
         assert_eq!(ready.value("MAINPID"), process.id().as_raw_pid().to_string());
         assert_eq!(ready.value("STATUS"), "serving 0 clients, 0 rooms");
         let addresses = fs::read_to_string(ready_file).expect("it was written before");
-        let address = |listener| -> SocketAddr {
+        let address = |listener: &str| -> SocketAddr {
             let address = addresses.lines().find_map(|line| line.strip_prefix(listener));
             address.and_then(|address| address.parse().ok()).expect("an address")
         };
@@ -189,7 +189,7 @@ fn a_manager_costs_no_thread_and_no_descriptor() {
     let manager = ServiceManager::at_a_path();
     let managed = Program::start_command(manager.watching_command(10_000_000, &["--workers", "2"]));
     manager.until("WATCHDOG=1");
-    let count = |program: &Program, folder| {
+    let count = |program: &Program, folder: &str| {
         fs::read_dir(format!("/proc/{}/{folder}", program.id().as_raw_pid())).expect("a child that runs").count()
     };
     for folder in ["task", "fd"] {

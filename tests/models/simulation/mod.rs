@@ -175,7 +175,9 @@ impl World {
             Stop::Spread if !self.clients.is_empty() && self.random.one_in(4) => {
                 self.clients[self.random.below(self.clients.len())].end_by_stop();
             }
-            Stop::OfAll(stopping) => drop(stopping.poll_unpin(context)),
+            Stop::OfAll(stopping) => {
+                let _ = stopping.poll_unpin(context);
+            }
             Stop::Never | Stop::Spread => {}
         }
     }

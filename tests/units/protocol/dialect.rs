@@ -8,10 +8,10 @@ use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
 
-/// The life of the room in which all is published.
 /// When clients come back after a stop.
 const RETRY: RetrySeconds = RetrySeconds(11);
 
+/// The life of the room in which all is published.
 const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
 
 #[track_caller]
