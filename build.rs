@@ -1,8 +1,10 @@
-//! Compresses the web pages of `src/pages` and writes the table of them that `src/pages/mod.rs` includes.
+//! Compresses the web pages of `src/pages` and writes the table of them that `src/pages/mod.rs` includes; and tells the
+//! program from which commit and by which compiler it is built.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
@@ -28,7 +30,17 @@ const READ_BY_PEOPLE: &str = "roomcast";
 const PATHS: [(&str, &str); 3] =
     [("chat/index.html", "/"), ("dashboard/index.html", "/dashboard"), ("roomcast.js", "/roomcast.js")];
 
+/// The variable with the commit where git cannot say it, as in packages: its hash, and perhaps a blank and its date.
+const COMMIT: &str = "ROOMCAST_COMMIT";
+
+/// The digits of the commit's hash that are shown.
+const COMMIT_DIGITS: usize = 12;
+
+/// What the program is made of. Changes elsewhere in the repository do not make it another one.
+const SOURCES: [&str; 4] = ["src", "build.rs", "Cargo.toml", "Cargo.lock"];
+
 fn main() {
+    tell_build();
     // Cargo looks at each file of the folder.
     println!("cargo::rerun-if-changed={PAGES}");
     println!("cargo::rerun-if-changed=build.rs");
@@ -43,6 +55,56 @@ fn main() {
 
 fn variable(name: &str) -> String {
     std::env::var(name).expect("Cargo sets it for build scripts")
+}
+
+/// Sets what `src/config/version.rs` reads. Only release builds ask git, since a debug build would be made anew after each
+/// commit.
+fn tell_build() {
+    println!("cargo::rerun-if-env-changed={COMMIT}");
+    let given = std::env::var(COMMIT).ok().filter(|given| !given.trim().is_empty());
+    let is_release = variable("PROFILE") == "release";
+    let commit = given.or_else(|| if is_release { commit_of_git() } else { None });
+    let commit = commit.unwrap_or_else(|| "unknown".to_owned());
+    let mut words = commit.split_whitespace();
+    let hash = words.next().unwrap_or_default();
+    let (hash, mark) = hash.strip_suffix("-dirty").map_or((hash, ""), |hash| (hash, "-dirty"));
+    let hash = format!("{}{mark}", hash.get(..COMMIT_DIGITS).unwrap_or(hash));
+    let date = words.next().map(|date| format!(", {date}")).unwrap_or_default();
+    println!("cargo::rustc-env=ROOMCAST_BUILD_COMMIT={hash}");
+    println!("cargo::rustc-env=ROOMCAST_BUILD_DATE={date}");
+    println!("cargo::rustc-env=ROOMCAST_BUILD_TARGET={}", variable("TARGET"));
+    let compiler = output(Command::new(variable("RUSTC")).arg("--version"));
+    println!("cargo::rustc-env=ROOMCAST_BUILD_COMPILER={}", compiler.as_deref().unwrap_or("rustc"));
+}
+
+/// The commit and its date, with a mark where the sources differ from it; `None` where this is no repository of ours.
+fn commit_of_git() -> Option<String> {
+    // The sources may have been unpacked within the repository of something else.
+    git(&["ls-files", "--error-unmatch", "build.rs"])?;
+    let (hash, date) = (git(&["rev-parse", "HEAD"])?, git(&["log", "-1", "--format=%cs"])?);
+    let changes = git(&[&["status", "--porcelain", "--"], &SOURCES[..]].concat())?;
+    let mark = if changes.is_empty() { "" } else { "-dirty" };
+    SOURCES.iter().for_each(|source| println!("cargo::rerun-if-changed={source}"));
+    // The branch is a file, or a line of packed-refs, in which case its first commit makes a file in the folder.
+    let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"])?;
+    let branch = git(&["rev-parse", "--git-path", &branch]).map(PathBuf::from)?;
+    let branch = branch.ancestors().find(|path| path.exists()).map(Path::to_owned);
+    let files = ["HEAD", "packed-refs"].map(|name| git(&["rev-parse", "--git-path", name]).map(PathBuf::from));
+    for file in files.into_iter().flatten().chain(branch).filter(|file| file.exists()) {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    Some(format!("{hash}{mark} {date}"))
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    // Without this, `status` would write the index.
+    output(Command::new("git").arg("--no-optional-locks").args(arguments))
+}
+
+/// What a command prints that succeeds, in the folder of the package.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.current_dir(variable("CARGO_MANIFEST_DIR")).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Adds all files below a folder.

@@ -31,6 +31,7 @@ use roomcast::session::clients::Clients;
 use roomcast::session::workers::worker_mailboxes;
 use roomcast::session::{Outcome, ProtocolHandler, Session, SessionContext, SpentDeliveries};
 use roomcast::shutdown::Drain;
+use roomcast::stats::Limits;
 use roomcast::transport::connection::ReadBuffer;
 use roomcast::transport::emulation::{Streams, emulation_mailboxes};
 use roomcast::transport::http::{HttpContext, HttpServer, HttpTimes, OriginRules, Upgrade};
@@ -156,7 +157,7 @@ async fn serve(
     deflate_bytes_min: Option<NonZeroU16>,
 ) {
     let drain = Drain::default();
-    let metrics = ServerMetrics::new(1, 1, CLIENTS_MAX);
+    let metrics = ServerMetrics::new(1, 1, Limits { clients_max: CLIENTS_MAX as u64, ..Limits::default() });
     let (sender, commands) = mailbox();
     let (writer_task, writer, sockets) =
         WriterTask::new(sender, commands, metrics.writers[0].clone(), OUTBOX, drain.clone(), &MemoryUse::default());

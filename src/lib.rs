@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | 9 | `main` | the binary: arguments, logging, [`server::run`], exit code |
 //! | 8 | [`server`] | starts the workers and stops them in order |
-//! | 8 | [`commands`] | keys and tokens for operators, and what settings mean, as texts; only for `main` |
+//! | 8 | [`commands`] | what operators do besides serving: keys, tokens, health checks, drains; only for `main` |
 //! | 8 | [`process`] | signals, exit codes, exit after a panic; only for `main` |
 //! | 7 | [`worker`] | one thread of the server |
 //! | 6 | [`transport`] | sockets: lines, WebSocket, HTTP and its streams; the read side of clients |
@@ -61,8 +61,9 @@
 //! | 0 | [`pages`] | the web pages inside the binary, compressed; knows no HTTP |
 //! | 0 | [`mailbox`] | the queue into a task |
 //! | 0 | [`memory`] | returns freed memory to the system after a peak |
+//! | 0 | [`probe`] | whether a thread still runs its tasks |
 //! | 0 | [`shutdown`] | the phases in which the server stops |
-//! | 0 | [`fault`] | deliberate panics for tests |
+//! | 0 | [`fault`] | deliberate faults for tests |
 
 pub mod access;
 pub mod api;
@@ -79,6 +80,7 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod pages;
+pub mod probe;
 pub mod process;
 pub mod protocol;
 pub mod server;

@@ -80,7 +80,11 @@ fn serve(settings: Settings) -> Result<(), Failure> {
 fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
     let config = Config::try_from(settings.clone())?;
     let text = match task {
-        Task::Serve | Task::Settings { .. } => String::new(),
+        // Serving is not done here, and what only tells of the program is printed before.
+        Task::Serve | Task::Settings { .. } | Task::DefaultConfig | Task::Completions { .. } => String::new(),
+        Task::Man { dir } => dir.map_or(Ok(String::new()), |folder| commands::write_man_pages(&folder))?,
+        Task::Health { ready, url } => commands::health(&config, url.as_deref(), ready)?,
+        Task::Drain { pid } => return commands::drain(&config, pid, print),
         Task::CheckConfig { explain, token } => {
             server::check(&config)?;
             let access = Access::load(&config.access)?;
@@ -94,8 +98,8 @@ fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
         Task::GenToken { user, name, room: rooms, channel, expires, kid } => {
             commands::gen_token(&config.access, &TokenRequest { user, name, rooms, channel, expires: expires.0, kid })?
         }
-        Task::Publish { room, text, json, server } => commands::publish(config.http, &server, &room, &text, json)?,
-        Task::Rooms { pattern, server } => commands::rooms(config.http, &server, pattern.as_deref())?,
+        Task::Publish { room, text, json, server } => commands::publish(&config, &server, &room, &text, json)?,
+        Task::Rooms { pattern, server } => commands::rooms(&config, &server, pattern.as_deref())?,
         Task::CheckToken { file } => {
             let (text, verdict) = commands::check_token(&Access::load(&config.access)?, &file)?;
             print(&text);

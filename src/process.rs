@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{panic, thread};
 
+use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -15,6 +16,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogLevel};
 use crate::log;
+
+/// The first process of a system or of a container, to which the kernel gives every orphan.
+const FIRST_PROCESS: u32 = 1;
 
 /// Exit code of a server that was stopped and drained.
 pub const EXIT_OK: u8 = 0;
@@ -68,7 +72,8 @@ pub fn print(text: &str) {
 }
 
 /// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once.
-/// Notifies `hangup` at each SIGHUP. SIGUSR1 and SIGUSR2 have no effect but a log line. To be called on a runtime.
+/// Notifies `hangup` at each SIGHUP. SIGUSR1 and SIGUSR2 have no effect but a log line. In the first process of a container,
+/// SIGCHLD makes it reap orphans. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.
@@ -100,6 +105,18 @@ pub fn watch_signals(shutdown: CancellationToken, hangup: Arc<Notify>) -> io::Re
                 _ = user1.recv() => warn!(signal = "SIGUSR1", "this signal does nothing"),
                 _ = user2.recv() => warn!(signal = "SIGUSR2", "this signal does nothing"),
             }
+        }
+    });
+    if std::process::id() == FIRST_PROCESS { reap_orphans() } else { Ok(()) }
+}
+
+/// Reaps the processes that others have left, which stay as zombies otherwise. The server starts none itself.
+fn reap_orphans() -> io::Result<()> {
+    let mut ended = signal(SignalKind::child())?;
+    tokio::spawn(async move {
+        while ended.recv().await.is_some() {
+            // One signal may stand for several of them.
+            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         }
     });
     Ok(())

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::metrics::{Counter, Exposition};
+use crate::stats::{ClusterFigures, ClusterState};
 
 /// How the node stands to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,20 @@ impl BackplaneMetrics {
         Duration::from_nanos(self.lag_nanoseconds.get())
     }
 
+    /// How the node stands in its cluster.
+    pub fn figures(&self) -> ClusterFigures {
+        ClusterFigures {
+            nodes: self.peers() + 1,
+            state: match self.state() {
+                BackplaneState::Following => ClusterState::Following,
+                BackplaneState::CatchingUp => ClusterState::CatchingUp,
+                BackplaneState::Unavailable { .. } => ClusterState::Unavailable,
+            },
+            lag_messages: self.lag_messages.get(),
+            lag_seconds: self.lag().as_secs_f64(),
+        }
+    }
+
     /// Notes the state. One that is unavailable already stays so since then.
     pub(super) fn set_state(&self, state: BackplaneState) {
         let word = match (state, self.state()) {
@@ -167,11 +182,8 @@ impl BackplaneMetrics {
     }
 
     fn expose_following(&self, out: &mut Exposition) {
-        out.counter(
-            "roomcast_backplane_sequence",
-            "The last message of the stream that was followed.",
-            self.sequence.get(),
-        );
+        let help = "The number of the last message of the stream that was followed.";
+        out.gauge("roomcast_backplane_sequence", help, self.sequence.get());
         out.gauge(
             "roomcast_backplane_lag_messages",
             "Messages of the stream that the node has not followed, as of the leader's last answer.",

@@ -1,9 +1,16 @@
-//! The commands of the program that print something and end: each makes a text, and `main` prints it.
+//! The commands of the program that print something and end: each makes a text, and `main` prints it. Those that wait are
+//! given the means to print.
 
 mod ask_server;
 mod check_token;
+mod drain;
 mod gen_key;
 mod gen_token;
+mod health;
+mod http_client;
+mod man;
+mod own_tls;
+mod running;
 
 use std::fs::File;
 use std::io::{Read, stdin};
@@ -13,8 +20,11 @@ use anyhow::{Context, anyhow, ensure};
 
 pub use ask_server::{publish, rooms};
 pub use check_token::check_token;
+pub use drain::drain;
 pub use gen_key::gen_key;
 pub use gen_token::{TokenRequest, gen_token};
+pub use health::health;
+pub use man::write_man_pages;
 
 use crate::access::Access;
 use crate::auth::UnixSeconds;

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Command, FromArgMatches, ValueEnum};
 use thiserror::Error;
 
 use super::file::{self, FromFile};
-use super::help::{CONFIG, PROGRAM, command, settings_page};
+use super::help::{CONFIG, PROGRAM, command, settings_only};
 use super::sources::{Entry, Sources, did_you_mean, variable_of};
-use super::{LogFormat, Settings, Span};
+use super::tasks::{API_KEY_VARIABLE, Task};
+use super::{LogFormat, Settings};
 
 /// A command line that can be followed.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,106 +29,6 @@ pub struct Invocation {
     pub task: Task,
     /// Lines to log about what may be a mistake.
     pub warnings: Vec<String>,
-}
-
-/// The tasks of the program. All but the first are its subcommands, whose help is here.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Task {
-    /// Serve.
-    #[command(skip)]
-    Serve,
-    /// Print the effective settings, or what is wrong with them or with a file that they name
-    CheckConfig {
-        /// Print instead which rule applies to this room, and what a client may do there
-        #[arg(long, value_name = "ROOM")]
-        explain: Option<String>,
-        /// File with the token of that client; - is standard input
-        #[arg(long, value_name = "PATH", requires = "explain")]
-        token: Option<PathBuf>,
-    },
-    /// Print every setting with its default and meaning
-    Settings {
-        /// Print Markdown, as docs/settings.md is
-        #[arg(long)]
-        markdown: bool,
-    },
-    /// Print a new API key, once, and the line of the file of API keys for it
-    GenKey {
-        /// Name of the key: letters, digits, - and _
-        name: String,
-        /// What it may do: publish, subscribe, disconnect, presence, history, history-remove, channels, info or all
-        #[arg(long, value_name = "RIGHTS", value_delimiter = ',', default_value = "publish")]
-        may: Vec<String>,
-        /// The rooms in which it may do so, as in team:*; all if it is missing
-        #[arg(long, value_name = "PATTERN")]
-        room: Option<String>,
-    },
-    /// Print a token for trying out, signed with the first token-secret-file
-    GenToken {
-        /// User of the token (sub)
-        #[arg(long)]
-        user: Option<String>,
-        /// Name that others see; the user if it is missing
-        #[arg(long)]
-        name: Option<String>,
-        /// Rights in rooms where a rule asks for a token, as in team:*=join,publish; may be repeated
-        #[arg(long, value_name = "PATTERN=RIGHTS")]
-        room: Vec<String>,
-        /// Make it the token of one subscription, to this room, as SDKs of Centrifugo get it by getToken
-        #[arg(long, value_name = "ROOM", conflicts_with_all = ["name", "room"])]
-        channel: Option<String>,
-        /// Time until it expires
-        #[arg(long, value_name = "DURATION", default_value = "1h")]
-        expires: Span,
-        /// Name of the secret that signs, its file's without extension; the first if it is missing
-        #[arg(long)]
-        kid: Option<String>,
-    },
-    /// Publish a text to a room of a server that runs, with an API key that may publish
-    Publish {
-        /// The room
-        room: String,
-        /// The text; with --json any JSON value
-        text: String,
-        /// The text is JSON, which SDKs get as it is
-        #[arg(long)]
-        json: bool,
-        /// The server and the key
-        #[command(flatten)]
-        server: ServerToAsk,
-    },
-    /// List the rooms of a server that runs, each with its members, with an API key that may channels
-    Rooms {
-        /// Only the rooms of this pattern, as in team:*
-        pattern: Option<String>,
-        /// The server and the key
-        #[command(flatten)]
-        server: ServerToAsk,
-    },
-    /// Explain a token: what it says, whether it is valid, and what it gives
-    CheckToken {
-        /// File with the token; - is standard input
-        #[arg(value_name = "PATH")]
-        file: PathBuf,
-    },
-}
-
-/// The server that a task asks through its API, and the key.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct ServerToAsk {
-    /// Where the server is; this host and the port of --http if it is missing
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    /// File with the API key; the variable ROOMCAST_API_KEY if it is missing
-    #[arg(long, value_name = "PATH")]
-    pub key_file: Option<PathBuf>,
-}
-
-impl Task {
-    /// Whether it asks a server that runs.
-    pub fn asks_server(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Rooms { .. })
-    }
 }
 
 /// A command line without a task to follow.
@@ -143,9 +44,6 @@ pub enum InvocationError {
 
 const PREFIX: &str = "ROOMCAST_";
 
-/// The variable with the key for tasks that ask a server. It is no setting.
-pub const API_KEY_VARIABLE: &str = "ROOMCAST_API_KEY";
-
 impl Invocation {
     /// Reads the command line, the environment and the settings file that either names.
     ///
@@ -159,15 +57,17 @@ impl Invocation {
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, InvocationError> {
-        let command = command();
-        let matches = command.clone().try_get_matches_from(arguments).map_err(|error| refusal(&error, as_flag))?;
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let is_short = arguments.iter().any(|argument| argument == "-h");
+        let matches = command(is_short).try_get_matches_from(arguments).map_err(|error| refusal(&error, as_flag))?;
         let task = match matches.subcommand_name() {
             Some(_) => Task::from_arg_matches(&matches).map_err(|error| refusal(&error, as_flag))?,
             None => Task::Serve,
         };
-        if let Task::Settings { markdown } = task {
-            return Err(InvocationError::Print(settings_page(markdown)));
+        if let Some(text) = task.text() {
+            return Err(InvocationError::Print(text));
         }
+        let command = settings_only();
         let (mut entries, warnings) = variables_of(variables, &command);
         entries.extend(flags_of(&matches, &command));
         let config = entries.iter().rfind(|entry| entry.setting == CONFIG).map(|entry| PathBuf::from(&entry.values[0]));
@@ -317,8 +217,10 @@ fn wrong_value(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Opti
 
 fn unknown_flag(error: &clap::Error) -> Option<String> {
     let ContextValue::String(flag) = error.get(ContextKind::InvalidArg)? else { return None };
-    let command = command();
-    let meant = did_you_mean(flag.strip_prefix("--")?, command.get_arguments().filter_map(Arg::get_long), as_flag);
+    let command = command(false);
+    let commands = [&command].into_iter().chain(command.get_subcommands());
+    let flags = commands.flat_map(|command| command.get_arguments().filter_map(Arg::get_long));
+    let meant = did_you_mean(flag.strip_prefix("--")?, flags, as_flag);
     Some(format!("no flag {flag}: {}", meant.unwrap_or_else(|| "see --help".to_owned())))
 }
 

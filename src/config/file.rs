@@ -55,6 +55,9 @@ pub(super) fn read(path: &Path) -> Result<FromFile, String> {
         located(offset, &error.message().replace('\n', "; "))
     };
     let table = DeTable::parse(&text).map_err(refused)?;
+    if let Some((offset, key)) = unknown_key_of_rule(table.as_ref()) {
+        return Err(located(offset, &key));
+    }
     let OnlyRules { rule: rules } = toml::from_str(&text).map_err(refused)?;
     let settings = table.as_ref().iter().filter(|(key, _)| key.as_ref() != RULE);
     let mut pairs: Vec<_> = settings.map(|(key, value)| (key.span().start, key, value)).collect();
@@ -66,6 +69,24 @@ pub(super) fn read(path: &Path) -> Result<FromFile, String> {
         Ok(Entry { source: located(offset, &setting), setting, values })
     };
     Ok(FromFile { entries: pairs.into_iter().map(entry).collect::<Result<_, String>>()?, rules })
+}
+
+/// The place of the first key of a rule that is none, and what is said of it.
+fn unknown_key_of_rule(table: &DeTable<'_>) -> Option<(usize, String)> {
+    let rules = table.get(RULE)?.as_ref().as_array()?;
+    let keys = RuleSettings::arguments();
+    let keys: Vec<&str> = keys.iter().filter_map(Arg::get_long).collect();
+    let found = rules.iter().filter_map(|rule| rule.as_ref().as_table()).flat_map(|rule| rule.iter());
+    let found = found.map(|(key, _)| (key.span().start, &**key.get_ref()));
+    let (offset, unknown) = found.filter(|(_, key)| !keys.contains(key)).min()?;
+    let is_setting = Settings::arguments().iter().any(|setting| setting.get_long() == Some(unknown));
+    let hint = if is_setting {
+        "a setting of the server stands above the first [[rule]]".to_owned()
+    } else {
+        let meant = did_you_mean(unknown, keys.iter().copied(), |key| format!("`{key}`"));
+        meant.unwrap_or_else(|| format!("a rule has {}", keys.join(", ")))
+    };
+    Some((offset, format!("no key `{unknown}` of a rule: {hint}")))
 }
 
 /// What stands behind the flag on a command line for this value, if it has the type of the setting. The value name of

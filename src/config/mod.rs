@@ -3,15 +3,19 @@
 
 mod arguments;
 mod cluster;
+mod default_file;
 mod file;
 mod help;
 mod hooks;
 mod hosts;
+mod man_pages;
 mod rules;
 mod settings;
 mod sources;
+mod tasks;
 mod validate;
 mod values;
+mod version;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -22,14 +26,17 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::Serialize;
 
-pub use arguments::{API_KEY_VARIABLE, Invocation, InvocationError, ServerToAsk, Task, log_format};
+pub use arguments::{Invocation, InvocationError, log_format};
 pub use cluster::{ClusterRules, ClusterSettings, NatsLogin, NatsServer};
 pub use hooks::{HookPolicy, HookRules, HookSettings};
 pub use hosts::{HostName, Origins};
+pub use man_pages::man_pages;
 pub use rules::{LimitsOfRoom, RoomRule, RuleSettings, Who};
 pub use settings::Settings;
 pub use sources::{ConfigError, Sources};
+pub use tasks::{API_KEY_VARIABLE, ServerToAsk, Task};
 pub use values::{ListenAddress, Size, Span, canonical};
+pub use version::COMMIT;
 
 /// The whole configuration of a server, every value within its rule.
 #[derive(Clone, Debug)]
@@ -58,6 +65,8 @@ pub struct Config {
     pub backlog: u32,
     /// Time for which a stopping server still accepts.
     pub drain_delay: Duration,
+    /// Time over which a stop then ends its clients; zero where all end at once.
+    pub drain_spread: Duration,
     /// Longest time of a stop after that.
     pub grace: Duration,
     /// File for the bound addresses.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::{Arg, Args, Command, ValueEnum};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -16,41 +17,56 @@ const RULES_MAX: usize = 1_000;
 /// The longest name and pattern of a rule, in bytes.
 const TEXT_BYTES_MAX: usize = 128;
 
-/// A `[[rule]]` of the settings file, not validated yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A `[[rule]]` of the settings file, not validated yet. The doc comments are the help of its keys.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RuleSettings {
-    /// The name that a refusal tells; the pattern if it is missing.
+    /// Name that a refusal tells; the pattern if it is missing.
+    #[arg(long, value_name = "TEXT")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The rooms of the rule: `*` stands for any characters, also for none, and every other character for itself.
+    /// Rooms of the rule: `*` stands for any characters, also for none, and every other character for itself.
+    #[arg(long, value_name = "PATTERN")]
     pub rooms: String,
     /// Who may join.
+    #[arg(long, value_name = "WHO")]
     pub join: Who,
     /// Who may publish; members if it is missing.
+    #[arg(long, value_name = "WHO")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<Who>,
     /// Who may read what was published before; as `join` if it is missing.
+    #[arg(long, value_name = "WHO")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Who>,
     /// Who may read who is in; as `join` if it is missing.
+    #[arg(long, value_name = "WHO")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Who>,
-    /// In place of the setting of the same name, as are the next.
+    /// Members of one room, in place of the setting of the same name.
+    #[arg(long, value_name = "COUNT")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_members: Option<usize>,
-    /// Newest messages that each room retains.
+    /// Newest messages that each room retains, in place of the setting of the same name.
+    #[arg(long, value_name = "COUNT")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_messages: Option<usize>,
-    /// Longest time that a message is retained.
+    /// Longest time that a message is retained, in place of the setting of the same name.
+    #[arg(long, value_name = "DURATION")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_age: Option<Span>,
-    /// Whether members are told who joins and who leaves.
+    /// Whether members are told who joins and who leaves, in place of the setting of the same name.
+    #[arg(long, value_name = "BOOL")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_events: Option<bool>,
 }
 
 impl RuleSettings {
+    /// The keys of a rule with their help, as if they were flags.
+    pub(super) fn arguments() -> Vec<Arg> {
+        Self::augment_args(Command::new("")).get_arguments().cloned().collect()
+    }
+
     /// A rule by which these clients may join these rooms, and which says nothing else.
     pub fn new(rooms: &str, join: Who) -> Self {
         Self {
@@ -69,7 +85,7 @@ impl RuleSettings {
 }
 
 /// The clients that have a right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Who {

@@ -330,7 +330,14 @@ pub struct Settings {
     /// `/ready` says `draining` meanwhile, so that load balancers notice. In Kubernetes, 5s are enough.
     #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "0s")]
     pub drain_delay: Span,
-    /// Longest time that a stop may take after the drain delay.
+    /// Time over which a stop ends its clients, one after another in random order.
+    ///
+    /// They come back as they have ended, and not all at once. Those who are still connected are served meanwhile, and
+    /// nobody is let in. With 0s all end at once. Clients are told when to come back: after 1 second to another node of a
+    /// cluster, and to a server that is alone after this time and 1 second.
+    #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "0s")]
+    pub drain_spread: Span,
+    /// Longest time that a stop may take after the drain delay and the drain spread.
     #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "30s")]
     pub grace: Span,
     /// Whether HTTP connections are accepted to the end of a stop.

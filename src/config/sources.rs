@@ -82,6 +82,9 @@ pub(super) fn did_you_mean<'a>(
     settings: impl Iterator<Item = &'a str>,
     shown: impl Fn(&str) -> String,
 ) -> Option<String> {
+    // As variables and other programs write it.
+    let wrong = wrong.to_lowercase().replace('_', "-");
+    let wrong = &*wrong;
     let names = OTHER_NAMES.iter().find(|(others, _)| others.contains(&wrong)).map(|(_, names)| names.to_vec());
     let names = names.or_else(|| {
         let rated = settings.map(|setting| (strsim::jaro_winkler(wrong, setting), setting));
@@ -112,6 +115,7 @@ mod tests {
         let meant = |wrong| did_you_mean(wrong, settings.into_iter(), str::to_owned);
         assert_eq!(meant("wokers").unwrap(), "did you mean workers?");
         assert_eq!(meant("slow-afer").unwrap(), "did you mean slow-after?");
+        assert_eq!(meant("PONG_TIMEOUT").unwrap(), "did you mean pong-timeout?");
         assert_eq!(meant("port").unwrap(), "did you mean tcp or http?");
         assert_eq!(meant("colour"), None);
     }

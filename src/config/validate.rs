@@ -75,6 +75,7 @@ impl TryFrom<Settings> for Config {
             descriptor_tables: settings.descriptor_tables,
             backlog: within("backlog", settings.backlog, 1..=BACKLOG_MAX)?,
             drain_delay: within("drain-delay", settings.drain_delay, Span(Duration::ZERO)..=SPAN_MAX)?.0,
+            drain_spread: within("drain-spread", settings.drain_spread, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             grace: within("grace", settings.grace, Span(Duration::ZERO)..=SPAN_MAX)?.0,
             ready_file: settings.ready_file.clone(),
             tls: tls(&settings)?,

@@ -69,11 +69,11 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Accepts until the server stops, then closes the listener.
+    /// Accepts until nobody is let in any more, then closes the listener.
     pub async fn accept_until_stop(self, drain: Drain, on_client: impl FnMut(Accepted)) {
         tokio::select! {
             biased;
-            () = drain.stopping() => {}
+            () = drain.turning_away() => {}
             () = self.accept(on_client) => {}
         }
     }

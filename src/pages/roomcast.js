@@ -19,6 +19,8 @@ const BACKOFF_MS_MIN = 500, BACKOFF_MS_MAX = 20_000;
 const ATTEMPT_MS_MAX = 10_000;
 /** A connection that has held for this time was a success: the next delay is short again. */
 const STABLE_MS = 10_000;
+/** A server that stops says in how many seconds to come back. Clients add up to this share of them at random. */
+const STOPPED = /^shutdown retry=(\d+)$/, RETRY_JITTER = 0.2;
 /** The newest ids that this client has had tell its own messages; a history has no older ones that matter. */
 const CLIENT_IDS_MAX = 100;
 
@@ -289,7 +291,7 @@ export class Roomcast extends Emitter {
         const { signal } = this.#wish;
         this.#drop(reason);
         if (signal.aborted) return; // a listener has closed it, and may have connected anew
-        const delay = this.#backoff(this.#attempts++);
+        const delay = this.#hinted(reason) ?? this.#backoff(this.#attempts++);
         this.#timer = setTimeout(() => this.#begin(), delay);
         this.#become({ state: "waiting", code, reason, retryAt: Math.round(Date.now() + delay) });
     }
@@ -314,6 +316,12 @@ export class Roomcast extends Emitter {
         // A listener of one room may begin another attempt, for which all rooms are prepared.
         this.#rooms.forEach((room) => attempt === this.#attempt && room[lose]());
         connection?.end(1000, reason);
+    }
+
+    /** The delay that a server which stops has asked for, in milliseconds. @param {string} reason */
+    #hinted(reason) {
+        const stopped = STOPPED.exec(reason);
+        if (stopped) return Math.min(Number(stopped[1]) * 1000 * (1 + RETRY_JITTER * this.#random()), TIMER_MS_MAX);
     }
 
     /** The delay in front of the next attempt, in milliseconds. @param {number} attempts */

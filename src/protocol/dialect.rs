@@ -1,13 +1,15 @@
 //! How an event becomes bytes for one kind of client: an encoding, wrapped in a framing. The broker and the writer know
 //! dialects only as a way to get bytes, and group the members of a room by them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use strum::VariantArray;
 
 use super::centrifuge::{disconnect_code, json, protobuf};
 use super::chunk;
 use super::compression::Compression;
-use super::disconnect::Disconnect;
+use super::disconnect::{Disconnect, RetrySeconds};
 use super::event::{Event, RequestId};
 use super::names::RoomName;
 use super::position::Epoch;
@@ -270,16 +272,18 @@ impl Dialect {
         out.into()
     }
 
-    /// The last bytes for a client; `None` if it closed the connection itself, its socket failed, or it was told already.
-    pub fn closing(self, reason: Disconnect) -> Option<Bytes> {
+    /// The last bytes for a client, with the time after which clients of a server that stops come back; `None` if the
+    /// client closed the connection itself, its socket failed, or it was told already.
+    pub fn closing(self, reason: Disconnect, retry: RetrySeconds) -> Option<Bytes> {
         reason.close_code()?;
         if self.encoding() == Encoding::Text && reason == Disconnect::Quit && self.transport() == Transport::WebSocket {
             let mut out = Vec::new();
-            self.write(&Event::Closed(reason), &mut out);
+            self.write(&Event::Closed(reason, retry), &mut out);
             out.extend(encode::close(reason.close_code(), reason.reason()));
             return Some(out.into());
         }
-        Some(self.close(&Event::Closed(reason), self.close_code(reason)))
+        let (code, words) = self.close_code(reason, retry);
+        Some(self.close(&Event::Closed(reason, retry), (code, &words)))
     }
 
     /// The last bytes for a client whose connection an application ends in words of its own.
@@ -302,11 +306,12 @@ impl Dialect {
     }
 
     /// The code and the reason of a WebSocket close frame.
-    fn close_code(self, reason: Disconnect) -> (u16, &'static str) {
-        match self.encoding() {
+    fn close_code(self, reason: Disconnect, retry: RetrySeconds) -> (u16, Cow<'static, str>) {
+        let (code, words) = match self.encoding() {
             Encoding::Text | Encoding::RoomEvents => (reason.close_code().unwrap_or_default(), reason.reason()),
             Encoding::Json | Encoding::Protobuf | Encoding::Push => disconnect_code(reason),
-        }
+        };
+        (code, retry.told_with(reason, words))
     }
 }
 

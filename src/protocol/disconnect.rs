@@ -1,5 +1,7 @@
 //! Why a connection ended: the one table that the log, the metric label, the last line and the close code read.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
@@ -54,6 +56,21 @@ pub enum Disconnect {
     Dismissed,
     /// The unfinished input of all clients together exceeded its budget, and this client had the most.
     InputBudget,
+}
+
+/// Seconds after which the clients of a server that stops come back to it, or to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySeconds(pub u32);
+
+impl RetrySeconds {
+    /// The words with which a client is told why its connection ends, behind which a stop says when to come back: the
+    /// longest are well below the 123 bytes that a close frame has for them (RFC 6455 §5.5).
+    pub fn told_with(self, reason: Disconnect, words: &'static str) -> Cow<'static, str> {
+        match reason {
+            Disconnect::Shutdown => format!("{words} retry={}", self.0).into(),
+            _ => words.into(),
+        }
+    }
 }
 
 impl Disconnect {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::command::CommandError;
-use super::disconnect::Disconnect;
+use super::disconnect::{Disconnect, RetrySeconds};
 use super::listing::Listing;
 use super::names::{Label, RoomName};
 use super::position::{Epoch, Offset, Position};
@@ -102,8 +102,8 @@ pub enum Event<'a> {
     Help,
     /// A command was refused.
     Error(&'a CommandError),
-    /// The last event of a connection.
-    Closed(Disconnect),
+    /// The last event of a connection, and when to come back if the server stops.
+    Closed(Disconnect, RetrySeconds),
     /// The last event of a connection that an application ends with a code and a reason of its own.
     Dismissed(u16, &'a str),
 }

@@ -3,6 +3,7 @@
 
 pub mod centrifuge;
 mod chunk;
+pub mod client_lines;
 pub mod command;
 pub mod compression;
 pub mod dialect;

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde_json::to_writer;
 
-use super::disconnect::Disconnect;
+use super::disconnect::{Disconnect, RetrySeconds};
 use super::event::{Event, JoinedAt, Recovery};
 use super::names::RoomName;
 use super::position::{Epoch, Offset, Position, UnixMillis};
@@ -17,9 +17,6 @@ pub const HEARTBEAT: &[u8] = b":\n\n";
 
 /// What a refused reader of events gets in place of an error status, from which an `EventSource` would never come back.
 pub const REFUSED: &str = "event: closed\nretry: 10000\ndata: {\"reason\":\"too-many-connections\"}\n\n";
-
-/// The same where the server stops: another one may take its place at once.
-pub const STOPPING: &str = "event: closed\nretry: 2000\ndata: {\"reason\":\"shutdown\"}\n\n";
 
 /// After how many milliseconds a reader whose stream ends comes back.
 const RETRY: &[u8] = b"retry: 2000\n";
@@ -66,7 +63,8 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
             write_string(&error.to_string(), out);
             out.push(b'}');
         }
-        Event::Closed(reason) => {
+        Event::Closed(Disconnect::Shutdown, retry) => write_stop(retry, out),
+        Event::Closed(reason, _) => {
             out.extend_from_slice(b"event: closed\n");
             out.extend_from_slice(retry(reason));
             out.extend_from_slice(b"data: {\"reason\":");
@@ -85,6 +83,25 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         _ => return,
     }
     out.extend_from_slice(b"\n\n");
+}
+
+/// What a reader gets in place of an error status from a server that stops: the event with which open streams end.
+pub fn stopping(retry: RetrySeconds) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&Event::Closed(Disconnect::Shutdown, retry), &mut out);
+    out
+}
+
+/// Says when to come back. An `EventSource` waits for as long as the newest `retry` has said, until its next stream begins
+/// with [`RETRY`] again.
+fn write_stop(RetrySeconds(seconds): RetrySeconds, out: &mut Vec<u8>) {
+    let written = write!(
+        out,
+        "event: closed\nretry: {}\ndata: {{\"reason\":\"{}\",\"retry\":{seconds}}}",
+        u64::from(seconds) * 1_000,
+        Disconnect::Shutdown.reason()
+    );
+    written.expect("a vector accepts every byte");
 }
 
 /// When a reader whose stream ends for this reason comes back.

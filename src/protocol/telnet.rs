@@ -92,6 +92,11 @@ impl Telnet {
         kept
     }
 
+    /// The bytes at the end of the text that may still prove to be the beginning of a command: one or none.
+    pub fn undecided_bytes(&self) -> usize {
+        usize::from(self.negotiation.as_ref().is_some_and(|negotiation| negotiation.state == State::Command))
+    }
+
     /// The refusals to send for the input since the last call.
     pub fn take_answers(&mut self) -> Option<Vec<u8>> {
         let answers = &mut self.negotiation.as_mut()?.answers;

@@ -78,8 +78,8 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
         | Event::Accepted
         | Event::History(..)
         | Event::Evicted(..) => Ok(()),
-        Event::Closed(Disconnect::Quit) => out.write_all(b"Bye"),
-        Event::Closed(reason) => write!(out, "ERR closed {}", reason.reason()),
+        Event::Closed(Disconnect::Quit, _) => out.write_all(b"Bye"),
+        Event::Closed(reason, retry) => write!(out, "ERR closed {}", retry.told_with(reason, reason.reason())),
         Event::Dismissed(code, reason) => write!(out, "ERR closed {} {code} {reason}", Disconnect::Kicked.reason()),
     };
     written.expect("a vector accepts every byte");

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::service::ServiceManager;
 use super::tls_files::{Change, ReloadRequest};
 use crate::access::Access;
 use crate::broker::WeakShards;
+use crate::metrics::Counter;
 use crate::session::workers::WorkerSenders;
+use crate::transport::metrics::ServerMetrics;
 
 /// The way to all workers of a server that runs. Clones lead to the same server; one that has stopped does nothing.
 #[derive(Clone)]
@@ -16,6 +19,8 @@ pub struct Control {
     workers: WorkerSenders,
     certificate: mpsc::Sender<ReloadRequest>,
     access: Arc<Access>,
+    manager: ServiceManager,
+    last_reload_failed: Arc<Counter>,
 }
 
 impl Control {
@@ -24,13 +29,21 @@ impl Control {
         shards: WeakShards,
         certificate: mpsc::Sender<ReloadRequest>,
         access: Arc<Access>,
+        manager: ServiceManager,
+        metrics: &ServerMetrics,
     ) -> Self {
-        Self { shards, workers, certificate, access }
+        let last_reload_failed = Arc::clone(&metrics.last_reload_failed);
+        Self { shards, workers, certificate, access, manager, last_reload_failed }
     }
 
     /// What the server has begun with.
     pub(super) fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access)
+    }
+
+    /// Who hears of a reload.
+    pub(super) fn manager(&self) -> &ServiceManager {
+        &self.manager
     }
 
     /// Reads the files of the certificate again, and uses them for new connections from here on.
@@ -42,6 +55,11 @@ impl Control {
         let is_sent = self.certificate.send(answer).await.is_ok();
         // A server that stops gets no other certificate.
         if is_sent { answered.await.unwrap_or(Ok(Change::Unchanged)) } else { Ok(Change::Unchanged) }
+    }
+
+    /// Shows in the metrics whether the last reload has failed. For the reloader alone.
+    pub(super) fn show_reload(&self, has_failed: bool) {
+        self.last_reload_failed.set(has_failed.into());
     }
 
     /// The ways of orders to the clients of all workers.

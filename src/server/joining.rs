@@ -16,6 +16,7 @@ use crate::backplane::feed::Reached;
 use crate::backplane::{self, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared};
 use crate::broker::{ShardMailbox, ShardSenders, WeakShards};
 use crate::config::Config;
+use crate::probe::Probe;
 use crate::session::workers::WorkerSenders;
 use crate::worker::DescriptorTable;
 
@@ -26,6 +27,8 @@ const END_TIME_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Membership {
     /// The other nodes.
     pub peers: Peers,
+    /// The way of probes to the thread of the backplane.
+    pub probe: Probe,
     questions: PeerMailbox,
     restarts: watch::Receiver<u64>,
     ended: oneshot::Receiver<()>,
@@ -59,7 +62,7 @@ pub(super) fn follow(
     mailboxes: &mut [ShardMailbox],
     table: Option<DescriptorTable>,
 ) -> (CaughtUp, Membership) {
-    let Prepared { epoch, proposer, begin, peers, questions, restarts, ended } = prepared;
+    let Prepared { epoch, proposer, begin, peers, probe, questions, restarts, ended } = prepared;
     let reached = Reached::default();
     let join = |mailbox: &mut ShardMailbox| mailbox.join_cluster(proposer.clone(), epoch, reached.clone());
     let feeds = mailboxes.iter_mut().map(join).collect();
@@ -67,13 +70,13 @@ pub(super) fn follow(
         Some(table) => begin.follow(feeds, reached, shards.router(), Box::pin(table.unshare())),
         None => begin.follow(feeds, reached, shards.router(), Box::pin(ready(Ok(())))),
     };
-    (caught_up, Membership { peers, questions, restarts, ended })
+    (caught_up, Membership { peers, probe, questions, restarts, ended })
 }
 
 impl Membership {
     /// Works for the other nodes from here on, until the backplane ends.
     pub fn serve(self, shards: WeakShards, workers: WorkerSenders, node: Node) -> BackplaneEnd {
-        let Self { peers, questions, restarts, ended } = self;
+        let Self { peers, questions, restarts, ended, .. } = self;
         spawn_local(ClusterNode { shards, workers, node, peers }.run(questions, restarts));
         BackplaneEnd(ended)
     }

@@ -7,17 +7,18 @@ mod joining;
 mod ready_file;
 mod reload;
 mod sampling;
+mod service;
+mod stopping;
 mod tls_files;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,6 +27,7 @@ use self::descriptors::Descriptors;
 use self::joining::{BackplaneEnd, Membership};
 pub use self::reload::Reloader;
 use self::sampling::Sampler;
+use self::service::ServiceManager;
 use self::tls_files::Certificate;
 use crate::access::{self, Access};
 use crate::api::{Node, node_name};
@@ -37,18 +39,16 @@ use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::TlsServer;
 use crate::net::listen::listeners;
+use crate::probe::{Probe, probe};
 use crate::session::SpentDeliveries;
 use crate::session::workers::{WorkerSenders, worker_mailboxes};
 use crate::shutdown::Drain;
-use crate::stats::Stats;
+use crate::stats::{Limits, Stats};
 use crate::transport::emulation::emulation_mailboxes;
 use crate::transport::metrics::ServerMetrics;
-use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker};
+use crate::worker::{DescriptorTable, RunningWorker, Shared, Worker, thread_name};
 use crate::writer::handle::mailbox;
 use crate::writer::{Counts, WriterIndex};
-
-/// How long clients are cut after the grace period.
-const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A hard limit below this is probably a default of the system (often 1024), not one for a server.
 const DESCRIPTORS_FEW: u64 = 4096;
@@ -62,9 +62,9 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
-/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the grace period and five
-/// seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted. Returns
-/// the totals of what was delivered.
+/// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace period
+/// and five seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted.
+/// Returns the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
 /// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this
@@ -82,7 +82,7 @@ pub async fn run(
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics {
         backplane: config.cluster.as_ref().map(|_| Arc::default()),
-        ..ServerMetrics::new(config.workers, config.shards, clients_max)
+        ..ServerMetrics::new(config.workers, config.shards, limits(&config, clients_max))
     };
     let mut tls = Certificate::load(config.tls.as_ref(), &metrics.certificate_not_after)?;
     let access = Arc::new(Access::load(&config.access)?);
@@ -97,13 +97,14 @@ pub async fn run(
         ready_file::remove(path).with_context(|| format!("cannot replace the ready file {}", path.display()))?;
     }
     let bound = BoundAddresses { tcp: lines[0].local_addr()?, http: http[0].local_addr()? };
-    let drain = Drain::default();
+    let drain = Drain::new(config.drain_spread, config.cluster.is_some());
     let listeners = lines.into_iter().zip(http);
     let asked = (Arc::clone(&access), application);
     let (publisher, stats) = watch::channel(Arc::default());
-    let Started { mut workers, shards, commands, backplane_end } =
+    let Started { mut workers, shards, commands, probes, backplane_end } =
         start(&config, descriptors, listeners, asked, (&metrics, stats), (tls.server(), cluster), &drain)?;
-    let mut sampler = Sampler::new(&config, metrics.clone(), shards.clone(), drain.clone(), publisher);
+    let manager = ServiceManager::of_environment(&metrics, probes, &drain, stopping::time_max(&config));
+    let mut sampler = Sampler::new(metrics.clone(), shards.clone(), drain.clone(), publisher);
     match become_ready(&mut workers, bound, config.ready_file.as_deref(), &shutdown).await {
         Ok(runtimes) => sampler.watch_workers(runtimes),
         Err(error) => {
@@ -119,7 +120,8 @@ pub async fn run(
     if !has_tokens {
         warn_of_open_ports(bound);
     }
-    on_bound(bound, Control::new(commands, shards, tls.requests(), access));
+    manager.ready().await;
+    on_bound(bound, Control::new(commands, shards, tls.requests(), access, manager, &metrics));
     let asked_to_stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -128,26 +130,24 @@ pub async fn run(
     };
     sampler.run_during(asked_to_stop).await;
     drop(tls);
-    drain.announce();
-    info!(drain_delay = ?config.drain_delay, grace = ?config.grace, "stopping");
-    if !config.drain_delay.is_zero() {
-        sampler.run_during(sleep(config.drain_delay)).await;
-    }
-    // While the addresses are still bound: the next server that binds them may use the same file.
-    if let Some(path) = &config.ready_file
-        && let Err(error) = ready_file::remove(path)
-    {
-        warn!(%error, path = %path.display(), "cannot remove the ready file");
-    }
     let cut_before = Counts::of(&metrics.writers).cut;
-    sampler.forget_workers();
-    sampler.run_during(stop(workers, &drain, config.grace)).await?;
+    stopping::stop(workers, &drain, &mut sampler, &metrics, &config).await?;
     if let Some(backplane_end) = backplane_end {
         backplane_end.wait().await;
     }
     let counts = Counts::of(&metrics.writers);
     info!(delivered = counts.delivered, clients_cut = counts.cut - cut_before, "stopped");
     Ok(counts)
+}
+
+/// What the configuration and the system allow.
+fn limits(config: &Config, clients_max: usize) -> Limits {
+    Limits {
+        clients_max: clients_max as u64,
+        rooms_max: config.rooms_max as u64,
+        outbox_budget: config.rules.outbox.budget as u64,
+        history_budget: config.history.budget as u64,
+    }
 }
 
 /// Logs the limit and the addresses, with warnings where an operator may not have meant them.
@@ -232,6 +232,8 @@ struct Started {
     workers: Vec<RunningWorker>,
     shards: WeakShards,
     commands: WorkerSenders,
+    /// The ways of probes to all threads that must run.
+    probes: Vec<Probe>,
     /// `None` where the server is alone.
     backplane_end: Option<BackplaneEnd>,
 }
@@ -250,15 +252,19 @@ fn start(
     let weak_shards = shards.downgrade();
     let (writers, writer_mailboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox()).unzip();
     let (commands, command_mailboxes) = worker_mailboxes(config.workers);
+    let (mut probes, probe_mailboxes): (Vec<_>, Vec<_>) =
+        (0..config.workers).map(|index| probe(thread_name(index))).unzip();
     let (emulation, emulation_mailboxes) = emulation_mailboxes(config.workers);
-    let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes);
-    let connection_limit = ConnectionLimit::new(metrics.clients_max);
+    let own = listeners.zip(command_mailboxes).zip(writer_mailboxes).zip(emulation_mailboxes).zip(probe_mailboxes);
+    let clients_max = usize::try_from(metrics.limits.clients_max).unwrap_or(usize::MAX);
+    let connection_limit = ConnectionLimit::new(clients_max);
     let mut tables = match config.descriptor_tables {
         DescriptorTables::Shared => Vec::new(),
         DescriptorTables::PerWorker => DescriptorTable::for_each(config.workers + u16::from(cluster.is_some())),
     };
     let follow = |prepared| joining::follow(prepared, &shards, &mut shard_mailboxes, tables.pop());
     let (caught_up, membership) = cluster.map(follow).unzip();
+    probes.extend(membership.as_ref().map(|membership| membership.probe.clone()));
     let shared = Shared {
         workers: config.workers,
         shards,
@@ -281,7 +287,7 @@ fn start(
     let serve = |membership: Membership| membership.serve(weak_shards.clone(), commands.clone(), shared.node.clone());
     let backplane_end = membership.map(serve);
     let mut running = Vec::new();
-    for (index, ((((lines, http), commands), writer), emulated)) in (0..).zip(own) {
+    for (index, (((((lines, http), commands), writer), emulated), probes)) in (0..).zip(own) {
         let table = tables.pop();
         let worker = Worker {
             index: WriterIndex(index),
@@ -297,32 +303,10 @@ fn start(
             writer,
             commands,
             emulated,
+            probes,
             serving: drain.serving(),
         };
         running.push(worker.start(shared.clone()).context("cannot start a worker thread")?);
     }
-    Ok(Started { workers: running, shards: weak_shards, commands, backplane_end })
-}
-
-/// Stops in order. Once sessions have left, everything ends by itself: the broker's handles drop with the sessions, so
-/// the shards end when their mailboxes are empty, and the writers when the shards and their last clients are gone.
-async fn stop(workers: Vec<RunningWorker>, drain: &Drain, grace: Duration) -> anyhow::Result<()> {
-    let mut stopping = std::pin::pin!(async {
-        drain.stop_publishing().await;
-        collect(workers).await
-    });
-    if let Ok(stopped) = timeout(grace, &mut stopping).await {
-        return stopped;
-    }
-    warn!("the grace period is over");
-    drain.cut();
-    timeout(CUT_WITHIN, stopping).await.map_err(|_| anyhow!("the workers did not end within {CUT_WITHIN:?}"))?
-}
-
-async fn collect(workers: Vec<RunningWorker>) -> anyhow::Result<()> {
-    for worker in workers {
-        // Only a panic ends a worker without an answer, and in a server process that ends the process.
-        worker.ended.await.context("a worker has panicked")??;
-    }
-    Ok(())
+    Ok(Started { workers: running, shards: weak_shards, commands, probes, backplane_end })
 }

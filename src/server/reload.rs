@@ -33,14 +33,18 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
         let reloading = async {
             loop {
                 asked.notified().await;
+                self.control.manager().reloading().await;
                 self.reload_or_say_why().await;
+                self.control.manager().ready().await;
             }
         };
         shutdown.run_until_cancelled(reloading).await;
     }
 
     async fn reload_or_say_why(&mut self) {
-        if let Err(error) = self.reload().await {
+        let outcome = self.reload().await;
+        self.control.show_reload(outcome.is_err());
+        if let Err(error) = outcome {
             error!("not reloaded, nothing has changed: {error:#}");
         }
     }

@@ -1,6 +1,7 @@
-//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows. It waits
-//! for no worker, and asks the shards for their busiest rooms only while somebody watches. Whoever opens no dashboard
-//! pays one wake-up of the main thread per second, and the workers pay nothing.
+//! The sampler: once a second it adds up the counters of all workers and publishes what the dashboard shows, and reads
+//! for the metrics how long each worker was busy. It waits for no worker, and asks the shards for their busiest rooms
+//! only while somebody watches. Whoever opens no dashboard pays one wake-up of the main thread per second, and the
+//! workers pay nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,10 +12,9 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::broker::{BusiestRooms, Now, RoomActivity, WeakShards};
-use crate::config::Config;
-use crate::metrics::ResidentMemory;
+use crate::metrics::{Counter, ResidentMemory};
 use crate::shutdown::Drain;
-use crate::stats::{BusyRoom, Limits, Moment, Recorder, Stats, TopRooms};
+use crate::stats::{BusyRoom, Moment, Recorder, Stats, TopRooms};
 use crate::transport::metrics::ServerMetrics;
 
 /// The time between two samples.
@@ -55,6 +55,8 @@ struct WorkerLoad {
     runtime: RuntimeMetrics,
     /// The time for which the thread was busy, at the last sample.
     busy: Duration,
+    /// The same in nanoseconds, for the metrics.
+    exposed: Arc<Counter>,
 }
 
 /// The looks for the busiest rooms.
@@ -73,27 +75,16 @@ struct Looks {
 
 impl Sampler {
     /// A sampler that publishes to the receivers of `publisher`.
-    pub fn new(
-        config: &Config,
-        metrics: ServerMetrics,
-        shards: WeakShards,
-        drain: Drain,
-        publisher: watch::Sender<Arc<Stats>>,
-    ) -> Self {
-        let limits = Limits {
-            clients_max: metrics.clients_max as u64,
-            outbox_budget: config.rules.outbox.budget as u64,
-            history_budget: config.history.budget as u64,
-        };
+    pub fn new(metrics: ServerMetrics, shards: WeakShards, drain: Drain, publisher: watch::Sender<Arc<Stats>>) -> Self {
         let Now { instant, unix } = Now::read();
         let mut ticks = interval_at((instant + SAMPLE_INTERVAL).into(), SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Self {
+            recorder: Recorder::new(metrics.limits, unix.0 / 1_000),
             metrics,
             shards,
             drain,
             publisher,
-            recorder: Recorder::new(limits, unix.0 / 1_000),
             ticks,
             started_at: instant,
             sampled_at: instant,
@@ -105,8 +96,11 @@ impl Sampler {
 
     /// Measures the load of these workers from now on, and publishes the first figures.
     pub fn watch_workers(&mut self, runtimes: Vec<RuntimeMetrics>) {
-        let load = |runtime: RuntimeMetrics| WorkerLoad { busy: runtime.worker_total_busy_duration(0), runtime };
-        self.workers = runtimes.into_iter().map(load).collect();
+        let load = |(runtime, exposed): (RuntimeMetrics, &Arc<Counter>)| {
+            let exposed = Arc::clone(exposed);
+            WorkerLoad { busy: runtime.worker_total_busy_duration(0), runtime, exposed }
+        };
+        self.workers = runtimes.into_iter().zip(&self.metrics.busy).map(load).collect();
         self.sample();
     }
 
@@ -151,6 +145,7 @@ impl WorkerLoad {
     /// counts where it ends.
     fn load(&mut self, elapsed: Duration) -> f64 {
         let before = std::mem::replace(&mut self.busy, self.runtime.worker_total_busy_duration(0));
+        self.exposed.set(u64::try_from(self.busy.as_nanos()).unwrap_or(u64::MAX));
         self.busy.saturating_sub(before).div_duration_f64(elapsed).min(1.0)
     }
 }
@@ -209,7 +204,7 @@ impl Looks {
 mod tests {
     use super::*;
     use crate::broker::{RoomLimiter, ShardRules, ShardSenders};
-    use crate::config::Settings;
+    use crate::config::{Config, Settings};
     use crate::protocol::names::RoomName;
 
     fn found(rate: f64) -> BusiestRooms {

@@ -258,15 +258,18 @@ impl Session {
     }
 
     /// Ends the session, whatever the reason, in the one place for that: leaves every room, sends the transport's final
-    /// bytes and closes the output. The command before must have finished, so that no join or leave is on its way. At a
-    /// shutdown no session leaves before all sessions have stopped publishing, so that a message reaches all members or
-    /// none.
+    /// bytes and closes the output. The command before must have finished, so that no join or leave is on its way. Where a
+    /// stop ends all at once, no session leaves before all sessions have stopped publishing, so that a message reaches all
+    /// members or none; where it ends them one after another, each leaves by itself and the others are told.
     pub async fn end(mut self, reason: Disconnect, final_bytes: Option<Bytes>) {
         debug_assert!(self.waiting.is_none(), "the command before has not finished");
         let words = (reason == Disconnect::Kicked).then(|| self.context.clients.take_closing(self.slot)).flatten();
         self.context.clients.remove(self.identity.client, &self.identity.user, self.slot);
         if reason == Disconnect::Shutdown {
             self.window.emptied().await;
+        }
+        let ends_with_all = reason == Disconnect::Shutdown && self.context.drain.is_stopping();
+        if ends_with_all {
             self.publishing = None;
             self.context.drain.leaving().await;
         }
@@ -274,7 +277,7 @@ impl Session {
             rate_limiter.end(&self.context.spent, self.address);
         }
         let address = self.address();
-        let farewell = if reason == Disconnect::Shutdown { Farewell::Nobody } else { Farewell::Others };
+        let farewell = if ends_with_all { Farewell::Nobody } else { Farewell::Others };
         let leave = |Membership { joined, .. }| self.context.broker.leave(joined.room, address, farewell);
         // All are sent before the first is waited for.
         let leaves: Vec<_> = self.memberships.drain(..).map(leave).collect();

@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_first_moment_is_no_sample_and_the_second_has_the_rates_between_both() {
-        let limits = Limits { clients_max: 10, outbox_budget: 1 << 20, history_budget: 2 << 20 };
+        let limits = Limits { clients_max: 10, outbox_budget: 1 << 20, history_budget: 2 << 20, ..Limits::default() };
         let mut recorder = Recorder::new(limits, 1_700_000_000);
         let histogram = Histogram::default();
         let first = record(&mut recorder, Totals { published: 7, ..Totals::default() }, &[], 0);

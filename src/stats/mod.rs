@@ -119,6 +119,8 @@ pub struct Unanswered {
 pub struct Limits {
     /// The connection limit.
     pub clients_max: u64,
+    /// Rooms that may have members at once.
+    pub rooms_max: u64,
     /// Memory of all outboxes, in bytes.
     pub outbox_budget: u64,
     /// Memory of what all rooms retain, in bytes.

@@ -173,8 +173,9 @@ impl<I: InputDecoder<P>, P: ProtocolHandler> Connection<I, P> {
         let slot = buffer.sockets.open(Rc::clone(&stream), dialect);
         let identity = Identity { publisher, token };
         let session = Session::new(Rc::clone(&context), slot, dialect, identity, address);
-        if context.drain.is_stopping() {
-            // Accepted at the last moment: members that leave do not wait until this client has no more to publish.
+        if context.drain.is_turning_away() {
+            // Accepted at the last moment: the writer may have looked for its clients already, and members that leave do
+            // not wait until this client has no more to publish.
             context.writer.disconnect(slot, Disconnect::Shutdown);
         }
         buffer.memory.change(0, already_read.capacity() + stream.held_input());

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::api::ApiMetrics;
-use crate::backplane::{BackplaneMetrics, BackplaneState};
+use crate::backplane::BackplaneMetrics;
 use crate::broker::ShardMetrics;
+use crate::config::COMMIT;
 use crate::hooks::HookMetrics;
 use crate::log;
 use crate::metrics::{Counter, Exposition};
 use crate::net::NoPermit;
+use crate::protocol::dialect::Transport;
 use crate::protocol::disconnect::Disconnect;
 use crate::session::access::AccessMetrics;
-use crate::stats::{ClusterFigures, ClusterState, Refused, Totals};
+use crate::stats::{Limits, Refused, Totals};
 use crate::writer::{OtherConnections, WriterMetrics};
 
 /// The counters of all workers.
@@ -32,15 +34,19 @@ pub struct ServerMetrics {
     pub hooks: Vec<Arc<HookMetrics>>,
     /// `None` where the server is alone.
     pub backplane: Option<Arc<BackplaneMetrics>>,
-    /// The connection limit.
-    pub clients_max: usize,
+    /// By the index of the worker: nanoseconds for which its thread was busy, as of the last second.
+    pub busy: Vec<Arc<Counter>>,
+    /// What the configuration and the system allow.
+    pub limits: Limits,
+    /// 1 if the last reload has changed nothing, because something was wrong.
+    pub last_reload_failed: Arc<Counter>,
     /// When the certificate ends, in Unix seconds; 0 without TLS.
     pub certificate_not_after: Arc<Counter>,
 }
 
 impl ServerMetrics {
     /// Counters of a server that is alone, at zero.
-    pub fn new(workers: u16, shards: u16, clients_max: usize) -> Self {
+    pub fn new(workers: u16, shards: u16, limits: Limits) -> Self {
         Self {
             backplane: None,
             writers: (0..workers).map(|_| Arc::default()).collect(),
@@ -48,7 +54,9 @@ impl ServerMetrics {
             transports: (0..workers).map(|_| Arc::default()).collect(),
             access: (0..workers).map(|_| Arc::default()).collect(),
             hooks: (0..workers).map(|_| Arc::default()).collect(),
-            clients_max,
+            busy: (0..workers).map(|_| Arc::default()).collect(),
+            limits,
+            last_reload_failed: Arc::default(),
             certificate_not_after: Arc::default(),
         }
     }
@@ -62,7 +70,7 @@ impl ServerMetrics {
             hooks: HookMetrics::unanswered(&self.hooks),
             log_lines_dropped: log::lines_dropped(),
             certificate_not_after: self.certificate_not_after.get(),
-            cluster: self.backplane.as_deref().map(cluster),
+            cluster: self.backplane.as_deref().map(BackplaneMetrics::figures),
             ..Totals::default()
         };
         WriterMetrics::add_to(&self.writers, &mut totals);
@@ -70,59 +78,87 @@ impl ServerMetrics {
         totals
     }
 
-    /// The text of `GET /metrics`. Linear in workers and shards, constant in clients.
-    pub fn expose(&self) -> String {
-        let mut out = Exposition::default();
-        let clients = WriterMetrics::clients(&self.writers);
+    /// The clients that are connected now.
+    pub fn clients(&self) -> u64 {
+        self.totals().clients()
+    }
+
+    /// Appends what `GET /metrics` shows of the server. Linear in workers and shards, constant in clients.
+    pub fn expose(&self, out: &mut Exposition) {
+        let totals = self.totals();
         out.gauge(
             "active_connections",
             "Clients that are connected now, over whichever transport; no plain HTTP.",
-            clients,
+            totals.clients(),
         );
         // Untyped, since a counter's name would have to end with `_total`.
-        let published = [(String::new(), ShardMetrics::published(&self.shards))];
+        let published = [(String::new(), totals.published)];
         out.family("untyped", "total_messages", "Messages published to rooms since the server started.", published);
-        out.gauge("active_rooms", "Rooms that have members now.", ShardMetrics::rooms(&self.shards));
-        let max =
-            "TCP and WebSocket clients that the server lets in at most: max-clients, or what the descriptors allow.";
-        out.gauge("roomcast_clients_max", max, self.clients_max as u64);
-        let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-        out.gauges("roomcast_build_info", "Always 1; the label says which version runs.", [(version, 1)]);
-        WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), &mut out);
-        TransportMetrics::expose(&self.transports, &mut out);
-        AccessMetrics::expose(&self.access, &mut out);
-        HookMetrics::expose(&self.hooks, &mut out);
-        ShardMetrics::expose(&self.shards, &mut out);
+        out.gauge("active_rooms", "Rooms that have members now.", totals.rooms);
+        self.expose_limits(out);
+        self.expose_workers(&totals, out);
+        let build = format!("version=\"{}\",commit=\"{COMMIT}\"", env!("CARGO_PKG_VERSION"));
+        out.gauges("roomcast_build_info", "Always 1; the labels say what runs.", [(build, 1)]);
+        WriterMetrics::expose(&self.writers, TransportMetrics::connections(&self.transports), out);
+        TransportMetrics::expose(&self.transports, out);
+        AccessMetrics::expose(&self.access, out);
+        HookMetrics::expose(&self.hooks, out);
+        ShardMetrics::expose(&self.shards, out);
         if let Some(backplane) = &self.backplane {
-            backplane.expose(&mut out);
+            backplane.expose(out);
         }
         out.gauge(
             "roomcast_tls_certificate_not_after_seconds",
             "When the certificate ends, in seconds since 1970; 0 without TLS.",
-            self.certificate_not_after.get(),
+            totals.certificate_not_after,
+        );
+        out.gauge(
+            "roomcast_last_reload_failed",
+            "1 if the last SIGHUP has changed nothing, because a file or a setting was wrong; 0 otherwise.",
+            self.last_reload_failed.get(),
         );
         out.counter(
             "roomcast_log_lines_dropped_total",
             "Log lines lost since nobody read the log fast enough.",
-            log::lines_dropped(),
+            totals.log_lines_dropped,
         );
         out.process();
-        out.into_text()
+    }
+
+    fn expose_workers(&self, totals: &Totals, out: &mut Exposition) {
+        let by_transport = Transport::VARIANTS.iter().zip(totals.clients);
+        out.gauges(
+            "roomcast_clients",
+            "Clients that are connected now, by transport.",
+            by_transport.map(|(transport, clients)| (format!("transport=\"{}\"", transport.word()), clients)),
+        );
+        out.gauges(
+            "roomcast_worker_clients",
+            "Clients that are connected now, by the worker that serves them.",
+            by_worker(totals.clients_by_worker.iter().copied()),
+        );
+        let seconds = self.busy.iter().map(|busy| busy.get() as f64 / 1e9);
+        let help =
+            "Seconds for which the thread of each worker was busy; a rise of 1 per second is all that it can do.";
+        out.family("counter", "roomcast_worker_busy_seconds_total", help, by_worker(seconds));
+    }
+
+    fn expose_limits(&self, out: &mut Exposition) {
+        let Limits { clients_max, rooms_max, outbox_budget, history_budget } = self.limits;
+        let help = "Connections that the server allows at once: max-clients, or what the file descriptors allow.";
+        out.gauge("roomcast_clients_max", help, clients_max);
+        let help = "Rooms that may have members at once: the setting rooms, the limit of active_rooms.";
+        out.gauge("roomcast_rooms_max", help, rooms_max);
+        let help = "Bytes of memory that outboxes may hold: outbox-budget, the limit of roomcast_outbox_held_bytes.";
+        out.gauge("roomcast_outbox_limit_bytes", help, outbox_budget);
+        let help = "Bytes of memory that rooms may retain: history-budget, the limit of roomcast_history_bytes.";
+        out.gauge("roomcast_history_limit_bytes", help, history_budget);
     }
 }
 
-/// How the node stands in its cluster.
-fn cluster(backplane: &BackplaneMetrics) -> ClusterFigures {
-    ClusterFigures {
-        nodes: backplane.peers() + 1,
-        state: match backplane.state() {
-            BackplaneState::Following => ClusterState::Following,
-            BackplaneState::CatchingUp => ClusterState::CatchingUp,
-            BackplaneState::Unavailable { .. } => ClusterState::Unavailable,
-        },
-        lag_messages: backplane.place().1,
-        lag_seconds: backplane.lag().as_secs_f64(),
-    }
+/// Values with the label of their worker.
+fn by_worker<V>(values: impl Iterator<Item = V>) -> impl Iterator<Item = (String, V)> {
+    values.enumerate().map(|(worker, value)| (format!("worker=\"{worker}\""), value))
 }
 
 /// Why a client or its request was refused. The word in logs and metric labels is the variant's name in kebab case.

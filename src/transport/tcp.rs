@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use super::connection::{Client, Connection, Executed, InputDecoder, ReadBuffer};
 use crate::net::stream::Stream;
+use crate::protocol::client_lines::ClientLines;
 use crate::protocol::command::CommandError;
 use crate::protocol::dialect::{Dialect, Transport};
-use crate::protocol::disconnect::Disconnect;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
 use crate::protocol::event::Event;
-use crate::protocol::lines::{DecodedLine, Line, LineDecoder, is_http, is_tls};
+use crate::protocol::lines::{DecodedLine, Line, is_http, is_tls};
 use crate::protocol::publication::Publisher;
-use crate::protocol::telnet::Telnet;
 use crate::session::text::TextHandler;
 use crate::session::{Outcome, SessionContext};
 
@@ -21,10 +21,10 @@ pub fn open(
     buffer: &Rc<ReadBuffer>,
     context: &Rc<SessionContext>,
 ) -> impl Future<Output = ()> + use<> {
-    let lines = LineDecoder::new(context.message_bytes_max);
+    let lines = ClientLines::new(context.message_bytes_max);
     let decoder = |slot| {
         buffer.input_guard.add_line_client(slot);
-        TextLines { telnet: Telnet::default(), lines, phase: Phase::Start }
+        TextLines { lines, phase: Phase::Start }
     };
     let (buffer, context) = (Rc::clone(buffer), Rc::clone(context));
     Connection::open(client, publisher, Dialect::TextLines, buffer, context, decoder, TextHandler::new).run()
@@ -41,7 +41,8 @@ pub fn refuse(
 ) {
     context.writer.metrics.count_refused(Transport::Tcp, reason);
     if !awaits_handshake {
-        let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason)));
+        let retry = RetrySeconds(context.drain.retry_seconds());
+        let _ = stream.try_write(&Dialect::TextLines.encode(&Event::Closed(reason, retry)));
     }
     let _ = stream.try_finish();
     // Closed with unread input, the socket would send a reset in place of the end of the stream.
@@ -53,8 +54,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Decodes lines and has them executed.
 struct TextLines {
-    telnet: Telnet,
-    lines: LineDecoder,
+    lines: ClientLines,
     phase: Phase,
 }
 
@@ -73,19 +73,17 @@ enum Phase {
 
 impl InputDecoder<TextHandler> for TextLines {
     fn strip(&mut self, kept: &mut Vec<u8>, fresh: &mut [u8]) -> usize {
-        let left = self.telnet.strip(kept, fresh);
-        self.lines.shorten(kept.len());
-        left
+        self.lines.strip(kept, fresh)
     }
 
     fn execute(&mut self, handler: &mut TextHandler, input: &mut [u8]) -> Option<Executed> {
-        if let Some(answers) = self.telnet.take_answers() {
+        if let Some(answers) = self.lines.take_answers() {
             return Some(no_line(0, handler.send(answers.into())));
         }
         match self.phase {
             Phase::Start if input.starts_with(BYTE_ORDER_MARK) => {
                 self.phase = Phase::AfterMark;
-                self.lines.shorten(0);
+                self.lines.begin_anew();
                 return Some(no_line(BYTE_ORDER_MARK.len(), Outcome::Done));
             }
             Phase::Start | Phase::AfterMark if is_tls(input) => {

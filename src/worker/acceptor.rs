@@ -53,7 +53,7 @@ pub struct ClientAcceptor {
 }
 
 impl ClientAcceptor {
-    /// Accepts line clients until the server stops.
+    /// Accepts line clients until the server begins to end its clients.
     pub async fn accept_lines(self: Rc<Self>, listener: Listener, context: Rc<SessionContext>) {
         let proxies = self.trusted_proxies(ProxyProtocol::Tcp);
         let drain = context.drain.clone();
@@ -108,7 +108,7 @@ impl ClientAcceptor {
     async fn open_after_handshake(self: Rc<Self>, mut client: Client, label: Label, context: Rc<SessionContext>) {
         let outcome = tokio::select! {
             biased;
-            () = context.drain.stopping() => Err(Disconnect::Shutdown),
+            () = context.drain.turning_away() => Err(Disconnect::Shutdown),
             outcome = self.handshakes.shake_hands(&mut client.stream, Port::Lines, self.rules.header_timeout) => outcome,
         };
         self.counts.count_handshake(outcome);
@@ -128,7 +128,7 @@ impl ClientAcceptor {
         let Accepted { stream, peer, .. } = &accepted;
         let client = tokio::select! {
             biased;
-            () = context.drain.stopping() => Err(Disconnect::Shutdown),
+            () = context.drain.turning_away() => Err(Disconnect::Shutdown),
             client = proxies.client(stream, *peer, self.rules.header_timeout) => client,
         };
         match client {

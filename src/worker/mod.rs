@@ -31,6 +31,7 @@ use crate::net::accept::Listener;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
 use crate::net::handshakes::{Handshakes, TlsServer};
+use crate::probe::ProbeMailbox;
 use crate::session::access::WorkerAccess;
 use crate::session::clients::Clients;
 use crate::session::workers::{WorkerCommand, WorkerSenders};
@@ -94,6 +95,7 @@ pub(crate) struct Worker {
     pub writer: WriterMailbox,
     pub commands: mpsc::Receiver<WorkerCommand>,
     pub emulated: EmulationMailbox,
+    pub probes: ProbeMailbox,
     /// Held until its last client is gone.
     pub serving: TaskTrackerToken,
 }
@@ -107,12 +109,17 @@ pub(crate) struct RunningWorker {
     pub ended: oneshot::Receiver<io::Result<()>>,
 }
 
+/// The name of a worker's thread.
+pub(crate) fn thread_name(worker: u16) -> String {
+    format!("worker-{worker}")
+}
+
 impl Worker {
     /// Starts the thread. Fails if the system provides none.
     pub fn start(self, shared: Shared) -> io::Result<RunningWorker> {
         let (send_ready, ready) = oneshot::channel();
         let (send_ended, ended) = oneshot::channel();
-        let thread = thread::Builder::new().name(format!("worker-{}", self.index.0));
+        let thread = thread::Builder::new().name(thread_name(self.index.0));
         // After a start that failed, nothing receives this.
         thread.spawn(move || drop(send_ended.send(self.run(shared, send_ready))))?;
         Ok(RunningWorker { ready, ended })
@@ -127,10 +134,12 @@ impl Worker {
     }
 
     async fn work(self, shared: Shared, send_ready: oneshot::Sender<RuntimeMetrics>) -> io::Result<()> {
-        let Self { index, lines, http, table, connection_limit, shards, writer, commands, emulated, serving } = self;
+        let Self { index, lines, http, table, connection_limit, shards, writer, commands, .. } = self;
+        let Self { emulated, probes, serving, .. } = self;
         let Shared { workers, shards: senders, writers, address_limiter, spent, stats, .. } = shared;
         let Shared { metrics, rules, tls, access, application, commands: workers_commands, .. } = shared;
         let Shared { caught_up, emulation, node, peers, drain, .. } = shared;
+        spawn_local(probes.answer_all());
         if let Some(table) = table {
             table.unshare().await?;
         }
@@ -186,7 +195,10 @@ impl Worker {
         CaughtUp::wait(caught_up).await;
         let _ = send_ready.send(Handle::current().metrics());
         spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
-        acceptor.accept_lines(lines, context).await;
+        acceptor.accept_lines(lines, Rc::clone(&context)).await;
+        // Calls over HTTP that come while clients end one after another need it, even where no session is left.
+        drain.stopping().await;
+        drop(context);
         tasks.close();
         tasks.wait().await;
         writer_task.await.expect("a panic ends the process");

@@ -1,7 +1,11 @@
 //! Endings, one path for every reason: the message partly sent, what is still pending, the last line, the end of the stream,
 //! the end of the input or one second, the slot. Nothing else frees a slot.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::Slot;
 use super::flush::WAITS;
@@ -10,11 +14,38 @@ use super::outbox::MessageCounts;
 use super::slots::{Closing, Phase, SocketState};
 use super::state::Writer;
 use super::wire::Wire;
-use crate::protocol::disconnect::Disconnect;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
 
 /// How long a closing client may take nothing, and how long its input may go on after the end of the stream. Closed with
 /// unread input, a socket answers with a reset that may destroy the last line (RFC 9112 §9.6 has the same of HTTP).
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
+/// The last bytes for clients. Those of a stop, which ends thousands at once, are encoded once for each dialect.
+#[derive(Debug)]
+pub(super) struct LastBytes {
+    retry: RetrySeconds,
+    of_stop: BTreeMap<Dialect, Bytes>,
+}
+
+impl LastBytes {
+    /// Nothing is encoded yet. Clients are told to come back so long after a stop.
+    pub fn new(retry: RetrySeconds) -> Self {
+        Self { retry, of_stop: BTreeMap::new() }
+    }
+
+    /// What a client is sent last; `None` if it cannot be told, or was told already.
+    fn of(&mut self, dialect: Dialect, reason: Disconnect) -> Option<Bytes> {
+        if reason != Disconnect::Shutdown {
+            return dialect.closing(reason, self.retry);
+        }
+        let bytes = match self.of_stop.entry(dialect) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(dialect.closing(reason, self.retry)?),
+        };
+        Some(bytes.clone())
+    }
+}
 
 impl Closing {
     /// Restarts the deadline: the socket has taken something, or was not offered anything until now.
@@ -36,7 +67,7 @@ impl Writer {
         };
         row.hot.phase = Phase::Closing;
         row.cold.closing = Some(Box::new(Closing { reason, deadline: now + CLOSE_LINGER, input_ended: false }));
-        let last = row.cold.dialect.closing(reason).map(|bytes| self.share(Frames::reply(bytes)));
+        let last = self.last_bytes.of(row.cold.dialect, reason).map(|bytes| self.share(Frames::reply(bytes)));
         let added = usize::from(last.is_some());
         let dropped = self.change_outbox(slot, |row| {
             let dropped = if reason.keeps_deliveries() {
@@ -124,5 +155,22 @@ impl Writer {
         for slot in self.slots.all() {
             self.close(slot, Disconnect::Shutdown, wire);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bytes_of_a_stop_are_encoded_once_for_each_dialect() {
+        let mut last = LastBytes::new(RetrySeconds(11));
+        let dialects = [Dialect::TextLines, Dialect::RoomEvents, Dialect::TextLines];
+        let [first, event, again] = dialects.map(|dialect| last.of(dialect, Disconnect::Shutdown).unwrap());
+        assert_eq!(first, "ERR closed shutdown retry=11\n");
+        assert_eq!((again.as_ptr(), again.len()), (first.as_ptr(), first.len()));
+        assert!(event.starts_with(b"43\r\nevent: closed\nretry: 11000\n"), "{event:?}");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::Quit).unwrap(), "Bye\n");
+        assert_eq!(last.of(Dialect::TextLines, Disconnect::ClosedByPeer), None);
     }
 }

@@ -183,14 +183,6 @@ impl WriterMetrics {
         out.gauge("roomcast_queued_deliveries", "Deliveries that wait in outboxes now.", queued);
     }
 
-    /// The number of clients of all writers.
-    pub(crate) fn clients(all: &[impl AsRef<Self>]) -> u64 {
-        let total = |counts: &[Counter]| counts.iter().map(Counter::get).sum::<u64>();
-        let opened: u64 = all.iter().map(|one| total(&one.as_ref().opened)).sum();
-        let closed: u64 = all.iter().flat_map(|one| &one.as_ref().closed).map(|reasons| total(reasons)).sum();
-        opened.saturating_sub(closed)
-    }
-
     /// Adds the clients of all writers, and the ends of those that are gone.
     fn add_clients(all: &[impl AsRef<Self>], totals: &mut Totals) {
         for one in all {

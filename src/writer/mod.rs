@@ -14,6 +14,7 @@ mod shared;
 mod slots;
 mod slow;
 mod socket;
+mod spread;
 mod state;
 pub mod task;
 mod wire;

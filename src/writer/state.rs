@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Slot;
+use super::closing::LastBytes;
 use super::frames::{Entry, EntryNumber, Frames, Kind, Meter, QueuedFrames, Targets};
 use super::load::WriterLoad;
 use super::metrics::{Counts, WriterMetrics};
@@ -18,10 +19,13 @@ use super::slots::{List, Phase, Row, Slots, SocketState};
 use super::wire::Wire;
 use crate::config::OutboxLimits;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::disconnect::Disconnect;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
 
 /// The memory that an idle client takes in this process, as `loadgen` measures it.
 const CLIENT_BYTES: usize = 1_400;
+
+/// When clients come back after a stop, unless the writer is told another time.
+const RETRY: RetrySeconds = RetrySeconds(1);
 
 /// A command in the writer's mailbox.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ pub struct Writer {
     pub(super) scratch: Vec<u8>,
     /// All connections should end, and so should every new one.
     pub(super) all_disconnected: Option<Disconnect>,
+    pub(super) last_bytes: LastBytes,
 }
 
 impl Writer {
@@ -107,7 +112,14 @@ impl Writer {
             entries: 0,
             scratch: Vec::new(),
             all_disconnected: None,
+            last_bytes: LastBytes::new(RETRY),
         }
+    }
+
+    /// The same writer, which tells its clients to come back so long after a stop.
+    pub fn with_retry(mut self, retry: RetrySeconds) -> Self {
+        self.last_bytes = LastBytes::new(retry);
+        self
     }
 
     /// A slot for a client whose socket the wire will know by the slot's index.

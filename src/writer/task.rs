@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -15,15 +16,19 @@ use tokio::time::sleep_until;
 use super::Slot;
 use super::handle::{BATCH_BYTES, BatchSender, Sockets, WriterHandle, WriterMailbox};
 use super::metrics::WriterMetrics;
+use super::spread::Spread;
 use super::state::{Input, Writer, WriterCommand};
 use crate::config::OutboxLimits;
 use crate::fault;
 use crate::memory::{MemoryShare, MemoryUse};
-use crate::protocol::disconnect::Disconnect;
-use crate::shutdown::Drain;
+use crate::protocol::disconnect::{Disconnect, RetrySeconds};
+use crate::shutdown::{Drain, DrainPhase};
 
 /// The time between two looks at clients that are blocked or closing. While there are none, no timer runs.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest time between two looks at who is due, while a stop ends clients one after another.
+const SPREAD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The task of one worker's writer.
 pub struct WriterTask {
@@ -37,8 +42,10 @@ pub struct WriterTask {
     next_sweep: Instant,
     memory: MemoryShare,
     drain: Drain,
-    disconnected_all: bool,
-    cut: bool,
+    /// How far the writer has followed the server's stop.
+    phase: DrainPhase,
+    /// The clients that the stop has still to end one after another, and since when it does.
+    spread: Option<(Spread, Instant)>,
 }
 
 impl WriterTask {
@@ -52,7 +59,8 @@ impl WriterTask {
         memory: &MemoryUse,
     ) -> (Self, WriterHandle, Sockets) {
         let WriterMailbox { commands, load } = mailbox;
-        let writer = Rc::new(RefCell::new(Writer::counting_in(Arc::clone(&metrics), limits, load)));
+        let writer = Writer::counting_in(Arc::clone(&metrics), limits, load);
+        let writer = Rc::new(RefCell::new(writer.with_retry(RetrySeconds(drain.retry_seconds()))));
         let sockets = Sockets { writer: Rc::clone(&writer), wire: Rc::default() };
         let handle = WriterHandle::new(writer, own, metrics);
         let task = Self {
@@ -64,8 +72,8 @@ impl WriterTask {
             next_sweep: Instant::now(),
             memory: memory.share(),
             drain,
-            disconnected_all: false,
-            cut: false,
+            phase: DrainPhase::Serving,
+            spread: None,
         };
         (task, handle, sockets)
     }
@@ -100,19 +108,41 @@ impl WriterTask {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.step(Input::Sweep(late));
         }
-        if !self.disconnected_all && self.drain.is_stopping() {
-            self.disconnected_all = true;
+        self.follow_stop(now);
+    }
+
+    /// Does what the stop has begun with since the last look.
+    fn follow_stop(&mut self, now: Instant) {
+        let (before, phase) = (self.phase, self.drain.phase());
+        self.phase = phase;
+        if before < DrainPhase::TurningAway && phase == DrainPhase::TurningAway && !self.drain.spread().is_zero() {
+            let clients = self.sockets.writer.borrow().slots.all();
+            self.spread = Some((Spread::new(clients, self.drain.spread(), &mut Rng::new()), now));
+        }
+        if before < DrainPhase::Stopping && phase >= DrainPhase::Stopping {
+            self.spread = None;
             self.step(Input::DisconnectAll(Disconnect::Shutdown));
         }
-        if !self.cut && self.drain.is_cutting() {
-            self.cut = true;
+        if before < DrainPhase::Cutting && phase == DrainPhase::Cutting {
             self.step(Input::Cut);
         }
+        self.end_who_is_due(now);
+    }
+
+    fn end_who_is_due(&mut self, now: Instant) {
+        let Some((spread, began_at)) = &mut self.spread else { return };
+        let due = spread.take_due(now.saturating_duration_since(*began_at));
+        if spread.is_over() {
+            self.spread = None;
+        }
+        let writer = &mut *self.sockets.writer.borrow_mut();
+        due.into_iter().for_each(|slot| writer.disconnect(slot, Disconnect::Shutdown));
     }
 
     /// Waits until there is something to take.
     async fn wait(&mut self) {
-        let needs_sweep = self.needs_sweep();
+        let looks = self.needs_sweep() || self.spread.is_some();
+        let look_at = self.spread.as_ref().map_or(self.next_sweep, |_| Instant::now() + SPREAD_INTERVAL);
         tokio::select! {
             command = self.mailbox.recv(), if self.mailbox_open => match command {
                 Some(command) => self.step(Input::Command(command)),
@@ -120,9 +150,8 @@ impl WriterTask {
             },
             Some(slot) = self.watched.next() => self.step(Input::Writable(slot)),
             () = self.wake.notified() => {}
-            () = sleep_until(self.next_sweep.into()), if needs_sweep => {}
-            () = self.drain.stopping(), if !self.disconnected_all => {}
-            () = self.drain.cutting(), if !self.cut => {}
+            () = sleep_until(look_at.into()), if looks => {}
+            () = self.drain.later_than(self.phase) => {}
         }
     }
 

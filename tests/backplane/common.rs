@@ -56,7 +56,7 @@ impl Node {
     pub async fn try_start(rules: ClusterRules, shards: usize) -> Result<Self, BackplaneError> {
         let metrics = Arc::new(BackplaneMetrics::default());
         let prepared = start(rules, Arc::clone(&metrics), "node".to_owned()).expect("a thread").prepared().await?;
-        let Prepared { epoch, proposer, peers, questions, restarts, ended, begin } = prepared;
+        let Prepared { epoch, proposer, peers, questions, restarts, ended, begin, .. } = prepared;
         let reached = Reached::default();
         let (feeds, mut mailboxes): (_, Vec<FeedMailbox>) = (0..shards).map(|_| feed(reached.clone())).unzip();
         let shard_of = move |room: &RoomName| room.as_str().len() % shards;

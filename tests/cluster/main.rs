@@ -26,3 +26,5 @@ mod refused;
 mod nats_faults;
 // A node is killed, stopped, or cut off from NATS.
 mod node_faults;
+// A node under a service manager: when it is ready, and its watchdog.
+mod service;

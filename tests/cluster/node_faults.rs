@@ -50,6 +50,19 @@ fn members_miss_nothing_while_all_nodes_are_restarted_one_after_the_other() {
 }
 
 #[test]
+fn members_that_a_node_ends_one_after_another_go_on_elsewhere_and_miss_nothing() {
+    let Some(nats) = NatsServer::start() else { return };
+    let mut nodes = Nodes::start_with(&nats.url(), 2, &["--drain-spread=2s"]);
+    let summary = survive(&mut nodes, |nodes, load| {
+        nodes.nodes[1].signal(Signal::TERM);
+        until(|| nodes.nodes[1].has_ended());
+        load.until_all_go_on(TEXTS);
+        nodes.restart(1);
+    });
+    assert!(summary.recovered > 0 && summary.gaps == 0, "{summary:?}");
+}
+
+#[test]
 #[ignore = "slow: a node stands still for 20 seconds"]
 fn members_of_a_node_that_has_stood_still_miss_nothing() {
     let Some(nats) = NatsServer::start() else { return };

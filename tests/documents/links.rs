@@ -10,10 +10,11 @@ const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 
 /// Folders of the repository. A path in backticks that begins with one of them names a file or folder; `.rs` may be
 /// left out.
-const FOLDERS: [&str; 7] = ["benches/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
+const FOLDERS: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "loadgen/", "scripts/", "src/", "tests/"];
 
 /// Tests that a document names begin with one of these, and go on with their module.
-const TESTS: [&str; 3] = ["models::", "sockets::", "units::"];
+pub const TESTS: [&str; 7] =
+    ["architecture::", "backplane::", "cluster::", "conformance::", "models::", "sockets::", "units::"];
 
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -110,8 +111,10 @@ fn missing_tests(root: &Path, document: &Path) -> Vec<String> {
     let is_missing = |path: &&str| {
         let Some((module, test)) = path.rsplit_once("::") else { return false };
         let is_test = TESTS.iter().any(|tests| path.starts_with(tests)) && !path.contains('…');
-        let file = root.join("tests").join(module.replace("::", "/")).with_extension("rs");
-        is_test && !fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+        let module = root.join("tests").join(module.replace("::", "/"));
+        let files = [module.with_extension("rs"), module.join("mod.rs")];
+        let has_test = |file| fs::read_to_string(file).is_ok_and(|text: String| text.contains(&format!("fn {test}(")));
+        is_test && !files.into_iter().any(has_test)
     };
     let missing = split_code(&text).1.into_iter().filter(is_missing);
     missing.map(|path| format!("{}: there is no test {path}", document.display())).collect()
@@ -163,8 +166,10 @@ fn a_test_that_is_not_there_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(folder.path().join("tests/units")).expect("a folder");
     fs::write(folder.path().join("tests/units/a.rs"), "#[test]\nfn there() {}\n").expect("a file");
+    fs::write(folder.path().join("tests/units/mod.rs"), "#[test]\nfn above() {}\n").expect("a file");
     let document = folder.path().join("a.md");
-    fs::write(&document, "`units::a::there` `units::a::gone` `units::b::there` `std::fs::read`\n").expect("a file");
+    fs::write(&document, "`units::above` `units::a::there` `units::a::gone` `units::b::there` `std::fs::read`\n")
+        .expect("a file");
     let missing = missing_tests(folder.path(), &document);
     assert_eq!(missing.len(), 2, "{missing:?}");
     assert!(missing[0].ends_with("units::a::gone") && missing[1].ends_with("units::b::there"), "{missing:?}");

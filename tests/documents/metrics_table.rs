@@ -1,5 +1,5 @@
-//! The table of metrics in `docs/operating.md` names what `GET /metrics` serves: every metric with its type and its
-//! labels.
+//! The tables of metrics name what `GET /metrics` serves, every metric with its type and its labels: that in
+//! `docs/operating.md` the metrics of a server that is alone, that in `docs/cluster.md` what a node has besides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,6 +7,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use roomcast::backplane::BackplaneMetrics;
+use roomcast::metrics::Exposition;
 
 /// Type and labels of each metric.
 type Metrics = BTreeMap<String, (String, Vec<String>)>;
@@ -34,8 +37,13 @@ fn served() -> Metrics {
     stream.write_all(request).expect("it reads");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("it answers");
+    exposed(&text)
+}
+
+/// The metrics of a text of Prometheus.
+fn exposed(text: &str) -> Metrics {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(&text, name)))).collect()
+    types.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(text, name)))).collect()
 }
 
 /// The labels of the first sample of a metric. The bounds of a histogram's buckets are not its own.
@@ -45,10 +53,10 @@ fn labels(text: &str, name: &str) -> Vec<String> {
     labels.split(',').filter_map(|label| label.split_once('=')).map(|(label, _)| label.to_owned()).collect()
 }
 
-fn documented() -> Metrics {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-    let page = fs::read_to_string(path).expect("docs/operating.md");
-    let (_, section) = page.split_once("\n## Metrics\n").expect("a section on metrics");
+/// The metrics in the table of a section.
+fn documented(page: &str, heading: &str) -> Metrics {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("a page");
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("a section on metrics");
     let (section, _) = section.split_once("\n## ").unwrap_or((section, ""));
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(|cell| cell.replace('`', "").trim().to_owned());
@@ -59,12 +67,24 @@ fn documented() -> Metrics {
     section.lines().filter_map(row).collect()
 }
 
-#[test]
-fn the_table_of_metrics_is_what_the_server_serves() {
-    let (served, documented) = (served(), documented());
-    for (name, found) in &served {
-        assert_eq!(documented.get(name), Some(found), "{name} in docs/operating.md");
+#[track_caller]
+fn compare(served: &Metrics, page: &str, heading: &str) {
+    let documented = documented(page, heading);
+    for (name, found) in served {
+        assert_eq!(documented.get(name), Some(found), "{name} in {page}");
     }
     let gone: Vec<&String> = documented.keys().filter(|name| !served.contains_key(*name)).collect();
-    assert!(gone.is_empty(), "docs/operating.md has metrics that are not served: {gone:?}");
+    assert!(gone.is_empty(), "{page} has metrics that are not served: {gone:?}");
+}
+
+#[test]
+fn the_table_of_metrics_is_what_the_server_serves() {
+    compare(&served(), "docs/operating.md", "Metrics");
+}
+
+#[test]
+fn the_table_of_a_cluster_is_what_a_node_serves_besides() {
+    let mut exposition = Exposition::default();
+    BackplaneMetrics::default().expose(&mut exposition);
+    compare(&exposed(&exposition.into_text()), "docs/cluster.md", "Watch");
 }

@@ -1,4 +1,4 @@
-//! Every variable that the documents and the example of a cluster name is one that the program reads.
+//! Every variable that the documents, the examples and the packages name is one that the program reads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,18 @@ use roomcast::config::{API_KEY_VARIABLE, Invocation, InvocationError};
 
 const PREFIX: &str = "ROOMCAST_";
 
-/// The variable of the settings file, and those that are meant by no setting.
-const OTHERS: [&str; 4] = ["ROOMCAST_CONFIG", "ROOMCAST_FAULT", "ROOMCAST_PORT", "ROOMCAST_SERVICE"];
+/// The variable of the settings file, that of the build, and those that are meant by no setting.
+const OTHERS: [&str; 5] = ["ROOMCAST_COMMIT", "ROOMCAST_CONFIG", "ROOMCAST_FAULT", "ROOMCAST_PORT", "ROOMCAST_SERVICE"];
+
+/// Folders whose files are read, without the folders within.
+const FOLDERS: [&str; 6] =
+    ["docs", "examples/cluster", "deploy", "deploy/deb", "deploy/helm/roomcast/templates", "deploy/systemd"];
 
 fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["docs", "examples/cluster"].map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
+    let folders = FOLDERS.map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
     let files = folders.into_iter().flatten().map(|entry| entry.expect("an entry").path());
-    files.filter(|path| path.is_file()).chain([root.join("README.md")]).collect()
+    files.filter(|path| path.is_file()).chain(["README.md", "Dockerfile"].map(|file| root.join(file))).collect()
 }
 
 /// The variables that a text names. A word that goes on behind the prefix with something else names none.

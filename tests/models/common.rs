@@ -10,6 +10,7 @@ use roomcast::auth::rules::RoomRules;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, RoomLimiter, Shard, ShardRules};
 use roomcast::config::{Config, LimitsOfRoom, OutboxLimits, RoomRule, Settings, SlowPolicy, Who};
 use roomcast::protocol::dialect::Dialect;
+use roomcast::protocol::disconnect::RetrySeconds;
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
@@ -23,6 +24,9 @@ pub const ROOMY: OutboxLimits = OutboxLimits {
     policy: SlowPolicy::Disconnect,
     budget: 1 << 40,
 };
+
+/// When clients come back after a stop, unless a writer is told otherwise.
+pub const RETRY: RetrySeconds = RetrySeconds(1);
 
 /// The limits of a room by default.
 pub const ROOM_LIMITS: LimitsOfRoom = LimitsOfRoom {

@@ -150,6 +150,10 @@ impl Fixture {
             writer.input_ended(address.slot).await;
         };
         let (mut ending, mut stopping) = (task(ending), task(async move { drain.stop_publishing().await }));
+        if reason == Disconnect::Shutdown {
+            // The phase begins before its clients end.
+            is_done(&mut stopping);
+        }
         while !is_done(&mut ending) || !server.is_idle() {
             step(&mut server, &mut random);
             if reason == Disconnect::Shutdown {
@@ -285,4 +289,29 @@ fn at_a_shutdown_no_session_leaves_a_room_before_all_have_stopped_publishing() {
     drop(other);
     assert!((0..1_000).any(|_| all(&mut server, &mut random)));
     server.ledger.check_rooms_are_empty();
+}
+
+#[test]
+fn a_session_that_a_stop_ends_before_the_others_leaves_at_once_behind_what_it_has_published() {
+    let mut fixture = Fixture::in_rooms(ROOMS, 1);
+    fixture.fill_mailbox();
+    assert_eq!(fixture.begin(Unfinished::Publish), Outcome::Pending);
+    fixture.server.writers[0].handle.disconnect(fixture.address.slot, Disconnect::Shutdown);
+    fixture.finish(Outcome::Pending);
+    let Fixture { mut server, mut random, address, client, said, .. } = fixture;
+    // It goes on to publish for as long as it likes.
+    let _other = server.session(1, address);
+    let writer = server.writers[0].handle.clone();
+    let mut ending = task(async move {
+        client.into_session().end(Disconnect::Shutdown, None).await;
+        writer.input_ended(address.slot).await;
+    });
+    let has_ended = |_| {
+        step(&mut server, &mut random);
+        is_done(&mut ending) && server.is_idle()
+    };
+    assert!((0..10_000).any(has_ended));
+    server.ledger.check_rooms_are_empty();
+    let received = server.ledger.check_received(address, false, server.socket(address));
+    assert_eq!(received.messages, said as u64, "all of its own");
 }

@@ -9,7 +9,7 @@ use roomcast::protocol::dialect::Dialect;
 use roomcast::protocol::disconnect::Disconnect;
 use roomcast::writer::Slot;
 
-use crate::common::ROOMY;
+use crate::common::{RETRY, ROOMY};
 use crate::harness::Harness;
 use crate::wire::ALL;
 
@@ -73,7 +73,7 @@ proptest! {
         let received = harness.received(client).to_owned();
         if is_cut {
             // The beginning of what was said, and behind it the reason or as much of it as the socket has taken.
-            let end = Dialect::JsonStream.closing(Disconnect::SlowConsumer).expect("a last message");
+            let end = Dialect::JsonStream.closing(Disconnect::SlowConsumer, RETRY).expect("a last message");
             let end = str::from_utf8(&end).expect("text");
             let mut places = 0..=received.len();
             let fits = |at: usize| said.starts_with(&received[..at]) && end.starts_with(&received[at..]);

@@ -14,7 +14,7 @@ use roomcast::protocol::event::Event;
 use roomcast::writer::{Entry, Input, Slot, Writer, WriterCommand};
 use rustls::version::{TLS12, TLS13};
 
-use crate::common::{ROOMY, line};
+use crate::common::{RETRY, ROOMY, line};
 use crate::harness::delivery;
 use crate::sealed_wire::{Sealed, SealedWire};
 
@@ -170,7 +170,7 @@ proptest! {
         for client in 0..3 {
             let slot = server.slots[client];
             server.close(slot, Disconnect::Quit);
-            server.due[client].extend(line(&Event::Closed(Disconnect::Quit)));
+            server.due[client].extend(line(&Event::Closed(Disconnect::Quit, RETRY)));
             server.grant(slot, usize::MAX);
         }
         server.flush();

@@ -337,7 +337,7 @@ fn a_closing_client_has_as_much_time_as_the_writer_needs() {
     harness.close(slot, Disconnect::Shutdown);
     harness.sweep_after(HOUR);
     harness.flush();
-    assert_eq!(harness.received(slot), "message 0\nERR closed shutdown\n");
+    assert_eq!(harness.received(slot), "message 0\nERR closed shutdown retry=1\n");
 }
 
 /// A writer with 2²⁰ pending deliveries: 1 024 messages for each of 1 024 clients.

@@ -11,7 +11,7 @@ use roomcast::protocol::disconnect::Disconnect;
 use roomcast::protocol::event::Event;
 use roomcast::writer::{Counts, Frames, Kind, Slot};
 
-use crate::common::line;
+use crate::common::{RETRY, line};
 use crate::wire::Socket;
 use crate::writer_budget::Entries;
 
@@ -149,7 +149,7 @@ impl Client {
             count_dropped(before - self.queued(), reason, counts);
         }
         if !matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError) {
-            let bytes = line(&Event::Closed(reason));
+            let bytes = line(&Event::Closed(reason, RETRY));
             let entry = entries.number(bytes.len());
             self.queue.push_back(Message { bytes, kind: Kind::Reply, entry, missing: 0 });
         }

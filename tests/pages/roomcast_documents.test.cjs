@@ -1,4 +1,5 @@
-// The chat in ten lines of README.md and docs/javascript.md, exactly as it stands there, as a file in a real browser.
+// The chat in ten lines of README.md and docs/javascript.md, exactly as it stands there, as a file in a real browser; and the
+// other lines of JavaScript in README.md, docs/javascript.md and docs/protocol.md, on a page of the server.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -54,4 +55,33 @@ test("the ten lines are a chat when they are opened as a file", { skip: !program
     assert.deepEqual(lines, ["in the history", "<b>hello</b> from a page", "hello from node"]);
     assert.equal(await page.locator("input").inputValue(), "");
     assert.deepEqual(errors, []);
+});
+
+// The line of a document that contains a text, for this server.
+const line = (name, text) => document(name).split("\n").find((line) => line.includes(text)).replace("wss://chat.example", `ws://${server.http}`);
+
+test("the lines of the documents run on a page of the server", { skip: !program && "there is no Chromium here" }, async () => {
+    const page = await browser.newPage();
+    const said = new Promise((resolve) => page.on("console", (message) => /hello from a browser/.test(message.text()) && resolve(message.text())));
+    await page.goto(`http://${server.http}/`);
+    const [socket] = document("README.md").match(/^const socket = new WebSocket[^`]*/m);
+    await page.evaluate(socket.replace("localhost:3000", server.http));
+    assert.match(await said, /^\[WS-\d+\] hello from a browser$/);
+    // A server without keys ignores the token, and chooses the other subprotocol.
+    const open = line("docs/protocol.md", "new WebSocket(").replace(/;$/, "");
+    const protocol = await page.evaluate(`(async () => {
+        const token = "a.b.c", socket = ${open};
+        await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
+        return socket.protocol;
+    })()`);
+    assert.equal(protocol, "roomcast");
+    const state = await page.evaluate(`(async () => {
+        const { Roomcast } = await import("/roomcast.js");
+        const url = undefined, token = undefined, getToken = undefined, nick = "ada";
+        ${line("docs/javascript.md", "new Roomcast({ url")}
+        const connected = new Promise((resolve) => server.on("state", ({ state }) => state === "connected" && resolve(state)));
+        server.connect();
+        return connected;
+    })()`);
+    assert.equal(state, "connected");
 });

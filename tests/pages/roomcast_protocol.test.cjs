@@ -119,6 +119,21 @@ test("a publish whose connection ends is lost, one without a connection is offli
     assert.equal((await waiting).code, "offline");
 });
 
+test("a server that stops says when to come back, and clients come back one after another", async () => {
+    for (const [random, words, ms] of [
+        [0, "shutdown retry=11", 11_000], [0.5, "shutdown retry=11", 12_100], [0, "shutdown retry=99999999999", 2 ** 31 - 1],
+        // As a server says it that does not know when, and one whose words only look like it.
+        [0, "shutdown", 500], [0, "shutdown retry=", 500], [0, "no shutdown retry=11", 500],
+    ]) {
+        const { ada, connection } = await connect({ isPatient: true, random: () => random });
+        const before = Date.now();
+        connection.socket.close(3001, words);
+        const { retryAt } = await reaches(ada, "waiting");
+        assert.ok(retryAt >= before + ms && retryAt <= Date.now() + ms, `${words}: ${retryAt - before}`);
+        ada.close();
+    }
+});
+
 test("the codes with which a connection ends say whether it is made again", async () => {
     for (const [code, state] of [
         [3000, "waiting"], [3001, "waiting"], [3005, "waiting"], [3008, "waiting"], [3012, "waiting"], [3013, "waiting"],

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::server::{Shape, TestServer, contract};
 
-const LAST: &str = "ERR closed shutdown";
+const LAST: &str = "ERR closed shutdown retry=1";
 
 /// Enough clients that the kernel gives some to each worker.
 const MEMBERS: usize = 8;

@@ -5,6 +5,9 @@ use std::net::TcpStream;
 use harness::{HANDSHAKE, Http, Lines, Program, WELCOME, WebSocket, at_once, until};
 use rustix::process::Signal;
 
+/// What `/ready` says while one client is connected.
+const ONE_LEFT: &str = "draining: 1 clients left";
+
 /// An HTTP connection that stays open.
 fn kept(program: &Program) -> Http {
     let mut kept = Http::connect(program.http);
@@ -27,8 +30,8 @@ fn for_the_drain_delay_ready_says_draining_and_everybody_is_still_let_in() {
     program.signal(Signal::TERM);
     let log = program.log.until("stopping");
     assert!(log.last().is_some_and(|line| line.contains("drain_delay=3600s")), "{log:?}");
-    until(|| Http::get(program.http, "/ready").1 == "draining");
-    assert_eq!(ask(&mut kept, "/ready"), (503, "draining".to_owned()));
+    until(|| Http::get(program.http, "/ready").1 == ONE_LEFT);
+    assert_eq!(ask(&mut kept, "/ready"), (503, ONE_LEFT.to_owned()));
     assert_eq!(ask(&mut kept, "/health"), (200, "OK".to_owned()));
     assert!(program.ready_file().exists(), "clients are still accepted there");
     let mut late = Lines::connect(program.tcp);
@@ -46,7 +49,7 @@ fn after_the_drain_delay_the_line_clients_are_told_and_the_server_ends() {
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
     program.signal(Signal::TERM);
-    client.expect("ERR closed shutdown");
+    client.expect("ERR closed shutdown retry=1");
     client.expect_end();
     drop(client);
     assert_eq!(program.end().0, Some(0));
@@ -69,7 +72,7 @@ fn a_new_server_takes_over_both_ports_while_the_old_one_drains_and_answers_who_i
         Lines::connect(new.tcp).expect(WELCOME);
         assert_eq!(Http::get(new.http, "/ready").1, "ready");
         let mut kept = kept_open.expect("it was connected before the stop");
-        assert_eq!(ask(&mut kept, "/ready"), (503, "draining".to_owned()));
+        assert_eq!(ask(&mut kept, "/ready"), (503, ONE_LEFT.to_owned()));
         kept.send(HANDSHAKE);
         assert_eq!(kept.answer().0.status, 503);
         old.signal_until_end(Signal::KILL);
@@ -82,7 +85,7 @@ fn probes_are_answered_to_the_end_where_that_is_set() {
     let arguments = ["--workers", "2", "--probes-until-end"];
     let mut program = Program::start_that_drains_for_hours(&arguments, |program| program.signal(Signal::TERM));
     until(|| TcpStream::connect(program.tcp).is_err());
-    assert_eq!(Http::get(program.http, "/ready").1, "draining");
+    assert_eq!(Http::get(program.http, "/ready").1, ONE_LEFT);
     assert_eq!(Http::get(program.http, "/health").1, "OK");
     program.signal_until_end(Signal::KILL);
 }

@@ -301,7 +301,7 @@ impl SlowReader {
     fn read_all(self) {
         self.in_bulk.store(true, Ordering::Release);
         let rest = self.reading.join().expect("a reader that does not panic");
-        assert!(rest.ends_with("\nERR closed shutdown\n"));
+        assert!(rest.ends_with("\nERR closed shutdown retry=1\n"));
     }
 }
 
@@ -321,7 +321,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         assert_eq!(kept.answer().1, "OK");
         server.begin_stop();
         until(|| TcpStream::connect(server.tcp).is_err());
-        expect(&server, "/ready", 503, "draining");
+        expect(&server, "/ready", 503, "draining: 1 clients left");
         expect(&server, "/health", 200, "OK");
         kept.send(PIPELINED);
         assert_eq!(kept.answer().1, "OK");
@@ -329,7 +329,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         client.send([HANDSHAKE.as_bytes(), &frame(FINAL_TEXT, "JOIN a")].concat());
         let (head, body) = client.answer();
         assert_eq!((head.status, body.as_str()), (503, "draining\n"));
-        assert_eq!(head.header("connection"), Some("close"));
+        assert_eq!((head.header("connection"), head.header("retry-after")), (Some("close"), Some("1")));
         client.expect_end();
         slow.read_all();
         let address = server.http;

@@ -74,6 +74,8 @@ mod crowds;
 mod drain;
 // Draining behind a load balancer, and beside the server that takes over.
 mod drain_delay;
+// Draining over a time: who is served meanwhile, and what everybody is told.
+mod drain_spread;
 // A process that is stopped for seconds under load, and goes on.
 mod pauses;
 // The web pages: where they are, in which encoding, and what they may do in a browser.
@@ -164,10 +166,17 @@ mod pings;
 mod binary;
 // Compressed messages of clients that share a room with others.
 mod deflate;
+// Under a service manager: what it is told, and its watchdog.
+mod service;
 // Its log: nothing waits for it, and it names what an operator can solve.
 mod log;
 // The built binary's command line: refused arguments, and which setting overrides which.
 mod command_line;
+// What it tells of itself: help, version, completions, manual pages, a settings file.
+mod command_line_help;
+// Its commands that ask a server whether it is well, and to stop.
+mod command_line_drain;
+mod command_line_health;
 // Its commands around tokens, keys and rules.
 mod access_tools;
 // The end after a panic. The binary fails on request in debug builds alone.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{Blast, Client, HANDSHAKE, Http, Lines, Transport, at_once, metrics, until};
-use roomcast::config::Span;
+use harness::{Blast, Client, HANDSHAKE, Http, Lines, Program, Signal, Transport, at_once, metrics, until};
+use roomcast::config::{COMMIT, Size, Span};
 
 use crate::server::{Shape, TestServer, contract};
 
@@ -41,6 +41,9 @@ fn clients_are_counted_in_and_out_by_transport_and_reason() {
     assert_eq!(found["roomcast_connections_opened_total{transport=\"tcp\"}"], 1.0);
     assert_eq!(found["roomcast_connections_opened_total{transport=\"websocket\"}"], 1.0);
     assert_eq!(found["active_connections"], 1.0);
+    assert_eq!(found["roomcast_clients{transport=\"tcp\"}"], 0.0);
+    assert_eq!(found["roomcast_clients{transport=\"websocket\"}"], 1.0);
+    assert_eq!(found["roomcast_worker_clients{worker=\"0\"}"], 1.0);
 }
 
 #[test]
@@ -178,15 +181,53 @@ fn errors_count_by_code_and_input_by_its_bytes() {
 }
 
 #[test]
-fn an_operator_sees_the_limit_the_version_and_the_process() {
-    let server = TestServer::start(Shape::ONE, |settings| settings.max_clients = Some(42));
+fn an_operator_sees_the_limits_the_version_and_the_process() {
+    let server = TestServer::start(Shape::ONE, |settings| {
+        settings.max_clients = Some(42);
+        settings.rooms = 43;
+        settings.outbox_budget = Size(44 << 20);
+        settings.history_budget = Size(45 << 20);
+    });
     let found = metrics(server.http);
-    assert_eq!(found["roomcast_clients_max"], 42.0);
-    assert_eq!(found[&format!("roomcast_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
+    assert_eq!([found["roomcast_clients_max"], found["roomcast_rooms_max"]], [42.0, 43.0]);
+    let limits = ["outbox", "history"].map(|name| found[&format!("roomcast_{name}_limit_bytes")] / (1 << 20) as f64);
+    assert_eq!(limits, [44.0, 45.0]);
+    let build = format!("roomcast_build_info{{version=\"{}\",commit=\"{COMMIT}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(found[&build], 1.0);
     for name in ["cpu_seconds_total", "resident_memory_bytes", "virtual_memory_bytes", "start_time_seconds", "max_fds"]
     {
         assert!(found[&format!("process_{name}")] > 0.0, "{name}");
     }
+}
+
+#[test]
+fn a_worker_is_busy_for_longer_the_more_it_has_to_do() {
+    let server = TestServer::plain(Shape::MANY);
+    let busy = || {
+        let found = metrics(server.http);
+        [0, 1].map(|worker| found[&format!("roomcast_worker_busy_seconds_total{{worker=\"{worker}\"}}")])
+    };
+    let before = busy();
+    // It reads and fans out until it has been busy for longer; the scrapes of this test take a hundredth of that.
+    let _blast = Blast::start(server.tcp, "a");
+    until(|| busy().iter().sum::<f64>() > before.iter().sum::<f64>() + 0.5);
+    assert!(busy().iter().zip(before).all(|(now, before)| *now >= before));
+}
+
+#[test]
+fn a_monitor_sees_whether_the_server_takes_clients_and_why_not() {
+    let program = Program::start(&["--max-clients", "2", "--drain-delay", "1h"]);
+    let state = || {
+        let found = metrics(program.http);
+        ["ready", "full", "draining"].map(|state| found[&format!("roomcast_readiness{{state=\"{state}\"}}")])
+    };
+    assert_eq!(state(), [1.0, 0.0, 0.0]);
+    let members = ["a", "b"].map(|room| Lines::member(program.tcp, room));
+    assert_eq!(state(), [0.0, 1.0, 0.0]);
+    drop(members);
+    until(|| state() == [1.0, 0.0, 0.0]);
+    program.signal(Signal::TERM);
+    until(|| state() == [0.0, 0.0, 1.0]);
 }
 
 #[test]

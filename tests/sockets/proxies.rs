@@ -196,7 +196,7 @@ fn a_stop_does_not_wait_for_who_was_not_announced_yet() {
     let mut heard = vec![0; WELCOME.len() + "\nPONG\n".len()];
     announced.read_exact(&mut heard).unwrap();
     server.begin_stop();
-    assert_eq!(silent.rest_if_not_reset(), "ERR closed shutdown\n");
+    assert_eq!(silent.rest_if_not_reset(), "ERR closed shutdown retry=1\n");
     drop(announced);
     assert_eq!(server.stop().cut, 0);
 }

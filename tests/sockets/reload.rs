@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{Centrifuge, Lines, Program, Signal, WELCOME};
+use harness::{Centrifuge, Lines, Program, Signal, WELCOME, metrics, until};
 use jsonwebtoken::Algorithm;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::json;
@@ -90,6 +90,11 @@ fn a_wrong_file_changes_nothing_and_the_log_says_what_is_wrong() {
     assert_eq!(authenticate(&program, &valid), "Authenticated as alice");
     inside.send("WHO\n");
     assert!(inside.line().starts_with("Members of a: "));
+    let has_failed = || metrics(program.http)["roomcast_last_reload_failed"];
+    assert_eq!(has_failed(), 1.0);
+    fs::write(&secret, SECRET).expect("a file");
+    reload(&program, "reloaded changed");
+    until(|| has_failed() == 0.0);
 }
 
 #[test]

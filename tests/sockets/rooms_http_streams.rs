@@ -237,7 +237,7 @@ fn a_stop_ends_a_stream_with_the_reason_the_time_to_come_back_and_the_last_chunk
         for reader in &mut readers {
             assert_eq!(publication(reader)["data"]["text"], "last");
             assert_eq!(end(reader), "shutdown");
-            assert_eq!(reader.retry, Some(2_000));
+            assert_eq!(reader.retry, Some(1_000));
         }
         drop((kept, lines));
         server.stop();
@@ -254,15 +254,15 @@ fn an_event_source_that_comes_to_a_stopping_server_is_told_to_come_back() {
         assert_eq!(request.answer().0.status, 200);
     }
     server.begin_stop();
-    lines.expect("ERR closed shutdown");
+    lines.expect("ERR closed shutdown retry=1");
     let [mut source, mut other] = requests;
     source.send(format!("GET /rooms/a HTTP/1.1\r\nHost: localhost\r\n{EVENT_SOURCE}\r\n"));
     let (head, body) = source.answer();
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
-    assert_eq!(body, "event: closed\nretry: 2000\ndata: {\"reason\":\"shutdown\"}\n\n");
+    assert_eq!(body, "event: closed\nretry: 1000\ndata: {\"reason\":\"shutdown\",\"retry\":1}\n\n");
     other.send(format!("GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     let (head, body) = other.answer();
-    assert_eq!((head.status, head.header("retry-after")), (503, Some("10")), "{body}");
+    assert_eq!((head.status, head.header("retry-after")), (503, Some("1")), "{body}");
 }
 
 #[test]

@@ -184,12 +184,12 @@ fn a_stopping_server_takes_no_stream_and_no_commands() {
         assert_eq!(request.answer().0.status, 200);
     }
     server.begin_stop();
-    client.expect("ERR closed shutdown");
+    client.expect("ERR closed shutdown retry=1");
     let [stream, commands] = &mut requests;
     stream.send(open(CONNECT));
     commands.send(request("POST", "/emulation", "", &json!({ "session": "", "node": "", "data": "" }).to_string()));
     for request in [stream, commands] {
         let (head, body) = request.answer();
-        assert_eq!((head.status, body.as_str()), (503, "draining\n"));
+        assert_eq!((head.status, body.as_str(), head.header("retry-after")), (503, "draining\n", Some("1")));
     }
 }

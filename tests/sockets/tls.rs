@@ -235,7 +235,7 @@ fn a_drained_client_gets_the_reason_and_the_end_under_its_keys() {
         // Its handshake is not complete.
         let _begun = TcpStream::connect(server.tcp).and_then(|mut begun| begun.write_all(&[22, 3, 1]).map(|()| begun));
         server.begin_stop();
-        assert_eq!(lines.rest(), "ERR closed shutdown\n");
+        assert_eq!(lines.rest(), "ERR closed shutdown retry=1\n");
         assert!(browser.rest().contains("shutdown"));
         server.stop();
     }

@@ -34,8 +34,12 @@ use super::metrics::BackplaneMetrics;
 use super::peers::{self, PeerChannels, PeerMailbox, Peers};
 use crate::config::ClusterRules;
 use crate::fault;
+use crate::probe::{Probe, ProbeMailbox, probe};
 use crate::protocol::names::RoomName;
 use crate::protocol::position::Epoch;
+
+/// The name of the thread.
+const THREAD: &str = "backplane";
 
 /// The shard of a room.
 pub type ShardOf = Box<dyn Fn(&RoomName) -> usize + Send>;
@@ -59,6 +63,8 @@ pub struct Prepared {
     pub proposer: Proposer,
     /// The other nodes.
     pub peers: Peers,
+    /// The way of probes to the thread.
+    pub probe: Probe,
     /// What they ask.
     pub questions: PeerMailbox,
     /// Rises each time that the shards were told that the stream has restarted.
@@ -98,6 +104,7 @@ struct Ends {
     orders: oneshot::Receiver<Orders>,
     proposals: ProposalMailbox,
     peers: PeerChannels,
+    probes: ProbeMailbox,
     restarts: watch::Sender<u64>,
     caught_up: watch::Sender<bool>,
     ended: oneshot::Sender<()>,
@@ -119,7 +126,7 @@ pub fn start(rules: ClusterRules, metrics: Arc<BackplaneMetrics>, node_name: Str
     let (starting, ends) = channels();
     let node = Node { rules, metrics, id: NodeId::random(), name: node_name };
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("backplane".into()).spawn(move || run(&runtime, node, ends))?;
+    thread::Builder::new().name(THREAD.into()).spawn(move || run(&runtime, node, ends))?;
     Ok(starting)
 }
 
@@ -172,14 +179,24 @@ fn channels() -> (Starting, Ends) {
     let (caught_up_sender, caught_up) = watch::channel(false);
     let (proposer, proposals) = proposals();
     let (peers, questions, peer_channels) = peers::channels();
+    let (probe, probes) = probe(THREAD.to_owned());
     let begin = Begin { orders, caught_up };
-    let prepared =
-        Prepared { epoch: Epoch::new(Default::default(), 0), proposer, peers, questions, restarts, ended, begin };
+    let prepared = Prepared {
+        epoch: Epoch::new(Default::default(), 0),
+        proposer,
+        peers,
+        probe,
+        questions,
+        restarts,
+        ended,
+        begin,
+    };
     let ends = Ends {
         opened: opened_sender,
         orders: orders_receiver,
         proposals,
         peers: peer_channels,
+        probes,
         restarts: restarts_sender,
         caught_up: caught_up_sender,
         ended: ended_sender,
@@ -189,7 +206,7 @@ fn channels() -> (Starting, Ends) {
 
 /// The thread.
 fn run(runtime: &Runtime, node: Node, ends: Ends) {
-    let Ends { opened, orders, proposals, peers, restarts, caught_up, ended } = ends;
+    let Ends { opened, orders, proposals, peers, probes, restarts, caught_up, ended } = ends;
     fault::inject("backplane");
     let stream = match runtime.block_on(prepare::open(&node)) {
         Ok(stream) => stream,
@@ -198,6 +215,7 @@ fn run(runtime: &Runtime, node: Node, ends: Ends) {
     };
     let _ = opened.send(Ok(super::stream::epoch(stream.inspection.created)));
     runtime.block_on(async {
+        tokio::spawn(probes.answer_all());
         let Ok(Orders { shards, unshare }) = orders.await else { return };
         if let Err(error) = unshare.await {
             warn!(%error, "the backplane shares the descriptors of the process");

@@ -67,9 +67,9 @@ pub(super) fn push(event: &Event<'_>, fields: &mut impl Fields) -> bool {
                 fields.text(Field(3, "reason"), reason);
             });
         }
-        Event::Closed(reason) => {
-            let (code, reason) = disconnect_code(reason);
-            disconnect(code, reason, fields);
+        Event::Closed(reason, retry) => {
+            let (code, words) = disconnect_code(reason);
+            disconnect(code, &retry.told_with(reason, words), fields);
         }
         Event::Dismissed(code, reason) => disconnect(code, reason, fields),
         Event::JoinedAt(joined) => {

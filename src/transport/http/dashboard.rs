@@ -15,7 +15,7 @@ use super::forwarded::is_forwarded;
 use super::origin::is_loopback_asked_for;
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::requests::HttpConnection;
-use super::rooms::value;
+use super::room_request::value;
 use crate::auth::api_keys::ApiRight;
 use crate::config::WebPages;
 use crate::stats::Stats;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use hyper::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, StatusCode, Uri};
 use tracing::field::display;
@@ -104,7 +104,12 @@ impl HttpServer {
     /// The answer to a request that is refused, which is counted and logged.
     pub(super) fn refuse(&self, refused: RefusedRequest, summary: &RequestSummary) -> Answer {
         self.refuse_request(refused.0, summary);
-        refused.into_answer()
+        let is_draining = refused.0 == RefusalReason::Draining;
+        let mut answer = refused.into_answer();
+        if is_draining {
+            answer.headers_mut().insert(RETRY_AFTER, self.context.drain.retry_seconds().into());
+        }
+        answer
     }
 
     /// Counts and logs a refused request.

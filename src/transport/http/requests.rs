@@ -194,8 +194,8 @@ impl HttpServer {
             Route::Page => answer_page(&request),
             Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
-            Route::Ready => Ok(self.readiness(connection.no_permit)),
-            Route::Metrics => Ok(self.metrics()),
+            Route::Ready => Ok(self.answer_ready(connection.no_permit)),
+            Route::Metrics => Ok(self.metrics(connection.no_permit)),
             Route::TextWebSocket => {
                 self.shake_hands(&request, connection, |_, compression| Dialect::TextWebSocket(compression))
             }
@@ -229,9 +229,14 @@ impl HttpServer {
 
     /// Checks that the server takes clients, and this connection may be one.
     pub(super) fn check_open(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
-        if self.context.drain.is_stopping() {
+        if self.context.drain.is_turning_away() {
             return Err(RefusedRequest::draining());
         }
+        self.check_permit(connection)
+    }
+
+    /// Checks that the connection is not served without a permit.
+    pub(super) fn check_permit(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
         connection.no_permit.map_or(Ok(()), |no_permit| Err(no_permit.into()))
     }
 

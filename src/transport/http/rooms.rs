@@ -5,10 +5,10 @@ use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Version};
-use percent_encoding::percent_decode_str;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -16,22 +16,17 @@ use super::bearer::verified;
 use super::body::{Answer, Body, stream, typed};
 use super::refusals::{RefusedRequest, RequestSummary};
 use super::requests::{Admitted, HttpConnection};
-use super::streams::decoded;
+use super::room_request::{RoomQuery, room_of};
 use super::{HttpServer, Upgrade};
 use crate::broker::PageOfRoom;
-use crate::protocol::names::{RoomName, shortened};
+use crate::protocol::disconnect::RetrySeconds;
+use crate::protocol::names::RoomName;
 use crate::protocol::position::{Position, Since};
-use crate::protocol::room_events::{REFUSED, STOPPING, write_publication, write_string};
+use crate::protocol::room_events::{REFUSED, stopping, write_publication, write_string};
 use crate::session::SessionContext;
 use crate::session::outsider::{NotRead, Outsider};
 use crate::session::reader::Reading;
 use crate::transport::metrics::RefusalReason;
-
-/// What stands in front of the name of a room in a path.
-const PREFIX: &str = "/rooms/";
-
-/// Publications of an answer that does not say how many.
-const LIMIT: usize = 100;
 
 /// The media type of an event stream.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -84,14 +79,6 @@ impl From<NotRead> for Refused {
     }
 }
 
-/// What a query asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
-    since: Option<Position>,
-    limit: usize,
-    is_live: bool,
-}
-
 impl HttpServer {
     /// Answers a request for a room.
     pub(super) async fn answer_room(
@@ -116,14 +103,14 @@ impl HttpServer {
         let mut answer = self.refuse(RefusedRequest(reason, status, text.clone()), summary);
         let is_for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if is_event_source && is_for_now {
-            return typed(
-                StatusCode::OK,
-                EVENT_STREAM,
-                if reason == RefusalReason::Draining { STOPPING } else { REFUSED },
-            );
+            let event = match reason {
+                RefusalReason::Draining => stopping(RetrySeconds(self.context.drain.retry_seconds())).into(),
+                _ => Bytes::from_static(REFUSED.as_bytes()),
+            };
+            return typed(StatusCode::OK, EVENT_STREAM, event);
         }
         if is_for_now {
-            answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+            answer.headers_mut().entry(RETRY_AFTER).or_insert(RETRY_SECONDS);
         }
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         *answer.body_mut() = problem(status, text.trim_end(), position).into();
@@ -131,12 +118,14 @@ impl HttpServer {
     }
 
     async fn read_room(&self, request: Request<Incoming>, connection: &HttpConnection<'_>) -> Result<Answer, Refused> {
-        let room = room_of(request.uri().path())?;
-        let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        self.check_open(connection)?;
+        let room = room_of(request.uri().path()).map_err(RefusedRequest::from)?;
+        let query = request.uri().query().unwrap_or_default();
+        let query = RoomQuery::parse(query).map_err(RefusedRequest::from)?;
         if query.is_live || accepts_events(request.headers()) {
+            self.check_open(connection)?;
             self.open_reader(room, &query, &request, connection)
         } else {
+            self.check_permit(connection)?;
             self.answer_history(room, &query, &request, connection).await
         }
     }
@@ -145,7 +134,7 @@ impl HttpServer {
     fn open_reader(
         &self,
         room: RoomName,
-        query: &Query,
+        query: &RoomQuery,
         request: &Request<Incoming>,
         connection: &HttpConnection<'_>,
     ) -> Result<Answer, Refused> {
@@ -169,7 +158,7 @@ impl HttpServer {
     async fn answer_history(
         &self,
         room: RoomName,
-        query: &Query,
+        query: &RoomQuery,
         request: &Request<Incoming>,
         connection: &HttpConnection<'_>,
     ) -> Result<Answer, Refused> {
@@ -220,71 +209,6 @@ pub(super) fn json_in_memory(json: Vec<u8>, mut memory: OwnedSemaphorePermit, se
     answer
 }
 
-impl Query {
-    /// Parses the parameters that are known. Others may be for somebody in front of this server.
-    fn parse(query: &str) -> Result<Self, RefusedRequest> {
-        let [since, limit, live] = [value(query, "since")?, value(query, "limit")?, value(query, "live")?];
-        let since = match since {
-            None => None,
-            Some(text) => Some(Position::parse(&text).ok_or_else(|| {
-                wrong(format!("since={:?}: a position as the room tells it, 30 characters", shortened(&text)))
-            })?),
-        };
-        let limit = match limit {
-            None => LIMIT,
-            // A longer number is more than any answer has.
-            Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text.parse().unwrap_or(usize::MAX)
-            }
-            Some(text) => return Err(wrong(format!("limit={:?}: a number from 1", shortened(&text)))),
-        };
-        if limit == 0 {
-            return Err(wrong("limit=0: a number from 1".to_owned()));
-        }
-        match live.as_deref() {
-            None | Some("sse") => Ok(Self { since, limit, is_live: live.is_some() }),
-            Some(text) => Err(wrong(format!("live={:?}: there is live=sse", shortened(text)))),
-        }
-    }
-}
-
-/// The value of a parameter that may stand once.
-pub fn value(query: &str, name: &str) -> Result<Option<String>, RefusedRequest> {
-    let mut values = query.split('&').filter_map(|parameter| {
-        let (found, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        (found == name).then_some(value)
-    });
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => Ok(Some(String::from_utf8_lossy(&decoded(value)).into_owned())),
-        (Some(_), Some(_)) => Err(wrong(format!("{name}: it stands once"))),
-    }
-}
-
-fn wrong(text: String) -> RefusedRequest {
-    RefusedRequest(RefusalReason::Query, StatusCode::BAD_REQUEST, text.into())
-}
-
-/// The room that a path names. Its name is decoded once.
-fn room_of(path: &str) -> Result<RoomName, RefusedRequest> {
-    let name = path.strip_prefix(PREFIX).unwrap_or_default();
-    if name.contains('/') {
-        let text = "not found: a / in the name of a room is written %2F";
-        return Err(RefusedRequest(RefusalReason::Path, StatusCode::NOT_FOUND, text.into()));
-    }
-    let is_encoded = name
-        .split('%')
-        .skip(1)
-        .all(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
-    let decoded = percent_decode_str(name).decode_utf8().ok().filter(|_| is_encoded);
-    let decoded = decoded.ok_or_else(|| bad_name("room: its name in the path is UTF-8, percent-encoded".to_owned()))?;
-    RoomName::parse(&decoded).map_err(|error| bad_name(format!("room {error}")))
-}
-
-fn bad_name(text: String) -> RefusedRequest {
-    RefusedRequest(RefusalReason::Path, StatusCode::BAD_REQUEST, text.into())
-}
-
 fn accepts_events(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let mut types = lists.flat_map(|list| list.split(',')).filter_map(|accepted| accepted.split(';').next());
@@ -331,58 +255,4 @@ fn problem(status: StatusCode, detail: &str, position: Option<Position>) -> Vec<
     }
     json.extend_from_slice(b"}\n");
     json
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_room_in_a_path_is_decoded_once() {
-        let name =
-            |path: &str| room_of(path).map(|room| room.as_str().to_owned()).map_err(|refused| refused.1.as_u16());
-        for (path, room) in [
-            ("/rooms/lobby", "lobby"),
-            ("/rooms/team%3A7", "team:7"),
-            ("/rooms/a%2Fb", "a/b"),
-            ("/rooms/a%252Fb", "a%2Fb"),
-            ("/rooms/a+b", "a+b"),
-            ("/rooms/%C3%A4", "ä"),
-            ("/rooms/a%CC%88", "ä"),
-            ("/rooms/ä", "ä"),
-            ("/rooms/%2e%2E", ".."),
-        ] {
-            assert_eq!(name(path), Ok(room.to_owned()), "{path}");
-        }
-        for (path, status) in [
-            ("/rooms/a/b", 404),
-            ("/rooms/a/", 404),
-            ("/rooms/a%20b", 400),
-            ("/rooms/%00", 400),
-            ("/rooms/%0A", 400),
-            ("/rooms/%ff", 400),
-            ("/rooms/%", 400),
-            ("/rooms/%4", 400),
-            ("/rooms/%zz", 400),
-            ("/rooms/%e2%80%8b", 400),
-        ] {
-            assert_eq!(name(path), Err(status), "{path}");
-        }
-        assert_eq!(name(&format!("/rooms/{}", "a".repeat(129))), Err(400));
-    }
-
-    #[test]
-    fn a_query_has_each_parameter_once_and_a_value_that_is_right() {
-        let position = "0123456789abc-0000000000000007";
-        let since = Position::parse(position);
-        assert_eq!(Query::parse("").ok(), Some(Query { since: None, limit: LIMIT, is_live: false }));
-        let query = format!("later=1&since={position}&limit=7&live=sse&&=");
-        assert_eq!(Query::parse(&query).ok(), Some(Query { since, limit: 7, is_live: true }));
-        assert_eq!(Query::parse("limit=99999999999999999999999").map(|query| query.limit).ok(), Some(usize::MAX));
-        for wrong in ["since=", "since", "since=7", "limit=", "limit=0", "limit=-1", "limit=+1", "live=", "live=poll"] {
-            assert!(Query::parse(wrong).is_err(), "{wrong}");
-        }
-        assert!(Query::parse(&format!("since={position}&since={position}")).is_err());
-        assert!(Query::parse("limit=1&limit=1").is_err());
-    }
 }

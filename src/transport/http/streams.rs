@@ -113,7 +113,7 @@ impl HttpServer {
         };
         match executed {
             Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
-            Err(NotExecuted::Gone) if self.context.drain.is_stopping() => Err(RefusedRequest::draining()),
+            Err(NotExecuted::Gone) if self.context.drain.is_turning_away() => Err(RefusedRequest::draining()),
             Err(NotExecuted::Gone) => {
                 let text = "there is no such session on this node: connect again\n";
                 Err(RefusedRequest(RefusalReason::Session, StatusCode::NOT_FOUND, text.into()))

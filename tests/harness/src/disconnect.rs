@@ -6,6 +6,8 @@
 pub enum Disconnect {
     Quit,
     Shutdown,
+    /// A stop after which clients come back in so many seconds, and not in one.
+    ShutdownFor(u32),
     ProtocolError,
     Unsupported,
     NotUtf8,
@@ -21,11 +23,11 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
-    /// The code of the close frame and the word of its reason, which is also the word of the last line.
-    pub const fn code_and_reason(self) -> (u16, &'static str) {
+    /// The code of the close frame and the word of its reason.
+    const fn code_and_reason(self) -> (u16, &'static str) {
         match self {
             Self::Quit => (1000, "quit"),
-            Self::Shutdown => (1001, "shutdown"),
+            Self::Shutdown | Self::ShutdownFor(_) => (1001, "shutdown"),
             Self::ProtocolError => (1002, "protocol-error"),
             Self::Unsupported => (1003, "unsupported"),
             Self::NotUtf8 => (1007, "not-utf8"),
@@ -41,14 +43,23 @@ impl Disconnect {
         }
     }
 
+    /// The words of the close frame, which are also those of the last line.
+    fn words(self) -> String {
+        let reason = self.code_and_reason().1;
+        match self {
+            Self::Shutdown => format!("{reason} retry=1"),
+            Self::ShutdownFor(seconds) => format!("{reason} retry={seconds}"),
+            _ => reason.to_owned(),
+        }
+    }
+
     /// The last line that a line client gets.
     pub fn last_line(self) -> String {
-        format!("ERR closed {}", self.code_and_reason().1)
+        format!("ERR closed {}", self.words())
     }
 
     /// The payload of the close frame that a WebSocket client gets.
     pub fn close_payload(self) -> Vec<u8> {
-        let (code, reason) = self.code_and_reason();
-        [&code.to_be_bytes()[..], reason.as_bytes()].concat()
+        [&self.code_and_reason().0.to_be_bytes()[..], self.words().as_bytes()].concat()
     }
 }

@@ -105,8 +105,14 @@ impl Program {
     /// client that reads little by little, for longer than any test and never so slowly that it is cut.
     #[track_caller]
     pub fn start_that_drains_for_hours(arguments: &[&str], stop: impl FnOnce(&Self)) -> Self {
-        let outboxes = ["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h"];
-        let program = Self::start(&[&outboxes[..], &["--grace", "1h"], arguments].concat());
+        Self::start_command_that_drains_for_hours(Self::command(arguments), stop)
+    }
+
+    /// Does the same with this command of a server.
+    #[track_caller]
+    pub fn start_command_that_drains_for_hours(mut command: Command, stop: impl FnOnce(&Self)) -> Self {
+        command.args(["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h", "--grace", "1h"]);
+        let program = Self::start_command(command);
         let slow = Lines::member_short_of_buffer(program.tcp, "a");
         program.publish_megabytes("a", 12);
         stop(&program);

@@ -105,6 +105,11 @@ impl Client {
         self.protocol.is_some() && self.writer.disconnect_reason(self.address.slot).is_none()
     }
 
+    /// The server has begun to stop, and it is the client's turn to end.
+    pub fn end_by_stop(&self) {
+        self.writer.disconnect(self.address.slot, Disconnect::Shutdown);
+    }
+
     /// Goes on with the command, or with the end of the session. Without either, it starts another command or ends.
     pub fn step(&mut self, random: &mut Random) {
         let context = &mut Context::from_waker(Waker::noop());

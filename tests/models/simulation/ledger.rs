@@ -13,7 +13,7 @@ use roomcast::writer::Address;
 
 use super::retention::Retention;
 use super::server::REPLAY_BYTES_MAX;
-use super::stream_check::{Bookmark, Received, StreamCheck};
+use super::stream_check::{Bookmark, Received, STOPPED, StreamCheck};
 use crate::wire::Socket;
 
 /// One life of a room, from its creation until nobody is in it and it remembers nothing.
@@ -289,7 +289,9 @@ impl Ledger {
     pub fn check_received(&self, address: Address, is_in_one_room: bool, socket: &Socket) -> Received {
         let received = String::from_utf8_lossy(&socket.taken);
         let last_line = received.lines().last().unwrap_or_default();
-        let gets_all = socket.finished && !last_line.starts_with("ERR closed");
+        // A stop ends a client behind everything that is pending for it.
+        let is_cut = last_line.starts_with("ERR closed") && last_line != STOPPED;
+        let gets_all = socket.finished && !is_cut;
         let mut check = StreamCheck::new(self.memberships_of(address), is_in_one_room, gets_all);
         for line in received.split_inclusive('\n') {
             match line.strip_suffix('\n') {

@@ -9,8 +9,11 @@ pub mod server;
 mod stream_check;
 pub mod tasks;
 
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use proptest::test_runner::Config as ProptestConfig;
 use roomcast::broker::{PUBLICATION_BYTES, ROOM_BYTES, Unrecovered};
 use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits, SlowPolicy};
@@ -80,6 +83,16 @@ struct World {
     /// The limits of the rooms that no rule names.
     room: LimitsOfRoom,
     has_rules: bool,
+    stop: Stop,
+}
+
+/// How the server stops, in half of the seeds.
+enum Stop {
+    Never,
+    /// Clients are ended one after another, and once all have come the rest at once.
+    Spread,
+    /// The rest end.
+    OfAll(LocalBoxFuture<'static, ()>),
 }
 
 /// What has happened in a run.
@@ -111,7 +124,8 @@ impl World {
         let shape = Shape { shards, writers, rooms: ROOMS, outbox, room, rooms_max: ROOMS_MAX, history };
         let (server, has_rules) = (Server::new(shape), random.one_in(3));
         let (clients, read_rates) = (Vec::new(), Vec::new());
-        Self { random, now: Instant::now(), server, clients, read_rates, room, has_rules }
+        let stop = if random.one_in(2) { Stop::Spread } else { Stop::Never };
+        Self { random, now: Instant::now(), server, clients, read_rates, room, has_rules, stop }
     }
 
     fn run(&mut self) -> Met {
@@ -142,7 +156,29 @@ impl World {
             _ if self.random.one_in(4) => self.ping(),
             _ if self.random.one_in(16) => self.break_socket_of_last(),
             _ if self.has_rules && self.random.one_in(4) => self.apply_rule(),
-            _ => {}
+            _ => self.go_on_with_stop(),
+        }
+    }
+
+    /// Ends a client while others go on, or all who are left, as the writers do.
+    fn go_on_with_stop(&mut self) {
+        let context = &mut Context::from_waker(Waker::noop());
+        match &mut self.stop {
+            Stop::Spread if self.clients.len() == CLIENTS && self.random.one_in(8) => {
+                let drain = self.server.drain.clone();
+                let mut stopping = async move { drain.stop_publishing().await }.boxed_local();
+                // The phase begins before the clients end.
+                let _ = stopping.poll_unpin(context);
+                self.clients.iter().for_each(Client::end_by_stop);
+                self.stop = Stop::OfAll(stopping);
+            }
+            Stop::Spread if !self.clients.is_empty() && self.random.one_in(4) => {
+                self.clients[self.random.below(self.clients.len())].end_by_stop();
+            }
+            Stop::OfAll(stopping) => {
+                let _ = stopping.poll_unpin(context);
+            }
+            Stop::Never | Stop::Spread => {}
         }
     }
 
@@ -321,7 +357,7 @@ fn run_many(shards: usize, writers: usize) {
     let mut seeds = Random((shards * 16 + writers) as u64);
     let met: Vec<Met> = (0..runs).map(|_| run(seeds.next(), shards, writers)).collect();
     // Everything that can happen must be common enough, otherwise the runs would test too little.
-    let counts: [fn(&Met) -> u64; 14] = [
+    let counts: [fn(&Met) -> u64; 15] = [
         |met| met.counts.delivered,
         |met| met.counts.dropped_slow,
         |met| met.counts.dropped_gap,
@@ -331,6 +367,7 @@ fn run_many(shards: usize, writers: usize) {
         |met| met.received.refused_by_session,
         |met| met.received.replayed,
         |met| met.received.unrecovered,
+        |met| met.received.stopped,
         |met| met.unrecovered(Unrecovered::OtherEpoch),
         |met| met.unrecovered(Unrecovered::Ahead),
         |met| met.unrecovered(Unrecovered::Trimmed),

@@ -5,6 +5,9 @@ use roomcast::protocol::position::Position;
 
 use super::ledger::{Life, Membership};
 
+/// The last line of a client that a stop of the server has ended.
+pub const STOPPED: &str = "ERR closed shutdown retry=1";
+
 /// What a client has received.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -20,6 +23,8 @@ pub struct Received {
     pub refused_by_room: u64,
     /// Refusals of one room more than a client may be in.
     pub refused_by_session: u64,
+    /// Ends by a stop of the server.
+    pub stopped: u64,
     /// The positions of rooms in their lives.
     pub positions: Vec<(Life, Position)>,
     /// Where the client can resume.
@@ -35,6 +40,7 @@ impl Received {
         self.unrecovered += other.unrecovered;
         self.refused_by_room += other.refused_by_room;
         self.refused_by_session += other.refused_by_session;
+        self.stopped += other.stopped;
     }
 }
 
@@ -95,6 +101,7 @@ impl<'a> StreamCheck<'a> {
 
     pub fn line(&mut self, line: &str) {
         assert!(!self.is_over, "behind the last line: {line}");
+        self.received.stopped += u64::from(line == STOPPED);
         // A client that is cut to save memory gets nothing but the last line.
         let is_unrecovered = std::mem::take(&mut self.is_unrecovered) && !line.starts_with("ERR closed");
         assert_eq!(is_unrecovered, line == "GAP unknown", "{line} in {:?}", self.open.last());

@@ -67,7 +67,8 @@ fn what_cannot_be_done_is_said_in_one_line_without_the_key() {
     let url = format!("http://{closed}");
     let elsewhere = |url: &str| [&["--url".to_owned(), url.to_owned()], &server[2..]].concat();
     expect_failure(&run(&["rooms"], &elsewhere(&url)), &["cannot connect to 127.0.0.1", "refused"]);
-    expect_failure(&run(&["rooms"], &elsewhere("https://example.org")), &["as in http://127.0.0.1:3000"]);
+    expect_failure(&run(&["rooms"], &elsewhere("https://192.0.2.1")), &["https is spoken with this machine alone"]);
+    expect_failure(&run(&["rooms"], &elsewhere("ftp://192.0.2.1")), &["as in http://127.0.0.1:3000"]);
     expect_failure(&run(&["rooms"], &elsewhere("nonsense")), &["--url"]);
     let lines = format!("http://{}", served.server.tcp.address);
     expect_failure(&run(&["rooms"], &elsewhere(&lines)), &["no answer from"]);

@@ -63,6 +63,7 @@ fn a_server_that_stops_refuses_calls() {
     backend.send("publish", json!({ "channel": "a", "data": 1 }));
     let (head, body) = backend.client.answer();
     assert_eq!((head.status, body.as_str(), head.header("connection")), (503, "draining\n", Some("close")));
+    assert_eq!(head.header("retry-after"), Some("1"));
     drop(stalled);
 }
 

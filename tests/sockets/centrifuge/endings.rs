@@ -117,7 +117,7 @@ fn a_server_that_stops_says_so_behind_everything_that_was_published() {
         waiting.iter_mut().for_each(|client| client.expect_closed(3001));
         for member in &mut members[1..] {
             let (objects, closed) = member.until_closed();
-            assert_eq!(closed, (3001, "shutdown".to_owned()));
+            assert_eq!(closed, (3001, "shutdown retry=1".to_owned()));
             assert_eq!(objects.len(), 100);
         }
         members[0].until_closed();

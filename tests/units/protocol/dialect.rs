@@ -2,11 +2,14 @@
 
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::disconnect::{Disconnect, RetrySeconds};
 use roomcast::protocol::event::Event;
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher};
+
+/// When clients come back after a stop.
+const RETRY: RetrySeconds = RetrySeconds(11);
 
 /// The life of the room in which all is published.
 const EPOCH: Epoch = Epoch::new(UnixMillis(0), 0);
@@ -77,9 +80,10 @@ fn a_client_that_closes_gets_nothing_and_one_that_quits_gets_bye() {
         (Disconnect::TooLong, "ERR closed too-long\n", b"\x88\x0a\x03\xf1too-long"),
         (Disconnect::SlowConsumer, "ERR closed slow-consumer\n", b"\x88\x0f\x0f\xa8slow-consumer"),
         (Disconnect::NotUtf8, "ERR closed not-utf8\n", b"\x88\x0a\x03\xefnot-utf8"),
+        (Disconnect::Shutdown, "ERR closed shutdown retry=11\n", b"\x88\x13\x03\xe9shutdown retry=11"),
     ] {
-        assert_eq!(Dialect::TextLines.closing(reason).unwrap(), line);
-        assert_eq!(Dialect::TextWebSocket(Compression::None).closing(reason).unwrap(), message);
+        assert_eq!(Dialect::TextLines.closing(reason, RETRY).unwrap(), line);
+        assert_eq!(Dialect::TextWebSocket(Compression::None).closing(reason, RETRY).unwrap(), message);
     }
-    assert!(Dialect::ALL.iter().all(|dialect| dialect.closing(Disconnect::ClosedByPeer).is_none()));
+    assert!(Dialect::ALL.iter().all(|dialect| dialect.closing(Disconnect::ClosedByPeer, RETRY).is_none()));
 }

@@ -1,6 +1,7 @@
 //! The wire formats: parsing of commands, encoding of events, and WebSocket frames.
 
 mod centrifuge;
+mod client_lines;
 mod command;
 mod compression;
 mod dialect;

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::disconnect::{Disconnect, RetrySeconds};
 use roomcast::protocol::event::{Event, JoinedAt, Recovery};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset, Position, UnixMillis};
 use roomcast::protocol::publication::{ClientId, Data, Publication, Publisher, PublisherKind, Tags, UserId};
 use roomcast::protocol::room_events::write_publication;
 use serde_json::{Value, json};
+
+/// When clients come back after a stop.
+const RETRY: RetrySeconds = RetrySeconds(11);
 
 const EPOCH: &str = "0123456789abc";
 
@@ -87,12 +90,15 @@ fn every_event_has_its_form() {
             "event: refused\ndata: {\"code\":\"unrecoverable\",\
              \"message\":\"what \\\"a\\\\\\\"b\\\" has published since cannot all be had\"}\n\n",
         ),
-        (Event::Closed(Disconnect::Shutdown), "event: closed\nretry: 2000\ndata: {\"reason\":\"shutdown\"}\n\n"),
         (
-            Event::Closed(Disconnect::TooManyConnections),
+            Event::Closed(Disconnect::Shutdown, RETRY),
+            "event: closed\nretry: 11000\ndata: {\"reason\":\"shutdown\",\"retry\":11}\n\n",
+        ),
+        (
+            Event::Closed(Disconnect::TooManyConnections, RETRY),
             "event: closed\nretry: 10000\ndata: {\"reason\":\"too-many-connections\"}\n\n",
         ),
-        (Event::Closed(Disconnect::Refused), "event: closed\nretry: 60000\ndata: {\"reason\":\"refused\"}\n\n"),
+        (Event::Closed(Disconnect::Refused, RETRY), "event: closed\nretry: 60000\ndata: {\"reason\":\"refused\"}\n\n"),
         (
             Event::Dismissed(4_500, "go \"away\""),
             "event: closed\nretry: 60000\ndata: {\"reason\":\"go \\\"away\\\"\",\"code\":4500}\n\n",
@@ -101,7 +107,7 @@ fn every_event_has_its_form() {
         assert_eq!(chunk(&event), form);
     }
     assert_eq!(Dialect::RoomEvents.ping(), "3\r\n:\n\n\r\n");
-    let closing = Dialect::RoomEvents.closing(Disconnect::SlowConsumer).unwrap();
+    let closing = Dialect::RoomEvents.closing(Disconnect::SlowConsumer, RETRY).unwrap();
     assert!(closing.ends_with(b"{\"reason\":\"slow-consumer\"}\n\n\r\n0\r\n\r\n"), "{closing:?}");
 }
 

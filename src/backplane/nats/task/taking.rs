@@ -17,6 +17,7 @@ use crate::backplane::envelope::{append_signal, decode_signals, seal_signals};
 use crate::backplane::following::{Restart, RestartCause, Source, Verdict};
 use crate::backplane::publishing::{ENTRIES_MAX, ENVELOPE_BYTES, ProposalId};
 use crate::backplane::signal::Signal;
+use crate::fault;
 
 /// Messages of one subscription that are taken in one turn.
 const TURN_MAX: usize = 256;
@@ -108,6 +109,7 @@ impl Task {
 
     /// Takes this proposal and those that wait, as far as there is room in the next envelope.
     pub(super) async fn take_proposals(&mut self, first: Proposal) {
+        fault::inject("proposals");
         self.take_proposal(first).await;
         for _ in 0..ENTRIES_MAX {
             let is_open = self.publishing.is_open(Instant::now());

@@ -13,7 +13,7 @@ use super::frame::{FINAL_BINARY, FINAL_TEXT, close_frame};
 use super::lines::short_of_buffer;
 use super::{Endpoint, Http, WebSocket};
 use carrier::{Carrier, Emulation, OverWebSocket};
-pub use protobuf::varint;
+pub use protobuf::{command as protobuf_command, varint};
 
 /// How objects are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

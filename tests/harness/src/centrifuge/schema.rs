@@ -80,6 +80,7 @@ const SUBSCRIBE_REQUEST: Fields = &[
     field("recoverable", 10, Bool),
     field("join_leave", 11, Bool),
     field("delta", 12, Text),
+    field("tf", 13, Message(EMPTY)),
     field("flag", 14, Signed),
     field("type", 15, Signed),
 ];

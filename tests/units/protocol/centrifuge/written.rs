@@ -6,7 +6,7 @@ use roomcast::protocol::centrifuge::{disconnect_code, error_code, json, protobuf
 use roomcast::protocol::command::CommandError;
 use roomcast::protocol::compression::Compression;
 use roomcast::protocol::dialect::Dialect;
-use roomcast::protocol::disconnect::Disconnect;
+use roomcast::protocol::disconnect::{Disconnect, RetrySeconds};
 use roomcast::protocol::event::{Connected, Event, Eviction, JoinedAt, Recovery};
 use roomcast::protocol::listing::Listing;
 use roomcast::protocol::names::{Label, RoomName};
@@ -108,8 +108,8 @@ fn what_happens_in_a_room_is_a_push() {
         let push = json!({"channel": "a\"b", "unsubscribe": {"code": code, "reason": reason}});
         expect_push(&Event::Evicted(room, eviction), &push);
     }
-    let push = json!({"disconnect": {"code": 3001, "reason": "shutdown"}});
-    expect_push(&Event::Closed(Disconnect::Shutdown), &push);
+    let push = json!({"disconnect": {"code": 3001, "reason": "shutdown retry=11"}});
+    expect_push(&Event::Closed(Disconnect::Shutdown, RetrySeconds(11)), &push);
     let push = json!({"disconnect": {"code": 4100, "reason": "a \"reason\""}});
     expect_push(&Event::Dismissed(4100, "a \"reason\""), &push);
 }
@@ -360,7 +360,8 @@ fn a_publication_fills_its_vector_to_the_last_byte() {
 fn the_reasons_of_endings_fit_a_close_frame_and_are_no_json() {
     for &reason in Disconnect::VARIANTS {
         let (code, words) = disconnect_code(reason);
-        assert!(words.len() <= 123 && serde_json::from_str::<Value>(words).is_err(), "{reason:?}: {words}");
+        let words = RetrySeconds(u32::MAX).told_with(reason, words);
+        assert!(words.len() <= 123 && serde_json::from_str::<Value>(&words).is_err(), "{reason:?}: {words}");
         assert!(code == 1009 || (3000..5000).contains(&code), "{reason:?}: {code}");
     }
     for (reason, code) in [

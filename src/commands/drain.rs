@@ -1,0 +1,73 @@
+//! `roomcast drain`: has a running server stop gently, and waits until it has ended. Never signals a server that is
+//! stopping already, since a second signal would end it at once.
+
+use std::time::Duration;
+
+use super::http_client::{Connection, Patience, Target};
+use super::running::{Running, covers};
+use crate::config::Config;
+
+/// The time between two lines of progress.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the server may take for each part of what it says of its progress. A server that stops already and is too slow
+/// to say so would get a second signal.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What `/ready` answers from the beginning of a stop.
+const DRAINING: &str = "draining";
+
+/// Has the server of these settings, or that of the process, stop, and waits until it has ended. Tells `say` its progress in
+/// lines.
+///
+/// # Errors
+/// There is no such server, or it is another user's.
+pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str)) -> anyhow::Result<()> {
+    let server = pid.map_or_else(|| Running::at(config.http), Running::open)?;
+    let pid = server.pid;
+    if !server.listens(|_| true) {
+        say(&format!("process {pid} accepts no clients: it is stopping already, or it still starts\n"));
+    }
+    // A server that starts is asked to stop once it has started; one that is stopping never listens again.
+    while !server.listens(|_| true) {
+        if server.wait(INTERVAL) {
+            say(&format!("process {pid} has ended\n"));
+            return Ok(());
+        }
+    }
+    let mut progress = Progress::of(&server, config);
+    if progress.answer().is_some_and(|answer| answer.starts_with(DRAINING)) {
+        say(&format!("process {pid} is stopping already\n"));
+    } else {
+        server.terminate()?;
+        say(&format!("process {pid} was asked to stop\n"));
+    }
+    while !server.wait(INTERVAL) {
+        if let Some(answer) = progress.answer() {
+            say(&format!("{answer}\n"));
+        }
+    }
+    say(&format!("process {pid} has ended\n"));
+    Ok(())
+}
+
+/// What a server says of its readiness, over a connection that it keeps to its end; `None` where it says nothing.
+struct Progress(Option<Connection>);
+
+impl Progress {
+    /// Connects to the HTTP port of the settings, if this is that of the server.
+    fn of(server: &Running, config: &Config) -> Self {
+        let is_its_own = server.listens(|address| covers(address, config.http));
+        let connect = || Target::of_settings(config).connect(Patience::ForEachPart(ANSWER_WITHIN)).ok();
+        Self(is_its_own.then(connect).flatten())
+    }
+
+    /// The first line of what it answers now.
+    fn answer(&mut self) -> Option<String> {
+        let answer = self.0.as_mut()?.get("/ready").ok();
+        if answer.is_none() {
+            self.0 = None;
+        }
+        answer.and_then(|(_, text)| text.lines().next().map(str::to_owned))
+    }
+}

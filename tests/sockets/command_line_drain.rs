@@ -1,0 +1,93 @@
+//! `roomcast drain`: finds a server, has it stop once, tells of its progress, and ends with it.
+
+use harness::{Ended, Lines, Log, Process, Program, WELCOME, at_once};
+use rustix::process::Signal;
+
+/// `roomcast drain` while it runs, and what it prints.
+fn start(arguments: &[&str]) -> (Process, Log) {
+    let mut drain = Process::start_piped(&mut Program::command(&[&["drain"], arguments].concat()));
+    let out = drain.stdout();
+    (drain, out)
+}
+
+#[track_caller]
+fn expect_failure(ended: &Ended, part: &str) {
+    let Ended { code, out, err } = ended;
+    assert_eq!((*code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
+    assert!(err.contains(part), "{err}");
+}
+
+#[test]
+fn a_server_is_found_by_its_port_or_its_process_and_drained_to_its_end() {
+    at_once([("shared", true), ("shared", false), ("per-worker", true), ("per-worker", false)], |(tables, by_port)| {
+        let program = Program::start(&["--workers", "2", "--descriptor-tables", tables]);
+        let mut member = Lines::connect(program.tcp);
+        member.expect(WELCOME);
+        let (http, pid) = (program.http.to_string(), program.id().to_string());
+        let named = if by_port { ["--http", &http] } else { ["--pid", &pid] };
+        let (mut drain, out) = start(&named);
+        member.expect("ERR closed shutdown retry=1");
+        member.expect_end();
+        drop(member);
+        assert_eq!(program.end().0, Some(0));
+        let expected = [format!("process {pid} was asked to stop"), format!("process {pid} has ended")];
+        let lines = out.rest();
+        assert_eq!([&lines[0], &lines[lines.len() - 1]], [&expected[0], &expected[1]]);
+        assert_eq!(drain.wait(), Some(0));
+    });
+}
+
+#[test]
+fn it_tells_of_the_progress_and_an_interrupt_leaves_the_server_stopping() {
+    let mut drain = None;
+    let mut program = Program::start_that_drains_for_hours(&[], |program| {
+        drain = Some(start(&["--http", &program.http.to_string()]));
+    });
+    let (mut drain, out) = drain.expect("it was started");
+    let told = out.until("draining");
+    assert!(told[0].ends_with("was asked to stop"), "{told:?}");
+    drain.signal(Signal::INT);
+    assert_eq!(drain.wait(), None);
+    // By the port nobody is found, since the server listens no longer; by the process it is, and gets no second signal.
+    expect_failure(&Program::run(&["drain", "--http", &program.http.to_string()]), "no server listens at 127.0.0.1");
+    let (mut second, out) = start(&["--pid", &program.id().to_string()]);
+    out.until("accepts no clients: it is stopping already");
+    program.signal_until_end(Signal::KILL);
+    out.until("has ended");
+    assert_eq!(second.wait(), Some(0));
+}
+
+#[test]
+fn a_server_in_its_drain_delay_gets_no_second_signal() {
+    let mut program = Program::start(&["--drain-delay", "1h"]);
+    let http = program.http.to_string();
+    let (mut first, told_first) = start(&["--http", &http]);
+    told_first.until("draining");
+    let (mut second, told_second) = start(&["--http", &http]);
+    assert!(told_second.line().is_some_and(|line| line.ends_with("is stopping already")));
+    told_second.until("draining");
+    program.signal_until_end(Signal::KILL);
+    assert_eq!((first.wait(), second.wait()), (Some(0), Some(0)));
+}
+
+#[test]
+fn what_is_no_server_of_ours_is_left_alone() {
+    let own = std::process::id().to_string();
+    expect_failure(&Program::run(&["drain", "--pid", &own]), "no server of roomcast");
+    let mut ended = Process::start(&mut Program::command(&["-V"]));
+    let pid = ended.id().to_string();
+    assert_eq!(ended.wait(), Some(0));
+    expect_failure(&Program::run(&["drain", "--pid", &pid]), &format!("there is no process {pid}"));
+    expect_failure(&Program::run(&["drain", "--http", "127.0.0.1:0"]), "--pid says which server is meant");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    expect_failure(&Program::run(&["drain", "--http", &free.to_string()]), "no server listens at 127.0.0.1");
+    let refused = Program::run(&["drain", "--pid", "0"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+}
+
+#[test]
+fn a_port_at_which_another_program_listens_is_no_server() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    expect_failure(&Program::run(&["drain", "--http", &address]), "no server of roomcast");
+}
