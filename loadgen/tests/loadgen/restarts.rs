@@ -2,6 +2,7 @@
 //! taken the place of the old one, and try again where nobody listens.
 
 use harness::at_once;
+use serde_json::json;
 
 use crate::fake::{Fake, Fault, Wire};
 use crate::load::{Measured, Running, loadgen, measure, short};
@@ -42,7 +43,7 @@ fn clients_wait_as_long_as_the_server_tells_them() {
         measured.expect_all(6);
         expect_back(&measured, [72, 72, 0, 0]);
         assert_eq!(comebacks(&measured, "hinted"), 72.0, "{measured:?}");
-        assert_eq!(measured.report["rooms"]["reconnects"]["comebacks"]["hint_seconds"], serde_json::json!([1.0, 1.0]));
+        assert_eq!(measured.report["rooms"]["reconnects"]["comebacks"]["hint_seconds"], json!([1.0, 1.0]));
         assert!(comebacks(&measured, "outage_seconds") >= 1.0, "{measured:?}");
         assert_eq!(measured.number("/rooms/reconnects/connects/count"), 72.0, "{measured:?}");
         assert!(measured.ended.out.contains("72 told to wait 1 s"), "{measured:?}");
@@ -72,27 +73,33 @@ fn the_wait_behind_the_end_of_the_load_is_no_lack_of_progress() {
 
 #[test]
 fn a_restart_in_place_is_told_as_a_gap_and_loses_nothing() {
-    let ports = [free_port(), free_port()];
-    let server = Server::roomcast_on(ports);
-    let running = load_on(&server, &["--failover=same", "--duration", "6s"]);
-    server.wait_for_deliveries(100.0);
-    server.stop();
-    let _second = Server::roomcast_on(ports);
-    let measured = running.end();
-    measured.expect_clean();
-    expect_back(&measured, [72, 0, 72, 0]);
-    for times in ["times", "connects"] {
-        assert_eq!(measured.number(&format!("/rooms/reconnects/{times}/count")), 72.0, "{times}: {measured:?}");
-    }
-    assert!(comebacks(&measured, "outage_seconds") > 0.0, "{measured:?}");
-    let timeline = measured.report["rooms"]["reconnects"]["comebacks"]["timeline"].as_array().expect("a list").clone();
-    let sum = |of: &str| timeline.iter().filter_map(|sample| sample[of].as_f64()).sum::<f64>() / 10.0;
-    assert_eq!([sum("ended").round(), sum("back").round()], [72.0, 72.0], "{measured:?}");
+    at_once([("0s", 1.0), ("1s", 2.0)], |(spread, hint)| {
+        let ports = [free_port(), free_port()];
+        let server = Server::roomcast_on(ports, &["--drain-spread", spread]);
+        let running = load_on(&server, &["--failover=same", "--duration", "6s"]);
+        server.wait_for_deliveries(100.0);
+        server.stop();
+        let _second = Server::roomcast_on(ports, &[]);
+        let measured = running.end();
+        measured.expect_clean();
+        expect_back(&measured, [72, 0, 72, 0]);
+        let told = &measured.report["rooms"]["reconnects"]["comebacks"];
+        // A client whose handshake the stopping server refuses is told again.
+        assert!(comebacks(&measured, "hinted") >= 72.0, "{measured:?}");
+        assert_eq!(told["hint_seconds"], json!([hint, hint]), "{measured:?}");
+        assert!(comebacks(&measured, "outage_seconds") >= hint, "{measured:?}");
+        for times in ["times", "connects"] {
+            assert_eq!(measured.number(&format!("/rooms/reconnects/{times}/count")), 72.0, "{times}: {measured:?}");
+        }
+        let timeline = told["timeline"].as_array().expect("a list");
+        let sum = |of: &str| timeline.iter().filter_map(|sample| sample[of].as_f64()).sum::<f64>() / 10.0;
+        assert_eq!([sum("ended").round(), sum("back").round()], [72.0, 72.0], "{measured:?}");
+    });
 }
 
 #[test]
 fn a_server_that_nobody_replaces_is_tried_again_and_again() {
-    let server = Server::roomcast_on([free_port(), free_port()]);
+    let server = Server::roomcast_on([free_port(), free_port()], &[]);
     let running = load_on(&server, &[&IMPATIENT[..], &["--failover=same"]].concat());
     server.wait_for_deliveries(100.0);
     server.stop();

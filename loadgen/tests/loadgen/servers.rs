@@ -38,11 +38,11 @@ impl Server {
         Self { program, tcp, websocket, centrifuge, centrifuge_protobuf, readers, api }
     }
 
-    /// Starts it on ports that stay free for another one, which takes its place.
+    /// Starts it with these flags too, on ports that stay free for another one, which takes its place.
     #[track_caller]
-    pub fn roomcast_on(ports: [u16; 2]) -> Self {
+    pub fn roomcast_on(ports: [u16; 2], flags: &[&str]) -> Self {
         let [tcp, http] = ports.map(|port| format!("127.0.0.1:{port}"));
-        Self::roomcast_with(&["--tcp", &tcp, "--http", &http])
+        Self::roomcast_with(&[&["--tcp", &tcp, "--http", &http], flags].concat())
     }
 
     /// Waits until its members have been sent this many messages.
