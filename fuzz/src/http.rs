@@ -97,7 +97,7 @@ fn host_of(text: &str) -> String {
 
 /// The client is the proxy, unless it names another: the last one behind which there are only proxies.
 fn check_forwarded(first: HeaderValue, second: HeaderValue) {
-    let hops = [&first, &second].map(|list| list.to_str().expect("it was text").to_owned()).join(",");
+    let hops = [&first, &second].map(|list| list.to_str().unwrap_or("unreadable").to_owned()).join(",");
     let mut headers = HeaderMap::new();
     headers.append("x-forwarded-for", first);
     headers.append("x-forwarded-for", second);

@@ -36,7 +36,11 @@ pub fn lines(input: &[u8]) {
     let whole = LineClient::hear(&[bytes], bytes_max);
     let cut = LineClient::hear(&chunks(lengths, bytes), bytes_max);
     assert_eq!(cut.heard, whole.heard, "chunks of {lengths:?} + 1 bytes");
-    assert_eq!(cut.answers, whole.answers, "the refusals of telnet options");
+    if whole.heard.last() == Some(&Heard::TooLong) {
+        assert!(whole.answers.starts_with(&cut.answers), "what came behind the end may never have been read");
+    } else {
+        assert_eq!(cut.answers, whole.answers, "the refusals of telnet options");
+    }
     assert_eq!(whole.heard, heard_by_model(&text_without_telnet(bytes), bytes_max));
     for heard in &whole.heard {
         if let Heard::Accepted(line) = heard {

@@ -47,6 +47,10 @@ fn whole_is_longer(whole: &Parsed, received: usize) -> bool {
 fn client_by_model(header: &[u8]) -> Option<SocketAddr> {
     let Some(binary) = header.strip_prefix(SIGNATURE) else {
         assert!(header.len() <= LINE_BYTES_MAX && header.ends_with(b"\r\n"));
+        if header.starts_with(b"PROXY UNKNOWN") {
+            // Whatever else stands there is to be ignored.
+            return None;
+        }
         let line = str::from_utf8(header).expect("a line of ASCII");
         let words: Vec<&str> = line.trim_end().split(' ').collect();
         return match words.as_slice() {

@@ -47,6 +47,7 @@ Examples:
   loadgen --mix tcp=50,ws=50 --giant 10000@4 --churn 200 --slow 0.05
   loadgen --clients 12800 --rate 1280 --reconnect 0.8@5s --away 5s --duration 20s
   loadgen --targets tcp://127.0.0.1:8080,tcp://127.0.0.1:8081 --failover --duration 60s
+  loadgen --clients 15000 --failover=same --duration 60s
 
 -h lists the common options, --help all of them.";
 

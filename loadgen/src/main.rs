@@ -22,6 +22,7 @@ mod candidate;
 mod capacity;
 mod child_processes;
 mod clock;
+mod comebacks;
 mod compare;
 mod coordinator;
 mod descriptors;

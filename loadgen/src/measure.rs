@@ -40,7 +40,7 @@ pub fn run_once(
 ) -> anyhow::Result<Measurement> {
     let targets: Vec<_> = workload.targets.iter().map(|weighted| &weighted.target).collect();
     let spawned = server.spawn.as_deref().map(|command| SpawnedServer::start(command, &targets)).transpose()?;
-    let server_process = if workload.settings.failover && spawned.is_none() && server.pid.is_none() {
+    let server_process = if workload.settings.failover.is_some() && spawned.is_none() && server.pid.is_none() {
         // The process may end during the load, and others do its work.
         None
     } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
+use crate::comebacks::Comebacks;
 use crate::latency::HistogramCounts;
 use crate::room_order::RoomOrder;
 
@@ -173,8 +174,12 @@ pub struct ReconnectResult {
     pub failed: Reasons,
     /// When the first client was due to reconnect and when the last one was back.
     pub returned: Option<(Nanos, Nanos)>,
-    /// Time from when a client was due to reconnect until it had everything that it had missed.
+    /// Time from when a client was due to reconnect until it had everything that it had missed or was told of a gap.
     pub times: HistogramCounts,
+    /// The same time from when the client began to connect.
+    pub connects: HistogramCounts,
+    /// When connections ended and when clients were back.
+    pub comebacks: Comebacks,
     /// Latencies in rooms without cut clients, of messages due before the first cut.
     pub beside_before: HistogramCounts,
     /// Latencies in the same rooms, of messages due from the first reconnect until all clients were back, in all
@@ -187,7 +192,7 @@ pub struct ReconnectResult {
 pub struct ReconnectCounts {
     /// Clients that were cut on purpose.
     pub cut: u64,
-    /// Connections that the server ended and whose clients were to come back elsewhere.
+    /// Connections that the server ended and whose clients were to come back.
     pub disconnected: u64,
     /// Returns to another target than before.
     pub moved: u64,

@@ -74,8 +74,8 @@ pub struct WorkloadSettings {
     pub slow: f64,
     /// Clients that are cut and come back.
     pub reconnect: Option<Reconnect>,
-    /// Whether clients that lose their connection come back at another target.
-    pub failover: bool,
+    /// Where clients come back that the server has disconnected; `None` if they stay away.
+    pub failover: Option<Failover>,
     /// Seed of all random choices.
     pub seed: u64,
     /// Messages that the bare loop sends in one write. A server decides for itself.
@@ -117,6 +117,16 @@ pub struct Reconnect {
     /// Time from a client's cut to its reconnect.
     pub away: Duration,
     pub from: CutFrom,
+}
+
+/// Where clients come back that the server has disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// Another target, as when the nodes of a cluster are restarted one after the other.
+    Other,
+    /// The same target, as when a server is restarted in place.
+    Same,
 }
 
 /// Which clients are cut. The first member of a room never is.
@@ -179,7 +189,7 @@ impl Workload {
             churn: 0.0,
             slow: 0.0,
             reconnect: None,
-            failover: false,
+            failover: None,
             seed: 1,
             messages_per_write: 1,
             room_prefix: "room".to_owned(),

@@ -57,7 +57,10 @@ class Probe:
 
     def stop(self):
         """Ends the clients, once they have received what they have sent."""
-        self.pipe.send("stop")
+        try:
+            self.pipe.send("stop")
+        except OSError:
+            pass  # It has ended by itself, as it does when something is wrong.
         self.process.join(LOST_SECONDS + 5)
         self.latencies()
         if self.process.exitcode != 0 and not self.faults:

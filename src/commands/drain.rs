@@ -25,11 +25,12 @@ const DRAINING: &str = "draining";
 pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str)) -> anyhow::Result<()> {
     let server = pid.map_or_else(|| Running::at(config.http), Running::open)?;
     let pid = server.pid;
-    if !server.listens(|_| true) {
+    let accepts_nobody = || server.listens(|_| true) == Some(false);
+    if accepts_nobody() {
         say(&format!("process {pid} accepts no clients: it is stopping already, or it still starts\n"));
     }
     // A server that starts is asked to stop once it has started; one that is stopping never listens again.
-    while !server.listens(|_| true) {
+    while accepts_nobody() {
         if server.wait(INTERVAL) {
             say(&format!("process {pid} has ended\n"));
             return Ok(());
@@ -57,7 +58,7 @@ struct Progress(Option<Connection>);
 impl Progress {
     /// Connects to the HTTP port of the settings, if this is that of the server.
     fn of(server: &Running, config: &Config) -> Self {
-        let is_its_own = server.listens(|address| covers(address, config.http));
+        let is_its_own = server.listens(|address| covers(address, config.http)) == Some(true);
         let connect = || Target::of_settings(config).connect(Patience::ForEachPart(ANSWER_WITHIN)).ok();
         Self(is_its_own.then(connect).flatten())
     }

@@ -262,3 +262,27 @@ impl Write for Timed {
 fn named(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::WouldBlock { ErrorKind::TimedOut.into() } else { error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_with_its_last_byte_and_one_without_a_length_with_its_connection() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK";
+        assert_eq!(parse_answer(answer), Ok((200, "OK".to_owned())));
+        assert_eq!(parse_answer(&answer[..answer.len() - 1]), Err("the answer is cut short"));
+        assert_eq!(length_of(answer), Some(answer.len()));
+        assert_eq!(length_of(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"), None);
+        assert_eq!(parse_answer(b"HTTP/1.0 503 Busy\r\n\r\nlater"), Ok((503, "later".to_owned())));
+        for other in [&b""[..], b"Welcome!\n", b"HTTP/1.1 2"] {
+            assert_eq!(parse_answer(other), Err("it does not speak HTTP"));
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_count_as_its_own() {
+        assert!(is_of_this_machine("127.0.0.1:443".parse().unwrap()));
+        assert!(!is_of_this_machine("192.0.2.1:443".parse().unwrap()));
+    }
+}

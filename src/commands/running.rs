@@ -37,7 +37,7 @@ impl Running {
         ensure!(!sockets.is_empty(), "no server listens at {http}: --http or --pid says which one is meant");
         let processes = all_processes().context("cannot read /proc")?;
         let pids: Vec<i32> =
-            processes.flatten().filter(|process| has_any(process, &sockets)).map(|found| found.pid).collect();
+            processes.flatten().filter(|found| has_any(found, &sockets) == Some(true)).map(|found| found.pid).collect();
         match pids[..] {
             [pid] => Self::open(pid),
             [] => {
@@ -64,11 +64,11 @@ impl Running {
         Ok(running)
     }
 
-    /// Whether it listens anywhere, or at an address of which this is true. A server that stops does not, once it accepts
-    /// no more clients.
-    pub(super) fn listens(&self, is_wanted: impl Fn(SocketAddr) -> bool) -> bool {
-        let process = Process::new(self.pid.as_raw_pid());
-        process.is_ok_and(|process| listening(is_wanted).is_ok_and(|sockets| has_any(&process, &sockets)))
+    /// Whether it listens at an address of which this is true; `None` where this cannot be read, as of another user's
+    /// process. A server that stops listens nowhere once it accepts no more clients.
+    pub(super) fn listens(&self, is_wanted: impl Fn(SocketAddr) -> bool) -> Option<bool> {
+        let process = Process::new(self.pid.as_raw_pid()).ok()?;
+        has_any(&process, &listening(is_wanted).ok()?)
     }
 
     /// Asks it to stop.
@@ -111,10 +111,10 @@ fn listening(is_wanted: impl Fn(SocketAddr) -> bool) -> anyhow::Result<HashSet<u
     Ok(listening.map(|entry| entry.inode).collect())
 }
 
-/// Whether the process has one of the sockets. The descriptors of another user's process cannot be read.
-fn has_any(process: &Process, sockets: &HashSet<u64>) -> bool {
-    let mut descriptors = process.fd().into_iter().flatten().flatten();
-    descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
+/// Whether the process has one of the sockets; `None` where its descriptors cannot be read.
+fn has_any(process: &Process, sockets: &HashSet<u64>) -> Option<bool> {
+    let mut descriptors = process.fd().ok()?.flatten();
+    Some(descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode))))
 }
 
 /// The name of the process's program, also when its file has been replaced since; that of the process where the program
@@ -124,4 +124,24 @@ fn program_of(pid: i32) -> Option<String> {
     let path = process.exe().ok();
     let name = path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
     name.or_else(|| process.stat().ok().map(|stat| stat.comm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_at_every_address_is_found_at_each_of_them_and_others_at_their_own() {
+        for (listened, http, is_found) in [
+            ("127.0.0.1:3000", "127.0.0.1:3000", true),
+            ("0.0.0.0:3000", "127.0.0.1:3000", true),
+            ("[::]:3000", "127.0.0.1:3000", true),
+            ("[::ffff:127.0.0.1]:3000", "127.0.0.1:3000", true),
+            ("127.0.0.1:3000", "127.0.0.1:3001", false),
+            ("127.0.0.1:3000", "127.0.0.2:3000", false),
+            ("127.0.0.1:3000", "0.0.0.0:3000", false),
+        ] {
+            assert_eq!(covers(listened.parse().unwrap(), http.parse().unwrap()), is_found, "{listened} {http}");
+        }
+    }
 }

@@ -20,6 +20,9 @@ use crate::protocol::disconnect::Disconnect;
 /// The longest header, in bytes: version 1 has at most 107, version 2 has 52 and whatever the proxy adds.
 const HEADER_BYTES_MAX: usize = 2 * 1024;
 
+/// The longest header of version 1, with the end of its line, in bytes.
+const LINE_BYTES_MAX: usize = 107;
+
 /// The trusted proxies of one port.
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
@@ -126,13 +129,21 @@ pub fn parse_header(head: &[u8]) -> Parsed {
         return Parsed::Malformed;
     }
     let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+    let is_line = head.starts_with(b"PROXY ");
     match ProxyHeader::parse(head, config) {
+        // The parser takes what it finds whole: the same header in two pieces would be malformed.
+        Ok((_, length)) if is_line && !is_one_line(&head[..length]) => Parsed::Malformed,
         Ok((header, length)) => {
             Parsed::Whole { client: header.proxied_address().map(|address| address.source), length }
         }
         // A header of version 1 is one line, and this line has ended.
-        Err(HeaderError::BufferTooShort) if head.starts_with(b"PROXY ") && head.contains(&b'\n') => Parsed::Malformed,
+        Err(HeaderError::BufferTooShort) if is_line && head.contains(&b'\n') => Parsed::Malformed,
         Err(HeaderError::BufferTooShort) => Parsed::Partial,
         Err(_) => Parsed::Malformed,
     }
+}
+
+/// Whether a header of version 1 is one line, and not too long.
+fn is_one_line(header: &[u8]) -> bool {
+    header.len() <= LINE_BYTES_MAX && header.iter().position(|&byte| byte == b'\n') == Some(header.len() - 1)
 }

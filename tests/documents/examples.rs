@@ -94,7 +94,9 @@ fn mistake((program, arguments): &(String, Vec<String>)) -> Option<String> {
             }
         }
         "loadgen" => {
-            let ended = Process::run(Command::new(built("loadgen")).args(arguments).arg("--help"));
+            // It is built with the workspace; the sources of the server say nothing of its age.
+            let loadgen = built("roomcast").with_file_name("loadgen");
+            let ended = Process::run(Command::new(loadgen).args(arguments).arg("--help"));
             (ended.code != Some(0)).then_some(ended.err)
         }
         "own" => (!root().join(&arguments[0]).is_file()).then(|| format!("there is no {}", arguments[0])),

@@ -5,7 +5,7 @@ import re
 # Labels that Prometheus adds.
 TARGET_LABELS = {"job", "instance"}
 
-KEYWORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan", "by", "without", "on", "ignoring", "group_left", "group_right"}
+KEYWORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
 
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _SELECTOR = re.compile(r"(?<![\w:.$\[])([a-zA-Z_:][\w:]*)\s*(\{[^}]*\}|\()?")

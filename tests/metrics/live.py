@@ -78,8 +78,10 @@ class Processes:
         """Starts NATS; returns its URL."""
         folder = self.folder / "nats"
         folder.mkdir()
-        self.start("nats", nats, "--jetstream", "--store_dir", folder, "--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", folder)
-        until("NATS does not start", lambda: None if list(folder.glob("*.ports")) else self.log("nats") or "it says nothing")
+        address = ["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", folder]
+        self.start("nats", nats, "--jetstream", "--store_dir", folder, *address)
+        has_started = lambda: any(folder.glob("*.ports"))
+        until("NATS does not start", lambda: None if has_started() else self.log("nats") or "it says nothing")
         return json.loads(next(folder.glob("*.ports")).read_text())["nats"][0]
 
     def start_prometheus(self, jobs):

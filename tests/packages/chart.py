@@ -156,6 +156,8 @@ def cluster(rendered):
     expect(scaler["metrics"][0]["pods"]["target"]["averageValue"], "10000")
     [endpoint] = rendered["ServiceMonitor"]["endpoints"]
     expect((endpoint["port"], endpoint["path"], endpoint["scheme"]), ("http", "/metrics", "http"))
+    # The alerts look for a job with this word.
+    expect(endpoint["relabelings"], [{"targetLabel": "job", "replacement": "roomcast/chat/demo"}])
     expect(rendered.objects["ServiceMonitor"]["metadata"]["labels"]["release"], "prometheus")
     alerts = [rule for group in rendered["PrometheusRule"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert alerts and all("$labels" not in rule["expr"] for rule in alerts), alerts

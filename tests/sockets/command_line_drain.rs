@@ -1,7 +1,13 @@
 //! `roomcast drain`: finds a server, has it stop once, tells of its progress, and ends with it.
 
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
 use harness::{Ended, Lines, Log, Process, Program, WELCOME, at_once};
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
+
+/// A user that owns nothing.
+const NOBODY: u32 = 65_534;
 
 /// `roomcast drain` while it runs, and what it prints.
 fn start(arguments: &[&str]) -> (Process, Log) {
@@ -90,4 +96,23 @@ fn a_port_at_which_another_program_listens_is_no_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     expect_failure(&Program::run(&["drain", "--http", &address]), "no server of roomcast");
+}
+
+#[test]
+fn the_server_of_another_user_is_not_stopped_and_not_waited_for() {
+    if !geteuid().is_root() {
+        eprintln!("only root can be another user");
+        return;
+    }
+    let program = Program::start(&[]);
+    let (http, pid) = (program.http.to_string(), program.id().to_string());
+    for (named, said) in [(["--http", &http], "is not visible from here"), (["--pid", &pid], "cannot stop process")] {
+        let mut command = Program::command(&[&["drain"], &named[..]].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        match Process::try_start(command.uid(NOBODY)) {
+            Ok(drain) => expect_failure(&drain.end(), said),
+            Err(error) => eprintln!("the program is not for others: {error}"),
+        }
+    }
+    Lines::connect(program.tcp).expect(WELCOME);
 }

@@ -29,7 +29,7 @@ fn expect_narrow(text: &str) {
 
 /// The names of all settings that have a value by default.
 fn names() -> Vec<String> {
-    toml::Table::try_from(Settings::default()).unwrap().keys().cloned().collect()
+    toml::Table::try_from(Settings::default()).expect("a table").keys().cloned().collect()
 }
 
 #[test]

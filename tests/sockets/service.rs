@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use harness::{Http, Lines, Notice, Process, Program, ServiceManager, Signal, WELCOME, at_once, built, until};
 
@@ -12,7 +12,7 @@ fn the_manager_hears_that_the_server_is_ready_once_both_ports_accept() {
     for manager in [ServiceManager::at_a_path(), ServiceManager::without_a_path()] {
         let ready_file = manager.folder().join("ready");
         let mut command = manager.command(&["--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", "2"]);
-        let process = Process::start(command.arg("--ready-file").arg(&ready_file));
+        let process = Process::start(command.arg("--ready-file").arg(&ready_file).stderr(Stdio::null()));
         let ready = manager.notice();
         assert!(ready.has("READY=1"), "{ready:?}");
         assert_eq!(ready.value("MAINPID"), process.id().as_raw_pid().to_string());

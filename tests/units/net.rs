@@ -143,6 +143,16 @@ fn few_quiet_addresses_are_limited_beside_thousands_of_busy_ones() {
 }
 
 #[test]
+fn a_proxy_header_of_version_1_is_one_line_of_at_most_107_bytes_though_it_comes_in_one_piece() {
+    let line = |text: &str| format!("PROXY UNKNOWN {text}\r\n").into_bytes();
+    let longest = line(&"x".repeat(91));
+    assert_eq!(parse_header(&longest), Parsed::Whole { client: None, length: 107 });
+    for wrong in [line(&"x".repeat(92)), line("x\ny"), line("\n")] {
+        assert_eq!(parse_header(&wrong), Parsed::Malformed, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_proxy_header_is_the_same_at_every_split_and_other_bytes_are_refused_at_once() {
     let client = Some("192.0.2.7:4711".parse().unwrap());
     let v1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 8080\r\n";

@@ -262,6 +262,7 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
+    use crate::workload::Failover;
 
     fn workload(words: &[&str]) -> anyhow::Result<Workload> {
         let words = ["loadgen"].iter().chain(words);
@@ -290,7 +291,13 @@ mod tests {
         let shares: Vec<_> = nodes.targets.iter().map(|share| (share.target.to_string(), share.weight)).collect();
         let shares: Vec<_> = shares.iter().map(|(target, weight)| (&target[..], *weight)).collect();
         assert_eq!(shares, [("tcp://127.0.0.1:1", 1), ("ws://127.0.0.1:2/ws", 1), ("tcp://127.0.0.1:3", 1)]);
-        assert!(nodes.settings.failover);
+        assert_eq!(nodes.settings.failover, Some(Failover::Other));
+    }
+
+    #[test]
+    fn a_server_that_is_restarted_in_place_is_one_target() {
+        let restarted = workload(&["tcp://127.0.0.1:1", "sse://127.0.0.1:2", "--failover=same"]).unwrap();
+        assert_eq!(restarted.settings.failover, Some(Failover::Same));
     }
 
     #[test]
@@ -326,7 +333,8 @@ mod tests {
             (&["--failover"], "tcp://127.0.0.1:8080: no other target has positions like it"),
             (&["--failover", "tcp://127.0.0.1:1", "sse://127.0.0.1:2"], "no other target has positions like it"),
             (&["--failover", "nats://127.0.0.1:1", "nats://127.0.0.1:2"], "has no positions to resume from"),
-            (&["--failover", "--in-flight", "1"], "cannot be used with"),
+            (&["--failover=same", "nats://127.0.0.1:1"], "nats://127.0.0.1:1 has no positions to resume from"),
+            (&["--failover=same", "--in-flight", "1"], "cannot be used with"),
             (&["--failover", "--churn", "1"], "cannot be used with"),
             (&["--targets", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"], "cannot be used with"),
             (&["api://127.0.0.1:1"], "a target of --publish-over"),

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use crate::target::WITH_POSITIONS;
-use crate::workload::{CutFrom, Reconnect, WeightedTarget, failover_targets};
+use crate::workload::{CutFrom, Failover, Reconnect, WeightedTarget, failover_targets};
 
 /// Clients that lose their connection during the load and come back with their position.
 #[derive(Clone, Debug, Args)]
@@ -29,14 +29,17 @@ pub struct ReconnectArguments {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     #[arg(requires = "reconnect", hide_short_help = true)]
     pub cut_over: Duration,
-    /// A client whose connection the server ends comes back at another target with its position
+    /// A client whose connection the server ends comes back with its position, at another target or at the same one
     ///
-    /// That is no fault, as when the nodes of a cluster are restarted one after the other. Everything that it missed must
-    /// come, once and in the order of the room. It comes back at the next target of the same scheme or, if there is only
-    /// one, of the same kind of position. It sends nothing again: a message that nobody receives and of which the sender
-    /// lost its connection first counts as not accepted, and not as lost. Clients of --reconnect change their target too.
-    #[arg(long, conflicts_with_all = ["in_flight", "churn", "slow"])]
-    pub failover: bool,
+    /// That is no fault, as when the nodes of a cluster are restarted one after the other, or with --failover=same a server
+    /// in its place. Everything that it missed must come, once and in the order of the room, unless the server tells it of a
+    /// gap. It waits as long as the server tells it, with up to a fifth more. Another target is the next one of the same
+    /// scheme or, if there is only one, of the same kind of position. It sends nothing again: a message that nobody receives
+    /// and of which the sender lost its connection first counts as not accepted, and not as lost. Clients of --reconnect
+    /// change their target too.
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "other")]
+    #[arg(conflicts_with_all = ["in_flight", "churn", "slow"])]
+    pub failover: Option<Failover>,
 }
 
 /// The value of `--reconnect`.
@@ -76,14 +79,16 @@ impl ReconnectArguments {
 }
 
 impl ReconnectArguments {
-    /// Checks that clients have other targets to come back at.
+    /// Checks that clients have targets to come back at.
     pub fn check_failover(&self, targets: &[WeightedTarget]) -> anyhow::Result<()> {
-        if !self.failover {
-            return Ok(());
-        }
+        let Some(failover) = self.failover else { return Ok(()) };
         check_positions("--failover", targets)?;
         for (WeightedTarget { target, .. }, others) in targets.iter().zip(failover_targets(targets)) {
-            ensure!(!others.is_empty(), "--failover: {target}: no other target has positions like it");
+            let has_target = failover == Failover::Same || !others.is_empty();
+            ensure!(
+                has_target,
+                "--failover: {target}: no other target has positions like it; --failover=same comes back at the same one"
+            );
         }
         Ok(())
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Nanos;
+use crate::comebacks::Comebacks;
 use crate::latency::Latencies;
 use crate::messages::{Reasons, ReconnectCounts, ReconnectResult, Tally, WorkerResult, add_reasons};
-use crate::report::ReconnectReport;
+use crate::report::{ComebackReport, ReconnectReport};
 use crate::room_order::RoomOrder;
 
 /// The merged result of one group of rooms.
@@ -76,6 +77,8 @@ pub struct MergedReconnects {
     /// When the first client was due to reconnect and when the last one was back.
     returned: Option<(Nanos, Nanos)>,
     times: Latencies,
+    connects: Latencies,
+    comebacks: Comebacks,
     beside_before: Latencies,
     beside_during: Latencies,
 }
@@ -86,6 +89,8 @@ impl MergedReconnects {
         add_reasons(&mut self.disconnected, &result.disconnected);
         add_reasons(&mut self.failed, &result.failed);
         self.times.add(&result.times);
+        self.connects.add(&result.connects);
+        self.comebacks += result.comebacks;
         self.beside_before.add(&result.beside_before);
         self.beside_during.add(&result.beside_during);
         let returned = self.returned.into_iter().chain(result.returned);
@@ -101,6 +106,8 @@ impl MergedReconnects {
             failed: self.failed.clone(),
             all_back_seconds: self.returned.filter(|_| are_all_back).map(|(begin, end)| end.since(begin).as_secs_f64()),
             times: self.times.quantiles(),
+            connects: self.connects.quantiles(),
+            comebacks: ComebackReport::of(&self.comebacks, are_all_back),
             beside_ratio: (before.count > 0 && during.count > 0).then(|| during.p99 / before.p99),
             beside_before: before,
             beside_during: during,

@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
         let assignments = workload.assignments(descriptors::connections_max()?);
         // Only the process that publishes to a room knows which messages may never come.
         let are_whole = assignments.iter().flat_map(|assignment| &assignment.rooms).all(|room| room.is_whole);
-        ensure!(are_whole || !workload.settings.failover, "--failover: a room is too large for one process");
+        ensure!(are_whole || workload.settings.failover.is_none(), "--failover: a room is too large for one process");
         let processes = ChildProcesses::start(WORKER, &assignments)?;
         let connects =
             ConnectReport { clients: assignments.iter().map(Assignment::connections).sum(), ..Default::default() };

@@ -1,6 +1,6 @@
 //! Roomcast's line protocol: `JOIN <room>`, and messages that arrive as `[<label>] <text>`.
 
-use super::{Dialect, Incoming, Position, ProtocolError, line};
+use super::{Closing, Dialect, Incoming, Position, ProtocolError, line};
 use crate::target::Target;
 
 /// The dialect of `tcp://host:port`.
@@ -67,7 +67,7 @@ pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     }
     if line.starts_with(b"HTTP/1.") {
         let answer = String::from_utf8_lossy(line);
-        return Incoming::Closed(format!("{answer}: is this the HTTP port? ws://host:port/ws speaks to it"));
+        return Incoming::Closed(format!("{answer}: is this the HTTP port? ws://host:port/ws speaks to it").into());
     }
     if line.starts_with(b"Joined ") || line == b"Left room" {
         return Incoming::Acknowledged;
@@ -86,7 +86,7 @@ pub fn decode_line(line: &[u8]) -> Incoming<'_> {
     }
     match line.strip_prefix(b"ERR ") {
         Some(error) => match error.strip_prefix(b"closed ") {
-            Some(reason) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned()),
+            Some(reason) => Incoming::Closed(Closing::in_words(reason)),
             None => Incoming::Refused(String::from_utf8_lossy(error).into_owned()),
         },
         None => Incoming::Other,
@@ -116,13 +116,18 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_http_port_is_known() {
-        let Some((_, Incoming::Closed(reason))) = decode(b"HTTP/1.1 400 Bad Request\r\n") else { panic!("it goes on") };
-        assert!(reason.starts_with("HTTP/1.1 400 Bad Request: is this the HTTP port?"), "{reason}");
+        let Some((_, Incoming::Closed(closing))) = decode(b"HTTP/1.1 400 Bad Request\r\n") else {
+            panic!("it goes on")
+        };
+        assert!(closing.reason.starts_with("HTTP/1.1 400 Bad Request: is this the HTTP port?"), "{closing:?}");
     }
 
     #[test]
     fn an_error_is_the_end_only_if_it_says_so() {
-        assert_eq!(decode(b"ERR closed slow-consumer\n"), Some((25, Incoming::Closed("slow-consumer".into()))));
+        assert_eq!(
+            decode(b"ERR closed slow-consumer\n"),
+            Some((25, Incoming::Closed("slow-consumer".to_owned().into())))
+        );
         assert_eq!(decode(b"ERR too-many rooms\n"), Some((19, Incoming::Refused("too-many rooms".into()))));
     }
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod centrifuge;
+mod closing;
 mod echo;
 mod lines;
 mod nats;
@@ -12,6 +13,7 @@ pub mod websocket;
 
 pub use api::Api;
 pub use centrifuge::{Centrifuge, Json, Protobuf};
+pub use closing::Closing;
 pub use echo::Echo;
 pub use lines::Lines;
 pub use nats::Nats;
@@ -95,8 +97,8 @@ pub enum Incoming<'a> {
     ReplyNeeded(Vec<u8>),
     /// A join or publish was refused, with the reason.
     Refused(String),
-    /// The server closes the connection, with the reason.
-    Closed(String),
+    /// The server closes the connection.
+    Closed(Closing),
     /// The answer to `PING <token>`.
     Pong(&'a [u8]),
     /// The place in the room up to which the client has everything.

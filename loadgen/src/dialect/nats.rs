@@ -50,7 +50,7 @@ impl Dialect for Nats {
             b"PING" => Incoming::ReplyNeeded(b"PONG\r\n".to_vec()),
             _ if line.starts_with(b"INFO ") || line == b"+OK" => Incoming::Other,
             _ => match line.strip_prefix(b"-ERR ") {
-                Some(reason) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned()),
+                Some(reason) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned().into()),
                 None => return Err(ProtocolError::new(input)),
             },
         };
@@ -89,7 +89,10 @@ mod tests {
     fn everything_else_is_told_apart() {
         assert_eq!(decode(b"INFO {}\r\n"), Some((9, Incoming::Other)));
         assert_eq!(decode(b"PONG\r\n"), Some((6, Incoming::Acknowledged)));
-        assert_eq!(decode(b"-ERR 'Slow Consumer'\r\n"), Some((22, Incoming::Closed("'Slow Consumer'".into()))));
+        assert_eq!(
+            decode(b"-ERR 'Slow Consumer'\r\n"),
+            Some((22, Incoming::Closed("'Slow Consumer'".to_owned().into())))
+        );
         assert!(Nats.decode(true, b"HTTP/1.1 400 Bad Request\r\n").is_err());
         assert!(Nats.decode(true, b"MSG room 1 many\r\n").is_err());
         assert!(Nats.decode(true, b"MSG room 1 18446744073709551615\r\n").is_err());

@@ -45,7 +45,7 @@ impl Dialect for Redis {
                 Some(()) => Incoming::Other,
                 None => return Ok(None),
             },
-            Some((b'-', reason)) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned()),
+            Some((b'-', reason)) => Incoming::Closed(String::from_utf8_lossy(reason).into_owned().into()),
             Some((b':' | b'+', _)) => Incoming::Other,
             _ => return Err(ProtocolError::new(input)),
         };
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(decode(&hello[..cut]), None, "cut at {cut}");
         }
         assert_eq!(decode(b":3\r\n"), Some((4, Incoming::Other)));
-        assert_eq!(decode(b"-ERR no\r\n"), Some((9, Incoming::Closed("ERR no".into()))));
+        assert_eq!(decode(b"-ERR no\r\n"), Some((9, Incoming::Closed("ERR no".to_owned().into()))));
         assert!(Redis.decode(true, b"HTTP/1.1 400\r\n").is_err());
         for huge in [&b"%9223372036854775808\r\n"[..], b">1\r\n$99999999999999\r\n", b">9999999999\r\n"] {
             assert!(Redis.decode(true, huge).is_err());

@@ -1,7 +1,11 @@
 //! One room as server-sent events (the HTML standard §9.2): a `GET` whose answer never ends. A reader sends nothing, so
 //! others publish. Each chunk of the answer must hold whole events, as Roomcast writes them.
 
-use super::{Dialect, FRAME_BYTES_MAX, Incoming, Position, ProtocolError, publication, split_behind_text};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Closing, Dialect, FRAME_BYTES_MAX, Incoming, Position, ProtocolError, publication, split_behind_text};
 use crate::target::Target;
 
 /// The dialect of `sse://host:port`.
@@ -67,7 +71,7 @@ fn decode_head(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, ProtocolEr
     let status = head.lines().next().unwrap_or_default();
     let incoming = match status.starts_with("HTTP/1.1 200 ") && head.contains("text/event-stream") {
         true => Incoming::Other,
-        false => Incoming::Closed(status.to_owned()),
+        false => Incoming::Closed(Closing::by_answer(&head)),
     };
     Ok(Some((end + 4, incoming)))
 }
@@ -105,7 +109,7 @@ fn value(digit: u8) -> u8 {
 #[inline]
 fn decode_events(events: &[u8]) -> Option<Incoming<'_>> {
     if events.is_empty() {
-        return Some(Incoming::Closed("the end of the stream".to_owned()));
+        return Some(Incoming::Closed("the end of the stream".to_owned().into()));
     }
     let end = memchr::memmem::find(events, b"\n\n")? + 2;
     let first = &events[..end];
@@ -148,7 +152,7 @@ fn decode_event(event: &[u8]) -> Incoming<'_> {
     if let Some(name) = field(event, b"event: ") {
         let data = || String::from_utf8_lossy(field(event, b"data: ").unwrap_or_default()).into_owned();
         return match name {
-            b"closed" => Incoming::Closed(data()),
+            b"closed" => Incoming::Closed(closing(event)),
             b"refused" => Incoming::Refused(data()),
             b"gap" => Incoming::Gap,
             _ => Incoming::Other,
@@ -156,6 +160,15 @@ fn decode_event(event: &[u8]) -> Incoming<'_> {
     }
     let offset = field(event, b"id: ").and_then(position).map(|(_, offset)| offset);
     split_behind_text(event).map_or(Incoming::Other, |(text, _)| publication(text, offset))
+}
+
+/// The reason in the data of the event that ends the stream, and the time after which an `EventSource` comes back.
+fn closing(event: &[u8]) -> Closing {
+    let data = field(event, b"data: ").unwrap_or_default();
+    let told: Value = serde_json::from_slice(data).unwrap_or_default();
+    let reason = told["reason"].as_str().map_or_else(|| String::from_utf8_lossy(data).into_owned(), str::to_owned);
+    let milliseconds = field(event, b"retry: ").and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    Closing { reason, retry_after: milliseconds.map(Duration::from_millis) }
 }
 
 /// The value of a field at the start of an event or of a line of it.
@@ -210,7 +223,7 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(decode(head), Incoming::Other);
         let refused = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\n\r\n";
-        assert_eq!(decode(refused), Incoming::Closed("HTTP/1.1 404 Not Found".to_owned()));
+        assert_eq!(decode(refused), Incoming::Closed("HTTP/1.1 404 Not Found".to_owned().into()));
     }
 
     #[test]
@@ -239,9 +252,16 @@ mod tests {
     fn other_events_are_passed_over_unless_they_end_the_stream() {
         assert_eq!(decode(&chunked(":\n\n")), Incoming::Other);
         assert_eq!(decode(&chunked("event: join\ndata: {\"name\":\"~\"}\n\n")), Incoming::Other);
-        let closed = chunked("event: closed\nretry: 2000\ndata: {\"reason\":\"shutdown\"}\n\n");
-        assert_eq!(decode(&closed), Incoming::Closed("{\"reason\":\"shutdown\"}".to_owned()));
-        assert_eq!(decode(b"0\r\n\r\n"), Incoming::Closed("the end of the stream".to_owned()));
+        assert_eq!(decode(b"0\r\n\r\n"), Incoming::Closed("the end of the stream".to_owned().into()));
+    }
+
+    #[test]
+    fn the_last_event_has_the_reason_and_the_time_to_wait() {
+        let closed = chunked("event: closed\nretry: 11000\ndata: {\"reason\":\"shutdown\",\"retry\":11}\n\n");
+        let retry_after = Some(Duration::from_secs(11));
+        assert_eq!(decode(&closed), Incoming::Closed(Closing { reason: "shutdown".to_owned(), retry_after }));
+        let without = chunked("event: closed\ndata: elsewhere\n\n");
+        assert_eq!(decode(&without), Incoming::Closed("elsewhere".to_owned().into()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! is secret, and there is no proxy in between. Fragments are not understood, and compressed frames only once `Inflater`
 //! has inflated them.
 
-use super::{Dialect, FRAME_BYTES_MAX, Incoming, ProtocolError, line, lines};
+use super::{Closing, Dialect, FRAME_BYTES_MAX, Incoming, ProtocolError, line, lines};
 use crate::target::Target;
 
 /// The example of RFC 6455 §1.3, and the accept key that a server must answer.
@@ -89,13 +89,12 @@ pub fn decode_handshake(input: &[u8]) -> Result<Option<(usize, Incoming<'_>)>, P
         let Some((line, _)) = line(input) else { return Ok(None) };
         let words = ProtocolError::new(line).0;
         let reason = format!("is this the port for lines? tcp:// speaks to it; it says {words:?}");
-        return Ok(Some((input.len(), Incoming::Closed(reason))));
+        return Ok(Some((input.len(), Incoming::Closed(reason.into()))));
     }
     let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&input[..end]);
     if !head.starts_with("HTTP/1.1 101 ") {
-        let status = line(input).map_or(Vec::new(), |(line, _)| line.to_vec());
-        return Ok(Some((end + 4, Incoming::Closed(String::from_utf8_lossy(&status).into_owned()))));
+        return Ok(Some((end + 4, Incoming::Closed(Closing::by_answer(&head)))));
     }
     if head.contains(ACCEPT) { Ok(Some((end + 4, Incoming::HandshakeDone))) } else { Err(ProtocolError::new(input)) }
 }
@@ -113,7 +112,7 @@ pub fn decode_frame<'a>(
         kind if kind == first => decode(payload)?,
         FINAL_PING => Incoming::ReplyNeeded(pong(payload)),
         FINAL_PONG => Incoming::Other,
-        FINAL_CLOSE => Incoming::Closed(reason(payload)),
+        FINAL_CLOSE => Incoming::Closed(closing(payload)),
         _ => return Err(ProtocolError::new(input)),
     };
     Ok(Some((header + length, heard)))
@@ -135,13 +134,14 @@ pub fn frame_header(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolErro
     Ok(Some(sizes))
 }
 
-fn reason(payload: &[u8]) -> String {
+fn closing(payload: &[u8]) -> Closing {
     match *payload {
-        [high, low] => format!("close code {}", u16::from_be_bytes([high, low])),
-        [high, low, ref reason @ ..] => {
-            format!("{}, close code {}", String::from_utf8_lossy(reason), u16::from_be_bytes([high, low]))
+        [high, low] => format!("close code {}", u16::from_be_bytes([high, low])).into(),
+        [high, low, ref words @ ..] => {
+            let Closing { reason, retry_after } = Closing::in_words(words);
+            Closing { reason: format!("{reason}, close code {}", u16::from_be_bytes([high, low])), retry_after }
         }
-        _ => "close without a code".to_owned(),
+        _ => "close without a code".to_owned().into(),
     }
 }
 
@@ -176,6 +176,8 @@ pub fn encode_frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn decode(input: &[u8]) -> Option<(usize, Incoming<'_>)> {
@@ -205,15 +207,16 @@ mod tests {
         let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
         assert_eq!(WebSocket.decode(false, answer.as_bytes()), Ok(Some((answer.len(), Incoming::HandshakeDone))));
         assert!(WebSocket.decode(false, b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
-        let full = b"HTTP/1.1 503 Service Unavailable\r\n\r\n";
-        let reason = "HTTP/1.1 503 Service Unavailable".to_owned();
-        assert_eq!(WebSocket.decode(false, full), Ok(Some((full.len(), Incoming::Closed(reason)))));
+        let full = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 11\r\n\r\n";
+        let retry_after = Some(Duration::from_secs(11));
+        let closing = Closing { reason: "HTTP/1.1 503 Service Unavailable".to_owned(), retry_after };
+        assert_eq!(WebSocket.decode(false, full), Ok(Some((full.len(), Incoming::Closed(closing)))));
     }
 
     #[test]
     fn an_answer_of_the_port_for_lines_is_known() {
         assert_eq!(WebSocket.decode(false, b"HT"), Ok(None));
-        let Ok(Some((_, Incoming::Closed(reason)))) = WebSocket.decode(false, b"Welcome!\nERR") else {
+        let Ok(Some((_, Incoming::Closed(Closing { reason, .. })))) = WebSocket.decode(false, b"Welcome!\nERR") else {
             panic!("it goes on")
         };
         assert!(reason.starts_with("is this the port for lines?") && reason.ends_with("\"Welcome!\""), "{reason}");
@@ -224,8 +227,11 @@ mod tests {
         let mut pong = Vec::new();
         encode_frame(FINAL_PONG, b"hi", &mut pong);
         assert_eq!(decode(b"\x89\x02hi"), Some((4, Incoming::ReplyNeeded(pong))));
-        assert_eq!(decode(b"\x88\x02\x0f\xa8"), Some((4, Incoming::Closed("close code 4008".into()))));
-        assert_eq!(decode(b"\x88\x06\x0f\xa8slow"), Some((8, Incoming::Closed("slow, close code 4008".into()))));
+        let closed = |reason: &str, retry_after| Incoming::Closed(Closing { reason: reason.to_owned(), retry_after });
+        assert_eq!(decode(b"\x88\x02\x0f\xa8"), Some((4, closed("close code 4008", None))));
+        assert_eq!(decode(b"\x88\x06\x0f\xa8slow"), Some((8, closed("slow, close code 4008", None))));
+        let hinted = closed("shutdown, close code 1001", Some(Duration::from_secs(11)));
+        assert_eq!(decode(b"\x88\x13\x03\xe9shutdown retry=11"), Some((21, hinted)));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl OverloadClient {
                 return self.end(reason, assignment, now);
             }
             Incoming::Refused(reason) => add_reason(&mut self.refused, reason),
-            Incoming::Closed(reason) => return self.end(reason, assignment, now),
+            Incoming::Closed(closing) => return self.end(closing.reason, assignment, now),
             Incoming::Other if role == Role::Newcomer => {
                 return self.waiting.pop_front().map_or(ClientEvent::Nothing, ClientEvent::Answered);
             }

@@ -1,6 +1,7 @@
 //! The report of a load: everything that is printed, written as JSON or drawn. Data only.
 
 pub mod chart;
+mod comebacks;
 pub mod html;
 pub mod table;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use crate::latency::Quantiles;
 use crate::messages::{Reasons, ReconnectCounts, Tally};
 use crate::workload::Workload;
+pub use comebacks::ComebackReport;
 
 /// Maximum p99 of the schedule lag in milliseconds. Beyond it the load measured the generator.
 pub const LAG_MAX: f64 = 1.0;
@@ -121,8 +123,12 @@ pub struct ReconnectReport {
     pub failed: Reasons,
     /// Seconds from when the first client was due to reconnect until the last one was back; `None` if some were not.
     pub all_back_seconds: Option<f64>,
-    /// Time from when a client was due to reconnect until it had everything that it had missed.
+    /// Time from when a client was due to reconnect until it had everything that it had missed or was told of a gap.
     pub times: Quantiles,
+    /// The same time from when the client began to connect: that of the attempt that succeeded.
+    pub connects: Quantiles,
+    /// When connections ended and when their clients were back.
+    pub comebacks: ComebackReport,
     /// Latency in rooms without cut clients, of messages due before the first cut.
     pub beside_before: Quantiles,
     /// Latency in the same rooms, of messages due from the first reconnect until all clients were back.

@@ -2,7 +2,9 @@
 
 use comfy_table::Color;
 
-use super::{ConnectReport, GeneratorReport, GroupReport, ReconnectReport, Report, ServerReport, format_reasons};
+use super::{
+    ComebackReport, ConnectReport, GeneratorReport, GroupReport, ReconnectReport, Report, ServerReport, format_reasons,
+};
 use crate::latency::Quantiles;
 use crate::output::NamedRows;
 
@@ -74,9 +76,9 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
         table.add("reconnects", format!("{} clients cut: {came_back}, {others}", counts.cut));
     }
     if counts.disconnected > 0 {
-        let reasons =
-            format!("{} clients disconnected, {}", counts.disconnected, format_reasons(&reconnects.disconnected));
-        table.add("failover", format!("{reasons}; {} back at another target", counts.moved));
+        let reasons = format_reasons(&reconnects.disconnected);
+        let moved = if counts.moved > 0 { format!("; {} back at another target", counts.moved) } else { String::new() };
+        table.add("failover", format!("{} clients disconnected, {reasons}{moved}", counts.disconnected));
         table.add("", format!("{came_back}, {others}"));
     }
     let counted = format!("untold {}, duplicated {}", counts.untold, counts.doubled);
@@ -84,7 +86,9 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
     if counts.tls_resumed > 0 {
         table.add("", format!("{} TLS sessions resumed", counts.tls_resumed));
     }
+    add_comebacks(table, &reconnects.comebacks);
     if times.count > 0 {
+        table.add("reconnect ms", quantiles(&reconnects.connects));
         table.add("back after ms", quantiles(times));
     }
     if let Some(seconds) = reconnects.all_back_seconds {
@@ -94,6 +98,21 @@ fn add_reconnects(table: &mut NamedRows, reconnects: &ReconnectReport) {
         table.add("beside ms", format!("{}, before the cut", quantiles(beside_before)));
         let during = format!("during the return, {} deliveries: p99 x {ratio:.2}", beside_during.count);
         table.add("", format!("{}, {during}", quantiles(beside_during)));
+    }
+}
+
+fn add_comebacks(table: &mut NamedRows, comebacks: &ComebackReport) {
+    if let Some(hint) = comebacks.hint() {
+        table.add("", format!("{} told to wait {hint}", comebacks.hinted));
+    }
+    let failed: u64 = comebacks.failed_attempts.values().sum();
+    if failed > 0 {
+        table.add("", format!("{failed} attempts to come back failed: {}", format_reasons(&comebacks.failed_attempts)));
+    }
+    if let Some(seconds) = comebacks.outage_seconds {
+        let ComebackReport { ended_per_second_max: ended, back_per_second_max: back, .. } = comebacks;
+        let most = format!("up to {ended} ended and {back} came back in a second");
+        table.add("", format!("all back {seconds:.2} s after the first connection ended; {most}"));
     }
 }
 

@@ -95,7 +95,7 @@ pub fn rooms_and_clients(assignment: &Assignment, reconnects: &Reconnects) -> (V
         let first = clients.len() as u32;
         let client = |target: u8, member: Option<u32>, is_to_be_cut: bool| {
             let mut client = Client::new(target, index, member);
-            let returns = member.filter(|_| is_to_be_cut || assignment.settings.failover);
+            let returns = member.filter(|_| is_to_be_cut || assignment.settings.failover.is_some());
             client.resumption = returns.map(|member| Box::new(Resumption::new(member, is_to_be_cut)));
             client
         };

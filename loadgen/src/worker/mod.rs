@@ -1,6 +1,7 @@
 //! One worker process: tens of thousands of clients on one epoll loop with shared buffers and no task per client. It
 //! counts and reports to the coordinator, and never judges a result.
 
+mod backoff;
 mod churn;
 mod client;
 mod connecting;
@@ -305,7 +306,7 @@ impl Worker {
     fn check_drained(&mut self, now: Nanos) -> anyhow::Result<()> {
         let Phase::Draining { received, since, complete } = self.phase else { return Ok(()) };
         let received_now = self.counters.result.tally.received;
-        let since = if received_now > received { now } else { since };
+        let since = if received_now > received || self.reconnects.has_return_behind(now) { now } else { since };
         let is_complete = self.waiting_for_answer() == 0
             && self.reconnects.are_over()
             && self.rooms.iter().all(|room| room.checker.is_complete());

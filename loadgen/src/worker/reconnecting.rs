@@ -10,6 +10,7 @@ use super::resumption::CutStage;
 use super::{Phase, Worker};
 use crate::assignment::{Assignment, RoomGroup};
 use crate::clock::Nanos;
+use crate::comebacks::Comebacks;
 use crate::dialect::{Dialect, Position};
 use crate::latency::Latencies;
 use crate::messages::{ReconnectResult, WorkerEvent, add_reason};
@@ -43,7 +44,9 @@ pub struct Reconnects {
     /// When the last client of all processes was back.
     all_back_everywhere: Nanos,
     pub result: ReconnectResult,
+    pub comebacks: Comebacks,
     times: Latencies,
+    connects: Latencies,
     beside_before: Latencies,
     beside_during: Latencies,
 }
@@ -53,7 +56,7 @@ impl Reconnects {
     pub fn new(assignment: &Assignment) -> Self {
         Self {
             reconnect: assignment.settings.reconnect.filter(|_| assignment.group == RoomGroup::Rooms),
-            has_failover: assignment.settings.failover,
+            has_failover: assignment.settings.failover.is_some(),
             cuts: VecDeque::new(),
             returns: BTreeSet::new(),
             attempts: VecDeque::new(),
@@ -64,7 +67,9 @@ impl Reconnects {
             is_told: false,
             all_back_everywhere: Nanos(u64::MAX),
             result: ReconnectResult::default(),
+            comebacks: Comebacks::default(),
             times: Latencies::default(),
+            connects: Latencies::default(),
             beside_before: Latencies::default(),
             beside_during: Latencies::default(),
         }
@@ -114,6 +119,19 @@ impl Reconnects {
         self.cuts.is_empty() && self.expected == 0
     }
 
+    /// Whether a client waits for a later time to come back.
+    pub fn has_return_behind(&self, now: Nanos) -> bool {
+        self.returns.last().is_some_and(|(due, _)| *due > now)
+    }
+
+    /// Records that a client is back that was due to reconnect at one time and began to connect at another.
+    fn record_back(&mut self, due: Nanos, began: Nanos, now: Nanos) {
+        self.times.record(now.since(due));
+        self.connects.record(now.since(began));
+        self.comebacks.record_back(now);
+        self.expect_one_less(now);
+    }
+
     /// Records a latency in a room without cut clients.
     pub fn record_beside(&mut self, intended: Nanos, now: Nanos) {
         if intended < self.cuts_begin {
@@ -147,6 +165,8 @@ impl Reconnects {
         counts.recovered -= counts.deceived;
         result.returned = self.all_back.filter(|_| counts.cut > 0).map(|all_back| (self.returns_begin, all_back));
         result.times = self.times.counts();
+        result.connects = self.connects.counts();
+        result.comebacks = std::mem::take(&mut self.comebacks);
         result.beside_before = self.beside_before.counts();
         result.beside_during = self.beside_during.counts();
         Some(result)
@@ -198,6 +218,7 @@ impl Worker {
             client.close();
             reconnects.result.counts.add_untold(rooms[client.room as usize].checker.cut(member));
             counters.clients -= 1;
+            reconnects.comebacks.record_end(now);
             reconnects.result.counts.cut += 1;
             reconnects.expected += 1;
             reconnects.returns.insert((due + away, index as u32));
@@ -267,16 +288,13 @@ impl Worker {
                 self.rooms[client.room as usize].checker.join(member, now);
                 return self.client_joined(index, now);
             }
-            CutStage::Replaying => {
-                reconnects.result.counts.recovered += 1;
-                reconnects.times.record(now.since(resumption.due));
-            }
+            CutStage::Replaying => reconnects.result.counts.recovered += 1,
             CutStage::Told => reconnects.result.counts.told += 1,
             CutStage::Away | CutStage::Back => return Ok(()),
         }
         reconnects.result.counts.moved += u64::from(client.target != resumption.left);
         resumption.stage = CutStage::Back;
-        reconnects.expect_one_less(now);
+        reconnects.record_back(resumption.due, client.since, now);
         Ok(())
     }
 

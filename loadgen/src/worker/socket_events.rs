@@ -9,7 +9,7 @@ use super::client::{SendResult, Stage};
 use super::connecting::reason_of;
 use super::{Phase, Worker};
 use crate::clock::Nanos;
-use crate::dialect::{self, Centrifuge, Dialect, Incoming, Json, Protobuf};
+use crate::dialect::{self, Centrifuge, Closing, Dialect, Incoming, Json, Protobuf};
 use crate::inflate;
 use crate::messages::add_reason;
 use crate::target::{Scheme, Target};
@@ -288,7 +288,7 @@ impl Worker {
                 }
             }
             Incoming::Published => self.count_answer(index, now),
-            Incoming::Closed(reason) => self.end(index, reason, now)?,
+            Incoming::Closed(closing) => self.end(index, closing, now)?,
             Incoming::Position(position) => self.handle_position(index, position, now)?,
             Incoming::Gap => self.handle_gap(index),
             Incoming::Authenticated | Incoming::Pong(_) | Incoming::Other => {}
@@ -324,10 +324,10 @@ impl Worker {
         }
     }
 
-    /// Ends the connection of a client that failed to connect or was disconnected. With `--failover` it comes back at
-    /// another target.
-    pub(super) fn end(&mut self, index: usize, reason: String, now: Nanos) -> anyhow::Result<()> {
-        if self.fail_over(index, &reason, now) { Ok(()) } else { self.end_for_good(index, reason, now) }
+    /// Ends the connection of a client that failed to connect or was disconnected. With `--failover` it comes back.
+    pub(super) fn end(&mut self, index: usize, closing: impl Into<Closing>, now: Nanos) -> anyhow::Result<()> {
+        let closing = closing.into();
+        if self.fail_over(index, &closing, now) { Ok(()) } else { self.end_for_good(index, closing.reason, now) }
     }
 
     /// Ends a client that does not come back.

@@ -1,10 +1,11 @@
 //! The built load generator, and the reports that it writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::{Ended, Process, within_descriptors};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The duration of a load where a test does not set another.
 const DURATION: [&str; 2] = ["--duration", "500ms"];
@@ -51,10 +52,34 @@ pub fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 /// Runs a command of a load and reads its report.
 #[track_caller]
 pub fn measure_with(command: &mut Command) -> Measured {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("report.json");
-    let ended = Process::run(command.arg("--json").arg(&path));
-    Measured { report: read_json(&path, &ended), ended }
+    Running::start(command).end()
+}
+
+/// A load that runs.
+pub struct Running {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Starts a command of a load.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = Process::start_piped(command.arg("--json").arg(report_in(&folder)));
+        Self { process, folder }
+    }
+
+    /// Waits for its end and reads its report.
+    #[track_caller]
+    pub fn end(self) -> Measured {
+        let ended = self.process.end();
+        Measured { report: read_json(&report_in(&self.folder), &ended), ended }
+    }
+}
+
+fn report_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("report.json")
 }
 
 /// Reads the JSON that a command has written.

@@ -15,6 +15,9 @@ mod reconnects;
 // Clients on several nodes, which come back at another one.
 mod failover;
 
+// Servers that end connections and tell clients how long to wait, and a server that is restarted in its place.
+mod restarts;
+
 // The same over the Centrifuge protocol, and compressed messages.
 mod centrifuge;
 

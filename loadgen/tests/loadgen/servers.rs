@@ -4,14 +4,14 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use harness::{Process, Program, built};
+use harness::{Process, Program, built, metrics, until};
 
 /// Ports that the system never gives to a connection, so a free one stays free.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Roomcast on free ports, as targets.
 pub struct Server {
-    _program: Program,
+    program: Program,
     tcp: String,
     websocket: String,
     centrifuge: String,
@@ -35,7 +35,26 @@ impl Server {
         let centrifuge = format!("centrifuge+ws://{}", program.http);
         let centrifuge_protobuf = format!("centrifuge-protobuf+ws://{}", program.http);
         let (readers, api) = (format!("sse://{}", program.http), format!("api://{}", program.http));
-        Self { _program: program, tcp, websocket, centrifuge, centrifuge_protobuf, readers, api }
+        Self { program, tcp, websocket, centrifuge, centrifuge_protobuf, readers, api }
+    }
+
+    /// Starts it with these flags too, on ports that stay free for another one, which takes its place.
+    #[track_caller]
+    pub fn roomcast_on(ports: [u16; 2], flags: &[&str]) -> Self {
+        let [tcp, http] = ports.map(|port| format!("127.0.0.1:{port}"));
+        Self::roomcast_with(&[&["--tcp", &tcp, "--http", &http], flags].concat())
+    }
+
+    /// Waits until its members have been sent this many messages.
+    #[track_caller]
+    pub fn wait_for_deliveries(&self, count: f64) {
+        until(|| metrics(self.program.http)["roomcast_fanned_out_total"] >= count);
+    }
+
+    /// Stops it and waits for its end.
+    #[track_caller]
+    pub fn stop(self) {
+        self.program.stop_and_read_log();
     }
 
     /// Its listener for lines.

@@ -13,7 +13,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{Fuse, LocalBoxFuture};
 use proptest::test_runner::Config as ProptestConfig;
 use roomcast::broker::{PUBLICATION_BYTES, ROOM_BYTES, Unrecovered};
 use roomcast::config::{HistoryLimits, LimitsOfRoom, OutboxLimits, SlowPolicy};
@@ -92,7 +92,7 @@ enum Stop {
     /// Clients are ended one after another, and once all have come the rest at once.
     Spread,
     /// The rest end.
-    OfAll(LocalBoxFuture<'static, ()>),
+    OfAll(Fuse<LocalBoxFuture<'static, ()>>),
 }
 
 /// What has happened in a run.
@@ -166,7 +166,7 @@ impl World {
         match &mut self.stop {
             Stop::Spread if self.clients.len() == CLIENTS && self.random.one_in(8) => {
                 let drain = self.server.drain.clone();
-                let mut stopping = async move { drain.stop_publishing().await }.boxed_local();
+                let mut stopping = async move { drain.stop_publishing().await }.boxed_local().fuse();
                 // The phase begins before the clients end.
                 let _ = stopping.poll_unpin(context);
                 self.clients.iter().for_each(Client::end_by_stop);

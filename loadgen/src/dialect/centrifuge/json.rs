@@ -6,8 +6,8 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::{
-    Beginning, CONNECT, Encoding, Incoming, NAME, PUBLISH, Position, ProtocolError, SUBSCRIBE, UNSUBSCRIBE, pong,
-    publication, split_behind_text, subscribed,
+    Beginning, CONNECT, Closing, Encoding, Incoming, NAME, PUBLISH, Position, ProtocolError, SUBSCRIBE, UNSUBSCRIBE,
+    pong, publication, split_behind_text, subscribed,
 };
 
 /// The JSON encoding.
@@ -94,9 +94,10 @@ fn number(digits: &[u8]) -> u64 {
 
 /// A push that is no publication of ours.
 fn other_push(push: &[u8]) -> Incoming<'_> {
+    let braces = push.iter().rev().take_while(|&&byte| byte == b'}').count();
     let ends = [&b"\"unsubscribe\":{"[..], b"\"disconnect\":{"].map(|end| memmem::find(push, end));
     match ends.into_iter().flatten().next() {
-        Some(at) => Incoming::Closed(String::from_utf8_lossy(&push[at..]).trim_end_matches('}').to_owned()),
+        Some(at) => Incoming::Closed(Closing::in_words(&push[at..push.len() - braces])),
         None => Incoming::Other,
     }
 }

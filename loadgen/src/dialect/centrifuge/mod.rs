@@ -8,7 +8,7 @@ pub use json::Json;
 pub use protobuf::Protobuf;
 
 use super::websocket::{decode_frame, decode_handshake, encode_frame, encode_request};
-use super::{Dialect, Incoming, Position, ProtocolError, publication, split_behind_text};
+use super::{Closing, Dialect, Incoming, Position, ProtocolError, publication, split_behind_text};
 use crate::target::Target;
 
 /// The ids of commands.
@@ -113,7 +113,7 @@ impl<E: Encoding> Dialect for Centrifuge<E> {
             (Incoming::HandshakeDone, Some(name))
                 if memchr::memmem::find(&input[..length], name.as_bytes()).is_none() =>
             {
-                (length, Incoming::Closed(format!("the server does not speak {name}")))
+                (length, Incoming::Closed(format!("the server does not speak {name}").into()))
             }
             (incoming, _) => (length, incoming),
         }))

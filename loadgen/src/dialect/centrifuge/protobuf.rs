@@ -1,8 +1,8 @@
 //! Protobuf objects, each behind its length. Fields are walked in place; nothing is copied.
 
 use super::{
-    Beginning, CONNECT, Encoding, Incoming, NAME, PUBLISH, Position, ProtocolError, SUBSCRIBE, UNSUBSCRIBE, pong,
-    publication, split_behind_text, subscribed,
+    Beginning, CONNECT, Closing, Encoding, Incoming, NAME, PUBLISH, Position, ProtocolError, SUBSCRIBE, UNSUBSCRIBE,
+    pong, publication, split_behind_text, subscribed,
 };
 
 /// The Protobuf encoding.
@@ -191,7 +191,7 @@ fn published(bytes: &[u8]) -> Option<Incoming<'_>> {
 /// The code, in the field with this tag, and the reason, in the next one.
 fn ended<'a>(what: &str, code_tag: u64, bytes: &[u8]) -> Option<Incoming<'a>> {
     let (code, reason) = code_and_words(code_tag, bytes)?;
-    Some(Incoming::Closed(format!("{what}: {reason}, code {code}")))
+    Some(Incoming::Closed(Closing::in_words(format!("{what}: {reason}, code {code}").as_bytes())))
 }
 
 fn error<'a>(bytes: &[u8]) -> Option<Incoming<'a>> {

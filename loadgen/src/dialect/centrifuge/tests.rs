@@ -1,5 +1,7 @@
 //! The bytes are written out here, so that encoder and decoder do not agree on the same mistake.
 
+use std::time::Duration;
+
 use super::*;
 
 const TEXT: &[u8] = b"~rc:@@@@..";
@@ -78,7 +80,24 @@ fn replies_are_told_apart() {
     let refused = behind_length(&[&[1 << 3, 2][..], &error].concat());
     assert_eq!(decoded::<Protobuf>(&refused), Incoming::Refused("permission denied, error 103".to_owned()));
     let unsubscribed = br#"{"push":{"channel":"r","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#;
-    assert!(matches!(decoded::<Json>(unsubscribed), Incoming::Closed(reason) if reason.contains("2500")));
+    assert!(matches!(decoded::<Json>(unsubscribed), Incoming::Closed(closing) if closing.reason.contains("2500")));
+}
+
+#[test]
+fn a_client_that_is_disconnected_is_told_how_long_to_wait() {
+    let retry_after = Some(Duration::from_secs(11));
+    let json = br#"{"push":{"disconnect":{"code":3001,"reason":"shutdown retry=11"}}}"#;
+    let reason = r#""disconnect":{"code":3001,"reason":"shutdown""#.to_owned();
+    assert_eq!(decoded::<Json>(json), Incoming::Closed(Closing { reason, retry_after }));
+    let disconnect = [&[1 << 3, 0xb9, 0x17][..], &field(2, b"shutdown retry=11")].concat();
+    let protobuf = behind_length(&field(4, &field(11, &disconnect)));
+    let reason = "disconnect: shutdown, code 3001".to_owned();
+    assert_eq!(decoded::<Protobuf>(&protobuf), Incoming::Closed(Closing { reason, retry_after }));
+    let frame = frame(0x88, b"\x0b\xb9shutdown retry=11");
+    let reason = "shutdown, close code 3001".to_owned();
+    let closed = Some((frame.len(), Incoming::Closed(Closing { reason, retry_after })));
+    assert_eq!(Centrifuge(Json).decode(true, &frame), Ok(closed.clone()));
+    assert_eq!(Centrifuge(Protobuf).decode(true, &frame), Ok(closed));
 }
 
 /// Whether a reply to a subscribe command tells of a gap, the offsets of its publications, and its position.
@@ -150,5 +169,5 @@ fn frames_are_of_the_kind_of_the_encoding() {
     assert!(Centrifuge(Protobuf).decode(true, &frame(0x81, b"\0")).is_err());
     let answer = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let refused = Centrifuge(Protobuf).decode(false, answer.as_bytes()).unwrap();
-    assert!(matches!(refused, Some((_, Incoming::Closed(reason))) if reason.ends_with("centrifuge-protobuf")));
+    assert!(matches!(refused, Some((_, Incoming::Closed(closing))) if closing.reason.ends_with("centrifuge-protobuf")));
 }

@@ -1,6 +1,7 @@
 //! The charts of the page: which data they show, never how it is drawn.
 
 use super::rows;
+use crate::comebacks::ComebackSample;
 use crate::report::chart::{Axis, Chart, Scale, Series};
 use crate::report::{GroupReport, Report, Sample};
 
@@ -10,9 +11,11 @@ const TALL: f64 = 380.0;
 /// Height of the charts over time.
 const FLAT: f64 = 230.0;
 
-/// The latency distribution, then the charts over time with a common horizontal axis.
-pub fn of(report: &Report) -> [Chart; 4] {
-    [curve(report), deliveries(report), clients(report), latency(report)]
+/// The latency distribution, then the charts over time with a common horizontal axis, then the comebacks of clients that
+/// lost their connection, if any did.
+pub fn of(report: &Report) -> Vec<Chart> {
+    let charts = [curve(report), deliveries(report), clients(report), latency(report)];
+    charts.into_iter().chain(comebacks(report)).collect()
 }
 
 fn curve(report: &Report) -> Chart {
@@ -52,6 +55,22 @@ fn latency(report: &Report) -> Chart {
     let series = [over_time("p50", report, |sample| sample.p50), over_time("p99", report, |sample| sample.p99)];
     let series: Vec<Series> = series.into();
     timeline("Latency over time", milliseconds(&series), series)
+}
+
+fn comebacks(report: &Report) -> Option<Chart> {
+    let timeline = &report.rooms.reconnects.as_ref()?.comebacks.timeline;
+    let line = |name: &str, value: fn(&ComebackSample) -> f64| {
+        Series::unbroken(name, timeline.iter().map(|sample| (sample.seconds, value(sample))))
+    };
+    let series = vec![line("ended", |sample| sample.ended), line("back", |sample| sample.back)];
+    (!timeline.is_empty()).then(|| Chart {
+        title: "Comebacks over time".to_owned(),
+        x: Axis::new("seconds since the first connection ended", Scale::Linear),
+        y: Axis::new("clients per second", Scale::Linear),
+        series,
+        empty: "nobody lost a connection".to_owned(),
+        height: FLAT,
+    })
 }
 
 fn over_time(name: &str, report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Series {

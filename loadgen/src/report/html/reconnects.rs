@@ -5,7 +5,7 @@ use humantime::format_duration;
 use super::numbers::{count, percent, significant, with_unit};
 use super::rows::{Distribution, Row};
 use crate::messages::ReconnectCounts;
-use crate::report::{ReconnectReport, Report, format_reasons};
+use crate::report::{ComebackReport, ReconnectReport, Report, format_reasons};
 use crate::workload::{CutFrom, Reconnect};
 
 /// The counts; empty if no client was to come back.
@@ -21,6 +21,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
         plain("Clients cut", cut),
         plain("Clients disconnected", disconnected),
         plain("Back at another target", moved),
+        plain("Told how long to wait", reconnects.comebacks.hinted),
         plain("Back with what they missed", recovered),
         plain("Told of a gap", told),
         fault("Back without what they missed, untold", deceived),
@@ -31,6 +32,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
     ]);
     rows.extend((tls_resumed > 0).then(|| plain("TLS sessions resumed", tls_resumed)));
     rows.extend(reconnects.all_back_seconds.map(|seconds| Row::new("All back after", with_unit(seconds, "s"))));
+    rows.extend(comebacks(&reconnects.comebacks));
     let ratio = |ratio| Row::new("Rooms beside, p99 during over before", significant(ratio));
     rows.extend(reconnects.beside_ratio.map(ratio));
     if !reconnects.disconnected.is_empty() {
@@ -42,11 +44,21 @@ pub fn rows(report: &Report) -> Vec<Row> {
     rows
 }
 
+/// How long clients were told to wait, which attempts failed, and how long it took until all were back.
+fn comebacks(comebacks: &ComebackReport) -> impl Iterator<Item = Row> {
+    let hint = comebacks.hint().map(|hint| Row::new("Time to wait", hint));
+    let failed = &comebacks.failed_attempts;
+    let failed = (!failed.is_empty()).then(|| Row::new("Attempts that failed", format_reasons(failed)));
+    let outage = |seconds| Row::new("From the first end until all were back", with_unit(seconds, "s"));
+    hint.into_iter().chain(failed).chain(comebacks.outage_seconds.map(outage))
+}
+
 /// Times to come back, and latencies in the rooms beside.
 pub fn distributions(report: &Report) -> impl Iterator<Item = Distribution> {
     let named = |reconnects: &ReconnectReport| {
         let named = [
             ("Back after", reconnects.times),
+            ("Reconnect and join", reconnects.connects),
             ("Rooms beside, before the cut", reconnects.beside_before),
             ("Rooms beside, during the return", reconnects.beside_during),
         ];

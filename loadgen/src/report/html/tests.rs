@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::clock::Nanos;
+use crate::comebacks::Comebacks;
 use crate::latency::Latencies;
 use crate::messages::{Reasons, ReconnectCounts, Tally};
-use crate::report::{ConnectReport, GeneratorReport, GroupReport, Host, ReconnectReport, Sample, ServerReport};
+use crate::report::{
+    ComebackReport, ConnectReport, GeneratorReport, GroupReport, Host, ReconnectReport, Sample, ServerReport,
+};
 use crate::workload::{CutFrom, Giant, Reconnect, Workload};
 
 /// A load without any client.
@@ -136,6 +140,18 @@ fn bad() -> Report {
     report
 }
 
+/// Connections that ended one after the other within half a second, and whose clients were back two seconds later.
+fn restarted() -> ComebackReport {
+    let mut comebacks = Comebacks::default();
+    for client in 0..500 {
+        comebacks.record_end(Nanos(client * 1_000_000));
+        comebacks.record_hint(std::time::Duration::from_secs(2));
+        comebacks.record_back(Nanos(client * 1_000_000 + 2_040_000_000));
+    }
+    comebacks.record_failed_attempt("Connection refused");
+    ComebackReport::of(&comebacks, true)
+}
+
 /// A load in which half of the rooms were cut and came back.
 fn reconnected(counts: ReconnectCounts) -> Report {
     let mut random = fastrand::Rng::with_seed(3);
@@ -150,6 +166,7 @@ fn reconnected(counts: ReconnectCounts) -> Report {
         beside_before: latencies(1.9, 30_000, &mut random).quantiles(),
         beside_during: latencies(2.9, 9_000, &mut random).quantiles(),
         beside_ratio: Some(1.53),
+        comebacks: restarted(),
         ..ReconnectReport::default()
     });
     report.faults = report.find_faults();
@@ -248,7 +265,14 @@ fn clients_that_came_back_have_a_table_and_times_of_their_own() {
     for fault in ["5 of the lost deliveries untold", "2 of 7425 clients did not come back: no answer"] {
         assert_has(&page, &[fault, r#"<tr class="bad"><th scope="row">Still away</th><td>2</td></tr>"#]);
     }
-    assert_lacks(&super::page(&good()).unwrap(), &["Reconnects", "Rooms beside"]);
+    assert_lacks(&super::page(&good()).unwrap(), &["Reconnects", "Rooms beside", "Comebacks"]);
+}
+
+#[test]
+fn clients_that_a_server_ended_have_a_chart_of_their_comebacks() {
+    let page = super::page(&reconnected(ReconnectCounts::default())).unwrap();
+    assert_eq!(lines(&page), [1, 1, 1, 2, 2]);
+    assert_has(&page, &["Comebacks over time", "<td>2 s</td>", "Connection refused (1)", "2.54\u{a0}s"]);
 }
 
 #[test]
@@ -262,7 +286,8 @@ fn a_page_asks_for_nothing_from_elsewhere() {
 fn sample_pages() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/report-samples");
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, report) in [("good", good()), ("bad", bad()), ("nothing", nothing())] {
+    let restarted = reconnected(ReconnectCounts::default());
+    for (name, report) in [("good", good()), ("bad", bad()), ("nothing", nothing()), ("restarted", restarted)] {
         std::fs::write(folder.join(name).with_extension("html"), page(&report).unwrap()).unwrap();
     }
 }

