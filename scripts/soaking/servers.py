@@ -13,7 +13,7 @@ from pathlib import Path
 START_SECONDS = 20
 STOP_SECONDS = 30
 # A request of the soak itself counts as unanswered after this time.
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 30
 POLL_SECONDS = 0.05
 
 # The certificates of a soak are made by itself.

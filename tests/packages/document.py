@@ -1,6 +1,6 @@
-"""Runs the commands of docs/install.md as they stand there, each section in a shell of its own, for tests/packages/overlay. What
-needs a daemon or a cluster is carried out by a stand-in, which is this file under the name of the program: it checks what can
-be known without. `python tests/packages/document.py PACKAGES`, with the Python of target/package-tools."""
+"""Runs the commands of docs/install.md as they stand there, each section in a shell of its own, for tests/packages/overlay.
+What needs a daemon or a cluster is carried out by a stand-in, a function of this file under the name of the program: it checks
+what can be known without. `python tests/packages/document.py PACKAGES`, with the Python of target/package-tools."""
 
 import os
 import pathlib
@@ -125,8 +125,8 @@ def run_document(packages):
     ran = 0
     for heading, commands in sections(pathlib.Path("docs/install.md").read_text()):
         script = "\n".join(["set -euo pipefail", *commands])
-        done = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, f"{heading}\n{script}\n{done.stdout}"
+        done = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, f"{heading}\n{script}\n{done.stdout}{done.stderr}"
         ran += len(commands)
     return ran
 
