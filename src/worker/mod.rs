@@ -14,7 +14,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle, LocalOptions, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -199,14 +199,18 @@ impl Worker {
         // Calls over HTTP that come while clients end one after another need it, even where no session is left.
         drain.stopping().await;
         drop(context);
-        tasks.close();
-        tasks.wait().await;
-        writer_task.await.expect("a panic ends the process");
-        // HTTP connections are answered until the last client of all workers is gone.
-        drop(serving);
-        drain.served().await;
+        end(tasks, writer_task, serving, &drain).await;
         Ok(())
     }
+}
+
+/// Waits until the clients of this worker are gone, and answers HTTP connections until those of all workers are.
+async fn end(tasks: TaskTracker, writer_task: JoinHandle<()>, serving: TaskTrackerToken, drain: &Drain) {
+    tasks.close();
+    tasks.wait().await;
+    writer_task.await.expect("a panic ends the process");
+    drop(serving);
+    drain.served().await;
 }
 
 /// Starts shards. From here on only they send to other workers' writers: when they have ended, so do the writers.

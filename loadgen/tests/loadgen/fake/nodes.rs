@@ -28,9 +28,8 @@ impl Server {
 
     /// Ends all connections of a node.
     fn stop_node(&mut self, node: usize) {
-        let hints =
-            self.script.iter().filter_map(|fault| if let Fault::Hint(hint) = fault { Some(*hint) } else { None });
-        let words = self.wire.shutdown(hints.last());
+        let hint = |fault: &Fault| if let Fault::Hint(hint) = fault { Some(*hint) } else { None };
+        let words = self.wire.shutdown(self.script.iter().rev().find_map(hint));
         for client in 0..self.clients.len() {
             if self.clients[client].node == node && self.clients[client].room.is_some() {
                 let last = self.dismiss(client, &words);
