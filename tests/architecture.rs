@@ -34,7 +34,7 @@ const FLOORS: [(&str, u8); 26] = [
 ];
 
 /// The floors of `loadgen`.
-const LOADGEN_FLOORS: [(&str, u8); 34] = [
+const LOADGEN_FLOORS: [(&str, u8); 36] = [
     ("main", 8),
     ("capacity", 7),
     ("compare", 7),
@@ -57,6 +57,7 @@ const LOADGEN_FLOORS: [(&str, u8); 34] = [
     ("child_processes", 1),
     ("payload", 1),
     ("workload", 1),
+    ("comebacks", 1),
     ("clock", 0),
     ("listeners", 0),
     ("descriptors", 0),
@@ -65,6 +66,7 @@ const LOADGEN_FLOORS: [(&str, u8); 34] = [
     ("latency", 0),
     ("objective", 0),
     ("output", 0),
+    ("reasons", 0),
     ("median_range", 0),
     ("target", 0),
     ("tls", 0),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
-use crate::messages::{Reasons, add_reason, add_reasons};
+use crate::reasons::{Reasons, add_reason, add_reasons};
 
 /// Length of a moment. Moments of all processes begin at multiples of it.
 const MOMENT: Duration = Duration::from_millis(100);

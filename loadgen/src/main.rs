@@ -12,8 +12,8 @@
 //! | 4 | `bare`, `report`, `worker` | the bare send loop; the report; tens of thousands of clients on one epoll |
 //! | 3 | `messages`, `schedule` | what coordinator and workers exchange; which message is due when |
 //! | 2 | `assignment`, `candidate`, `dialect`, `room_order` | a workload split over processes; protocols; split rooms |
-//! | 1 | `child_processes`, `payload`, `workload` | worker processes; the content of a message; a validated load |
-//! | 0 | `clock`, `descriptors`, `latency`, `median_range`, `objective`, `output`, `target`, `tls`, `tokens`, `verdict` | |
+//! | 1 | `child_processes`, `comebacks`, `payload`, `workload` | worker processes; who comes back and when; the content of a message; a validated load |
+//! | 0 | `clock`, `descriptors`, `latency`, `median_range`, `objective`, `output`, `reasons`, `target`, `tls`, `tokens`, `verdict` | |
 
 mod arguments;
 mod assignment;
@@ -39,6 +39,7 @@ mod output;
 mod overload;
 mod payload;
 mod priority;
+mod reasons;
 mod report;
 mod room_order;
 mod schedule;

@@ -1,6 +1,5 @@
 //! The messages between the coordinator and its worker processes: one line of JSON each. Data only.
 
-use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -9,10 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Nanos;
 use crate::comebacks::Comebacks;
 use crate::latency::HistogramCounts;
+use crate::reasons::Reasons;
 use crate::room_order::RoomOrder;
-
-/// Number of occurrences by reason.
-pub type Reasons = BTreeMap<String, u64>;
 
 /// A command to a worker process. The end of its input tells it to exit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -235,27 +232,5 @@ impl AddAssign for ReconnectCounts {
         self.doubled += other.doubled;
         self.untold += other.untold;
         self.tls_resumed += other.tls_resumed;
-    }
-}
-
-/// Characters kept of a reason, which a target chooses freely.
-const REASON_CHARACTERS_MAX: usize = 100;
-
-/// Distinct reasons kept; all further ones count as [`OTHER_REASONS`].
-const REASONS_MAX: usize = 20;
-
-const OTHER_REASONS: &str = "other reasons";
-
-/// Counts one occurrence of a reason.
-pub fn add_reason(all: &mut Reasons, reason: String) {
-    let shown = reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect();
-    let is_known = all.contains_key::<String>(&shown) || all.len() < REASONS_MAX;
-    *all.entry(if is_known { shown } else { OTHER_REASONS.to_owned() }).or_default() += 1;
-}
-
-/// Adds all counts of another collection.
-pub fn add_reasons(all: &mut Reasons, others: &Reasons) {
-    for (reason, count) in others {
-        *all.entry(reason.clone()).or_default() += count;
     }
 }

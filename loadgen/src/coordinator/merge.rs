@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::clock::Nanos;
 use crate::comebacks::Comebacks;
 use crate::latency::Latencies;
-use crate::messages::{Reasons, ReconnectCounts, ReconnectResult, Tally, WorkerResult, add_reasons};
+use crate::messages::{ReconnectCounts, ReconnectResult, Tally, WorkerResult};
+use crate::reasons::{Reasons, add_reasons};
 use crate::report::{ComebackReport, ReconnectReport};
 use crate::room_order::RoomOrder;
 

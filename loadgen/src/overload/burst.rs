@@ -13,7 +13,7 @@ use super::run::{RoleReport, Run, ServerExit, ServerMemory, by_role};
 use crate::arguments::{self, BurstArguments};
 use crate::clock::Nanos;
 use crate::descriptors;
-use crate::messages::{Reasons, add_reason};
+use crate::reasons::{Reasons, add_reason};
 use crate::report::format_reasons;
 use crate::target::Target;
 

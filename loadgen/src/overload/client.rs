@@ -7,8 +7,8 @@ use super::line_counter::LineCounter;
 use super::messages::{Assignment, ClientGroup, Role};
 use crate::clock::Nanos;
 use crate::dialect::{Dialect, Incoming};
-use crate::messages::{Reasons, add_reason};
 use crate::payload::Payload;
+use crate::reasons::{Reasons, add_reason};
 use crate::target::Scheme;
 use crate::worker::{Client, Stage};
 

@@ -11,8 +11,8 @@ use super::run::{RoleReport, Run, ServerMemory, by_role};
 use crate::arguments::{self, FloodArguments};
 use crate::clock::Nanos;
 use crate::descriptors;
-use crate::messages::Reasons;
 use crate::objective::Objective;
+use crate::reasons::Reasons;
 use crate::report::format_reasons;
 use crate::target::Target;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::order::OrderCheck;
 use crate::clock::Nanos;
 use crate::latency::HistogramCounts;
-use crate::messages::{Reasons, add_reasons};
+use crate::reasons::{Reasons, add_reasons};
 use crate::target::Target;
 use crate::tls::TlsSettings;
 

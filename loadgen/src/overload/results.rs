@@ -5,7 +5,7 @@ use super::order;
 use super::worker::Worker;
 use crate::clock::Nanos;
 use crate::latency::Latencies;
-use crate::messages::{add_reason, add_reasons};
+use crate::reasons::{add_reason, add_reasons};
 
 /// Collects the result of the process.
 pub fn collect(worker: &mut Worker, now: Nanos) -> WorkerResult {

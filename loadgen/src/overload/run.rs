@@ -19,7 +19,7 @@ use crate::clock::Nanos;
 use crate::coordinator::ServerProcess;
 use crate::latency::{Latencies, Quantiles};
 use crate::measure;
-use crate::messages::add_reasons;
+use crate::reasons::add_reasons;
 use crate::spawn::SpawnedServer;
 use crate::target::Target;
 

@@ -6,8 +6,8 @@ use super::burst::{BurstReport, Deliveries, EndReason, Stop};
 use super::flood::{FloodReport, name};
 use super::messages::{Role, RoleCounts};
 use super::run::{RoleReport, ServerMemory};
-use crate::messages::Reasons;
 use crate::output::{self, NamedRows};
+use crate::reasons::Reasons;
 use crate::report::format_reasons;
 use crate::report::table::time;
 

@@ -20,9 +20,9 @@ use super::results;
 use crate::clock::Nanos;
 use crate::dialect::{self, Dialect};
 use crate::latency::Latencies;
-use crate::messages::Reasons;
 use crate::payload::Payload;
 use crate::priority;
+use crate::reasons::Reasons;
 use crate::tls::TlsConnector;
 use crate::worker::{CoordinatorPipe, SendResult, reason_of, tls_connector};
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::clock::Nanos;
 use crate::comebacks::{ComebackSample, Comebacks};
-use crate::messages::Reasons;
+use crate::reasons::Reasons;
 
 /// When connections ended under the load and when their clients were back.
 #[derive(Clone, Debug, Default, Serialize)]

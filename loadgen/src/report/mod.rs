@@ -8,7 +8,8 @@ pub mod table;
 use serde::Serialize;
 
 use crate::latency::Quantiles;
-use crate::messages::{Reasons, ReconnectCounts, Tally};
+use crate::messages::{ReconnectCounts, Tally};
+use crate::reasons::Reasons;
 use crate::workload::Workload;
 pub use comebacks::ComebackReport;
 

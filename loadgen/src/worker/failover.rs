@@ -10,7 +10,7 @@ use super::client::Stage;
 use super::resumption::CutStage;
 use crate::clock::Nanos;
 use crate::dialect::Closing;
-use crate::messages::add_reason;
+use crate::reasons::add_reason;
 use crate::workload::Failover;
 
 /// Time within which a server must let a client in again and send what it has missed. Then the next attempt follows.

@@ -13,7 +13,8 @@ use crate::clock::Nanos;
 use crate::comebacks::Comebacks;
 use crate::dialect::{Dialect, Position};
 use crate::latency::Latencies;
-use crate::messages::{ReconnectResult, WorkerEvent, add_reason};
+use crate::messages::{ReconnectResult, WorkerEvent};
+use crate::reasons::add_reason;
 use crate::workload::{CutFrom, Reconnect};
 
 /// Maximum cuts, and maximum reconnects, before sockets are polled again.

@@ -11,7 +11,7 @@ use super::{Phase, Worker};
 use crate::clock::Nanos;
 use crate::dialect::{self, Centrifuge, Closing, Dialect, Incoming, Json, Protobuf};
 use crate::inflate;
-use crate::messages::add_reason;
+use crate::reasons::add_reason;
 use crate::target::{Scheme, Target};
 
 /// Maximum reads of one client before others are served: one mebibyte.

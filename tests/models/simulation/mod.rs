@@ -54,7 +54,7 @@ pub const HISTORY: HistoryLimits = HistoryLimits { budget: 1 << 30, recovery_mes
 const ROOM: LimitsOfRoom =
     LimitsOfRoom { history_messages_max: 8, history_age_max: Duration::from_secs(1_000), ..ROOM_LIMITS };
 const HISTORY_AGE: Duration = Duration::from_millis(800);
-const RECOVERY_MESSAGES_MAX: usize = 3;
+const RECOVERY_MESSAGES_MAX: usize = 2;
 const HISTORY_BUDGET: usize = 2 * ROOM_BYTES + 8 * (PUBLICATION_BYTES + 8);
 
 /// An upper bound for the replies that wait to be written beside the deliveries.
@@ -86,7 +86,7 @@ struct World {
     stop: Stop,
 }
 
-/// How the server stops, in half of the seeds.
+/// How the server stops, in a quarter of the seeds.
 enum Stop {
     Never,
     /// Clients are ended one after another, and once all have come the rest at once.
@@ -124,7 +124,7 @@ impl World {
         let shape = Shape { shards, writers, rooms: ROOMS, outbox, room, rooms_max: ROOMS_MAX, history };
         let (server, has_rules) = (Server::new(shape), random.one_in(3));
         let (clients, read_rates) = (Vec::new(), Vec::new());
-        let stop = if random.one_in(2) { Stop::Spread } else { Stop::Never };
+        let stop = if random.one_in(4) { Stop::Spread } else { Stop::Never };
         Self { random, now: Instant::now(), server, clients, read_rates, room, has_rules, stop }
     }
 

@@ -13,7 +13,7 @@ use super::super::messages::{Ready, Role, WorkerEvent};
 use super::{Phase, TURNS_MAX, Worker};
 use crate::clock::Nanos;
 use crate::dialect::FRAME_BYTES_MAX;
-use crate::messages::add_reason;
+use crate::reasons::add_reason;
 use crate::target::Target;
 use crate::worker::{SendResult, Stage, reason_of};
 

@@ -4,7 +4,8 @@ use humantime::format_duration;
 
 use super::numbers::{Aligned, bytes, count, percent, plain, significant, with_unit};
 use crate::latency::Quantiles;
-use crate::messages::{Reasons, Tally};
+use crate::messages::Tally;
+use crate::reasons::Reasons;
 use crate::report::{BUSY_MAX, GeneratorReport, GroupReport, LAG_MAX, Report, format_reasons};
 use crate::workload::{Pace, Publishers, Workload};
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::clock::Nanos;
 use crate::comebacks::Comebacks;
 use crate::latency::Latencies;
-use crate::messages::{Reasons, ReconnectCounts, Tally};
+use crate::messages::{ReconnectCounts, Tally};
+use crate::reasons::Reasons;
 use crate::report::{
     ComebackReport, ConnectReport, GeneratorReport, GroupReport, Host, ReconnectReport, Sample, ServerReport,
 };
