@@ -69,12 +69,18 @@ pub fn next_command(frame: &[u8]) -> Option<(Parsed<'_>, usize)> {
     }
     let mut objects = serde_json::Deserializer::from_slice(frame).into_iter();
     // An array would be read as well, as the fields in their order.
-    let is_object = frame.trim_ascii_start().starts_with(b"{");
+    let is_object = without_white_space(frame).starts_with(b"{");
     let Some(Ok(envelope)) = objects.next().filter(|_| is_object) else {
         return Some((Parsed::Malformed, frame.len()));
     };
-    let rest = frame[objects.byte_offset()..].trim_ascii_start();
+    let rest = without_white_space(&frame[objects.byte_offset()..]);
     Some((parsed(&envelope), frame.len() - rest.len()))
+}
+
+/// The text behind what JSON takes for white space (RFC 8259 §2), which has no form feed.
+fn without_white_space(text: &[u8]) -> &[u8] {
+    let begin = text.iter().position(|byte| !b" \t\n\r".contains(byte));
+    &text[begin.unwrap_or(text.len())..]
 }
 
 /// The first method in the order of their tags counts.
