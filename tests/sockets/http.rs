@@ -322,7 +322,7 @@ fn a_server_that_drains_answers_so_and_lets_nobody_in() {
         server.begin_stop();
         until(|| TcpStream::connect(server.tcp).is_err());
         // A connection of the loop above may still be on its way out.
-        until(|| Http::get(server.http, "/ready").1 != "draining: 2 clients left");
+        until(|| Http::get(server.http, "/ready").1 == "draining: 1 clients left");
         expect(&server, "/ready", 503, "draining: 1 clients left");
         expect(&server, "/health", 200, "OK");
         kept.send(PIPELINED);
