@@ -9,6 +9,7 @@ const { pathToFileURL } = require("node:url");
 const { test, before, after } = require("node:test");
 const { Server } = require("../sdks/helpers/server.cjs");
 const { findBrowser } = require("../sdks/helpers/page.cjs");
+const { sign } = require("../sdks/helpers/tokens.cjs");
 const { client, join, reaches } = require("./helpers/module.cjs");
 
 const ROOT = path.resolve(__dirname, "../..");
@@ -67,10 +68,9 @@ test("the lines of the documents run on a page of the server", { skip: !program 
     const [socket] = document("README.md").match(/^const socket = new WebSocket[^`]*/m);
     await page.evaluate(socket.replace("localhost:3000", server.http));
     assert.match(await said, /^\[WS-\d+\] hello from a browser$/);
-    // A server without keys ignores the token, and chooses the other subprotocol.
     const open = line("docs/protocol.md", "new WebSocket(").replace(/;$/, "");
     const protocol = await page.evaluate(`(async () => {
-        const token = "a.b.c", socket = ${open};
+        const token = "${sign({ sub: "ada" })}", socket = ${open};
         await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
         return socket.protocol;
     })()`);
