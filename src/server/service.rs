@@ -60,8 +60,19 @@ impl ServiceManager {
                 let (sender, news) = mpsc::channel(NEWS_MAX);
                 let told_within = sd_notify::watchdog_enabled().filter(|told_within| !told_within.is_zero());
                 let threads = told_within.map(|told_within| Threads::new(probes, told_within));
-                let (metrics, drain) = (metrics.clone(), drain.clone());
-                spawn_local(Reporter::new(socket, news, metrics, threads, drain, stop_time_max).run());
+                let reporter = Reporter {
+                    socket,
+                    news,
+                    metrics: metrics.clone(),
+                    threads,
+                    drain: drain.clone(),
+                    stop_time_max,
+                    phase: Phase::Starting(0),
+                    ticks: ticks(START_PERIOD),
+                    status: String::new(),
+                    has_failed: false,
+                };
+                spawn_local(reporter.run());
                 Self(Some(sender))
             }
             Err(error) => {
@@ -124,28 +135,6 @@ enum Step {
 }
 
 impl Reporter {
-    fn new(
-        socket: NotifySocket,
-        news: mpsc::Receiver<News>,
-        metrics: ServerMetrics,
-        threads: Option<Threads>,
-        drain: Drain,
-        stop_time_max: Duration,
-    ) -> Self {
-        Self {
-            socket,
-            news,
-            metrics,
-            threads,
-            drain,
-            stop_time_max,
-            phase: Phase::Starting(0),
-            ticks: ticks(START_PERIOD),
-            status: String::new(),
-            has_failed: false,
-        }
-    }
-
     async fn run(mut self) {
         loop {
             let step = tokio::select! {
