@@ -42,10 +42,13 @@ const PROGRAMS: &str = "apt-get cargo cat chmod curl dd dig docker dpkg git grou
     tee useradd";
 
 /// A shell in which no program runs. Each call of ours is written to descriptor 3, a word a line, with an empty line at its
-/// end; so is each word that is no known program.
+/// end; so is each word that is no known program. Nothing is written into a pipe: its reader may be gone already, and the
+/// signal would end the writer before its next call is seen.
 const SHELL: &str = r#"
 PATH=/nowhere
-say() { printf '%s\n' "$@" '' >&3; }
+say() { builtin printf '%s\n' "$@" '' >&3; }
+echo() { :; }
+printf() { :; }
 roomcast() { say roomcast "$@"; }
 loadgen() { say loadgen "$@"; }
 own() { say own "$1"; }
