@@ -187,6 +187,7 @@ async fn serve(
     let buffer = ReadBuffer::new(MemoryUse::default(), Rc::new(InputGuard::new(INPUT)), sockets.clone());
     let http = HttpContext {
         drain,
+        caught_up: None,
         connection_limit,
         address_limiter: AddressLimiter::new(AddressLimits { clients_max: None, connects_per_second: None }),
         counts: metrics.transports[0].clone(),

@@ -9,22 +9,19 @@ use roomcast::access::Access;
 use roomcast::commands::{self, TokenRequest};
 use roomcast::config::{Config, ConfigError, Invocation, InvocationError, LogLevel, Settings, Task, log_format};
 use roomcast::process::{EXIT_FAILED, EXIT_OK, EXIT_USAGE, end_on_panic, print, start_log, watch_signals};
-use roomcast::server::Reloader;
+use roomcast::server::{AskedToStop, Reloader};
 use roomcast::{log, server};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 fn main() -> ExitCode {
     end_on_panic();
     let outcome = match Invocation::parse(env::args_os()) {
         Ok(invocation) => follow(invocation),
-        Err(InvocationError::Print(text)) => {
-            print(&text);
-            Ok(())
-        }
+        Err(InvocationError::Print(text)) => write(&text).map_err(|error| (EXIT_FAILED, error)),
         Err(error) => start_log(LogLevel::Error, log_format(env::args_os()))
             .map_err(|error| (EXIT_FAILED, error.into()))
             .and(Err((EXIT_USAGE, error.into()))),
@@ -62,7 +59,7 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     let outcome = Config::try_from(settings).map_err(anyhow::Error::from).and_then(|config| {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let runtime = runtime.context("cannot start a runtime")?;
-        runtime.block_on(async {
+        let outcome = runtime.block_on(async {
             let (shutdown, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
             watch_signals(shutdown.clone(), Arc::clone(&hangup)).context("cannot watch for signals")?;
             let on_bound = |_, control| {
@@ -71,9 +68,19 @@ fn serve(settings: Settings) -> Result<(), Failure> {
                 spawn_local(reloader.run(hangup, shutdown.clone()));
             };
             server::run(config, shutdown.clone(), on_bound).await
-        })
+        });
+        // A name server that does not answer a reload is not waited for.
+        runtime.shutdown_background();
+        outcome
     });
-    outcome.map(drop).map_err(|error| (code, error))
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) if error.is::<AskedToStop>() => {
+            info!("{error}");
+            Ok(())
+        }
+        Err(error) => Err((code, error)),
+    }
 }
 
 /// Runs a task that prints something and ends.
@@ -102,12 +109,15 @@ fn run(task: Task, settings: Settings) -> anyhow::Result<()> {
         Task::Rooms { pattern, server } => commands::rooms(&config, &server, pattern.as_deref())?,
         Task::CheckToken { file } => {
             let (text, verdict) = commands::check_token(&Access::load(&config.access)?, &file)?;
-            print(&text);
+            write(&text)?;
             return verdict.context("the token is not valid");
         }
     };
-    print(&text);
-    Ok(())
+    write(&text)
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    print(text).context("cannot write to standard output")
 }
 
 fn report((code, error): Failure) -> u8 {

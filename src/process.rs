@@ -66,18 +66,27 @@ pub fn start_log(level: LogLevel, format: LogFormat) -> io::Result<()> {
     log::start(level, format == LogFormat::Json)
 }
 
-/// Writes a text to standard output. A closed output is not an error.
-pub fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+/// Writes a text to standard output. A reader that has gone, as `head` does, is not an error.
+///
+/// # Errors
+/// The text cannot be written, as to a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Cancels `shutdown` at the first SIGTERM or SIGINT. Another one, a second later or more, ends the process at once.
-/// Notifies `hangup` at each SIGHUP. SIGUSR1 and SIGUSR2 have no effect but a log line. In the first process of a container,
-/// SIGCHLD makes it reap orphans. To be called on a runtime.
+/// SIGUSR2, which [`drain`](crate::commands::drain) sends, cancels `shutdown` too, but never ends the process at once.
+/// Notifies `hangup` at each SIGHUP. SIGUSR1 has no effect but a log line. In the first process of a container, SIGCHLD
+/// makes it reap orphans. To be called on a runtime.
 ///
 /// # Errors
 /// The signals cannot be watched.
 pub fn watch_signals(shutdown: CancellationToken, hangup: Arc<Notify>) -> io::Result<()> {
+    let draining = shutdown.clone();
     let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     tokio::spawn(async move {
         let mut first_at = None;
@@ -87,7 +96,7 @@ pub fn watch_signals(shutdown: CancellationToken, hangup: Arc<Notify>) -> io::Re
                 _ = interrupt.recv() => {}
             }
             let first_at = *first_at.get_or_insert_with(Instant::now);
-            if shutdown.is_cancelled() && first_at.elapsed() >= SAME_SIGNAL {
+            if first_at.elapsed() >= SAME_SIGNAL {
                 log::write_last("roomcast: second signal, not waiting for clients");
                 log::flush();
                 std::process::exit(EXIT_FAILED.into());
@@ -103,7 +112,7 @@ pub fn watch_signals(shutdown: CancellationToken, hangup: Arc<Notify>) -> io::Re
             tokio::select! {
                 _ = hangups.recv() => hangup.notify_one(),
                 _ = user1.recv() => warn!(signal = "SIGUSR1", "this signal does nothing"),
-                _ = user2.recv() => warn!(signal = "SIGUSR2", "this signal does nothing"),
+                _ = user2.recv() => draining.cancel(),
             }
         }
     });

@@ -16,6 +16,7 @@ use crate::protocol::command::CommandError;
 use crate::protocol::idempotency_key::IdempotencyKey;
 use crate::protocol::names::RoomName;
 use crate::protocol::publication::{Data, Publisher, PublisherKind, Tags};
+use crate::protocol::text::check_length;
 
 /// Rooms of one broadcast.
 const BROADCAST_ROOMS_MAX: usize = 16 * 1024;
@@ -27,7 +28,7 @@ const BROADCAST_IN_FLIGHT: usize = 64;
 #[derive(Clone)]
 struct Content {
     publisher: Arc<Publisher>,
-    data: Box<str>,
+    data: Data,
     is_retained: bool,
     key: Option<IdempotencyKey>,
     came_at: Instant,
@@ -70,6 +71,8 @@ impl Api<'_> {
             let rule = format!("data of {bytes} bytes with its tags exceeds {bytes_max}: see message-bytes");
             return Err(wrong(rule));
         }
+        let data = Data::Json(data);
+        check_length(&self.key.publisher().label, &data, bytes_max)?;
         let key = idempotency_key.filter(|key| !key.is_empty()).map(|key| IdempotencyKey::parse(&key)).transpose();
         let publisher = if tags.is_empty() {
             Arc::clone(self.key.publisher())
@@ -89,7 +92,6 @@ impl Api<'_> {
     async fn publish_to(&self, room: RoomName, content: Content) -> Result<PublishResult, ApiError> {
         let Content { publisher, data, is_retained, key, came_at } = content;
         let has_position = is_retained && self.retains(&room);
-        let data = Data::Json(data);
         let publish = ServerPublish { room, publisher, data, read_at: came_at, is_retained, key, permit: None };
         let position = self.context.broker.publish(publish).await?;
         Ok(match position.filter(|_| has_position) {

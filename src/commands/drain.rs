@@ -1,54 +1,37 @@
-//! `roomcast drain`: has a running server stop gently, and waits until it has ended. Never signals a server that is
-//! stopping already, since a second signal would end it at once.
+//! `roomcast drain`: has a running server stop gently, and waits until it has ended. May be called again while the server
+//! stops: its signal changes nothing then.
 
+use std::io;
 use std::time::Duration;
 
 use super::http_client::{Connection, Patience, Target};
-use super::running::{Running, covers};
+use super::running::Running;
 use crate::config::Config;
 
 /// The time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the server may take for each part of what it says of its progress. A server that stops already and is too slow
-/// to say so would get a second signal.
+/// How long the server may take for each part of what it says of its progress.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// What `/ready` answers from the beginning of a stop.
-const DRAINING: &str = "draining";
 
 /// Has the server of these settings, or that of the process, stop, and waits until it has ended. Tells `say` its progress in
 /// lines.
 ///
 /// # Errors
-/// There is no such server, or it is another user's.
-pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str)) -> anyhow::Result<()> {
+/// There is no such server, it is another user's, or `say` fails.
+pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str) -> io::Result<()>) -> anyhow::Result<()> {
     let server = pid.map_or_else(|| Running::at(config.http), Running::open)?;
     let pid = server.pid;
-    let accepts_nobody = || server.listens(|_| true) == Some(false);
-    if accepts_nobody() {
-        say(&format!("process {pid} accepts no clients: it is stopping already, or it still starts\n"));
-    }
-    // A server that starts is asked to stop once it has started; one that is stopping never listens again.
-    while accepts_nobody() {
-        if server.wait(INTERVAL) {
-            say(&format!("process {pid} has ended\n"));
-            return Ok(());
-        }
-    }
+    // Before the signal: a stop without a delay closes the port at once.
     let mut progress = Progress::of(&server, config);
-    if progress.answer().is_some_and(|answer| answer.starts_with(DRAINING)) {
-        say(&format!("process {pid} is stopping already\n"));
-    } else {
-        server.terminate()?;
-        say(&format!("process {pid} was asked to stop\n"));
-    }
+    server.begin_stop()?;
+    say(&format!("process {pid} was asked to stop\n"))?;
     while !server.wait(INTERVAL) {
         if let Some(answer) = progress.answer() {
-            say(&format!("{answer}\n"));
+            say(&format!("{answer}\n"))?;
         }
     }
-    say(&format!("process {pid} has ended\n"));
+    say(&format!("process {pid} has ended\n"))?;
     Ok(())
 }
 
@@ -58,7 +41,7 @@ struct Progress(Option<Connection>);
 impl Progress {
     /// Connects to the HTTP port of the settings, if this is that of the server.
     fn of(server: &Running, config: &Config) -> Self {
-        let is_its_own = server.listens(|address| covers(address, config.http)) == Some(true);
+        let is_its_own = server.listens_at(config.http);
         let connect = || Target::of_settings(config).connect(Patience::ForEachPart(ANSWER_WITHIN)).ok();
         Self(is_its_own.then(connect).flatten())
     }

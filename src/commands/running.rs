@@ -33,11 +33,11 @@ impl Running {
     /// None does, several do, or it is not visible from here.
     pub(super) fn at(http: SocketAddr) -> anyhow::Result<Self> {
         ensure!(http.port() != 0, "port 0 of --http is any port: --pid says which server is meant");
-        let sockets = listening(|address| covers(address, http))?;
+        let sockets = listening_at(http)?;
         ensure!(!sockets.is_empty(), "no server listens at {http}: --http or --pid says which one is meant");
         let processes = all_processes().context("cannot read /proc")?;
         let pids: Vec<i32> =
-            processes.flatten().filter(|found| has_any(found, &sockets) == Some(true)).map(|found| found.pid).collect();
+            processes.flatten().filter(|found| has_any(found, &sockets)).map(|found| found.pid).collect();
         match pids[..] {
             [pid] => Self::open(pid),
             [] => {
@@ -64,19 +64,18 @@ impl Running {
         Ok(running)
     }
 
-    /// Whether it listens at an address of which this is true; `None` where this cannot be read, as of another user's
-    /// process. A server that stops listens nowhere once it accepts no more clients.
-    pub(super) fn listens(&self, is_wanted: impl Fn(SocketAddr) -> bool) -> Option<bool> {
-        let process = Process::new(self.pid.as_raw_pid()).ok()?;
-        has_any(&process, &listening(is_wanted).ok()?)
+    /// Whether it is known to listen at this address. It is not known of another user's process, or in another container.
+    pub(super) fn listens_at(&self, http: SocketAddr) -> bool {
+        let process = Process::new(self.pid.as_raw_pid());
+        process.is_ok_and(|process| listening_at(http).is_ok_and(|sockets| has_any(&process, &sockets)))
     }
 
-    /// Asks it to stop.
+    /// Asks it to stop. A server that stops already goes on with it.
     ///
     /// # Errors
     /// It is another user's.
-    pub(super) fn terminate(&self) -> anyhow::Result<()> {
-        match pidfd_send_signal(&self.descriptor, Signal::TERM) {
+    pub(super) fn begin_stop(&self) -> anyhow::Result<()> {
+        match pidfd_send_signal(&self.descriptor, Signal::USR2) {
             // It has just ended.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(anyhow!("cannot stop process {}: {error}", self.pid)),
@@ -96,25 +95,25 @@ impl Running {
 }
 
 /// Whether a server that listens at `listened` can be reached at `http`.
-pub(super) fn covers(listened: SocketAddr, http: SocketAddr) -> bool {
+fn covers(listened: SocketAddr, http: SocketAddr) -> bool {
     let (listened, http) = (canonical(listened), canonical(http));
     let is_same = listened.ip() == http.ip() || listened.ip().is_unspecified();
     listened.port() == http.port() && is_same
 }
 
-/// The sockets that listen at addresses of which this is true, by their inodes.
-fn listening(is_wanted: impl Fn(SocketAddr) -> bool) -> anyhow::Result<HashSet<u64>> {
+/// The sockets at which servers listen that can be reached at this address, by their inodes.
+fn listening_at(http: SocketAddr) -> anyhow::Result<HashSet<u64>> {
     let own = Process::myself().context("cannot read /proc")?;
     // There is no list for IPv6 where the kernel has none.
     let listed = own.tcp().context("cannot read /proc")?.into_iter().chain(own.tcp6().unwrap_or_default());
-    let listening = listed.filter(|entry| entry.state == TcpState::Listen && is_wanted(entry.local_address));
+    let listening = listed.filter(|entry| entry.state == TcpState::Listen && covers(entry.local_address, http));
     Ok(listening.map(|entry| entry.inode).collect())
 }
 
-/// Whether the process has one of the sockets; `None` where its descriptors cannot be read.
-fn has_any(process: &Process, sockets: &HashSet<u64>) -> Option<bool> {
-    let mut descriptors = process.fd().ok()?.flatten();
-    Some(descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode))))
+/// Whether the process is seen to have one of the sockets. The descriptors of another user's process are not seen.
+fn has_any(process: &Process, sockets: &HashSet<u64>) -> bool {
+    let mut descriptors = process.fd().into_iter().flatten().flatten();
+    descriptors.any(|found| matches!(found.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
 }
 
 /// The name of the process's program, also when its file has been replaced since; that of the process where the program

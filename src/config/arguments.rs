@@ -217,6 +217,9 @@ fn wrong_value(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Opti
 
 fn unknown_flag(error: &clap::Error) -> Option<String> {
     let ContextValue::String(flag) = error.get(ContextKind::InvalidArg)? else { return None };
+    if flag.strip_prefix('-').is_some_and(|rest| rest.starts_with(|character: char| character.is_ascii_digit())) {
+        return Some(format!("{flag}: no setting has a negative value"));
+    }
     let command = command(false);
     let commands = [&command].into_iter().chain(command.get_subcommands());
     let flags = commands.flat_map(|command| command.get_arguments().filter_map(Arg::get_long));

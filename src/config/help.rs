@@ -32,14 +32,17 @@ const NEEDED_BY_MOST: [&str; 12] = [
     "log",
 ];
 
+/// The settings that say where a server is, and how it wants to be spoken to.
+const READ_BY_ASKERS: [&str; 4] = ["http", "tls", "trusted-proxies", "proxy-protocol"];
+
 /// The settings that the help of a task shows, since the task reads them. It takes all others as flags too.
 const READ_BY_TASKS: [(&str, &[&str]); 6] = [
     ("check-token", &["token-secret-file", "token-public-key-file", "token-jwks-file"]),
-    ("drain", &["http"]),
+    ("drain", &READ_BY_ASKERS),
     ("gen-token", &["token-secret-file", "token-issuer", "token-audience"]),
-    ("health", &["http", "tls", "trusted-proxies", "proxy-protocol"]),
-    ("publish", &["http"]),
-    ("rooms", &["http"]),
+    ("health", &READ_BY_ASKERS),
+    ("publish", &READ_BY_ASKERS),
+    ("rooms", &READ_BY_ASKERS),
 ];
 
 pub(super) const EXAMPLES: &str = "\

@@ -54,18 +54,18 @@ pub enum Task {
     },
     /// Have a server that runs stop gently, and wait until it has ended
     ///
-    /// Sends SIGTERM to the process that listens at --http of its settings, or to that of --pid, and prints once a second
+    /// Sends SIGUSR2 to the process that listens at --http of its settings, or to that of --pid, and prints once a second
     /// what it answers to `GET /ready`. The exit code is 0 once it has ended, else 1, with one line that says why.
     ///
-    /// A server that is stopping already gets no second signal, which would end it at once. Without --pid it finds servers of
-    /// the same user on this machine and in the same container. An interrupt (Ctrl-C) ends this program alone: the server
-    /// goes on to stop.
+    /// SIGUSR2 changes nothing in a server that is stopping already, so that this may be called again. Without --pid it finds
+    /// servers of the same user on this machine and in the same container. An interrupt (Ctrl-C) ends this program alone: the
+    /// server goes on to stop.
     Drain {
         /// Process of the server; the one that listens at --http if it is missing
         #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
         pid: Option<i32>,
     },
-    /// Publish a text to a room of a server that runs, with an API key that may publish
+    /// Publish a text to a room of a server that runs, with an API key that has the right publish
     Publish {
         /// The room
         room: String,
@@ -78,7 +78,7 @@ pub enum Task {
         #[command(flatten)]
         server: ServerToAsk,
     },
-    /// List the rooms of a server that runs, with an API key that may channels
+    /// List the rooms of a server that runs, with an API key that has the right channels
     Rooms {
         /// Only the rooms of this pattern, as in team:*
         pattern: Option<String>,
@@ -130,7 +130,7 @@ pub enum Task {
         /// The shell
         shell: Shell,
     },
-    /// Print the manual page
+    /// Print the manual page, or write those of all tasks and of the settings file
     #[command(hide = true)]
     Man {
         /// Write all manual pages into this folder instead

@@ -11,7 +11,7 @@ use crate::protocol::command::{CommandError, parse_message};
 use crate::protocol::json::{DEPTH_MAX, depth, on_one_line};
 use crate::protocol::names::{Label, RoomName, unseen};
 use crate::protocol::publication::{Data, UserId};
-use crate::protocol::text::labelled_bytes;
+use crate::protocol::text::check_length;
 
 /// The longest reason that a client is told, in bytes.
 const REASON_BYTES_MAX: usize = 256;
@@ -102,8 +102,11 @@ impl Asked {
             return Err(format!("data is nested more than {DEPTH_MAX} levels deep"));
         }
         let json = on_one_line(json);
-        self.check_length("data", json.len())?;
-        Ok(Data::Json(json.into()))
+        let (bytes, bytes_max) = (json.len(), self.message_bytes_max);
+        if bytes > bytes_max {
+            return Err(format!("data of {bytes} bytes exceeds {bytes_max}, as message-bytes says"));
+        }
+        self.checked("data", Data::Json(json.into()))
     }
 
     /// Text under the rules of what a client says, without its end.
@@ -120,15 +123,12 @@ impl Asked {
         }
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        self.check_length("text", labelled_bytes(&self.label, text))?;
-        Ok(Data::Text(text.into()))
+        self.checked("text", Data::Text(text.into()))
     }
 
-    fn check_length(&self, what: &str, bytes: usize) -> Result<(), String> {
-        if bytes <= self.message_bytes_max {
-            return Ok(());
-        }
-        Err(format!("{what} of {bytes} bytes exceeds {}, as message-bytes says", self.message_bytes_max))
+    fn checked(&self, what: &str, data: Data) -> Result<Data, String> {
+        let checked = check_length(&self.label, &data, self.message_bytes_max);
+        checked.map(|()| data).map_err(|error| format!("{what}: {error}, as message-bytes says"))
     }
 }
 

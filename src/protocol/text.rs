@@ -7,7 +7,7 @@ use std::io::Write;
 use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 
-use super::command::MESSAGE_LINES_MAX;
+use super::command::{CommandError, MESSAGE_LINES_MAX};
 use super::disconnect::Disconnect;
 use super::event::{Event, JoinedAt};
 use super::names::Label;
@@ -27,6 +27,9 @@ AUTH <token>: say who you are; again before the token expires to stay
 PING [token]: answered behind everything on its way to you
 HELP: this list
 QUIT: end the connection";
+
+/// Bytes that one byte of JSON becomes at most, where a control character is escaped.
+const ESCAPED_BYTES_MAX: usize = 6;
 
 /// The length of the text, in bytes, of the events that a busy server writes most; 0 for the others.
 pub(super) fn size_hint(event: &Event<'_>) -> usize {
@@ -143,8 +146,27 @@ fn write_line(label: &Label, line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Checks the length of a message as text clients get it.
+///
+/// # Errors
+/// It exceeds this many bytes with the label in front of each line.
+pub fn check_length(label: &Label, data: &Data, bytes_max: usize) -> Result<(), CommandError> {
+    // JSON is parsed only where it may be too long at all.
+    let bytes_at_most = MESSAGE_LINES_MAX * label_bytes(label) + ESCAPED_BYTES_MAX * data.bytes();
+    if bytes_at_most <= bytes_max {
+        return Ok(());
+    }
+    let bytes = labelled_bytes(label, &text_of(data));
+    if bytes <= bytes_max { Ok(()) } else { Err(CommandError::MessageTooLong { bytes, bytes_max }) }
+}
+
 /// The length of a message in bytes, including the label in front of each line.
-pub fn labelled_bytes(label: &Label, text: &str) -> usize {
+fn labelled_bytes(label: &Label, text: &str) -> usize {
     let lines = memchr_iter(b'\n', text.as_bytes()).count() + 1;
-    lines * ("[] ".len() + label.as_str().len()) + text.len()
+    lines * label_bytes(label) + text.len()
+}
+
+/// The length of a label as it stands in front of a line.
+fn label_bytes(label: &Label) -> usize {
+    "[] ".len() + label.as_str().len()
 }

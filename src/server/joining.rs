@@ -4,12 +4,12 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::AskedToStop;
 use super::cluster::ClusterNode;
 use crate::api::Node;
 use crate::backplane::feed::Reached;
@@ -21,7 +21,7 @@ use crate::session::workers::WorkerSenders;
 use crate::worker::DescriptorTable;
 
 /// The time for the backplane to end once nothing uses it. It sends for at most two seconds what is in flight.
-const END_TIME_MAX: Duration = Duration::from_secs(3);
+pub(super) const END_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A server that has joined a cluster.
 pub(super) struct Membership {
@@ -51,7 +51,7 @@ pub(super) async fn prepare(
     let starting = backplane::start(rules.clone(), Arc::clone(metrics), node_name)?;
     tokio::select! {
         prepared = starting.prepared() => Ok(Some(prepared?)),
-        () = shutdown.cancelled() => Err(anyhow!("asked to stop while it looked for NATS")),
+        () = shutdown.cancelled() => Err(AskedToStop.into()),
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +62,13 @@ pub struct BoundAddresses {
     pub http: SocketAddr,
 }
 
+/// The server was asked to stop before it accepted clients.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("stopped before it was ready")]
+pub struct AskedToStop;
+
 /// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace period
-/// and five seconds. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted.
+/// and five seconds; a node of a cluster within three more. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted.
 /// Returns the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
@@ -72,7 +77,8 @@ pub struct BoundAddresses {
 ///
 /// # Errors
 /// An address could not be bound, a limit is too low, a file of keys or of the certificate is wrong, the system refuses
-/// what the configuration requires, or the ready file could not be written.
+/// what the configuration requires, or the ready file could not be written; [`AskedToStop`] if `shutdown` was cancelled
+/// before clients were accepted.
 pub async fn run(
     config: Config,
     shutdown: CancellationToken,
@@ -216,7 +222,7 @@ async fn become_ready(
     for worker in workers {
         let ready = tokio::select! {
             ready = &mut worker.ready => ready,
-            () = shutdown.cancelled() => bail!("asked to stop before it was ready"),
+            () = shutdown.cancelled() => return Err(AskedToStop.into()),
         };
         match ready {
             Ok(runtime) => runtimes.push(runtime),

@@ -1,10 +1,11 @@
-//! Reloading: the settings and files that apply to a server that runs are read again. A mistake in any of them changes
-//! nothing.
+//! Reloading: the settings and files that apply to a server that runs are read again, by a thread of their own, since names
+//! are looked up as well. A mistake in any of them changes nothing.
 
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -12,23 +13,36 @@ use super::control::Control;
 use crate::access::Access;
 use crate::config::{Config, Invocation, InvocationError, Settings};
 
+/// Reads the command line and the settings file.
+type ReadSettings = fn() -> Result<Invocation, InvocationError>;
+
 /// Reads settings and files again, and applies what has changed.
-pub struct Reloader<R> {
+pub struct Reloader {
     control: Control,
     /// The settings by which the server runs.
     running: Settings,
     /// What is made of them and of the files.
     applied: Arc<Access>,
-    read_again: R,
+    read_again: ReadSettings,
 }
 
-impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
+/// What a reload has read, and found right.
+struct Reloaded {
+    /// The settings as they were read.
+    read: Settings,
+    /// Those by which the server runs from here on.
+    next: Settings,
+    /// What is made of these and of the files.
+    access: Arc<Access>,
+}
+
+impl Reloader {
     /// A reloader of a server that runs by these settings; `read_again` reads the command line and the settings file.
-    pub fn new(control: Control, running: Settings, read_again: R) -> Self {
+    pub fn new(control: Control, running: Settings, read_again: ReadSettings) -> Self {
         Self { applied: control.access(), control, running, read_again }
     }
 
-    /// Reloads each time that it is asked to, until the server stops.
+    /// Reloads each time that it is asked to, until the server stops. From then on nothing is reloaded, and the log says so.
     pub async fn run(mut self, asked: Arc<Notify>, shutdown: CancellationToken) {
         let reloading = async {
             loop {
@@ -39,6 +53,10 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
             }
         };
         shutdown.run_until_cancelled(reloading).await;
+        loop {
+            asked.notified().await;
+            warn!("not reloaded, nothing has changed: the server stops");
+        }
     }
 
     async fn reload_or_say_why(&mut self) {
@@ -50,12 +68,9 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
-        let Invocation { settings: read, sources, .. } = (self.read_again)()?;
-        let next = reloaded(&self.running, &read);
-        // What needs a restart is checked as well: it would be found wrong then.
-        let checked = Config::try_from(read.clone()).and_then(|_| Config::try_from(next.clone()));
-        let access = checked.and_then(|config| Access::load(&config.access));
-        let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
+        let (running, read_again) = (self.running.clone(), self.read_again);
+        let reading = spawn_blocking(move || Reloaded::read(&running, read_again));
+        let Reloaded { read, next, access } = reading.await.context("cannot read the settings")??;
         access.warnings.iter().for_each(|warning| warn!("{warning}"));
         let files = access.files_changed_since(&self.applied).join(", ");
         let changed = differences(&self.running, &next)?.join(", ");
@@ -73,6 +88,19 @@ impl<R: Fn() -> Result<Invocation, InvocationError>> Reloader<R> {
             warn!(settings = needs_restart, "these settings have changed, and apply after a restart");
         }
         Ok(())
+    }
+}
+
+impl Reloaded {
+    /// Reads everything again. Takes long where a name has to be looked up that nobody knows.
+    fn read(running: &Settings, read_again: ReadSettings) -> anyhow::Result<Self> {
+        let Invocation { settings: read, sources, .. } = read_again()?;
+        let next = reloaded(running, &read);
+        // What needs a restart is checked as well: it would be found wrong then.
+        let checked = Config::try_from(read.clone()).and_then(|_| Config::try_from(next.clone()));
+        let access = checked.and_then(|config| Access::load(&config.access));
+        let access = Arc::new(access.map_err(|error| anyhow!(sources.explain(&error)))?);
+        Ok(Self { read, next, access })
     }
 }
 

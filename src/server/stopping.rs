@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
+use super::joining::END_TIME_MAX;
 use super::ready_file;
 use super::sampling::Sampler;
 use crate::config::Config;
@@ -22,7 +23,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The longest time that a stop takes.
 pub(super) fn time_max(config: &Config) -> Duration {
-    config.drain_delay + config.drain_spread + config.grace + CUT_WITHIN
+    let of_backplane = config.cluster.as_ref().map_or(Duration::ZERO, |_| END_TIME_MAX);
+    config.drain_delay + config.drain_spread + config.grace + CUT_WITHIN + of_backplane
 }
 
 /// Stops the workers of a server, whose figures the sampler goes on to publish.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -83,7 +84,7 @@ pub struct CloseWords {
 /// Words that no close frame can carry. The text shows the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "disconnect: a code from 3000 to 4999 and a reason of at most {} bytes on one line",
+    "disconnect: a code from 3000 to 4999 and a reason of at most {} bytes on one line that is no JSON",
     CloseWords::REASON_BYTES_MAX
 )]
 pub struct CloseWordsError;
@@ -139,11 +140,13 @@ impl CloseWords {
     /// Words that every transport can carry.
     ///
     /// # Errors
-    /// The code is not one of an application or of the server's protocol, or the reason is too long or not on one line.
+    /// The code is not one of an application or of the server's protocol, or the reason is too long or not on one line, or
+    /// it is JSON: centrifuge-js takes a number or an object for an instruction of the server, and stays away for good.
     pub fn new(code: u16, reason: &str) -> Result<Self, CloseWordsError> {
         let is_right = (3000..=4999).contains(&code)
             && reason.len() <= Self::REASON_BYTES_MAX
-            && !reason.chars().any(char::is_control);
+            && !reason.chars().any(char::is_control)
+            && serde_json::from_str::<IgnoredAny>(reason).is_err();
         if is_right { Ok(Self { code, reason: reason.into() }) } else { Err(CloseWordsError) }
     }
 }

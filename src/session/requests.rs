@@ -13,11 +13,13 @@ use crate::protocol::command::CommandError;
 use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::{Label, RoomName};
 use crate::protocol::publication::{Data, PublisherKind};
+use crate::protocol::text::check_length;
 
 impl Session {
     /// Publishes to a room that the client is in, as far as the client may cause the deliveries.
     pub fn publish(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit(Action::Publish, room) {
+        let permitted = self.check_length(&data).and_then(|()| self.permit(Action::Publish, room));
+        if let Err(error) = permitted {
             return self.wait(Waiting::Refused(error));
         }
         self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: true })
@@ -25,10 +27,16 @@ impl Session {
 
     /// Publishes to a room that the client is not in.
     pub fn publish_from_outside(&mut self, room: &RoomName, data: Data, request: Option<RequestId>) -> Outcome {
-        if let Err(error) = self.permit_publish_from_outside(room) {
+        let permitted = self.check_length(&data).and_then(|()| self.permit_publish_from_outside(room));
+        if let Err(error) = permitted {
             return self.wait(Waiting::Refused(error));
         }
         self.publish_if_allowed(PublishRequest { room: room.clone(), data, request, is_member: false })
+    }
+
+    /// Checks that text clients can get the message.
+    fn check_length(&self, data: &Data) -> Result<(), CommandError> {
+        check_length(&self.identity.label, data, self.context.message_bytes_max)
     }
 
     /// Charges the message before the application is asked: a client beyond its limit causes no questions either.

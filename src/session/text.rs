@@ -16,7 +16,6 @@ use crate::protocol::listing::Listing;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::Since;
 use crate::protocol::publication::Data;
-use crate::protocol::text::labelled_bytes;
 
 /// The protocol handler of one text client.
 pub struct TextHandler {
@@ -96,11 +95,6 @@ impl TextHandler {
     }
 
     fn say(&mut self, room: &RoomName, text: &str) -> Outcome {
-        let bytes_max = self.session.context.message_bytes_max;
-        let bytes = labelled_bytes(&self.session.identity().label, text);
-        if bytes > bytes_max {
-            return self.refuse(&CommandError::MessageTooLong { bytes, bytes_max });
-        }
         self.session.publish(room, Data::Text(text.into()), None)
     }
 

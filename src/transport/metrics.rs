@@ -172,6 +172,8 @@ pub(super) enum RefusalReason {
     /// The connection limit allows it, but there is no file descriptor.
     Descriptors,
     Draining,
+    /// The node has not caught up with its cluster yet.
+    CatchingUp,
     Origin,
     Path,
     /// The path does not support the method.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::Node;
 use crate::auth::tokens::Token;
+use crate::backplane::CaughtUp;
 use crate::config::{Labels, ProxyProtocol, Rules};
 use crate::net::accept::{Accepted, Listener};
 use crate::net::address_limiter::AddressLimiter;
@@ -141,13 +142,14 @@ impl ClientAcceptor {
     }
 
     /// Accepts HTTP connections until the server stops, so that another server can take the port, or until the worker
-    /// ends. Accepted connections are answered in any case: a server that drains says so. They therefore do not keep
-    /// the context of the sessions alive.
+    /// ends. Accepted connections are answered in any case: a server that drains says so, and so does a node that is still
+    /// catching up. They therefore do not keep the context of the sessions alive.
     pub fn serve_http(
         self: Rc<Self>,
         listener: Listener,
         connection_limit: ConnectionLimit,
         (metrics, stats): (ServerMetrics, watch::Receiver<Arc<Stats>>),
+        caught_up: Option<CaughtUp>,
         context: &Rc<SessionContext>,
     ) -> impl Future<Output = ()> + use<> {
         let drain = context.drain.clone();
@@ -157,6 +159,7 @@ impl ClientAcceptor {
         spawn_local(self.tasks.track_future(pinging));
         let http = HttpContext {
             drain: drain.clone(),
+            caught_up,
             connection_limit,
             address_limiter: self.address_limiter.clone(),
             metrics,

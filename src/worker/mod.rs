@@ -192,15 +192,24 @@ impl Worker {
             node,
             tasks: tasks.clone(),
         });
-        CaughtUp::wait(caught_up).await;
-        let _ = send_ready.send(Handle::current().metrics());
-        spawn_local(Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), &context));
+        let http =
+            Rc::clone(&acceptor).serve_http(http, connection_limit, (metrics, stats), caught_up.clone(), &context);
+        spawn_local(http);
+        become_ready(caught_up, send_ready, &drain).await;
         acceptor.accept_lines(lines, Rc::clone(&context)).await;
         // Calls over HTTP that come while clients end one after another need it, even where no session is left.
         drain.stopping().await;
         drop(context);
         end(tasks, writer_task, serving, &drain).await;
         Ok(())
+    }
+}
+
+/// Waits until there are rooms for clients, and says so. A stop that comes before is not waited for.
+async fn become_ready(caught_up: Option<CaughtUp>, ready: oneshot::Sender<RuntimeMetrics>, drain: &Drain) {
+    tokio::select! {
+        () = CaughtUp::wait(caught_up) => drop(ready.send(Handle::current().metrics())),
+        () = drain.stopping() => {}
     }
 }
 

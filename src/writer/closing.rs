@@ -126,7 +126,8 @@ impl Writer {
         }
     }
 
-    /// Frees the slot. What is still pending is dropped and counted.
+    /// Frees the slot. What is still pending is dropped and counted; so is a client that has not left by itself and was
+    /// not sent everything, its last line included.
     pub(super) fn close(&mut self, slot: Slot, reason: Disconnect, wire: &mut impl Wire) {
         let Some(mut row) = self.slots.row(slot) else { return };
         let pending = row.pending();
@@ -135,7 +136,9 @@ impl Writer {
         }
         self.metrics.pending_bytes.subtract(pending.bytes as u64);
         let reason = row.cold.closing.as_ref().map_or(reason, |closing| closing.reason);
-        self.metrics.cut.add(u64::from(!row.hot.outbox.is_empty() || wire.held(slot.index) > 0));
+        let has_left = matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError);
+        let is_owed = row.hot.phase == Phase::Open || !row.hot.outbox.is_empty() || wire.held(slot.index) > 0;
+        self.metrics.cut.add(u64::from(is_owed && !has_left));
         let dropped = row.hot.outbox.drop_all(&mut row.cold.backlog);
         row.disconnect(reason);
         self.metrics.closed[row.cold.dialect.transport() as usize][reason as usize].add(1);

@@ -26,5 +26,7 @@ mod refused;
 mod nats_faults;
 // A node is killed, stopped, or cut off from NATS.
 mod node_faults;
+// A node that has found its stream and has not caught up with it.
+mod catching_up;
 // A node under a service manager: when it is ready, and its watchdog.
 mod service;

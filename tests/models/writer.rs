@@ -280,7 +280,8 @@ impl Pair {
         let is_bounded = client.closing.is_some_and(|reason| reason != Disconnect::Shutdown);
         let may_be_due = step == Step::Sweep && is_bounded && client.may_hold_old_bytes(self.now, &self.limits);
         if is_due || may_be_due && !self.wire.is_open(client.slot) {
-            client.closed(&mut self.counts);
+            let reason = if step == Step::Cut { Disconnect::Shutdown } else { Disconnect::IoError };
+            client.closed(reason, &mut self.counts);
         }
     }
 

@@ -48,7 +48,7 @@ pub fn shed(entries: &mut Entries, clients: &mut [Client], limits: &OutboxLimits
         if entries.held(clients) > enough && clients[largest].is_open() {
             cut(entries, clients, largest, counts);
         } else if entries.held(clients) > enough {
-            clients[largest].closed(counts);
+            clients[largest].closed(Disconnect::SlowConsumer, counts);
         }
     }
     for largest in by_pending_bytes(clients) {
@@ -94,7 +94,7 @@ impl Client {
 
     fn close_for_budget(&mut self, counts: &mut Counts) {
         if !self.is_open() {
-            self.closed(counts);
+            self.closed(Disconnect::SlowConsumer, counts);
         }
     }
 }

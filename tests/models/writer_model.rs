@@ -298,10 +298,12 @@ impl Client {
         }
     }
 
-    /// The socket is closed, so all pending messages are dropped.
-    pub fn closed(&mut self, counts: &mut Counts) {
-        counts.cut += u64::from(!self.queue.is_empty());
-        count_dropped(self.queued(), self.closing.unwrap_or(Disconnect::IoError), counts);
+    /// The socket is closed, so all pending messages are dropped; for this reason, unless there was one before.
+    pub fn closed(&mut self, reason: Disconnect, counts: &mut Counts) {
+        let reason = self.closing.unwrap_or(reason);
+        let has_left = matches!(reason, Disconnect::ClosedByPeer | Disconnect::IoError);
+        counts.cut += u64::from(!has_left && (self.closing.is_none() || !self.queue.is_empty()));
+        count_dropped(self.queued(), reason, counts);
         self.queue.clear();
         self.gone = true;
     }

@@ -1,6 +1,10 @@
 //! The built binary while it serves: ready file, signals, log.
 
-use harness::{Disconnect, Lines, Program, WELCOME, WebSocket, at_once};
+use std::fs::File;
+use std::io::pipe;
+use std::process::Stdio;
+
+use harness::{Disconnect, Lines, Process, Program, WELCOME, WebSocket, at_once};
 use rustix::process::Signal;
 
 #[test]
@@ -118,15 +122,36 @@ fn two_signals_at_once_are_one() {
 }
 
 #[test]
+fn what_cannot_be_written_is_an_error_but_not_where_nobody_reads_on() {
+    for arguments in [&["default-config"][..], &["gen-key", "a"], &["check-config"], &["--help"]] {
+        let full = File::options().write(true).open("/dev/full").expect("a device");
+        let ended = Process::start(Program::command(arguments).stdout(full).stderr(Stdio::piped())).end();
+        assert!(ended.code.is_some_and(|code| code != 0), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains("cannot write to standard output"), "{arguments:?}: {}", ended.err);
+        let (_, gone) = pipe().expect("a pipe");
+        let ended = Process::start(Program::command(arguments).stdout(gone).stderr(Stdio::piped())).end();
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_server_that_stops_reloads_nothing_and_says_so() {
+    let mut program = Program::start_that_drains_for_hours(&[], |program| program.signal(Signal::TERM));
+    for _ in 0..2 {
+        program.signal(Signal::HUP);
+        assert!(program.log.line_with("not reloaded").contains("the server stops"));
+    }
+    program.signal_until_end(Signal::KILL);
+}
+
+#[test]
 fn other_signals_leave_it_be_and_the_log_says_so() {
     let program = Program::start(&[]);
     let mut client = Lines::connect(program.tcp);
     client.expect(WELCOME);
-    for (signal, name, does) in [(Signal::USR1, "SIGUSR1", "does nothing"), (Signal::USR2, "SIGUSR2", "does nothing")] {
-        program.signal(signal);
-        let log = program.log.until(name);
-        assert!(log.last().is_some_and(|line| line.contains(does)), "{log:?}");
-    }
+    program.signal(Signal::USR1);
+    let log = program.log.until("SIGUSR1");
+    assert!(log.last().is_some_and(|line| line.contains("does nothing")), "{log:?}");
     program.signal(Signal::HUP);
     program.log.until("reloaded");
     client.send("PING x\n");

@@ -10,7 +10,7 @@ use roomcast::config::{Invocation, Settings};
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 30] = [
+const REFUSED: [(&[&str], &[&str]); 31] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--pong_timeout", "1m"], &["no flag --pong_timeout: did you mean --pong-timeout?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
@@ -19,6 +19,7 @@ const REFUSED: [(&[&str], &[&str]); 30] = [
     (&["--workers"], &["--workers <COUNT>"]),
     (&["--workers", "0"], &["--workers 0: 1 to 1024"]),
     (&["--workers", "-1"], &["--workers \"-1\": a whole number, 0 to 65535"]),
+    (&["--grace", "-5s"], &["-5: no setting has a negative value"]),
     (&["--workers", "two"], &["--workers \"two\": a whole number"]),
     (&["--probes-until-end=maybe"], &["--probes-until-end \"maybe\": one of true, false"]),
     (&["--rooms", "many"], &["--rooms \"many\": a whole number"]),

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-use harness::{Ended, Lines, Log, Process, Program, WELCOME, at_once};
+use harness::{Ended, Lines, Log, NatsServer, Process, Program, WELCOME, at_once};
 use rustix::process::{Signal, geteuid};
 
 /// A user that owns nothing.
@@ -46,34 +46,54 @@ fn a_server_is_found_by_its_port_or_its_process_and_drained_to_its_end() {
 #[test]
 fn it_tells_of_the_progress_and_an_interrupt_leaves_the_server_stopping() {
     let mut drain = None;
-    let mut program = Program::start_that_drains_for_hours(&[], |program| {
+    // A port that no other server has, also when this one listens no longer.
+    let http = NatsServer::free_address().to_string();
+    let mut program = Program::start_that_drains_for_hours(&["--http", &http], |program| {
         drain = Some(start(&["--http", &program.http.to_string()]));
     });
+    assert_eq!(program.http.to_string(), http);
     let (mut drain, out) = drain.expect("it was started");
     let told = out.until("draining");
     assert!(told[0].ends_with("was asked to stop"), "{told:?}");
     drain.signal(Signal::INT);
     assert_eq!(drain.wait(), None);
-    // By the port nobody is found, since the server listens no longer; by the process it is, and gets no second signal.
-    expect_failure(&Program::run(&["drain", "--http", &program.http.to_string()]), "no server listens at 127.0.0.1");
+    // By the port nobody is found, since the server listens no longer; by the process it is, and goes on to stop.
+    expect_failure(&Program::run(&["drain", "--http", &http]), &format!("no server listens at {http}"));
     let (mut second, out) = start(&["--pid", &program.id().to_string()]);
-    out.until("accepts no clients: it is stopping already");
+    out.until("was asked to stop");
+    expect_served(&program);
     program.signal_until_end(Signal::KILL);
     out.until("has ended");
     assert_eq!(second.wait(), Some(0));
 }
 
+/// The server has taken all signals that were sent before, and runs.
+#[track_caller]
+fn expect_served(program: &Program) {
+    program.signal(Signal::USR1);
+    program.log.until("SIGUSR1");
+}
+
 #[test]
-fn a_server_in_its_drain_delay_gets_no_second_signal() {
+fn a_server_may_be_drained_again_and_then_stopped_by_its_manager() {
     let mut program = Program::start(&["--drain-delay", "1h"]);
-    let http = program.http.to_string();
-    let (mut first, told_first) = start(&["--http", &http]);
-    told_first.until("draining");
-    let (mut second, told_second) = start(&["--http", &http]);
-    assert!(told_second.line().is_some_and(|line| line.ends_with("is stopping already")));
-    told_second.until("draining");
+    let (http, pid) = (program.http.to_string(), program.id().to_string());
+    let mut drains: Vec<_> =
+        [["--http", &http], ["--http", &http], ["--pid", &pid]].iter().map(|by| start(by)).collect();
+    for (number, (_, told)) in drains.iter().enumerate() {
+        told.until("was asked to stop");
+        // The port of the settings is not that of the server, for the last.
+        if number < 2 {
+            told.until("draining");
+        }
+    }
+    // The first signal of the manager, however late it comes, is no second one.
+    program.signal(Signal::TERM);
+    expect_served(&program);
+    let mut newcomer = Lines::connect(program.tcp);
+    newcomer.expect(WELCOME);
     program.signal_until_end(Signal::KILL);
-    assert_eq!((first.wait(), second.wait()), (Some(0), Some(0)));
+    assert!(drains.iter_mut().all(|(drain, _)| drain.wait() == Some(0)));
 }
 
 #[test]
@@ -85,8 +105,8 @@ fn what_is_no_server_of_ours_is_left_alone() {
     assert_eq!(ended.wait(), Some(0));
     expect_failure(&Program::run(&["drain", "--pid", &pid]), &format!("there is no process {pid}"));
     expect_failure(&Program::run(&["drain", "--http", "127.0.0.1:0"]), "--pid says which server is meant");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
-    expect_failure(&Program::run(&["drain", "--http", &free.to_string()]), "no server listens at 127.0.0.1");
+    let free = NatsServer::free_address().to_string();
+    expect_failure(&Program::run(&["drain", "--http", &free]), &format!("no server listens at {free}"));
     let refused = Program::run(&["drain", "--pid", "0"]);
     assert_eq!(refused.code, Some(2), "{}", refused.err);
 }

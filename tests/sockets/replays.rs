@@ -152,7 +152,7 @@ fn a_replay_that_an_outbox_just_holds_is_sent_and_a_longer_one_is_a_gap() {
 }
 
 /// Clients that have resumed before the server stops, and as many that resume just then.
-const RESUMING: usize = 8;
+const RESUMING: usize = 4;
 
 #[test]
 fn a_server_that_stops_sends_whole_replays_to_all_clients_that_have_joined() {

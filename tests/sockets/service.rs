@@ -34,7 +34,7 @@ fn of_a_start_that_fails_the_manager_hears_nothing() {
     let address = running.http.to_string();
     let failed = Process::run(&mut manager.command(&["--tcp", "127.0.0.1:0", "--http", &address]));
     assert_eq!(failed.code, Some(2));
-    assert_eq!(manager.so_far(), Vec::<Notice>::new());
+    assert_eq!(manager.up_to_now(), Vec::<Notice>::new());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_watchdog_is_heeded_by_the_process_that_it_is_for() {
 #[test]
 fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_the_worker() {
     let manager = ServiceManager::at_a_path();
-    let mut command = manager.watching_command(200_000, &["--workers", "2", "--shards", "1"]);
+    let mut command = manager.watching_command(4_000_000, &["--workers", "2", "--shards", "1"]);
     command.env("ROOMCAST_FAULT", "stuck-shard");
     let program = Program::start_command(command);
     manager.until("WATCHDOG=1");
@@ -135,7 +135,7 @@ fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_
     client.send("JOIN a\n");
     let line = program.log.line_with("threads do not answer");
     assert!(line.contains("worker-0") && !line.contains("worker-1"), "{line}");
-    manager.so_far();
+    manager.up_to_now();
     program.signal(Signal::HUP);
     let heard = manager.until("RELOADING=1");
     assert!(!heard.iter().any(|notice| notice.has("WATCHDOG=1")), "{heard:?}");

@@ -176,7 +176,7 @@ fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
 #[test]
 fn silent_line_clients_are_written_empty_lines_if_that_is_set() {
     for shape in [Shape::ONE, Shape::MANY] {
-        let server = TestServer::start(shape, |settings| settings.line_keepalive = Span(Duration::from_millis(50)));
+        let server = TestServer::start(shape, |settings| settings.line_keepalive = Span(Duration::from_secs(1)));
         let mut members: Vec<Client> =
             (0..4).map(|number| Client::member(&server, Transport::Tcp, "a", &format!("m{number}"))).collect();
         let mut websocket = Client::connect(&server, Transport::WebSocket);

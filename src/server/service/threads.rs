@@ -11,6 +11,10 @@ use tracing::{error, info};
 use super::watchdog::{Answered, Due, ThreadIndex, Watchdog};
 use crate::probe::Probe;
 
+/// The rounds of probes in the time in which the service manager wants to hear of them: a server that stands still just
+/// before a round may do so for three quarters of it.
+const ROUNDS: u32 = 4;
+
 /// The least time between two rounds of probes.
 const ROUND_TIME_MIN: Duration = Duration::from_millis(1);
 
@@ -23,9 +27,9 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Threads of which the service manager hears at least once in this time, if all run. They are probed twice in it.
+    /// Threads of which the service manager hears several times in this time, if all run.
     pub fn new(probes: Vec<Probe>, told_within: Duration) -> Self {
-        let mut rounds = interval((told_within / 2).max(ROUND_TIME_MIN));
+        let mut rounds = interval((told_within / ROUNDS).max(ROUND_TIME_MIN));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { watchdog: Watchdog::new(probes.len()), probes, rounds, answers: FuturesUnordered::new() }
     }
@@ -42,11 +46,13 @@ impl Threads {
     /// Whether a round has ended, with the answers of all threads.
     async fn step(&mut self) -> bool {
         tokio::select! {
+            // Answers first: this task may have been late itself, and no thread with it.
+            biased;
+            Some(thread) = self.answers.next(), if !self.answers.is_empty() => self.take_answer(thread),
             _ = self.rounds.tick() => {
                 self.begin_round();
                 false
             }
-            Some(thread) = self.answers.next(), if !self.answers.is_empty() => self.take_answer(thread),
         }
     }
 

@@ -54,6 +54,7 @@ use super::connection::{Client, ReadBuffer};
 use super::emulation::Streams;
 use super::metrics::{HttpEnd, RefusalReason, ServerMetrics, TransportMetrics};
 use crate::api::Node;
+use crate::backplane::CaughtUp;
 use crate::config::WebPages;
 use crate::log::LogThrottle;
 use crate::net::NoPermit;
@@ -89,6 +90,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub struct HttpContext {
     /// Says whether the server stops.
     pub drain: Drain,
+    /// Whether a node of a cluster has rooms; `None` where the server is alone, and always has.
+    pub caught_up: Option<CaughtUp>,
     /// The connection limit of the worker.
     pub connection_limit: ConnectionLimit,
     /// Limits clients behind trusted proxies, and connections of others, by address.

@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::HttpServer;
 use super::body::{Answer, text, typed};
-use crate::backplane::BackplaneState;
+use crate::backplane::{BackplaneState, CaughtUp};
 use crate::metrics::Exposition;
 use crate::net::NoPermit;
 
@@ -52,9 +52,17 @@ impl HttpServer {
             Readiness::Draining
         } else if is_full {
             Readiness::Full
+        } else if !self.has_caught_up() {
+            // NATS may be away meanwhile.
+            Readiness::CatchingUp
         } else {
             Readiness::of(self.context.metrics.backplane.as_ref().map(|backplane| backplane.state()))
         }
+    }
+
+    /// Whether there are rooms: a node of a cluster has none until it has read the stream.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.context.caught_up.as_ref().is_none_or(CaughtUp::is_true)
     }
 
     /// The metrics, made anew if their text is too old.

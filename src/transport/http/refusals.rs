@@ -20,6 +20,9 @@ use crate::transport::metrics::RefusalReason;
 /// Bytes of what a client wrote that are logged.
 const SHOWN_BYTES_MAX: usize = 100;
 
+/// When clients of a node that catches up with its cluster may come again. A large stream takes it many times as long.
+const CATCHING_UP_RETRY_SECONDS: u32 = 1;
+
 /// Why a request is refused, its status, and a line that says what would be right.
 pub struct RefusedRequest(pub RefusalReason, pub StatusCode, pub Cow<'static, str>);
 
@@ -63,6 +66,11 @@ impl RefusedRequest {
         Self(RefusalReason::Method, StatusCode::METHOD_NOT_ALLOWED, text.into())
     }
 
+    /// No client is let in yet.
+    pub fn catching_up() -> Self {
+        Self(RefusalReason::CatchingUp, StatusCode::SERVICE_UNAVAILABLE, "catching up\n".into())
+    }
+
     /// No client is let in any more.
     pub fn draining() -> Self {
         Self(RefusalReason::Draining, StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())
@@ -104,11 +112,13 @@ impl HttpServer {
     /// The answer to a request that is refused, which is counted and logged.
     pub(super) fn refuse(&self, refused: RefusedRequest, summary: &RequestSummary) -> Answer {
         self.refuse_request(refused.0, summary);
-        let is_draining = refused.0 == RefusalReason::Draining;
+        let retry_after = match refused.0 {
+            RefusalReason::Draining => Some(self.context.drain.retry_seconds()),
+            RefusalReason::CatchingUp => Some(CATCHING_UP_RETRY_SECONDS),
+            _ => None,
+        };
         let mut answer = refused.into_answer();
-        if is_draining {
-            answer.headers_mut().insert(RETRY_AFTER, self.context.drain.retry_seconds().into());
-        }
+        answer.headers_mut().extend(retry_after.map(|seconds| (RETRY_AFTER, seconds.into())));
         answer
     }
 

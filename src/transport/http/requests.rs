@@ -191,6 +191,7 @@ impl HttpServer {
         match rule.route {
             Route::Nowhere => Err(RefusedRequest::not_found()),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
+            route if route.needs_rooms() && !self.has_caught_up() => Err(RefusedRequest::catching_up()),
             Route::Page => answer_page(&request),
             Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),

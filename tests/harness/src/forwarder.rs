@@ -14,9 +14,10 @@ const CHECK: Duration = Duration::from_millis(5);
 const BUFFER_BYTES: usize = 64 * 1024;
 
 const OPEN: u8 = 0;
-const FROZEN: u8 = 1;
-const CLOSED: u8 = 2;
-const ENDED: u8 = 3;
+const HELD: u8 = 1;
+const FROZEN: u8 = 2;
+const CLOSED: u8 = 3;
+const ENDED: u8 = 4;
 
 /// A listener, and two threads for each connection. All end when it is dropped.
 pub struct Forwarder {
@@ -28,11 +29,23 @@ pub struct Forwarder {
 impl Forwarder {
     /// Listens on a free port and passes on to the server behind.
     pub fn start(behind: SocketAddr) -> Self {
+        Self::start_in(OPEN, behind)
+    }
+
+    /// The same, but until it is opened only the first connection is passed on. Others are accepted, and wait.
+    pub fn start_for_one(behind: SocketAddr) -> Self {
+        Self::start_in(HELD, behind)
+    }
+
+    fn start_in(state: u8, behind: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let (address, state) = (listener.local_addr().expect("a bound socket"), Arc::new(AtomicU8::new(OPEN)));
+        let (address, state) = (listener.local_addr().expect("a bound socket"), Arc::new(AtomicU8::new(state)));
         let of_listener = Arc::clone(&state);
         thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
+            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+                while number > 0 && of_listener.load(Ordering::Acquire) == HELD {
+                    thread::sleep(CHECK);
+                }
                 match of_listener.load(Ordering::Acquire) {
                     ENDED => return,
                     CLOSED => {}
@@ -94,7 +107,7 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, state: &AtomicU8) {
                 while state.load(Ordering::Acquire) == FROZEN {
                     thread::sleep(CHECK);
                 }
-                if state.load(Ordering::Acquire) != OPEN || to.write_all(&buffer[..read]).is_err() {
+                if state.load(Ordering::Acquire) > FROZEN || to.write_all(&buffer[..read]).is_err() {
                     return;
                 }
             }

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use super::{FAILSAFE, Program};
 
+/// What the manager sends to itself.
+const FENCE: &str = "FENCE=1";
+
 /// A service manager. It reads at once, since a socket holds few messages.
 pub struct ServiceManager {
     socket: UnixDatagram,
@@ -105,9 +108,16 @@ impl ServiceManager {
         self.until(line).pop().expect("a notice with the line")
     }
 
-    /// The notices that have come and were not taken yet.
-    pub fn so_far(&self) -> Vec<Notice> {
-        self.notices.try_iter().collect()
+    /// The notices that were sent before and were not taken yet.
+    #[track_caller]
+    pub fn up_to_now(&self) -> Vec<Notice> {
+        // A datagram of its own comes behind all of them.
+        let address = self.socket.local_addr().expect("an address");
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.send_to_addr(FENCE.as_bytes(), &address).expect("room for a datagram");
+        let mut notices = self.until(FENCE);
+        notices.pop();
+        notices
     }
 }
 

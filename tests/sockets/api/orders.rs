@@ -155,6 +155,9 @@ fn orders_that_break_a_rule_are_refused() {
         disconnect(json!({ "reason": "without a code" })),
         disconnect(json!({ "code": 4000, "reason": "r".repeat(124) })),
         disconnect(json!({ "code": 4000, "reason": "two\nlines" })),
+        // centrifuge-js would take it for an instruction.
+        disconnect(json!({ "code": 4000, "reason": "503" })),
+        disconnect(json!({ "code": 4000, "reason": "{\"reconnect\":false,\"reason\":\"x\"}" })),
     ];
     for (method, parameters, code) in cases {
         assert_eq!(backend.error(method, &parameters).0, code, "{method} {parameters}");

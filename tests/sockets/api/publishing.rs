@@ -181,6 +181,9 @@ fn a_publish_that_breaks_a_rule_is_refused_and_nothing_of_it_is_delivered() {
         (json!({ "channel": "a" }), "data is missing"),
         (json!({ "channel": "a", "data": long }), "see message-bytes"),
         (json!({ "channel": "a", "data": 1, "tags": { "t": long } }), "see message-bytes"),
+        // Too long for clients that read lines: with the label, and with the escapes of what a terminal obeys.
+        (json!({ "channel": "a", "data": "x".repeat(65_530) }), "with its label exceeds 65536"),
+        (json!({ "channel": "a", "data": "\u{7f}".repeat(20_000) }), "of 120012 bytes with its label exceeds 65536"),
         (json!({ "channel": "two words", "data": 1 }), "no spaces"),
         (json!({ "channel": "ä".repeat(65), "data": 1 }), "1 to 128 bytes"),
         // The name in another form of Unicode than NFC.

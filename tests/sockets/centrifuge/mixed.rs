@@ -112,6 +112,33 @@ fn line_breaks_and_control_characters_in_a_string_forge_no_lines() {
 }
 
 #[test]
+fn a_publication_that_is_too_long_for_clients_that_read_lines_is_refused() {
+    contract(|shape, transport| {
+        let server = TestServer::plain(shape);
+        let mut text = Client::member(&server, Transport::Tcp, "a", "text");
+        let mut client = member(&server, transport, "a");
+        client.publish("a", r#""x""#);
+        client.push();
+        let label = labelled(&text.line()).0.to_owned();
+        let label_bytes = format!("[{label}] ").len();
+        let lines = |bytes: usize| format!("\"{}\"", ["x".repeat(bytes).as_str(); 64].join("\\n"));
+        // With the label in front of each line; with the escapes of what a terminal obeys.
+        for (data, bytes) in [
+            (lines(1_015), 64 * (1_015 + label_bytes) + 63),
+            (format!("{{\"a\":\"{}\"}}", "\u{7f}".repeat(20_000)), 120_008 + label_bytes),
+        ] {
+            let error = client.error("publish", format!("{{\"channel\":\"a\",\"data\":{data}}}"));
+            let said = format!("message of {bytes} bytes with its label exceeds 65536");
+            assert_eq!((&error["code"], error["message"].as_str()), (&json!(107), Some(&*said)));
+        }
+        client.publish("a", lines(1_000));
+        client.push();
+        (0..64).for_each(|_| text.expect(&format!("[{label}] {}", "x".repeat(1_000))));
+        text.expect_nothing();
+    });
+}
+
+#[test]
 fn the_label_of_a_client_is_its_tokens_name_or_its_user_or_its_number() {
     over_all(|transport| {
         let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |_| {});
