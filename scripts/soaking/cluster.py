@@ -7,7 +7,7 @@ import subprocess
 
 from .loads import COMMON
 from .probing import address
-from .servers import START_SECONDS, Broken, Server, await_state
+from .servers import START_SECONDS, STOP_SECONDS, Broken, Server, await_state
 
 # NATS is killed in one round of this many.
 NATS_ROUNDS = 3
@@ -66,7 +66,7 @@ class Cluster:
         for node in self.nodes:
             node.stop()
         self.nats.terminate()
-        self.nats.wait()
+        await_state("NATS has not ended", STOP_SECONDS, lambda: self.nats.poll() is not None)
 
     def end(self):
         """Ends what is still there, whatever state it is in."""

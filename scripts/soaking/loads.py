@@ -3,6 +3,8 @@
 import json
 import subprocess
 
+from .servers import STOP_SECONDS
+
 # A load that has not ended by itself is ended, and counts as a fault.
 LOAD_SECONDS_MAX = 150
 # The machine is full and others may use it too.
@@ -34,9 +36,14 @@ class Load:
         return [f"loadgen {self.name}: exit code {code}: {'; '.join(map(str, said))[:400]}"], deliveries(report)
 
     def end(self):
+        """Ends a load that still runs, by a kill if it takes no request."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 def deliveries(report):

@@ -24,6 +24,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 # A state that has not come after this many seconds will not come.
 PATIENCE = 60
 
+# All servers are on loopback, where no proxy of the environment reaches them.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 # Panels whose figures are above 0 while people talk.
 MAIN_PANELS = {"Servers", "Clients", "Rooms", "Messages", "Deliveries", "99 % within", "Busy workers", "Memory", "State"}
 
@@ -80,7 +83,7 @@ class Processes:
         folder.mkdir()
         address = ["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", folder]
         self.start("nats", nats, "--jetstream", "--store_dir", folder, *address)
-        has_started = lambda: any(folder.glob("*.ports"))
+        has_started = lambda: any(file.stat().st_size > 0 for file in folder.glob("*.ports"))
         until("NATS does not start", lambda: None if has_started() else self.log("nats") or "it says nothing")
         return json.loads(next(folder.glob("*.ports")).read_text())["nats"][0]
 
@@ -108,7 +111,7 @@ class Prometheus:
     def ask(self, path, **parameters):
         url = f"{self._url}{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with OPENER.open(url, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             # It loads its data first.
@@ -130,7 +133,7 @@ def served_by(addresses):
     """Of each metric of these servers, its labels with their values."""
     served = {"up": {}}
     for address in addresses:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        with OPENER.open(f"http://{address}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         check_text(text)
         for name, labels in re.findall(r"^([a-z]\w*)(?:\{(.*)\})? ", text, re.MULTILINE):

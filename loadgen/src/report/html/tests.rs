@@ -1,7 +1,5 @@
 //! Checks the page as text. `cargo test -p loadgen sample_pages -- --ignored` writes samples to look at.
 
-use std::path::Path;
-
 use super::*;
 use crate::clock::Nanos;
 use crate::comebacks::Comebacks;
@@ -285,7 +283,9 @@ fn a_page_asks_for_nothing_from_elsewhere() {
 #[test]
 #[ignore = "writes pages to be looked at"]
 fn sample_pages() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/report-samples");
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("a test is in target/<profile>/deps");
+    let folder = target.join("report-samples");
     std::fs::create_dir_all(&folder).unwrap();
     let restarted = reconnected(ReconnectCounts::default());
     for (name, report) in [("good", good()), ("bad", bad()), ("nothing", nothing()), ("restarted", restarted)] {
