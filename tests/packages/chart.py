@@ -23,7 +23,7 @@ CLUSTER = {
     "prometheusRule": {
         "enabled": True,
         "labels": {"release": "prometheus"},
-        "runbookBase": "https://git.example/roomcast/docs",
+        "runbookBase": "https://git.example/roomcast",
     },
     "ingress": {"enabled": True, "className": "nginx", "host": "chat.example", "tlsSecret": "chat"},
 }
@@ -249,7 +249,7 @@ def cluster(rendered, settings):
     expect(marked, [False, True])
     alerts = [rule for group in rendered["PrometheusRule"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert alerts and all("$labels" not in rule["expr"] for rule in alerts), alerts
-    page = f"{CLUSTER['prometheusRule']['runbookBase']}/monitoring.md#"
+    page = f"{CLUSTER['prometheusRule']['runbookBase']}/docs/monitoring.md#"
     assert all(rule["annotations"]["runbook_url"].startswith(page) for rule in alerts), alerts
     expect(rendered["Ingress"]["tls"], [{"hosts": ["chat.example"], "secretName": "chat"}])
     assert "https://chat.example/" in rendered.notes, rendered.notes
