@@ -58,6 +58,7 @@ KNOBS = {
         "loadBalancerClass": "example/balancer",
         "loadBalancerSourceRanges": ["192.0.2.0/24"],
     },
+    "linesService": {"enabled": True, "port": 23, "nodePort": 30023, "externalTrafficPolicy": "Local"},
     "networkPolicy": {
         "enabled": True,
         "linesFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
@@ -99,8 +100,9 @@ REFUSED = [
 OPERATORS = {"ServiceMonitor", "PrometheusRule"}
 # The oldest that Chart.yaml allows and kubernetes-validate has, and the newest.
 VERSIONS = ["1.25", kubernetes_validate.latest_version()]
-# What a name ends with where a second object of the kind leads to the same servers.
+# What names end with where several objects of a kind lead to the same servers.
 SAME_NODE = "-same-node"
+LINES = "-lines"
 # The longest parts of a stop beyond the settings: clients are cut, a cluster is left, the process ends.
 AFTER_GRACE = 10
 MIB = 1 << 20
@@ -114,8 +116,9 @@ def expect(found, wanted):
 
 
 def key_of(found):
-    """The kind, and what tells a second object of it from the first."""
-    return found["kind"] + (SAME_NODE if found["metadata"]["name"].endswith(SAME_NODE) else "")
+    """The kind, and what tells a further object of it from the first."""
+    ends = [end for end in (SAME_NODE, LINES) if found["metadata"]["name"].endswith(end)]
+    return "".join([found["kind"], *ends])
 
 
 class Rendered:
@@ -166,6 +169,9 @@ def belong_together(rendered):
     paths = [mount["mountPath"] for mount in rendered.container["volumeMounts"]]
     assert environment["ROOMCAST_CONFIG"] in paths, paths
     expect({port["targetPort"] for port in rendered["Service"]["ports"]}, set(ports))
+    # Servers are scraped by one of the Services.
+    marked = [key for key, found in rendered.objects.items() if "app.kubernetes.io/component" in found["metadata"]["labels"]]
+    expect(set(marked), {key for key in rendered.objects if key.startswith("Service-")})
     settings = tomllib.loads(rendered.settings)
     seconds = sum(int(settings[name].removesuffix("s")) for name in ("drain-delay", "drain-spread", "grace"))
     expect(rendered.pod["terminationGracePeriodSeconds"], seconds + AFTER_GRACE)
@@ -227,6 +233,9 @@ def fits_its_memory(rendered, settings):
 def cluster(rendered, settings):
     assert "replicas" not in rendered["Deployment"], "the autoscaler says how many"
     expect(rendered["Deployment"]["strategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1})
+    # The drain delay and the drain spread: two servers do not send each other their clients.
+    expect(rendered["Deployment"]["minReadySeconds"], 7 + 60)
+    assert rendered["Deployment"]["progressDeadlineSeconds"] > 7 + 60 + 300, "a node may wait for NATS meanwhile"
     secret = {"secretKeyRef": {"name": "nats", "key": "url"}}
     expect([pair["valueFrom"] for pair in rendered.container["env"] if pair["name"] == "ROOMCAST_CLUSTER"], [secret])
     expect(rendered["PodDisruptionBudget"]["maxUnavailable"], 1)
@@ -241,12 +250,8 @@ def cluster(rendered, settings):
     # The alerts look for a job with this word.
     expect(endpoint["relabelings"], [{"targetLabel": "job", "replacement": "roomcast/chat/demo"}])
     expect(rendered.objects["ServiceMonitor"]["metadata"]["labels"]["release"], "prometheus")
-    # Of the two Services it takes one, or each server would be scraped twice.
     [rule] = rendered["ServiceMonitor"]["selector"]["matchExpressions"]
-    label = rule["key"]
-    expect(rule["operator"], "DoesNotExist")
-    marked = [label in rendered.objects[key]["metadata"]["labels"] for key in ("Service", f"Service{SAME_NODE}")]
-    expect(marked, [False, True])
+    expect(rule, {"key": "app.kubernetes.io/component", "operator": "DoesNotExist"})
     alerts = [rule for group in rendered["PrometheusRule"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert alerts and all("$labels" not in rule["expr"] for rule in alerts), alerts
     page = f"{CLUSTER['prometheusRule']['runbookBase']}/docs/monitoring.md#"
@@ -331,6 +336,9 @@ def knobs(rendered, _):
     service = rendered["Service"]
     expect([port["nodePort"] for port in service["ports"]], [30080, 30300])
     expect((service["loadBalancerClass"], service["loadBalancerSourceRanges"]), ("example/balancer", ["192.0.2.0/24"]))
+    lines = rendered[f"Service{LINES}"]
+    expect((lines["type"], lines["externalTrafficPolicy"]), ("LoadBalancer", "Local"))
+    expect(lines["ports"], [{"name": "lines", "port": 23, "targetPort": "lines", "nodePort": 30023}])
     policy, asked = rendered["NetworkPolicy"], KNOBS["networkPolicy"]
     assert policy["podSelector"]["matchLabels"].items() <= rendered["Deployment"]["template"]["metadata"]["labels"].items()
     sources = [(rule["ports"][0]["port"], rule["from"]) for rule in policy["ingress"]]

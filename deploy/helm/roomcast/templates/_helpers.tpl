@@ -43,6 +43,20 @@ httpGet: { path: {{ .path }}, port: http, scheme: {{ include "roomcast.scheme" .
 {{- end -}}
 {{- end -}}
 
+{{/* How a Service is reached. */}}
+{{- define "roomcast.exposure" -}}
+type: {{ .type }}
+{{- with .externalTrafficPolicy }}
+externalTrafficPolicy: {{ . }}
+{{- end }}
+{{- with .loadBalancerClass }}
+loadBalancerClass: {{ . }}
+{{- end }}
+{{- with .loadBalancerSourceRanges }}
+loadBalancerSourceRanges: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "roomcast.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "roomcast.name" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
