@@ -26,6 +26,7 @@ USER 65532:65532
 # In a container the loopback addresses of the defaults would reach nobody.
 ENV ROOMCAST_TCP=0.0.0.0:8080 ROOMCAST_HTTP=0.0.0.0:3000
 EXPOSE 8080 3000
-HEALTHCHECK --interval=10s --timeout=6s --start-period=5s CMD ["/usr/bin/roomcast", "health"]
+# A node of a cluster waits up to 30 s for NATS. The first success ends the start.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=40s CMD ["/usr/bin/roomcast", "health"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/roomcast"]

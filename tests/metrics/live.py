@@ -183,6 +183,19 @@ def check_names(rules, panels, served):
         sys.exit("metrics: " + "\nmetrics: ".join(wrong))
 
 
+def check_advice(rules, roomcast, served):
+    """Whatever an alert names with a hyphen is a setting, a task or a state of the server."""
+    known = subprocess.run([roomcast, "--help"], capture_output=True, text=True, check=True).stdout
+    states = {value for labels in served.values() for values in labels.values() for value in values}
+    wrong = []
+    for rule in rules:
+        for text in rule.get("annotations", {}).values():
+            named = set(re.findall(r"\b[a-z]+(?:-[a-z]+)+\b", text))
+            wrong += [f"{rule['name']} names {word}" for word in named - states if not re.search(rf"\b{word}\b", known)]
+    if wrong:
+        sys.exit("metrics: " + "\nmetrics: ".join(wrong))
+
+
 def without_data(prometheus, rules, panels):
     """Expressions that give nothing yet. Those with a condition behind them may always do so."""
     recorded = [(rule["name"], rule["name"]) for rule in rules if rule["type"] == "recording"]
@@ -222,7 +235,9 @@ def main(roomcast, nats=None):
             print("metrics: skipped what is about clusters, no nats-server", file=sys.stderr)
             panels = [panel for panel in panels if not is_about_clusters(panel[1])]
             rules = [rule for rule in rules if not is_about_clusters(rule["query"])]
-        check_names(rules, panels, served_by(sum(jobs.values(), [])))
+        served = served_by(sum(jobs.values(), []))
+        check_names(rules, panels, served)
+        check_advice(rules, roomcast, served)
         until("the dashboard", lambda: without_data(prometheus, rules, panels))
         until("the rules", lambda: unhealthy_rules(prometheus))
         print(f"metrics: {len(panels)} expressions of the dashboard and {len(rules)} rules read what the servers have")
