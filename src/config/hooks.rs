@@ -24,7 +24,8 @@ pub struct HookSettings {
     /// As in `https://app.example/hook`. docs/hooks.md describes requests and answers. A change of any of these settings needs
     /// a restart.
     #[arg(long, help_heading = "Hooks", value_name = "URL")]
-    pub hook_url: Option<String>,    /// File of the secret that signs the requests, of at least 32 bytes.
+    pub hook_url: Option<String>,
+    /// File of the secret that signs the requests, of at least 32 bytes.
     ///
     /// As `openssl rand -base64 32` prints it. The secret is the text of the file without the line end, and is not decoded.
     #[arg(long, help_heading = "Hooks", value_name = "PATH")]
