@@ -30,13 +30,13 @@ pub struct HookSettings {
     /// As `openssl rand -base64 32` prints it. The secret is the text of the file without the line end, and is not decoded.
     #[arg(long, help_heading = "Hooks", value_name = "PATH")]
     pub hook_secret_file: Option<PathBuf>,
-    /// Whether the application is asked before a client connects: off, deny or allow.
+    /// Whether the application decides who may connect: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_connect: HookPolicy,
-    /// Whether the application is asked before a client joins a room: off, deny or allow.
+    /// Whether the application decides who may join a room: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_join: HookPolicy,
-    /// Whether the application is asked before a client publishes: off, deny or allow.
+    /// Whether the application decides who may publish: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_publish: HookPolicy,
     /// Longest time from a request to its answer, at most 1m.
@@ -75,11 +75,11 @@ pub struct HookRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookPolicy {
-    /// It is not asked.
+    /// No request is sent.
     Off,
-    /// It is asked, and what it does not answer is refused.
+    /// A request is sent, and the client is refused if there is no answer.
     Deny,
-    /// It is asked, and what it does not answer is allowed.
+    /// A request is sent, and the client is allowed if there is no answer.
     Allow,
 }
 
