@@ -112,6 +112,7 @@ pub struct TargetArguments {
     ///
     /// tcp://host:port (Roomcast's lines), ws://host:port/ws, the same over TLS as tls:// and wss://, nats://host:port, redis://host:port, or echo://host:port.
     /// The Centrifuge protocol as centrifuge+ws://host:port (JSON) or centrifuge-protobuf+ws://host:port, over TLS with +wss.
+    /// Readers of rooms over plain HTTP as sse://host:port, over TLS sses://. ws+deflate:// and the like ask for compression.
     /// An echo server returns each line to its sender (use as many --rooms as --clients) or to all (use --rooms 1).
     #[arg(value_name = "TARGET")]
     pub targets: Vec<Target>,

@@ -35,8 +35,8 @@ pub struct ClusterSettings {
     /// Servers of the NATS that all nodes of a cluster share (default: none, the server is alone).
     ///
     /// As in `nats://10.0.0.1,nats://10.0.0.2:4222`, or `tls://`. NATS 2.11 or later with JetStream; docs/cluster.md
-    /// describes clusters. A user and password (`nats://user:password@10.0.0.1`) or a token (`nats://token@10.0.0.1`) stands
-    /// in each URL, the same in all; it is never displayed, also not by `check-config`. Every process of the machine can
+    /// describes clusters. A user and password (`nats://user:password@10.0.0.1`) or a token (`nats://token@10.0.0.1`) belongs
+    /// in each URL, the same in all; it is never displayed, not even by `check-config`. Every process of the machine can
     /// read flags: give it in the variable or in the file. A change of any of these settings needs a restart.
     #[arg(long, help_heading = "Cluster", value_name = "URL", value_delimiter = ',')]
     pub cluster: Vec<NatsServer>,

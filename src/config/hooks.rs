@@ -19,28 +19,30 @@ const CONCURRENCY_MAX: usize = 1 << 16;
 #[derive(Clone, Debug, PartialEq, Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HookSettings {
-    /// URL at which the application is asked before clients connect, join or publish.
+    /// URL of the application that receives a request before clients connect, join or publish.
     ///
-    /// As in `https://app.example/hook`. docs/hooks.md describes questions and answers. A change of any of these settings needs
+    /// As in `https://app.example/hook`. docs/hooks.md describes requests and answers. A change of any of these settings needs
     /// a restart.
     #[arg(long, help_heading = "Hooks", value_name = "URL")]
     pub hook_url: Option<String>,
-    /// File of the secret that signs the questions, of at least 32 bytes.
+    /// File of the secret that signs the requests, of at least 32 bytes.
+    ///
+    /// As `openssl rand -base64 32` prints it. The secret is the text of the file without the line end, and is not decoded.
     #[arg(long, help_heading = "Hooks", value_name = "PATH")]
     pub hook_secret_file: Option<PathBuf>,
-    /// Whether the application is asked before a client connects: off, deny or allow.
+    /// Whether the application decides who may connect: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_connect: HookPolicy,
-    /// Whether the application is asked before a client joins a room: off, deny or allow.
+    /// Whether the application decides who may join a room: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_join: HookPolicy,
-    /// Whether the application is asked before a client publishes: off, deny or allow.
+    /// Whether the application decides who may publish: off, deny or allow.
     #[arg(long, help_heading = "Hooks", value_enum, value_name = "POLICY", default_value = "off")]
     pub hook_publish: HookPolicy,
-    /// Longest time from a question to its answer, at most 1m.
+    /// Longest time from a request to its answer, at most 1m.
     #[arg(long, help_heading = "Hooks", value_name = "DURATION", default_value = "2s")]
     pub hook_timeout: Span,
-    /// Questions at once; further ones wait in order.
+    /// Requests at once; further ones wait in order.
     #[arg(long, help_heading = "Hooks", value_name = "COUNT", default_value = "64")]
     pub hook_concurrency: usize,
     /// CIDRs of networks that are not public and in which the application may be, as in 127.0.0.1,10.1.0.0/16.
@@ -53,7 +55,7 @@ pub struct HookSettings {
 pub struct HookRules {
     /// Where it is asked.
     pub url: Uri,
-    /// File of the secret that signs the questions.
+    /// File of the secret that signs the requests.
     pub secret_file: PathBuf,
     /// Before a client connects.
     pub connect: HookPolicy,
@@ -61,9 +63,9 @@ pub struct HookRules {
     pub join: HookPolicy,
     /// Before a client publishes.
     pub publish: HookPolicy,
-    /// Longest time from a question to its answer.
+    /// Longest time from a request to its answer.
     pub timeout: Duration,
-    /// Questions at once, over all workers.
+    /// Requests at once, over all workers.
     pub concurrency: usize,
     /// Networks in which the application may be, besides the public ones.
     pub networks: Vec<IpNet>,
@@ -73,11 +75,11 @@ pub struct HookRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookPolicy {
-    /// It is not asked.
+    /// No request is sent.
     Off,
-    /// It is asked, and what it does not answer is refused.
+    /// A request is sent, and the client is refused if there is no answer.
     Deny,
-    /// It is asked, and what it does not answer is allowed.
+    /// A request is sent, and the client is allowed if there is no answer.
     Allow,
 }
 

@@ -307,7 +307,7 @@ pub enum DescriptorTables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlowPolicy {
-    /// The client is cut.
+    /// The client is disconnected.
     Disconnect,
     /// The client loses the oldest messages of its room and is told how many.
     DropOldest,

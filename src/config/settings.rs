@@ -27,10 +27,11 @@ pub struct Settings {
     pub tcp: ListenAddress,
     /// Address for browsers, probes and metrics; port 0 is any free port.
     ///
-    /// It serves web pages, `/ws`, `/health`, `/ready` and `/metrics`. An address or a name, as for `tcp`.
+    /// It serves WebSocket and other clients (`/ws`, `/connection/…`), rooms (`/rooms`), the server API (`/api`), web pages,
+    /// `/health`, `/ready` and `/metrics`. An address or a name, as for `tcp`.
     #[arg(long, help_heading = "Listening", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub http: ListenAddress,
-    /// Connections that the kernel keeps for each worker to accept.
+    /// Connections that the kernel queues for each worker to accept.
     ///
     /// The kernel caps it at `net.core.somaxconn`.
     #[arg(long, help_heading = "Listening", value_name = "COUNT", default_value = "4096")]
@@ -90,7 +91,7 @@ pub struct Settings {
     /// One message in a room of a thousand members is a thousand deliveries. The server stops reading a client that is
     /// over its rate, for 5 s at most, and then refuses its messages with `ERR too-many`. An SDK is refused at once, with
     /// code 111, since it takes a late reply for a lost connection. A client that reconnects gets no new burst until its
-    /// address has earned it. Clients of one address at the same time have a limit each: `clients-per-address` bounds them.
+    /// address has earned it. Each client of an address has a limit of its own: `clients-per-address` limits their number.
     #[arg(long, help_heading = "Limits", value_name = "COUNT", default_value = "1000000")]
     pub deliveries_per_second: u32,
     /// Deliveries that one client may cause at once.
@@ -112,7 +113,7 @@ pub struct Settings {
     pub greeting: String,
     /// Label of a line client without a nick: auto, address or id.
     ///
-    /// It stands in front of the client's messages. A WebSocket client without a nick is `WS-` and a number.
+    /// It is shown before the client's messages. A WebSocket client without a nick is `WS-` and a number.
     #[arg(long, help_heading = "Messages", value_enum, value_name = "KIND", default_value = "auto")]
     pub labels: Labels,
     /// Longest line or WebSocket message, in either direction.
@@ -132,9 +133,9 @@ pub struct Settings {
     /// Time in which the server makes the client wait does not count.
     #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub message_timeout: Span,
-    /// Time for a line client to say its first line; 0s is no limit.
+    /// Time for a line client to send its first line; 0s is no limit.
     ///
-    /// A client that has said something, so every member of a room, may listen for ever.
+    /// A client that has sent a line, such as every member of a room, may stay silent for ever.
     #[arg(long, help_heading = "Messages", value_name = "DURATION", default_value = "60s")]
     pub idle_timeout: Span,
     /// Interval of empty lines to silent line clients; 0s is never.
@@ -153,8 +154,8 @@ pub struct Settings {
 
     /// Newest messages that each room retains; 0 turns history off.
     ///
-    /// A client that comes back gets those that it has missed. A room that everybody has left keeps its messages until they
-    /// are too old.
+    /// A client that comes back gets those that it has missed. A room without members keeps its messages until they are too
+    /// old.
     #[arg(long, help_heading = "History", value_name = "COUNT", default_value = "100")]
     pub history_messages: usize,
     /// Longest time that a message is retained.
@@ -162,15 +163,15 @@ pub struct Settings {
     pub history_age: Span,
     /// Memory for what all rooms retain.
     ///
-    /// Each shard has an equal share, which must hold a room with one message of `message-bytes`. Past its share, a shard
-    /// drops first, of all of its rooms, the messages that would become too old first: the oldest, where no rule gives its
-    /// rooms another `history-age`.
+    /// Each shard has an equal share, which must hold a room with one message of `message-bytes`. When a shard exceeds its
+    /// share, it drops the messages that would expire first: the oldest, where no rule gives its rooms another
+    /// `history-age`.
     #[arg(long, help_heading = "History", value_name = "SIZE", default_value = "256MiB")]
     pub history_budget: Size,
-    /// Messages that a client which comes back may have missed.
+    /// Messages that a client may have missed when it comes back.
     ///
-    /// A client that has missed more, or more than `outbox-messages` or `outbox-bytes`, or messages that are not retained any
-    /// more, gets none of them and is told so.
+    /// A client that has missed more, or more than `outbox-messages` or `outbox-bytes`, or messages that are no longer
+    /// retained, gets none of them and is told so.
     #[arg(long, help_heading = "History", value_name = "COUNT", default_value = "300")]
     pub recovery_messages: usize,
 
@@ -224,19 +225,19 @@ pub struct Settings {
     ///
     /// As in `chat.example,chat.example:8443`: only pages of these count as pages of the same host. Without it any name
     /// does, but on a connection to a loopback address only loopback names, because anybody can make a name resolve to
-    /// 127.0.0.1. There rooms are read under these names, loopback names and addresses alone.
+    /// 127.0.0.1. On such a connection rooms can be read only under these names, loopback names and IP addresses.
     #[arg(long, help_heading = "HTTP", value_name = "HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// CIDRs of trusted proxies, as in 10.0.0.0/8,192.168.1.7.
     ///
-    /// Limits and labels go by the client that the proxy names in `X-Forwarded-For` (at `/ws`) or in a PROXY header;
+    /// Limits and labels use the address of the client that the proxy sends in `X-Forwarded-For` or in a PROXY header;
     /// docs/proxies.md has nginx, Caddy and HAProxy.
     #[arg(long, help_heading = "HTTP", value_name = "CIDR", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
     /// Ports at which trusted proxies send a PROXY header: off, tcp, http or both.
     ///
     /// Version 1 or 2. A connection of a trusted proxy without the header is refused; on other connections it is not
-    /// read.
+    /// interpreted.
     #[arg(long, help_heading = "HTTP", value_enum, value_name = "PORTS", default_value = "off")]
     pub proxy_protocol: ProxyProtocol,
     /// Time for a TLS handshake, to begin a request, and then to send its head.
@@ -244,8 +245,8 @@ pub struct Settings {
     pub header_timeout: Span,
     /// Time from an answer to the next request after which an HTTP connection is closed; 0s is no limit.
     ///
-    /// A request that is being answered is not cut: its head and each 4 KiB of its body have `header-timeout`, and a client
-    /// must take each 4 KiB of its answers within `slow-after`.
+    /// A request that is being answered is not interrupted: its head and each 4 KiB of its body have `header-timeout`, and a
+    /// client must read each 4 KiB of its answers within `slow-after`.
     #[arg(long, help_heading = "HTTP", value_name = "DURATION", default_value = "60s")]
     pub http_idle_time: Span,
     /// Age at which an HTTP connection is closed; 0s is no limit.
@@ -256,12 +257,12 @@ pub struct Settings {
 
     /// Ports that speak TLS: off, tcp, http or both.
     ///
-    /// TLS 1.3 and 1.2. A PROXY header stands in front of the handshake.
+    /// TLS 1.3 and 1.2. A PROXY header comes before the handshake.
     #[arg(long, help_heading = "TLS", value_enum, value_name = "PORTS", default_value = "off")]
     pub tls: TlsPorts,
-    /// PEM file of the certificate, with its chain behind it.
+    /// PEM file of the certificate, followed by its chain.
     ///
-    /// It is read again when it or the key changes, and at SIGHUP; a wrong one leaves the certificate that is in use.
+    /// It is read again when it or the key changes, and at SIGHUP; if it is wrong, the certificate in use stays.
     #[arg(long, help_heading = "TLS", value_name = "PATH")]
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the private key of the certificate.
@@ -276,8 +277,8 @@ pub struct Settings {
     /// Files of secrets that sign tokens (HS256, HS384, HS512).
     ///
     /// Each holds one secret of at least 32 bytes; a line end at its end does not count. The name of the file without its
-    /// extension is the key's `kid`. Several allow a change of keys without a break: a token without `kid` is tried with
-    /// each.
+    /// extension is the key's `kid`. Several files allow a change of keys without an interruption: a token without `kid` is
+    /// tried with each.
     #[arg(long, help_heading = "Tokens", value_name = "PATH", value_delimiter = ',')]
     pub token_secret_file: Vec<String>,
     /// PEM files of public keys that verify tokens (RS256 to RS512, PS256 to PS512, ES256, ES384).
@@ -296,15 +297,15 @@ pub struct Settings {
     /// Audience (`aud`) that every token must name.
     #[arg(long, help_heading = "Tokens", value_name = "TEXT")]
     pub token_audience: Option<String>,
-    /// Difference of clocks that a token may show, for `exp` and `nbf`.
+    /// Tolerated difference of clocks, for `exp` and `nbf` of tokens.
     #[arg(long, help_heading = "Tokens", value_name = "DURATION", default_value = "5s")]
     pub token_leeway: Span,
-    /// Time for a client whose token has expired to present another.
+    /// Time for a client to present another token when its own has expired.
     ///
     /// The client is told `EXPIRED <seconds>` first; then its connection ends.
     #[arg(long, help_heading = "Tokens", value_name = "DURATION", default_value = "25s")]
     pub token_grace: Span,
-    /// Whether a token may stand in the query of a handshake, as `?token=…`.
+    /// Whether a token may be in the query of a handshake, as `?token=…`.
     ///
     /// Proxies log queries, so a token there may be read by others.
     #[arg(long, help_heading = "Tokens", value_name = "BOOL", action = ArgAction::Set, default_value = "false")]
@@ -330,11 +331,11 @@ pub struct Settings {
     /// `/ready` says `draining` meanwhile, so that load balancers notice. In Kubernetes, 5s are enough.
     #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "0s")]
     pub drain_delay: Span,
-    /// Time over which a stop ends its clients, one after another in random order.
+    /// Time over which a stop disconnects clients, one after another in random order.
     ///
-    /// They come back as they have ended, and not all at once. Those who are still connected are served meanwhile, and
-    /// nobody is let in. With 0s all end at once. Clients are told when to come back: after 1 second to another node of a
-    /// cluster, and to a server that is alone after this time and 1 second.
+    /// So they do not all reconnect at once. Clients that are still connected are served meanwhile, and new ones are refused.
+    /// With 0s all are disconnected at once. Clients are told when to reconnect: after 1 second to another node of a cluster,
+    /// and to a single server after this time and 1 second.
     #[arg(long, help_heading = "Stopping", value_name = "DURATION", default_value = "0s")]
     pub drain_spread: Span,
     /// Longest time that a stop may take after the drain delay and the drain spread.

@@ -145,6 +145,16 @@ fn every_test_that_a_document_names_is_there() {
 }
 
 #[test]
+fn every_decision_is_in_the_index() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decisions");
+    let index = fs::read_to_string(folder.join("README.md")).expect("the index");
+    let decisions = documents(&folder).into_iter().filter(|path| !path.ends_with("README.md"));
+    let names = decisions.map(|path| path.file_name().expect("a name").to_string_lossy().into_owned());
+    let missing: Vec<String> = names.filter(|name| !index.contains(&format!("]({name}) |"))).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
 fn a_link_to_nowhere_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);

@@ -2,6 +2,10 @@
 
 /// The code blocks of the documents.
 mod blocks;
+/// The tables of errors and endings, with the codes of the server.
+mod codes;
+/// The instructions in `docs/performance.md`, with those that were counted.
+mod counts;
 /// The dialogs, and the programs in Python, with the built server.
 mod dialogs;
 /// Every example is run or checked: settings, command lines, and a table of who runs the rest.
