@@ -22,6 +22,11 @@ impl ConfigError {
         Self { name, value: value.to_string(), rule: rule.into() }
     }
 
+    /// A setting with a rule in the words of others, in which braces do not stand for a setting.
+    pub fn verbatim(name: &'static str, value: impl fmt::Display, rule: impl fmt::Display) -> Self {
+        Self::new(name, value, rule.to_string().replace(['{', '}'], "…"))
+    }
+
     /// Adds what the rule follows from.
     pub(super) fn because(mut self, reason: &str) -> Self {
         self.rule += ", ";

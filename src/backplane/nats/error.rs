@@ -80,17 +80,9 @@ pub enum BackplaneError {
         /// What would be right.
         remedy: &'static str,
     },
-    /// TLS cannot be set up, or the other side proves nothing.
+    /// The other side of TLS proves nothing, or wants another proof.
     #[error("TLS to NATS: {0}")]
     Tls(String),
-    /// A file of the settings cannot be read.
-    #[error("{path}: {cause}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        cause: String,
-    },
     /// The URL of a server is none.
     #[error("--cluster {server}: {cause}")]
     Url {

@@ -45,7 +45,7 @@ pub(super) fn entry_bytes_max(node: &Node) -> usize {
 /// # Errors
 /// There is none within 30 s, or one that cannot be used.
 pub(super) async fn open(node: &Node) -> Result<Opened, BackplaneError> {
-    let dialing = Dialing::new(&node.rules, &node.name)?;
+    let dialing = Dialing::new(&node.rules, node.tls.clone(), &node.name)?;
     let deadline = Instant::now() + OPEN_WITHIN;
     let mut logged_at = Instant::now();
     loop {
