@@ -61,11 +61,13 @@ impl Access {
         }
         let mut files = Files::default();
         files.warnings.extend(rooms.iter().filter(|_| !rules.have_users()).filter_map(unreachable));
+        let rooms = RoomRules::from(rules);
+        files.warnings.extend(rooms.shadowed());
         let tokens = verifier(tokens, &mut files)?;
         let api_keys = api_keys_file.as_deref().map(|path| api_keys(path, &mut files)).transpose()?;
         let Files { digests: files, warnings } = files;
         Ok(Self {
-            rooms: Arc::new(RoomRules::from(rules)),
+            rooms: Arc::new(rooms),
             tokens,
             api_keys: api_keys.unwrap_or_default(),
             has_users: rules.have_users(),

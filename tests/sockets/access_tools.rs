@@ -208,6 +208,14 @@ fn check_config_reads_every_file_that_the_settings_name() {
 }
 
 #[test]
+fn check_config_warns_of_a_rule_that_never_applies() {
+    let ended = Files::new(&format!("{RULES}[[rule]]\nrooms = \"team:a\"\njoin = \"nobody\"\n")).run(&["check-config"]);
+    assert_eq!((ended.code, ended.err.lines().count()), (Some(0), 1), "{}", ended.err);
+    let warning = r#"rule 2 "team:a" never applies: rule 1 "team rooms" names its rooms first"#;
+    assert!(ended.err.contains("WARN") && ended.err.contains(warning), "{}", ended.err);
+}
+
+#[test]
 fn wrong_files_of_tls_with_nats_are_refused_by_check_config_and_by_the_start() {
     let files = Files::new("cluster = \"tls://127.0.0.1:9\"\n");
     let other = tempfile::tempdir().expect("a folder");
