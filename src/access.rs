@@ -49,10 +49,9 @@ impl Access {
     /// and what would be right.
     pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
         let AccessRules { rooms, anonymous, tokens, api_keys_file, .. } = rules;
-        for rule in rooms {
-            let name = format!("{:?}", rule.name);
-            Pattern::parse(&rule.rooms)
-                .map_err(|error| ConfigError::verbatim("rule", name, format_args!("no room matches {error}")))?;
+        for (number, rule) in (1..).zip(rooms) {
+            let wrong = |what| ConfigError::verbatim("rule", format_args!("{:?}", rule.name), what).of_rule(number);
+            Pattern::parse(&rule.rooms).map_err(|error| wrong(format!("no room matches {error}")))?;
         }
         if *anonymous == Anonymous::Deny && !rules.have_users() {
             let what = "needs {token-secret-file}, {token-public-key-file}, {token-jwks-file} or {hook-connect}, or nobody \

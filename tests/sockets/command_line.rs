@@ -196,6 +196,28 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
             "[[rule]]\nrooms = \"a\"\njoin = \"user\"\nworkers = 3\n",
             &["line 4: no key `workers` of a rule: a setting of the server stands above the first [[rule]]"],
         ),
+        ("[rule]\nrooms = \"a\"\njoin = \"user\"\n", &["line 1: rule: each rule begins with [[rule]]"]),
+        ("[[rule]]\njoin = \"user\"\n", &["line 1: rule: needs rooms, as in rooms = \"team:*\""]),
+        ("\n[[rule]]\nrooms = \"a\"\n", &["line 2: rule: needs join, as in join = \"token\""]),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"member\"\n",
+            &["line 3: join \"member\": one of anyone, user, token, nobody\n"],
+        ),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"user\"\npublish = \"everybody\"\n",
+            &["line 4: publish \"everybody\": one of anyone, user, token, member, nobody\n"],
+        ),
+        ("[[rule]]\njoin = \"user\"\nrooms = [\"a\", \"b\"]\n", &["line 3: rooms […]: one pattern in quotes, as in"]),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"user\"\nhistory-age = \"5\"\n",
+            &["line 4: history-age \"5\": a number and a unit, as in 30s"],
+        ),
+        (
+            "history-age = \"5s\"\n[[rule]]\nrooms = \"a\"\njoin = \"user\"\nhistory-age = \"5ms\"\n",
+            &["line 5: history-age 5ms: 1s to 1day, in the rule \"a\""],
+        ),
+        ("[[rule]]\nrooms = \"\"\njoin = \"user\"\n", &["line 1: rule \"\": rooms is 1 to 128 bytes of one line"]),
+        ("[[rule]]\nrooms = \"a\"\njoin = \"user\"\njoin = \"user\"\n", &["line 4: duplicate key `join`"]),
         ("[server]\nworkers = 1\n", &["line 1: no setting `server`"]),
         ("config = \"other.toml\"\n", &["line 1: no setting `config`"]),
         (
