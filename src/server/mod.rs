@@ -78,6 +78,7 @@ pub async fn run(
     shutdown: CancellationToken,
     on_bound: impl FnOnce(BoundAddresses, Control),
 ) -> anyhow::Result<Counts> {
+    check_addresses(&config)?;
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics {
@@ -178,13 +179,23 @@ fn warn_of_open_ports(bound: BoundAddresses) {
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
-/// A limit is too low, a file of a certificate or of the hooks' secret is wrong, or the ready file has no folder.
+/// Both ports are one, a limit is too low, a file of a certificate or of the hooks' secret is wrong, or the ready file has
+/// no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
+    check_addresses(config)?;
     Descriptors::after_raise(config).clients_max(config.max_clients)?;
     config.tls.as_ref().map_or(Ok(()), tls_files::check)?;
     config.cluster.as_ref().map(NatsTls::load).transpose()?;
     application(config)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
+}
+
+/// Refuses one address for both protocols.
+fn check_addresses(Config { tcp, http, .. }: &Config) -> Result<(), ConfigError> {
+    if tcp == http && http.port() != 0 {
+        return Err(ConfigError::new("http", http, format!("needs another port than {{tcp}} {tcp}")));
+    }
+    Ok(())
 }
 
 /// The application that hooks ask, if any is on.

@@ -10,7 +10,7 @@ use roomcast::config::{Invocation, Settings};
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 30] = [
+const REFUSED: [(&[&str], &[&str]); 32] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--pong_timeout", "1m"], &["no flag --pong_timeout: did you mean --pong-timeout?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
@@ -30,6 +30,11 @@ const REFUSED: [(&[&str], &[&str]); 30] = [
     (&["--tcp", "localhost"], &["--tcp \"localhost\": an address and a port, as in localhost:8080"]),
     (&["--tcp", "8080"], &["--tcp \"8080\": an address and a port, as in 127.0.0.1:8080"]),
     (&["--http", "no-such-host.invalid:80"], &["--http no-such-host.invalid:80: ", "does not resolve"]),
+    (
+        &["--tcp", "127.0.0.1:9", "--http", "localhost:9"],
+        &["--http 127.0.0.1:9: needs another port than --tcp 127.0.0.1:9"],
+    ),
+    (&["--tcp", "127.0.0.1:3000"], &["http 127.0.0.1:3000: needs another port than --tcp 127.0.0.1:3000"]),
     (&["--max-clients", "1000000"], &["--max-clients 1000000: at most ", "ulimit"]),
     (&["--outbox-bytes", "1KiB"], &["--outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"]),
     (
