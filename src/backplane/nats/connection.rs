@@ -8,11 +8,11 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use aws_lc_rs::rand;
 use futures_util::FutureExt;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, Error as TlsError, InvalidMessage};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::error::{BackplaneError, is_of_tls};
+use super::error::{BackplaneError, cause_in_tls};
 use super::tls::NatsTls;
 use crate::config::{ClusterRules, NatsLogin, NatsServer};
 use crate::log::with_causes;
@@ -136,12 +136,15 @@ impl Connection {
 
 /// Whether another attempt makes no sense.
 pub(super) fn final_error(error: &ConnectError, rules: &ClusterRules) -> Option<BackplaneError> {
-    match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+    match (error.kind(), cause_in_tls(error)) {
+        (ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication, _) => {
             Some(BackplaneError::Credentials { servers: servers(rules) })
         }
-        _ if is_of_tls(error) => Some(BackplaneError::Tls(with_causes(error))),
-        _ => None,
+        (_, Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType))) => {
+            Some(BackplaneError::NoTls { servers: servers(rules) })
+        }
+        (_, Some(_)) => Some(BackplaneError::Tls(with_causes(error))),
+        (_, None) => None,
     }
 }
 
