@@ -104,7 +104,7 @@ pub enum BackplaneError {
 }
 
 /// What TLS has to do with the error.
-pub(super) fn cause_in_tls(error: &(dyn Error + 'static)) -> Option<&rustls::Error> {
+pub(super) fn cause_in_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
