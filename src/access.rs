@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +14,7 @@ use crate::auth::api_keys::ApiKeys;
 use crate::auth::pattern::Pattern;
 use crate::auth::rules::RoomRules;
 use crate::auth::tokens::{TokenChecks, TokenVerifier};
-use crate::config::{AccessRules, Anonymous, ConfigError, RoomRule, TokenRules, Who};
-
-/// The longest file of keys, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The permission of users that are neither the owner nor in the group to read a file.
-const READABLE_BY_OTHERS: u32 = 0o004;
+use crate::config::{AccessRules, Anonymous, ConfigError, RoomRule, TokenRules, Who, exposure, read_file};
 
 /// The type of a secret in a key set.
 const SECRET_IN_SET: &[u8] = b"\"oct\"";
@@ -57,10 +49,9 @@ impl Access {
     /// and what would be right.
     pub fn load(rules: &AccessRules) -> Result<Self, ConfigError> {
         let AccessRules { rooms, anonymous, tokens, api_keys_file, .. } = rules;
-        for rule in rooms {
-            let name = format!("{:?}", rule.name);
-            Pattern::parse(&rule.rooms)
-                .map_err(|error| wrong("rule", name, format_args!("no room matches {error}")))?;
+        for (number, rule) in (1..).zip(rooms) {
+            let wrong = |what| ConfigError::verbatim("rule", format_args!("{:?}", rule.name), what).of_rule(number);
+            Pattern::parse(&rule.rooms).map_err(|error| wrong(format!("no room matches {error}")))?;
         }
         if *anonymous == Anonymous::Deny && !rules.have_users() {
             let what = "needs {token-secret-file}, {token-public-key-file}, {token-jwks-file} or {hook-connect}, or nobody \
@@ -69,11 +60,13 @@ impl Access {
         }
         let mut files = Files::default();
         files.warnings.extend(rooms.iter().filter(|_| !rules.have_users()).filter_map(unreachable));
+        let rooms = RoomRules::from(rules);
+        files.warnings.extend(rooms.shadowed());
         let tokens = verifier(tokens, &mut files)?;
         let api_keys = api_keys_file.as_deref().map(|path| api_keys(path, &mut files)).transpose()?;
         let Files { digests: files, warnings } = files;
         Ok(Self {
-            rooms: Arc::new(RoomRules::from(rules)),
+            rooms: Arc::new(rooms),
             tokens,
             api_keys: api_keys.unwrap_or_default(),
             has_users: rules.have_users(),
@@ -102,7 +95,7 @@ struct Files {
 impl Files {
     /// Reads a file of a setting.
     fn read(&mut self, setting: &'static str, path: &Path) -> Result<(Vec<u8>, Metadata), ConfigError> {
-        let (bytes, metadata) = read(setting, path)?;
+        let (bytes, metadata) = read_file(setting, path)?;
         self.digests.insert(path.to_owned(), digest(&SHA256, &bytes).as_ref().to_vec());
         Ok((bytes, metadata))
     }
@@ -124,12 +117,12 @@ fn verifier(rules: &TokenRules, files: &mut Files) -> Result<TokenVerifier, Conf
         let setting = "token-secret-file";
         let (secret, metadata) = files.read(setting, path)?;
         files.warnings.extend(exposure(setting, path, &metadata));
-        tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path.display(), error))?;
+        tokens.add_secret(&kid(setting, path)?, &secret).map_err(|error| wrong(setting, path, error))?;
     }
     for path in public_key_files {
         let setting = "token-public-key-file";
         let (pem, _) = files.read(setting, path)?;
-        tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path.display(), error))?;
+        tokens.add_public_key(&kid(setting, path)?, &pem).map_err(|error| wrong(setting, path, error))?;
     }
     for path in jwks_files {
         let setting = "token-jwks-file";
@@ -138,51 +131,24 @@ fn verifier(rules: &TokenRules, files: &mut Files) -> Result<TokenVerifier, Conf
         if json.windows(SECRET_IN_SET.len()).any(|text| text == SECRET_IN_SET) {
             files.warnings.extend(exposure(setting, path, &metadata));
         }
-        tokens.add_key_set(&json).map_err(|error| wrong(setting, path.display(), error))?;
+        tokens.add_key_set(&json).map_err(|error| wrong(setting, path, error))?;
     }
     Ok(tokens)
-}
-
-/// A warning if every user of the system can read a file with a secret.
-pub fn exposure(setting: &str, path: &Path, metadata: &Metadata) -> Option<String> {
-    let file = path.display();
-    (metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
-        .then(|| format!("{setting} {file}: every user of this system can read the secret: chmod o-r {file}"))
 }
 
 fn api_keys(path: &Path, files: &mut Files) -> Result<ApiKeys, ConfigError> {
     let setting = "api-keys-file";
     let (text, _) = files.read(setting, path)?;
-    let text = String::from_utf8(text).map_err(|_| wrong(setting, path.display(), "is not UTF-8"))?;
-    ApiKeys::parse(&text).map_err(|error| wrong(setting, path.display(), error))
+    let text = String::from_utf8(text).map_err(|_| wrong(setting, path, "is not UTF-8"))?;
+    ApiKeys::parse(&text).map_err(|error| wrong(setting, path, error))
 }
 
 /// The name of a key: that of its file, without the extension.
 pub fn kid(setting: &'static str, path: &Path) -> Result<String, ConfigError> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
-    stem.map(str::to_owned)
-        .ok_or_else(|| wrong(setting, path.display(), "its name is the kid of the key, so it must be UTF-8"))
+    stem.map(str::to_owned).ok_or_else(|| wrong(setting, path, "its name is the kid of the key, so it must be UTF-8"))
 }
 
-/// Reads a file of a setting.
-///
-/// # Errors
-/// The file cannot be read, is no file or is too long.
-pub fn read(setting: &'static str, path: &Path) -> Result<(Vec<u8>, Metadata), ConfigError> {
-    let cannot = |error| wrong(setting, path.display(), format_args!("cannot be read: {error}"));
-    let metadata = path.metadata().map_err(cannot)?;
-    if !metadata.is_file() {
-        return Err(wrong(setting, path.display(), "is no file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(setting, path.display(), format_args!("is longer than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok((bytes, metadata))
-}
-
-fn wrong(setting: &'static str, value: impl Display, what: impl Display) -> ConfigError {
-    // Braces would stand for the name of a setting.
-    ConfigError::new(setting, value, what.to_string().replace(['{', '}'], "…"))
+fn wrong(setting: &'static str, path: &Path, what: impl Display) -> ConfigError {
+    ConfigError::verbatim(setting, path.display(), what)
 }

@@ -32,6 +32,12 @@ impl Pattern {
     pub fn matches(&self, room: &RoomName) -> bool {
         self.0.matches(room.as_str())
     }
+
+    /// Whether every room that `other` matches is one of these too. Only a `*` of this pattern matches the `*` of the other,
+    /// which stands for any characters.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.0.matches(&other.0.pattern())
+    }
 }
 
 impl fmt::Display for Pattern {

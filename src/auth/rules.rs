@@ -45,6 +45,20 @@ impl RoomRules {
         self.rules.is_empty()
     }
 
+    /// A warning of each rule that never applies, since an earlier one names all of its rooms. Rules that earlier ones make
+    /// useless only together are not found. Quadratic in the rules.
+    pub fn shadowed(&self) -> Vec<String> {
+        let shadow = |(place, (rooms, rule)): (usize, &(Pattern, RoomRule))| {
+            let earlier = self.rules[..place].iter().position(|(earlier, _)| earlier.covers(rooms))?;
+            let [number, earlier_number] = [place, earlier].map(|place| place + 1);
+            let (name, earlier_name) = (&rule.name, &self.rules[earlier].1.name);
+            Some(format!(
+                "rule {number} {name:?} never applies: rule {earlier_number} {earlier_name:?} names its rooms first"
+            ))
+        };
+        self.rules.iter().enumerate().filter_map(shadow).collect()
+    }
+
     /// The rule of a room. `None` where no rule names it: then nobody may do anything there, unless the rules are open.
     /// Linear in the rules.
     pub fn rule_of(&self, room: &RoomName) -> Option<&RoomRule> {

@@ -20,5 +20,5 @@ pub mod signal;
 pub mod stream;
 
 pub use self::metrics::{BackplaneMetrics, BackplaneState};
-pub use self::nats::{BackplaneError, Begin, CaughtUp, Prepared, Starting, start};
+pub use self::nats::{BackplaneError, Begin, CaughtUp, NatsTls, Prepared, Starting, start};
 pub use self::peers::{PeerMailbox, PeerNode, Peers};

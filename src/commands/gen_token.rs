@@ -12,7 +12,7 @@ use super::now;
 use crate::access::{self, Access};
 use crate::auth::UnixSeconds;
 use crate::auth::tokens::secret_in;
-use crate::config::AccessRules;
+use crate::config::{AccessRules, read_file};
 
 /// The setting of the files with secrets.
 const SETTING: &str = "token-secret-file";
@@ -96,7 +96,7 @@ fn secret(files: &[PathBuf], wanted: Option<&str>) -> anyhow::Result<(String, Ve
     for path in files {
         let kid = access::kid(SETTING, path)?;
         if wanted.is_none_or(|wanted| wanted == kid) {
-            return Ok((kid, access::read(SETTING, path)?.0));
+            return Ok((kid, read_file(SETTING, path)?.0));
         }
     }
     Err(anyhow!("--kid {}: no {SETTING} of this name", wanted.unwrap_or_default()))

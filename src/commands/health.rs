@@ -1,6 +1,6 @@
 //! `roomcast health`: whether a server that runs is well, or ready for clients.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::ensure;
 
@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub fn health(config: &Config, url: Option<&str>, is_ready: bool) -> anyhow::Result<String> {
     let target = url.map_or_else(|| Ok(Target::of_settings(config)), Target::at)?;
     let path = if is_ready { "/ready" } else { "/health" };
-    let (status, answer) = target.connect(Patience::Until(Instant::now() + WITHIN))?.get(path)?;
+    let (status, answer) = target.connect(Patience::in_all(WITHIN))?.get(path)?;
     let answer = answer.trim_end();
     ensure!(
         status == 200,

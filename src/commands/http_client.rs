@@ -27,15 +27,20 @@ const NO_OTHER_CLIENT: &[u8] = b"PROXY UNKNOWN\r\n";
 pub(super) enum Patience {
     /// To accept the connection, and for each part of its answer.
     ForEachPart(Duration),
-    /// For everything.
-    Until(Instant),
+    /// For everything, until the end of that time.
+    InAll(Duration, Instant),
 }
 
 impl Patience {
+    /// For everything, from now on.
+    pub(super) fn in_all(time: Duration) -> Self {
+        Self::InAll(time, Instant::now() + time)
+    }
+
     fn left(self) -> io::Result<Duration> {
         let left = match self {
             Self::ForEachPart(time) => time,
-            Self::Until(end) => end.saturating_duration_since(Instant::now()),
+            Self::InAll(_, end) => end.saturating_duration_since(Instant::now()),
         };
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
@@ -108,7 +113,7 @@ impl Target {
         }
         let stream: Box<dyn Stream> =
             if self.is_tls { Box::new(own_tls::over(socket, peer)?) } else { Box::new(socket) };
-        Ok(Connection { stream, authority, prefix: self.prefix.clone() })
+        Ok(Connection { stream, authority, prefix: self.prefix.clone(), patience })
     }
 
     fn authority(&self) -> String {
@@ -164,6 +169,7 @@ pub(super) struct Connection {
     stream: Box<dyn Stream>,
     authority: String,
     prefix: String,
+    patience: Patience,
 }
 
 /// The status of an answer, and its body.
@@ -195,9 +201,23 @@ impl Connection {
         let mut answer = Vec::new();
         let read = read_answer(&mut self.stream, &mut answer);
         parse_answer(&answer).map_err(|wrong| {
-            let cause = read.map_or_else(|error| anyhow!("{wrong}: {error}"), |()| anyhow!(wrong));
-            cause.context(format!("no answer from {}", self.authority))
+            let nothing = answer.is_empty().then(|| self.why_nothing(&read)).flatten();
+            let cause = || read.map_or_else(|error| anyhow!("{wrong}: {error}"), |()| anyhow!(wrong));
+            nothing.unwrap_or_else(|| cause().context(format!("no answer from {}", self.authority)))
         })
+    }
+
+    /// Why the server has said nothing at all, as far as that can be told from the end of the connection.
+    fn why_nothing(&self, read: &io::Result<()>) -> Option<anyhow::Error> {
+        let (authority, Patience::ForEachPart(time) | Patience::InAll(time, _)) = (&self.authority, self.patience);
+        let why = match read.as_ref().map_err(io::Error::kind) {
+            Err(ErrorKind::TimedOut) => format!("does not answer within {} s", time.as_secs()),
+            Ok(()) | Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => {
+                "ended the connection: does it expect a PROXY header (proxy-protocol) or TLS?".to_owned()
+            }
+            Err(_) => return None,
+        };
+        Some(anyhow!("{authority} {why}"))
     }
 }
 

@@ -14,7 +14,8 @@ use thiserror::Error;
 
 use super::file::{self, FromFile};
 use super::help::{CONFIG, PROGRAM, command, settings_only};
-use super::sources::{Entry, Sources, did_you_mean, variable_of};
+use super::rules::RuleSettings;
+use super::sources::{Entry, RuleInFile, Sources, did_you_mean, variable_of};
 use super::tasks::{API_KEY_VARIABLE, Task};
 use super::{LogFormat, Settings};
 
@@ -75,11 +76,11 @@ impl Invocation {
             config.map(|path| file::read(&path)).transpose().map_err(InvocationError::Wrong)?.unwrap_or_default();
         let mut given = BTreeMap::new();
         for entry in from_file.into_iter().chain(entries) {
-            parsed(&command, [&entry]).map_err(|error| refusal(&error, |_| entry.source.clone()))?;
+            parsed::<Settings>(&command, [&entry]).map_err(|error| refusal(&error, |_| entry.source.clone()))?;
             given.insert(entry.setting.clone(), entry);
         }
-        let mut settings = parsed(&command, given.values()).map_err(|error| refusal(&error, as_flag))?;
-        settings.rules = rules;
+        let mut settings: Settings = parsed(&command, given.values()).map_err(|error| refusal(&error, as_flag))?;
+        settings.rules = rules.iter().map(rule).collect::<Result<_, _>>()?;
         for list in [
             &mut settings.allowed_origins,
             &mut settings.hosts,
@@ -92,7 +93,8 @@ impl Invocation {
             *list = list.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         }
         settings.nats.cluster.retain(|server| !server.0.is_empty());
-        let sources = Sources(given.into_iter().map(|(setting, entry)| (setting, entry.source)).collect());
+        let mut sources = Sources(given.into_iter().map(|(setting, entry)| (setting, entry.source)).collect());
+        (1..).zip(rules).for_each(|(number, rule)| sources.add_rule(number, rule));
         Ok(Self { settings, sources, task, warnings })
     }
 }
@@ -111,8 +113,11 @@ fn as_flag(setting: &str) -> String {
     format!("--{setting}")
 }
 
-/// The settings that these entries make, with defaults for all others.
-fn parsed<'a>(command: &Command, entries: impl IntoIterator<Item = &'a Entry>) -> Result<Settings, clap::Error> {
+/// What these entries make of the flags of a command, with defaults for all others.
+fn parsed<'a, T: FromArgMatches>(
+    command: &Command,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<T, clap::Error> {
     let flags = entries.into_iter().flat_map(|Entry { setting, values, .. }| {
         values.iter().map(move |value| {
             let mut flag = OsString::from(format!("--{setting}="));
@@ -121,7 +126,20 @@ fn parsed<'a>(command: &Command, entries: impl IntoIterator<Item = &'a Entry>) -
         })
     });
     let matches = command.clone().try_get_matches_from([PROGRAM.into()].into_iter().chain(flags))?;
-    Settings::from_arg_matches(&matches)
+    T::from_arg_matches(&matches)
+}
+
+/// The keys without which there is no rule, as they may be written.
+const KEYS_OF_EACH_RULE: [(&str, &str); 2] = [("rooms", "rooms = \"team:*\""), ("join", "join = \"token\"")];
+
+/// A rule of the settings file, whose keys are parsed like flags too.
+fn rule(RuleInFile { source, entries }: &RuleInFile) -> Result<RuleSettings, InvocationError> {
+    let entry = |key: &str| entries.iter().find(|entry| entry.setting == key);
+    if let Some((key, example)) = KEYS_OF_EACH_RULE.iter().find(|(key, _)| entry(key).is_none()) {
+        return Err(InvocationError::Wrong(format!("{source}: needs {key}, as in {example}")));
+    }
+    let source_of = |key: &str| entry(key).map_or(source, |entry| &entry.source).clone();
+    parsed(&Command::new(PROGRAM).args(RuleSettings::arguments()), entries).map_err(|error| refusal(&error, source_of))
 }
 
 fn flags_of(matches: &ArgMatches, command: &Command) -> Vec<Entry> {

@@ -58,7 +58,7 @@ pub struct ClusterSettings {
     ///
     /// With three copies any one server of NATS may fail. A stream that exists keeps the copies that it has.
     #[arg(long, help_heading = "Cluster", value_name = "COUNT")]
-    pub cluster_replicas: Option<u8>,
+    pub cluster_replicas: Option<usize>,
     /// Disk space of the stream on each server that has a copy; the oldest messages are dropped beyond it.
     ///
     /// It holds what a node reads as it starts, and what one that was away has missed. A stream that exists keeps its size.
@@ -250,9 +250,9 @@ fn certificate(nats: &ClusterSettings) -> Result<Option<(PathBuf, PathBuf)>, Con
     }
 }
 
-fn replicas(count: u8) -> Result<u8, ConfigError> {
-    let is_odd = matches!(count, 1 | 3 | 5);
-    is_odd.then_some(count).ok_or_else(|| ConfigError::new("cluster-replicas", count, "1, 3 or 5"))
+fn replicas(count: usize) -> Result<u8, ConfigError> {
+    let found = [1, 3, 5].into_iter().find(|allowed| usize::from(*allowed) == count);
+    found.ok_or_else(|| ConfigError::new("cluster-replicas", count, "1, 3 or 5"))
 }
 
 fn stream_bytes(size: Size, message_bytes: Size) -> Result<u64, ConfigError> {
@@ -366,6 +366,8 @@ mod tests {
         assert_eq!(name, "cluster-name \"a.b\": 1 to 32 letters, digits, - and _");
         let replicas = refused_with(|settings| settings.nats.cluster_replicas = Some(2));
         assert_eq!(replicas, "cluster-replicas 2: 1, 3 or 5");
+        let replicas = refused_with(|settings| settings.nats.cluster_replicas = Some(257));
+        assert_eq!(replicas, "cluster-replicas 257: 1, 3 or 5");
         let certificate = refused_with(|settings| settings.nats.cluster_certificate = Some("a.pem".into()));
         assert_eq!(certificate, "cluster-certificate a.pem: needs cluster-key");
         let bytes = refused_with(|settings| settings.nats.cluster_stream_bytes = Size(1024));

@@ -7,30 +7,19 @@ use std::fs;
 use std::path::Path;
 
 use clap::{Arg, ArgAction};
-use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::rules::RuleSettings;
-use super::sources::{Entry, did_you_mean};
+use super::sources::{Entry, RULE, RuleInFile, did_you_mean};
 
 /// What a settings file holds.
 #[derive(Default)]
 pub(super) struct FromFile {
     /// The settings that are flags as well.
     pub(super) entries: Vec<Entry>,
-    pub(super) rules: Vec<RuleSettings>,
-}
-
-/// The key of the rules in the file, which is no flag.
-const RULE: &str = "rule";
-
-/// The rules alone, of a file that is parsed for its other settings as well.
-#[derive(Deserialize)]
-struct OnlyRules {
-    #[serde(default)]
-    rule: Vec<RuleSettings>,
+    pub(super) rules: Vec<RuleInFile>,
 }
 
 /// Reads a settings file. Entries come in the order of the file, so that of several errors the first is told.
@@ -51,53 +40,74 @@ pub(super) fn read(path: &Path) -> Result<FromFile, String> {
         format!("settings file {file} line {line}: {what}")
     };
     let refused = |error: toml::de::Error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        located(offset, &error.message().replace('\n', "; "))
+        let span = error.span().unwrap_or_default();
+        let what = error.message().replace('\n', "; ");
+        // The other errors of TOML say themselves what they are about.
+        let key = if what == "duplicate key" { format!(" `{}`", &text[span.clone()]) } else { String::new() };
+        located(span.start, &(what + &key))
     };
     let table = DeTable::parse(&text).map_err(refused)?;
-    if let Some((offset, key)) = unknown_key_of_rule(table.as_ref()) {
-        return Err(located(offset, &key));
-    }
-    let OnlyRules { rule: rules } = toml::from_str(&text).map_err(refused)?;
-    let settings = table.as_ref().iter().filter(|(key, _)| key.as_ref() != RULE);
-    let mut pairs: Vec<_> = settings.map(|(key, value)| (key.span().start, key, value)).collect();
-    pairs.sort_by_key(|(offset, ..)| *offset);
-    let flags = Settings::arguments();
-    let entry = |(offset, key, value): (usize, &Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
-        let setting = key.as_ref().to_string();
-        let values = flag_texts(&setting, value.as_ref(), &flags).map_err(|what| located(offset, &what))?;
-        Ok(Entry { source: located(offset, &setting), setting, values })
-    };
-    Ok(FromFile { entries: pairs.into_iter().map(entry).collect::<Result<_, String>>()?, rules })
+    let table = table.as_ref();
+    let settings = table.iter().filter(|(key, _)| key.as_ref() != RULE);
+    let entries = entries(settings, &Settings::arguments(), no_setting, &located)?;
+    let rules = table.get(RULE).map_or(Ok(Vec::new()), |rules| rules_in(rules, &located))?;
+    Ok(FromFile { entries, rules })
 }
 
-/// The place of the first key of a rule that is none, and what is said of it.
-fn unknown_key_of_rule(table: &DeTable<'_>) -> Option<(usize, String)> {
-    let rules = table.get(RULE)?.as_ref().as_array()?;
+/// The rules, each with its entries. `located` says in which line something is.
+fn rules_in(value: &Spanned<DeValue<'_>>, located: &dyn Fn(usize, &str) -> String) -> Result<Vec<RuleInFile>, String> {
+    let no_rule = || located(value.span().start, &format!("{RULE}: each rule begins with [[{RULE}]]"));
     let keys = RuleSettings::arguments();
+    let rule = |rule: &Spanned<DeValue<'_>>| {
+        let table = rule.as_ref().as_table().ok_or_else(no_rule)?;
+        let source = located(rule.span().start, RULE);
+        Ok(RuleInFile { source, entries: entries(table.iter(), &keys, no_key_of_rule, located)? })
+    };
+    value.as_ref().as_array().ok_or_else(no_rule)?.iter().map(rule).collect()
+}
+
+/// The entries of a table in the order of the file, whose keys are these flags. `unknown` is what is said of a key that is
+/// none, and `located` says in which line something is.
+fn entries<'a>(
+    table: impl Iterator<Item = (&'a Spanned<Cow<'a, str>>, &'a Spanned<DeValue<'a>>)>,
+    flags: &[Arg],
+    unknown: fn(&str, &[Arg]) -> String,
+    located: &dyn Fn(usize, &str) -> String,
+) -> Result<Vec<Entry>, String> {
+    let mut pairs: Vec<_> = table.map(|(key, value)| (key.span().start, key, value)).collect();
+    pairs.sort_by_key(|(offset, ..)| *offset);
+    let entry = |(offset, key, value): (usize, &Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        let setting = key.as_ref().to_string();
+        let flag = flags.iter().find(|flag| flag.get_long() == Some(&*setting));
+        let flag = flag.ok_or_else(|| located(offset, &unknown(&setting, flags)))?;
+        let values = flag_texts(&setting, value.as_ref(), flag).map_err(|what| located(offset, &what))?;
+        Ok(Entry { source: located(offset, &setting), setting, values })
+    };
+    pairs.into_iter().map(entry).collect()
+}
+
+fn no_setting(setting: &str, flags: &[Arg]) -> String {
+    let meant = did_you_mean(setting, flags.iter().filter_map(Arg::get_long), |name| format!("`{name}`"));
+    let hint = (setting == "rules").then(|| format!("each rule begins with [[{RULE}]]")).or(meant);
+    let hint = hint.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
+    format!("no setting `{setting}`: {hint}")
+}
+
+fn no_key_of_rule(key: &str, keys: &[Arg]) -> String {
     let keys: Vec<&str> = keys.iter().filter_map(Arg::get_long).collect();
-    let found = rules.iter().filter_map(|rule| rule.as_ref().as_table()).flat_map(|rule| rule.iter());
-    let found = found.map(|(key, _)| (key.span().start, &**key.get_ref()));
-    let (offset, unknown) = found.filter(|(_, key)| !keys.contains(key)).min()?;
-    let is_setting = Settings::arguments().iter().any(|setting| setting.get_long() == Some(unknown));
+    let is_setting = Settings::arguments().iter().any(|setting| setting.get_long() == Some(key));
     let hint = if is_setting {
-        "a setting of the server stands above the first [[rule]]".to_owned()
+        format!("a setting of the server stands above the first [[{RULE}]]")
     } else {
-        let meant = did_you_mean(unknown, keys.iter().copied(), |key| format!("`{key}`"));
+        let meant = did_you_mean(key, keys.iter().copied(), |key| format!("`{key}`"));
         meant.unwrap_or_else(|| format!("a rule has {}", keys.join(", ")))
     };
-    Some((offset, format!("no key `{unknown}` of a rule: {hint}")))
+    format!("no key `{key}` of a rule: {hint}")
 }
 
 /// What stands behind the flag on a command line for this value, if it has the type of the setting. The value name of
 /// the flag says which type that is.
-fn flag_texts(setting: &str, value: &DeValue<'_>, flags: &[Arg]) -> Result<Vec<OsString>, String> {
-    let Some(flag) = flags.iter().find(|flag| flag.get_long() == Some(setting)) else {
-        let meant = did_you_mean(setting, flags.iter().filter_map(Arg::get_long), |name| format!("`{name}`"));
-        let hint = (setting == "rules").then(|| "each rule begins with [[rule]]".to_owned()).or(meant);
-        let hint = hint.unwrap_or_else(|| "`roomcast settings` prints them all".to_owned());
-        return Err(format!("no setting `{setting}`: {hint}"));
-    };
+fn flag_texts(setting: &str, value: &DeValue<'_>, flag: &Arg) -> Result<Vec<OsString>, String> {
     let is_list = matches!(flag.get_action(), ArgAction::Append);
     let value_name = flag.get_value_names().and_then(<[_]>::first).map_or("", |name| name.as_str());
     let rule = match value_name {
@@ -105,6 +115,7 @@ fn flag_texts(setting: &str, value: &DeValue<'_>, flags: &[Arg]) -> Result<Vec<O
         "BOOL" => format!("true or false without quotes, as in {setting} = true"),
         "DURATION" => format!("a duration in quotes, as in {setting} = \"10s\""),
         "SIZE" => format!("a size in quotes, as in {setting} = \"64KiB\""),
+        "PATTERN" => format!("one pattern in quotes, as in {setting} = \"team:*\"; another one has a rule of its own"),
         _ if is_list => format!("a list of texts in quotes, as in {setting} = [\"one\", \"another\"]"),
         _ => "a text in quotes".to_owned(),
     };

@@ -98,9 +98,13 @@ pub(super) fn hooks(settings: &HookSettings) -> Result<Option<HookRules>, Config
             let rule = "needs {hook-url}, where the application is asked, as in https://app.example/hook";
             return Err(ConfigError::new(name, value.get_name(), rule));
         }
-        (_, Some(url), _) => {
+        (_, Some(url), secret_file) => {
             url_of(url)?;
-            let rule = "needs {hook-secret-file}, and {hook-connect}, {hook-join} or {hook-publish} as deny or allow";
+            let rule = match (first_on, secret_file) {
+                (Some(_), _) => "needs hook-secret-file, the file of the secret that signs the requests",
+                (None, Some(_)) => "needs hook-connect, hook-join or hook-publish as deny or allow",
+                (None, None) => "needs hook-secret-file, and hook-connect, hook-join or hook-publish as deny or allow",
+            };
             return Err(ConfigError::new("hook-url", url, rule));
         }
         (None, None, Some(file)) => {
@@ -121,7 +125,7 @@ pub(super) fn hooks(settings: &HookSettings) -> Result<Option<HookRules>, Config
 
 /// A URL of HTTP. One with a user or a password is not repeated.
 fn url_of(text: &str) -> Result<Uri, ConfigError> {
-    const RULE: &str = "a URL without a user and a password, as in https://app.example/hook";
+    const RULE: &str = "an http or https URL without a user and a password, as in https://app.example/hook";
     let without_credentials = || if text.contains('@') { "…" } else { text };
     let wrong = || ConfigError::new("hook-url", without_credentials(), RULE);
     let url: Uri = text.parse().map_err(|_| wrong())?;
@@ -163,17 +167,22 @@ mod tests {
     fn a_hook_without_its_url_or_secret_is_refused_and_the_other_way_round() {
         let url = "needs hook-url, where the application is asked, as in https://app.example/hook";
         assert_eq!(refused(|settings| settings.hook_url = None), format!("hook-join deny: {url}"));
-        let rest = "needs hook-secret-file, and hook-connect, hook-join or hook-publish as deny or allow";
-        let with_rest = format!("hook-url https://app.example/hook: {rest}");
-        assert_eq!(refused(|settings| settings.hook_secret_file = None), with_rest);
-        assert_eq!(refused(|settings| settings.hook_join = HookPolicy::Off), with_rest);
+        let url_alone = |needs: &str| format!("hook-url https://app.example/hook: needs {needs}");
+        assert_eq!(
+            refused(|settings| settings.hook_secret_file = None),
+            url_alone("hook-secret-file, the file of the secret that signs the requests")
+        );
+        let policy = "hook-connect, hook-join or hook-publish as deny or allow";
+        assert_eq!(refused(|settings| settings.hook_join = HookPolicy::Off), url_alone(policy));
+        let both = refused(|settings| (settings.hook_secret_file, settings.hook_join) = (None, HookPolicy::Off));
+        assert_eq!(both, url_alone(&format!("hook-secret-file, and {policy}")));
         let secret_alone = refused(|settings| (settings.hook_url, settings.hook_join) = (None, HookPolicy::Off));
         assert_eq!(secret_alone, "hook-secret-file hook.secret: needs hook-url");
     }
 
     #[test]
     fn a_url_is_of_http_and_holds_no_credentials_which_the_error_does_not_repeat() {
-        let rule = "a URL without a user and a password, as in https://app.example/hook";
+        let rule = "an http or https URL without a user and a password, as in https://app.example/hook";
         for url in ["app.example", "/hook", "ftp://app.example/", "https://", "https:///hook", "", "http://a b/"] {
             assert_eq!(refused(|settings| settings.hook_url = Some(url.into())), format!("hook-url {url}: {rule}"));
         }

@@ -5,6 +5,7 @@ mod arguments;
 mod cluster;
 mod default_file;
 mod file;
+mod files;
 mod help;
 mod hooks;
 mod hosts;
@@ -28,6 +29,7 @@ use serde::Serialize;
 
 pub use arguments::{Invocation, InvocationError, log_format};
 pub use cluster::{ClusterRules, ClusterSettings, NatsLogin, NatsServer};
+pub use files::{exposure, read_file};
 pub use hooks::{HookPolicy, HookRules, HookSettings};
 pub use hosts::{HostName, Origins};
 pub use man_pages::man_pages;

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, Command, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use strum::IntoStaticStr;
 
 use super::validate::{history_age, history_messages, room_members, within};
@@ -18,46 +19,46 @@ const RULES_MAX: usize = 1_000;
 const TEXT_BYTES_MAX: usize = 128;
 
 /// A `[[rule]]` of the settings file, not validated yet. The doc comments are the help of its keys.
-#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RuleSettings {
     /// Name that a refusal tells; the pattern if it is missing.
     #[arg(long, value_name = "TEXT")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Rooms of the rule: `*` stands for any characters, also for none, and every other character for itself.
     #[arg(long, value_name = "PATTERN")]
     pub rooms: String,
     /// Who may join.
-    #[arg(long, value_name = "WHO")]
+    #[arg(long, value_name = "WHO", value_parser = anyone_but_members())]
     pub join: Who,
     /// Who may publish; members if it is missing.
     #[arg(long, value_name = "WHO")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<Who>,
     /// Who may read what was published before; as `join` if it is missing.
-    #[arg(long, value_name = "WHO")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "WHO", value_parser = anyone_but_members())]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Who>,
     /// Who may read who is in; as `join` if it is missing.
-    #[arg(long, value_name = "WHO")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "WHO", value_parser = anyone_but_members())]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<Who>,
     /// Members of one room, in place of the setting of the same name.
     #[arg(long, value_name = "COUNT")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub room_members: Option<usize>,
     /// Newest messages that each room retains, in place of the setting of the same name.
     #[arg(long, value_name = "COUNT")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub history_messages: Option<usize>,
     /// Longest time that a message is retained, in place of the setting of the same name.
     #[arg(long, value_name = "DURATION")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub history_age: Option<Span>,
     /// Whether members are told who joins and who leaves, in place of the setting of the same name.
     #[arg(long, value_name = "BOOL")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_events: Option<bool>,
 }
 
@@ -85,7 +86,7 @@ impl RuleSettings {
 }
 
 /// The clients that have a right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Who {
@@ -99,6 +100,13 @@ pub enum Who {
     Member,
     /// No client. An application may.
     Nobody,
+}
+
+/// Parses the clients that may have a right which all members have or none.
+fn anyone_but_members() -> impl TypedValueParser<Value = Who> {
+    let clients = Who::value_variants().iter().filter(|who| **who != Who::Member);
+    PossibleValuesParser::new(clients.filter_map(ValueEnum::to_possible_value))
+        .try_map(|who| Who::from_str(&who, false))
 }
 
 /// A rule, every value within its bounds.
@@ -138,20 +146,16 @@ pub struct LimitsOfRoom {
 /// The rules of the settings file, in their order.
 pub(super) fn room_rules(rules: &[RuleSettings], default: LimitsOfRoom) -> Result<Vec<RoomRule>, ConfigError> {
     within("rule", rules.len(), 0..=RULES_MAX)?;
-    rules.iter().map(|rule| room_rule(rule, default)).collect()
+    let rule = |(number, rule)| room_rule(rule, default).map_err(|error| error.of_rule(number));
+    (1..).zip(rules).map(rule).collect()
 }
 
 fn room_rule(rule: &RuleSettings, default: LimitsOfRoom) -> Result<RoomRule, ConfigError> {
     let name = rule.name.as_ref().unwrap_or(&rule.rooms);
     let wrong = |value: &dyn fmt::Display, what: &str| Err(ConfigError::new("rule", value, what));
-    for (text, what) in [(name, "name"), (&rule.rooms, "rooms")] {
+    for (text, what) in [(&rule.rooms, "rooms"), (name, "name")] {
         if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains(char::is_control) {
             return wrong(&format_args!("{text:?}"), &format!("{what} is 1 to {TEXT_BYTES_MAX} bytes of one line"));
-        }
-    }
-    for (right, who) in [("join", Some(rule.join)), ("history", rule.history), ("presence", rule.presence)] {
-        if who == Some(Who::Member) {
-            return wrong(&format_args!("{name:?}"), &format!("{right} is anyone, user, token or nobody"));
         }
     }
     let are_told = rule.presence_events.unwrap_or(default.presence_events);

@@ -3,6 +3,7 @@
 //! The doc comments are the help text and `docs/settings.md`: the first paragraph is the short help, all of them the
 //! long one. A default that depends on the machine stands in the first paragraph as `(default: …)`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
@@ -46,10 +47,10 @@ pub struct Settings {
     /// Threads that serve clients (default: one per processor core).
     #[arg(long, help_heading = "Threads", value_name = "COUNT")]
     #[arg(default_value_t = processor_cores(), hide_default_value = true)]
-    pub workers: u16,
+    pub workers: usize,
     /// Tasks that share the rooms among them (default: as many as workers).
     #[arg(long, help_heading = "Threads", value_name = "COUNT")]
-    pub shards: Option<u16>,
+    pub shards: Option<usize>,
     /// Table of file descriptors for the workers: shared or per-worker.
     ///
     /// With `per-worker` each worker may hold as many descriptors as the system allows a process. It needs a system
@@ -379,6 +380,6 @@ impl Default for Settings {
     }
 }
 
-fn processor_cores() -> u16 {
-    available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1)
+fn processor_cores() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -8,9 +8,11 @@ use thiserror::Error;
 
 /// A setting that breaks its rule: its name, its value, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{}", self.text(str::to_owned))]
+#[error("{}", self.text(self.name, str::to_owned))]
 pub struct ConfigError {
     name: &'static str,
+    /// The number of the rule of rooms to which the setting belongs.
+    of_rule: Option<usize>,
     value: String,
     /// Other settings stand in braces: `at least {message-bytes}`.
     rule: String,
@@ -19,7 +21,12 @@ pub struct ConfigError {
 impl ConfigError {
     /// A setting that breaks this rule. Other settings stand in braces.
     pub fn new(name: &'static str, value: impl fmt::Display, rule: impl Into<String>) -> Self {
-        Self { name, value: value.to_string(), rule: rule.into() }
+        Self { name, of_rule: None, value: value.to_string(), rule: rule.into() }
+    }
+
+    /// A setting with a rule in the words of others, in which braces do not stand for a setting.
+    pub fn verbatim(name: &'static str, value: impl fmt::Display, rule: impl fmt::Display) -> Self {
+        Self::new(name, value, rule.to_string().replace(['{', '}'], "…"))
     }
 
     /// Adds what the rule follows from.
@@ -29,9 +36,14 @@ impl ConfigError {
         self
     }
 
-    /// The error with every setting under the name that `name` gives it.
-    fn text(&self, name: impl Fn(&str) -> String) -> String {
-        let mut text = format!("{} {}: ", name(self.name), self.value);
+    /// The same error of a rule of rooms, by its number from 1.
+    pub fn of_rule(self, number: usize) -> Self {
+        Self { of_rule: Some(number), ..self }
+    }
+
+    /// The error with its setting under the name `own`, and every other under the name that `name` gives it.
+    fn text(&self, own: &str, name: impl Fn(&str) -> String) -> String {
+        let mut text = format!("{own} {}: ", self.value);
         for (index, part) in self.rule.split(['{', '}']).enumerate() {
             // Every other part stood in braces.
             text += &if index % 2 == 1 { name(part) } else { part.to_owned() };
@@ -50,6 +62,18 @@ pub(super) struct Entry {
     pub(super) source: String,
 }
 
+/// The key of the rules of rooms in the settings file, which is no flag.
+pub(super) const RULE: &str = "rule";
+
+/// A rule as the settings file gives it.
+#[derive(Clone, Debug)]
+pub(super) struct RuleInFile {
+    /// The rule as it is named there: `settings file a.toml line 3: rule`.
+    pub(super) source: String,
+    /// Its keys.
+    pub(super) entries: Vec<Entry>,
+}
+
 /// How each setting that is not at its default is named where it was set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub(super) BTreeMap<String, String>);
@@ -57,8 +81,25 @@ pub struct Sources(pub(super) BTreeMap<String, String>);
 impl Sources {
     /// The error with its settings named by where they were set: `--workers 0: 1 to 1024`.
     pub fn explain(&self, error: &ConfigError) -> String {
-        error.text(|setting| self.0.get(setting).map_or(setting, String::as_str).to_owned())
+        let own = match error.of_rule {
+            Some(number) => self.0.get(&key_of_rule(number, error.name)),
+            None => self.0.get(error.name),
+        };
+        let name = |setting: &str| self.0.get(setting).map_or(setting, String::as_str).to_owned();
+        error.text(own.map_or(error.name, String::as_str), name)
     }
+
+    /// Adds where a rule, by its number from 1, and each of its keys was set.
+    pub(super) fn add_rule(&mut self, number: usize, RuleInFile { source, entries }: RuleInFile) {
+        self.0.insert(key_of_rule(number, RULE), source);
+        let keys = entries.into_iter().map(|entry| (key_of_rule(number, &entry.setting), entry.source));
+        self.0.extend(keys);
+    }
+}
+
+/// What stands for a key of a rule among the settings, or for the rule itself.
+fn key_of_rule(number: usize, key: &str) -> String {
+    format!("{RULE} {number} {key}")
 }
 
 /// The environment variable of a setting.
@@ -107,6 +148,22 @@ mod tests {
         let sources = Sources(sources.map(|(setting, source)| (setting.into(), source.into())).into());
         let explained = "a.toml line 3: pong-timeout 30s: at least 2m, twice ROOMCAST_PING_INTERVAL 1m";
         assert_eq!(sources.explain(&error), explained);
+    }
+
+    #[test]
+    fn an_error_of_a_rule_names_the_line_of_its_own_key_or_of_the_rule() {
+        let named = |setting: &str, line: usize| (setting.to_owned(), format!("a.toml line {line}: {setting}"));
+        let mut sources = Sources([named("history-age", 1)].into());
+        let (setting, source) = named("history-age", 4);
+        let entries = vec![Entry { setting, values: Vec::new(), source }];
+        sources.add_rule(2, RuleInFile { source: named(RULE, 3).1, entries });
+        let explained = |setting, of_rule| {
+            let error = ConfigError::new(setting, "1ms", "1s to 1day");
+            sources.explain(&if of_rule { error.of_rule(2) } else { error })
+        };
+        assert_eq!(explained("history-age", true), "a.toml line 4: history-age 1ms: 1s to 1day");
+        assert_eq!(explained("history-age", false), "a.toml line 1: history-age 1ms: 1s to 1day");
+        assert_eq!(explained(RULE, true), "a.toml line 3: rule 1ms: 1s to 1day");
     }
 
     #[test]

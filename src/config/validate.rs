@@ -52,8 +52,8 @@ impl TryFrom<Settings> for Config {
     type Error = ConfigError;
 
     fn try_from(settings: Settings) -> Result<Self, ConfigError> {
-        let workers = within("workers", settings.workers, 1..=WORKERS_MAX)?;
-        let shards = within("shards", settings.shards.unwrap_or(workers), 1..=WORKERS_MAX)?;
+        let workers = threads("workers", settings.workers)?;
+        let shards = threads("shards", settings.shards.unwrap_or(settings.workers))?;
         let access = access(&settings)?;
         Ok(Self {
             tcp: resolved("tcp", &settings.tcp)?,
@@ -120,6 +120,12 @@ impl TryFrom<Settings> for Rules {
             greeting: one_line("greeting", settings.greeting)?,
         })
     }
+}
+
+/// Workers or shards.
+fn threads(name: &'static str, count: usize) -> Result<u16, ConfigError> {
+    let count = within(name, count, 1..=usize::from(WORKERS_MAX))?;
+    Ok(u16::try_from(count).expect("the range is one of u16"))
 }
 
 fn message_bytes(settings: &Settings) -> Result<Size, ConfigError> {
@@ -205,7 +211,7 @@ fn tls(settings: &Settings) -> Result<Option<TlsRules>, ConfigError> {
 
 fn outbox(settings: &Settings) -> Result<OutboxLimits, ConfigError> {
     let Settings { message_bytes, workers, .. } = settings;
-    let budget_min = Size(message_bytes.0 * OUTBOX_MESSAGES_MIN * usize::from(*workers));
+    let budget_min = Size(message_bytes.0 * OUTBOX_MESSAGES_MIN * workers);
     // Any client whose socket refuses one message would pass a smaller bound.
     let bytes_max = within("outbox-bytes", settings.outbox_bytes, *message_bytes..=OUTBOX_BYTES_MAX)
         .map_err(|error| error.because(&format!("at least {{message-bytes}} {message_bytes}")))?;
@@ -224,7 +230,7 @@ fn outbox(settings: &Settings) -> Result<OutboxLimits, ConfigError> {
 
 fn input(settings: &Settings) -> Result<InputRules, ConfigError> {
     // The share of a worker holds the longest input of one client.
-    let budget_min = Size(usize::from(settings.workers) * (settings.message_bytes.0 * 9 / 4 + INPUT_READ_BYTES));
+    let budget_min = Size(settings.workers * (settings.message_bytes.0 * 9 / 4 + INPUT_READ_BYTES));
     Ok(InputRules {
         budget: within("input-budget", settings.input_budget, budget_min..=BUDGET_MAX)?.0,
         message_timeout: time("message-timeout", settings.message_timeout)?,

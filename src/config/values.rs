@@ -7,11 +7,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A number of bytes, written `64KiB`, `1MiB` or `1000B`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Size(pub usize);
 
 impl FromStr for Size {
@@ -36,8 +36,8 @@ impl fmt::Display for Size {
 }
 
 /// A duration, written `30s`, `100ms` or `1min 30s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Span(pub Duration);
 
 impl FromStr for Span {
@@ -55,8 +55,8 @@ impl fmt::Display for Span {
 }
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`. Names are resolved once, at the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct ListenAddress(String);
 
 impl ListenAddress {
@@ -126,17 +126,9 @@ impl From<(Ipv4Addr, u16)> for ListenAddress {
     }
 }
 
-/// Lets serde read and print a type as its text.
+/// Lets serde print a type as its text.
 macro_rules! serde_as_text {
     ($($type:ty),*) => {$(
-        impl TryFrom<String> for $type {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
         impl From<$type> for String {
             fn from(value: $type) -> Self {
                 value.to_string()

@@ -13,7 +13,7 @@ use super::AskedToStop;
 use super::cluster::ClusterNode;
 use crate::api::Node;
 use crate::backplane::feed::Reached;
-use crate::backplane::{self, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared};
+use crate::backplane::{self, BackplaneMetrics, CaughtUp, NatsTls, PeerMailbox, Peers, Prepared};
 use crate::broker::{ShardMailbox, ShardSenders, WeakShards};
 use crate::config::Config;
 use crate::probe::Probe;
@@ -40,7 +40,7 @@ pub(super) struct BackplaneEnd(oneshot::Receiver<()>);
 /// Finds the stream of the cluster, or creates it; `None` where the server is alone.
 ///
 /// # Errors
-/// NATS or its stream is not as a node needs it, or the server is asked to stop meanwhile.
+/// A file of the settings is wrong, NATS or its stream is not as a node needs it, or the server is asked to stop meanwhile.
 pub(super) async fn prepare(
     config: &Config,
     metrics: Option<&Arc<BackplaneMetrics>>,
@@ -48,7 +48,8 @@ pub(super) async fn prepare(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<Prepared>> {
     let (Some(rules), Some(metrics)) = (&config.cluster, metrics) else { return Ok(None) };
-    let starting = backplane::start(rules.clone(), Arc::clone(metrics), node_name)?;
+    let tls = NatsTls::load(rules)?;
+    let starting = backplane::start(rules.clone(), tls, Arc::clone(metrics), node_name)?;
     tokio::select! {
         prepared = starting.prepared() => Ok(Some(prepared?)),
         () = shutdown.cancelled() => Err(AskedToStop.into()),

@@ -29,11 +29,11 @@ pub use self::reload::Reloader;
 use self::sampling::Sampler;
 use self::service::ServiceManager;
 use self::tls_files::Certificate;
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::api::{Node, node_name};
-use crate::backplane::Prepared;
+use crate::backplane::{NatsTls, Prepared};
 use crate::broker::{RoomLimiter, ShardRules, ShardSenders, WeakShards};
-use crate::config::{Config, ConfigError, DescriptorTables};
+use crate::config::{Config, ConfigError, DescriptorTables, exposure, read_file};
 use crate::hooks::Application;
 use crate::net::address_limiter::AddressLimiter;
 use crate::net::connection_limit::ConnectionLimit;
@@ -84,6 +84,7 @@ pub async fn run(
     shutdown: CancellationToken,
     on_bound: impl FnOnce(BoundAddresses, Control),
 ) -> anyhow::Result<Counts> {
+    check_addresses(&config)?;
     let descriptors = Descriptors::raise(&config)?;
     let clients_max = descriptors.clients_max(config.max_clients)?;
     let metrics = ServerMetrics {
@@ -184,20 +185,31 @@ fn warn_of_open_ports(bound: BoundAddresses) {
 /// Refuses a configuration that [`run`] would refuse on this machine, as far as that is known without listening.
 ///
 /// # Errors
-/// A limit is too low, the files of the certificate or of the hooks' secret are wrong, or the ready file has no folder.
+/// Both ports are one, a limit is too low, a file of a certificate or of the hooks' secret is wrong, or the ready file has
+/// no folder.
 pub fn check(config: &Config) -> anyhow::Result<()> {
+    check_addresses(config)?;
     Descriptors::after_raise(config).clients_max(config.max_clients)?;
     config.tls.as_ref().map_or(Ok(()), tls_files::check)?;
+    config.cluster.as_ref().map(NatsTls::load).transpose()?;
     application(config)?;
     config.ready_file.as_deref().map_or(Ok(()), ready_file::check)
+}
+
+/// Refuses one address for both protocols.
+fn check_addresses(Config { tcp, http, .. }: &Config) -> Result<(), ConfigError> {
+    if tcp == http && http.port() != 0 {
+        return Err(ConfigError::new("http", http, format!("needs another port than {{tcp}} {tcp}")));
+    }
+    Ok(())
 }
 
 /// The application that hooks ask, if any is on.
 fn application(config: &Config) -> Result<Option<Arc<Application>>, ConfigError> {
     let Some(rules) = &config.hooks else { return Ok(None) };
     let (setting, path) = ("hook-secret-file", &rules.secret_file);
-    let (secret, metadata) = access::read(setting, path)?;
-    if let Some(warning) = access::exposure(setting, path, &metadata) {
+    let (secret, metadata) = read_file(setting, path)?;
+    if let Some(warning) = exposure(setting, path, &metadata) {
         warn!("{warning}");
     }
     Application::new(rules, &secret, config.rules.message_bytes_max).map(|application| Some(application.into()))

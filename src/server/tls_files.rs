@@ -19,8 +19,7 @@ use tracing::{info, warn};
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
-use crate::access;
-use crate::config::{ConfigError, TlsPorts, TlsRules};
+use crate::config::{self, ConfigError, TlsPorts, TlsRules, read_file};
 use crate::metrics::Counter;
 use crate::net::handshakes::TlsServer;
 
@@ -204,9 +203,9 @@ pub fn check(rules: &TlsRules) -> anyhow::Result<()> {
 
 impl Contents {
     fn read(rules: &TlsRules) -> anyhow::Result<Self> {
-        let (certificate, _) = access::read("tls-cert", &rules.certificate)?;
-        let (key, metadata) = access::read("tls-key", &rules.key)?;
-        Ok(Self { certificate, key, exposure: access::exposure("tls-key", &rules.key, &metadata) })
+        let (certificate, _) = read_file("tls-cert", &rules.certificate)?;
+        let (key, metadata) = read_file("tls-key", &rules.key)?;
+        Ok(Self { certificate, key, exposure: config::exposure("tls-key", &rules.key, &metadata) })
     }
 
     /// Makes of the files what workers use, once it is certain that they belong together.

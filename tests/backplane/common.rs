@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roomcast::backplane::entry::{Entry, Proposal, Publish};
 use roomcast::backplane::feed::{FeedMailbox, Followed, Placed, Proposer, Reached, feed};
-use roomcast::backplane::{BackplaneError, BackplaneMetrics, CaughtUp, PeerMailbox, Peers, Prepared, start};
+use roomcast::backplane::{BackplaneError, BackplaneMetrics, CaughtUp, NatsTls, PeerMailbox, Peers, Prepared, start};
 use roomcast::config::{ClusterRules, NatsLogin, NatsServer};
 use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset};
@@ -55,7 +55,9 @@ impl Node {
 
     pub async fn try_start(rules: ClusterRules, shards: usize) -> Result<Self, BackplaneError> {
         let metrics = Arc::new(BackplaneMetrics::default());
-        let prepared = start(rules, Arc::clone(&metrics), "node".to_owned()).expect("a thread").prepared().await?;
+        let tls = NatsTls::load(&rules).expect("the files");
+        let starting = start(rules, tls, Arc::clone(&metrics), "node".to_owned()).expect("a thread");
+        let prepared = starting.prepared().await?;
         let Prepared { epoch, proposer, peers, questions, restarts, ended, begin, .. } = prepared;
         let reached = Reached::default();
         let (feeds, mut mailboxes): (_, Vec<FeedMailbox>) = (0..shards).map(|_| feed(reached.clone())).unzip();

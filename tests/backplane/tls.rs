@@ -35,6 +35,17 @@ async fn a_node_and_nats_speak_tls_by_their_certificates() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_no_tls_is_refused() {
+    let Some(nats) = NatsServer::start() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let authorities = Some(Identity::of_this_host().write(folder.path()).ca);
+    let url = format!("tls://{}", nats.address);
+    let rules = ClusterRules { servers: vec![Url(url.clone())], authorities, ..rules("nats://unused:1") };
+    let error = Node::try_start(rules, 1).await.err().unwrap().to_string();
+    assert!(error.starts_with(&format!("NATS at {url} speaks no TLS: ")), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_proves_nothing_is_refused() {
     let Some((_nats, forwarder, files, _folder)) = start() else { return };
     let other = tempfile::tempdir().expect("a folder");

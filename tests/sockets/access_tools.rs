@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use harness::{Ended, Process, Program};
+use harness::{CertificateFiles, Ended, Identity, Process, Program};
 use roomcast::auth::api_keys::{ApiKeys, ApiRight};
 use roomcast::protocol::names::RoomName;
 use tempfile::TempDir;
@@ -205,4 +205,47 @@ fn check_config_reads_every_file_that_the_settings_name() {
     let ended = files.run(&["check-config"]);
     assert_eq!(ended.code, Some(0));
     assert!(ended.err.contains("every user of this system can read the secret"), "{}", ended.err);
+}
+
+#[test]
+fn check_config_warns_of_a_rule_that_never_applies() {
+    let ended = Files::new(&format!("{RULES}[[rule]]\nrooms = \"team:a\"\njoin = \"nobody\"\n")).run(&["check-config"]);
+    assert_eq!((ended.code, ended.err.lines().count()), (Some(0), 1), "{}", ended.err);
+    let warning = r#"rule 2 "team:a" never applies: rule 1 "team rooms" names its rooms first"#;
+    assert!(ended.err.contains("WARN") && ended.err.contains(warning), "{}", ended.err);
+}
+
+#[test]
+fn wrong_files_of_tls_with_nats_are_refused_by_check_config_and_by_the_start() {
+    let files = Files::new("cluster = \"tls://127.0.0.1:9\"\n");
+    let other = tempfile::tempdir().expect("a folder");
+    let CertificateFiles { certificate, .. } = Identity::self_signed(&["localhost"]).write(files.0.path());
+    let CertificateFiles { key: key_of_other, .. } = Identity::self_signed(&["localhost"]).write(other.path());
+    let secret = files.path("main.key");
+    let [certificate, other, secret] = [&certificate, &key_of_other, &secret].map(|path| path.to_str().unwrap());
+    let (no_certificate, no_key) =
+        ("must hold PEM sections BEGIN CERTIFICATE", "must hold a PEM section BEGIN PRIVATE KEY");
+    for (arguments, file, rule) in [
+        (&["--cluster-ca", "/no/ca"][..], "--cluster-ca /no/ca: ", "cannot be read: No such file"),
+        (&["--cluster-ca", secret], "main.key: ", no_certificate),
+        (
+            &["--cluster-certificate", "/no/c", "--cluster-key", other],
+            "--cluster-certificate /no/c: ",
+            "cannot be read",
+        ),
+        (&["--cluster-certificate", other, "--cluster-key", other], "--cluster-certificate ", no_certificate),
+        (&["--cluster-certificate", certificate, "--cluster-key", "/no/k"], "--cluster-key /no/k: ", "cannot be read"),
+        (&["--cluster-certificate", certificate, "--cluster-key", certificate], "--cluster-key ", no_key),
+        (
+            &["--cluster-certificate", certificate, "--cluster-key", other],
+            "--cluster-key ",
+            "must be the private key of",
+        ),
+    ] {
+        expect_refusal(&files.run(&[&["check-config"], arguments].concat()), &[file, rule]);
+        expect_refusal(&files.run(arguments), &[file, rule]);
+    }
+    let config = format!("cluster = \"tls://127.0.0.1:9\"\ncluster-ca = {secret:?}\n");
+    files.write("roomcast.toml", &config);
+    expect_refusal(&files.run(&["check-config"]), &["roomcast.toml line 2: cluster-ca ", no_certificate]);
 }

@@ -11,7 +11,7 @@ fn with_the_smallest_budget_whoever_reads_hears_the_longest_messages_and_is_not_
     contract(|shape, transport| {
         let server = TestServer::start(shape, |settings| {
             let Settings { message_bytes: Size(message_bytes), workers, .. } = *settings;
-            settings.outbox_budget = Size(4 * message_bytes * usize::from(workers));
+            settings.outbox_budget = Size(4 * message_bytes * workers);
         });
         let mut publisher = Client::member(&server, transport, "a", "p");
         let member = |transport| Client::member_short_of_buffer(&server, transport, "a", "m");

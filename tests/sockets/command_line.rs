@@ -10,7 +10,7 @@ use roomcast::config::{Invocation, Settings};
 use tempfile::TempDir;
 
 /// Arguments that are refused, and parts of the one line that says why.
-const REFUSED: [(&[&str], &[&str]); 31] = [
+const REFUSED: [(&[&str], &[&str]); 34] = [
     (&["--wrokers", "2"], &["no flag --wrokers: did you mean --workers?"]),
     (&["--pong_timeout", "1m"], &["no flag --pong_timeout: did you mean --pong-timeout?"]),
     (&["--port", "8080"], &["no flag --port: did you mean --tcp or --http?"]),
@@ -18,8 +18,9 @@ const REFUSED: [(&[&str], &[&str]); 31] = [
     (&["serve"], &["serve"]),
     (&["--workers"], &["--workers <COUNT>"]),
     (&["--workers", "0"], &["--workers 0: 1 to 1024"]),
-    (&["--workers", "-1"], &["--workers \"-1\": a whole number, 0 to 65535"]),
     (&["--grace", "-5s"], &["-5: no setting has a negative value"]),
+    (&["--workers", "100000"], &["--workers 100000: 1 to 1024"]),
+    (&["--workers", "-1"], &["--workers \"-1\": a whole number\n"]),
     (&["--workers", "two"], &["--workers \"two\": a whole number"]),
     (&["--probes-until-end=maybe"], &["--probes-until-end \"maybe\": one of true, false"]),
     (&["--rooms", "many"], &["--rooms \"many\": a whole number"]),
@@ -31,6 +32,11 @@ const REFUSED: [(&[&str], &[&str]); 31] = [
     (&["--tcp", "localhost"], &["--tcp \"localhost\": an address and a port, as in localhost:8080"]),
     (&["--tcp", "8080"], &["--tcp \"8080\": an address and a port, as in 127.0.0.1:8080"]),
     (&["--http", "no-such-host.invalid:80"], &["--http no-such-host.invalid:80: ", "does not resolve"]),
+    (
+        &["--tcp", "127.0.0.1:9", "--http", "localhost:9"],
+        &["--http 127.0.0.1:9: needs another port than --tcp 127.0.0.1:9"],
+    ),
+    (&["--tcp", "127.0.0.1:3000"], &["http 127.0.0.1:3000: needs another port than --tcp 127.0.0.1:3000"]),
     (&["--max-clients", "1000000"], &["--max-clients 1000000: at most ", "ulimit"]),
     (&["--outbox-bytes", "1KiB"], &["--outbox-bytes 1KiB: 64KiB to 1GiB, at least message-bytes 64KiB"]),
     (
@@ -181,7 +187,7 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
         ("grace = \"later\"\n", &["line 1: grace \"later\": a number and a unit, as in 30s"]),
         ("workers = \n", &["line 1"]),
         ("\nworkers = 0\n", &["line 2: workers 0: 1 to 1024"]),
-        ("workers = 70000\n", &["line 1: workers \"70000\": a whole number, 0 to 65535"]),
+        ("workers = 70000\n", &["line 1: workers 70000: 1 to 1024"]),
         ("workers = \"2\"\n", &["line 1: workers \"2\": a whole number without quotes, as in workers = 10"]),
         ("slow-after = 10\n", &["line 1: slow-after 10: a duration in quotes, as in slow-after = \"10s\""]),
         ("message-bytes = 10\n", &["line 1: message-bytes 10: a size in quotes, as in message-bytes = \"64KiB\""]),
@@ -197,6 +203,28 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
             "[[rule]]\nrooms = \"a\"\njoin = \"user\"\nworkers = 3\n",
             &["line 4: no key `workers` of a rule: a setting of the server stands above the first [[rule]]"],
         ),
+        ("[rule]\nrooms = \"a\"\njoin = \"user\"\n", &["line 1: rule: each rule begins with [[rule]]"]),
+        ("[[rule]]\njoin = \"user\"\n", &["line 1: rule: needs rooms, as in rooms = \"team:*\""]),
+        ("\n[[rule]]\nrooms = \"a\"\n", &["line 2: rule: needs join, as in join = \"token\""]),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"member\"\n",
+            &["line 3: join \"member\": one of anyone, user, token, nobody\n"],
+        ),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"user\"\npublish = \"everybody\"\n",
+            &["line 4: publish \"everybody\": one of anyone, user, token, member, nobody\n"],
+        ),
+        ("[[rule]]\njoin = \"user\"\nrooms = [\"a\", \"b\"]\n", &["line 3: rooms […]: one pattern in quotes, as in"]),
+        (
+            "[[rule]]\nrooms = \"a\"\njoin = \"user\"\nhistory-age = \"5\"\n",
+            &["line 4: history-age \"5\": a number and a unit, as in 30s"],
+        ),
+        (
+            "history-age = \"5s\"\n[[rule]]\nrooms = \"a\"\njoin = \"user\"\nhistory-age = \"5ms\"\n",
+            &["line 5: history-age 5ms: 1s to 1day, in the rule \"a\""],
+        ),
+        ("[[rule]]\nrooms = \"\"\njoin = \"user\"\n", &["line 1: rule \"\": rooms is 1 to 128 bytes of one line"]),
+        ("[[rule]]\nrooms = \"a\"\njoin = \"user\"\njoin = \"user\"\n", &["line 4: duplicate key `join`"]),
         ("[server]\nworkers = 1\n", &["line 1: no setting `server`"]),
         ("config = \"other.toml\"\n", &["line 1: no setting `config`"]),
         (

@@ -48,7 +48,7 @@ fn a_server_that_is_not_there_or_says_nothing_is_not_well() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     // The kernel accepts for the listener.
-    expect_failure(&Program::run(&["health", "--http", &address]), &["no answer from", &address, "timed out"]);
+    expect_failure(&Program::run(&["health", "--http", &address]), &[&format!("{address} does not answer within 5 s")]);
     drop(listener);
     let refused = Program::run(&["health", "--http", &address]);
     expect_failure(&refused, &["cannot connect to", &address, "does the server run there?", "refused"]);
@@ -72,6 +72,10 @@ fn a_port_that_speaks_tls_or_expects_a_proxy_header_of_this_machine_is_asked_in_
         if arguments == tls {
             expect_answer(&Program::run(&["health", "--url", &format!("https://{http}")]), "OK\n");
             expect_failure(&Program::run(&["health", "--http", &http]), &["status 400: this port speaks TLS"]);
+        }
+        if arguments == proxy {
+            let hint = format!("{http} ended the connection: does it expect a PROXY header (proxy-protocol) or TLS?");
+            expect_failure(&Program::run(&["health", "--http", &http]), &[&hint]);
         }
     }
 }

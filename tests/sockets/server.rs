@@ -81,8 +81,8 @@ impl TestServer {
         let mut settings = Settings {
             tcp: (Ipv4Addr::LOCALHOST, 0).into(),
             http: (Ipv4Addr::LOCALHOST, 0).into(),
-            shards: Some(shape.shards),
-            workers: shape.workers,
+            shards: Some(shape.shards.into()),
+            workers: shape.workers.into(),
             grace: Span(GRACE),
             ..Settings::default()
         };

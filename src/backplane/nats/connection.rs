@@ -1,7 +1,6 @@
-//! The connection to NATS: its options, TLS, and what the library says about it. The library connects again by itself.
+//! The connection to NATS: its options, and what the library says about it. The library connects again by itself.
 
 use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,15 +8,12 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use aws_lc_rs::rand;
 use futures_util::FutureExt;
-use hyper_rustls::ConfigBuilderExt;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, Error as TlsError, InvalidMessage};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::error::{BackplaneError, is_of_tls};
+use super::error::{BackplaneError, cause_in_tls};
+use super::tls::NatsTls;
 use crate::config::{ClusterRules, NatsLogin, NatsServer};
 use crate::log::with_causes;
 
@@ -57,12 +53,9 @@ pub(super) struct Connection {
 }
 
 impl Dialing {
-    /// Reads the files and URLs of the settings.
-    pub(super) fn new(rules: &ClusterRules, node_name: &str) -> Result<Self, BackplaneError> {
-        let addresses = addresses(rules)?;
-        let is_needed = addresses.iter().any(ServerAddr::tls_required);
-        let (name, tls, login) = (node_name.to_owned(), tls_config(rules, is_needed)?, rules.login.clone());
-        Ok(Self { addresses, name, tls, login })
+    /// Reads the URLs of the settings.
+    pub(super) fn new(rules: &ClusterRules, NatsTls(tls): NatsTls, node_name: &str) -> Result<Self, BackplaneError> {
+        Ok(Self { addresses: addresses(rules)?, name: node_name.to_owned(), tls, login: rules.login.clone() })
     }
 
     /// Connects once.
@@ -143,12 +136,15 @@ impl Connection {
 
 /// Whether another attempt makes no sense.
 pub(super) fn final_error(error: &ConnectError, rules: &ClusterRules) -> Option<BackplaneError> {
-    match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+    match (error.kind(), cause_in_tls(error)) {
+        (ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication, _) => {
             Some(BackplaneError::Credentials { servers: servers(rules) })
         }
-        _ if is_of_tls(error) => Some(BackplaneError::Tls(with_causes(error))),
-        _ => None,
+        (_, Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType))) => {
+            Some(BackplaneError::NoTls { servers: servers(rules) })
+        }
+        (_, Some(_)) => Some(BackplaneError::Tls(with_causes(error))),
+        (_, None) => None,
     }
 }
 
@@ -164,45 +160,6 @@ fn addresses(rules: &ClusterRules) -> Result<Vec<ServerAddr>, BackplaneError> {
         server.0.parse().map_err(wrong)
     };
     rules.servers.iter().map(address).collect()
-}
-
-/// TLS by the authorities of the settings, or else by those that the system trusts.
-fn tls_config(rules: &ClusterRules, is_needed: bool) -> Result<ClientConfig, BackplaneError> {
-    let builder = || {
-        let builder = ClientConfig::builder_with_provider(default_provider().into());
-        builder.with_safe_default_protocol_versions().map_err(|error| BackplaneError::Tls(error.to_string()))
-    };
-    let with_roots = match &rules.authorities {
-        Some(path) => builder()?.with_root_certificates(authorities(path)?),
-        None => match builder()?.with_native_roots() {
-            Ok(builder) => builder,
-            Err(error) if is_needed => return Err(BackplaneError::Tls(error.to_string())),
-            // Nobody speaks TLS, unless the server asks for it, which then fails.
-            Err(_) => builder()?.with_root_certificates(RootCertStore::empty()),
-        },
-    };
-    let Some((certificate, key)) = &rules.certificate else { return Ok(with_roots.with_no_client_auth()) };
-    let chain = certificates(certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
-    with_roots.with_client_auth_cert(chain, key).map_err(|error| BackplaneError::Tls(error.to_string()))
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, BackplaneError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| file_error(path, error))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BackplaneError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = read.map_err(|error| file_error(path, error))?;
-    if certificates.is_empty() { Err(file_error(path, "no certificate in PEM")) } else { Ok(certificates) }
-}
-
-fn file_error(path: &Path, cause: impl ToString) -> BackplaneError {
-    BackplaneError::File { path: path.display().to_string(), cause: cause.to_string() }
 }
 
 /// Between half the pause and one and a half, so that nodes do not come all at once.

@@ -1,6 +1,7 @@
 //! Why a node cannot be one of its cluster, in words for its operator: what is wrong, and what would be right.
 
 use std::error::Error;
+use std::io;
 
 use thiserror::Error;
 
@@ -32,10 +33,10 @@ pub enum BackplaneError {
         subjects: String,
     },
     /// The server cannot read many messages at once.
-    #[error("NATS server {server} has version {version}, and a cluster needs 2.11 or later")]
+    #[error("NATS at {servers} has version {version}, and a cluster needs 2.11 or later")]
     Version {
-        /// The name of the server.
-        server: String,
+        /// The servers of the settings, without passwords.
+        servers: String,
         /// Its version.
         version: String,
     },
@@ -80,17 +81,15 @@ pub enum BackplaneError {
         /// What would be right.
         remedy: &'static str,
     },
-    /// TLS cannot be set up, or the other side proves nothing.
+    /// The server answers in plain text where TLS is to begin.
+    #[error("NATS at {servers} speaks no TLS: --cluster nats:// in place of tls://, or give NATS a certificate")]
+    NoTls {
+        /// The servers of the settings, without passwords.
+        servers: String,
+    },
+    /// The other side of TLS proves nothing, or wants another proof.
     #[error("TLS to NATS: {0}")]
     Tls(String),
-    /// A file of the settings cannot be read.
-    #[error("{path}: {cause}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        cause: String,
-    },
     /// The URL of a server is none.
     #[error("--cluster {server}: {cause}")]
     Url {
@@ -104,15 +103,16 @@ pub enum BackplaneError {
     Ended,
 }
 
-/// Whether TLS has caused the error.
-pub(super) fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+/// What TLS has to do with the error.
+pub(super) fn cause_in_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let of_tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if of_tls.is_some() {
+            return of_tls;
         }
         cause = error.source();
     }
-    false
+    None
 }

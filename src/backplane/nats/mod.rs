@@ -10,6 +10,7 @@ mod shards;
 mod stream;
 mod subjects;
 mod task;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -28,6 +29,7 @@ use self::prepare::Opened;
 use self::shards::Shards;
 pub(super) use self::subjects::Subjects;
 use self::task::{Task, Tellers};
+pub use self::tls::NatsTls;
 use super::envelope::NodeId;
 use super::feed::{ProposalMailbox, Proposer, Reached, ShardFeed, proposals};
 use super::metrics::BackplaneMetrics;
@@ -113,6 +115,7 @@ struct Ends {
 /// What the thread knows all the time.
 struct Node {
     rules: ClusterRules,
+    tls: NatsTls,
     metrics: Arc<BackplaneMetrics>,
     id: NodeId,
     name: String,
@@ -122,9 +125,14 @@ struct Node {
 ///
 /// # Errors
 /// The system has no thread or no runtime for it.
-pub fn start(rules: ClusterRules, metrics: Arc<BackplaneMetrics>, node_name: String) -> io::Result<Starting> {
+pub fn start(
+    rules: ClusterRules,
+    tls: NatsTls,
+    metrics: Arc<BackplaneMetrics>,
+    node_name: String,
+) -> io::Result<Starting> {
     let (starting, ends) = channels();
-    let node = Node { rules, metrics, id: NodeId::random(), name: node_name };
+    let node = Node { rules, tls, metrics, id: NodeId::random(), name: node_name };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(THREAD.into()).spawn(move || run(&runtime, node, ends))?;
     Ok(starting)

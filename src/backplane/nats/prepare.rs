@@ -45,7 +45,7 @@ pub(super) fn entry_bytes_max(node: &Node) -> usize {
 /// # Errors
 /// There is none within 30 s, or one that cannot be used.
 pub(super) async fn open(node: &Node) -> Result<Opened, BackplaneError> {
-    let dialing = Dialing::new(&node.rules, &node.name)?;
+    let dialing = Dialing::new(&node.rules, node.tls.clone(), &node.name)?;
     let deadline = Instant::now() + OPEN_WITHIN;
     let mut logged_at = Instant::now();
     loop {
@@ -84,7 +84,7 @@ async fn try_open(node: &Node, dialing: &Dialing) -> Result<Inspection, StreamEr
 
 async fn check_and_open(node: &Node, client: &Client) -> Result<Inspection, StreamError> {
     let server = client.server_info();
-    check_version(&server).map_err(StreamError::Final)?;
+    check_version(&server, &node.rules).map_err(StreamError::Final)?;
     let (max_payload, needed) = (server.max_payload, ENVELOPE_BYTES + entry_bytes_max(node) + HEADER_BYTES);
     if max_payload < needed {
         return Err(StreamError::Final(BackplaneError::Payload { max_payload, needed }));

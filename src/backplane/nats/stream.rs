@@ -182,14 +182,14 @@ impl Stream {
     }
 }
 
-/// Whether a server is too old.
-pub(super) fn check_version(server: &ServerInfo) -> Result<(), BackplaneError> {
+/// Refuses a server that is too old.
+pub(super) fn check_version(server: &ServerInfo, rules: &ClusterRules) -> Result<(), BackplaneError> {
     let mut parts = server.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if version >= VERSION_MIN {
         return Ok(());
     }
-    Err(BackplaneError::Version { server: server.server_name.clone(), version: server.version.clone() })
+    Err(BackplaneError::Version { servers: servers(rules), version: server.version.clone() })
 }
 
 /// What a stream has that one of this server has not.

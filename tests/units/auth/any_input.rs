@@ -127,6 +127,17 @@ proptest! {
     }
 
     #[test]
+    fn a_pattern_that_covers_another_matches_its_rooms(
+        patterns in prop::array::uniform2("[ab*]{1,5}"),
+        rooms in prop::collection::vec("[ab*]{1,7}", 64),
+    ) {
+        let [one, other] = patterns.map(|pattern| Pattern::parse(&pattern).unwrap());
+        let rooms: Vec<_> = rooms.iter().map(|room| RoomName::parse(room).unwrap()).collect();
+        let only_other = rooms.iter().find(|room| other.matches(room) && !one.matches(room));
+        prop_assert!(!one.covers(&other) || only_other.is_none(), "{} {} {:?}", one, other, only_other);
+    }
+
+    #[test]
     fn no_rule_pattern_or_room_panics(rooms in any::<String>(), name in any::<String>(), text in markup()) {
         let limits = Config::try_from(Settings::default()).unwrap().access.default_limits;
         let rules = RoomRules::new([rule_for(&rooms), rule_for(&text)].into_iter().flatten().collect(), limits);

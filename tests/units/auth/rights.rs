@@ -53,6 +53,21 @@ fn the_first_rule_that_names_the_room_applies_and_no_other() {
 }
 
 #[test]
+fn a_rule_that_never_applies_is_warned_of_and_no_other_is() {
+    let warnings = |patterns: &[&str]| {
+        let rule = |pattern: &&str| format!("[[rule]]\nrooms = '{pattern}'\njoin = 'anyone'\n");
+        rules(&patterns.iter().map(rule).collect::<String>()).shadowed()
+    };
+    assert_eq!(warnings(&["*", "a"]), [r#"rule 2 "a" never applies: rule 1 "*" names its rooms first"#]);
+    assert_eq!(warnings(&["b", "a", "a", "*"]), [r#"rule 3 "a" never applies: rule 2 "a" names its rooms first"#]);
+    for (earlier, later) in [("team:*", "team:*:log"), ("*:log", "team:*:log"), ("a*b*", "a*b"), ("a**", "a*")] {
+        assert_eq!(warnings(&[earlier, later]).len(), 1, "{earlier} {later}");
+        assert_eq!(warnings(&[later, earlier]).len(), usize::from(earlier == "a**"), "{later} {earlier}");
+    }
+    assert_eq!(warnings(&["team:*", "*:log", "team", "a?", "ab"]), [""; 0]);
+}
+
+#[test]
 fn a_question_mark_is_a_question_mark() {
     let rules = rules("[[rule]]\nrooms = 'a?'\njoin = 'anyone'\n");
     assert!(rules.rule_of(&room("a?")).is_some());
