@@ -12,6 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::http_client::{Patience, Target};
+use crate::auth::api_keys::KEY_PREFIX;
 use crate::config::{API_KEY_VARIABLE, Config, ServerToAsk};
 use crate::protocol::position::{Epoch, Offset, Position};
 
@@ -81,19 +82,19 @@ fn ask<T: DeserializeOwned>(
     body: &str,
 ) -> anyhow::Result<T> {
     let key = match key_file {
-        Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            key_in(&text).with_context(|| format!("{}", path.display()))?
+        }
         None => {
-            env::var(API_KEY_VARIABLE).map_err(|_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}"))?
+            let text =
+                env::var(API_KEY_VARIABLE).map_err(|_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}"))?;
+            key_in(&text).context(API_KEY_VARIABLE)?
         }
     };
-    let key = key.trim();
-    ensure!(
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()),
-        "the API key is no single word, as `roomcast gen-key` prints it"
-    );
     let target = url.as_deref().map_or_else(|| Ok(Target::of_settings(config)), Target::at)?;
     let (status, answer) =
-        target.connect(Patience::ForEachPart(SILENCE_MAX))?.post(&format!("/api/{method}"), key, body)?;
+        target.connect(Patience::ForEachPart(SILENCE_MAX))?.post(&format!("/api/{method}"), &key, body)?;
     let url = &target.url;
     match status {
         200 => {}
@@ -105,4 +106,16 @@ fn ask<T: DeserializeOwned>(
         Answer { error: Some(Refusal { message }), .. } => bail!("{message}"),
         Answer { result, .. } => result.with_context(|| format!("{url} is no Roomcast server")),
     }
+}
+
+/// The API key in a text: its only word, or the only one that looks like a key in what `roomcast gen-key` has printed.
+fn key_in(text: &str) -> anyhow::Result<String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let keys: Vec<&str> = words.iter().copied().filter(|word| word.starts_with(KEY_PREFIX)).collect();
+    let key = match (&words[..], &keys[..]) {
+        ([key], _) | (_, [key]) => *key,
+        (_, keys) => bail!("{} API keys, and one is needed: the second line that `roomcast gen-key` prints", keys.len()),
+    };
+    ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the API key has other characters than `roomcast gen-key` prints");
+    Ok(key.to_owned())
 }
