@@ -2,6 +2,8 @@
 
 /// The code blocks of the documents.
 mod blocks;
+/// The tables of errors and endings, with the codes of the server.
+mod codes;
 /// The dialogs, and the programs in Python, with the built server.
 mod dialogs;
 /// Every example is run or checked: settings, command lines, and a table of who runs the rest.

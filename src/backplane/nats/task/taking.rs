@@ -163,7 +163,7 @@ impl Task {
         let (stream, epoch_text) = (&self.node.rules.name, epoch.to_string());
         match cause {
             RestartCause::Anew => {
-                error!(stream, epoch = epoch_text, "the stream was made anew: rooms begin without history");
+                error!(stream, epoch = epoch_text, "the stream was recreated: rooms begin without history");
                 self.links.renew_feed();
             }
             RestartCause::Lost => {
