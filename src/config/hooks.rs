@@ -26,6 +26,8 @@ pub struct HookSettings {
     #[arg(long, help_heading = "Hooks", value_name = "URL")]
     pub hook_url: Option<String>,
     /// File of the secret that signs the questions, of at least 32 bytes.
+    ///
+    /// As `openssl rand -base64 32` prints it. The secret is the text of the file without the line end, and is not decoded.
     #[arg(long, help_heading = "Hooks", value_name = "PATH")]
     pub hook_secret_file: Option<PathBuf>,
     /// Whether the application is asked before a client connects: off, deny or allow.
