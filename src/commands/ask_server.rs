@@ -81,20 +81,20 @@ fn ask<T: DeserializeOwned>(
     method: &str,
     body: &str,
 ) -> anyhow::Result<T> {
-    let key = match key_file {
+    let (text, source) = match key_file {
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            key_in(&text).with_context(|| format!("{}", path.display()))?
+            (text, path.display().to_string())
         }
         None => {
-            let text =
-                env::var(API_KEY_VARIABLE).map_err(|_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}"))?;
-            key_in(&text).context(API_KEY_VARIABLE)?
+            let lacks_key = |_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}");
+            (env::var(API_KEY_VARIABLE).map_err(lacks_key)?, API_KEY_VARIABLE.to_owned())
         }
     };
+    let key = key_in(&text).context(source)?;
     let target = url.as_deref().map_or_else(|| Ok(Target::of_settings(config)), Target::at)?;
     let (status, answer) =
-        target.connect(Patience::ForEachPart(SILENCE_MAX))?.post(&format!("/api/{method}"), &key, body)?;
+        target.connect(Patience::ForEachPart(SILENCE_MAX))?.post(&format!("/api/{method}"), key, body)?;
     let url = &target.url;
     match status {
         200 => {}
@@ -109,13 +109,12 @@ fn ask<T: DeserializeOwned>(
 }
 
 /// The API key in a text: its only word, or the only one that looks like a key in what `roomcast gen-key` has printed.
-fn key_in(text: &str) -> anyhow::Result<String> {
+fn key_in(text: &str) -> anyhow::Result<&str> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let keys: Vec<&str> = words.iter().copied().filter(|word| word.starts_with(KEY_PREFIX)).collect();
-    let key = match (&words[..], &keys[..]) {
-        ([key], _) | (_, [key]) => *key,
-        (_, keys) => bail!("{} API keys, and one is needed: the second line that `roomcast gen-key` prints", keys.len()),
+    let (([key], _) | (_, [key])) = (&words[..], &keys[..]) else {
+        bail!("{} API keys instead of one: the key is the second line that `roomcast gen-key` prints", keys.len());
     };
-    ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the API key has other characters than `roomcast gen-key` prints");
-    Ok(key.to_owned())
+    ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the API key has characters that no key has");
+    Ok(key)
 }
