@@ -21,7 +21,7 @@ use crate::protocol::publication::{Publisher, Tags};
 pub const KEY_RANDOM_BYTES: usize = 32;
 
 /// What a key begins with, so that people and scanners of repositories recognise one.
-const KEY_PREFIX: &str = "rck_";
+pub const KEY_PREFIX: &str = "rck_";
 
 /// The longest name of a key, in bytes.
 const NAME_BYTES_MAX: usize = 64;

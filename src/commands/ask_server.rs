@@ -12,6 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::http_client::{Patience, Target};
+use crate::auth::api_keys::KEY_PREFIX;
 use crate::config::{API_KEY_VARIABLE, Config, ServerToAsk};
 use crate::protocol::position::{Epoch, Offset, Position};
 
@@ -80,17 +81,17 @@ fn ask<T: DeserializeOwned>(
     method: &str,
     body: &str,
 ) -> anyhow::Result<T> {
-    let key = match key_file {
-        Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+    let (text, source) = match key_file {
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (text, path.display().to_string())
+        }
         None => {
-            env::var(API_KEY_VARIABLE).map_err(|_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}"))?
+            let lacks_key = |_| anyhow!("no API key: --key-file PATH, or {API_KEY_VARIABLE}");
+            (env::var(API_KEY_VARIABLE).map_err(lacks_key)?, API_KEY_VARIABLE.to_owned())
         }
     };
-    let key = key.trim();
-    ensure!(
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()),
-        "the API key is no single word, as `roomcast gen-key` prints it"
-    );
+    let key = key_in(&text).context(source)?;
     let target = url.as_deref().map_or_else(|| Ok(Target::of_settings(config)), Target::at)?;
     let (status, answer) =
         target.connect(Patience::ForEachPart(SILENCE_MAX))?.post(&format!("/api/{method}"), key, body)?;
@@ -105,4 +106,15 @@ fn ask<T: DeserializeOwned>(
         Answer { error: Some(Refusal { message }), .. } => bail!("{message}"),
         Answer { result, .. } => result.with_context(|| format!("{url} is no Roomcast server")),
     }
+}
+
+/// The API key in a text: its only word, or the only one that looks like a key in what `roomcast gen-key` has printed.
+fn key_in(text: &str) -> anyhow::Result<&str> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let keys: Vec<&str> = words.iter().copied().filter(|word| word.starts_with(KEY_PREFIX)).collect();
+    let (([key], _) | (_, [key])) = (&words[..], &keys[..]) else {
+        bail!("{} API keys instead of one: the key is the second line that `roomcast gen-key` prints", keys.len());
+    };
+    ensure!(key.bytes().all(|byte| byte.is_ascii_graphic()), "the API key has characters that no key has");
+    Ok(key)
 }

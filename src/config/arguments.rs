@@ -199,7 +199,7 @@ fn refusal(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Invocati
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return InvocationError::Print(error.to_string()),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => wrong_value(error, source),
         ErrorKind::UnknownArgument => unknown_flag(error),
-        ErrorKind::InvalidSubcommand => misplaced_url(error),
+        ErrorKind::InvalidSubcommand => misplaced_value(error),
         _ => None,
     };
     InvocationError::Wrong(told.unwrap_or_else(|| {
@@ -245,10 +245,16 @@ fn unknown_flag(error: &clap::Error) -> Option<String> {
     Some(format!("no flag {flag}: {}", meant.unwrap_or_else(|| "see --help".to_owned())))
 }
 
-/// What is said of a URL that stands where a task would: it may hold a password, so it is not repeated.
-fn misplaced_url(error: &clap::Error) -> Option<String> {
+/// What is said of a value that stands where a task would. A URL may hold a password, so it is not repeated.
+fn misplaced_value(error: &clap::Error) -> Option<String> {
     let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else { return None };
-    word.contains("://").then(|| "a URL belongs behind a flag, and commas without blanks separate several".to_owned())
+    match word.as_str() {
+        "true" | "false" => Some(format!("no task {word}: flags that switch something on take no value")),
+        url if url.contains("://") => {
+            Some("a URL belongs behind a flag, and commas without blanks separate several".to_owned())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ export class Roomcast extends Emitter {
 
     /** @param {Options} options */
     constructor({ url = "connection/websocket", token, getToken, nick, WebSocket, random = Math.random } = {}) {
-        super();
+        super(["state", "nick"]);
         this.#url = new URL(url, import.meta.url).href.replace(/^http/, "ws");
         this.#token = token;
         this.#getToken = getToken;
@@ -196,7 +196,7 @@ export class Roomcast extends Emitter {
         const connection = new Connection(new this.#WebSocket(this.#url), {
             opened: () => this.#introduce(connection),
             pushed: (pushed) => this.#rooms.get(pushed.channel)?.[push](pushed),
-            ended: (code, reason) => connection === this.#connection && this.#ended(code, reason),
+            ended: (end) => connection === this.#connection && this.#ended(end),
         });
         this.#connection = connection;
     }
@@ -233,10 +233,9 @@ export class Roomcast extends Emitter {
         else this.#refuse(Number(code), message);
     }
 
-    /** @param {number} code @param {string} reason */
-    #ended(code, reason) {
+    /** @param {import("./pages/roomcast/connection.js").End} end */
+    #ended({ code, reason, isForGood }) {
         if (code === 3005 && this.#getToken) this.#token = undefined;
-        const isForGood = code === 1009 || (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
         if (isForGood) this.#refuse(code, reason);
         else this.#wait(code, reason);
     }

@@ -6,6 +6,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::pass::PassExpiry;
 use crate::access::Access;
 use crate::auth::UnixSeconds;
@@ -154,9 +156,13 @@ impl WorkerAccess {
     /// # Errors
     /// The token is not valid, has expired, or is revoked.
     pub fn verify(&self, token: &str) -> Result<Box<Token>, TokenError> {
-        let verified = self.verified(token);
+        self.counted(self.verified(token))
+    }
+
+    /// Counts what came of a token, and logs why one is refused.
+    fn counted<T>(&self, verified: Result<T, TokenError>) -> Result<T, TokenError> {
         self.metrics.count(&verified);
-        verified
+        verified.inspect_err(log_refusal)
     }
 
     fn verified(&self, token: &str) -> Result<Box<Token>, TokenError> {
@@ -189,8 +195,7 @@ impl WorkerAccess {
             }
             verified => verified,
         };
-        self.metrics.count(&verified);
-        verified
+        self.counted(verified)
     }
 
     /// Watches the passes of a client, for as long as it holds them.
@@ -368,6 +373,11 @@ impl Lease {
             (true, false) => None,
         }
     }
+}
+
+/// Logs why a token is refused, since clients of some protocols are not told. The text never repeats the token.
+pub(super) fn log_refusal(why: &TokenError) {
+    debug!(reason = why.to_string(), "token refused");
 }
 
 /// When the connection of a token ends, on the clock that never jumps.

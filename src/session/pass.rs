@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
-use super::access::{instant_of, seconds_until};
+use super::access::{instant_of, log_refusal, seconds_until};
+use super::rights::expired;
 use crate::auth::rights::Rights;
 use crate::auth::tokens::{SubscriptionToken, TokenError};
 use crate::broker::Now;
@@ -98,11 +99,12 @@ impl Session {
     /// The token is refused, or is another client's.
     pub fn pass(&self, token: &str) -> Result<Box<Pass>, PassRefused> {
         let token = self.context.access.verify_subscription(token).map_err(|error| match error {
-            TokenError::OutOfTime(why) => PassRefused::Error(CommandError::TokenExpired(why.into())),
+            TokenError::OutOfTime(why) => PassRefused::Error(expired(&why)),
             TokenError::Invalid(why) => PassRefused::Error(CommandError::Forbidden(format!("token: {why}").into())),
         })?;
         let is_of_client = token.client.as_ref().is_none_or(|client| *client == self.identity.client.to_string());
         if token.user != self.identity.user || !is_of_client {
+            log_refusal(&TokenError::Invalid("it is of another user or client".to_owned()));
             return Err(PassRefused::Ended(Disconnect::TokenInvalid));
         }
         Ok(Pass::of(token))

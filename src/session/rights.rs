@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::access::Lease;
+use super::access::{Lease, log_refusal};
 use super::asking::PublishRequest;
 use super::pass::Pass;
 use super::waiting::{Answer, Joining, Outcome};
@@ -18,23 +18,42 @@ use crate::protocol::event::Event;
 use crate::protocol::names::RoomName;
 use crate::protocol::position::Since;
 
-/// Why a token was refused, and why the connection ends with that.
+/// Why the token of a client was refused, which ends the connection.
 #[derive(Debug)]
-pub struct Unauthenticated {
-    /// For the client.
-    pub error: CommandError,
-    /// For everybody else.
-    pub reason: Disconnect,
-}
+pub struct Unauthenticated(TokenError);
 
 impl From<TokenError> for Unauthenticated {
-    fn from(error: TokenError) -> Self {
-        let reason = match error {
+    fn from(why: TokenError) -> Self {
+        Self(why)
+    }
+}
+
+impl Unauthenticated {
+    /// What a text client is told before the end.
+    pub fn error(&self) -> CommandError {
+        CommandError::Forbidden(format!("token: {}", self.0).into())
+    }
+
+    /// Why the connection ends.
+    pub fn reason(&self) -> Disconnect {
+        match self.0 {
             TokenError::OutOfTime(_) => Disconnect::TokenExpired,
             TokenError::Invalid(_) => Disconnect::TokenInvalid,
-        };
-        Self { error: CommandError::Forbidden(format!("token: {error}").into()), reason }
+        }
     }
+
+    /// The error of a token that was valid before, or will be.
+    pub fn expired(&self) -> Option<CommandError> {
+        match &self.0 {
+            TokenError::OutOfTime(why) => Some(expired(why)),
+            TokenError::Invalid(_) => None,
+        }
+    }
+}
+
+/// The error of a token that has expired. The code of the error says that it has.
+pub(super) fn expired(why: &str) -> CommandError {
+    CommandError::TokenExpired(why.strip_prefix("expired ").unwrap_or(why).into())
 }
 
 impl Session {
@@ -268,11 +287,9 @@ impl Session {
     fn refuse_other_user(&self, token: &Token) -> Result<(), Unauthenticated> {
         let has_token = self.lease.as_ref().is_some_and(|lease| lease.has_token());
         if has_token && self.identity.user != token.user {
-            let error = "token: it is of another user: connect anew".to_owned();
-            return Err(Unauthenticated {
-                error: CommandError::Forbidden(error.into()),
-                reason: Disconnect::TokenInvalid,
-            });
+            let why = TokenError::Invalid("it is of another user: connect anew".to_owned());
+            log_refusal(&why);
+            return Err(Unauthenticated(why));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::orders::{Duty, NotObeyed, ObeyedAnswer};
-use super::{Finished, JoinRequest, Outcome, Pending, ProtocolHandler, Session, Unauthenticated};
+use super::{Finished, JoinRequest, Outcome, Pending, ProtocolHandler, Session};
 use crate::broker::Reservation;
 use crate::protocol::command::{self, Command, CommandError, TokenText};
 use crate::protocol::disconnect::Disconnect;
@@ -112,11 +112,11 @@ impl TextHandler {
     }
 
     fn authenticate(&mut self, token: &str) -> Outcome {
-        let Err(Unauthenticated { error, reason }) = self.session.authenticate(token) else {
+        let Err(refused) = self.session.authenticate(token) else {
             let room = self.room();
             return self.session.introduce(room.as_ref());
         };
-        self.end_with(&error, reason)
+        self.end_with(&refused.error(), refused.reason())
     }
 
     fn end_with(&mut self, error: &CommandError, reason: Disconnect) -> Outcome {

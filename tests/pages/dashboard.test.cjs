@@ -183,6 +183,15 @@ scenario("through a proxy the figures need an API key, which the page keeps in m
     await page.giveKey(server.keys.ops);
     await page.untilState("live");
     await page.untilLevel("ok");
+    const overlap = await page.visitor.page.evaluate(() => {
+        const word = document.activeElement;
+        word.blur();
+        word.focus({ focusVisible: true });
+        const { outlineOffset, outlineWidth } = getComputedStyle(word);
+        const end = word.getBoundingClientRect().bottom + parseFloat(outlineOffset) + parseFloat(outlineWidth);
+        return end - document.getElementById("verdict-sentences").getBoundingClientRect().top;
+    });
+    assert.ok(overlap <= 2, `the ring around the verdict ends ${overlap} pixels below the sentence's upper edge`);
     const kept = await page.visitor.page.evaluate((key) => {
         const places = [...Object.values(localStorage), ...Object.values(sessionStorage), document.cookie, location.href, document.documentElement.outerHTML];
         return places.some((place) => place.includes(key)) || document.getElementById("key").value.includes(key);

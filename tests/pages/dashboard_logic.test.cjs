@@ -39,6 +39,22 @@ test("the labels of one axis share a unit", async () => {
     assert.deepEqual([0.0005, 0.001, 0.002].map((tick) => plain(text(seconds(tick, 0.002)))), ["0.5 ms", "1.0 ms", "2.0 ms"]);
 });
 
+test("the labels of an axis are as far apart as its ticks", async () => {
+    const { bytes, rate, seconds } = await load("format.js");
+    const { axis } = await load("plot.js");
+    const values = (format, { top, ticks }) => ticks.map((tick) => Number(format(tick, top).value));
+    assert.deepEqual(values(rate, axis(1_000)), [0, 0.25, 0.5, 0.75, 1]);
+    assert.deepEqual(values(seconds, axis(1)), [0, 0.25, 0.5, 0.75, 1]);
+    for (const [format, least, most] of [[rate, 1, 1e9], [bytes, 1, 1e12], [seconds, 1e-5, 1e4]]) {
+        for (let wanted = least; wanted < most; wanted *= 1.37) {
+            const scale = axis(wanted, least);
+            const shown = values(format, scale);
+            const step = shown.at(-1) / (shown.length - 1);
+            shown.forEach((value, at) => assert.ok(Math.abs(value - step * at) < 1e-6, `${wanted}: ${shown} for ${scale.ticks}`));
+        }
+    }
+});
+
 test("a length of time has its two largest units", async () => {
     const { duration } = await load("format.js");
     const cases = [[0, "0 s"], [12.9, "12 s"], [125, "2 min 5 s"], [3600, "1 h"], [273_600, "3 d 4 h"], [86_401, "1 d"], [-3, "0 s"]];

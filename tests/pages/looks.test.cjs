@@ -60,6 +60,39 @@ for (const { name, ...look } of LOOKS) {
     });
 }
 
+// The number of elements in each line of the one that is selected.
+const lines = (chat, selector) => chat.page.evaluate((selector) => {
+    const ends = [];
+    const counts = [];
+    for (const { top, bottom, width } of [...document.querySelector(selector).children].map((child) => child.getBoundingClientRect())) {
+        if (width === 0) continue;
+        const line = ends.findIndex((end) => (top + bottom) / 2 < end);
+        if (line < 0) ends.push(bottom), counts.push(1);
+        else counts[line] += 1;
+    }
+    return counts;
+}, selector);
+
+scenario("no button and no sign stands alone in a line of a narrow window", async ({ visit, defer }) => {
+    for (const viewport of [DESKTOP, { width: 1100, height: 800 }, { width: 844, height: 390 }, NARROWEST]) {
+        const guest = await Chat.open(visit, server.http, { room: "lines", viewport });
+        await guest.page.locator("#nick-form").waitFor();
+        await guest.visitor.screenshot(`chat-${viewport.width}-name`);
+        const counts = await lines(guest, "#nick-form");
+        assert.ok(counts.every((count) => count > 1), `${viewport.width} pixels: ${counts}`);
+    }
+    const own = await Server.start(SETTINGS, "");
+    defer(() => own.remove());
+    const ada = await Chat.open(visit, own.http, { room: "lines", nick: "ada", viewport: NARROWEST, expected: OUTAGE });
+    await own.stop("SIGKILL");
+    await ada.untilAway();
+    await ada.say("into the void");
+    await ada.untilFailed(["into the void"]);
+    await ada.visitor.screenshot("chat-narrowest-failed");
+    const [first] = await lines(ada, "#drafts .fate");
+    assert.ok(first > 1, "the sign stands beside its words");
+});
+
 scenario("the colours follow the system", async ({ visit }) => {
     const background = (chat) => chat.visitor.page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0));
     const chat = await Chat.open(visit, server.http, { room: "colours", nick: "ada" });

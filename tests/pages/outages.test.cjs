@@ -5,7 +5,7 @@ const assert = require("node:assert/strict");
 const { Server } = require("../sdks/helpers/server.cjs");
 const { Proxy } = require("../sdks/helpers/proxy.cjs");
 const { scenario } = require("./helpers/scenario.cjs");
-const { OUTAGE } = require("./helpers/browser.cjs");
+const { DESKTOP, OUTAGE } = require("./helpers/browser.cjs");
 const { Chat } = require("./helpers/chat.cjs");
 const { lineClient } = require("./helpers/people.cjs");
 
@@ -67,7 +67,6 @@ scenario("a message that is said while the server is away is marked, and can be 
     await ada.untilAway();
     await ada.say("into the void");
     await ada.untilFailed(["into the void"]);
-    await ada.visitor.screenshot("chat-desktop-failed");
     await server.run();
     await ada.retry();
     await ada.untilConnected();
@@ -79,6 +78,55 @@ scenario("a message that is said while the server is away is marked, and can be 
     tom.say("HISTORY");
     const lines = await tom.lines.until((all) => all.some((line) => line.startsWith("END HISTORY")), "the history");
     assert.equal(lines.filter((line) => line.endsWith("into the void")).length, 1, "it was published once");
+});
+
+// A page whose room has more messages than fit into the window, and a line client in the room.
+async function fullRoom({ visit, defer }, viewport) {
+    const server = await start(defer);
+    const ada = await Chat.open(visit, server.http, { room: "full", nick: "ada", expected: OUTAGE, viewport });
+    const tom = await lineClient(server.tcp, "tom", "full");
+    defer(tom.close);
+    for (let said = 0; said < 40; said += 1) tom.say(`before ${said}`);
+    await ada.untilLast("before 39");
+    return { server, ada };
+}
+
+// The server starts anew, the page is back, and somebody else says this.
+async function comeBack({ server, ada, defer }, text) {
+    await server.run();
+    await ada.retry();
+    await ada.untilConnected();
+    await ada.untilGap();
+    const tom = await lineClient(server.tcp, "tom", "full");
+    defer(tom.close);
+    return { say: () => tom.say(text) };
+}
+
+for (const [name, viewport] of [["phone", { width: 390, height: 844 }], ["desktop", DESKTOP]]) {
+    scenario(`what was not sent is in view with all that one can do about it, and the page follows on: ${name}`, async ({ visit, defer }) => {
+        const { server, ada } = await fullRoom({ visit, defer }, viewport);
+        await server.stop("SIGKILL");
+        await ada.untilAway();
+        await ada.say("into the void");
+        await ada.untilFailed(["into the void"]);
+        await ada.assertAtEnd("#drafts .fate");
+        await ada.visitor.screenshot(`chat-${name}-failed`);
+        const tom = await comeBack({ server, ada, defer }, "after");
+        tom.say();
+        await ada.untilLast("after");
+        await ada.assertAtEnd("#drafts .fate");
+    });
+}
+
+scenario("a gap is no new message for a reader who has scrolled up", async ({ visit, defer }) => {
+    const { server, ada } = await fullRoom({ visit, defer }, DESKTOP);
+    await ada.scrollUp();
+    await server.stop("SIGKILL");
+    await ada.untilAway();
+    const tom = await comeBack({ server, ada, defer }, "after");
+    await ada.untilNewest("Newest messages");
+    tom.say();
+    await ada.untilNewest("1 new message");
 });
 
 scenario("a connection that is cut resumes with what was said meanwhile, again and again", async ({ visit, defer }) => {

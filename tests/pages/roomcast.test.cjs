@@ -257,8 +257,10 @@ test("a message over the server's limit fails alone, and the connection comes ba
     await room.say("short");
     for (const length of [70_000, 3_000_000]) {
         const back = next(room, "joined");
+        const waiting = next(ada, "waiting");
         const error = await rejection(room.say("x".repeat(length)));
         assert.deepEqual([error.code, error.isTemporary], [1009, false]);
+        assert.equal((await waiting).code, 1009);
         assert.equal((await back).recovered, true);
     }
     await room.say("shorter");
@@ -274,6 +276,19 @@ test("what cannot be JSON fails without a word to the server", async () => {
     await early.say("goes on");
     await room.say("next");
     assert.equal(room.state, "joined");
+});
+
+test("mistakes of the page are told at once: an event that there is not, no listener, no text", async () => {
+    const ada = await connected();
+    const room = await member(ada, name("open"));
+    assert.throws(() => ada.on("message", () => {}), { name: "TypeError", message: "no event message: there are state, nick" });
+    assert.throws(() => room.on("massage", () => {}), { name: "TypeError", message: /^no event massage: there are state, message, / });
+    assert.throws(() => room.on("message"), { name: "TypeError", message: 'on("message", …) takes a function' });
+    for (const text of [42, undefined, { text: "hello" }]) {
+        assert.match(String(await rejection(room.say(text))), /^TypeError: say\(\) takes a string, not /);
+    }
+    await room.say("a text");
+    await room.messages.count(1);
 });
 
 test("tokens are asked for when there is none, when one has expired and before one expires", async () => {

@@ -7,7 +7,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
 const { test, before, after } = require("node:test");
-const { Server } = require("../sdks/helpers/server.cjs");
+const { Server, RULES } = require("../sdks/helpers/server.cjs");
 const { findBrowser } = require("../sdks/helpers/page.cjs");
 const { sign } = require("../sdks/helpers/tokens.cjs");
 const { client, join, reaches } = require("./helpers/module.cjs");
@@ -17,7 +17,7 @@ const program = findBrowser();
 
 let server, browser;
 before(async () => {
-    server = await Server.start({ "allowed-origins": ["*"] });
+    server = await Server.start({ "allowed-origins": ["*"] }, RULES, { backend: [] });
     const { chromium } = program ? require("playwright-core") : {};
     browser = await chromium?.launch({ executablePath: program, args: ["--no-sandbox"] });
 });
@@ -52,8 +52,13 @@ test("the ten lines are a chat when they are opened as a file", { skip: !program
     await room.messages.count(2);
     await room.say("hello from node");
     await page.getByText("hello from node").waitFor();
+    await room.publish({ votes: 7 });
+    const headers = { "X-API-Key": server.keys.backend };
+    const body = JSON.stringify({ channel: "lobby", data: { text: "hello from a backend" } });
+    assert.equal((await fetch(`http://${server.http}/api/publish`, { method: "POST", headers, body })).status, 200);
+    await page.getByText("server: hello from a backend").waitFor();
     const lines = (await page.locator("pre").textContent()).trim().split("\n").map((line) => line.replace(/^\S+: /, ""));
-    assert.deepEqual(lines, ["in the history", "<b>hello</b> from a page", "hello from node"]);
+    assert.deepEqual(lines, ["in the history", "<b>hello</b> from a page", "hello from node", '{"votes":7}', "hello from a backend"]);
     assert.equal(await page.locator("input").inputValue(), "");
     assert.deepEqual(errors, []);
 });

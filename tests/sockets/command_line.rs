@@ -89,6 +89,7 @@ fn a_wrong_flag_ends_it_with_one_line_that_says_what_would_be_right() {
 fn a_wrong_flag_or_name_of_a_task_is_answered_with_the_right_one() {
     expect_refusal(&Program::run(&["health", "--redy"]), &["no flag --redy: did you mean --ready?"]);
     expect_refusal(&Program::run(&["drian"]), &["'drian'", "'drain'"]);
+    expect_refusal(&Program::run(&["--presence-events", "true"]), &["no task true", "take no value"]);
 }
 
 #[test]

@@ -54,7 +54,18 @@ fn what_does_not_exist_is_not_found() {
     for path in ["/index.html", "/healthy", "/health/", "/ws/x", "/HEALTH", "/%2e%2e/etc/passwd"] {
         let (head, body) = Http::get(server.http, path);
         assert_eq!(head.status, 404, "{path}");
-        assert_eq!(body, "not found: there are /health, /ready, /metrics, /ws, /rooms/ and /api/\n", "{path}");
+        let paths = "/health, /ready, /metrics, /ws, /connection/websocket, /rooms/ and /api/<method>";
+        assert_eq!(body, format!("not found: there are {paths}\n"), "{path}");
+    }
+}
+
+#[test]
+fn the_path_of_the_server_api_alone_says_how_it_is_used() {
+    let server = TestServer::plain(Shape::ONE);
+    for path in ["/api", "/api/"] {
+        let (head, body) = Http::get(server.http, path);
+        assert_eq!(head.status, 404, "{path}");
+        assert_eq!(body, "post to /api/<method>: /api/openapi.json describes the methods\n", "{path}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tokens over both transports: `AUTH`, the handshake, what is refused, and names that can be trusted.
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Client, Disconnect, HANDSHAKE, Head, Http, Transport, WELCOME, WebSocket};
+use harness::{Centrifuge, Client, Disconnect, Encoding, HANDSHAKE, Head, Http, Transport, WELCOME, WebSocket};
 use jsonwebtoken::Algorithm;
 use roomcast::config::Anonymous;
 use serde_json::{Value, json};
@@ -203,6 +203,39 @@ fn where_anonymous_clients_are_denied_they_can_do_nothing_but_authenticate() {
         client.expect("Authenticated as alice");
         client.join("a");
     }
+}
+
+#[test]
+fn the_log_says_at_debug_why_each_token_was_refused() {
+    let (_folder, secret) = crate::access::secret_file();
+    let arguments = ["--log", "debug", "--token-secret-file", secret.to_str().expect("a path")];
+    let program = harness::Program::start(&arguments);
+    let pass = |claims: Value| json!({ "subscribe": { "channel": "$a", "token": token(&claims) } });
+    let connect = |token: &str| json!({ "connect": { "token": token } });
+    let refresh = |token: &str| json!({ "refresh": { "token": token } });
+    let other_secret = signed(&SECRET[1..], Algorithm::HS256, &json!({ "sub": "alice" }));
+    let expired = token(&json!({ "sub": "alice", "exp": seconds_from_now(-60) }));
+    for (is_connected, command, reason) in [
+        (false, connect(&other_secret), "the signature is of another key or another text"),
+        (false, connect("no.token.here"), "the header is not base64url"),
+        (false, connect(&expired), "expired 6"),
+        (true, refresh(&token_of("bob")), "it is of another user: connect anew"),
+        (true, pass(json!({ "sub": "alice", "channel": "$b" })), "it is for another room"),
+        (true, pass(json!({ "sub": "bob", "channel": "$a" })), "it is of another user or client"),
+        (true, pass(json!({ "sub": "alice" })), "it has no claim channel"),
+    ] {
+        let mut client = match is_connected {
+            true => Centrifuge::connect(program.http, Some(&token_of("alice"))),
+            false => Centrifuge::open(program.http, Encoding::Json),
+        };
+        client.send_command(command);
+        let line = program.log.line_with("token refused");
+        assert!(line.contains("DEBUG") && line.contains(&format!("reason=\"{reason}")), "{line}");
+    }
+    let mut client = Http::connect(program.http);
+    client.send(HANDSHAKE.replace("Host", "Authorization: Bearer x\r\nHost"));
+    assert_eq!(client.head().status, 401);
+    program.log.line_with("reason=\"a token is three parts with a dot between them\"");
 }
 
 #[test]

@@ -45,6 +45,8 @@ export class Log {
     #mark;
     #draftsVersion = -1;
     #isAtEnd = true;
+    /** The position at the latest look; a smaller one is the reader's doing. */
+    #latestTop = 0;
     /** The entries in front of this one have been in view. */
     #seenTo = 0;
     #recent = { since: 0, count: 0 };
@@ -65,7 +67,8 @@ export class Log {
         this.#list.addEventListener("mouseover", ({ target }) => {
             if (target instanceof HTMLTimeElement && !target.title) target.title = full(Date.parse(target.dateTime));
         });
-        new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd()).observe(this.#scroller);
+        const observer = new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd());
+        for (const element of [this.#scroller, this.#list, this.#drafts]) observer.observe(element);
         this.#renewAtMidnight();
     }
 
@@ -229,7 +232,11 @@ export class Log {
     #scrolled() {
         const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
         const wasAtEnd = this.#isAtEnd;
+        const hasGoneUp = scrollTop < this.#latestTop;
+        this.#latestTop = scrollTop;
         this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= END_PIXELS;
+        // The event of an own scroll comes later, and what lies below may have grown since.
+        if (wasAtEnd && !this.#isAtEnd && !hasGoneUp) return this.#stayAtEnd();
         const conversation = this.#conversation;
         if (!conversation) return;
         const isFull = this.#list.childElementCount >= ENTRIES_MAX || this.#next < conversation.oldest;
@@ -249,8 +256,14 @@ export class Log {
         row.scrollIntoView({ block: "end" });
     }
 
+    #stayAtEnd() {
+        this.#isAtEnd = true;
+        this.#scrollToEnd();
+    }
+
     #scrollToEnd() {
         this.#scroller.scrollTop = this.#scroller.scrollHeight;
+        this.#latestTop = this.#scroller.scrollTop;
         hide(this.#newest, true);
     }
 
@@ -261,7 +274,8 @@ export class Log {
         const [oldest] = conversation.entries;
         hide(this.#start, isEmpty || this.#first > conversation.oldest || oldest.message?.offset === 1);
         if (this.#isAtEnd) this.#seenTo = this.#next;
-        const missed = conversation.next - this.#seenTo;
+        const gaps = conversation.entries.filter(({ number, message }) => number >= this.#seenTo && !message);
+        const missed = conversation.next - this.#seenTo - gaps.length;
         setText(this.#newestText, missed ? counted(missed, "new message") : "Newest messages");
         this.#newest.classList.toggle("none", missed === 0);
         hide(this.#newest, this.#isAtEnd);

@@ -18,10 +18,14 @@ export const text = ({ value, unit }) => (unit ? `${value}${NO_BREAK_SPACE}${uni
 const group = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, THIN_SPACE);
 
 /**
- * One decimal below 100, none above: three digits say enough.
+ * One decimal below 100, none above: three digits say enough. Labels of an axis are exact: a quarter has two decimals.
  * @param {number} amount
+ * @param {boolean} isLabel
  */
-const threeDigits = (amount) => (amount < 99.95 ? amount.toFixed(1) : String(Math.round(amount)));
+function threeDigits(amount, isLabel) {
+    const isExact = Math.abs(amount * 10 - Math.round(amount * 10)) < 1e-6;
+    return amount < 99.95 ? amount.toFixed(isLabel && !isExact ? 2 : 1) : String(Math.round(amount));
+}
 
 /**
  * @param {number} amount
@@ -34,7 +38,7 @@ function scaled(amount, unitOf, units) {
     while (power < units.length - 1 && unitOf / 1000 ** power >= 999.5) power += 1;
     const value = amount / 1000 ** power;
     const isWhole = power === 0 && (value >= 10 || Number.isInteger(value));
-    return { value: isWhole ? String(Math.round(value)) : threeDigits(value), unit: units[power] };
+    return { value: isWhole ? String(Math.round(value)) : threeDigits(value, amount !== unitOf), unit: units[power] };
 }
 
 /** @type {Format} */
@@ -52,7 +56,7 @@ export const bytes = (amount, unitOf = amount) => scaled(amount, unitOf, ["B", "
 /** @type {Format} */
 export function seconds(amount, unitOf = amount) {
     if (unitOf < 0.9995) return scaled(amount * 1e6, unitOf * 1e6, ["µs", "ms"]);
-    return { value: threeDigits(amount), unit: "s" };
+    return { value: threeDigits(amount, amount !== unitOf), unit: "s" };
 }
 
 /**

@@ -22,7 +22,8 @@ export const TIMER_MS_MAX = 2 ** 31 - 1;
 /** @typedef {(result: any) => void} OnResult */
 /** @typedef {(error: RoomcastError) => void} OnError */
 /** @typedef {{ method: string, chars: number, sentAt: number, onResult: OnResult, onError: OnError }} Pending */
-/** @typedef {{ opened(): void, pushed(push: any): void, ended(code: number, reason: string): void }} Handlers */
+/** @typedef {{ code: number, reason: string, isForGood: boolean }} End */
+/** @typedef {{ opened(): void, pushed(push: any): void, ended(end: End): void }} Handlers */
 /** @typedef {ReturnType<typeof setTimeout> | undefined} Timer */
 
 /** Why something was not done, or may not have been. */
@@ -112,7 +113,8 @@ export class Connection {
         // The server does not say which message it has found too long.
         const publishes = [...this.#pending.values()].filter(({ method }) => method === "publish");
         const tooLong = code === 1009 ? publishes.sort((one, other) => other.chars - one.chars)[0] : undefined;
-        this.#handlers.ended(tooLong ? 1000 : code, tooLong ? "a message was too long for the server" : reason);
+        if (tooLong) this.#handlers.ended({ code, reason: "a message was too long for the server", isForGood: false });
+        else this.#handlers.ended({ code, reason, isForGood: isForGood(code) });
         for (const pending of this.#pending.values()) {
             pending.onError(pending === tooLong
                 ? new RoomcastError(code, "the message is too long for the server")
@@ -177,4 +179,9 @@ export class Connection {
         if (ms === Infinity) return;
         this.#timer = setTimeout(() => this.end(1006, "the server does not answer"), Math.min(ms, TIMER_MS_MAX));
     }
+}
+
+/** Whether a server that ends a connection with this code would do it again. @param {number} code */
+function isForGood(code) {
+    return code === 1009 || (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
 }

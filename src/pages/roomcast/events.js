@@ -9,13 +9,22 @@ export const relabel = Symbol("relabel");
 export class Emitter {
     /** @type {{ name: keyof Events, listener: (event: any) => void }[]} */
     #entries = [];
+    #names;
+
+    /** @param {(keyof Events)[]} names Of all events that there are. */
+    constructor(names) {
+        this.#names = names;
+    }
 
     /**
      * Calls the listener on each event of this name. Returns a function that stops it.
+     * @throws {TypeError} There is no such event, or the listener is no function.
      * @template {keyof Events} Name @param {Name} name @param {(event: Events[Name]) => void} listener
      * @returns {() => void}
      */
     on(name, listener) {
+        if (!this.#names.includes(name)) throw new TypeError(`no event ${String(name)}: there are ${this.#names.join(", ")}`);
+        if (typeof listener !== "function") throw new TypeError(`on(${JSON.stringify(name)}, …) takes a function`);
         const entry = { name, listener };
         this.#entries = [...this.#entries, entry];
         return () => void (this.#entries = this.#entries.filter((other) => other !== entry));

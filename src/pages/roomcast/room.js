@@ -47,7 +47,7 @@ export class Room extends Emitter {
 
     /** Only `join` of a Roomcast makes rooms. @param {string} name @param {number} history @param {Host} host */
     constructor(name, history, host) {
-        super();
+        super(["state", "message", "gap", "members"]);
         this.#name = name;
         this.#history = history;
         this.#host = host;
@@ -81,8 +81,14 @@ export class Room extends Emitter {
         });
     }
 
-    /** Publishes a text, which clients of every protocol can read. @param {string} text */
-    say(text) { return this.publish({ text }); }
+    /**
+     * Publishes a text, which clients of every protocol can read.
+     * @param {string} text @returns {Promise<void>} @throws {RoomcastError}
+     */
+    async say(text) {
+        if (typeof text !== "string") throw new TypeError(`say() takes a string, not ${typeof text}: publish() takes any JSON`);
+        return this.publish({ text });
+    }
 
     /** Leaves for good. To come back, `join` makes another room of this name. */
     leave() {

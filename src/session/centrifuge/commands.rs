@@ -1,6 +1,7 @@
 //! The commands of a client that is connected.
 
 use super::{CentrifugeHandler, Step};
+use crate::auth::tokens::TokenError;
 use crate::broker::{JoinReply, Page};
 use crate::protocol::centrifuge::command::{Command, History, Resume, Subscribe};
 use crate::protocol::command::{CommandError, TokenText};
@@ -9,6 +10,7 @@ use crate::protocol::event::{Event, RequestId};
 use crate::protocol::names::RoomName;
 use crate::protocol::position::{Epoch, Offset, Since};
 use crate::protocol::publication::Data;
+use crate::session::access::log_refusal;
 use crate::session::pass::PassRefused;
 use crate::session::{JoinRequest, Outcome};
 
@@ -59,7 +61,7 @@ impl CentrifugeHandler {
             Err(PassRefused::Ended(reason)) => return Ok(Outcome::Ended(reason)),
         };
         if pass.as_ref().is_some_and(|pass| *pass.room() != room) {
-            return Ok(Outcome::Ended(Disconnect::TokenInvalid));
+            return Ok(of_another_room());
         }
         let outcome = self.session.join(JoinRequest {
             since: since(&resume),
@@ -86,7 +88,7 @@ impl CentrifugeHandler {
     /// Goes on with another token. Other rooms that the server is to have the client join come with another connection.
     fn refresh(&mut self, request: RequestId, TokenText(token): &TokenText<'_>) -> Outcome {
         if let Err(refused) = self.session.authenticate(token) {
-            return Outcome::Ended(refused.reason);
+            return Outcome::Ended(refused.reason());
         }
         let mut rooms: Vec<RoomName> = self.session.server_side().into_iter().map(|joined| joined.room).collect();
         rooms.sort_unstable();
@@ -118,7 +120,7 @@ impl CentrifugeHandler {
             // An old SDK leaves out the room, which its token names.
             (Ok(pass), is_in) if is_in.as_ref().is_some_and(|room| room != pass.room()) => {
                 drop(pass);
-                Ok(Outcome::Ended(Disconnect::TokenInvalid))
+                Ok(of_another_room())
             }
             (Ok(pass), _) if !self.session.is_in(pass.room()) => {
                 let room = pass.room().as_str();
@@ -144,6 +146,12 @@ pub fn room(channel: &str) -> Result<RoomName, CommandError> {
         return Err(CommandError::Parameters(rule.into()));
     }
     Ok(room)
+}
+
+/// The end of a connection whose client has presented a token for another room.
+fn of_another_room() -> Outcome {
+    log_refusal(&TokenError::Invalid("it is for another room".to_owned()));
+    Outcome::Ended(Disconnect::TokenInvalid)
 }
 
 /// Up to where a client has a room, if it wishes to resume. An empty epoch is any; text that is no epoch is that of no

@@ -73,11 +73,9 @@ impl CentrifugeHandler {
         if let Some(TokenText(token)) = &token
             && let Err(refused) = self.session.authenticate(token)
         {
-            return match refused.reason {
-                Disconnect::TokenExpired => {
-                    self.refuse_connect(request, &CommandError::TokenExpired(refused.error.to_string().into()))
-                }
-                reason => Outcome::Ended(reason),
+            return match refused.expired() {
+                Some(error) => self.refuse_connect(request, &error),
+                None => Outcome::Ended(refused.reason()),
             };
         }
         let rooms: Vec<NamedRoom<'_>> = subs.into_iter().map(|(channel, resume)| (channel, since(&resume))).collect();

@@ -31,7 +31,8 @@ const DOCUMENT_HEADERS: [(HeaderName, &str); 3] =
 /// # Errors
 /// There is no such page.
 pub fn answer_page<B>(request: &Request<B>) -> Result<Answer, RefusedRequest> {
-    let page = page(request.uri().path()).ok_or_else(RefusedRequest::not_found)?;
+    let path = request.uri().path();
+    let page = page(path).ok_or_else(|| RefusedRequest::not_found(path))?;
     let is_gzip = takes_gzip(request.headers());
     let etag = if is_gzip { page.gzip_etag } else { page.etag };
     let mut answer =

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::HttpServer;
 use super::body::{Answer, text};
-use super::routes::RouteRule;
+use super::routes::{API_PATH, RouteRule};
 use crate::net::NoPermit;
 use crate::transport::metrics::RefusalReason;
 
@@ -55,8 +55,13 @@ impl RefusedRequest {
     }
 
     /// There is nothing behind the path.
-    pub fn not_found() -> Self {
-        let text = "not found: there are /health, /ready, /metrics, /ws, /rooms/ and /api/\n";
+    pub fn not_found(path: &str) -> Self {
+        let text = match path {
+            "/api" | API_PATH => "post to /api/<method>: /api/openapi.json describes the methods\n",
+            _ => {
+                "not found: there are /health, /ready, /metrics, /ws, /connection/websocket, /rooms/ and /api/<method>\n"
+            }
+        };
         Self(RefusalReason::Path, StatusCode::NOT_FOUND, text.into())
     }
 

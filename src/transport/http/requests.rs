@@ -189,7 +189,7 @@ impl HttpServer {
             return Ok(answer);
         }
         match rule.route {
-            Route::Nowhere => Err(RefusedRequest::not_found()),
+            Route::Nowhere => Err(RefusedRequest::not_found(request.uri().path())),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
             route if route.needs_rooms() && !self.has_caught_up() => Err(RefusedRequest::catching_up()),
             Route::Page => answer_page(&request),

@@ -127,6 +127,32 @@ class Chat {
         return this.page.locator("#drafts > .failed", { hasText: text }).getByRole("button", { name: "Send again" }).click();
     }
 
+    // The page shows its newest row, and all of this element, once everything that was under way is done.
+    async assertAtEnd(selector) {
+        const frame = () => this.page.evaluate(() => new Promise(requestAnimationFrame));
+        for (let count = 0; count < 10; count += 1) await frame();
+        const view = await this.page.evaluate((selector) => {
+            const scroller = document.getElementById("scroller");
+            const hidden = document.querySelector(selector).getBoundingClientRect().bottom - scroller.getBoundingClientRect().bottom;
+            const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+            return { hidden: Math.max(0, Math.round(hidden)), below: Math.round(below), isOffered: !document.getElementById("newest").hidden };
+        }, selector);
+        assert.deepEqual(view, { hidden: 0, below: 0, isOffered: false });
+    }
+
+    // Scrolls to the oldest message, as a reader does.
+    async scrollUp() {
+        await this.page.locator("#scroller").press("Home");
+        await this.visitor.until("the oldest message", () => document.getElementById("scroller").scrollTop === 0);
+        await this.visitor.until("the way back", () => !document.getElementById("newest").hidden);
+    }
+
+    // Until the button that leads to the newest message says this.
+    untilNewest(text) {
+        const shown = () => this.page.evaluate(() => document.getElementById("newest").hidden ? "" : document.getElementById("newest-text").textContent);
+        return this.visitor.poll(`button "${text}"`, shown, (said) => said === text);
+    }
+
     untilGap() {
         return this.visitor.until("the gap", () => document.querySelector("#messages .gap") !== null);
     }

@@ -50,6 +50,22 @@ fn a_text_is_published_and_rooms_are_listed() {
 }
 
 #[test]
+fn a_key_file_is_the_key_alone_or_what_gen_key_has_printed() {
+    let served = Served::plain(Shape::ONE);
+    let printed = Program::run(&["gen-key", "backend"]).out;
+    let other_key = printed.lines().nth(1).expect("a key");
+    let (_folder, server) = asking(&served.server, &printed.replace(other_key, &served.backend));
+    assert_eq!(run(&["rooms"], &server).code, Some(0));
+    let line = printed.lines().nth(3).expect("a line for api-keys-file");
+    for (without_key, found) in [("two words", 0), (line, 0), ("", 0), ("rck_secret rck_other", 2)] {
+        let (_folder, server) = asking(&served.server, without_key);
+        let says =
+            format!("{found} API keys instead of one: the key is the second line that `roomcast gen-key` prints");
+        expect_failure(&run(&["rooms"], &server), &[&server[3], &says]);
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line_without_the_key() {
     let served = Served::plain(Shape::ONE);
     let (_folder, server) = asking(&served.server, &served.reader);
@@ -61,8 +77,6 @@ fn what_cannot_be_done_is_said_in_one_line_without_the_key() {
     let ended = run(&["rooms"], &unknown);
     expect_failure(&ended, &["knows no such API key", "api-keys-file"]);
     assert!(!ended.err.contains("rck_secret"));
-    let (_folder, two_words) = asking(&served.server, "two words");
-    expect_failure(&run(&["rooms"], &two_words), &["no single word"]);
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
     let url = format!("http://{closed}");
     let elsewhere = |url: &str| [&["--url".to_owned(), url.to_owned()], &server[2..]].concat();

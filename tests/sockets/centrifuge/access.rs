@@ -74,13 +74,14 @@ fn there_are_no_procedures_to_call_and_a_ping_is_answered() {
 fn a_refused_connect_is_told_why_and_the_client_can_do_nothing_more() {
     over_all(|transport| {
         let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |_| {});
-        for claims in [
-            json!({ "sub": "alice", "exp": seconds_from_now(-60) }),
-            json!({ "sub": "alice", "nbf": seconds_from_now(600) }),
+        for (claims, why) in [
+            (json!({ "sub": "alice", "exp": seconds_from_now(-60) }), "token expired: 6"),
+            (json!({ "sub": "alice", "nbf": seconds_from_now(600) }), "token expired: not valid before "),
         ] {
             let (mut client, reply) =
                 Centrifuge::connect_with(transport, server.http, json!({ "token": token(&claims) }));
             assert_eq!(reply["error"]["code"], 109, "{reply}");
+            assert!(reply["error"]["message"].as_str().is_some_and(|message| message.starts_with(why)), "{reply}");
             assert_eq!(reply["error"]["temporary"], Value::Null);
             if let CentrifugeTransport::WebSocket(_) = transport {
                 client.send(r#"{"id":2,"connect":{}}"#);
