@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use harness::{Forwarder, HANDSHAKE, Http, Lines, NatsServer, Process, Program, Signal, WELCOME, metrics, until};
+use harness::{
+    EventStream, Forwarder, HANDSHAKE, Http, Lines, NatsServer, Process, Program, Signal, WELCOME, metrics, until,
+};
 
 /// The command of a node that finds NATS at this address, and serves at another one.
 fn node(nats: SocketAddr, http: SocketAddr) -> Command {
@@ -33,16 +35,20 @@ fn a_node_that_catches_up_answers_monitors_and_lets_nobody_in_until_it_has() {
     };
     assert_eq!(get("/ready"), (503, "catching up".to_owned(), None));
     assert_eq!(metrics(http)["roomcast_readiness{state=\"catching-up\"}"], 1.0);
-    let refused = (503, "catching up\n".to_owned(), Some("1".to_owned()));
-    assert_eq!([get("/rooms"), get("/rooms/a")], [refused.clone(), refused.clone()]);
-    let mut client = Http::connect(http);
-    client.send(HANDSHAKE);
-    let (head, body) = client.answer();
-    assert_eq!((head.status, body, head.header("retry-after").map(str::to_owned)), refused);
-    let mut backend = Http::connect(http);
-    backend.send("POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
-    assert_eq!(backend.answer().0.status, 503);
+    let publish = "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    let rooms = ["/rooms", "/rooms/a"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    for request in [&rooms[0], &rooms[1], HANDSHAKE, publish] {
+        let mut client = Http::connect(http);
+        client.send(request);
+        let (head, body) = client.answer();
+        assert!(body.contains("catching up"), "{request}: {body}");
+        assert_eq!((head.status, head.header("retry-after")), (503, Some("1")), "{request}");
+    }
     assert_eq!(metrics(http)["roomcast_http_refused_total{reason=\"catching-up\"}"], 4.0);
+    // It comes back, which it would not after any other status than 200.
+    let mut source = EventStream::open(http, "/rooms/a", "Accept: text/event-stream\r\n");
+    source.expect("closed");
+    assert_eq!(source.retry, Some(10_000));
     forwarder.open();
     let tcp = log.line_with("listening for tcp lines");
     assert_eq!(get("/ready"), (200, "ready".to_owned(), None));

@@ -73,6 +73,7 @@ impl HttpServer {
         body_bytes_max: usize,
         connection: &HttpConnection<'_>,
     ) -> Result<Result<String, ApiError>, RefusedRequest> {
+        self.check_caught_up()?;
         let key = self.key_of(&request)?;
         self.keep_call(connection);
         // Until the call is answered its body takes a part of the budget.

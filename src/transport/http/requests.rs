@@ -191,7 +191,6 @@ impl HttpServer {
         match rule.route {
             Route::Nowhere => Err(RefusedRequest::not_found(request.uri().path())),
             _ if !rule.has(request.method()) => Err(RefusedRequest::no_method(rule)),
-            route if route.needs_rooms() && !self.has_caught_up() => Err(RefusedRequest::catching_up()),
             Route::Page => answer_page(&request),
             Route::Figures => Ok(self.answer_figures(&request, connection, summary)),
             Route::Health => Ok(text(StatusCode::OK, "OK")),
@@ -236,9 +235,15 @@ impl HttpServer {
         self.check_permit(connection)
     }
 
-    /// Checks that the connection is not served without a permit.
+    /// Checks that there are rooms, and the connection is not served without a permit.
     pub(super) fn check_permit(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
+        self.check_caught_up()?;
         connection.no_permit.map_or(Ok(()), |no_permit| Err(no_permit.into()))
+    }
+
+    /// Checks that there are rooms: a node has none until it has caught up with its cluster.
+    pub(super) fn check_caught_up(&self) -> Result<(), RefusedRequest> {
+        if self.has_caught_up() { Ok(()) } else { Err(RefusedRequest::catching_up()) }
     }
 
     /// Checks the origin of the page that has sent the request, if one has.

@@ -57,19 +57,6 @@ pub enum Route {
     Nowhere,
 }
 
-impl Route {
-    /// Whether there must be rooms, which a node has once it has caught up with its cluster.
-    pub fn needs_rooms(self) -> bool {
-        match self {
-            Self::Page | Self::Figures | Self::Health | Self::Ready | Self::Metrics => false,
-            Self::ApiDescription | Self::Nowhere => false,
-            Self::TextWebSocket | Self::CentrifugeWebSocket => true,
-            Self::HttpStream | Self::Sse | Self::UniSse | Self::Emulation => true,
-            Self::Rooms | Self::Room | Self::Api => true,
-        }
-    }
-}
-
 /// The web pages, of any server, that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
