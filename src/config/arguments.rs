@@ -216,8 +216,9 @@ fn wrong_value(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Opti
     let ContextValue::String(flag) = error.get(ContextKind::InvalidArg)? else { return None };
     let setting = flag.trim_start_matches('-').split([' ', '=', '[']).next()?;
     let ContextValue::String(value) = error.get(ContextKind::InvalidValue)? else { return None };
+    let source = source(setting);
     // clap itself says best that a flag lacks its value.
-    if value.is_empty() && error.kind() == ErrorKind::InvalidValue {
+    if value.is_empty() && error.kind() == ErrorKind::InvalidValue && source == as_flag(setting) {
         return None;
     }
     let rule = match error.get(ContextKind::ValidValue) {
@@ -230,7 +231,7 @@ fn wrong_value(error: &clap::Error, source: impl FnOnce(&str) -> String) -> Opti
         }
         _ => error.source()?.to_string(),
     };
-    Some(format!("{} {value:?}: {rule}", source(setting)))
+    Some(format!("{source} {value:?}: {rule}"))
 }
 
 fn unknown_flag(error: &clap::Error) -> Option<String> {

@@ -195,6 +195,7 @@ fn a_settings_file_that_cannot_be_used_ends_it_with_one_line() {
         ("probes-until-end = 1\n", &["line 1: probes-until-end 1: true or false without quotes"]),
         ("labels = 1\n", &["line 1: labels 1: a text in quotes"]),
         ("allowed-origins = [1]\n", &["line 1: allowed-origins: a list of texts in quotes"]),
+        ("labels = \"\"\n", &["line 1: labels \"\": one of "]),
         ("labels = \"names\"\n", &["line 1: labels \"names\": one of "]),
         ("pong_timeout = \"1m\"\n", &["line 1: no setting `pong_timeout`: did you mean `pong-timeout`?"]),
         ("[[rule]]\nrooms = \"a\"\nhoin = \"user\"\n", &["line 3: no key `hoin` of a rule: did you mean `join`?"]),

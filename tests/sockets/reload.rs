@@ -70,7 +70,7 @@ fn a_wrong_file_changes_nothing_and_the_log_says_what_is_wrong() {
     let valid = token_of("alice");
     for (wrong, what) in [
         ("anonymous = 'perhaps'\n", "anonymous"),
-        ("[[rule]]\nrooms = 'a'\njoin = 'everybody'\n", "`everybody`"),
+        ("[[rule]]\nrooms = 'a'\njoin = 'everybody'\n", "line 4: join \"everybody\": one of anyone, user, "),
         ("[[rule]]\nrooms = 'a b'\njoin = 'anyone'\n", "rule"),
         ("token-jwks-file = ['/nowhere']\n", "/nowhere"),
         ("rooms =", "line 2"),
