@@ -50,8 +50,8 @@ Examples:
   roomcast                                           serve lines on port 8080 and HTTP on port 3000
   roomcast --tcp 0.0.0.0:8080 --http 0.0.0.0:3000    serve other hosts as well
   roomcast default-config > roomcast.toml            begin a settings file
-  roomcast --config /etc/roomcast.toml               read the settings from a file
-  roomcast check-config --config /etc/roomcast.toml  print what applies, or what is wrong
+  roomcast --config roomcast.toml                    read the settings from a file
+  roomcast check-config --config roomcast.toml       print what applies, or what is wrong
   roomcast check-config --explain team:a             print who may do what in a room
   roomcast gen-token --user ada --room team:a=join   print a token for trying out
   roomcast publish lobby 'build 43 is live'          publish as a backend does
