@@ -101,7 +101,7 @@ fn a_restart_in_place_is_told_as_a_gap_and_loses_nothing() {
 fn a_server_that_nobody_replaces_is_tried_again_and_again() {
     let server = Server::roomcast_on([free_port(), free_port()], &[]);
     // The load is far from over when the server has been stopped.
-    let running = load_on(&server, &[&IMPATIENT[..], &["--failover=same", "--duration=3s"]].concat());
+    let running = load_on(&server, &[&IMPATIENT[..], &["--failover=same", "--duration", "3s"]].concat());
     server.wait_for_deliveries(100.0);
     server.stop();
     let measured = running.end();
