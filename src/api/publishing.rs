@@ -72,7 +72,8 @@ impl Api<'_> {
             return Err(wrong(rule));
         }
         let data = Data::Json(data);
-        check_length(&self.key.publisher().label, &data, bytes_max)?;
+        check_length(&self.key.publisher().label, &data, bytes_max)
+            .map_err(|error| wrong(format!("{error}: see message-bytes")))?;
         let key = idempotency_key.filter(|key| !key.is_empty()).map(|key| IdempotencyKey::parse(&key)).transpose();
         let publisher = if tags.is_empty() {
             Arc::clone(self.key.publisher())

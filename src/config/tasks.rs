@@ -65,7 +65,7 @@ pub enum Task {
         #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
         pid: Option<i32>,
     },
-    /// Publish a text to a room of a server that runs, with an API key that has the right publish
+    /// Publish a text to a room of a running server, with an API key for publish
     Publish {
         /// The room
         room: String,
@@ -78,7 +78,7 @@ pub enum Task {
         #[command(flatten)]
         server: ServerToAsk,
     },
-    /// List the rooms of a server that runs, with an API key that has the right channels
+    /// List the rooms of a running server, with an API key for channels
     Rooms {
         /// Only the rooms of this pattern, as in team:*
         pattern: Option<String>,

@@ -145,7 +145,7 @@ fn bash_completes_tasks_flags_and_values() {
         ("roomcast --back", "--backlog"),
         ("roomcast check-", "check-config check-token"),
         ("roomcast --slow d", "disconnect drop-oldest"),
-        ("roomcast drain --p", "--pid"),
+        ("roomcast drain --pi", "--pid"),
     ] {
         let last = line.split(' ').count() - 1;
         let called = line.split(' ').skip(last).collect::<String>();

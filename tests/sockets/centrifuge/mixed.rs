@@ -128,8 +128,8 @@ fn a_publication_that_is_too_long_for_clients_that_read_lines_is_refused() {
             (format!("{{\"a\":\"{}\"}}", "\u{7f}".repeat(20_000)), 120_008 + label_bytes),
         ] {
             let error = client.error("publish", format!("{{\"channel\":\"a\",\"data\":{data}}}"));
-            let said = format!("message of {bytes} bytes with its label exceeds 65536");
-            assert_eq!((&error["code"], error["message"].as_str()), (&json!(107), Some(&*said)));
+            let said = format!("limit exceeded: message of {bytes} bytes with its label exceeds 65536");
+            assert_eq!((&error["code"], error["message"].as_str()), (&json!(106), Some(&*said)));
         }
         client.publish("a", lines(1_000));
         client.push();
