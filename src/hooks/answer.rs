@@ -245,7 +245,11 @@ mod tests {
         let long = "x".repeat(99);
         for (wrong, why) in [
             (format!(r#"{{"data":"{long}"}}"#), "data of 101 bytes exceeds 100"),
-            (format!(r#"{{"text":"{long}"}}"#), "text of 104 bytes exceeds 100"),
+            (format!(r#"{{"text":"{long}"}}"#), "text: message of 104 bytes with its label exceeds 100"),
+            (
+                format!(r#"{{"data":"{}"}}"#, "\u{7f}".repeat(20)),
+                "data: message of 127 bytes with its label exceeds 100",
+            ),
             (r#"{"text":7}"#.to_owned(), "text must be a text"),
             (r#"{"text":""}"#.to_owned(), "text is empty"),
             (r#"{"text":"\n"}"#.to_owned(), "text is empty"),
