@@ -35,15 +35,19 @@ impl Running {
         ensure!(http.port() != 0, "port 0 of --http is any port: --pid says which server is meant");
         let sockets = listening_at(http)?;
         ensure!(!sockets.is_empty(), "no server listens at {http}: --http or --pid says which one is meant");
-        let processes = all_processes().context("cannot read /proc")?;
-        let pids: Vec<i32> =
-            processes.flatten().filter(|found| has_any(found, &sockets)).map(|found| found.pid).collect();
-        match pids[..] {
-            [pid] => Self::open(pid),
-            [] => {
+        let processes = all_processes().context("cannot read /proc")?.flatten();
+        let pids = processes.filter(|found| has_any(found, &sockets)).map(|found| found.pid);
+        let found: Vec<(i32, String)> = pids.filter_map(|pid| Some((pid, program_of(pid)?))).collect();
+        // Others may have the socket too, such as what has started the server, or a child of theirs that is to become another
+        // program.
+        let servers: Vec<i32> = found.iter().filter(|(_, program)| is_server(program)).map(|(pid, _)| *pid).collect();
+        match (&servers[..], &found[..]) {
+            ([pid], _) => Self::open(*pid),
+            ([], [(pid, program), ..]) => bail!(no_server(*pid, program)),
+            ([], []) => {
                 bail!("a server listens at {http}, but is not visible from here: run this as its user, or give --pid")
             }
-            _ => bail!("several processes listen at {http}: --pid says which of {pids:?} is meant"),
+            _ => bail!("several servers listen at {http}: --pid says which of {servers:?} is meant"),
         }
     }
 
@@ -60,7 +64,7 @@ impl Running {
         })?;
         let running = Self { pid: id, descriptor };
         let program = program_of(pid).filter(|_| !running.has_ended()).with_context(none)?;
-        ensure!(program.starts_with(PROGRAM), "process {pid} is {program}, no server of {PROGRAM}");
+        ensure!(is_server(&program), no_server(pid, &program));
         Ok(running)
     }
 
@@ -92,6 +96,14 @@ impl Running {
     fn has_ended(&self) -> bool {
         self.wait(Duration::ZERO)
     }
+}
+
+fn is_server(program: &str) -> bool {
+    program.starts_with(PROGRAM)
+}
+
+fn no_server(pid: i32, program: &str) -> String {
+    format!("process {pid} is {program}, no server of {PROGRAM}")
 }
 
 /// Whether a server that listens at `listened` can be reached at `http`.
