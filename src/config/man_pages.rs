@@ -21,8 +21,9 @@ const EXIT_CODES: [(&str, &str); 4] = [
     ("2", "A setting or a flag is wrong, or the server could not start. One line says why."),
     ("70", "The server has panicked. The message is in the log."),
 ];
-const SIGNALS: [(&str, &str); 2] = [
+const SIGNALS: [(&str, &str); 3] = [
     ("SIGTERM, SIGINT", "The server stops gently. Another one, a second later or more, ends it at once."),
+    ("SIGUSR2", "The server stops gently. Another one changes nothing. `roomcast drain` sends it."),
     (
         "SIGHUP",
         "The server reads rules, keys and certificates again, from the settings file and the files that it names.",

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use thiserror::Error;
 use tokio::runtime::RuntimeMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -63,13 +64,13 @@ pub struct BoundAddresses {
 }
 
 /// The server was asked to stop before it accepted clients.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Error)]
 #[error("stopped before it was ready")]
 pub struct AskedToStop;
 
 /// Runs a server until `shutdown` is cancelled, then drains it within the drain delay, the drain spread, the grace period
-/// and five seconds; a node of a cluster within three more. Calls `on_bound` with the bound addresses, and the control of the server, once clients are accepted.
-/// Returns the totals of what was delivered.
+/// and five seconds; a node of a cluster within three more. Calls `on_bound` with the bound addresses, and the control of
+/// the server, once clients are accepted. Returns the totals of what was delivered.
 ///
 /// With [`DescriptorTables::PerWorker`] the server needs the process to itself: every worker's table holds copies of
 /// the descriptors that are open at the start, so that closing one elsewhere does not end its connection before this

@@ -232,11 +232,11 @@ impl HttpServer {
         if self.context.drain.is_turning_away() {
             return Err(RefusedRequest::draining());
         }
-        self.check_permit(connection)
+        self.check_served(connection)
     }
 
     /// Checks that there are rooms, and the connection is not served without a permit.
-    pub(super) fn check_permit(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
+    pub(super) fn check_served(&self, connection: &HttpConnection<'_>) -> Result<(), RefusedRequest> {
         self.check_caught_up()?;
         connection.no_permit.map_or(Ok(()), |no_permit| Err(no_permit.into()))
     }

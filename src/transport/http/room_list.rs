@@ -33,7 +33,7 @@ impl HttpServer {
         request: &Request<Incoming>,
         connection: &HttpConnection<'_>,
     ) -> Result<Answer, Refused> {
-        self.check_permit(connection)?;
+        self.check_served(connection)?;
         // Held until the shards have answered: what follows is bounded by the memory of all answers.
         let (address, _permit) = self.admit(request.headers(), connection)?;
         let token = verified(&self.context, request)?;

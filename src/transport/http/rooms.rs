@@ -125,7 +125,7 @@ impl HttpServer {
             self.check_open(connection)?;
             self.open_reader(room, &query, &request, connection)
         } else {
-            self.check_permit(connection)?;
+            self.check_served(connection)?;
             self.answer_history(room, &query, &request, connection).await
         }
     }
