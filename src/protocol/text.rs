@@ -88,10 +88,18 @@ pub(super) fn write(event: &Event<'_>, out: &mut Vec<u8>) {
     written.expect("a vector accepts every byte");
 }
 
-/// What a text client sees of a publication: of JSON its `text` member, or the string that it is, or else the JSON. A
-/// text with characters that a terminal obeys, or with more lines than a message may have, is shown as JSON, which
-/// escapes them.
+/// What a text client sees of a publication. Inlined, since a delivery of text is written by the shortest way.
+#[inline]
 fn text_of(data: &Data) -> Cow<'_, str> {
+    match data {
+        Data::Text(text) => Cow::Borrowed(text),
+        Data::Json(json) => text_of_json(json),
+    }
+}
+
+/// What a text client sees of JSON: its `text` member, or the string that it is, or else the JSON. A text with characters
+/// that a terminal obeys, or with more lines than a message may have, is shown as JSON, which escapes them.
+fn text_of_json(json: &str) -> Cow<'_, str> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Shown<'a> {
@@ -102,10 +110,6 @@ fn text_of(data: &Data) -> Cow<'_, str> {
             text: Cow<'a, str>,
         },
     }
-    let json = match data {
-        Data::Text(text) => return Cow::Borrowed(text),
-        Data::Json(json) => json,
-    };
     let is_plain = |text: &str| {
         text.split('\n').count() <= MESSAGE_LINES_MAX && !text.chars().any(|c| c.is_control() && c != '\t' && c != '\n')
     };
