@@ -210,12 +210,16 @@ impl Connection {
     /// Why the server has said nothing at all, as far as that can be told from the end of the connection.
     fn why_nothing(&self, read: &io::Result<()>) -> Option<anyhow::Error> {
         let (authority, Patience::ForEachPart(time) | Patience::InAll(time, _)) = (&self.authority, self.patience);
-        let why = match read.as_ref().map_err(io::Error::kind) {
-            Err(ErrorKind::TimedOut) => format!("does not answer within {} s", time.as_secs()),
-            Ok(()) | Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => {
-                "ended the connection: does it expect a PROXY header (proxy-protocol) or TLS?".to_owned()
+        let is_cut = |error: &io::Error| {
+            matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
+        };
+        let why = match read {
+            Err(error) if error.kind() == ErrorKind::TimedOut => format!("does not answer within {} s", time.as_secs()),
+            Err(error) if own_tls::is_not_tls(error) => {
+                "does not speak TLS: http:// and no --tls would be right".into()
             }
-            Err(_) => return None,
+            Err(error) if !is_cut(error) => return None,
+            _ => "ended the connection: does it expect a PROXY header (proxy-protocol) or TLS?".into(),
         };
         Some(anyhow!("{authority} {why}"))
     }

@@ -1,6 +1,7 @@
 //! TLS with a server on this machine, whose certificate is for other names. Nothing is checked but that the server has the
 //! key of its certificate.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use anyhow::Context;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage, SignatureScheme, StreamOwned,
+};
 
 use super::http_client::Timed;
 
@@ -23,6 +26,12 @@ pub(super) fn over(socket: Timed, peer: SocketAddr) -> anyhow::Result<StreamOwne
         .with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), ServerName::IpAddress(peer.ip().into()));
     Ok(StreamOwned::new(connection.context("cannot speak TLS")?, socket))
+}
+
+/// Whether a read has failed since the server answers in the clear.
+pub(super) fn is_not_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 /// Takes any certificate.

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use harness::{Centrifuge, Client, Disconnect, Forwarder, NatsServer, Signal, Transport, at_once, until};
+use harness::{Centrifuge, Client, Disconnect, Forwarder, NatsServer, Signal, Transport, at_once, metrics, until};
 
 use crate::load::{Load, Summary};
 use crate::nodes::Nodes;
@@ -77,23 +77,25 @@ fn members_of_a_node_that_has_stood_still_miss_nothing() {
 #[ignore = "slow: says more than the stream keeps"]
 fn members_of_a_node_that_has_missed_more_than_the_stream_keeps_come_back_with_a_gap() {
     let Some(nats) = NatsServer::start() else { return };
-    // A worker ends all its clients at one moment: with two, a client that is back at once may meet the other before that.
-    let settings = ["--cluster-stream-bytes=16MiB", "--ping-interval=1h", "--pong-timeout=2h", "--workers=1"];
-    let mut nodes = Nodes::start_with(&nats.url(), 1, &settings);
+    let settings = ["--cluster-stream-bytes=16MiB", "--ping-interval=1h", "--pong-timeout=2h"];
     let forwarder = Forwarder::start(nats.address);
-    nodes.add_at(&format!("nats://{}", forwarder.address));
-    let mut text = Client::member(&nodes.nodes[1], Transport::Tcp, "a", "text");
-    let mut sdk = Centrifuge::member(nodes.nodes[1].http, "a");
+    // The first node has one worker, which ends all its clients at one moment: where there are two, a client that is
+    // back at once may meet the other before that.
+    let mut nodes = Nodes::start_with(&format!("nats://{}", forwarder.address), 1, &settings);
+    nodes.add_at(&nats.url());
+    let mut text = Client::member(&nodes.nodes[0], Transport::Tcp, "a", "text");
+    let mut sdk = Centrifuge::member(nodes.nodes[0].http, "a");
     let position = text.request("POSITION").strip_prefix("Position ").expect("a position").to_owned();
-    let mut backend = nodes.backend(0);
+    let mut backend = nodes.backend(1);
     let long = "x".repeat(60_000);
     forwarder.close();
+    until(|| metrics(nodes.nodes[0].http)["roomcast_backplane_connected"] == 0.0);
     (0..400).for_each(|_| drop(backend.publish("a", &long)));
     forwarder.open();
     let (_, (code, reason)) = sdk.until_closed();
     assert_eq!((code, reason.as_str()), (3010, "insufficient state"));
     assert_eq!(text.lines_until_closed(Disconnect::InsufficientState).len(), 0);
-    let mut text = Client::connect(&nodes.nodes[1], Transport::Tcp);
+    let mut text = Client::connect(&nodes.nodes[0], Transport::Tcp);
     text.send(&format!("JOIN a since={position}"));
     text.expect("Joined a");
     text.expect("GAP unknown");

@@ -30,6 +30,8 @@ fn a_server_is_found_by_its_settings_and_by_a_url() {
     expect_answer(&Program::run(&["health", "--url", &format!("http://localhost:{}/", program.http.port())]), "OK\n");
     let everywhere = format!("0.0.0.0:{}", program.http.port());
     expect_answer(&Program::run(&["health", "--http", &everywhere]), "OK\n");
+    let over_tls = Program::run(&["health", "--url", &format!("https://{http}")]);
+    expect_failure(&over_tls, &[&format!("{http} does not speak TLS: http:// and no --tls would be right")]);
 }
 
 #[test]
