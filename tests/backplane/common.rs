@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harness::{FAILSAFE, until};
 use roomcast::backplane::entry::{Entry, Proposal, Publish};
 use roomcast::backplane::feed::{FeedMailbox, Followed, Placed, Proposer, Reached, feed};
 use roomcast::backplane::{BackplaneError, BackplaneMetrics, CaughtUp, NatsTls, PeerMailbox, Peers, Prepared, start};
@@ -11,6 +12,7 @@ use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::position::{Epoch, Offset};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 /// A node of which the test is the shards.
 pub struct Node {
@@ -71,6 +73,8 @@ impl Node {
             horizon = begin;
             told.send(()).expect("the thread waits");
         }
+        // What is proposed before waits for two seconds and is then refused.
+        until(|| metrics.is_connected());
         let (proposer, shards) = (Some(proposer), mailboxes);
         Ok(Self { epoch, horizon, proposer, peers, questions, restarts, ended, shards, caught_up, metrics })
     }
@@ -84,7 +88,7 @@ impl Node {
 
     /// The next news of the only shard.
     pub async fn next(&mut self) -> Followed {
-        let next = tokio::time::timeout(Duration::from_secs(60), self.shards[0].next());
+        let next = timeout(FAILSAFE, self.shards[0].next());
         next.await.expect("news within a minute").expect("the thread runs")
     }
 

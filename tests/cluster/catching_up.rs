@@ -15,6 +15,13 @@ fn node(nats: SocketAddr, http: SocketAddr) -> Command {
     command
 }
 
+/// The way to NATS of a node that has found its stream, and has no second connection to follow it: that one comes once
+/// the node listens. And the address at which it is to listen.
+fn held(nats: &NatsServer) -> (Forwarder, SocketAddr) {
+    let http = NatsServer::free_address();
+    (Forwarder::start_until_listens(http, nats.address), http)
+}
+
 /// Starts it, and waits until it answers.
 fn start(command: &mut Command, http: SocketAddr) -> Process {
     let node = Process::start(command.stderr(Stdio::piped()));
@@ -26,7 +33,7 @@ fn start(command: &mut Command, http: SocketAddr) -> Process {
 #[test]
 fn a_node_that_catches_up_answers_monitors_and_lets_nobody_in_until_it_has() {
     let Some(nats) = NatsServer::start() else { return };
-    let (forwarder, http) = (Forwarder::start_for_one(nats.address), NatsServer::free_address());
+    let (forwarder, http) = held(&nats);
     let mut node = start(&mut node(forwarder.address, http), http);
     let log = node.stderr();
     let get = |path: &str| {
@@ -67,7 +74,7 @@ fn a_node_that_is_stopped_before_it_is_ready_has_not_failed() {
     let _asked = silent.accept().expect("a node");
     expect_end(looks_for_nats);
     let Some(nats) = NatsServer::start() else { return };
-    let (forwarder, http) = (Forwarder::start_for_one(nats.address), NatsServer::free_address());
+    let (forwarder, http) = held(&nats);
     expect_end(start(&mut node(forwarder.address, http), http));
 }
 

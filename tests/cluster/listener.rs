@@ -178,8 +178,9 @@ impl Listener {
         self.resume = place.clone().or(self.resume.take());
         self.heard.push(Heard::Said { text: text.to_owned(), place });
         count.fetch_add(1, Ordering::Release);
-        self.left -= 1;
-        if self.left == 0 { Err(cut()) } else { Ok(()) }
+        self.left = self.left.saturating_sub(1);
+        // Before it knows its place it could not resume.
+        if self.left == 0 && self.resume.is_some() { Err(cut()) } else { Ok(()) }
     }
 
     fn sdk(&mut self, count: &AtomicUsize) -> io::Result<()> {

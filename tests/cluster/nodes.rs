@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
-use harness::{Cluster, Http, NatsServer, NodeAddress, Program, Stream};
+use harness::{Cluster, Http, NatsServer, NodeAddress, Program, Stream, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -128,6 +128,17 @@ impl Backend {
         let mut answer = self.try_call(method, &parameters).expect("an answer");
         assert!(answer["result"].is_object(), "{method}: {answer}");
         answer["result"].take()
+    }
+
+    /// Gives an order to clients on all nodes. Where a node does not answer in time, the API says that it may be given
+    /// once more.
+    #[track_caller]
+    pub fn order(&mut self, method: &str, parameters: &Value) {
+        until(|| {
+            let answer = self.try_call(method, parameters).expect("an answer");
+            assert!(answer["result"].is_object() || answer["error"]["code"] == 100, "{method}: {answer}");
+            answer["result"].is_object()
+        });
     }
 
     /// The code and the message with which a call is refused.

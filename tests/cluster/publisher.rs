@@ -158,7 +158,7 @@ impl Publisher {
         let mut backend = Backend::new(*nodes.next().expect("a cycle"), &self.key);
         texts.each(|text| {
             let call = json!({ "channel": self.room, "data": { "text": text }, "idempotency_key": text });
-            while !is_over.load(Ordering::Acquire) {
+            loop {
                 match backend.try_call("publish", &call) {
                     Ok(answer) if answer["result"].is_object() => {
                         let epoch = answer["result"]["epoch"].as_str().expect("an epoch").to_owned();
@@ -168,9 +168,11 @@ impl Publisher {
                     Ok(answer) => assert_eq!(answer["error"]["code"], 100, "{answer}"),
                     Err(_) => backend = Backend::new(*nodes.next().expect("a cycle"), &self.key),
                 }
+                if is_over.load(Ordering::Acquire) {
+                    return Ok(Outcome::Unknown);
+                }
                 thread::sleep(PACE);
             }
-            Ok(Outcome::Unknown)
         })
     }
 }

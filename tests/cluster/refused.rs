@@ -1,6 +1,6 @@
 //! Starts that are refused, with what would be right.
 
-use harness::{Client, Ended, NatsOptions, NatsServer, OLD_NATS, Program, Transport};
+use harness::{Client, Ended, NatsOptions, NatsServer, OLD_NATS, Program, Transport, until};
 use serde_json::{Value, json};
 
 use crate::nodes::Nodes;
@@ -86,7 +86,7 @@ fn a_node_does_with_the_rights_that_the_document_gives_it_and_not_with_fewer() {
     nodes.backend(1).publish("a", "hello");
     member.expect("[backend] hello");
     member.request_until("LIST", r#"Rooms: ["a"]"#);
-    assert_eq!(nodes.backend(1).result("presence_stats", json!({ "channel": "a" }))["num_clients"], 1);
+    until(|| nodes.backend(1).result("presence_stats", json!({ "channel": "a" }))["num_clients"] == 1);
     for (right, fewer) in [
         ("subscribe", documented.replace("subscribe: { allow: [\"roomcast.>\", ", "subscribe: { allow: [")),
         ("create", documented.replace("\"$JS.API.STREAM.CREATE.roomcast\", ", "")),

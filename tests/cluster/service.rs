@@ -29,7 +29,7 @@ fn a_node_that_follows_is_ready_and_the_watchdog_hears_that_its_threads_run() {
 fn of_a_node_whose_thread_for_nats_is_stuck_the_watchdog_hears_nothing_and_the_log_names_it() {
     let Some(nats) = NatsServer::start() else { return };
     let manager = ServiceManager::at_a_path();
-    let mut command = node(&manager, 4_000_000, &nats);
+    let mut command = node(&manager, 12_000_000, &nats);
     command.env("ROOMCAST_FAULT", "stuck-proposals");
     let node = Program::start_command(command);
     manager.until("WATCHDOG=1");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use super::{ANSWERS_WITHIN, PeerChannels, PeerNode, Question};
 use crate::backplane::envelope::NodeId;
 use crate::backplane::metrics::BackplaneMetrics;
 use crate::backplane::nats::{Subjects, is_connected};
+
+/// The time to the next look for a connection, while an announcement waits for one.
+const ANNOUNCE_RETRY: Duration = Duration::from_millis(50);
 
 /// Questions of other nodes that are being answered at once.
 const ANSWERING_MAX: usize = 64;
@@ -93,13 +96,18 @@ impl PeerTask {
                 Step::Answered(Some((answer, reply))) => self.send(reply, answer),
                 Step::Answered(None) => {}
                 Step::Node(Some(message)) => self.hear(&message),
-                Step::Announce => self.announce(false),
+                Step::Announce if self.announce(false) => {}
+                Step::Announce => announcements.reset_after(ANNOUNCE_RETRY),
                 Step::Late => self.asking.end_late(Instant::now()),
-                Step::End => return self.announce(true),
+                Step::End => {
+                    self.announce(true);
+                    return;
+                }
                 // The connection is closed, or nobody is left who asks.
                 Step::Question(None) | Step::Answer(None) | Step::Other(None) | Step::Node(None) => {
                     end.cancelled().await;
-                    return self.announce(true);
+                    self.announce(true);
+                    return;
                 }
             }
         }
@@ -166,16 +174,19 @@ impl PeerTask {
         }
     }
 
-    fn announce(&mut self, is_leaving: bool) {
+    /// Tells the other nodes of this one, and forgets those that have been silent. False without a connection.
+    fn announce(&mut self, is_leaving: bool) -> bool {
         let now = Instant::now();
         if self.known.forget_silent(now) {
             self.tell_of_nodes();
         }
         self.own.sequence = self.metrics.sequence.get();
         let json = serde_json::to_vec(&Announcement::new(&self.own, is_leaving)).expect("texts and numbers are JSON");
-        if !publish(&self.client, || self.client.publish(self.subjects.nodes.clone(), json.into())) {
+        let is_announced = publish(&self.client, || self.client.publish(self.subjects.nodes.clone(), json.into()));
+        if !is_announced {
             self.complete_at = now + 2 * ANNOUNCE_PERIOD;
         }
+        is_announced
     }
 
     fn tell_of_nodes(&self) {

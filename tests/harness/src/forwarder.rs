@@ -29,21 +29,22 @@ pub struct Forwarder {
 impl Forwarder {
     /// Listens on a free port and passes on to the server behind.
     pub fn start(behind: SocketAddr) -> Self {
-        Self::start_in(OPEN, behind)
+        Self::start_in(OPEN, behind, || false)
     }
 
-    /// The same, but until it is opened only the first connection is passed on. Others are accepted, and wait.
-    pub fn start_for_one(behind: SocketAddr) -> Self {
-        Self::start_in(HELD, behind)
+    /// The same, but connections that come while somebody listens at `address` are accepted, and wait until it is opened.
+    pub fn start_until_listens(address: SocketAddr, behind: SocketAddr) -> Self {
+        Self::start_in(HELD, behind, move || TcpStream::connect(address).is_ok())
     }
 
-    fn start_in(state: u8, behind: SocketAddr) -> Self {
+    fn start_in(state: u8, behind: SocketAddr, is_held: impl Fn() -> bool + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let (address, state) = (listener.local_addr().expect("a bound socket"), Arc::new(AtomicU8::new(state)));
         let of_listener = Arc::clone(&state);
         thread::spawn(move || {
-            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
-                while number > 0 && of_listener.load(Ordering::Acquire) == HELD {
+            for client in listener.incoming().map_while(Result::ok) {
+                let is_held = of_listener.load(Ordering::Acquire) == HELD && is_held();
+                while is_held && of_listener.load(Ordering::Acquire) == HELD {
                     thread::sleep(CHECK);
                 }
                 match of_listener.load(Ordering::Acquire) {

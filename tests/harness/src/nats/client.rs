@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The longest that an answer is waited for: a request to a server without a leader has none.
+use crate::FAILSAFE;
+
+/// The longest that an answer is waited for, if no other time is set: a request to a server without a leader has none.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One connection.
@@ -28,9 +30,22 @@ impl NatsClient {
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
             "user": user, "pass": password, "name": "test",
         });
-        client.send(format!("CONNECT {options}\r\nPING\r\n").as_bytes())?;
-        while client.line()? != "PONG" {}
+        client.send(format!("CONNECT {options}\r\n").as_bytes())?;
+        client.fence()?;
         Ok(client)
+    }
+
+    /// Waits until the server has done what was sent before. Messages that come meanwhile are passed over.
+    pub fn fence(&mut self) -> io::Result<()> {
+        self.send(b"PING\r\n")?;
+        while self.line()? != "PONG" {}
+        Ok(())
+    }
+
+    /// Waits for answers as long as tests wait for anything: where there must be one.
+    pub fn patient(self) -> io::Result<Self> {
+        self.stream.get_ref().set_read_timeout(Some(FAILSAFE))?;
+        Ok(self)
     }
 
     /// Publishes a message.

@@ -101,10 +101,11 @@ impl NatsServer {
     /// A client that may do everything.
     #[track_caller]
     pub fn client(&self) -> NatsClient {
-        self.try_client().expect("a server that accepts")
+        self.try_client().and_then(NatsClient::patient).expect("a server that accepts")
     }
 
-    fn try_client(&self) -> std::io::Result<NatsClient> {
+    /// A client for requests that may have no answer, which it waits for as long as a server takes.
+    pub fn try_client(&self) -> std::io::Result<NatsClient> {
         NatsClient::connect(self.address, self.options.credentials.map(|_| ADMINISTRATOR))
     }
 
@@ -179,10 +180,20 @@ impl NatsCluster {
         };
         let cluster = Self { servers: hosts.into_iter().enumerate().map(server).collect() };
         cluster.servers.iter().for_each(NatsServer::wait_until_ready);
-        let probe = json!({ "name": "probe", "subjects": ["probe"], "num_replicas": 3 });
-        until(|| cluster.servers[0].client().create_stream(&probe).is_ok());
-        until(|| cluster.servers[0].client().request("$JS.API.STREAM.DELETE.probe", "").is_ok());
+        cluster.create_stream(&json!({ "name": "probe", "subjects": ["probe"], "num_replicas": 3 }));
+        cluster.ask_until_answered("$JS.API.STREAM.DELETE.probe");
         Some(cluster)
+    }
+
+    /// Creates a stream, once its servers have agreed on a leader.
+    #[track_caller]
+    pub fn create_stream(&self, config: &Value) {
+        until(|| self.servers[0].try_client().is_ok_and(|mut client| client.create_stream(config).is_ok()));
+    }
+
+    #[track_caller]
+    fn ask_until_answered(&self, subject: &str) {
+        until(|| self.servers[0].try_client().is_ok_and(|mut client| client.request(subject, "").is_ok()));
     }
 
     fn spawn_one(program: &Path, number: usize, host: Ipv4Addr, cluster: &str) -> NatsServer {
