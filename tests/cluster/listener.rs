@@ -157,17 +157,18 @@ impl Listener {
         }
     }
 
+    /// Notes a place that it was told. A node that is behind the one before tells a place ahead of what is repeated.
     fn is_at(&mut self, place: Place) {
-        let (resume, repeated) = (&self.resume, &self.repeated);
-        assert!(repeated.is_empty(), "told {place:?} ahead of what was heard behind {resume:?}: {repeated:?}");
-        self.heard.push(Heard::Position(place.clone()));
+        if self.repeated.is_empty() {
+            self.heard.push(Heard::Position(place.clone()));
+        }
         self.resume = Some(place);
-        self.behind.clear();
+        self.behind = self.repeated.iter().cloned().collect();
     }
 
     fn hears_text(&mut self, text: &str, count: &AtomicUsize) -> io::Result<()> {
         if let Some(repeated) = self.repeated.pop_front() {
-            assert_eq!(text, repeated, "a replay is what came before");
+            assert_eq!(text, repeated, "what comes once more is what came before, and all of it");
             return Ok(());
         }
         self.behind.push(text.to_owned());
