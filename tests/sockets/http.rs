@@ -2,15 +2,13 @@
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, at_once, until};
-use roomcast::config::{Settings, Size, Span};
+use harness::{Client, HANDSHAKE, Head, Http, Transport, WELCOME, at_once, until};
+use roomcast::config::{Settings, Span};
 
+use crate::drain::{SlowReader, large_outboxes};
 use crate::server::{Shape, TestServer, contract};
 
 /// Bytes behind a refused handshake. They are never answered: the sender did not mean them as a request.
@@ -284,46 +282,11 @@ fn monitors_of_a_full_server_are_answered_one_after_the_other() {
     client.expect_nothing();
 }
 
-/// A client with megabytes to read, which it reads so slowly that a stop must wait for it.
-struct SlowReader {
-    in_bulk: Arc<AtomicBool>,
-    reading: JoinHandle<String>,
-}
-
-impl SlowReader {
-    fn start(server: &TestServer) -> Self {
-        let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
-        let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
-        let text = "x".repeat(64 * 1024 - 64);
-        for _ in 0..192 {
-            publisher.send(&text);
-            publisher.line();
-        }
-        let in_bulk = Arc::new(AtomicBool::new(false));
-        let is_in_bulk = Arc::clone(&in_bulk);
-        let reading = thread::spawn(move || {
-            slow.read_slowly_until(|| is_in_bulk.load(Ordering::Acquire));
-            slow.rest()
-        });
-        Self { in_bulk, reading }
-    }
-
-    /// Reads everything. The last line comes behind all messages.
-    fn read_all(self) {
-        self.in_bulk.store(true, Ordering::Release);
-        let rest = self.reading.join().expect("a reader that does not panic");
-        assert!(rest.ends_with("\nERR closed shutdown retry=1\n"));
-    }
-}
-
 #[test]
 fn a_server_that_drains_answers_so_and_lets_nobody_in() {
     at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| {
-            settings.outbox_bytes = Size(1 << 30);
-            settings.outbox_budget = Size(1 << 40);
-            settings.outbox_messages = 1 << 20;
-            settings.slow_after = Span(Duration::from_secs(60));
+            large_outboxes(settings);
             settings.probes_until_end = true;
         });
         let slow = SlowReader::start(&server);

@@ -5,6 +5,7 @@ use harness::{Centrifuge, CentrifugeTransport, Encoding, Http, Lines, Program, W
 use roomcast::config::{Settings, Size};
 use serde_json::json;
 
+use crate::drain::{SlowReader, large_outboxes};
 use crate::server::{Shape, TestServer};
 use crate::streams::{CONNECT, emulate, open};
 
@@ -175,7 +176,11 @@ fn the_first_frame_of_a_stream_is_in_no_log() {
 
 #[test]
 fn a_stopping_server_takes_no_stream_and_no_commands() {
-    let server = TestServer::start(Shape::MANY, |settings: &mut Settings| settings.probes_until_end = true);
+    let server = TestServer::start(Shape::MANY, |settings: &mut Settings| {
+        large_outboxes(settings);
+        settings.probes_until_end = true;
+    });
+    let slow = SlowReader::start(&server);
     let mut client = Lines::connect(server.tcp);
     client.expect(WELCOME);
     let mut requests = [Http::connect(server.http), Http::connect(server.http)];
@@ -192,4 +197,5 @@ fn a_stopping_server_takes_no_stream_and_no_commands() {
         let (head, body) = request.answer();
         assert_eq!((head.status, body.as_str(), head.header("retry-after")), (503, "draining\n", Some("1")));
     }
+    slow.read_all();
 }
