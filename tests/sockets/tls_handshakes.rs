@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use harness::{FAILSAFE, Http, Lines, WELCOME, until};
+use harness::{FAILSAFE, Http, Lines, Turn, WELCOME, until};
 use roomcast::config::{ProxyProtocol, Span};
 use rustls::pki_types::ServerName;
 use rustls::version::TLS12;
@@ -238,8 +238,12 @@ fn seal_tls12(secrets: &ConnectionTrafficSecrets, sequence: u64, kind: u8, plain
 
 #[test]
 fn a_crowd_of_handshakes_at_once_is_served_and_a_member_loses_nothing() {
+    let _turn = Turn::take();
     let certificate = Certificate::new();
-    let server = certificate.server(Shape::MANY);
+    let server = TestServer::start(Shape::MANY, |settings| {
+        certificate.apply(settings);
+        settings.header_timeout = Span(Duration::from_secs(600));
+    });
     let mut member = certificate.member(server.tcp, "a");
     let mut publisher = certificate.member(server.tcp, "a");
     publisher.send("NICK p\n");
@@ -269,6 +273,7 @@ fn a_crowd_of_handshakes_at_once_is_served_and_a_member_loses_nothing() {
 
 #[test]
 fn handshakes_that_were_begun_and_left_give_way_to_new_ones() {
+    let _turn = Turn::take();
     let certificate = Certificate::new();
     let hello = client_hello(&certificate);
     let server = certificate.server(Shape::ONE);
