@@ -1,7 +1,5 @@
 //! Members that read nothing or hardly anything, under load: they are disconnected, or get notices of what is missing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -182,16 +180,17 @@ fn talk_until_left(room: &mut Room, left: &str, mut meanwhile: impl FnMut(&mut R
 const LINES_AT_ONCE: usize = 4;
 const READ_EVERY: Duration = Duration::from_millis(250);
 
-/// Lets a member read a little now and then, and everything once it is told that it was cut. In a thread of its own, since
-/// a round may take longer than the server waits for a client that it has cut.
-fn read_a_little_until(is_cut: Arc<AtomicBool>, mut member: Client) -> JoinHandle<Vec<String>> {
+/// Lets a member read a little now and then, until it is told that it was cut. In a thread of its own, since a round may
+/// take longer than the server waits for a client that it has cut.
+fn read_a_little(mut member: Client) -> JoinHandle<Vec<String>> {
     thread::spawn(move || {
         let mut heard = Vec::new();
-        while !is_cut.load(Ordering::Acquire) {
-            heard.extend((0..LINES_AT_ONCE).map(|_| member.line()));
-            thread::sleep(READ_EVERY);
-        }
-        heard.extend(member.lines_until_closed(Disconnect::SlowConsumer));
+        member.hear_until_closed(Disconnect::SlowConsumer, |line| {
+            heard.push(line);
+            if heard.len().is_multiple_of(LINES_AT_ONCE) {
+                thread::sleep(READ_EVERY);
+            }
+        });
         heard
     })
 }
@@ -218,10 +217,8 @@ fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte_an
         let begun = Instant::now();
         let left = r#"["member", "member", "publisher"]"#;
         let mut room = open_with_much_pending(&server, &[transport]);
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let reading = read_a_little_until(Arc::clone(&is_cut), room.stalled.remove(0));
+        let reading = read_a_little(room.stalled.remove(0));
         talk_until_left(&mut room, left, |_| {});
-        is_cut.store(true, Ordering::Release);
         let heard = reading.join().expect("it is told why");
         assert!(begun.elapsed() >= SLOW_AFTER, "it was cut before anything was old");
         let said_bytes: usize = room.said.iter().map(String::len).sum();

@@ -196,10 +196,9 @@ impl Wire for Lines {
         Self::line_or_end(self)
     }
 
-    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+    fn hear_until_closed(&mut self, reason: Disconnect, heard: &mut dyn FnMut(String)) {
         let last = reason.last_line();
-        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).collect();
+        std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).for_each(heard);
         self.expect_end();
-        lines
     }
 }

@@ -249,10 +249,9 @@ impl Wire for WebSocket {
         }
     }
 
-    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
-        let lines = std::iter::from_fn(|| self.line_or_end()).collect();
+    fn hear_until_closed(&mut self, reason: Disconnect, heard: &mut dyn FnMut(String)) {
+        std::iter::from_fn(|| self.line_or_end()).for_each(heard);
         assert_eq!(self.closed, Some(reason.close_payload()), "{reason:?}");
-        lines
     }
 }
 
