@@ -180,6 +180,12 @@ impl WebSocket {
         self.expect_frame(FINAL_TEXT, text);
     }
 
+    /// The next frame that is no ping is this text. Pings are answered.
+    #[track_caller]
+    pub fn expect_behind_pings(&mut self, text: impl AsRef<[u8]>) {
+        assert_eq!(self.line_or_end().as_deref().map(str::as_bytes), Some(text.as_ref()));
+    }
+
     /// The next frame is this binary message.
     #[track_caller]
     pub fn expect_binary(&mut self, bytes: impl AsRef<[u8]>) {
