@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, frame};
 use harness::{Client, HANDSHAKE, Head, Http, Transport, WELCOME, at_once, until};
-use roomcast::config::{Settings, Span};
+use roomcast::config::Span;
 
 use crate::drain::{SlowReader, large_outboxes};
 use crate::server::{Shape, TestServer, contract};
@@ -228,8 +228,10 @@ fn a_head_has_16_kib_and_no_more() {
 
 #[test]
 fn who_does_not_finish_a_head_is_closed_in_time() {
-    let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(200));
-    let server = TestServer::start(Shape::ONE, short);
+    let with_time = |milliseconds: u64| {
+        TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(milliseconds)))
+    };
+    let server = with_time(200);
     for said in ["", "GET /health HTTP/1.1\r\nHo", "G", "\r\n"] {
         let client = Http::connect(server.http);
         client.send(said);
@@ -238,6 +240,7 @@ fn who_does_not_finish_a_head_is_closed_in_time() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     // Behind an answer nothing but the idle time counts, until the next head begins.
+    let server = with_time(1_000);
     let mut kept = Http::connect(server.http);
     kept.send([PIPELINED, "GET"].concat());
     assert_eq!(kept.answer().1, "OK");

@@ -123,8 +123,8 @@ fn when_all_is_quiet_what_was_due_was_made_or_dropped_and_nothing_is_owed() {
 #[test]
 fn plain_http_counts_apart_and_its_normal_end_is_no_failure() {
     let server = TestServer::start(Shape::ONE, |settings| {
-        settings.header_timeout = Span(Duration::from_millis(300));
-        settings.http_idle_time = Span(Duration::from_millis(300));
+        settings.header_timeout = Span(Duration::from_secs(2));
+        settings.http_idle_time = Span(Duration::from_secs(2));
     });
     let mut kept = Http::connect(server.http);
     kept.send(HEALTH);

@@ -295,7 +295,7 @@ fn a_reader_whose_token_expires_is_told_so_and_then_needs_another() {
         settings.token_grace = Span(Duration::from_millis(1));
         settings.token_leeway = Span(Duration::ZERO);
     });
-    let token = token(&json!({ "sub": "ada", "exp": seconds_from_now(2), "rooms": { "team:a": ["join"] } }));
+    let token = token(&json!({ "sub": "ada", "exp": seconds_from_now(5), "rooms": { "team:a": ["join"] } }));
     let header = format!("Authorization: Bearer {token}\r\n");
     let mut reader = Reader::open(server.http, "/rooms/team:a?live=sse", &header);
     reader.until_placed();
