@@ -170,7 +170,7 @@ fn the_errors_of_the_protocol_are_as_they_are_shown() {
         }
     }
     let late = refused(&closed, &format!("AUTH {}\n", expired.trim()));
-    assert!(late.contains("ERR forbidden token: expired 6"), "{late}");
+    assert!(late.contains("ERR forbidden token: expired "), "{late}");
 }
 
 #[test]

@@ -44,9 +44,9 @@ fn the_ready_file_is_gone_after_a_clean_stop_and_a_second_server_on_the_same_por
     let second = Program::run(&["--tcp", "127.0.0.1:0", "--http", &address, "--ready-file", file]);
     assert_eq!(second.code, Some(2));
     assert!(path.exists(), "it is of the server that runs");
-    program.signal_until_end(Signal::TERM);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait(), Some(0));
     assert!(!path.exists());
-    assert_eq!(program.end().0, Some(0));
 }
 
 #[test]

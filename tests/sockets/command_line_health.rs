@@ -1,10 +1,11 @@
 //! `roomcast health`: what it says of a server that is well, that is not, and that is not there; over everything that an HTTP
 //! port may speak.
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 
 use harness::{Ended, Process, Program, until};
 use rustix::process::Signal;
+use socket2::SockRef;
 
 use crate::tls_client::Certificate;
 
@@ -51,6 +52,8 @@ fn a_server_that_is_not_there_or_says_nothing_is_not_well() {
     let address = listener.local_addr().expect("an address").to_string();
     // The kernel accepts for the listener.
     expect_failure(&Program::run(&["health", "--http", &address]), &[&format!("{address} does not answer within 5 s")]);
+    // A child that another test starts may have the descriptor for a moment.
+    SockRef::from(&listener).shutdown(Shutdown::Both).expect("an open socket");
     drop(listener);
     let refused = Program::run(&["health", "--http", &address]);
     expect_failure(&refused, &["cannot connect to", &address, "does the server run there?", "refused"]);

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,11 +21,13 @@ const MEMBERS: usize = 8;
 /// Messages before the stop: more than the kernel buffers for a client that does not read.
 const HEARD_FIRST: usize = 8_000;
 
-fn large_outboxes(settings: &mut Settings) {
+/// Settings under which a client that reads slowly is not cut, and a stop waits for it.
+pub fn large_outboxes(settings: &mut Settings) {
     settings.outbox_bytes = Size(1 << 30);
     settings.outbox_budget = Size(1 << 40);
     settings.outbox_messages = 1 << 20;
     settings.slow_after = Span(Duration::from_secs(60));
+    settings.grace = Span(Duration::from_secs(3600));
 }
 
 /// The same settings for the built binary.
@@ -77,6 +81,34 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
     writing.into_iter().for_each(|thread| thread.join().expect("it was refused at last"));
 }
 
+/// A client with megabytes to read, which it reads so slowly that a stop must wait for it.
+pub struct SlowReader {
+    in_bulk: Arc<AtomicBool>,
+    reading: JoinHandle<String>,
+}
+
+impl SlowReader {
+    /// A member of the room `a` of a server with [`large_outboxes`].
+    pub fn start(server: &TestServer) -> Self {
+        let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
+        Lines::publish_megabytes(server.tcp, "a", 12);
+        let in_bulk = Arc::new(AtomicBool::new(false));
+        let is_in_bulk = Arc::clone(&in_bulk);
+        let reading = thread::spawn(move || {
+            slow.read_slowly_until(|| is_in_bulk.load(Ordering::Acquire));
+            slow.rest()
+        });
+        Self { in_bulk, reading }
+    }
+
+    /// Reads everything. The last line comes behind all messages.
+    pub fn read_all(self) {
+        self.in_bulk.store(true, Ordering::Release);
+        let rest = self.reading.join().expect("a reader that does not panic");
+        assert!(rest.ends_with(&format!("\n{LAST}\n")));
+    }
+}
+
 #[test]
 fn what_one_member_got_all_members_get_and_then_the_reason() {
     at_once([(Shape::ONE, Transport::Tcp), (Shape::MANY, Transport::WebSocket)], |(shape, transport)| {
@@ -126,10 +158,7 @@ fn stall_a_member(server: &TestServer, transport: Transport) -> (Lines, Client) 
 #[test]
 fn a_client_that_neither_reads_nor_closes_is_cut_long_before_the_grace_period_ends() {
     contract(|shape, transport| {
-        let server = TestServer::start(shape, |settings| {
-            large_outboxes(settings);
-            settings.grace = Span(Duration::from_secs(3600));
-        });
+        let server = TestServer::start(shape, large_outboxes);
         let (_stalled, mut publisher) = stall_a_member(&server, transport);
         let counts = server.stop();
         assert_eq!(counts.cut, 1, "{counts:?}");

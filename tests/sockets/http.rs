@@ -2,15 +2,13 @@
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use harness::frame::{FINAL_TEXT, frame};
-use harness::{Client, HANDSHAKE, Head, Http, Lines, Transport, WELCOME, at_once, until};
-use roomcast::config::{Settings, Size, Span};
+use harness::{Client, HANDSHAKE, Head, Http, Transport, WELCOME, at_once, until};
+use roomcast::config::Span;
 
+use crate::drain::{SlowReader, large_outboxes};
 use crate::server::{Shape, TestServer, contract};
 
 /// Bytes behind a refused handshake. They are never answered: the sender did not mean them as a request.
@@ -230,8 +228,10 @@ fn a_head_has_16_kib_and_no_more() {
 
 #[test]
 fn who_does_not_finish_a_head_is_closed_in_time() {
-    let short = |settings: &mut Settings| settings.header_timeout = Span(Duration::from_millis(200));
-    let server = TestServer::start(Shape::ONE, short);
+    let with_time = |milliseconds: u64| {
+        TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(milliseconds)))
+    };
+    let server = with_time(200);
     for said in ["", "GET /health HTTP/1.1\r\nHo", "G", "\r\n"] {
         let client = Http::connect(server.http);
         client.send(said);
@@ -240,6 +240,7 @@ fn who_does_not_finish_a_head_is_closed_in_time() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     // Behind an answer nothing but the idle time counts, until the next head begins.
+    let server = with_time(1_000);
     let mut kept = Http::connect(server.http);
     kept.send([PIPELINED, "GET"].concat());
     assert_eq!(kept.answer().1, "OK");
@@ -284,46 +285,11 @@ fn monitors_of_a_full_server_are_answered_one_after_the_other() {
     client.expect_nothing();
 }
 
-/// A client with megabytes to read, which it reads so slowly that a stop must wait for it.
-struct SlowReader {
-    in_bulk: Arc<AtomicBool>,
-    reading: JoinHandle<String>,
-}
-
-impl SlowReader {
-    fn start(server: &TestServer) -> Self {
-        let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
-        let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
-        let text = "x".repeat(64 * 1024 - 64);
-        for _ in 0..192 {
-            publisher.send(&text);
-            publisher.line();
-        }
-        let in_bulk = Arc::new(AtomicBool::new(false));
-        let is_in_bulk = Arc::clone(&in_bulk);
-        let reading = thread::spawn(move || {
-            slow.read_slowly_until(|| is_in_bulk.load(Ordering::Acquire));
-            slow.rest()
-        });
-        Self { in_bulk, reading }
-    }
-
-    /// Reads everything. The last line comes behind all messages.
-    fn read_all(self) {
-        self.in_bulk.store(true, Ordering::Release);
-        let rest = self.reading.join().expect("a reader that does not panic");
-        assert!(rest.ends_with("\nERR closed shutdown retry=1\n"));
-    }
-}
-
 #[test]
 fn a_server_that_drains_answers_so_and_lets_nobody_in() {
     at_once(Shape::ALL, |shape| {
         let server = TestServer::start(shape, |settings| {
-            settings.outbox_bytes = Size(1 << 30);
-            settings.outbox_budget = Size(1 << 40);
-            settings.outbox_messages = 1 << 20;
-            settings.slow_after = Span(Duration::from_secs(60));
+            large_outboxes(settings);
             settings.probes_until_end = true;
         });
         let slow = SlowReader::start(&server);

@@ -107,7 +107,7 @@ fn a_long_body_is_refused_before_it_comes() {
 #[test]
 fn hundreds_that_send_their_heads_slowly_are_closed_in_time_while_others_are_served() {
     const CLIENTS: usize = 300;
-    let server = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(500)));
+    let server = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_secs(2)));
     let mut other = Client::member(&server, Transport::WebSocket, "a", "other");
     let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
@@ -143,7 +143,7 @@ fn poll(stream: &mut TcpStream) -> Option<Vec<u8>> {
 #[test]
 fn heads_that_drip_on_are_closed_at_the_deadline_all_the_same() {
     const CLIENTS: usize = 20;
-    let server = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(500)));
+    let server = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_secs(2)));
     let mut other = Client::member(&server, Transport::WebSocket, "a", "other");
     let connect = |_| {
         let mut stream = TcpStream::connect(server.http).expect("a server that accepts");

@@ -19,7 +19,7 @@ fn a_full_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
         "1",
     ]));
     let _slow = Lines::member_short_of_buffer(program.tcp, "a");
-    program.publish_megabytes("a", 12);
+    Lines::publish_megabytes(program.tcp, "a", 12);
     // This is a line of the log.
     until(|| {
         metrics(program.http)["roomcast_connections_closed_total{transport=\"tcp\",reason=\"slow-consumer\"}"] > 0.0

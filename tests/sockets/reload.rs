@@ -174,7 +174,7 @@ fn the_nick_of_a_guest_is_marked_once_there_are_users() {
 fn a_guest_needs_no_token_any_more_once_guests_are_allowed_again() {
     let (folder, secret) = secret_file();
     let file = folder.path().join("roomcast.toml");
-    let allow = format!("header-timeout = '3s'\ntoken-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
+    let allow = format!("header-timeout = '5s'\ntoken-secret-file = [{:?}]\n", secret.to_str().expect("a path"));
     let deny = format!("{allow}anonymous = 'deny'\n");
     write_settings(&file, &allow);
     let program = Program::start(&["--config", file.to_str().expect("a path")]);
@@ -188,7 +188,7 @@ fn a_guest_needs_no_token_any_more_once_guests_are_allowed_again() {
     guest.send("JOIN a\n");
     guest.expect("Joined a");
     // Who must present a token is closed no later than the client is told that its token of this time has expired.
-    let soon = signed(SECRET, Algorithm::HS256, &json!({ "sub": "alice", "exp": seconds_from_now(5) }));
+    let soon = signed(SECRET, Algorithm::HS256, &json!({ "sub": "alice", "exp": seconds_from_now(7) }));
     let mut clock = member(&program, "b");
     clock.send(format!("AUTH {soon}\n"));
     clock.expect("Authenticated as alice");

@@ -70,6 +70,7 @@ fn settings(policy: SlowPolicy) -> impl Fn(&mut Settings) {
         settings.message_bytes = Size(4 * 1024);
         settings.outbox_bytes = Size(OUTBOX_BYTES);
         settings.slow_after = Span(Duration::from_secs(60));
+        settings.grace = Span(Duration::from_secs(3600));
         settings.ping_interval = Span(PING_INTERVAL);
         settings.pong_timeout = Span(Duration::from_secs(60));
     }

@@ -10,6 +10,7 @@ use roomcast::config::{RuleSettings, Settings, Span, Who};
 use serde_json::{Value, json};
 
 use crate::access::{Guarded, seconds_from_now, secret_file, token, token_of};
+use crate::drain::{SlowReader, large_outboxes};
 use crate::rooms_http::{SHAPES, get, rules};
 use crate::server::{Shape, TestServer};
 
@@ -246,7 +247,11 @@ fn a_stop_ends_a_stream_with_the_reason_the_time_to_come_back_and_the_last_chunk
 
 #[test]
 fn an_event_source_that_comes_to_a_stopping_server_is_told_to_come_back() {
-    let server = TestServer::start(Shape::ONE, |settings: &mut Settings| settings.probes_until_end = true);
+    let server = TestServer::start(Shape::ONE, |settings: &mut Settings| {
+        large_outboxes(settings);
+        settings.probes_until_end = true;
+    });
+    let slow = SlowReader::start(&server);
     let mut lines = Lines::member(server.tcp, "a");
     let mut requests = [Http::connect(server.http), Http::connect(server.http)];
     for request in &mut requests {
@@ -263,6 +268,7 @@ fn an_event_source_that_comes_to_a_stopping_server_is_told_to_come_back() {
     other.send(format!("GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     let (head, body) = other.answer();
     assert_eq!((head.status, head.header("retry-after")), (503, Some("1")), "{body}");
+    slow.read_all();
 }
 
 #[test]
@@ -275,9 +281,11 @@ fn a_silent_stream_has_a_comment_now_and_then() {
     let scrapes = std::iter::from_fn(|| Some(metrics(server.http)));
     assert!(scrapes.take(10).all(|metrics| metrics["active_connections"] == 1.0), "it is taken for dead");
     let lines = Lines::member(server.tcp, "a");
-    lines.send("x\n");
-    publication(&mut reader);
-    assert!(reader.comments >= 10, "{}", reader.comments);
+    until(|| {
+        lines.send("x\n");
+        publication(&mut reader);
+        reader.comments >= 10
+    });
 }
 
 #[test]
@@ -287,7 +295,7 @@ fn a_reader_whose_token_expires_is_told_so_and_then_needs_another() {
         settings.token_grace = Span(Duration::from_millis(1));
         settings.token_leeway = Span(Duration::ZERO);
     });
-    let token = token(&json!({ "sub": "ada", "exp": seconds_from_now(2), "rooms": { "team:a": ["join"] } }));
+    let token = token(&json!({ "sub": "ada", "exp": seconds_from_now(5), "rooms": { "team:a": ["join"] } }));
     let header = format!("Authorization: Bearer {token}\r\n");
     let mut reader = Reader::open(server.http, "/rooms/team:a?live=sse", &header);
     reader.until_placed();
@@ -320,6 +328,7 @@ fn a_reader_that_loses_its_right_by_other_rules_hears_why() {
     let rules = "[[rule]]\nrooms = 'a'\njoin = 'user'\n[[rule]]\nrooms = '*'\njoin = 'anyone'\n";
     fs::write(&file, settings + rules).expect("a file");
     program.signal(Signal::HUP);
+    program.log.until("reloaded");
     let refused: Value = serde_json::from_str(&inside.expect("refused")).expect("JSON");
     assert_eq!(refused["code"], "forbidden");
     assert_eq!(end(&mut inside), "kicked");

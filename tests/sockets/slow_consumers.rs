@@ -1,5 +1,6 @@
 //! Members that read nothing or hardly anything, under load: they are disconnected, or get notices of what is missing.
 
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use harness::{Client, Disconnect, Transport, at_once, metrics, until};
@@ -22,6 +23,7 @@ fn text(number: usize) -> String {
 fn small_outboxes(policy: SlowPolicy) -> impl Fn(&mut Settings) {
     move |settings| {
         settings.slow = policy;
+        settings.slow_after = Span(Duration::from_secs(3600));
         settings.message_bytes = Size(2 * 1024);
         settings.outbox_bytes = Size(16 * 1024);
     }
@@ -150,30 +152,48 @@ fn what_was_due_under_load_to_members_that_are_cut_is_delivered_or_dropped_and_c
     });
 }
 
-/// A room with much pending for its stalled members. One of them reads a line in each `rounds_per_line`, until only the
-/// members `left` are in the room. Returns its lines as well.
+/// A room with much pending for its stalled members.
 #[track_caller]
-fn trickle(server: &TestServer, stalled: &[Transport], rounds_per_line: usize, left: &str) -> (Room, Vec<String>) {
+fn open_with_much_pending(server: &TestServer, stalled: &[Transport]) -> Room {
     let mut room = Room::open(server, Transport::Tcp, stalled);
-    let mut heard = Vec::new();
     (0..8).for_each(|_| room.talk());
-    let mut rounds = (1..=rounds_per_line).cycle();
+    room
+}
+
+/// Publishes rounds until only the members `left` are in the room. Does `meanwhile` behind each round.
+#[track_caller]
+fn talk_until_left(room: &mut Room, left: &str, mut meanwhile: impl FnMut(&mut Room)) {
+    let left = format!("Members of a: {left}");
     until(|| {
-        let is_over = room.publisher.request("WHO") == format!("Members of a: {left}");
+        let is_over = room.publisher.request("WHO") == left;
         if !is_over {
             room.talk();
-            if rounds.next() == Some(rounds_per_line) {
-                heard.push(room.stalled[0].line());
-            }
+            meanwhile(room);
         }
         is_over
     });
-    (room, heard)
 }
 
-/// A reader that is cut for its age reads a line this seldom. Its socket is then full nearly all the time, as it is for a
-/// sweep that must find it so.
-const ROUNDS_PER_LINE: usize = 16;
+/// A reader that is cut for its age reads so much at once, about what the kernel holds for it, and so seldom that sweeps
+/// between two reads find its socket full. It reads several times in the second after the cut, in which it must take
+/// something to be told why.
+const LINES_AT_ONCE: usize = 4;
+const READ_EVERY: Duration = Duration::from_millis(250);
+
+/// Lets a member read a little now and then, until it is told that it was cut. In a thread of its own, since a round may
+/// take longer than the server waits for a client that it has cut.
+fn read_a_little(mut member: Client) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || {
+        let mut heard = Vec::new();
+        member.hear_until_closed(Disconnect::SlowConsumer, |line| {
+            heard.push(line);
+            if heard.len().is_multiple_of(LINES_AT_ONCE) {
+                thread::sleep(READ_EVERY);
+            }
+        });
+        heard
+    })
+}
 
 /// More than is ever pending for a member here.
 const OUTBOX_BYTES: usize = 1 << 30;
@@ -196,14 +216,15 @@ fn a_member_that_reads_a_little_for_ever_is_cut_by_the_age_of_its_oldest_byte_an
         let server = TestServer::start(Shape::MANY, old_after_a_second(SlowPolicy::Disconnect));
         let begun = Instant::now();
         let left = r#"["member", "member", "publisher"]"#;
-        let (mut room, mut heard) = trickle(&server, &[transport], ROUNDS_PER_LINE, left);
+        let mut room = open_with_much_pending(&server, &[transport]);
+        let reading = read_a_little(room.stalled.remove(0));
+        talk_until_left(&mut room, left, |_| {});
+        let heard = reading.join().expect("it is told why");
         assert!(begun.elapsed() >= SLOW_AFTER, "it was cut before anything was old");
         let said_bytes: usize = room.said.iter().map(String::len).sum();
         assert!(said_bytes < OUTBOX_BYTES && room.said.len() < 1 << 20, "it may have passed a bound");
-        heard.extend(room.stalled[0].lines_until_closed(Disconnect::SlowConsumer));
         assert!(room.said.starts_with(&heard) && heard.len() < room.said.len(), "{} lines", heard.len());
         room.talk();
-        drop(room.stalled);
         until(|| metrics(server.http)["roomcast_outbox_held_bytes"] == 0.0);
         assert!(metrics(server.http)[&dropped("slow")] > 0.0);
     });
@@ -218,7 +239,8 @@ fn where_the_oldest_are_dropped_who_reads_a_little_for_ever_stays_and_who_reads_
             settings.slow_after = Span(SLOW_AFTER * 5);
         });
         let one_is_left = r#"["member", "member", "publisher", "stalled"]"#;
-        let (mut room, _) = trickle(&server, &[transport, transport], 1, one_is_left);
+        let mut room = open_with_much_pending(&server, &[transport, transport]);
+        talk_until_left(&mut room, one_is_left, |room| drop(room.stalled[0].line()));
         room.stalled[0].fence();
         room.talk();
         assert_eq!(room.stalled[0].fence(), room.said[room.said.len() - ROUND..]);

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use harness::{
     Body, Centrifuge, CentrifugeTransport, Encoding, Endpoint, Http, Lines, Program, at_once, metrics, until,
@@ -180,12 +181,19 @@ fn a_stream_that_is_not_read_is_cut_with_the_reason_and_the_last_chunk() {
     let mut lines = Lines::member(server.tcp, "a");
     let text = "x".repeat(1_000);
     let cut = "roomcast_connections_closed_total{transport=\"http_stream\",reason=\"slow-consumer\"}";
+    let http = server.http;
+    // In a thread of its own, since a round of messages may take longer than the second in which a client that was cut must
+    // take something to be told why.
+    let reading = thread::spawn(move || {
+        until(|| emulate(http, &session, &node, "{}") == 404);
+        rest(&mut body)
+    });
     until(|| {
         (0..64).for_each(|_| lines.send(format!("{text}\n")));
         (0..64).for_each(|_| drop(lines.line()));
-        emulate(server.http, &session, &node, "{}") == 404
+        reading.is_finished()
     });
-    let rest = rest(&mut body);
+    let rest = reading.join().expect("it is told why");
     let last = rest.lines().last().expect("a disconnect");
     assert!(last.contains("\"disconnect\":{\"code\":3008,"), "{last}");
     assert!(rest.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "all lines are whole");
@@ -231,7 +239,7 @@ fn a_stream_begins_behind_answers_that_its_client_has_not_read() {
     let ask = |requests: usize, last: &str| {
         let client = Http::connect(server.http);
         let (mut output, requests) = (client.write_half(), other.repeat(requests) + last);
-        std::thread::spawn(move || output.write_all(requests.as_bytes()));
+        thread::spawn(move || output.write_all(requests.as_bytes()));
         client
     };
     let _unread = ask(1 << 17, "");
@@ -379,7 +387,7 @@ fn curl_opens_a_stream_and_sends_commands() {
     let command = json!({ "session": session, "node": node, "data": "{}" }).to_string();
     let status = ["-w", "%{http_code}", "-H", "Expect: 100-continue", "-d", &command, &format!("{base}/emulation")];
     assert_eq!(curl(&status), "204");
-    let stream = std::thread::scope(|scope| {
+    let stream = thread::scope(|scope| {
         let url = format!("{base}/connection/uni_sse");
         let stream = scope.spawn(move || curl(&["-N", &url]));
         until(|| metrics(server.http)["active_connections"] == 2.0);

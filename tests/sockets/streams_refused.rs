@@ -1,10 +1,13 @@
 //! Requests of clients without WebSocket that are refused, each with a line that says what would be right; and pages of
 //! other origins.
 
-use harness::{Centrifuge, CentrifugeTransport, Encoding, Http, Lines, Program, WELCOME};
-use roomcast::config::{Settings, Size};
+use std::time::Duration;
+
+use harness::{Centrifuge, CentrifugeTransport, Encoding, Http, Lines, Program, WELCOME, at_once};
+use roomcast::config::{Settings, Size, Span};
 use serde_json::json;
 
+use crate::drain::{SlowReader, large_outboxes};
 use crate::server::{Shape, TestServer};
 use crate::streams::{CONNECT, emulate, open};
 
@@ -107,15 +110,15 @@ fn a_body_in_chunks_is_cut_off_where_it_is_too_long() {
 #[test]
 fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
     let server = TestServer::start(Shape::ONE, |settings: &mut Settings| {
-        settings.header_timeout = roomcast::config::Span(std::time::Duration::from_millis(100));
+        settings.header_timeout = Span(Duration::from_secs(1));
     });
-    for path in ["/connection/http_stream", "/emulation"] {
+    at_once(["/connection/http_stream", "/emulation"], |path| {
         let mut client = Http::connect(server.http);
         client.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{"));
         let (head, body) = client.answer();
         assert_eq!((head.status, body.as_str()), (408, "the body has taken too long\n"));
         client.expect_end();
-    }
+    });
 }
 
 #[test]
@@ -175,7 +178,11 @@ fn the_first_frame_of_a_stream_is_in_no_log() {
 
 #[test]
 fn a_stopping_server_takes_no_stream_and_no_commands() {
-    let server = TestServer::start(Shape::MANY, |settings: &mut Settings| settings.probes_until_end = true);
+    let server = TestServer::start(Shape::MANY, |settings: &mut Settings| {
+        large_outboxes(settings);
+        settings.probes_until_end = true;
+    });
+    let slow = SlowReader::start(&server);
     let mut client = Lines::connect(server.tcp);
     client.expect(WELCOME);
     let mut requests = [Http::connect(server.http), Http::connect(server.http)];
@@ -192,4 +199,5 @@ fn a_stopping_server_takes_no_stream_and_no_commands() {
         let (head, body) = request.answer();
         assert_eq!((head.status, body.as_str(), head.header("retry-after")), (503, "draining\n", Some("1")));
     }
+    slow.read_all();
 }

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use harness::{FAILSAFE, Http, Lines, WELCOME, until};
+use harness::{FAILSAFE, Http, Lines, Turn, WELCOME, until};
 use roomcast::config::{ProxyProtocol, Span};
 use rustls::pki_types::ServerName;
 use rustls::version::TLS12;
@@ -18,7 +18,7 @@ use crate::tls_client::{Certificate, Tls};
 const CROWD: usize = 1_000;
 
 /// The deadline of a handshake in these tests.
-const SHORT: Span = Span(Duration::from_millis(300));
+const SHORT: Span = Span(Duration::from_millis(1_500));
 
 /// The first message of a handshake.
 fn client_hello(certificate: &Certificate) -> Vec<u8> {
@@ -91,15 +91,20 @@ fn a_handshake_that_stalls_ends_at_its_deadline_and_others_are_served() {
         settings.header_timeout = SHORT;
     });
     let mut member = certificate.member(server.tcp, "a");
-    for port in [server.tcp, server.http] {
-        for length in [0, 1, 5, hello.len() / 2, hello.len()] {
-            let mut stalled = connect(port);
-            stalled.write_all(&hello[..length]).expect("a server that reads");
-            let answer = rest(stalled);
-            assert_eq!(answer.is_empty(), length < hello.len(), "{length} bytes");
-            member.send("PING\n");
-            member.expect("PONG");
-        }
+    let lengths = [0, 1, 5, hello.len() / 2, hello.len()];
+    let stalled = [server.tcp, server.http].into_iter().flat_map(|port| lengths.map(|length| (port, length)));
+    let stalled = stalled.map(|(port, length)| {
+        let mut stalled = connect(port);
+        stalled.write_all(&hello[..length]).expect("a server that reads");
+        member.send("PING\n");
+        member.expect("PONG");
+        (stalled, length)
+    });
+    for (stalled, length) in stalled.collect::<Vec<_>>() {
+        let answer = rest(stalled);
+        assert_eq!(answer.is_empty(), length < hello.len(), "{length} bytes");
+        member.send("PING\n");
+        member.expect("PONG");
     }
     until(|| sample(&certificate, &server, &failed("handshake-timeout")) == 10.0);
     assert_eq!(
@@ -238,8 +243,12 @@ fn seal_tls12(secrets: &ConnectionTrafficSecrets, sequence: u64, kind: u8, plain
 
 #[test]
 fn a_crowd_of_handshakes_at_once_is_served_and_a_member_loses_nothing() {
+    let _turn = Turn::take();
     let certificate = Certificate::new();
-    let server = certificate.server(Shape::MANY);
+    let server = TestServer::start(Shape::MANY, |settings| {
+        certificate.apply(settings);
+        settings.header_timeout = Span(Duration::from_secs(600));
+    });
     let mut member = certificate.member(server.tcp, "a");
     let mut publisher = certificate.member(server.tcp, "a");
     publisher.send("NICK p\n");
@@ -269,6 +278,7 @@ fn a_crowd_of_handshakes_at_once_is_served_and_a_member_loses_nothing() {
 
 #[test]
 fn handshakes_that_were_begun_and_left_give_way_to_new_ones() {
+    let _turn = Turn::take();
     let certificate = Certificate::new();
     let hello = client_hello(&certificate);
     let server = certificate.server(Shape::ONE);

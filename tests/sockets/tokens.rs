@@ -218,7 +218,7 @@ fn the_log_says_at_debug_why_each_token_was_refused() {
     for (is_connected, command, reason) in [
         (false, connect(&other_secret), "the signature is of another key or another text"),
         (false, connect("no.token.here"), "the header is not base64url"),
-        (false, connect(&expired), "expired 6"),
+        (false, connect(&expired), "expired "),
         (true, refresh(&token_of("bob")), "it is of another user: connect anew"),
         (true, pass(json!({ "sub": "alice", "channel": "$b" })), "it is for another room"),
         (true, pass(json!({ "sub": "bob", "channel": "$a" })), "it is of another user or client"),

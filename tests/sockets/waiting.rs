@@ -159,7 +159,7 @@ fn a_line_client_that_says_nothing_at_all_is_closed_and_leaves_its_place_to_othe
 
 #[test]
 fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
-    let server = TestServer::start(Shape::ONE, |settings| settings.idle_timeout = Span(Duration::from_millis(500)));
+    let server = TestServer::start(Shape::ONE, |settings| settings.idle_timeout = Span(Duration::from_millis(1_500)));
     let mut member = Client::member(&server, Transport::Tcp, "a", "member");
     let mut websocket = Client::connect(&server, Transport::WebSocket);
     let mut talker = Client::connect(&server, Transport::Tcp);
@@ -175,8 +175,8 @@ fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
 
 #[test]
 fn silent_line_clients_are_written_empty_lines_if_that_is_set() {
-    for shape in [Shape::ONE, Shape::MANY] {
-        let server = TestServer::start(shape, |settings| settings.line_keepalive = Span(Duration::from_secs(1)));
+    at_once([Shape::ONE, Shape::MANY], |shape| {
+        let server = TestServer::start(shape, |settings| settings.line_keepalive = Span(Duration::from_secs(3)));
         let mut members: Vec<Client> =
             (0..4).map(|number| Client::member(&server, Transport::Tcp, "a", &format!("m{number}"))).collect();
         let mut websocket = Client::connect(&server, Transport::WebSocket);
@@ -188,5 +188,5 @@ fn silent_line_clients_are_written_empty_lines_if_that_is_set() {
         let mut silent = Client::connect(&without, Transport::Tcp);
         members[0].expect("");
         silent.expect_nothing();
-    }
+    });
 }

@@ -26,13 +26,13 @@ pub fn connect(server: &TestServer) -> WebSocket {
     client
 }
 
-/// A client with this nick in the room `a`.
+/// A client with this nick in the room `a`, which has answered the pings so far.
 #[track_caller]
 pub fn member(server: &TestServer, nick: &str) -> WebSocket {
     let mut client = connect(server);
     client.send([frame(FINAL_TEXT, format!("NICK {nick}")), frame(FINAL_TEXT, "JOIN a")].concat());
-    client.expect(format!("You are {nick}"));
-    client.expect("Joined a");
+    client.expect_behind_pings(format!("You are {nick}"));
+    client.expect_behind_pings("Joined a");
     client
 }
 

@@ -146,7 +146,7 @@ fn the_other_port_is_named() {
 
 #[test]
 fn a_search_ends_where_the_server_is_full_and_says_so() {
-    // Beside a load of real-time priority the server could still count the clients of one load when the next one comes.
+    // Not beside a load of real-time priority, which keeps a server and its clients from running.
     let _turn = Turn::take();
     let address = format!("127.0.0.1:{}", free_port());
     let command = roomcast_at(&address, "127.0.0.1:0") + " --max-clients 25";

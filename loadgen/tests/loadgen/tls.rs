@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use harness::{CertificateFiles, Identity, Process, Program, TlsFront, at_once};
+use harness::{CertificateFiles, Identity, Process, Program, TlsFront, Turn, at_once};
 use tempfile::TempDir;
 
 use crate::fake::{At, Fake, Fault};
@@ -164,6 +164,7 @@ fn plain_and_tls_are_compared_in_one_run() {
 
 #[test]
 fn an_overload_over_tls_loses_nothing() {
+    let _turn = Turn::take();
     let program = Program::start(&[]);
     let (lines, websocket) = (Secured::of_this_host(program.tcp), Secured::of_this_host(program.http));
     let (tls, wss) = (lines.target(), format!("wss://{}/ws", websocket.front.address));

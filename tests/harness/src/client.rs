@@ -47,8 +47,9 @@ pub trait Wire: Send {
     /// The next line or message, or `None` at the end of the stream.
     fn line_or_end(&mut self) -> Option<String>;
 
-    /// The lines up to where the server closes for this reason, in the way of the transport, and the stream ends.
-    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String>;
+    /// Hands over each line up to where the server closes for this reason, in the way of the transport, and the stream
+    /// ends.
+    fn hear_until_closed(&mut self, reason: Disconnect, heard: &mut dyn FnMut(String));
 }
 
 /// A client that sends and reads lines.
@@ -176,7 +177,15 @@ impl Client {
     /// The lines up to where the server closes for this reason.
     #[track_caller]
     pub fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
-        self.wire.lines_until_closed(reason)
+        let mut lines = Vec::new();
+        self.hear_until_closed(reason, |line| lines.push(line));
+        lines
+    }
+
+    /// Hands over each line up to where the server closes for this reason, and reads on when that returns.
+    #[track_caller]
+    pub fn hear_until_closed(&mut self, reason: Disconnect, mut heard: impl FnMut(String)) {
+        self.wire.hear_until_closed(reason, &mut heard);
     }
 
     /// Sends the command again and again until one of its answers is this one.

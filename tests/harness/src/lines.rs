@@ -49,6 +49,19 @@ impl Lines {
         Self::connect_short_of_buffer(server).join_first(room)
     }
 
+    /// Connects a client that publishes this many MiB in a room, reads them, and leaves.
+    #[track_caller]
+    pub fn publish_megabytes(server: impl Into<Endpoint>, room: &str, megabytes: usize) {
+        let mut publisher = Self::member(server, room);
+        let text = "x".repeat(64 * 1024 - 64);
+        for _ in 0..megabytes * 16 {
+            publisher.send(format!("{text}\n"));
+            assert!(publisher.line().ends_with(&text));
+        }
+        publisher.send("QUIT\n");
+        publisher.expect("Bye");
+    }
+
     #[track_caller]
     fn join_first(mut self, room: &str) -> Self {
         self.send(format!("JOIN {room}\n"));
@@ -136,10 +149,12 @@ impl Lines {
         assert_eq!(self.line_or_end(), None);
     }
 
-    /// Reads about 16 KiB a second and drops them, until the condition holds or the stream ends.
+    /// Reads at most 40 KiB a second and drops them, until the condition holds or the stream ends. Each read empties a
+    /// short receive buffer, so that the server can send on ten times in the second after which it gives up who takes
+    /// nothing.
     pub fn read_slowly_until(&self, holds: impl Fn() -> bool) {
-        while !holds() && matches!(self.0.get_ref().read(&mut [0; 16]), Ok(1..)) {
-            thread::sleep(Duration::from_millis(1));
+        while !holds() && matches!(self.0.get_ref().read(&mut [0; SHORT_RECEIVE_BYTES]), Ok(1..)) {
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -181,10 +196,9 @@ impl Wire for Lines {
         Self::line_or_end(self)
     }
 
-    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
+    fn hear_until_closed(&mut self, reason: Disconnect, heard: &mut dyn FnMut(String)) {
         let last = reason.last_line();
-        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).collect();
+        std::iter::from_fn(|| Some(self.line()).filter(|line| *line != last)).for_each(heard);
         self.expect_end();
-        lines
     }
 }

@@ -114,25 +114,12 @@ impl Program {
         command.args(["--outbox-bytes", "1GiB", "--outbox-messages", "1048576", "--slow-after", "1h", "--grace", "1h"]);
         let program = Self::start_command(command);
         let slow = Lines::member_short_of_buffer(program.tcp, "a");
-        program.publish_megabytes("a", 12);
+        Lines::publish_megabytes(program.tcp, "a", 12);
         stop(&program);
         // Ends with the connection.
         thread::spawn(move || slow.read_slowly_until(|| false));
         program.log.until("stopping");
         program
-    }
-
-    /// A client publishes this many MiB in the room, reads them, and leaves.
-    #[track_caller]
-    pub fn publish_megabytes(&self, room: &str, megabytes: usize) {
-        let mut publisher = Lines::member(self.tcp, room);
-        let text = "x".repeat(64 * 1024 - 64);
-        for _ in 0..megabytes * 16 {
-            publisher.send(format!("{text}\n"));
-            assert!(publisher.line().ends_with(&text));
-        }
-        publisher.send("QUIT\n");
-        publisher.expect("Bye");
     }
 
     /// The file that says where it listens.

@@ -180,6 +180,12 @@ impl WebSocket {
         self.expect_frame(FINAL_TEXT, text);
     }
 
+    /// The next frame that is no ping is this text. Pings are answered.
+    #[track_caller]
+    pub fn expect_behind_pings(&mut self, text: impl AsRef<[u8]>) {
+        assert_eq!(self.line_or_end().as_deref().map(str::as_bytes), Some(text.as_ref()));
+    }
+
     /// The next frame is this binary message.
     #[track_caller]
     pub fn expect_binary(&mut self, bytes: impl AsRef<[u8]>) {
@@ -249,10 +255,9 @@ impl Wire for WebSocket {
         }
     }
 
-    fn lines_until_closed(&mut self, reason: Disconnect) -> Vec<String> {
-        let lines = std::iter::from_fn(|| self.line_or_end()).collect();
+    fn hear_until_closed(&mut self, reason: Disconnect, heard: &mut dyn FnMut(String)) {
+        std::iter::from_fn(|| self.line_or_end()).for_each(heard);
         assert_eq!(self.closed, Some(reason.close_payload()), "{reason:?}");
-        lines
     }
 }
 

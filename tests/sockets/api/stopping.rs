@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 
-use harness::{Centrifuge, Disconnect, Http, Lines, Transport, at_once};
+use harness::{Centrifuge, Disconnect, Http, Transport, at_once};
 use serde_json::json;
 
 use super::{Served, ask, post};
+use crate::drain::{SlowReader, large_outboxes};
 use crate::server::Shape;
 
 #[test]
@@ -50,21 +51,18 @@ fn a_call_with_a_valid_key_is_not_cut_at_a_full_server_and_one_without_is() {
 
 #[test]
 fn a_server_that_stops_refuses_calls() {
-    let served = Served::plain(Shape::ONE);
-    // It reads nothing, so that the server has to wait for it.
-    let stalled = Lines::member_short_of_buffer(served.server.tcp, "a");
+    let served = Served::start(Shape::ONE, large_outboxes);
+    let slow = SlowReader::start(&served.server);
     let mut witness = served.member(Transport::Tcp, "b");
     let mut backend = served.backend();
-    for _ in 0..12 {
-        backend.result("publish", json!({ "channel": "a", "data": "x".repeat(60_000) }));
-    }
+    backend.result("publish", json!({ "channel": "a", "data": "x" }));
     served.server.begin_stop();
     witness.lines_until_closed(Disconnect::Shutdown);
     backend.send("publish", json!({ "channel": "a", "data": 1 }));
     let (head, body) = backend.client.answer();
     assert_eq!((head.status, body.as_str(), head.header("connection")), (503, "draining\n", Some("close")));
     assert_eq!(head.header("retry-after"), Some("1"));
-    drop(stalled);
+    slow.read_all();
 }
 
 #[test]

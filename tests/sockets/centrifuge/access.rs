@@ -19,7 +19,7 @@ use crate::server::{Shape, TestServer};
 #[test]
 fn a_client_that_does_not_connect_in_time_is_closed_as_stale() {
     harness::at_once(ENCODINGS, |encoding| {
-        let server = TestServer::start(Shape::MANY, |settings| settings.header_timeout = Span(Duration::from_secs(1)));
+        let server = TestServer::start(Shape::MANY, |settings| settings.header_timeout = Span(Duration::from_secs(3)));
         let mut stays = Centrifuge::open(server.http, encoding);
         stays.send(r#"{"id":1,"connect":{}}"#);
         let mut silent = Centrifuge::open(server.http, encoding);
@@ -75,7 +75,7 @@ fn a_refused_connect_is_told_why_and_the_client_can_do_nothing_more() {
     over_all(|transport| {
         let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |_| {});
         for (claims, why) in [
-            (json!({ "sub": "alice", "exp": seconds_from_now(-60) }), "token expired: 6"),
+            (json!({ "sub": "alice", "exp": seconds_from_now(-60) }), "token expired: "),
             (json!({ "sub": "alice", "nbf": seconds_from_now(600) }), "token expired: not valid before "),
         ] {
             let (mut client, reply) =

@@ -1,5 +1,6 @@
 //! Ends of connections: slow consumers, a server that stops, pings without an answer, messages that may not be.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use harness::frame::{FINAL_BINARY, FINAL_CLOSE, FINAL_TEXT, close_frame, frame};
@@ -10,12 +11,32 @@ use serde_json::{Value, json};
 use super::{ENCODINGS, connect, contract, member, text_of};
 use crate::server::{Shape, TestServer};
 
-/// A room with a member that reads nothing until it is cut for the age of what is pending.
-fn cut_for_age(server: &TestServer, encoding: harness::Encoding) -> (Centrifuge, Vec<String>) {
+/// A member of the room `a` that reads nothing.
+fn stalled_member(server: &TestServer, encoding: harness::Encoding) -> Centrifuge {
     let mut stalled = Centrifuge::open_short_of_buffer(server.http, encoding);
     stalled.send("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}");
     stalled.reply(2);
+    stalled
+}
+
+/// The objects that a client has got, and the code and the reason of its end.
+type End = (Vec<String>, (u16, String));
+
+/// Reads a stalled member as soon as the room has only so many members left. In a thread of its own: a client that was cut
+/// is told why only if it takes something within a second, and a round of messages may take longer.
+fn read_once_cut(server: &TestServer, mut stalled: Centrifuge, left: usize) -> JoinHandle<End> {
+    let mut watcher = Centrifuge::connect(server.http, None);
+    thread::spawn(move || {
+        watcher.until_members("a", left);
+        stalled.until_closed()
+    })
+}
+
+/// A room with a member that reads nothing until it is cut for the age of what is pending: its end, and all that was said.
+fn cut_for_age(server: &TestServer, encoding: harness::Encoding) -> (End, Vec<String>) {
+    let stalled = stalled_member(server, encoding);
     let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
+    let reading = read_once_cut(server, stalled, 1);
     let mut said = Vec::new();
     until(|| {
         let round: Vec<String> =
@@ -23,9 +44,9 @@ fn cut_for_age(server: &TestServer, encoding: harness::Encoding) -> (Centrifuge,
         round.iter().for_each(|text| publisher.send(text));
         said.extend(round);
         publisher.fence();
-        publisher.request("WHO") == r#"Members of a: ["publisher"]"#
+        reading.is_finished()
     });
-    (stalled, said)
+    (reading.join().expect("it is told why"), said)
 }
 
 #[test]
@@ -42,8 +63,7 @@ fn a_slow_consumer_is_disconnected_under_either_policy_and_recovers_everything_w
             settings.history_messages = 1 << 20;
             settings.recovery_messages = 1 << 20;
         });
-        let (mut stalled, said) = cut_for_age(&server, encoding);
-        let (objects, (code, reason)) = stalled.until_closed();
+        let ((objects, (code, reason)), said) = cut_for_age(&server, encoding);
         assert_eq!((code, &*reason), (3008, "slow"));
         let publications = objects.iter().map(|object| serde_json::from_str::<Value>(object).expect("JSON"));
         let publications: Vec<Value> = publications.filter(|object| object["push"].is_object()).collect();
@@ -71,25 +91,22 @@ fn a_member_whose_outbox_is_full_is_disconnected_where_text_members_only_lose_th
     harness::at_once(ENCODINGS, |encoding| {
         let server = TestServer::start(Shape::MANY, |settings| {
             settings.slow = SlowPolicy::DropOldest;
+            settings.slow_after = Span(Duration::from_secs(3600));
             settings.message_bytes = Size(2 * 1024);
             settings.outbox_bytes = Size(16 * 1024);
         });
         let mut text = Client::member_short_of_buffer(&server, Transport::Tcp, "a", "text");
-        let (mut stalled, said) = {
-            let mut stalled = Centrifuge::open_short_of_buffer(server.http, encoding);
-            stalled.send("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}");
-            stalled.reply(2);
-            let mut publisher = Client::member(&server, Transport::Tcp, "a", "publisher");
-            let mut said = 0;
-            until(|| {
-                (0..32).for_each(|_| publisher.send(&"x".repeat(1_000)));
-                said += 32;
-                publisher.fence();
-                publisher.request("WHO") == r#"Members of a: ["publisher", "text"]"#
-            });
-            (stalled, said)
-        };
-        let (objects, closed) = stalled.until_closed();
+        let stalled = stalled_member(&server, encoding);
+        let mut publisher = Client::member(&server, Transport::Tcp, "a", "publisher");
+        let reading = read_once_cut(&server, stalled, 2);
+        let mut said = 0;
+        until(|| {
+            (0..32).for_each(|_| publisher.send(&"x".repeat(1_000)));
+            said += 32;
+            publisher.fence();
+            reading.is_finished()
+        });
+        let (objects, closed) = reading.join().expect("it is told why");
         assert_eq!(closed, (3008, "slow".to_owned()));
         let offsets = objects.iter().filter_map(|object| {
             let object: Value = serde_json::from_str(object).expect("JSON");
@@ -155,7 +172,7 @@ fn a_client_that_answers_pings_stays_and_answers_that_nobody_asked_for_are_ignor
         let mut mute = connect(&server, transport);
         mute.answers_pings = false;
         // Reads, and so answers, until a message comes that is said when the mute client is gone.
-        let reader = std::thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let publication = alive.publication("a");
             alive.expect_nothing();
             publication

@@ -80,10 +80,11 @@ fn close(client: Centrifuge, transport: CentrifugeTransport) {
 #[track_caller]
 fn expect_members(server: &TestServer, transport: CentrifugeTransport, room: &str, members: usize) {
     let mut watcher = Centrifuge::connect(server.http, None);
-    let mut count = || watcher.result("presence_stats", json!({ "channel": room }))["num_clients"].as_u64();
     match transport {
-        CentrifugeTransport::WebSocket(_) => assert_eq!(count(), Some(members as u64)),
-        _ => harness::until(|| count() == Some(members as u64)),
+        CentrifugeTransport::WebSocket(_) => {
+            assert_eq!(watcher.result("presence_stats", json!({ "channel": room }))["num_clients"], members);
+        }
+        _ => watcher.until_members(room, members),
     }
 }
 

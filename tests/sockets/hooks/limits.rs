@@ -40,11 +40,10 @@ fn a_client_beyond_its_rate_causes_no_questions() {
         assert!(members[0].refusal(publish).starts_with("111 "));
     }
     // What the application refuses is charged as one delivery.
-    let publish = members[1].begin_publish("3");
+    let [refused, charged] = ["3", "4"].map(|text| members[1].begin_publish(text));
     hooked.question("publish").answer(json!({ "refuse": { "reason": "no" } }));
-    assert_eq!(members[1].refusal(publish), "103 permission denied: no");
-    let publish = members[1].begin_publish("4");
-    assert!(members[1].refusal(publish).starts_with("111 "));
+    assert_eq!(members[1].refusal(refused), "103 permission denied: no");
+    assert!(members[1].refusal(charged).starts_with("111 "));
     hooked.application.expect_no_question();
     let counted = ["allowed", "refused", "failed", "timeout"].map(|outcome| hooked.count("publish", outcome));
     assert_eq!(counted, [1, 1, 0, 0]);
@@ -121,7 +120,7 @@ fn the_bodies_of_questions_are_bounded_in_bytes_and_others_wait_in_order() {
 fn the_time_to_connect_stops_while_the_application_is_asked() {
     let hooked = Hooked::start(Shape::ONE, |settings| {
         settings.hooks.hook_connect = HookPolicy::Deny;
-        settings.header_timeout = Span(Duration::from_secs(1));
+        settings.header_timeout = Span(Duration::from_secs(3));
     });
     let mut asked = Centrifuge::open(hooked.server.http, Encoding::Json);
     let connect = asked.send_command(json!({ "connect": {} }));

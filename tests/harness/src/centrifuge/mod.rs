@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::frame::{FINAL_BINARY, FINAL_TEXT, close_frame};
 use super::lines::short_of_buffer;
-use super::{Endpoint, Http, WebSocket};
+use super::{Endpoint, Http, WebSocket, until};
 use carrier::{Carrier, Emulation, OverWebSocket};
 pub use protobuf::{command as protobuf_command, varint};
 
@@ -155,6 +155,12 @@ impl Centrifuge {
     #[track_caller]
     pub fn subscribe(&mut self, room: &str) -> Value {
         self.result("subscribe", json!({ "channel": room }))
+    }
+
+    /// Waits until a room, which this client need not be in, has this many members.
+    #[track_caller]
+    pub fn until_members(&mut self, room: &str, count: usize) {
+        until(|| self.result("presence_stats", json!({ "channel": room }))["num_clients"] == count);
     }
 
     /// Publishes to a room and reads the reply.
