@@ -1,14 +1,21 @@
-// Programs that tests run to their end. PYTHON names an interpreter that has the packages of tests/sdks/run.
+// Programs that tests need, and those that they run to their end. PYTHON names an interpreter that has the packages of tests/sdks/run.
 "use strict";
 
 const { spawn } = require("node:child_process");
 const { once } = require("node:events");
+const fs = require("node:fs");
 const path = require("node:path");
 const readline = require("node:readline");
 
 const WITHIN_MS = 600_000; // a failsafe: the programs have deadlines of their own
 // The options of a test that runs such a program.
 const NEEDS_PYTHON = { skip: !process.env.PYTHON, timeout: WITHIN_MS };
+
+// The path of the first of these programs that is here.
+function findProgram(...names) {
+    const folders = (process.env.PATH ?? "").split(":");
+    return names.flatMap((name) => folders.map((folder) => path.join(folder, name))).find((file) => fs.existsSync(file));
+}
 
 // Runs a program until it ends, or until its test is over or the process of that. Returns its code and what it has said; `onLine` is called for
 // each line on its standard output.
@@ -27,4 +34,4 @@ async function run(program, parameters, { signal, onLine = () => {}, ...options 
 // A script of tests/sdks/python.
 const script = (name) => path.join(__dirname, "..", "python", name);
 
-module.exports = { run, script, NEEDS_PYTHON };
+module.exports = { findProgram, run, script, NEEDS_PYTHON };
