@@ -394,6 +394,6 @@ test("a closed client lets its process end, whatever was under way", async () =>
             }
         });`;
     await new Promise((resolve, reject) => {
-        execFile(process.execPath, ["-e", script], { timeout: 30_000 }, (error) => (error ? reject(error) : resolve()));
+        execFile(process.execPath, ["-e", script], { timeout: 120_000 }, (error) => (error ? reject(error) : resolve()));
     });
 });
