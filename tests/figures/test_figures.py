@@ -21,6 +21,8 @@ RECORDED = Path(__file__).resolve().parent / "recorded"
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 import measured
 
+WITHIN = 600  # seconds; a failsafe
+
 BROKER_NANOS = {"sharded": 50, "rwlock_broadcast": 200, "dashmap_mailboxes": 125, "parking_lot_mailboxes": 40}
 BENCHES = {
     "fan_out/memory": [10, 100, 1_000, 10_000],
@@ -49,7 +51,7 @@ class Figures(unittest.TestCase):
 
     def figures(self, *arguments):
         script = self.drawn.parent.parent / "scripts" / "figures"
-        return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=60)
+        return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=WITHIN)
 
     def bench(self, group, name, nanos, elements):
         folder = self.target / "criterion" / group.replace("/", "_") / str(name) / "new"

@@ -1,5 +1,7 @@
 """Clients through a proxy that stands before Roomcast: whom the server takes them for, and whose pages may connect. Plain
-sockets of the standard library. Clients come from several addresses of the loopback network; the proxy's own is 127.0.0.1."""
+sockets of the standard library. Clients come from several addresses of the loopback network, the proxy from 127.0.0.1.
+
+Usage: talk.py PORTS FRONT, with the address at which the proxy listens."""
 
 import http.client
 import json
@@ -9,6 +11,7 @@ import sys
 import time
 import urllib.request
 
+FRONT = sys.argv[2]
 WITHIN = 30  # seconds; a failsafe
 # The server is on loopback, where no proxy of the environment reaches it.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -21,7 +24,7 @@ def connect(source, port):
     begun = time.monotonic()
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), WITHIN, (source, 0))
+            return socket.create_connection((FRONT, port), WITHIN, (source, 0))
         except ConnectionRefusedError:
             assert time.monotonic() - begun < WITHIN, f"nobody listens on port {port}"
             time.sleep(0.05)
@@ -151,7 +154,7 @@ def health_checks(port):
 
 def get(port, path, host):
     """The status and the body of an answer, whatever it is."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN)
+    client = http.client.HTTPConnection(FRONT, port, timeout=WITHIN)
     client.request("GET", path, headers={"Host": host})
     answer = client.getresponse()
     return answer.status, answer.read()

@@ -1,17 +1,14 @@
-// Libraries of the server API, while clients of SDKs see what they do. PYTHON names an interpreter that has `cent`.
+// Libraries of the server API, while clients of SDKs see what they do.
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
-const path = require("node:path");
 const { before, after, test } = require("node:test");
 const { CentClient } = require("cent.js");
 const { Server } = require("./helpers/server.cjs");
+const { run, script, NEEDS_PYTHON } = require("./helpers/program.cjs");
 const { next, rejection } = require("./helpers/events.cjs");
 const { connectAs, subscribe, scenario, room } = require("./helpers/clients.cjs");
 const { SECRET } = require("./helpers/tokens.cjs");
-
-const WITHIN_MS = 60_000; // a failsafe
 
 let server, api;
 before(async () => {
@@ -21,18 +18,11 @@ before(async () => {
 });
 after(() => server.remove());
 
-test("the library for Python", { skip: !process.env.PYTHON, timeout: WITHIN_MS }, async () => {
-    const script = path.join(__dirname, "python", "backend.py");
+test("the library for Python", NEEDS_PYTHON, async ({ signal }) => {
     const { backend, publisher } = server.keys;
-    const child = spawn(process.env.PYTHON, [script, server.http, server.http, SECRET, backend, publisher], { stdio: ["ignore", "ignore", "pipe"] });
-    const said = [];
-    child.stderr.on("data", (data) => said.push(data));
-    try {
-        const code = await new Promise((resolve) => child.once("exit", resolve));
-        assert.equal(code, 0, Buffer.concat(said).toString());
-    } finally {
-        child.kill("SIGKILL");
-    }
+    const parameters = [script("backend.py"), server.http, server.http, SECRET, backend, publisher];
+    const { code, said } = await run(process.env.PYTHON, parameters, { signal });
+    assert.equal(code, 0, said);
 });
 
 scenario("a library for node publishes, and clients hear it", async () => {

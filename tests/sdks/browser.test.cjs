@@ -28,7 +28,7 @@ async function talk(transport, address, token, room, isBinary) {
     const subscription = client.newSubscription(room);
     const heard = new Promise((resolve, reject) => {
         fail(reject);
-        setTimeout(() => reject(new Error(`too late: ${client.state}, ${JSON.stringify(seen)}`)), 15_000);
+        setTimeout(() => reject(new Error(`too late: ${client.state}, ${JSON.stringify(seen)}`)), 120_000);
         subscription.on("publication", ({ data }) => {
             seen.heard.push(decode(data));
             if (decode(data) === "welcome") resolve();

@@ -1,15 +1,14 @@
 // schemathesis makes requests from the description of the server API, right and wrong ones, and compares the answers
-// with the description. PYTHON names an interpreter that has it.
+// with the description.
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
 const path = require("node:path");
 const test = require("node:test");
 const { Server } = require("./helpers/server.cjs");
+const { run, script, NEEDS_PYTHON } = require("./helpers/program.cjs");
 const { connectAs, subscribe } = require("./helpers/clients.cjs");
 
-const WITHIN_MS = 120_000; // a failsafe
 const SEED = process.env.SEED ?? "1";
 const EXAMPLES = "25"; // random requests of each method, beside those that reach each part of its description
 
@@ -35,17 +34,14 @@ test.before(async () => {
 test.after(() => server.remove());
 
 for (const { name, flags } of MODES) {
-    test(`answers are as the description says, with ${name}`, { skip: !process.env.PYTHON, timeout: WITHIN_MS }, async () => {
+    test(`answers are as the description says, with ${name}`, NEEDS_PYTHON, async ({ signal }) => {
         const program = path.join(path.dirname(process.env.PYTHON), "schemathesis");
         const all = ["run", `http://${server.http}/api/openapi.json`, "--header", `X-API-Key: ${server.keys.backend}`];
         all.push("--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", SEED, "--no-shrink");
         all.push("--generation-database", "none", "--continue-on-failure", "--warnings", "off", "--no-color", ...flags);
-        const environment = { ...process.env, SCHEMATHESIS_HOOKS: "schemathesis_hooks", PYTHONPATH: path.join(__dirname, "python") };
-        const child = spawn(program, all, { cwd: server.folder, env: environment, stdio: ["ignore", "pipe", "pipe"] });
-        const said = [];
-        for (const output of [child.stdout, child.stderr]) output.on("data", (data) => said.push(data));
-        const code = await new Promise((resolve) => child.once("exit", resolve));
-        assert.equal(code, 0, Buffer.concat(said).toString());
+        const env = { ...process.env, SCHEMATHESIS_HOOKS: "schemathesis_hooks", PYTHONPATH: script("") };
+        const { code, said } = await run(program, all, { signal, env, cwd: server.folder });
+        assert.equal(code, 0, said);
         assert.equal(server.child.exitCode, null, server.log.all.join("\n"));
     });
 }

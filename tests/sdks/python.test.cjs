@@ -1,31 +1,21 @@
-// The official SDK for Python. PYTHON names an interpreter that has it.
+// The official SDK for Python.
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
-const path = require("node:path");
-const readline = require("node:readline");
 const test = require("node:test");
 const { Server } = require("./helpers/server.cjs");
 const { Proxy } = require("./helpers/proxy.cjs");
+const { run, script, NEEDS_PYTHON } = require("./helpers/program.cjs");
 const { SECRET } = require("./helpers/tokens.cjs");
 
-const WITHIN_MS = 60_000; // a failsafe
-
-test("rooms as Python has them, in JSON and in Protobuf", { skip: !process.env.PYTHON, timeout: WITHIN_MS }, async () => {
+test("rooms as Python has them, in JSON and in Protobuf", NEEDS_PYTHON, async ({ signal }) => {
     const server = await Server.start();
     const proxy = await Proxy.start(server.http);
-    const script = path.join(__dirname, "python", "core.py");
-    const stdio = ["ignore", "pipe", "pipe"];
-    const child = spawn(process.env.PYTHON, [script, server.http, proxy.address, SECRET], { stdio });
-    const said = [];
-    readline.createInterface({ input: child.stdout }).on("line", () => proxy.cut());
-    child.stderr.on("data", (data) => said.push(data));
     try {
-        const code = await new Promise((resolve) => child.once("exit", resolve));
-        assert.equal(code, 0, Buffer.concat(said).toString());
+        const parameters = [script("core.py"), server.http, proxy.address, SECRET];
+        const { code, said } = await run(process.env.PYTHON, parameters, { signal, onLine: () => proxy.cut() });
+        assert.equal(code, 0, said);
     } finally {
-        child.kill("SIGKILL");
         proxy.stop();
         await server.remove();
     }

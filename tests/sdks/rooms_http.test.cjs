@@ -28,7 +28,7 @@ const PAGE = `<!doctype html><meta charset="utf-8"><script>
         return true;
     };
     const until = (holds) => new Promise((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error(JSON.stringify([source.readyState, seen]))), 30_000);
+        const late = setTimeout(() => reject(new Error(JSON.stringify([source.readyState, seen]))), 120_000);
         const look = () => (holds() ? (clearTimeout(late), resolve(true)) : setTimeout(look, 5));
         look();
     });

@@ -7,7 +7,7 @@ const path = require("node:path");
 const { before, after } = require("node:test");
 const { Server, PROGRAM } = require("./helpers/server.cjs");
 const { next, Record } = require("./helpers/events.cjs");
-const { sign, inSeconds, tokenSource } = require("./helpers/tokens.cjs");
+const { sign, inSeconds, tokenSource, tokensByState } = require("./helpers/tokens.cjs");
 const { client, connect, subscribe, scenario, inEachDialect, room } = require("./helpers/clients.cjs");
 
 let server;
@@ -16,15 +16,19 @@ after(() => server.remove());
 
 const ada = (claims = {}) => sign({ sub: "ada", ...claims });
 const expired = ada({ exp: inSeconds(-10) });
+// Makes a token that the SDK renews at once.
+const short = () => ada({ exp: inSeconds(1) });
 const never = () => new Promise(() => {});
 
-// The code with which a client is disconnected that connects with these options.
-async function disconnection(options, dialect, address = server.http) {
-    const refused = client(address, options, dialect);
+// The code with which a client is disconnected once it connects.
+async function end(refused) {
     const disconnected = next(refused, "disconnected");
     refused.connect();
     return (await disconnected).code;
 }
+
+// The code with which a client is disconnected that connects with these options.
+const disconnection = (options, dialect, address = server.http) => end(client(address, options, dialect));
 
 scenario("a token that gen-token has signed is one", async () => {
     const config = ["--config", path.join(server.folder, "roomcast.toml")];
@@ -37,24 +41,33 @@ scenario("a token that gen-token has signed is one", async () => {
 });
 
 inEachDialect("a token is renewed before it expires, and the connection stays", async (dialect) => {
-    const { getToken, calls } = tokenSource(() => ada({ exp: inSeconds(1) }), () => ada({ exp: inSeconds(3600) }));
-    const connected = await connect(server.http, { getToken }, dialect);
-    const connecting = new Record(connected, "connecting");
-    const subscription = await subscribe(connected, room("open"));
-    await calls.count(2);
+    const long = () => ada({ exp: inSeconds(3600) });
+    const { getToken, renewal } = tokensByState(() => created.state, { first: short, renewed: long });
+    const created = client(server.http, { getToken }, dialect);
+    const connected = next(created, "connected");
+    created.connect();
+    await connected;
+    const connecting = new Record(created, "connecting");
+    const subscription = await subscribe(created, room("open"));
+    await renewal();
     await subscription.publish("still there");
     await subscription.publications.count(1);
     assert.deepEqual(connecting.all, []);
 });
 
 inEachDialect("a connection without its next token ends, and comes back with a new one", async (dialect) => {
-    // The second call is that of the renewal, and never answers.
-    const { getToken, calls } = tokenSource(() => ada({ exp: inSeconds(1) }), never, () => ada());
-    const connected = await connect(server.http, { getToken }, dialect);
-    const [connecting, again] = [next(connected, "connecting"), next(connected, "connected")];
-    assert.equal((await connecting).code, 3005);
-    await again;
-    assert.equal(calls.all.length, 3);
+    const strict = await Server.start({ "token-grace": "1s" });
+    try {
+        const { getToken, calls } = tokensByState(() => created.state, { first: short, renewed: never, again: () => ada() });
+        const created = client(strict.http, { getToken }, dialect);
+        const expiry = next(created, "connecting", ({ code }) => code !== 0);
+        created.connect();
+        assert.equal((await expiry).code, 3005);
+        await next(created, "connected");
+        assert.deepEqual(calls.all.filter((kind) => kind !== "first"), ["renewed", "again"]);
+    } finally {
+        await strict.remove();
+    }
 });
 
 inEachDialect("a token that has expired is replaced, or ends the connection for good", async (dialect) => {
@@ -73,18 +86,20 @@ inEachDialect("a token that is not valid ends the connection for good", async (d
         assert.equal(await disconnection({ token }, dialect), 3500, token);
     }
     for (const token of [forged, sign({ sub: "bob" })]) {
-        const { getToken } = tokenSource(() => ada({ exp: inSeconds(1) }), token);
-        assert.equal(await disconnection({ getToken }, dialect), 3500);
+        const { getToken } = tokensByState(() => created.state, { first: short, renewed: () => token });
+        const created = client(server.http, { getToken }, dialect);
+        assert.equal(await end(created), 3500);
     }
 });
 
 scenario("a renewed token that names other rooms has the client connect again", async () => {
-    const { getToken } = tokenSource(
-        () => ada({ exp: inSeconds(1), channels: ["news"] }),
-        () => ada({ channels: ["news", "alerts"] }),
-    );
-    const connected = await connect(server.http, { getToken });
-    const [connecting, subscribed] = [next(connected, "connecting"), next(connected, "subscribed", ({ channel }) => channel === "alerts")];
+    const others = () => ada({ channels: ["news", "alerts"] });
+    const first = () => ada({ exp: inSeconds(1), channels: ["news"] });
+    const { getToken } = tokensByState(() => created.state, { first, renewed: others, again: others });
+    const created = client(server.http, { getToken });
+    const connecting = next(created, "connecting", ({ code }) => code !== 0);
+    const subscribed = next(created, "subscribed", ({ channel }) => channel === "alerts");
+    created.connect();
     assert.equal((await connecting).code, 3010);
     await subscribed;
 });

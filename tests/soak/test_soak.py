@@ -14,6 +14,7 @@ from soaking import hostile, judging, reporting, sampling, wire
 from soaking.judging import KIB, LATENCY, MEMORY, judge_descriptors, judge_slope
 
 MIB = 1024 * KIB
+WITHIN = 600  # seconds; a failsafe
 ROUNDS = 20
 SAMPLES_PER_PHASE = 5
 
@@ -123,7 +124,7 @@ class Files(unittest.TestCase):
         lines = [",".join(rows[0]), *(",".join(str(cell) for cell in row.values()) for row in rows)]
         (Path(folder.name) / "samples.csv").write_text("\n".join(lines) + "\n")
         command = [sys.executable, REPOSITORY / "scripts" / "soak", "--judge", folder.name]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN)
         return run, Path(folder.name)
 
     @unittest.skipUnless(find_spec("matplotlib"), "matplotlib is not here")
@@ -135,7 +136,7 @@ class Files(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout.splitlines()[0]), (0, "passed"))
 
     def test_what_cannot_run_is_exit_code_2(self):
-        run = subprocess.run([sys.executable, REPOSITORY / "scripts" / "soak"], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([sys.executable, REPOSITORY / "scripts" / "soak"], capture_output=True, text=True, timeout=WITHIN)
         self.assertEqual(run.returncode, 2)
 
 

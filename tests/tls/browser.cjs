@@ -1,59 +1,13 @@
 // A real browser: opens /health over https, joins a room over wss from that page, and chats with whom it finds there. Prints
-// what it has heard. Drives Chromium through the pipe of its developer tools, and needs no package.
+// what it has heard: `node tests/tls/browser.cjs PROGRAM ADDRESS KEY`, with the key of the server's certificate.
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
+const { Browser } = require("../sdks/helpers/page.cjs");
 
-const WITHIN_MS = 60_000; // a failsafe
+const WITHIN_MS = 600_000; // a failsafe
 
-const [browser, folder, address, key] = process.argv.slice(2);
-const chromium = spawn(
-    browser,
-    [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--remote-debugging-pipe",
-        `--user-data-dir=${folder}`,
-        // Trusts this key, and checks all else.
-        `--ignore-certificate-errors-spki-list=${key}`,
-    ],
-    { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] },
-);
-const [, , , commands, answers] = chromium.stdio;
-const waiting = new Map();
-let calls = 0;
-let received = "";
-
-function end(code) {
-    chromium.once("exit", () => process.exit(code));
-    chromium.kill("SIGKILL");
-}
-
-function fail(error) {
-    console.error(error);
-    end(1);
-}
-
-answers.setEncoding("utf8").on("data", (data) => {
-    const messages = (received + data).split("\0");
-    received = messages.pop();
-    for (const { id, result, error } of messages.map(JSON.parse)) {
-        const { resolve, reject } = waiting.get(id) ?? {};
-        waiting.delete(id);
-        error ? reject?.(new Error(error.message)) : resolve?.(result);
-    }
-});
-
-function call(method, params, sessionId) {
-    const id = ++calls;
-    return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject });
-        commands.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
-    });
-}
+const [program, address, key] = process.argv.slice(2);
 
 // Runs in the page.
 function chat() {
@@ -70,20 +24,18 @@ function chat() {
 }
 
 async function run() {
-    const { targetId } = await call("Target.createTarget", { url: "about:blank" });
-    const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
-    const evaluate = async (expression) => {
-        const params = { expression, awaitPromise: true, returnByValue: true };
-        const { result, exceptionDetails } = await call("Runtime.evaluate", params, sessionId);
-        assert.equal(exceptionDetails, undefined, JSON.stringify(exceptionDetails));
-        return result.value;
-    };
-    const { errorText } = await call("Page.navigate", { url: `https://${address}/health` }, sessionId);
-    assert.equal(errorText, undefined);
+    // Trusts this key, and checks all else.
+    const browser = Browser.start(program, [`--ignore-certificate-errors-spki-list=${key}`]);
+    const evaluate = await browser.open(`https://${address}/health`);
     assert.equal(await evaluate("fetch('/health').then((answer) => answer.text())"), "OK");
     console.log((await evaluate(`(${chat})()`)).join("\n"));
+    await browser.stop();
 }
 
-setTimeout(() => fail(new Error("the browser takes too long")), WITHIN_MS);
-chromium.once("error", fail);
-run().then(() => end(0), fail);
+function fail(error) {
+    console.error(error);
+    process.exit(1);
+}
+
+setTimeout(() => fail(new Error("the browser takes too long")), WITHIN_MS).unref();
+run().catch(fail);

@@ -17,8 +17,14 @@ class Dashboard {
         return this.visitor.until(`the state ${state}`, (wanted) => document.documentElement.dataset.state === wanted, state);
     }
 
-    verdict() {
-        return this.visitor.page.locator("#verdict-sentences").innerText();
+    // Waits until the verdict, which may change each second, has such a level and this sentence.
+    untilVerdict(isLevel, sentence) {
+        const verdict = () =>
+            this.visitor.page.evaluate(() => {
+                const { level } = document.getElementById("verdict").dataset;
+                return { level, text: document.getElementById("verdict-sentences").innerText };
+            });
+        return this.visitor.poll(`verdict ${sentence}`, verdict, ({ level, text }) => isLevel(level) && sentence.test(text));
     }
 
     // Waits until the tile of this name shows a value that `condition` accepts.

@@ -5,7 +5,7 @@ const assert = require("node:assert/strict");
 const test = require("node:test");
 const { Visitor, stopBrowser, PROGRAM } = require("./browser.cjs");
 
-const TIMEOUT_MS = 120_000; // a failsafe of each scenario
+const TIMEOUT_MS = 600_000; // a failsafe of each scenario: its waits have deadlines of their own
 
 test.after(stopBrowser);
 

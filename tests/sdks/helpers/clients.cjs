@@ -9,7 +9,7 @@ const WebSocket = require("ws");
 const { next, plain, Record } = require("./events.cjs");
 const { sign } = require("./tokens.cjs");
 
-const TIMEOUT_MS = 90_000; // a failsafe of each scenario
+const TIMEOUT_MS = 600_000; // a failsafe of each scenario: its waits have deadlines of their own
 
 const websocket = (address) => `ws://${address}/connection/websocket`;
 const stream = (transport) => (address) => [{ transport, endpoint: `http://${address}/connection/${transport}` }];

@@ -1,7 +1,7 @@
 // Waiting for what an SDK says, each time until a deadline.
 "use strict";
 
-const DEADLINE_MS = 30_000; // a failsafe
+const DEADLINE_MS = 120_000; // a failsafe
 
 // The value of a promise; an error that names what was awaited if it takes too long.
 function within(promise, awaited, milliseconds = DEADLINE_MS) {

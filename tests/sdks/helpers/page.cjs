@@ -1,5 +1,5 @@
-// A page of another host in a real browser, which Chromium shows without a window. Serves the SDK as its script tag has it, and
-// drives the browser through the pipe of its developer tools, as tests/tls/browser.cjs does.
+// A page of another host in a real browser, which Chromium shows without a window. Serves the SDK as its script tag has it,
+// and drives the browser through the pipe of its developer tools. Needs no package.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -8,15 +8,10 @@ const fs = require("node:fs");
 const http = require("node:http");
 const os = require("node:os");
 const path = require("node:path");
+const { findProgram } = require("./program.cjs");
 
 // The browser's program, if there is one.
-function findBrowser() {
-    for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
-        const found = (process.env.PATH ?? "").split(":").map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
-        if (found) return found;
-    }
-    return undefined;
-}
+const findBrowser = () => findProgram("chromium", "chromium-browser", "google-chrome");
 
 // A server of pages; `files` are their texts by path.
 async function serve(files) {
@@ -31,12 +26,13 @@ async function serve(files) {
 }
 
 class Browser {
-    static start(program) {
+    // Starts the browser, with further flags.
+    static start(program, further = []) {
         const browser = new Browser();
         browser.folder = fs.mkdtempSync(path.join(os.tmpdir(), "roomcast-browser-"));
         const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"];
         const stdio = ["ignore", "ignore", "ignore", "pipe", "pipe"];
-        browser.child = spawn(program, [...flags, `--user-data-dir=${browser.folder}`], { stdio });
+        browser.child = spawn(program, [...flags, `--user-data-dir=${browser.folder}`, ...further], { stdio });
         browser.ended = once(browser.child, "exit");
         const kill = () => browser.child.kill("SIGKILL");
         process.once("exit", kill);

@@ -2,6 +2,7 @@
 "use strict";
 
 const { execFileSync, spawn } = require("node:child_process");
+const { randomInt } = require("node:crypto");
 const { EventEmitter } = require("node:events");
 const fs = require("node:fs");
 const os = require("node:os");
@@ -53,10 +54,10 @@ rooms = "*"
 join = "anyone"
 `;
 
-// Limits that the tests do not mean to reach, and times that are short.
+// Limits that the tests do not mean to reach, and no leeway that a test would have to wait for.
 const SETTINGS = {
     "token-leeway": "0s",
-    "token-grace": "1s",
+    "token-grace": "60s",
     "history-messages": 1000,
     "recovery-messages": 1000,
     "outbox-messages": 4096,
@@ -68,6 +69,14 @@ process.once("exit", () => processes.forEach((child) => child.kill("SIGKILL")));
 // Otherwise a signal would end this process without the event above.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
+// An address of the loopback network for one server alone: nobody else is given its ports while it is stopped. No proxy of
+// the environment stands before it.
+function ownLoopback() {
+    const address = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
+    for (const name of ["no_proxy", "NO_PROXY"]) process.env[name] = [process.env[name], address].filter(Boolean).join(",");
+    return address;
+}
+
 class Server {
     // Starts a server with these settings, on free ports if it names none. `keys` holds the flags of `roomcast gen-key`
     // by the names of API keys; `server.keys` then holds the keys.
@@ -78,7 +87,7 @@ class Server {
         const all = { ...SETTINGS, "token-secret-file": [path.join(server.folder, "main.key")], ...server.useKeys(keys), ...settings };
         const lines = Object.entries(all).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
         fs.writeFileSync(path.join(server.folder, "roomcast.toml"), `${lines.join("\n")}\n${rules}`);
-        server.http = server.tcp = "127.0.0.1:0";
+        server.http = server.tcp = `${ownLoopback()}:0`;
         await server.run();
         return server;
     }

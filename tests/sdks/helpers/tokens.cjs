@@ -31,4 +31,21 @@ function tokenSource(...values) {
     return { getToken, calls };
 }
 
-module.exports = { SECRET, sign, inSeconds, tokenSource };
+// A `getToken` of a client or a subscription, whose state `stateOf` returns: it answers with what `first` makes until there
+// is a connection or a subscription, with what `renewed` makes for the one that there is, and with what `again` makes for
+// the next one. The number of a call does not tell: a token for a second may expire before the server has seen it, and
+// then the SDK asks for another one. `calls` records what each call was for.
+function tokensByState(stateOf, { first, renewed, again }) {
+    const source = new EventEmitter();
+    const calls = new Record(source, "call");
+    const getToken = async () => {
+        const isRenewal = ["connected", "subscribed"].includes(stateOf());
+        const kind = isRenewal ? "renewed" : calls.all.includes("renewed") ? "again" : "first";
+        source.emit("call", kind);
+        return { first, renewed, again }[kind]();
+    };
+    const renewal = () => calls.until((all) => all.includes("renewed"), "renewal");
+    return { getToken, calls, renewal };
+}
+
+module.exports = { SECRET, sign, inSeconds, tokenSource, tokensByState };

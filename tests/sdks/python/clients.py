@@ -12,7 +12,7 @@ import unittest
 from centrifuge import Client, ClientEventHandler, SubscriptionEventHandler
 
 ADDRESS, PROXY, SECRET = sys.argv[1:4]
-WITHIN = 30  # seconds, a failsafe
+WITHIN = 120  # seconds, a failsafe
 
 
 def sign(**claims):
