@@ -91,7 +91,7 @@ impl SlowReader {
     /// A member of the room `a` of a server with [`large_outboxes`].
     pub fn start(server: &TestServer) -> Self {
         let mut slow = Lines::member_short_of_buffer(server.tcp, "a");
-        Lines::publish_megabytes(server.tcp, "a", 12);
+        Lines::publish_megabytes(server.tcp, "a", 6);
         let in_bulk = Arc::new(AtomicBool::new(false));
         let is_in_bulk = Arc::clone(&in_bulk);
         let reading = thread::spawn(move || {
