@@ -1,5 +1,5 @@
-// A page of another host in a real browser, which Chromium shows without a window. Serves the SDK as its script tag has it,
-// and drives the browser through the pipe of its developer tools. Needs no package.
+// A page of another host in a real browser, which Chromium shows without a window. Serves the SDK as its script tag has
+// it, and drives the browser through the pipe of its developer tools. Needs no package.
 "use strict";
 
 const { spawn } = require("node:child_process");

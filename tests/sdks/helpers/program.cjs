@@ -1,4 +1,5 @@
-// Programs that tests need, and those that they run to their end. PYTHON names an interpreter that has the packages of tests/sdks/run.
+// Programs that tests need, and those that they run to their end. PYTHON names an interpreter that has the packages of
+// tests/sdks/run.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -17,10 +18,11 @@ function findProgram(...names) {
     return names.flatMap((name) => folders.map((folder) => path.join(folder, name))).find((file) => fs.existsSync(file));
 }
 
-// Runs a program until it ends, or until its test is over or the process of that. Returns its code and what it has said; `onLine` is called for
-// each line on its standard output.
+// Runs a program until it ends, at the latest with its test, which gives the signal, and with this process. Returns its
+// code and what it has said; `onLine` is called for each line on its standard output.
 async function run(program, parameters, { signal, onLine = () => {}, ...options }) {
-    const child = spawn(program, parameters, { ...options, stdio: ["ignore", "pipe", "pipe"], signal, killSignal: "SIGKILL" });
+    const stdio = ["ignore", "pipe", "pipe"];
+    const child = spawn(program, parameters, { ...options, stdio, signal, killSignal: "SIGKILL" });
     const said = [];
     for (const output of [child.stdout, child.stderr]) output.on("data", (data) => said.push(data));
     readline.createInterface({ input: child.stdout }).on("line", onLine);

@@ -69,8 +69,8 @@ process.once("exit", () => processes.forEach((child) => child.kill("SIGKILL")));
 // Otherwise a signal would end this process without the event above.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
-// An address of the loopback network for one server alone: nobody else is given its ports while it is stopped. No proxy of
-// the environment stands before it.
+// An address of the loopback network for one server alone: nobody else is given its ports while it is stopped. No proxy
+// of the environment stands before it.
 function ownLoopback() {
     const address = `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}`;
     for (const name of ["no_proxy", "NO_PROXY"]) process.env[name] = [process.env[name], address].filter(Boolean).join(",");

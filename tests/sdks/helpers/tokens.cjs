@@ -31,10 +31,10 @@ function tokenSource(...values) {
     return { getToken, calls };
 }
 
-// A `getToken` of a client or a subscription, whose state `stateOf` returns: it answers with what `first` makes until there
-// is a connection or a subscription, with what `renewed` makes for the one that there is, and with what `again` makes for
-// the next one. The number of a call does not tell: a token for a second may expire before the server has seen it, and
-// then the SDK asks for another one. `calls` records what each call was for.
+// A `getToken` of a client or a subscription, whose state `stateOf` returns: it answers with what `first` makes until
+// there is a connection or a subscription, with what `renewed` makes for the one that there is, and with what `again`
+// makes for the next one. The number of a call does not tell: a token for a second may expire before the server has seen
+// it, and then the SDK asks for another one. `calls` records what each call was for.
 function tokensByState(stateOf, { first, renewed, again }) {
     const source = new EventEmitter();
     const calls = new Record(source, "call");
