@@ -1,5 +1,6 @@
-//! The dialogs of the documents, as they stand there, with the built server. A dialog is what a person types at a terminal with
-//! the answers in between; a command that pipes text into `nc` is run up to the pipe, and a line client says what comes out.
+//! The dialogs of the documents, as they stand there, with the built server. A dialog is what a person types at a
+//! terminal with the answers in between; a command that pipes text into `nc` is run up to the pipe, and a line client
+//! says what comes out.
 
 use std::fs;
 use std::path::Path;

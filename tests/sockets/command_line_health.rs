@@ -1,5 +1,5 @@
-//! `roomcast health`: what it says of a server that is well, that is not, and that is not there; over everything that an HTTP
-//! port may speak.
+//! `roomcast health`: what it says of a server that is well, that is not, and that is not there; over everything that
+//! an HTTP port may speak.
 
 use std::net::{Shutdown, TcpListener};
 

@@ -168,8 +168,8 @@ fn who_ends_and_reads_at_last_gets_all_it_is_owed() {
             let mut watcher = Centrifuge::connect(server.http, None);
             client.send(format!("{said}{last}"));
             client.end_input();
-            // In a thread of its own, since the other client may take longer to hear all than the second in which a client
-            // that has ended must take something.
+            // In a thread of its own, since the other client may take longer to hear all than the second in which a
+            // client that has ended must take something.
             let reading = thread::spawn(move || {
                 watcher.until_members("a", 1);
                 client.rest()

@@ -1,5 +1,5 @@
-//! Replays for clients that read late: they get all of it, nobody else has to wait for them, and a server that stops sends
-//! it before it ends.
+//! Replays for clients that read late: they get all of it, nobody else has to wait for them, and a server that stops
+//! sends it before it ends.
 
 use std::thread;
 use std::time::Duration;

@@ -174,14 +174,14 @@ fn talk_until_left(room: &mut Room, left: &str, mut meanwhile: impl FnMut(&mut R
     });
 }
 
-/// A reader that is cut for its age reads so much at once, about what the kernel holds for it, and so seldom that sweeps
-/// between two reads find its socket full. It reads several times in the second after the cut, in which it must take
-/// something to be told why.
+/// A reader that is cut for its age reads so much at once, about what the kernel holds for it, and so seldom that
+/// sweeps between two reads find its socket full. It reads several times in the second after the cut, in which it must
+/// take something to be told why.
 const LINES_AT_ONCE: usize = 4;
 const READ_EVERY: Duration = Duration::from_millis(250);
 
-/// Lets a member read a little now and then, until it is told that it was cut. In a thread of its own, since a round may
-/// take longer than the server waits for a client that it has cut.
+/// Lets a member read a little now and then, until it is told that it was cut. In a thread of its own, since a round
+/// may take longer than the server waits for a client that it has cut.
 fn read_a_little(mut member: Client) -> JoinHandle<Vec<String>> {
     thread::spawn(move || {
         let mut heard = Vec::new();

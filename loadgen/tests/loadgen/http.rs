@@ -1,5 +1,5 @@
-//! Readers of rooms over plain HTTP, and publishers by the server API: each fault that a server can have is counted as over
-//! the text protocol, and the answers to publishes are measured.
+//! Readers of rooms over plain HTTP, and publishers by the server API: each fault that a server can have is counted as
+//! over the text protocol, and the answers to publishes are measured.
 
 use harness::{Program, at_once};
 
@@ -10,8 +10,8 @@ use crate::servers::Server;
 /// One room of four, to which another connection publishes ten messages.
 const ONE_ROOM: [&str; 6] = ["--clients", "4", "--rooms", "1", "--rate", "20"];
 
-/// One room of four. Three are cut, and each misses about 40 of 100 messages: a starved server may have read few of them
-/// when they come back, and each must miss some.
+/// One room of four. Three are cut, and each misses about 40 of 100 messages: a starved server may have read few of
+/// them when they come back, and each must miss some.
 const RETURNING: [&str; 12] = [
     "--clients",
     "4",

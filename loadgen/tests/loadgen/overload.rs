@@ -39,7 +39,8 @@ impl Overload {
         Self { report: read_json(&path, &ended), ended }
     }
 
-    /// Runs a burst on a server with these faults. Only one in which something never comes waits as long as its patience.
+    /// Runs a burst on a server with these faults. Only one in which something never comes waits as long as its
+    /// patience.
     #[track_caller]
     fn burst(script: &[Fault]) -> Self {
         let fake = Fake::start(script);

@@ -211,8 +211,8 @@ fn roomcast_replays_what_was_missed() {
 
 #[test]
 fn roomcast_tells_of_a_gap_when_too_much_was_missed() {
-    // 400 messages are published meanwhile, and one is kept: a starved server may have read few of them when the clients
-    // come back, and it is right to replay those if it has kept them.
+    // 400 messages are published meanwhile, and one is kept: a starved server may have read few of them when the
+    // clients come back, and it is right to replay those if it has kept them.
     let server = Server::roomcast_with(&["--history-messages", "1"]);
     let load = ["--clients", "4", "--rooms", "1", "--rate", "1000", "--reconnect", "1", "--away", "400ms"];
     on_each_transport(&server, &load, |measured| {

@@ -166,8 +166,8 @@ impl Lines {
         rest
     }
 
-    /// Everything up to the end of the stream, or up to where a reset has destroyed it. The same over TLS for a stream that
-    /// the server has given up, and which lacks its end.
+    /// Everything up to the end of the stream, or up to where a reset has destroyed it. The same over TLS for a stream
+    /// that the server has given up, and which lacks its end.
     pub fn rest_if_not_reset(&mut self) -> String {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest).map_err(|error| error.kind()) {

@@ -22,8 +22,8 @@ fn stalled_member(server: &TestServer, encoding: harness::Encoding) -> Centrifug
 /// The objects that a client has got, and the code and the reason of its end.
 type End = (Vec<String>, (u16, String));
 
-/// Reads a stalled member as soon as the room has only so many members left. In a thread of its own: a client that was cut
-/// is told why only if it takes something within a second, and a round of messages may take longer.
+/// Reads a stalled member as soon as the room has only so many members left. In a thread of its own: a client that was
+/// cut is told why only if it takes something within a second, and a round of messages may take longer.
 fn read_once_cut(server: &TestServer, mut stalled: Centrifuge, left: usize) -> JoinHandle<End> {
     let mut watcher = Centrifuge::connect(server.http, None);
     thread::spawn(move || {
@@ -32,7 +32,8 @@ fn read_once_cut(server: &TestServer, mut stalled: Centrifuge, left: usize) -> J
     })
 }
 
-/// A room with a member that reads nothing until it is cut for the age of what is pending: its end, and all that was said.
+/// A room with a member that reads nothing until it is cut for the age of what is pending: its end, and all that was
+/// said.
 fn cut_for_age(server: &TestServer, encoding: harness::Encoding) -> (End, Vec<String>) {
     let stalled = stalled_member(server, encoding);
     let mut publisher = Client::member(server, Transport::Tcp, "a", "publisher");
