@@ -182,8 +182,7 @@ fn a_stream_that_is_not_read_is_cut_with_the_reason_and_the_last_chunk() {
     let text = "x".repeat(1_000);
     let cut = "roomcast_connections_closed_total{transport=\"http_stream\",reason=\"slow-consumer\"}";
     let http = server.http;
-    // In a thread of its own, since a round of messages may take longer than the second in which a client that was cut
-    // must take something to be told why.
+    // In a thread of its own, since a round of messages may take longer than a client that was cut has to read why.
     let reading = thread::spawn(move || {
         until(|| emulate(http, &session, &node, "{}") == 404);
         rest(&mut body)
