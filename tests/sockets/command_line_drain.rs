@@ -55,7 +55,7 @@ fn it_tells_of_the_progress_and_its_own_end_leaves_the_server_stopping() {
     let (mut drain, out) = drain.expect("it was started");
     let told = out.until("draining");
     assert!(told[0].ends_with("was asked to stop"), "{told:?}");
-    // As an interrupt would, which shells have programs in the background ignore.
+    // In place of the interrupt of a terminal, which programs that a shell runs in the background ignore.
     drain.signal(Signal::TERM);
     assert_eq!(drain.wait(), None);
     // By the port nobody is found, since the server listens no longer; by the process it is, and goes on to stop.

@@ -6,27 +6,10 @@ use std::time::Duration;
 use harness::{Process, at_once};
 
 use crate::fake::{At, Fake, Fault, Seen, Wire};
-use crate::load::{Measured, loadgen, measure};
+use crate::load::{Measured, RETURNING, loadgen, measure};
 
 /// One room of four, with a first member that publishes ten messages.
 const ONE_ROOM: [&str; 8] = ["--clients", "4", "--rooms", "1", "--rate", "20", "--publishers", "first"];
-
-/// One room of four. Its first member publishes 100 messages, and the three others are cut and miss about 40: a starved
-/// server may have read few of them when they come back, and each must miss some.
-const RETURNING: [&str; 12] = [
-    "--clients",
-    "4",
-    "--rooms",
-    "1",
-    "--rate",
-    "100",
-    "--duration",
-    "1s",
-    "--reconnect",
-    "1@200ms",
-    "--away",
-    "400ms",
-];
 
 /// Gives up soon when something never comes.
 const IMPATIENT: [&str; 2] = ["--patience", "2s"];

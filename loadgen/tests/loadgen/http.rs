@@ -4,28 +4,11 @@
 use harness::{Program, at_once};
 
 use crate::fake::{At, Fake, Fault, Seen, Wire};
-use crate::load::{Measured, measure};
+use crate::load::{Measured, RETURNING, measure};
 use crate::servers::Server;
 
 /// One room of four, to which another connection publishes ten messages.
 const ONE_ROOM: [&str; 6] = ["--clients", "4", "--rooms", "1", "--rate", "20"];
-
-/// One room of four. Three are cut, and each misses about 40 of 100 messages: a starved server may have read few of
-/// them when they come back, and each must miss some.
-const RETURNING: [&str; 12] = [
-    "--clients",
-    "4",
-    "--rooms",
-    "1",
-    "--rate",
-    "100",
-    "--duration",
-    "1s",
-    "--reconnect",
-    "1@200ms",
-    "--away",
-    "400ms",
-];
 
 /// Gives up soon when something never comes.
 const IMPATIENT: [&str; 2] = ["--patience", "2s"];

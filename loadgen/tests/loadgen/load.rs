@@ -13,6 +13,23 @@ const DURATION: [&str; 2] = ["--duration", "500ms"];
 /// A load that is measured from the first message on.
 const NO_WARMUP: [&str; 2] = ["--warmup", "0s"];
 
+/// One room of four, to which 100 messages are published. All but the first of its members, which publishes where members
+/// do, are cut and miss about 40: a starved server may have read few of them when they come back, and each must miss some.
+pub const RETURNING: [&str; 12] = [
+    "--clients",
+    "4",
+    "--rooms",
+    "1",
+    "--rate",
+    "100",
+    "--duration",
+    "1s",
+    "--reconnect",
+    "1@200ms",
+    "--away",
+    "400ms",
+];
+
 /// The built program.
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
 

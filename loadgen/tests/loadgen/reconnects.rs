@@ -5,25 +5,8 @@ use std::time::Duration;
 use harness::{Process, Signal, at_once};
 
 use crate::fake::{Fake, Fault, Seen};
-use crate::load::{Measured, loadgen, loadgen_within, measure, measure_with, short};
+use crate::load::{Measured, RETURNING, loadgen, loadgen_within, measure, measure_with, short};
 use crate::servers::Server;
-
-/// One room of four. Its first member publishes 100 messages, and the three others are cut and miss about 40: a starved
-/// server may have read few of them when they come back, and each must miss some.
-const ONE_ROOM: [&str; 12] = [
-    "--clients",
-    "4",
-    "--rooms",
-    "1",
-    "--rate",
-    "100",
-    "--duration",
-    "1s",
-    "--reconnect",
-    "1@200ms",
-    "--away",
-    "400ms",
-];
 
 /// Gives up soon when something never comes.
 const IMPATIENT: [&str; 2] = ["--patience", "2s"];
@@ -54,7 +37,7 @@ fn expect_returns(measured: &Measured, counts: [u64; 5]) {
 
 #[test]
 fn clients_that_are_cut_get_what_they_have_missed_exactly_once() {
-    let measured = measure_fake(&[], &ONE_ROOM);
+    let measured = measure_fake(&[], &RETURNING);
     measured.expect_all(4);
     expect_recovered(&measured, 3);
     assert_eq!(measured.number("/rooms/tally/published"), 100.0);
@@ -71,7 +54,7 @@ fn each_fault_of_a_replay_is_counted_and_no_other() {
     let lost = (&[Fault::LoseTheLastOfTheFirstReplay][..], "lost", "untold", [3, 2, 0, 1, 0]);
     let doubled = (&[Fault::DoubleTheLastOfTheFirstReplay][..], "duplicated", "doubled", [3, 3, 0, 0, 0]);
     at_once([lost, doubled], |(script, fault, counted, returns)| {
-        let measured = measure_fake(script, &ONE_ROOM);
+        let measured = measure_fake(script, &RETURNING);
         measured.expect_only(fault, 1);
         assert_eq!(measured.number(&format!("/rooms/reconnects/{counted}")), 1.0, "{measured:?}");
         expect_returns(&measured, returns);
@@ -80,7 +63,7 @@ fn each_fault_of_a_replay_is_counted_and_no_other() {
 
 #[test]
 fn a_gap_that_is_not_told_is_counted_with_all_of_its_messages() {
-    let measured = measure_fake(&[Fault::ConcealTheFirstGap], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::ConcealTheFirstGap], &RETURNING);
     let lost = measured.number("/rooms/tally/lost") as u64;
     assert!(lost > 1, "{measured:?}");
     measured.expect_only("lost", lost);
@@ -92,7 +75,7 @@ fn a_gap_that_is_not_told_is_counted_with_all_of_its_messages() {
 
 #[test]
 fn a_gap_that_is_told_is_no_fault() {
-    let measured = measure_fake(&[Fault::TellTheFirstToResumeOfAGap], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::TellTheFirstToResumeOfAGap], &RETURNING);
     measured.expect_clean();
     expect_returns(&measured, [3, 2, 1, 0, 0]);
     assert!(measured.number("/rooms/expected") < 400.0, "what was missed behind the gap is not owed: {measured:?}");
@@ -100,7 +83,7 @@ fn a_gap_that_is_told_is_no_fault() {
 
 #[test]
 fn a_client_that_does_not_come_back_is_a_fault_with_its_reason() {
-    let measured = measure_fake(&[Fault::RefuseTheFirstToResume], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::RefuseTheFirstToResume], &RETURNING);
     expect_returns(&measured, [3, 2, 0, 0, 1]);
     measured.expect_fault("1 of 3 clients did not come back: closed without a word (1)");
     assert!(measured.report["rooms"]["reconnects"]["all_back_seconds"].is_null(), "{measured:?}");
@@ -108,7 +91,7 @@ fn a_client_that_does_not_come_back_is_a_fault_with_its_reason() {
 
 #[test]
 fn a_server_without_positions_is_found_out_before_anybody_is_cut() {
-    let measured = measure_fake(&[Fault::AnswerNoPosition], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::AnswerNoPosition], &RETURNING);
     expect_returns(&measured, [0, 0, 0, 0, 0]);
     measured.expect_fault("3 of 4 clients did not get in: no answer to JOIN and POSITION within 2s (3)");
 }
@@ -116,7 +99,7 @@ fn a_server_without_positions_is_found_out_before_anybody_is_cut() {
 #[test]
 fn the_time_to_come_back_counts_from_the_due_time() {
     const DELAY: Duration = Duration::from_millis(100);
-    let measured = measure_fake(&[Fault::Delay(DELAY)], &ONE_ROOM);
+    let measured = measure_fake(&[Fault::Delay(DELAY)], &RETURNING);
     expect_recovered(&measured, 3);
     let milliseconds = measured.number("/rooms/reconnects/times/p50");
     assert!(milliseconds >= DELAY.as_secs_f64() * 1e3, "{milliseconds}: {measured:?}");

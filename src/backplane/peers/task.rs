@@ -96,8 +96,11 @@ impl PeerTask {
                 Step::Answered(Some((answer, reply))) => self.send(reply, answer),
                 Step::Answered(None) => {}
                 Step::Node(Some(message)) => self.hear(&message),
-                Step::Announce if self.announce(false) => {}
-                Step::Announce => announcements.reset_after(ANNOUNCE_RETRY),
+                Step::Announce => {
+                    if !self.announce(false) {
+                        announcements.reset_after(ANNOUNCE_RETRY);
+                    }
+                }
                 Step::Late => self.asking.end_late(Instant::now()),
                 Step::End => {
                     self.announce(true);

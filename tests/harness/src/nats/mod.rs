@@ -181,7 +181,8 @@ impl NatsCluster {
         let cluster = Self { servers: hosts.into_iter().enumerate().map(server).collect() };
         cluster.servers.iter().for_each(NatsServer::wait_until_ready);
         cluster.create_stream(&json!({ "name": "probe", "subjects": ["probe"], "num_replicas": 3 }));
-        cluster.ask_until_answered("$JS.API.STREAM.DELETE.probe");
+        let delete = "$JS.API.STREAM.DELETE.probe";
+        until(|| cluster.servers[0].try_client().is_ok_and(|mut client| client.request(delete, "").is_ok()));
         Some(cluster)
     }
 
@@ -189,11 +190,6 @@ impl NatsCluster {
     #[track_caller]
     pub fn create_stream(&self, config: &Value) {
         until(|| self.servers[0].try_client().is_ok_and(|mut client| client.create_stream(config).is_ok()));
-    }
-
-    #[track_caller]
-    fn ask_until_answered(&self, subject: &str) {
-        until(|| self.servers[0].try_client().is_ok_and(|mut client| client.request(subject, "").is_ok()));
     }
 
     fn spawn_one(program: &Path, number: usize, host: Ipv4Addr, cluster: &str) -> NatsServer {
