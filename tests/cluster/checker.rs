@@ -14,6 +14,8 @@ pub enum Heard {
     Came { is_recovered: bool },
     /// Everything up to this place is ahead.
     Position(Place),
+    /// The same, from a node that is behind the one before: this text, which was heard there, comes once more.
+    Behind { place: Place, next: String },
     /// A publication, with its place where the transport tells it.
     Said { text: String, place: Option<Place> },
 }
@@ -100,6 +102,7 @@ impl Walk<'_> {
                     self.expect_nothing_missed(number, place);
                     self.last = Some(place.clone());
                 }
+                Heard::Behind { place, next } => self.expect_behind(number, place, next),
                 Heard::Said { text, place } => {
                     let place = place.clone().unwrap_or_else(|| self.place_of(number, text));
                     self.expect_next(number, &place, text);
@@ -136,6 +139,12 @@ impl Walk<'_> {
         assert!(last <= place, "{} is at {last:?} and told {place:?}, as {number}", self.name);
         let missed: Vec<_> = self.order.range((Excluded(last), Included(place))).collect();
         assert!(missed.is_empty(), "{} has missed {missed:?}, as {number}", self.name);
+    }
+
+    fn expect_behind(&self, number: usize, place: &Place, next: &str) {
+        let is_behind = |next: &&Place| next.0 == place.0 && *next > place;
+        let places = self.places.get(next).map_or(&[][..], Vec::as_slice);
+        assert!(places.iter().any(is_behind), "{} is told {place:?} ahead of {next:?}, as {number}", self.name);
     }
 }
 
@@ -215,6 +224,19 @@ mod tests {
     #[should_panic(expected = "further has missed")]
     fn a_position_ahead_of_what_a_member_has_heard_is_found() {
         room(vec![CAME, text("a"), Heard::Position(place(7)), text("over")]).check("over");
+    }
+
+    #[test]
+    fn a_position_behind_what_a_member_has_heard_elsewhere_passes() {
+        let behind = Heard::Behind { place: place(5), next: "b".to_owned() };
+        room(vec![CAME, text("a"), text("b"), behind, text("over")]).check("over");
+    }
+
+    #[test]
+    #[should_panic(expected = "further is told (\"e\", 7) ahead of \"b\"")]
+    fn a_position_ahead_of_what_a_member_has_still_to_hear_again_is_found() {
+        let ahead = Heard::Behind { place: place(7), next: "b".to_owned() };
+        room(vec![CAME, text("a"), text("b"), ahead, text("over")]).check("over");
     }
 
     #[test]

@@ -157,11 +157,12 @@ impl Listener {
         }
     }
 
-    /// Notes a place that it was told. A node that is behind the one before tells a place ahead of what is repeated.
+    /// Notes a place that it was told. A node that is behind the one before tells one ahead of what comes once more.
     fn is_at(&mut self, place: Place) {
-        if self.repeated.is_empty() {
-            self.heard.push(Heard::Position(place.clone()));
-        }
+        self.heard.push(match self.repeated.front() {
+            None => Heard::Position(place.clone()),
+            Some(next) => Heard::Behind { place: place.clone(), next: next.clone() },
+        });
         self.resume = Some(place);
         self.behind = self.repeated.iter().cloned().collect();
     }
