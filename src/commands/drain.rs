@@ -2,6 +2,7 @@
 //! stops: its signal changes nothing then.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::http_client::{Connection, Patience, Target};
@@ -22,8 +23,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str) -> io::Result<()>) -> anyhow::Result<()> {
     let server = pid.map_or_else(|| Running::at(config.http), Running::open)?;
     let pid = server.pid;
-    // Before the signal: a stop without a delay closes the port at once.
+    // Before the signal, and asked once: a stop without a delay closes the port at once, and with it the connections that
+    // the server has not accepted yet.
     let mut progress = Progress::of(&server, config);
+    progress.answer();
     server.begin_stop()?;
     say(&format!("process {pid} was asked to stop\n"))?;
     while !server.wait(INTERVAL) {
@@ -35,23 +38,31 @@ pub fn drain(config: &Config, pid: Option<i32>, mut say: impl FnMut(&str) -> io:
     Ok(())
 }
 
-/// What a server says of its readiness, over a connection that it keeps to its end; `None` where it says nothing.
-struct Progress(Option<Connection>);
+/// What a server says of its readiness, over a connection that it keeps.
+struct Progress<'a> {
+    server: &'a Running,
+    http: SocketAddr,
+    target: Target,
+    connection: Option<Connection>,
+}
 
-impl Progress {
-    /// Connects to the HTTP port of the settings, if this is that of the server.
-    fn of(server: &Running, config: &Config) -> Self {
-        let is_its_own = server.listens_at(config.http);
-        let connect = || Target::of_settings(config).connect(Patience::ForEachPart(ANSWER_WITHIN)).ok();
-        Self(is_its_own.then(connect).flatten())
+impl<'a> Progress<'a> {
+    fn of(server: &'a Running, config: &Config) -> Self {
+        Self { server, http: config.http, target: Target::of_settings(config), connection: None }
     }
 
-    /// The first line of what it answers now.
+    /// The first line of what it answers now; `None` where it says nothing, such as one that listens no longer and has ended
+    /// the connection, or whose HTTP port is not that of the settings.
     fn answer(&mut self) -> Option<String> {
-        let answer = self.0.as_mut()?.get("/ready").ok();
-        if answer.is_none() {
-            self.0 = None;
-        }
-        answer.and_then(|(_, text)| text.lines().next().map(str::to_owned))
+        // A full server ends each connection with its answer.
+        let mut connection = self.connection.take().or_else(|| self.connect())?;
+        let (_, text) = connection.get("/ready").ok()?;
+        self.connection = Some(connection);
+        text.lines().next().map(str::to_owned)
+    }
+
+    fn connect(&self) -> Option<Connection> {
+        let is_its_own = self.server.listens_at(self.http);
+        is_its_own.then(|| self.target.connect(Patience::ForEachPart(ANSWER_WITHIN)).ok()).flatten()
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-use harness::{Ended, Lines, Log, NatsServer, Process, Program, WELCOME, at_once};
+use harness::{Ended, Lines, Log, NatsServer, Process, Program, WELCOME, at_once, metrics};
 use rustix::process::{Signal, geteuid};
 
 /// A user that owns nothing.
@@ -95,6 +95,22 @@ fn a_server_may_be_drained_again_and_then_stopped_by_its_manager() {
     newcomer.expect(WELCOME);
     program.signal_until_end(Signal::KILL);
     assert!(drains.iter_mut().all(|(drain, _)| drain.wait() == Some(0)));
+}
+
+/// A server may close its port before it has accepted a connection, so it is asked once before the signal.
+#[test]
+fn a_server_has_answered_before_it_is_asked_to_stop_and_a_full_one_goes_on_to_tell_its_progress() {
+    let program = Program::start(&["--max-clients", "1", "--drain-delay", "1h"]);
+    let mut member = Lines::connect(program.tcp);
+    member.expect(WELCOME);
+    let (_drain, out) = start(&["--http", &program.http.to_string()]);
+    out.until("was asked to stop");
+    // A full server is not ready either.
+    assert!(metrics(program.http)["roomcast_http_responses_total{class=\"5xx\"}"] >= 1.0);
+    // It ends each connection with its answer.
+    for _ in 0..2 {
+        out.until("draining: 1 clients left");
+    }
 }
 
 #[test]
