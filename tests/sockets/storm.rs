@@ -46,7 +46,7 @@ fn come_until_refused(program: &Program, member: &mut Client) -> Vec<Lines> {
 #[ignore = "slow: 15 000 clients"]
 fn clients_are_let_in_up_to_the_descriptors_refused_beyond_and_let_in_again_while_members_are_served() {
     let _turn = Turn::take();
-    let program = Program::start_within(DESCRIPTORS, &[]);
+    let program = Program::start_within(DESCRIPTORS, &["--idle-timeout", "1h"]);
     let mut member = Client::member(&program, Transport::WebSocket, "a", "member");
     let mut clients = come_until_refused(&program, &mut member);
     assert!(clients.len() >= DESCRIPTORS as usize - RESERVED_MAX, "only {} were let in", clients.len());
