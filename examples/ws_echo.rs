@@ -51,10 +51,10 @@ const CLIENTS_MAX: usize = 1_024;
 
 const BACKLOG: u32 = 1_024;
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A suite that shares its processor with a compiler may answer nothing for minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-const KEEPALIVE: KeepaliveRules =
-    KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: Duration::from_secs(60) };
+const KEEPALIVE: KeepaliveRules = KeepaliveRules { ping_interval: Duration::from_secs(30), pong_timeout: PATIENCE };
 
 /// A suite may send much before it reads anything.
 const INPUT: InputRules =
@@ -63,7 +63,7 @@ const INPUT: InputRules =
 const OUTBOX: OutboxLimits = OutboxLimits {
     bytes_max: 256 * 1024 * 1024,
     messages_max: 1 << 20,
-    slow_after: Duration::from_secs(60),
+    slow_after: PATIENCE,
     policy: SlowPolicy::Disconnect,
     budget: 1024 * 1024 * 1024,
 };
@@ -195,7 +195,7 @@ async fn serve(
         // Nobody samples, so there are no figures.
         stats: watch::channel(Arc::default()).1,
         buffer: Rc::clone(&buffer),
-        times: HttpTimes { header_timeout: HEADER_TIMEOUT, idle: None, unread: HEADER_TIMEOUT, connection: None },
+        times: HttpTimes { header_timeout: PATIENCE, idle: None, unread: PATIENCE, connection: None },
         origins: OriginRules { origins: Origins::Any, hosts: Vec::new(), is_tls: false },
         proxies: TrustedProxies::new(&[], false),
         pages: WebPages::Off,

@@ -4,7 +4,7 @@
 const assert = require("node:assert/strict");
 const WebSocket = require("ws");
 
-const WITHIN_MS = 30_000; // a failsafe
+const WITHIN_MS = 120_000; // a failsafe
 
 const [url, nick, ...everybody] = process.argv.slice(2);
 const everybodyIsThere = `Members of browsers: [${everybody.map((name) => `"${name}"`).join(", ")}]`;

@@ -6,7 +6,7 @@ import sys
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
-WITHIN = 30  # seconds; a failsafe
+WITHIN = 120  # seconds; a failsafe
 
 url, nick, *everybody = sys.argv[1:]
 with connect(url) as socket:

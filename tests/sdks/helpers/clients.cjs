@@ -50,6 +50,7 @@ function client(address, options = {}, dialect = JSON_WEBSOCKET) {
         websocket: WebSocket,
         eventsource: EventSource,
         emulationEndpoint: `http://${address}/emulation`,
+        timeout: 120_000, // a failsafe, for which the SDK takes five seconds
         ...options,
     });
     if (dialect.isBinary) speakJson(created);

@@ -9,7 +9,7 @@ import unittest
 import cent
 from cent import exceptions
 
-from clients import ADDRESS, Clients, Events, sign
+from clients import ADDRESS, Clients, Events, WITHIN, sign
 
 ALL, PUBLISHER = sys.argv[4:6]
 API = f"http://{ADDRESS}/api"
@@ -17,7 +17,7 @@ API = f"http://{ADDRESS}/api"
 
 class Backend(Clients):
     async def asyncSetUp(self):
-        self.api = cent.AsyncClient(API, ALL)
+        self.api = cent.AsyncClient(API, ALL, timeout=WITHIN)
         self.addAsyncCleanup(self.api.close)
 
     async def refused(self, code, call):
@@ -190,7 +190,7 @@ class Backend(Clients):
         self.assertEqual(refused.exception.status_code, 404)
 
     async def test_a_key_does_what_it_may_and_no_more(self):
-        async with cent.AsyncClient(API, PUBLISHER) as api:
+        async with cent.AsyncClient(API, PUBLISHER, timeout=WITHIN) as api:
             await api.publish(cent.PublishRequest(channel=self.room("open"), data=1))
             for call in [
                 api.publish(cent.PublishRequest(channel=self.room("events"), data=1)),
@@ -202,7 +202,7 @@ class Backend(Clients):
             ]:
                 await self.refused(103, call)
         for key in ["rck_unknown", ""]:
-            async with cent.AsyncClient(API, key) as api:
+            async with cent.AsyncClient(API, key, timeout=WITHIN) as api:
                 with self.assertRaises(exceptions.CentUnauthorizedError):
                     await api.info(cent.InfoRequest())
 
@@ -220,7 +220,7 @@ class Backend(Clients):
         room, _, _, subscription = await self.member()
 
         def publish():
-            api = cent.Client(API, ALL)
+            api = cent.Client(API, ALL, timeout=WITHIN)
             return [api.publish(cent.PublishRequest(channel=room, data=number)).offset for number in range(50)]
 
         self.assertEqual(await asyncio.to_thread(publish), list(range(1, 51)))

@@ -64,6 +64,7 @@ class Clients(unittest.IsolatedAsyncioTestCase):
             use_protobuf=self.use_protobuf,
             min_reconnect_delay=0.01,
             max_reconnect_delay=0.1,
+            timeout=WITHIN,
             **options,
         )
         client.said = events
