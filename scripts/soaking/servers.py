@@ -9,9 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-# A server must be ready, and gone after its grace period, within this time. Others may use the machine meanwhile.
-START_SECONDS = 20
-STOP_SECONDS = 30
+# A server must be ready, have read its files again, and be gone after its grace period, within this time. Others may use the machine meanwhile.
+START_SECONDS = STOP_SECONDS = 60
 # A request of the soak itself counts as unanswered after this time.
 ANSWER_SECONDS = 30
 POLL_SECONDS = 0.05

@@ -10,7 +10,7 @@ use harness::{
 use serde_json::{Value, json};
 
 use crate::listener::{Staying, place};
-use crate::load::Load;
+use crate::load::{Load, Summary};
 use crate::nodes::Nodes;
 
 /// Texts of each member in the test of order.
@@ -90,7 +90,8 @@ fn members_of_all_transports_on_all_nodes_hear_one_order() {
 #[test]
 fn one_server_alone_passes_what_nodes_must_pass() {
     let nodes = Nodes::start_with("", 1, &[]);
-    come_and_go(&nodes);
+    let summary = come_and_go(&nodes);
+    assert_eq!((summary.refused, summary.unknown), (0, 0), "{summary:?}");
 }
 
 #[test]
@@ -106,13 +107,15 @@ fn the_oldest_supported_nats_server_does_as_well() {
     come_and_go(&Nodes::start(&nats, 2));
 }
 
-/// Members of all kinds cut themselves and come back to the next node while others publish.
-fn come_and_go(nodes: &Nodes) {
+/// Members of all kinds cut themselves and come back to the next node while others publish. Nodes refuse texts while
+/// NATS is late.
+fn come_and_go(nodes: &Nodes) -> Summary {
     let load = Load::start_with(nodes, Staying::Messages(20));
     load.until_all_go_on(30);
     let summary = load.end();
     assert!(summary.recovered > 10 && summary.acknowledged > 60, "{summary:?}");
-    assert_eq!((summary.gaps, summary.refused, summary.unknown), (0, 0, 0), "{summary:?}");
+    assert_eq!(summary.gaps, 0, "{summary:?}");
+    summary
 }
 
 #[test]

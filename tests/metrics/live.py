@@ -114,7 +114,7 @@ class Prometheus:
     def ask(self, path, **parameters):
         url = f"{self._url}{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with OPENER.open(url, timeout=10) as answer:
+            with OPENER.open(url, timeout=PATIENCE) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             # It loads its data first.
@@ -136,7 +136,7 @@ def served_by(addresses):
     """Of each metric of these servers, its labels with their values."""
     served = {"up": {}}
     for address in addresses:
-        with OPENER.open(f"http://{address}/metrics", timeout=10) as answer:
+        with OPENER.open(f"http://{address}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         check_text(text)
         for name, labels in re.findall(r"^([a-z]\w*)(?:\{(.*)\})? ", text, re.MULTILINE):

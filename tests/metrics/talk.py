@@ -7,13 +7,16 @@ import threading
 # How often somebody says something, in seconds.
 PAUSE = 0.1
 
+# Seconds; a failsafe.
+PATIENCE = 60
+
 
 class Member:
     """A line client that is in a room."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), timeout=10)
+        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
         self._lines = self._socket.makefile("r")
         self.say("JOIN metrics")
         self.hear()
@@ -50,6 +53,6 @@ def keep_talking(addresses):
         yield
     finally:
         stop.set()
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
         for member in members:
             member.close()

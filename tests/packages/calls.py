@@ -31,12 +31,15 @@ def allowed(unit):
     return calls
 
 
-def address_of(ready_file, server, name):
+def await_state(holds, server, log):
     begun = time.monotonic()
-    while not ready_file.exists():
-        assert server.poll() is None, f"the server ended with {server.returncode}"
-        assert time.monotonic() - begun < WITHIN, "the server is not ready"
+    while not holds():
+        assert server.poll() is None, f"the server ended with {server.returncode}: {log.read_text()}"
+        assert time.monotonic() - begun < WITHIN, f"the server goes on without what is awaited: {log.read_text()}"
         time.sleep(0.05)
+
+
+def address_of(ready_file, name):
     host, port = re.search(rf"^{name} (.*):(\d+)$", ready_file.read_text(), re.MULTILINE).groups()
     return host, int(port)
 
@@ -53,21 +56,24 @@ def exchange(address, text, last):
 
 
 def made(folder, binary, *flags):
-    trace, ready, told = folder / "trace", folder / "ready", folder / "told"
+    trace, ready, told, log = folder / "trace", folder / "ready", folder / "told", folder / "log"
     command = [binary, "--tcp", "localhost:0", "--http", "localhost:0", "--ready-file", ready, *flags]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(told))
         environment = {"NOTIFY_SOCKET": str(told), "WATCHDOG_USEC": "1000000"}
-        server = subprocess.Popen(["strace", "-f", "-qq", "-o", trace, *command], env={**os.environ, **environment})
-        lines, web = address_of(ready, server, "tcp"), address_of(ready, server, "http")
+        traced = ["strace", "-f", "-qq", "-o", trace, *command]
+        with log.open("w") as stderr:
+            server = subprocess.Popen(traced, env={**os.environ, **environment}, stderr=stderr)
+        await_state(ready.exists, server, log)
+        lines, web = address_of(ready, "tcp"), address_of(ready, "http")
         exchange(lines, b"JOIN calls\nhello\nPING\n", b"PONG\n")
         exchange(web, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"\n")
         # The first process of the trace is the server; strace, which is ours, does not hand on signals.
         process = int(re.match(r"\d+", trace.read_text())[0])
         os.kill(process, signal.SIGHUP)
-        exchange(lines, b"PING\n", b"PONG\n")
+        await_state(lambda: "INFO reloaded" in log.read_text(), server, log)
         os.kill(process, signal.SIGTERM)
-        assert server.wait(WITHIN) == 0, f"the server ended with {server.returncode}"
+        assert server.wait(WITHIN) == 0, f"the server ended with {server.returncode}: {log.read_text()}"
     return set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
 
 

@@ -106,7 +106,7 @@ fn a_client_that_presents_one_refused_token_after_another_takes_its_turns() {
 
 #[test]
 fn what_a_client_asks_of_a_room_that_it_is_not_in_costs_as_much_as_the_room_has_members() {
-    const MEMBERS: usize = 12;
+    const MEMBERS: usize = 20;
     fn few_deliveries(settings: &mut Settings) {
         (settings.deliveries_per_second, settings.deliveries_burst) = (1, 10);
         (settings.ping_interval, settings.pong_timeout) =
@@ -135,7 +135,7 @@ fn what_a_client_asks_of_a_room_that_it_is_not_in_costs_as_much_as_the_room_has_
 fn a_client_whose_connect_is_refused_is_disconnected_and_leaves_the_rooms_that_it_has_joined() {
     let change = |settings: &mut Settings| {
         (settings.history_messages, settings.room_members) = (0, 1);
-        settings.header_timeout = Span(Duration::from_secs(2));
+        settings.header_timeout = Span(Duration::from_secs(4));
     };
     let server = Guarded::start(Shape::MANY, change).server;
     let _member = Centrifuge::member(server.http, "b");

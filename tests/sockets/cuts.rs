@@ -44,16 +44,17 @@ fn a_handshake_byte_by_byte_is_the_same() {
 
 fn short_keepalive(settings: &mut Settings) {
     settings.ping_interval = Span(Duration::from_millis(100));
-    settings.pong_timeout = Span(Duration::from_secs(1));
+    settings.pong_timeout = Span(Duration::from_secs(3));
 }
 
 #[test]
 fn a_client_that_sends_a_frame_byte_by_byte_is_alive_though_it_never_answers_a_ping() {
     /// Enough pings that a client which does not answer would be closed.
-    const BYTES: usize = 20;
+    const BYTES: usize = 40;
+    const TEXT: &str = "slowly but surely, with one byte behind each ping";
     let server = TestServer::start(Shape::MANY, short_keepalive);
     let mut client = member(&server, "alice");
-    let bytes = frame(FINAL_TEXT, "slowly but surely");
+    let bytes = frame(FINAL_TEXT, TEXT);
     let (slow, rest) = bytes.split_at(BYTES);
     for byte in slow {
         client.expect_frame(FINAL_PING, "");
@@ -61,5 +62,5 @@ fn a_client_that_sends_a_frame_byte_by_byte_is_alive_though_it_never_answers_a_p
     }
     client.send(rest);
     let heard = std::iter::from_fn(|| client.frame()).find(|(first, _)| *first != FINAL_PING);
-    assert_eq!(heard, Some((FINAL_TEXT, b"[alice] slowly but surely".into())));
+    assert_eq!(heard, Some((FINAL_TEXT, format!("[alice] {TEXT}").into_bytes())));
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use flume::Receiver;
 use harness::{Addresses, Client, Disconnect, Lines, Program, Stream, Transport, WELCOME, at_once};
 use roomcast::config::{Settings, Size, Span};
 use rustix::process::Signal;
@@ -52,9 +53,12 @@ fn publish_for_ever(mut output: Stream) -> JoinHandle<()> {
     })
 }
 
-/// Reads to the end in a thread of its own, and only then closes.
-fn hear_all(mut member: Client) -> JoinHandle<Vec<String>> {
-    thread::spawn(move || member.lines_until_closed(Disconnect::Shutdown))
+/// Reads to the end in a thread of its own, once the other side is dropped, and only then closes.
+fn hear_all(mut member: Client, held: Receiver<()>) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || {
+        let _ = held.recv();
+        member.lines_until_closed(Disconnect::Shutdown)
+    })
 }
 
 /// Stops a server under load: all members on both transports get the same messages, and then the reason.
@@ -65,11 +69,15 @@ fn stop_under_load(server: &impl Addresses, first: Transport, begin_stop: impl F
     let publishers: Vec<Lines> = (0..3).map(|_| publisher(server)).collect();
     let outputs: Vec<Stream> = publishers.iter().map(Lines::write_half).collect();
     let writing: Vec<_> = publishers.iter().map(|publisher| publish_for_ever(publisher.write_half())).collect();
-    let mut others: Vec<_> = publishers.into_iter().map(|publisher| hear_all(publisher.into())).collect();
+    let (hold, held) = flume::bounded(0);
+    let begun = flume::bounded(0).1;
+    let publishers = publishers.into_iter().map(|publisher| hear_all(publisher.into(), begun.clone()));
+    // These begin to read only at the stop, with much pending for them. Who takes nothing for a second then is cut.
+    let members = members.into_iter().map(|member| hear_all(member, held.clone()));
+    let others: Vec<_> = publishers.chain(members).collect();
     let mut heard: Vec<String> = (0..HEARD_FIRST).map(|_| first.line()).collect();
     begin_stop();
-    // These begin to read only now, with much pending for them.
-    others.extend(members.into_iter().map(hear_all));
+    drop(hold);
     heard.extend(first.lines_until_closed(Disconnect::Shutdown));
     drop(first);
     for other in others {

@@ -180,17 +180,9 @@ fn who_ends_and_reads_at_last_gets_all_it_is_owed() {
     });
 }
 
-/// Goes on writing megabytes, more than the kernel keeps for a server that has closed. Fails at a reset.
+/// Goes on writing megabytes, more than the kernel keeps for a server that has closed.
 fn keep_writing(client: &Lines, first: Vec<u8>) -> JoinHandle<()> {
-    const MEGABYTES: usize = 4;
-    let mut output = client.write_half();
-    thread::spawn(move || {
-        output.write_all(&first).expect("a server that reads");
-        let megabyte = vec![b'x'; 1 << 20];
-        for _ in 0..MEGABYTES {
-            output.write_all(&megabyte).expect("a server that goes on reading");
-        }
-    })
+    client.write_half().keep_writing(first, vec![b'x'; 1 << 20], 4)
 }
 
 #[test]

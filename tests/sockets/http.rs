@@ -240,7 +240,7 @@ fn who_does_not_finish_a_head_is_closed_in_time() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     // Behind an answer nothing but the idle time counts, until the next head begins.
-    let server = with_time(1_000);
+    let server = with_time(3_000);
     let mut kept = Http::connect(server.http);
     kept.send([PIPELINED, "GET"].concat());
     assert_eq!(kept.answer().1, "OK");

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use harness::{Client, Http, Program, Transport, until};
+use harness::{Client, FAILSAFE, Http, Program, Transport, until};
 use roomcast::config::Span;
 
 use crate::server::{Shape, TestServer};
@@ -23,7 +23,7 @@ fn status_of(mut stream: TcpStream) -> Option<String> {
 /// A connection on which this much was sent, or less if the server closed it.
 fn send_endlessly(server: &Program, first: &str, filler: &str, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.http).expect("a server that accepts");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+    stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
     let mut sent = stream.write(first.as_bytes()).expect("a server that reads");
     let filler = filler.repeat(64 * 1024 / filler.len());
     while sent < bytes {
@@ -112,7 +112,7 @@ fn hundreds_that_send_their_heads_slowly_are_closed_in_time_while_others_are_ser
     let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
             let mut stream = TcpStream::connect(server.http).expect("a server that accepts");
-            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+            stream.set_read_timeout(Some(FAILSAFE)).expect("an option");
             stream.write_all(b"GET /health HTTP/1.1\r\nHost: loc").expect("a server that reads");
             stream
         })

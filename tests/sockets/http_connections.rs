@@ -95,11 +95,11 @@ fn a_connection_without_a_request_for_the_idle_time_ends_and_that_is_no_failure(
 #[test]
 fn a_head_that_has_begun_has_its_own_time_on_a_kept_connection_too() {
     // Its silent clients end after the time that a head has.
-    let clock = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(1_200)));
+    let clock = TestServer::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_millis(3_200)));
     at_once(SHAPES, |shape| {
         let server = TestServer::start(shape, |settings| {
             settings.http_idle_time = Span(Duration::ZERO);
-            settings.header_timeout = Span(Duration::from_secs(1));
+            settings.header_timeout = Span(Duration::from_secs(3));
         });
         let mut client = Http::connect(server.http);
         client.send(HEALTH);
@@ -109,7 +109,7 @@ fn a_head_that_has_begun_has_its_own_time_on_a_kept_connection_too() {
         assert_eq!(client.answer().1, "OK");
         client.send("GET /health");
         client.expect_end();
-        until(|| metrics(server.http)[&closed("handshake-timeout")] == 1.0);
+        until(|| metrics(server.http)[&closed("handshake-timeout")] >= 1.0);
     });
 }
 
@@ -180,7 +180,7 @@ fn a_body_that_drips_is_told_that_it_has_taken_too_long() {
     let codings = [("Content-Length: 100000", "x"), ("Transfer-Encoding: chunked", "1\r\nx\r\n")];
     let cases = SHAPES.into_iter().flat_map(|shape| codings.map(|coding| (shape, coding)));
     at_once(cases, |(shape, (coding, drop))| {
-        let server = TestServer::start(shape, |settings| settings.header_timeout = Span(Duration::from_secs(1)));
+        let server = TestServer::start(shape, |settings| settings.header_timeout = Span(Duration::from_secs(3)));
         let mut client = Http::connect(server.http);
         client.send(format!("POST /emulation HTTP/1.1\r\nHost: localhost\r\n{coding}\r\n\r\n"));
         let mut output = client.write_half();

@@ -70,14 +70,9 @@ impl CommandError {
             self.expect(&mut client);
         }
         let mut client = Http::connect(server.http);
-        client.send(&self.request);
-        let mut output = client.write_half();
-        let write = thread::spawn(move || {
-            let behind = PIPELINED.repeat(64 * 1024 / PIPELINED.len());
-            for _ in 0..BEHIND_BYTES / behind.len() {
-                output.write_all(behind.as_bytes()).expect("a server that goes on reading");
-            }
-        });
+        let behind = PIPELINED.repeat(64 * 1024 / PIPELINED.len()).into_bytes();
+        let pieces = BEHIND_BYTES / behind.len();
+        let write = client.write_half().keep_writing(self.request.clone().into(), behind, pieces);
         self.expect(&mut client);
         write.join().expect("a server that goes on reading");
     }

@@ -69,7 +69,7 @@ fn a_list_is_refused_to_whom_needs_a_token_and_to_whom_asks_too_much() {
     assert_eq!((head.status, head.header("www-authenticate")), (401, Some("Bearer")));
     assert!(body.contains(r#""detail":"rooms: this server needs a token""#), "{body}");
     let user = format!("Authorization: Bearer {}\r\n", token_of("ada"));
-    let statuses: Vec<u16> = (0..8).map(|_| get(server.http, "/rooms", &user).0).collect();
-    assert_eq!((statuses[0], statuses[7]), (200, 429), "{statuses:?}");
+    let statuses: Vec<u16> = (0..30).map(|_| get(server.http, "/rooms", &user).0).collect();
+    assert!(statuses[0] == 200 && statuses.contains(&429), "{statuses:?}");
     assert!(metrics(server.http)["roomcast_http_refused_total{reason=\"rate\"}"] >= 1.0);
 }

@@ -89,8 +89,10 @@ fn history_that_waits_for_memory_is_refused_once_the_server_stops() {
     // Each holds its memory once its head is there.
     stalled.iter_mut().for_each(|stalled| assert_eq!(stalled.head().status, 200));
     let mut waiting = Http::connect(server.http);
+    waiting.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(waiting.answer().0.status, 200);
     waiting.send("GET /rooms/a?limit=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    // The worker takes the bytes of both in order.
+    // The worker has accepted both, and takes their bytes in order.
     witness.send("PING x\n");
     witness.expect("PONG x");
     server.begin_stop();

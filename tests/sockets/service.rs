@@ -127,7 +127,7 @@ fn a_watchdog_is_heeded_by_the_process_that_it_is_for() {
 #[test]
 fn of_a_server_with_a_stuck_worker_the_watchdog_hears_nothing_and_the_log_names_the_worker() {
     let manager = ServiceManager::at_a_path();
-    let mut command = manager.watching_command(4_000_000, &["--workers", "2", "--shards", "1"]);
+    let mut command = manager.watching_command(8_000_000, &["--workers", "2", "--shards", "1"]);
     command.env("ROOMCAST_FAULT", "stuck-shard");
     let program = Program::start_command(command);
     manager.until("WATCHDOG=1");

@@ -110,7 +110,7 @@ fn a_body_in_chunks_is_cut_off_where_it_is_too_long() {
 #[test]
 fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
     let server = TestServer::start(Shape::ONE, |settings: &mut Settings| {
-        settings.header_timeout = Span(Duration::from_secs(1));
+        settings.header_timeout = Span(Duration::from_secs(3));
     });
     at_once(["/connection/http_stream", "/emulation"], |path| {
         let mut client = Http::connect(server.http);

@@ -18,7 +18,7 @@ use crate::tls_client::{Certificate, Tls};
 const CROWD: usize = 1_000;
 
 /// The deadline of a handshake in these tests.
-const SHORT: Span = Span(Duration::from_millis(1_500));
+const SHORT: Span = Span(Duration::from_secs(3));
 
 /// The first message of a handshake.
 fn client_hello(certificate: &Certificate) -> Vec<u8> {
@@ -106,15 +106,10 @@ fn a_handshake_that_stalls_ends_at_its_deadline_and_others_are_served() {
         member.send("PING\n");
         member.expect("PONG");
     }
-    until(|| sample(&certificate, &server, &failed("handshake-timeout")) == 10.0);
-    assert_eq!(
-        sample(
-            &certificate,
-            &server,
-            "roomcast_connections_closed_total{transport=\"tcp\",reason=\"handshake-timeout\"}"
-        ),
-        5.0
-    );
+    // One that asks for the metrics may be too slow as well.
+    until(|| sample(&certificate, &server, &failed("handshake-timeout")) >= 10.0);
+    let closed = "roomcast_connections_closed_total{transport=\"tcp\",reason=\"handshake-timeout\"}";
+    until(|| sample(&certificate, &server, closed) == 5.0);
 }
 
 #[test]

@@ -159,12 +159,12 @@ fn a_line_client_that_says_nothing_at_all_is_closed_and_leaves_its_place_to_othe
 
 #[test]
 fn who_has_said_something_listens_for_ever_and_so_does_a_websocket_client() {
-    let server = TestServer::start(Shape::ONE, |settings| settings.idle_timeout = Span(Duration::from_millis(1_500)));
+    let server = TestServer::start(Shape::ONE, |settings| settings.idle_timeout = Span(Duration::from_secs(3)));
     let mut member = Client::member(&server, Transport::Tcp, "a", "member");
     let mut websocket = Client::connect(&server, Transport::WebSocket);
     let mut talker = Client::connect(&server, Transport::Tcp);
     assert_eq!(talker.request("hello"), "Join a room first");
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut silent = Lines::connect(server.tcp);
         assert_eq!(silent.rest(), format!("{WELCOME}\nERR closed idle-timeout\n"));
     }

@@ -1,8 +1,5 @@
 //! WebSocket clients, frame by frame: handshake, closing, messages of several lines.
 
-use std::io::Write;
-use std::thread;
-
 use harness::frame::{
     CONTINUATION, FINAL, FINAL_BINARY, FINAL_CLOSE, FINAL_PING, FINAL_PONG, FINAL_TEXT, TEXT, close_frame, frame,
 };
@@ -198,12 +195,7 @@ fn an_offence_is_answered_in_spite_of_megabytes_behind_it() {
     let server = TestServer::plain(Shape::ONE);
     for (bytes, reason) in offences() {
         let mut client = connect(&server);
-        let mut output = client.write_half();
-        let write = thread::spawn(move || {
-            output.write_all(&bytes).expect("a server that reads");
-            let megabyte = vec![b'x'; 1 << 20];
-            (0..4).for_each(|_| output.write_all(&megabyte).expect("a server that goes on reading"));
-        });
+        let write = client.write_half().keep_writing(bytes, vec![b'x'; 1 << 20], 4);
         client.expect_close(reason);
         write.join().unwrap();
     }

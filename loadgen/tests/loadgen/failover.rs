@@ -24,7 +24,7 @@ const HERE: At = At { client: 3, delivery: 4 };
 fn measure_nodes(count: usize, wire: Wire, script: &[Fault], arguments: &[&[&str]]) -> Measured {
     let nodes = Fake::start_nodes(count, wire, script);
     let targets = format!("--targets={}", nodes.targets().join(","));
-    measure(&targets, &[&arguments.concat()[..], &IMPATIENT].concat())
+    measure(&targets, &arguments.concat())
 }
 
 /// Numbers of clients that were disconnected, came back to another node, have what they missed, and are still away.
@@ -38,8 +38,8 @@ fn expect_moved(measured: &Measured, counts: [u64; 4]) {
 fn each_fault_over_two_nodes_is_counted_and_no_other() {
     let cases = [(Fault::Lose(HERE), "lost"), (Fault::Double(HERE), "duplicated")];
     at_once(cases, |(fault, counted)| {
-        measure_nodes(2, Wire::Lines, &[fault], &[&ONE_ROOM]).expect_only(counted, 1);
-        measure_nodes(2, Wire::Lines, &[fault], &[&ONE_ROOM, &["--failover"]]).expect_only(counted, 1);
+        measure_nodes(2, Wire::Lines, &[fault], &[&ONE_ROOM, &IMPATIENT]).expect_only(counted, 1);
+        measure_nodes(2, Wire::Lines, &[fault], &[&ONE_ROOM, &IMPATIENT, &["--failover"]]).expect_only(counted, 1);
     });
     let closed = ["--clients", "4", "--rooms", "1", "--in-flight", "1"];
     let swapped = [Fault::Swap(HERE), Fault::Delay(std::time::Duration::from_millis(20))];
@@ -72,7 +72,7 @@ fn clients_come_back_as_often_as_they_are_disconnected() {
 
 #[test]
 fn without_failover_a_disconnect_is_a_fault() {
-    let measured = measure_nodes(2, Wire::Lines, &[Fault::StopNode(20)], &[&ONE_ROOM]);
+    let measured = measure_nodes(2, Wire::Lines, &[Fault::StopNode(20)], &[&ONE_ROOM, &IMPATIENT]);
     measured.expect_code(1);
     assert_eq!(measured.number("/rooms/disconnected/shutdown"), 2.0, "{measured:?}");
 }
@@ -84,7 +84,7 @@ fn each_fault_of_a_replay_on_another_node_is_counted_and_no_other() {
     at_once([lost, doubled], |(fault, counted, of_return)| {
         // The member that is disconnected misses the very message with which that happens.
         let script = [fault, Fault::CloseAReader(7)];
-        let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &["--failover"]]);
+        let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &IMPATIENT, &["--failover"]]);
         measured.expect_only(counted, 1);
         assert_eq!(measured.number(&format!("/rooms/reconnects/{of_return}")), 1.0, "{measured:?}");
     });
@@ -114,7 +114,7 @@ fn a_message_on_its_way_to_a_node_that_ends_is_not_accepted_and_not_lost() {
 #[test]
 fn a_client_that_nobody_takes_back_is_a_fault() {
     let script = [Fault::CloseAReader(7), Fault::RefuseAllToResume];
-    let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &["--failover"]]);
+    let measured = measure_nodes(2, Wire::Lines, &script, &[&ONE_ROOM, &IMPATIENT, &["--failover"]]);
     measured.expect_fault("1 of 1 clients did not come back: closed without a word (1)");
     expect_moved(&measured, [1, 0, 0, 1]);
 }

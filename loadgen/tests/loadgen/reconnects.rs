@@ -8,14 +8,15 @@ use crate::fake::{Fake, Fault, Seen};
 use crate::load::{Measured, RETURNING, loadgen, loadgen_within, measure, measure_with, short};
 use crate::servers::Server;
 
-/// Gives up soon when something never comes.
+/// Gives up soon where a fault may keep something from coming.
 const IMPATIENT: [&str; 2] = ["--patience", "2s"];
 
 /// Measures a server with these faults.
 #[track_caller]
 fn measure_fake(script: &[Fault], arguments: &[&str]) -> Measured {
     let fake = Fake::start(script);
-    measure(&fake.target(), &[arguments, &IMPATIENT].concat())
+    let patience = if script.is_empty() { &[][..] } else { &IMPATIENT };
+    measure(&fake.target(), &[arguments, patience].concat())
 }
 
 /// The clients that were cut are these, and all of them came back with what they had missed.

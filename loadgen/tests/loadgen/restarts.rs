@@ -11,9 +11,6 @@ use crate::servers::{Server, free_port};
 /// Twelve rooms of six, in which any member publishes.
 const ROOMS: [&str; 6] = ["--clients", "72", "--rooms", "12", "--rate", "240"];
 
-/// Gives up soon when something never comes.
-const IMPATIENT: [&str; 2] = ["--patience", "2s"];
-
 /// Numbers of clients that were disconnected, have what they missed, were told of a gap, and are still away.
 #[track_caller]
 fn expect_back(measured: &Measured, counts: [u64; 4]) {
@@ -37,8 +34,7 @@ fn load_on(server: &Server, arguments: &[&str]) -> Running {
 fn clients_wait_as_long_as_the_server_tells_them() {
     at_once([Wire::Lines, Wire::Centrifuge], |wire| {
         let fake = Fake::start_speaking(wire, &[Fault::StopNode(20), Fault::Hint(1)]);
-        let load = [&ROOMS[..], &IMPATIENT, &["--failover=same", "--duration", "2s"]].concat();
-        let measured = measure(&fake.target(), &load);
+        let measured = measure(&fake.target(), &[&ROOMS[..], &["--failover=same", "--duration", "2s"]].concat());
         measured.expect_clean();
         measured.expect_all(6);
         expect_back(&measured, [72, 72, 0, 0]);
@@ -54,7 +50,7 @@ fn clients_wait_as_long_as_the_server_tells_them() {
 fn clients_of_a_node_wait_before_they_come_back_at_another_one() {
     let nodes = Fake::start_nodes(3, Wire::Lines, &[Fault::StopNode(20), Fault::Hint(1)]);
     let targets = format!("--targets={}", nodes.targets().join(","));
-    let measured = measure(&targets, &[&ROOMS[..], &IMPATIENT, &["--failover", "--duration", "2s"]].concat());
+    let measured = measure(&targets, &[&ROOMS[..], &["--failover", "--duration", "2s"]].concat());
     measured.expect_clean();
     measured.expect_all(6);
     expect_back(&measured, [24, 24, 0, 0]);
@@ -76,7 +72,7 @@ fn a_restart_in_place_is_told_as_a_gap_and_loses_nothing() {
     at_once([("0s", 1.0), ("1s", 2.0)], |(spread, hint)| {
         let ports = [free_port(), free_port()];
         let server = Server::roomcast_on(ports, &["--drain-spread", spread]);
-        let running = load_on(&server, &["--failover=same", "--duration", "6s"]);
+        let running = load_on(&server, &["--failover=same", "--duration", "8s"]);
         server.wait_for_deliveries(100.0);
         server.stop();
         let _second = Server::roomcast_on(ports, &[]);
@@ -101,7 +97,7 @@ fn a_restart_in_place_is_told_as_a_gap_and_loses_nothing() {
 fn a_server_that_nobody_replaces_is_tried_again_and_again() {
     let server = Server::roomcast_on([free_port(), free_port()], &[]);
     // The load is far from over when the server has been stopped.
-    let running = load_on(&server, &[&IMPATIENT[..], &["--failover=same", "--duration", "3s"]].concat());
+    let running = load_on(&server, &["--patience", "2s", "--failover=same", "--duration", "8s"]);
     server.wait_for_deliveries(100.0);
     server.stop();
     let measured = running.end();

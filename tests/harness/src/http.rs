@@ -224,6 +224,21 @@ pub fn metrics(server: impl Into<Endpoint>) -> HashMap<String, f64> {
     found
 }
 
+/// The same as of the first moment at which this holds: what a shard or a worker counts behind an answer comes later.
+#[track_caller]
+pub fn metrics_when(
+    server: impl Into<Endpoint>,
+    holds: impl Fn(&HashMap<String, f64>) -> bool,
+) -> HashMap<String, f64> {
+    let server = server.into();
+    let mut found = HashMap::new();
+    until(|| {
+        found = metrics(server);
+        holds(&found)
+    });
+    found
+}
+
 /// One answer: whether the connection stays open, and the samples.
 #[track_caller]
 fn scrape(client: &mut Http) -> (bool, HashMap<String, f64>) {

@@ -39,7 +39,7 @@ pub use disconnect::Disconnect;
 pub use endpoint::Endpoint;
 pub use events::{EventStream, ServerSentEvent};
 pub use forwarder::Forwarder;
-pub use http::{Body, Head, Http, metrics};
+pub use http::{Body, Head, Http, metrics, metrics_when};
 pub use lines::Lines;
 pub use log::Log;
 pub use nats::{NATS, NatsClient, NatsCluster, NatsOptions, NatsServer, OLD_NATS, OLDEST_NATS};

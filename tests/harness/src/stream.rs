@@ -1,10 +1,13 @@
 //! A blocking connection, plain or over TLS, which one thread may write while another reads. Both sides of TLS say that
 //! they close, so an end without it is an error.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 
@@ -12,6 +15,9 @@ use super::{Endpoint, FAILSAFE, tls};
 
 /// Sealed bytes of one read: little enough that rustls always has room for them.
 const READ_BYTES: usize = 1024;
+
+/// A server reads for at least this long behind what it has said last: half of what it takes upon itself.
+const READS_ON: Duration = Duration::from_millis(500);
 
 /// The longest plain text of one record.
 const RECORD_TEXT_BYTES: usize = 16 * 1024;
@@ -72,6 +78,19 @@ impl Stream {
             })?;
         }
         self.socket.shutdown(how)
+    }
+
+    /// Writes the first bytes and then this many pieces, in a thread of its own. A server that ends the connection goes on
+    /// reading for a while: a reset that comes at once fails the test, and one that comes later ends the writing.
+    pub fn keep_writing(mut self, first: Vec<u8>, piece: Vec<u8>, pieces: usize) -> JoinHandle<()> {
+        thread::spawn(move || {
+            let begun = Instant::now();
+            let mut pieces = iter::once(&first).chain(iter::repeat_n(&piece, pieces));
+            if let Err(error) = pieces.try_for_each(|piece| self.write_all(piece)) {
+                let is_over = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+                assert!(is_over && begun.elapsed() >= READS_ON, "{error} after {:?}", begun.elapsed());
+            }
+        })
     }
 }
 

@@ -114,7 +114,7 @@ fn a_body_has_a_megabyte_and_one_message_at_most() {
 
 #[test]
 fn a_body_that_comes_slowly_is_cut() {
-    let served = Served::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_secs(1)));
+    let served = Served::start(Shape::ONE, |settings| settings.header_timeout = Span(Duration::from_secs(3)));
     let key = key(&served);
     let mut client = Http::connect(served.server.http);
     client.send(format!("POST /api/info HTTP/1.1\r\nHost: localhost\r\n{key}Content-Length: 9\r\n\r\n{{"));

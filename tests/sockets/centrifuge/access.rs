@@ -107,7 +107,7 @@ fn a_refused_connect_is_told_why_and_the_client_can_do_nothing_more() {
 fn a_refused_client_that_stays_is_closed_as_stale() {
     over_all(|transport| {
         let Guarded { server, folder: _folder } = Guarded::start(Shape::MANY, |settings| {
-            settings.header_timeout = Span(Duration::from_secs(1));
+            settings.header_timeout = Span(Duration::from_secs(3));
             settings.rooms_per_client = 1;
             settings.rules = vec![RuleSettings::new("a", Who::Token), RuleSettings::new("closed", Who::Nobody)];
         });
