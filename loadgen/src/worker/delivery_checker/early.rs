@@ -33,19 +33,45 @@ impl DeliveryChecker {
 
     /// Classifies the kept deliveries of a member, which may have lost its connection since.
     fn settle(&mut self, member: u32) {
-        let mut kept = self.early.remove(&member).into_iter().flatten();
-        let Some((first, at)) = kept.next() else { return };
+        let Some(mut kept) = self.early.remove(&member) else { return };
         let is_away = self.members[member as usize].presence == Presence::AwayJoined;
-        let receipt = self.receive_first(member, first.number);
-        if receipt == Receipt::InOrder {
-            self.messages[first.number as usize].count(at);
+        let mut receipts = self.receive_before_known(member, &mut kept);
+        let mut kept = kept.into_iter();
+        if receipts.is_empty()
+            && let Some((first, at)) = kept.next()
+        {
+            let receipt = self.receive_first(member, first.number);
+            if receipt == Receipt::InOrder {
+                self.messages[first.number as usize].count(at);
+            }
+            receipts.push(receipt);
         }
-        let mut receipts = vec![receipt];
         receipts.extend(kept.map(|(payload, at)| self.receive(member, payload, at)));
         self.late_faults.extend(receipts.into_iter().filter(|receipt| *receipt != Receipt::InOrder));
         if is_away {
             self.cut(member);
         }
+    }
+
+    /// Takes those off the kept deliveries that nobody else has received and that come before one that others have: their
+    /// place is directly before it, whatever their numbers are. There are some where all other members joined later.
+    fn receive_before_known(&mut self, member: u32, kept: &mut Vec<(Payload, Nanos)>) -> Vec<Receipt> {
+        let place = |(at, (payload, _)): (usize, &(Payload, Nanos))| Some((at, self.position_of(payload.number)?));
+        let Some((count, begin)) = kept.iter().enumerate().find_map(place) else { return Vec::new() };
+        if count == 0 || begin < self.members[member as usize].position as usize {
+            return Vec::new();
+        }
+        self.begin_at(member, begin);
+        let receive = |(payload, at): (Payload, Nanos)| {
+            if self.position_of(payload.number).is_some() {
+                return Receipt::Duplicate;
+            }
+            self.insert(self.members[member as usize].position as usize, payload.number);
+            self.members[member as usize].position += 1;
+            self.messages[payload.number as usize].count(at);
+            Receipt::InOrder
+        };
+        kept.drain(..count).map(receive).collect()
     }
 
     /// Classifies all kept deliveries. Call it when nothing is on its way any more.

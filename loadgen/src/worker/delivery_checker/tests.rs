@@ -272,17 +272,18 @@ fn one_that_is_told_of_a_gap_is_owed_what_was_due_after_it_was_in_and_nothing_tw
     assert_eq!((trial.0.lost_deliveries(), trial.0.untold(1)), (1, 0), "message 3 was due after the join");
 }
 
+/// A member loses its connection, comes back, and is told of a gap.
+fn told_of_a_gap(checker: &mut DeliveryChecker, member: u32, now: Nanos) {
+    checker.cut(member);
+    checker.resume(member, now);
+    checker.excuse_missed(member);
+}
+
 /// The first member is in the room throughout and is read last. The two others joined while messages were published, and
 /// the one that joined later is read first.
 #[test]
 fn members_that_join_one_after_the_other_may_be_read_in_any_order() {
-    let told_of_a_gap = |checker: &mut DeliveryChecker, member| {
-        checker.cut(member);
-        checker.resume(member, Nanos(45));
-        checker.excuse_missed(member);
-    };
-    let joined = |checker: &mut DeliveryChecker, member| checker.join(member, Nanos(45));
-    for come in [&told_of_a_gap as &dyn Fn(&mut DeliveryChecker, u32), &joined] {
+    for come in [told_of_a_gap, DeliveryChecker::join] {
         for (second, faults) in [
             (&[2, 3, 4, 5][..], (0, 0, 0)),
             (&[2, 3, 5], (1, 0, 0)),
@@ -291,10 +292,28 @@ fn members_that_join_one_after_the_other_may_be_read_in_any_order() {
         ] {
             let mut trial = Trial::of(3, 6);
             (0..3).for_each(|member| assert_eq!(trial.receives(member, &[0]), [Receipt::InOrder]));
-            (1..3).for_each(|member| come(&mut trial.0, member));
+            (1..3).for_each(|member| come(&mut trial.0, member, Nanos(45)));
             let received = [(2, &[3, 4, 5][..]), (1, second), (0, &[1, 2, 3, 4, 5])];
             assert_eq!(trial.faults(&received), faults, "{second:?}");
         }
+    }
+}
+
+/// Nobody was in the room before, as behind a restart of the server, which has sent 3, 4, 1, 2. The member that joined later
+/// is read first.
+#[test]
+fn the_first_members_of_a_room_may_be_read_in_any_order() {
+    for (first, faults) in [
+        (&[3, 4, 1, 2][..], (0, 0, 0)),
+        (&[3, 3, 4, 1, 2], (0, 0, 1)),
+        (&[3, 4, 2], (1, 0, 0)),
+        (&[3, 4, 2, 1], (0, 1, 0)),
+    ] {
+        let mut trial = Trial::of(2, 5);
+        (0..2).for_each(|member| assert_eq!(trial.receives(member, &[0]), [Receipt::InOrder]));
+        [(0, Nanos(15)), (1, Nanos(55))].map(|(member, since)| told_of_a_gap(&mut trial.0, member, since));
+        let received = [(1, &[1, 2][..]), (0, first)];
+        assert_eq!(trial.faults(&received), faults, "{first:?}");
     }
 }
 
