@@ -4,6 +4,8 @@
 //! `cargo bench --bench blocked_senders -- [mailbox|flume]`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use std::cell::Cell;
 use std::iter;
@@ -27,7 +29,7 @@ const BATCH_COMMANDS: usize = 256;
 type Storm = fn(usize) -> Duration;
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     measure(&mut criterion, "blocked_senders/mailbox", in_the_mailbox);
     measure(&mut criterion, "blocked_senders/flume", in_a_flume);
     criterion.final_summary();

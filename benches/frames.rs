@@ -4,6 +4,8 @@
 //! `cargo bench --bench frames -- [encode|decode]`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ const COMPRESSED: [Dialect; 2] = [
 ];
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     encode(&mut criterion);
     decode(&mut criterion, "whole", masked_text, |input| read(input, input.len()));
     decode(&mut criterion, "cut_by_a_packet", masked_text, |input| read(input, input.len() / 2));

@@ -4,6 +4,8 @@
 //! `cargo bench --bench join_leave -- [alone|publish_between]`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use common::bare_shard::{BareShard, address};
 use common::{join, publish, room};
@@ -23,7 +25,7 @@ struct RoomWithGuest {
 }
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     measure(&mut criterion, "join_leave/alone", |_| {});
     measure(&mut criterion, "join_leave/publish_between", RoomWithGuest::publish);
     criterion.final_summary();

@@ -3,6 +3,8 @@
 //! `cargo bench --bench parse -- [line|websocket]`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use std::hint::black_box;
 
@@ -26,7 +28,7 @@ const INPUTS: [(&str, &str); 4] = [
 ];
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     lines(&mut criterion);
     websocket(&mut criterion);
     criterion.final_summary();

@@ -4,6 +4,8 @@
 //! `cargo bench --bench routing -- [hand_over|deliver]`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use std::cell::LazyCell;
 use std::hint::black_box;
@@ -20,7 +22,7 @@ const ROOMS: usize = 512;
 const MEMBERS: usize = 10;
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     hand_over(&mut criterion);
     deliver(&mut criterion);
     criterion.final_summary();

@@ -4,6 +4,8 @@
 //! `cargo bench --bench tokens`
 
 mod common;
+#[path = "common/measuring.rs"]
+mod measuring;
 
 use std::hint::black_box;
 
@@ -21,7 +23,7 @@ const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     let mut group = criterion.benchmark_group("verify");
     group.throughput(Throughput::Elements(1));
     let es256 = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");

@@ -17,6 +17,8 @@
 mod common;
 mod locked_broadcast;
 mod mailboxes;
+#[path = "../common/measuring.rs"]
+mod measuring;
 mod sharded;
 mod shared;
 mod table;
@@ -39,7 +41,7 @@ const TURN_ACTIONS: usize = 64;
 const SAMPLES: usize = 20;
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     let rows: Vec<Row> = WORKLOADS.into_iter().map(|workload| compare(&mut criterion, workload)).collect();
     criterion.final_summary();
     table::print(&rows);

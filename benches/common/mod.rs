@@ -1,4 +1,4 @@
-//! Helpers that the benches share: settings of criterion, names, a member in memory, and rooms of such members. This
+//! Helpers that the benches share: names, a member in memory, and rooms of such members. This
 //! module measures nothing.
 #![allow(dead_code, reason = "each bench uses a part of these helpers")]
 
@@ -7,9 +7,7 @@ pub mod in_memory_broker;
 pub mod sink;
 
 use std::time::{Duration, Instant};
-use std::{panic, process};
 
-use criterion::Criterion;
 use roomcast::broker::{Act, Join, Member, MemberCommand, ReplyTo, RoomLimiter, ShardRules};
 use roomcast::config::{Config, OutboxLimits, Settings, SlowPolicy};
 use roomcast::protocol::dialect::Dialect;
@@ -18,14 +16,6 @@ use roomcast::protocol::names::{Label, RoomName};
 use roomcast::protocol::publication::{ClientId, Data, Publisher};
 use roomcast::writer::Address;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-
-/// Changes within this fraction are noise: the machine drifts by more within minutes.
-const NOISE: f64 = 0.05;
-const WARM_UP: Duration = Duration::from_secs(1);
-const MEASUREMENT: Duration = Duration::from_secs(4);
-
-/// The exit code of a Rust program that panics.
-const EXIT_PANIC: i32 = 101;
 
 /// The label of every member. Labels need not be unique.
 const LABEL: &str = "TCP-1";
@@ -54,17 +44,6 @@ pub fn capacity() -> RoomLimiter {
 /// The rules by default.
 pub fn rules() -> ShardRules {
     ShardRules::from(&Config::try_from(Settings::default()).expect("valid settings"))
-}
-
-/// Criterion's settings; flags may change them. A panic on any thread ends the bench, which would otherwise wait for it
-/// forever.
-pub fn criterion() -> Criterion {
-    panic::set_hook(Box::new(|panic| {
-        eprintln!("{panic}");
-        process::exit(EXIT_PANIC);
-    }));
-    let settings = Criterion::default().noise_threshold(NOISE).warm_up_time(WARM_UP).measurement_time(MEASUREMENT);
-    settings.configure_from_args()
 }
 
 /// A single-threaded runtime, like that of a worker.

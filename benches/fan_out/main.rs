@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/measuring.rs"]
+mod measuring;
 mod sockets;
 
 use std::cell::LazyCell;
@@ -17,7 +19,7 @@ use sockets::SocketBroker;
 const MEMBERS: [usize; 4] = [10, 100, 1_000, 10_000];
 
 fn main() {
-    let mut criterion = common::criterion();
+    let mut criterion = measuring::criterion();
     into_memory(&mut criterion);
     if let Err(error) = sockets::prepare() {
         return eprintln!("fan_out/sockets: left out: {error:#}");

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 /// The largest change that is not reported, in percent. Repeated counts differ by far less.
 const TOLERANCE_PERCENT: f64 = 3.0;
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.txt");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/counts.txt");
 const HEAD: &str =
     "# Instructions for each message, delivery, member or command, as `benches/instructions/cases.rs` says.
-# Written by `cargo bench --bench instructions -- --update`; not to be edited.
+# Written by `cargo bench -p instructions -- --update`; not to be edited.
 ";
 const PLATFORM: &str = "platform: ";
 

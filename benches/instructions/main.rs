@@ -2,7 +2,7 @@
 //! not disturb. The counts are compared with `counts.txt` beside this file: a rise of more than 3 % fails, and a fall
 //! of more than 3 % asks for an update.
 //!
-//! Run `cargo bench --bench instructions`; with `-- --update` it rewrites `counts.txt`. The counts are valid for one
+//! Run `cargo bench -p instructions`; with `-- --update` it rewrites `counts.txt`. The counts are valid for one
 //! compiler, C library and processor family. On another platform, or without valgrind, nothing is counted.
 
 mod callgrind;
