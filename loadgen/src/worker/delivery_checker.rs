@@ -226,35 +226,6 @@ impl DeliveryChecker {
         &mut self.messages[number as usize]
     }
 
-    /// The first delivery of a member that joined during the load. It must receive the messages that were due after its
-    /// join.
-    fn receive_first(&mut self, member: u32, number: u32) -> Receipt {
-        let position = self.members[member as usize].position;
-        let place = self.position_of(number).unwrap_or_else(|| {
-            // Another member that joined later may have been read earlier, so that the order holds later messages already.
-            let behind = self.order[position as usize..].iter().rposition(|&other| other < number);
-            let place = position as usize + behind.map_or(0, |before| before + 1);
-            self.insert(place, number);
-            place
-        });
-        if place < position as usize {
-            return Receipt::Duplicate;
-        }
-        self.begin_at(member, place);
-        self.members[member as usize].position += 1;
-        Receipt::InOrder
-    }
-
-    /// Has a member that joined during the load expect the message at this place, and owes it those before that were due
-    /// after its join.
-    fn begin_at(&mut self, member: u32, place: usize) {
-        let since = self.members[member as usize].since;
-        let missed = self.order[..place].iter().rev().take_while(|&&before| self.intended(before) > since);
-        let missed: Vec<u32> = missed.copied().collect();
-        self.skip(member, missed);
-        self.members[member as usize] = Member { presence: Presence::Receiving, position: place as u32, since };
-    }
-
     fn receive_unexpected(&mut self, member: u32, number: u32) -> Receipt {
         let expected = self.members[member as usize].position as usize;
         match self.position_of(number) {

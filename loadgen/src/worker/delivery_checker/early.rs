@@ -1,14 +1,43 @@
-//! Deliveries to members that have just joined and are read before anybody else. Such a member cannot say what is before
-//! its first message in the order of the room, and messages of different publishers may have overtaken each other. So its
+//! First deliveries to members that have just joined. One that is read before anybody else cannot say what is before its
+//! first message in the order of the room, and messages of different publishers may have overtaken each other. So its
 //! deliveries are kept until a member that has been there before has received the first of them. They are not checked if
 //! it leaves before that.
 
-use super::{DeliveryChecker, Presence, Receipt};
+use super::{DeliveryChecker, Member, Presence, Receipt};
 use crate::clock::Nanos;
 use crate::messages::Tally;
 use crate::payload::Payload;
 
 impl DeliveryChecker {
+    /// The first delivery of a member that joined during the load. It must receive the messages that were due after its
+    /// join.
+    pub(super) fn receive_first(&mut self, member: u32, number: u32) -> Receipt {
+        let position = self.members[member as usize].position;
+        let place = self.position_of(number).unwrap_or_else(|| {
+            // Another member that joined later may have been read earlier, so that the order holds later messages already.
+            let behind = self.order[position as usize..].iter().rposition(|&other| other < number);
+            let place = position as usize + behind.map_or(0, |before| before + 1);
+            self.insert(place, number);
+            place
+        });
+        if place < position as usize {
+            return Receipt::Duplicate;
+        }
+        self.begin_at(member, place);
+        self.members[member as usize].position += 1;
+        Receipt::InOrder
+    }
+
+    /// Has a member that joined during the load expect the message at this place, and owes it those before that were due
+    /// after its join.
+    fn begin_at(&mut self, member: u32, place: usize) {
+        let since = self.members[member as usize].since;
+        let missed = self.order[..place].iter().rev().take_while(|&&before| self.intended(before) > since);
+        let missed: Vec<u32> = missed.copied().collect();
+        self.skip(member, missed);
+        self.members[member as usize] = Member { presence: Presence::Receiving, position: place as u32, since };
+    }
+
     /// Keeps a delivery to a member without a delivery before, if another member will show its place in the order. It
     /// counts as in order until then.
     pub(super) fn keep_early(&mut self, member: u32, payload: Payload, now: Nanos) -> bool {
