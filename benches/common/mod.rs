@@ -1,5 +1,4 @@
-//! Helpers that the benches share: names, a member in memory, and rooms of such members. This
-//! module measures nothing.
+//! Helpers that the benches share: names, a member in memory, and rooms of such members. This module measures nothing.
 #![allow(dead_code, reason = "each bench uses a part of these helpers")]
 
 pub mod bare_shard;

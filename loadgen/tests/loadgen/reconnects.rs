@@ -143,10 +143,10 @@ fn clients_of_several_processes_are_cut() {
 #[test]
 fn a_load_that_is_interrupted_cuts_nobody_any_more_and_waits_for_those_that_are_away() {
     let fake = Fake::start(&[]);
-    let cuts = ["--reconnect", "1@100ms", "--cut-over", "50m", "--away", "10ms", "--duration", "1h"];
+    let cuts = ["--reconnect", "1@100ms", "--cut-over", "12m", "--away", "10ms", "--duration", "1h"];
     let target = fake.target();
     let load =
-        [&[&target[..], "--clients", "400", "--rooms", "1", "--rate", "20", "--warmup", "0s"], &cuts[..]].concat();
+        [&[&target[..], "--clients", "100", "--rooms", "1", "--rate", "20", "--warmup", "0s"], &cuts[..]].concat();
     let running = Process::start_piped(&mut loadgen(&load));
     // The first client that is gone was cut.
     fake.wait_for(1, |seen| *seen == Seen::Gone);
