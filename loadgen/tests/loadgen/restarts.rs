@@ -61,8 +61,8 @@ fn clients_of_a_node_wait_before_they_come_back_at_another_one() {
 #[test]
 fn the_wait_behind_the_end_of_the_load_is_no_lack_of_progress() {
     // The clients are told to wait for longer than the patience.
-    let fake = Fake::start(&[Fault::StopNode(20), Fault::Hint(2)]);
-    let measured = measure(&fake.target(), &[&ROOMS[..], &["--patience", "1s", "--failover=same"]].concat());
+    let fake = Fake::start(&[Fault::StopNode(20), Fault::Hint(4)]);
+    let measured = measure(&fake.target(), &[&ROOMS[..], &["--patience", "3s", "--failover=same"]].concat());
     measured.expect_clean();
     expect_back(&measured, [72, 72, 0, 0]);
 }
